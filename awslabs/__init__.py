@@ -1,0 +1,40 @@
+"""awslabs: a cloud course that you can run.
+
+Each chapter is one module that builds a piece of cloud with plain boto3, call by call:
+
+    1  awslabs.ec2            a network, a firewall, a key, one server
+
+From a terminal ``python -m awslabs.ec2 up``, ``... ssh``, ``... down``; in a notebook:
+
+    import awslabs
+    from awslabs import ec2
+
+    with awslabs.lab("ec2", sandbox=True) as ledger:
+        server = ec2.up(ledger)
+
+Everything that is built stands in a ledger, and ``down`` deletes what the ledger holds. After class:
+``python -m awslabs.ledger list`` and ``down --all``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from awslabs.ledger import Ledger
+
+
+def lab(name: str, **options: Any) -> Ledger:
+    """Open the ledger of a lab, which every function of its chapter takes first.
+
+    Parameters
+    ----------
+    name : str
+        The chapter: ``"ec2"``.
+    **options
+        ``sandbox=True`` for the practice cloud on this computer; ``region``, ``profile``, ``owner`` as on the
+        command line; ``name`` for a second copy of the lab.
+    """
+    from awslabs.cli import open_ledger
+
+    return open_ledger(name, **options)

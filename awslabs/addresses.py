@@ -1,0 +1,60 @@
+"""The one seam between AWS and any other cloud that speaks its protocols: addresses that no API tells.
+
+With AWS's own endpoints these are AWS's forms. With any other endpoint (the practice cloud, another
+emulator) a server says by the tag ``awslabs:ssh`` where its SSH answers, if it has one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from awslabs.errors import LabError
+
+WHO_AM_I = "https://checkip.amazonaws.com"  # AWS's own; answers with the caller's public IPv4 address
+
+
+def is_aws(client: Any) -> bool:
+    """Whether a boto3 client talks to AWS itself."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def my_ip(client: Any) -> str:
+    """The IPv4 address under which this computer reaches the cloud: ``203.0.113.7``.
+
+    Raises
+    ------
+    LabError
+        When AWS's echo service does not answer or this computer has no IPv4 address.
+    """
+    if not is_aws(client):
+        return "127.0.0.1"
+    try:
+        with urllib.request.urlopen(WHO_AM_I, timeout=10) as answer:
+            return str(ipaddress.IPv4Address(answer.read(100).decode().strip()))
+    except (OSError, ValueError) as error:
+        raise LabError(
+            "Your own public address could not be found.",
+            f"{WHO_AM_I} did not answer with an IPv4 address: {error}",
+            "say it yourself: --allow-from 203.0.113.7/32",
+        ) from error
+
+
+def ssh_address(client: Any, instance: dict) -> tuple[str, int]:
+    """Host and port of a server's SSH.
+
+    Parameters
+    ----------
+    client
+        The boto3 client that described it.
+    instance : dict
+        One of ``Instances`` of ``ec2:DescribeInstances``.
+    """
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    if "awslabs:ssh" in tags and not is_aws(client):
+        host, _, port = tags["awslabs:ssh"].rpartition(":")
+        return host, int(port)
+    return instance.get("PublicIpAddress", ""), 22

@@ -1,0 +1,356 @@
+"""What the command lines of all labs share: options, the ledger they open, output, exit codes.
+
+Progress goes to stderr, results to stdout: as a table, or with ``--json`` as one JSON object.
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import ipaddress
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from awslabs import progress
+from awslabs.errors import LabError
+
+if TYPE_CHECKING:
+    from awslabs.ledger import Cloud, Ledger
+
+INTERRUPTED = 130
+OPTIONS = [
+    click.option(
+        "--sandbox",
+        is_flag=True,
+        envvar="AWSLABS_SANDBOX",
+        help="Use the practice cloud on this computer: free, no account.",
+    ),
+    click.option("--region", metavar="REGION", help="AWS Region; else AWS_REGION or the AWS configuration."),
+    click.option("--profile", metavar="PROFILE", help="Profile of the AWS configuration."),
+    click.option("--name", metavar="NAME", default="default", help="Name of this copy of the lab."),
+    click.option("--owner", metavar="OWNER", help="Who owns what is built; default: your IAM name."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+    click.option("-v", "--verbose", is_flag=True, help="Show reading calls too."),
+]
+
+
+# -- Opening a lab ----------------------------------------------------------------------------------------
+
+
+def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str | None = None) -> Cloud:
+    """AWS, or with `sandbox` the practice cloud, which is started if none runs."""
+    from awslabs.ledger import Cloud
+
+    environment = None
+    if sandbox:
+        from awslabs import sandbox as practice
+
+        environment = (practice.current() or practice.start()).environment(region=region)
+    return Cloud(region, None if sandbox else profile, environment)
+
+
+def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
+    """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``."""
+    from awslabs.ledger import Ledger
+
+    return Ledger(open_cloud(**where), lab, name, owner)
+
+
+# -- Verbs ---------------------------------------------------------------------------------------------
+
+
+def verb(group: click.Group, name: str, lab: str | None) -> Callable:
+    """Make a function a verb of a lab's command line.
+
+    The function gets the opened ledger first (of `lab`; for ``lab=None`` the opened cloud, and no --name or
+    --owner), then its own options. What it returns is printed: a dictionary as a table or as JSON.
+    """
+
+    def decorate(function: Callable) -> click.Command:
+        @functools.wraps(function)
+        def run(
+            sandbox: bool,
+            region: str | None,
+            profile: str | None,
+            as_json: bool,
+            verbose: bool,
+            **options: Any,
+        ) -> None:
+            with reporting(verbose):
+                where: dict[str, Any] = {"sandbox": sandbox, "region": region, "profile": profile}
+                if lab is None:
+                    result = function(open_cloud(**where), **options)
+                else:
+                    kept = {key: options.pop(key) for key in ("name", "owner")}
+                    result = function(open_ledger(lab, **kept, **where), **options)
+            if result is not None:
+                show(result, as_json)
+
+        command = run
+        for option in reversed(OPTIONS if lab else [one for one in OPTIONS if "name" not in str(one)]):
+            command = option(command)
+        return group.command(name)(command)
+
+    return decorate
+
+
+def lab_group(lab: str, page: str | None) -> click.Group:
+    """The command group of a chapter, with the chapter's own first line as its help."""
+    return click.Group(lab, help=(page or "").partition("\n")[0], context_settings={"max_content_width": 100})
+
+
+class Duration(click.ParamType):
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 1 minute to 7 days."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
+        minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
+        if not 1 <= minutes <= 7 * 24 * 60:
+            self.fail(f"{value!r} is no time from 1m to 168h; write 90m, 3h or 1h30m.", param, ctx)
+        return minutes
+
+
+class Cidr(click.ParamType):
+    """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
+
+    name = "cidr"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            network = ipaddress.IPv4Network(value, strict=False)
+        except ValueError as error:
+            self.fail(f"{error}; write an address as 203.0.113.7/32.", param, ctx)
+        if network.prefixlen == 0:
+            self.fail(
+                "0.0.0.0/0 would let the whole internet try the door; name a smaller range.", param, ctx
+            )
+        return str(network)
+
+
+# -- Errors and exit codes -------------------------------------------------------------------------------
+
+
+class reporting:
+    """Show log lines and waits on stderr while the body runs; turn its errors into exit codes."""
+
+    def __init__(self, verbose: bool = False) -> None:
+        self.verbose = verbose
+
+    def __enter__(self) -> None:
+        self.watcher = TerminalWatcher() if sys.stderr.isatty() else PlainWatcher()
+        progress.watcher = self.watcher
+        self.handler = WatcherHandler(self.watcher)
+        logger = logging.getLogger("awslabs")
+        logger.addHandler(self.handler)
+        logger.setLevel(logging.DEBUG if self.verbose else logging.INFO)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self.watcher.close()
+        progress.watcher = None
+        logging.getLogger("awslabs").removeHandler(self.handler)
+        if error is None or isinstance(error, (SystemExit, click.ClickException)):
+            return
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("\ninterrupted. Nothing is lost: run the same command again, or `down`.", err=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
+        ours = as_lab_error(error)
+        if ours is None:
+            return
+        for label, text in (("error: ", ours.what), ("why:   ", ours.why), ("fix:   ", ours.fix)):
+            if text:
+                click.echo(label + text, err=True)
+        raise SystemExit(ours.exit_code) from error
+
+
+def as_lab_error(error: BaseException) -> LabError | None:
+    """Our own error, or botocore's turned into one; None for a bug, which shows its traceback."""
+    if isinstance(error, LabError):
+        return error
+    if type(error).__module__.startswith("botocore."):
+        from awslabs.explain import Place, explain
+
+        return explain(error, getattr(error, "operation_name", "a call"), Place("", ""))  # type: ignore[arg-type]
+    return None
+
+
+# -- Progress on stderr ------------------------------------------------------------------------------------
+
+
+class PlainWatcher:
+    """Where stderr is no terminal: one line when a wait begins, one when it is over."""
+
+    def begin(self, what: str) -> Any:
+        self.line(f"waiting until {what}")
+        return what, time.monotonic()
+
+    def end(self, wait: Any) -> None:
+        what, since = wait
+        self.line(f"waited {time.monotonic() - since:.1f} s until {what}")
+
+    def line(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def close(self) -> None:
+        """Nothing is left on the screen."""
+
+
+class TerminalWatcher:
+    """On a terminal: a live line for each wait, with the seconds so far, under the lines of the log."""
+
+    def __init__(self) -> None:
+        self.live: Any = None
+        self.mutex = threading.Lock()
+
+    def begin(self, what: str) -> object:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        with self.mutex:
+            if self.live is None:
+                columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+                self.live = Progress(*columns, console=Console(stderr=True), transient=True)
+                self.live.start()
+            return self.live.add_task(f"waiting until {what}")
+
+    def end(self, wait: object) -> None:
+        with self.mutex:
+            self.live.remove_task(wait)
+
+    def line(self, text: str) -> None:
+        if self.live is None:
+            click.echo(text, err=True)
+        else:
+            self.live.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+
+class WatcherHandler(logging.Handler):
+    """Log lines, above the waits."""
+
+    def __init__(self, watcher: PlainWatcher | TerminalWatcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.watcher.line(record.getMessage())
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; scripts that read stdout do not see it."""
+    click.echo(text, err=True)
+
+
+# -- Results on stdout -------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON can hold it: dataclasses as objects, paths as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def show(result: Any, as_json: bool) -> None:
+    """Print a dictionary as a table of two columns, a list of dictionaries as one of many; or JSON."""
+    result = plain(result)
+    if as_json:
+        click.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    elif isinstance(result, list):
+        show_table(result)
+    else:
+        width = max(len(key) for key in result)
+        for key, value in result.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{name}={item}" for name, item in value.items())
+            click.echo(f"{key:<{width}}  {amount(key, value)}")
+
+
+def show_table(rows: list[dict]) -> None:
+    """A table with the keys of the rows as its heads; nothing for no rows."""
+    if not rows:
+        return
+    heads = list(rows[0])
+    cells = [[amount(head, row[head]) for head in heads] for row in rows]
+    widths = [max(len(head), *(len(line[column]) for line in cells)) for column, head in enumerate(heads)]
+    for line in [heads, *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def amount(key: str, value: Any) -> str:
+    """A cell: money with four digits, nothing as nothing."""
+    if value is None:
+        return "?"
+    return f"{value:.4f}" if isinstance(value, float) and key.startswith("usd") else str(value)
+
+
+def header(ledger: Ledger) -> dict[str, Any]:
+    """What the result of every lab's `up` and `status` begins with."""
+    return {
+        "lab": ledger.lab,
+        "name": ledger.journal.header["name"],
+        "cloud": ledger.journal.header["cloud"],
+        "account": ledger.journal.header["account"],
+        "region": ledger.journal.header["region"],
+        "ledger": ledger.journal.path,
+        "usd_per_hour": ledger.usd_per_hour,
+        "usd_so_far": ledger.usd_so_far,
+        "resources": ledger.resources,
+    }
+
+
+def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
+    """Say before building what comes, where, and what it will cost."""
+    from awslabs.prices import AS_OF
+
+    head = ledger.journal.header
+    cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
+    price = (
+        "an unknown price"
+        if usd_per_hour is None
+        else f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
+    )
+    say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
+
+
+def add_down(group: click.Group, lab: str, down: Callable[[Ledger], None]) -> None:
+    """The verb `down` of a lab."""
+
+    @verb(group, "down", lab)
+    def down_verb(ledger: Ledger, dry_run: bool) -> list[dict] | None:
+        """Delete everything the lab has built, and wait until AWS shows that it is gone."""
+        rows = ledger.down(dry_run=True)
+        if dry_run:
+            say(f"Would delete {len(rows)} resources, in this order:")
+            return [{"row": row.number, "name": row.name, "id": row.id, "state": row.state} for row in rows]
+        usd = ledger.usd_so_far
+        down(ledger)
+        say(
+            f"{len(rows)} resources deleted; nothing of it is left. It cost about {usd:.4f} USD."
+            if rows
+            else "Nothing stands."
+        )
+        return None
+
+    down_verb.params.append(click.Option(["--dry-run"], is_flag=True, help="Only say what would be deleted."))

@@ -1,0 +1,394 @@
+"""Chapter 1: a network, a firewall, a key, and one server.
+
+        the internet
+             |
+    . . . . <1> gateway . . . . . . . . . VPC 10.10.0.0/23
+    .        |                                           .
+    .    route 0.0.0.0/0                                 .
+    .        |                                           .
+    .    subnet 10.10.0.0/24                             .
+    .        |                                           .
+    .    <2> firewall: SSH, from one address             .
+    .        |                                           .
+    .    <4> server  t3.micro, Amazon Linux 2023         .
+    .            opened by <3> your key                  .
+    . . . . . . . . . . . . . . . . . . . . . . . . . . ..
+
+Cost: about 0.016 USD per hour in us-east-1 (server 0.0104, public address 0.005, 8 GiB disk 0.0009).
+Time: one to two minutes to build, about one to take down.
+
+    python -m awslabs.ec2 up
+    python -m awslabs.ec2 ssh
+    python -m awslabs.ec2 down
+
+AWS calls, in order: CreateVpc, CreateSubnet, ModifySubnetAttribute, CreateInternetGateway,
+AttachInternetGateway, CreateRoute, CreateSecurityGroup, AuthorizeSecurityGroupIngress, ImportKeyPair,
+RunInstances. To read along: "What is Amazon VPC?" and "What is Amazon EC2?" in AWS's user guides.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from awslabs import addresses, prices, tunnel
+from awslabs.errors import AwsError, LabError
+from awslabs.explain import ask_for_quota, vcpu_quota
+from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.progress import poll
+
+log = logging.getLogger(__name__)
+
+AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+LOGIN = "ec2-user"  # the user that Amazon Linux lets in
+ROOT_GIB = 8  # size of that image's root disk, for the price that is told before it is looked up
+
+
+@dataclass(frozen=True)
+class Server:
+    """The lab as it stands.
+
+    Attributes
+    ----------
+    instance_id : str
+        ``i-...``.
+    state : str
+        ``pending``, ``running``, ``shutting-down``, ``stopped``, ...
+    public_ip : str
+        Its IPv4 address on the internet; empty while it has none.
+    ssh : tunnel.Address
+        Where and how to log in.
+    """
+
+    instance_id: str
+    state: str
+    public_ip: str
+    ssh: tunnel.Address
+
+
+@exclusive
+def up(
+    ledger: Ledger,
+    *,
+    allow_from: str | None = None,
+    instance_type: str = "t3.micro",
+    ttl_minutes: int | None = None,
+) -> Server:
+    """Build a network with one server in it, and wait until you can log in.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From ``awslabs.lab("ec2")``.
+    allow_from : str, optional
+        The only addresses that may reach SSH, as CIDR: ``203.0.113.7/32``. Your own, unless given.
+    instance_type : str
+        AWS's name for the size of the server; ``t3.micro`` has 2 vCPUs and 1 GiB.
+    ttl_minutes : int, optional
+        Minutes after which the server shuts itself down, and with that is deleted. Never, unless given.
+
+    Returns
+    -------
+    Server
+
+    Raises
+    ------
+    AwsError
+        Refused by AWS: rights, quota, capacity, a type that this Region does not offer.
+    TimedOut, TunnelError
+        The server does not answer, or is not the one that AWS started.
+    """
+    ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
+    zone = zone_offering(ledger, instance_type)
+    require_quota(ledger, instance_type)
+
+    # <1> The network: 512 addresses of our own, and the road to the internet.
+    vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")
+    subnet_id = ledger.create(
+        "subnet", ec2.create_subnet, VpcId=vpc_id, CidrBlock="10.10.0.0/24", AvailabilityZone=zone
+    )
+    ensure(ec2.modify_subnet_attribute, SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
+    igw_id = ledger.create("internet-gateway", ec2.create_internet_gateway)
+    ledger.create("gateway-attachment", ec2.attach_internet_gateway, InternetGatewayId=igw_id, VpcId=vpc_id)
+    ensure(
+        ec2.create_route,
+        RouteTableId=main_route_table(ec2, vpc_id),
+        DestinationCidrBlock="0.0.0.0/0",
+        GatewayId=igw_id,
+    )
+
+    # <2> The firewall: SSH, from this computer alone.
+    group_id = ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-ssh",
+        Description="SSH from one address",
+    )
+    source = {"CidrIp": allow_from or f"{addresses.my_ip(ec2)}/32", "Description": "awslabs SSH"}
+    ensure(
+        ec2.authorize_security_group_ingress,
+        GroupId=group_id,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
+    )
+
+    # <3> The key: made here, so no crash can lose it; AWS gets the public half only.
+    key_name = ledger.create(
+        "key-pair",
+        ec2.import_key_pair,
+        KeyName=f"{ledger.prefix}-key",
+        PublicKeyMaterial=tunnel.public_key(ledger.directory),
+    )
+
+    # <4> The server: from here on it costs money.
+    image = newest_image(ec2, ssm, AMAZON_LINUX_2023)
+    instance_id = ledger.create(
+        "instance",
+        ec2.run_instances,
+        ImageId=image["ImageId"],
+        InstanceType=instance_type,
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=subnet_id,
+        SecurityGroupIds=[group_id],
+        KeyName=key_name,
+        BlockDeviceMappings=[encrypted_root(image)],
+        MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},  # IMDSv2 only
+        InstanceInitiatedShutdownBehavior="terminate",  # whoever shuts it down has deleted it
+        **standard_credits(instance_type),
+        **shutdown_after(ttl_minutes),
+    )
+    ensure(ec2.start_instances, InstanceIds=[instance_id])  # someone may have stopped it
+    poll(
+        f"the server {instance_id} runs",
+        lambda: instance_state(ec2, instance_id) == "running",
+        timeout_s=600,
+        longest_s=2.0,
+        fix=ledger.command("down"),
+    )
+
+    # <5> The login: the host key must be the one that the server wrote on its console.
+    server = describe(ledger)
+    tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, instance_id))
+    return server
+
+
+def describe(ledger: Ledger) -> Server:
+    """The lab's server as AWS shows it now. AWS calls: ``ec2:DescribeInstances``.
+
+    Raises
+    ------
+    LabError
+        When the lab does not stand.
+    """
+    ec2, instance_id = ledger.client("ec2"), ledger.resources.get("instance")
+    if not instance_id:
+        raise LabError("The lab does not stand.", "Its ledger holds no server.", ledger.command("up"))
+    instance = find_instance(ec2, instance_id)
+    host, port = addresses.ssh_address(ec2, instance)
+    ssh = tunnel.Address(host, port, LOGIN, ledger.directory / "key", ledger.directory / "known_hosts")
+    return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
+
+
+def down(ledger: Ledger) -> None:
+    """Take everything down again, and return when AWS shows nothing of it any more."""
+    ledger.down()
+
+
+# -- What `up` asks AWS before it builds ---------------------------------------------------------------
+
+
+def zone_offering(ledger: Ledger, instance_type: str) -> str:
+    """The first zone of the Region that offers this type: not each does (``us-east-1e`` has no t3.micro).
+
+    AWS calls: ``ec2:DescribeInstanceTypeOfferings``.
+    """
+    offerings = ledger.client("ec2").describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}]
+    )["InstanceTypeOfferings"]
+    if not offerings:
+        raise AwsError(
+            f"{instance_type} is not offered in {ledger.cloud.region}.",
+            "No zone of the Region lists it; a Region offers some types only, and names are exact.",
+            f"{ledger.command('up')} --instance-type t3.micro",
+            code="Unsupported",
+            operation="ec2:RunInstances",
+        )
+    return min(offering["Location"] for offering in offerings)
+
+
+def require_quota(ledger: Ledger, instance_type: str) -> None:
+    """Stop before anything is built if the account may not run a single server of this type.
+
+    AWS calls: ``ec2:DescribeInstanceTypes``, ``servicequotas:GetServiceQuota``. The quota counts vCPUs; new
+    accounts start with few of them, or none.
+    """
+    from botocore.exceptions import ClientError
+
+    (size,) = ledger.client("ec2").describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    needs = size["VCpuInfo"]["DefaultVCpus"]
+    name, quota = vcpu_quota(instance_type)
+    try:
+        answer = ledger.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=quota)
+    except ClientError as error:  # not everybody may read quotas; RunInstances would say the same, only later
+        log.info("the vCPU quota was not checked: %s", error)
+        return
+    allowed = answer["Quota"]["Value"]
+    if allowed < needs:
+        raise AwsError(
+            f"This account may not run a {instance_type} in {ledger.cloud.region}.",
+            f'It needs {needs} vCPUs; the quota "{name}" ({quota}) is {allowed:.0f}.',
+            ask_for_quota("ec2", quota, max(8, needs), ledger.cloud.region),
+            code="VcpuLimitExceeded",
+            operation="ec2:RunInstances",
+        )
+
+
+def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict:
+    """The image that an SSM public parameter names, as ``ec2:DescribeImages`` shows it."""
+    image_id = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+    (image,) = ec2.describe_images(ImageIds=[image_id])["Images"]
+    return image
+
+
+def usd_per_hour(instance_type: str, region: str) -> float | None:
+    """What the lab costs each hour while it stands, in US dollars; None for a type without a known price."""
+    server = prices.instance_hour(instance_type, region)
+    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + prices.volume_hour(ROOT_GIB, region)
+
+
+# -- Small parts of the page above -----------------------------------------------------------------------
+
+
+def main_route_table(ec2: Any, vpc_id: str) -> str:
+    """The route table that every VPC is born with."""
+    answer = ec2.describe_route_tables(
+        Filters=[{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "association.main", "Values": ["true"]}]
+    )
+    return answer["RouteTables"][0]["RouteTableId"]
+
+
+def encrypted_root(image: dict) -> dict:
+    """The image's own root disk, in its size, as encrypted gp3 that goes with the server."""
+    root = next(
+        mapping
+        for mapping in image["BlockDeviceMappings"]
+        if mapping["DeviceName"] == image["RootDeviceName"]
+    )
+    disk = {
+        "VolumeSize": root["Ebs"]["VolumeSize"],
+        "VolumeType": "gp3",
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
+    return {"DeviceName": image["RootDeviceName"], "Ebs": disk}
+
+
+def standard_credits(instance_type: str) -> dict:
+    """For T types: no surplus CPU credits, which AWS would charge for (T3 takes them unless told)."""
+    return {"CreditSpecification": {"CpuCredits": "standard"}} if instance_type.startswith("t") else {}
+
+
+def shutdown_after(ttl_minutes: int | None) -> dict:
+    """User data that lets the server's own operating system end it."""
+    return {} if ttl_minutes is None else {"UserData": f"#!/bin/sh\nshutdown -h +{ttl_minutes}\n"}
+
+
+def find_instance(ec2: Any, instance_id: str) -> dict:
+    """One server as AWS shows it."""
+    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    return reservation["Instances"][0]
+
+
+def instance_state(ec2: Any, instance_id: str) -> str:
+    """``running``, or what it is instead; empty while AWS does not show it yet."""
+    from botocore.exceptions import ClientError
+
+    try:
+        instance = find_instance(ec2, instance_id)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
+            raise
+        return ""
+    state = instance["State"]["Name"]
+    if state in ("shutting-down", "terminated"):
+        reason = instance.get("StateReason", {}).get("Message", "AWS gives no reason")
+        raise LabError(f"The server {instance_id} ended while it started.", f"{reason}.", "run `up` again")
+    return state
+
+
+def console(ec2: Any, instance_id: str) -> str:
+    """What the server has written to its console, where its host keys' fingerprints stand."""
+    return ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
+
+
+# -- The command line -----------------------------------------------------------------------------------
+
+
+def command_line() -> Any:
+    """``python -m awslabs.ec2``: this page from a terminal."""
+    import click
+
+    from awslabs import cli
+
+    group = cli.lab_group("ec2", __doc__)
+
+    def report(ledger: Ledger, server: Server) -> dict[str, Any]:
+        ssh = {**vars(server.ssh), "command": server.ssh.command}
+        return {
+            **cli.header(ledger),
+            "instance_id": server.instance_id,
+            "state": server.state,
+            "public_ip": server.public_ip,
+            "ssh": ssh,
+        }
+
+    @cli.verb(group, "up", "ec2")
+    @click.option("--instance-type", default="t3.micro", show_default=True, help="Size of the server.")
+    @click.option(
+        "--allow-from",
+        metavar="CIDR",
+        type=cli.Cidr(),
+        help="Who may reach SSH; default: this computer alone.",
+    )
+    @click.option("--ttl", metavar="TIME", type=cli.Duration(), help="Delete the server after 90m, 3h, ...")
+    def _up(ledger: Ledger, instance_type: str, allow_from: str | None, ttl: int | None) -> dict[str, Any]:
+        """Build the network and the server, and wait until you can log in."""
+        cli.announce(
+            ledger, f"a network and one {instance_type}", usd_per_hour(instance_type, ledger.cloud.region)
+        )
+        server = up(ledger, allow_from=allow_from, instance_type=instance_type, ttl_minutes=ttl)
+        return report(ledger, server)
+
+    @cli.verb(group, "status", "ec2")
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, where, and what it costs."""
+        return report(ledger, describe(ledger))
+
+    @cli.verb(group, "ssh", "ec2")
+    @click.argument("command", nargs=-1, type=click.UNPROCESSED)
+    def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
+        """Log in, or run COMMAND there; its exit status is ours."""
+        raise SystemExit(tunnel.interactive(describe(ledger).ssh, list(command) or None))
+
+    @cli.verb(group, "put", "ec2")
+    @click.argument("local", type=click.Path(exists=True))
+    @click.argument("remote", default=".")
+    def _put(ledger: Ledger, local: str, remote: str) -> None:
+        """Copy a file or a folder to the server."""
+        tunnel.put(describe(ledger).ssh, local, remote)
+
+    @cli.verb(group, "get", "ec2")
+    @click.argument("remote")
+    @click.argument("local", default=".")
+    def _get(ledger: Ledger, remote: str, local: str) -> None:
+        """Copy a file or a folder from the server."""
+        tunnel.get(describe(ledger).ssh, remote, local)
+
+    cli.add_down(group, "ec2", down)
+    return group
+
+
+if __name__ == "__main__":
+    command_line()()

@@ -1,0 +1,199 @@
+"""What AWS's refusals mean for a lab, and the command that mends each: botocore's errors as ours."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from awslabs.errors import AwsError
+
+THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "TransactionInProgressException",
+    "EC2ThrottledException",
+}
+DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "UnauthorizedException",
+    "NotAuthorized",
+}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+BAD_CREDENTIALS = {
+    "AuthFailure",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+}
+NO_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "Server.InsufficientInstanceCapacity"}
+
+# code -> (what is full, service, its Service Quotas code). Source of the codes: moto's servicequotas, AWS docs.
+QUOTAS = {
+    "VpcLimitExceeded": ("VPCs in this Region", "vpc", "L-F678F1CE"),
+    "InternetGatewayLimitExceeded": ("internet gateways in this Region", "vpc", "L-A4707A72"),
+    "VcpuLimitExceeded": ("vCPUs of running on-demand servers", "ec2", "L-1216C47A"),
+    "SecurityGroupLimitExceeded": ("security groups in this Region", "vpc", "L-E79EC296"),
+    "RulesPerSecurityGroupLimitExceeded": ("rules in one security group", "vpc", "L-0EA8095F"),
+    "AddressLimitExceeded": ("Elastic IP addresses", "ec2", "L-0263D0A3"),
+}
+G_AND_VT = re.compile(r"^(g\d|vt\d|gr\d)")  # families that the "G and VT" quota counts, L-DB2E81BA
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call went, as the fixes must name it."""
+
+    lab: str
+    region: str
+    account: str = ""
+
+
+def vcpu_quota(instance_type: str) -> tuple[str, str]:
+    """Name and Service Quotas code of the on-demand vCPU quota that counts servers of this type."""
+    if G_AND_VT.match(instance_type):
+        return "Running On-Demand G and VT instances", "L-DB2E81BA"
+    return "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", "L-1216C47A"
+
+
+def ask_for_quota(service: str, quota: str, value: int, region: str) -> str:
+    """The command that asks AWS for a higher quota."""
+    return (
+        f"aws service-quotas request-service-quota-increase --service-code {service} "
+        f"--quota-code {quota} --desired-value {value} --region {region}"
+    )
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's code in a ClientError, or the exception's own name."""
+    response = getattr(error, "response", None)
+    return response["Error"]["Code"] if response else type(error).__name__
+
+
+def http_status(error: BaseException) -> int:
+    """The HTTP status of a ClientError; 0 where no answer came."""
+    response = getattr(error, "response", None)
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if response else 0
+
+
+def explain(error: Exception, operation: str, place: Place, request: dict | None = None) -> AwsError:
+    """Turn botocore's error into one with what, why and fix.
+
+    Parameters
+    ----------
+    error : Exception
+        A ``ClientError``, or any other ``BotoCoreError``.
+    operation : str
+        ``ec2:RunInstances``, or what was attempted where no operation is known.
+    place : Place
+        Lab and Region, for the commands.
+    request : dict, optional
+        What was asked for; names the instance type in the answer.
+    """
+    code, request = error_code(error), request or {}
+    message = getattr(error, "response", {}).get("Error", {}).get("Message", "") or str(error)
+    lab = f"python -m awslabs.{place.lab}" if place.lab else "the same command"
+    instance_type = request.get("InstanceType", "")
+
+    def refusal(why: str, fix: str, what: str = "") -> AwsError:
+        return AwsError(
+            what or f"{operation} was refused ({code}).", why, fix, code=code, operation=operation
+        )
+
+    if code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
+        return refusal(
+            "No AWS credentials were found on this computer.",
+            "aws configure    # or, without an AWS account, run the same command with --sandbox",
+            "There are no AWS credentials.",
+        )
+    if code in EXPIRED or code in ("TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError"):
+        return refusal(
+            "The session token of these credentials has expired. Nothing was lost.",
+            "aws sso login    # or fetch fresh keys where yours come from; then run the same command again",
+            "The AWS credentials have expired.",
+        )
+    if code in BAD_CREDENTIALS:
+        return refusal(
+            f"AWS does not know these credentials: {message}",
+            "aws configure    # then: aws sts get-caller-identity",
+        )
+    if code == "NoRegionError":
+        return refusal(
+            "Neither --region nor AWS_REGION nor the AWS configuration names one.",
+            f"{lab} up --region us-east-1",
+            "No AWS Region is chosen.",
+        )
+    if code == "ProfileNotFound":
+        return refusal(message, "aws configure list-profiles", "That AWS profile does not exist.")
+    if code in DENIED:
+        named = re.search(r"perform:? ([\w-]+:\w+)", message)
+        action = named.group(1) if named else operation
+        who = re.search(r"(?:User|Role)?:? ?(arn:\S+) is not", message)
+        return refusal(
+            f"{who.group(1) if who else 'These credentials'} may not do {action}.",
+            f"ask whoever runs the account to allow the action {action}, then run the same command again",
+        )
+    if code == "VcpuLimitExceeded" and instance_type:
+        name, quota = vcpu_quota(instance_type)
+        return refusal(
+            f'{message} The quota is "{name}" ({quota}).', ask_for_quota("ec2", quota, 8, place.region)
+        )
+    if code in QUOTAS:
+        name, service, quota = QUOTAS[code]
+        return refusal(
+            f"The account has reached its quota of {name} ({quota}): {message}",
+            "python -m awslabs.ledger list    # take down what is not needed; or ask for more: "
+            + ask_for_quota(service, quota, 10, place.region),
+        )
+    if code in NO_CAPACITY:
+        return refusal(
+            f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
+            f"{lab} up    # again in some minutes, or with another --instance-type or --region",
+        )
+    if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
+        return refusal(
+            f"{instance_type} is not offered here: {message}", f"{lab} up --instance-type t3.micro"
+        )
+    if code in THROTTLED:
+        return refusal(
+            f"AWS asked for fewer calls per second, for longer than we wait. {message}",
+            "run the same command again in a minute: it goes on where it stopped",
+        )
+    if code in (
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "ProxyConnectionError",
+        "HTTPClientError",
+        "SSLError",
+    ):
+        return refusal(
+            f"{message}",
+            "check the network, then run the same command again: it goes on where it stopped",
+            f"{operation}: AWS could not be reached.",
+        )
+    if code in ("ConnectionClosedError", "ReadTimeoutError", "ConnectionError", "IncompleteReadError"):
+        return refusal(
+            f"The connection broke before an answer came: {message}",
+            "run the same command again: it asks AWS first what took effect",
+            f"{operation}: no answer came.",
+        )
+    if http_status(error) >= 500:
+        return refusal(
+            f"AWS had a fault of its own: {message}",
+            "run the same command again: it goes on where it stopped",
+        )
+    return refusal(message, "python -m awslabs.ledger verify    # shows what stands")

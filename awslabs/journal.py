@@ -1,0 +1,375 @@
+"""The file behind a ledger: rows, written so that no crash can lose one.
+
+One JSON file per lab, name, account and Region:
+
+    ~/.awslabs/ec2.default.123456789012.us-east-1.json      the rows            mode 0600
+    ~/.awslabs/ec2.default.123456789012.us-east-1.lock      who builds now
+    ~/.awslabs/ec2.default.123456789012.us-east-1/          its SSH keys        mode 0700
+    ~/.awslabs/127.0.0.1-8500/...                           the same, of a cloud that is not AWS
+
+This module knows files and locks. What a row means to AWS stands in `ledger.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import string
+import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from awslabs.errors import LedgerError
+
+SCHEMA = 1
+CLOSED = ("gone", "refused")  # states in which a row stands for nothing any more
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+
+
+def home() -> Path:
+    """Where ledgers live: ``AWSLABS_HOME``, or ``~/.awslabs``."""
+    return Path(os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs")
+
+
+def now() -> str:
+    """The time as rows keep it: UTC, to the millisecond (``2026-11-21T20:55:33.123Z``)."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_since(moment: str) -> float:
+    """Seconds from a row's time to now."""
+    then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return (datetime.now(timezone.utc) - then).total_seconds()
+
+
+@dataclasses.dataclass
+class Row:
+    """One resource, from just before its create call until AWS shows that it is gone.
+
+    Attributes
+    ----------
+    number : int
+        1, 2, 3, ... in the order of creation; ``down`` goes the other way.
+    name : str
+        The lab's name for it: ``vpc``, ``task-role``.
+    call : str
+        The call that makes it: ``ec2:CreateVpc``.
+    state : str
+        ``creating`` (perhaps made: ask AWS), ``standing``, ``deleting``, ``gone``, ``refused`` (never made).
+    token : str
+        The mark that it carries on AWS, as tag, client token or in its name; begins with the UTC time.
+    ids : dict of str
+        All identifiers; the first is the one that ``create`` returns. A join keeps the ids that it joins.
+    needs : list of int
+        Numbers of the rows whose identifiers stand in its request.
+    digests : dict of str
+        Eight hexadecimal digits of SHA-256 per parameter: enough to see that a later request differs.
+    telling : dict of str
+        The few parameters that a person knows it by: ``{"InstanceType": "t3.micro"}``.
+    begun, made, ended : str
+        UTC times; empty until they come.
+    usd_per_hour : float or None
+        Estimate; None where the price table does not know it.
+    """
+
+    number: int
+    name: str
+    call: str
+    token: str
+    state: str = "creating"
+    ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    needs: list[int] = dataclasses.field(default_factory=list)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+    telling: dict[str, str] = dataclasses.field(default_factory=dict)
+    begun: str = ""
+    made: str = ""
+    ended: str = ""
+    usd_per_hour: float | None = 0.0
+
+    @property
+    def id(self) -> str:
+        """The identifier that the lab works with, or an empty text before AWS gave one."""
+        return next(iter(self.ids.values()), "")
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still stand on AWS."""
+        return self.state not in CLOSED
+
+    @property
+    def usd(self) -> float:
+        """What it has cost so far, in US dollars: an estimate from its hourly price."""
+        if not self.made:
+            return 0.0
+        hours = (seconds_since(self.made) - (seconds_since(self.ended) if self.ended else 0.0)) / 3600
+        return hours * (self.usd_per_hour or 0.0)
+
+
+def fresh_token() -> str:
+    """A mark for one resource, at most 32 characters: the UTC second, then 64 random bits."""
+    return datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(8)
+
+
+def fresh_prefix(lab: str) -> str:
+    """``awslabs-ec2-k3x9qa``: what the names of one life of a lab begin with."""
+    letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    return f"awslabs-{lab.replace('_', '-')}-{letters}"
+
+
+class Journal:
+    """The rows of one lab in one file.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file; its lock and its directory of keys stand beside it under the same name.
+    header : dict
+        What the file says above its rows when it is new: lab, name, cloud, account, region, owner.
+
+    Notes
+    -----
+    Thread-safe. A save writes a temporary file, syncs it, renames it over the old one and syncs the
+    folder; saves that threads ask for at the same time share one.
+    """
+
+    def __init__(self, path: Path, header: dict) -> None:
+        self.path = path
+        self.directory = path.with_suffix("")
+        self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
+        self.header["usd_before"] = 0.0
+        self.rows: list[Row] = []
+        self.disk_full = ""  # why the last save failed while `down` went on without
+        self._mutex = threading.RLock()
+        self._writing = threading.Lock()
+        self._asked = self._written = 0
+        self._locks = 0
+        self._lock_file, self._verb = -1, ""
+        self.reload()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the file again, as it stands now."""
+        if not self.path.exists():
+            return
+        header, rows = read(self.path)
+        with self._mutex:
+            self.header, self.rows = header, rows
+
+    def open_rows(self) -> list[Row]:
+        """Rows that may still stand, oldest first."""
+        with self._mutex:
+            return [row for row in self.rows if row.open]
+
+    def last(self, name: str) -> Row | None:
+        """The open row of this name, if there is one."""
+        with self._mutex:
+            return next((row for row in reversed(self.rows) if row.name == name and row.open), None)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def add(self, row: Row) -> Row:
+        """Number a row and put it at the end. It is on disk only after `save`."""
+        with self._mutex:
+            row.number = max((other.number for other in self.rows), default=0) + 1
+            self.rows.append(row)
+        return row
+
+    def drop(self, row: Row) -> None:
+        """Forget a row for which nothing was sent."""
+        with self._mutex:
+            self.rows.remove(row)
+
+    def save(self) -> None:
+        """Put everything on disk before returning; threads that save at once share one write.
+
+        Raises
+        ------
+        LedgerError
+            When the disk takes no more: the file then still holds what it held before.
+        """
+        with self._mutex:
+            self._asked += 1
+            mine = self._asked
+        with self._writing:
+            if self._written >= mine:
+                return
+            with self._mutex:
+                covers = self._asked
+                text = as_text(self.header, self.rows)
+            try:
+                write(self.path, text)
+            except OSError as error:
+                raise LedgerError(
+                    f"The ledger {self.path} could not be written.",
+                    f"{error.strerror or error}. Nothing was created after this.",
+                    f"make room on the disk that holds {self.path.parent}, then run the same command again",
+                ) from error
+            self._written = covers
+
+    def start_over(self) -> None:
+        """Begin a new life, with new names, once every row of the old one is closed."""
+        with self._mutex:
+            if not self.rows or self.open_rows():
+                return
+            self.header["usd_before"] += sum(row.usd for row in self.rows)
+            self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
+            self.rows.clear()
+
+    def forget_keys(self) -> None:
+        """Remove the directory of SSH keys: they open nothing any more."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # -- one builder at a time ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self, verb: str) -> Iterator[None]:
+        """Hold the ledger for one `verb`; the file is read again first, since another may have written it.
+
+        The lock is the operating system's: it ends with the process, however that ends.
+
+        Raises
+        ------
+        LedgerError
+            At once, when another process or notebook holds it.
+        """
+        with self._mutex:
+            if self._locks == 0:
+                descriptor = self._take_lock(verb)
+                try:
+                    self._clean_up()
+                    self.reload()
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                self._lock_file, self._verb = descriptor, verb
+            elif "down" in (verb, self._verb):  # another thread of this process
+                raise self._in_use(f"`{self._verb}` of this same process")
+            self._locks += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._locks -= 1
+                if self._locks == 0:
+                    os.close(self._lock_file)
+
+    def _take_lock(self, verb: str) -> int:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger folder {self.path.parent} could not be opened.",
+                f"{error.strerror or error}.",
+                "make that folder writable, or set AWSLABS_HOME to another one",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise self._in_use(holder or "another process") from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only stays unsigned
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"`{verb}`, process {os.getpid()}, since {now()}\n".encode(), 0)
+        return descriptor
+
+    def _in_use(self, holder: str) -> LedgerError:
+        return LedgerError(
+            f"The ledger of {self.header['lab']} ({self.header['name']}) is in use.",
+            f"Held by {holder}; two builders at once would build everything twice.",
+            "wait until that one is done, then run the same command again",
+        )
+
+    def _clean_up(self) -> None:
+        """Remove temporary files that a killed process left behind."""
+        for left in self.path.parent.glob(f".{self.path.stem}-*"):
+            left.unlink(missing_ok=True)
+
+
+def as_text(header: dict, rows: list[Row]) -> str:
+    """The file's content: JSON with one line per row."""
+    lines = ",\n  ".join(json.dumps(vars(row)) for row in rows)
+    return (
+        json.dumps({**header, "rows": []}, indent=1).replace('"rows": []', f'"rows": [\n  {lines}\n ]') + "\n"
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file as a whole, or not at all, and have it on disk before returning."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read(path: Path) -> tuple[dict, list[Row]]:
+    """The header and the rows of one ledger file.
+
+    Raises
+    ------
+    LedgerError
+        When it is not a ledger of ours; the file is left where it is.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row(**row) for row in content.pop("rows")]
+        schema = content["schema"]
+        complete = {"lab", "name", "account", "region", "prefix", "owner", "usd_before"} <= content.keys()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(path, str(error)) from error
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger {path} could not be read.", f"{error.strerror or error}.", f"chmod 600 {path}"
+        ) from error
+    if schema != SCHEMA:
+        raise LedgerError(
+            f"The ledger {path} has schema {schema}; this version reads schema {SCHEMA}.",
+            "It was written by another version of awslabs.",
+            "install the newest awslabs: pip install --upgrade awslabs",
+        )
+    if not complete:
+        raise damaged(path, "its header is not complete")
+    return content, rows
+
+
+def damaged(path: Path, why: str) -> LedgerError:
+    """What to say of a file that does not read as a ledger."""
+    return LedgerError(
+        f"The ledger {path} is damaged.",
+        f"{why}. While it is, `up` and `down` refuse: they would not know what stands.",
+        f"python -m awslabs.ledger recover    # keeps {path.name} aside and rebuilds it from the tags on AWS",
+    )
+
+
+def keep_aside(path: Path) -> Path:
+    """Move a damaged file out of the way, under a name that says when."""
+    aside = path.with_suffix(f".damaged-{datetime.now(timezone.utc):%Y%m%d%H%M%S}")
+    os.replace(path, aside)
+    return aside
+
+
+def files(folder: Path) -> list[Path]:
+    """The ledger files in one folder, by name."""
+    return sorted(path for path in folder.glob("*.json") if path.name.count(".") == 4)

@@ -1,0 +1,18 @@
+"""What the ledger must know of each thing that a lab makes: one entry per create operation.
+
+    KINDS["ec2:CreateVpc"]         how to mark it, find it, delete it, and when it is gone
+    ENSURES["ec2:CreateRoute"]     how to read what dies with its parent, and what puts it right
+
+Entries sit together by AWS service (`ec2.py`, ...). Adding a kind touches one place: its entry. An
+operation without one is refused before any call, so all that a lab makes can be deleted.
+"""
+
+from __future__ import annotations
+
+from awslabs.kinds import ec2
+from awslabs.kinds.kind import Ensured, Found, Kind, Mark
+
+__all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark"]
+
+KINDS: dict[str, Kind] = {kind.call: kind for kind in [*ec2.KINDS]}
+ENSURES: dict[str, Ensured] = {**ec2.ENSURES}

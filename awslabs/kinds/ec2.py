@@ -1,0 +1,319 @@
+"""EC2 and VPC: everything here takes tags in the call that creates it, and is found by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from awslabs import prices
+from awslabs.kinds.kind import Found, Kind, Mark, Step
+
+# A fresh id is not known everywhere at once: "EC2 is eventually consistent" (AWS docs, "Troubleshooting API
+# request errors"). These are answered for ids that a lab made a moment ago.
+NOT_YET = (
+    "InvalidVpcID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidInternetGatewayID.NotFound",
+    "InvalidRouteTableID.NotFound",
+    "InvalidKeyPair.NotFound",
+    "InvalidInstanceID.NotFound",
+)
+BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState", "OperationNotPermitted")
+
+
+def tag_dict(tags: list[dict] | None) -> dict[str, str]:
+    """AWS's list of Key and Value as a dictionary."""
+    return {tag["Key"]: tag["Value"] for tag in tags or []}
+
+
+def tag_specifications(mark: Mark, *resource_types: str) -> list[dict]:
+    """The TagSpecifications parameter that puts our tags on everything one call makes."""
+    tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
+    return [{"ResourceType": resource_type, "Tags": tags} for resource_type in resource_types]
+
+
+def tagged(
+    operation: str,
+    resource_type: str,
+    id_name: str,
+    describe: str,
+    listing: str,
+    *,
+    answer_in: str = "",
+    marks: Callable[[dict, Mark], dict] | None = None,
+    read: Callable[[dict], list[dict]] | None = None,
+    state: Callable[[dict], str] = lambda item: "standing",
+    filters: tuple[dict, ...] = (),
+    names: tuple[str, ...] = (),
+    since: str = "",
+    **others: Any,
+) -> Kind:
+    """An entry for what EC2 tags at creation and lists with `describe` and a tag filter."""
+
+    def mark(request: dict, mark: Mark) -> dict:
+        request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
+        return marks(request, mark) if marks else request
+
+    def ids(request: dict, answer: dict) -> dict[str, str]:
+        item = answer.get(answer_in, {}) if answer_in else answer
+        if isinstance(item, list):
+            item = item[0]
+        return {name: item.get(name) or request[name] for name in (id_name, *names)}
+
+    def find(client: Any, condition: dict) -> list[Found]:
+        pages = client.get_paginator(describe) if client.can_paginate(describe) else None
+        request = {"Filters": [condition, *filters]}
+        answers = pages.paginate(**request) if pages else [getattr(client, describe)(**request)]
+        items = [item for answer in answers for item in (read(answer) if read else answer[listing])]
+        found = [
+            Found(
+                {name: item[name] for name in (id_name, *names)},
+                state(item),
+                tag_dict(item.get("Tags")),
+                str(item.get(since, "")),
+            )
+            for item in items
+        ]
+        return sorted(found, key=lambda one: (one.since, one.id))
+
+    return Kind(
+        call=f"ec2:{operation}",
+        ids=ids,
+        mark=mark,
+        look=lambda client, row: find(client, {"Name": "tag:awslabs:token", "Values": [row.token]}),
+        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}),
+        not_yet=NOT_YET,
+        busy=BUSY,
+        **others,
+    )
+
+
+# -- VPC, subnet, gateway ------------------------------------------------------------------------------
+
+VPC = tagged(
+    "CreateVpc",
+    "vpc",
+    "VpcId",
+    "describe_vpcs",
+    "Vpcs",
+    answer_in="Vpc",
+    doubles=True,
+    telling=("CidrBlock",),
+    delete=lambda ec2, found: ec2.delete_vpc(VpcId=found.id),
+    absent=("InvalidVpcID.NotFound",),
+)
+
+SUBNET = tagged(
+    "CreateSubnet",
+    "subnet",
+    "SubnetId",
+    "describe_subnets",
+    "Subnets",
+    answer_in="Subnet",
+    taken=("InvalidSubnet.Conflict",),
+    floating=("AvailabilityZone",),
+    telling=("CidrBlock",),
+    delete=lambda ec2, found: ec2.delete_subnet(SubnetId=found.id),
+    absent=("InvalidSubnetID.NotFound",),
+)
+
+
+def delete_internet_gateway(ec2: Any, found: Found) -> None:
+    """Delete a gateway of ours; one that still hangs on a VPC (its join was lost) is taken off first."""
+    for gateway in ec2.describe_internet_gateways(InternetGatewayIds=[found.id])["InternetGateways"]:
+        for attachment in gateway["Attachments"]:
+            ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=attachment["VpcId"])
+    ec2.delete_internet_gateway(InternetGatewayId=found.id)
+
+
+INTERNET_GATEWAY = tagged(
+    "CreateInternetGateway",
+    "internet-gateway",
+    "InternetGatewayId",
+    "describe_internet_gateways",
+    "InternetGateways",
+    answer_in="InternetGateway",
+    doubles=True,
+    delete=delete_internet_gateway,
+    absent=("InvalidInternetGatewayID.NotFound", "Gateway.NotAttached"),
+)
+
+
+def look_for_attachment(ec2: Any, row: Any) -> list[Found]:
+    """The tie between this gateway and this VPC. It carries no tag: the row's two ids are its mark."""
+    answer = ec2.describe_internet_gateways(
+        Filters=[
+            {"Name": "internet-gateway-id", "Values": [row.ids["InternetGatewayId"]]},
+            {"Name": "attachment.vpc-id", "Values": [row.ids["VpcId"]]},
+        ]
+    )
+    states = [tie["State"] for gateway in answer["InternetGateways"] for tie in gateway["Attachments"]]
+    return [
+        Found(dict(row.ids), {"attaching": "coming", "detaching": "going"}.get(state, "standing"))
+        for state in states
+        if state != "detached"
+    ]
+
+
+GATEWAY_ATTACHMENT = Kind(
+    call="ec2:AttachInternetGateway",
+    ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
+    mark=lambda request, mark: request,
+    look=look_for_attachment,
+    ours=lambda ec2: [],
+    delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
+    join=True,
+    taken=("Resource.AlreadyAssociated",),
+    not_yet=NOT_YET,
+    busy=BUSY,
+    absent=("Gateway.NotAttached", "InvalidInternetGatewayID.NotFound", "InvalidVpcID.NotFound"),
+)
+
+
+# -- Firewall and key ----------------------------------------------------------------------------------
+
+SECURITY_GROUP = tagged(
+    "CreateSecurityGroup",
+    "security-group",
+    "GroupId",
+    "describe_security_groups",
+    "SecurityGroups",
+    names=("GroupName",),
+    taken=("InvalidGroup.Duplicate",),
+    delete=lambda ec2, found: ec2.delete_security_group(GroupId=found.ids["GroupId"]),
+    absent=("InvalidGroup.NotFound",),
+)
+
+KEY_PAIR = tagged(
+    "ImportKeyPair",
+    "key-pair",
+    "KeyName",
+    "describe_key_pairs",
+    "KeyPairs",
+    names=("KeyPairId",),
+    since="CreateTime",
+    taken=("InvalidKeyPair.Duplicate",),
+    delete=lambda ec2, found: ec2.delete_key_pair(KeyPairId=found.ids["KeyPairId"]),
+    absent=("InvalidKeyPair.NotFound",),
+)
+
+
+# -- Servers -------------------------------------------------------------------------------------------
+
+
+def mark_instance(request: dict, mark: Mark) -> dict:
+    """Our token as ClientToken, our tags on the server, its volumes and its network interfaces."""
+    types = ["instance", "volume", "network-interface"]
+    if "InstanceMarketOptions" in request:
+        types.append("spot-instances-request")
+    return {**request, "ClientToken": mark.token, "TagSpecifications": tag_specifications(mark, *types)}
+
+
+def instance_usd_per_hour(request: dict, region: str) -> float | None:
+    """The server, its public address and its disks, while it runs."""
+    server = prices.instance_hour(request["InstanceType"], region)
+    disks = sum(
+        prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
+        for mapping in request.get("BlockDeviceMappings", [])
+    )
+    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+
+
+INSTANCE = tagged(
+    "RunInstances",
+    "instance",
+    "InstanceId",
+    "describe_instances",
+    "Reservations",
+    answer_in="Instances",
+    marks=mark_instance,
+    read=lambda answer: [item for reservation in answer["Reservations"] for item in reservation["Instances"]],
+    # A terminated server stays describable for about an hour: it is gone all the same.
+    filters=(
+        {
+            "Name": "instance-state-name",
+            "Values": ["pending", "running", "stopping", "stopped", "shutting-down"],
+        },
+    ),
+    state=lambda item: {"pending": "coming", "shutting-down": "going"}.get(item["State"]["Name"], "standing"),
+    since="LaunchTime",
+    floating=("ImageId", "BlockDeviceMappings"),
+    telling=("InstanceType",),
+    delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
+    absent=("InvalidInstanceID.NotFound",),
+    usd_per_hour=instance_usd_per_hour,
+)
+
+KINDS = [VPC, SUBNET, INTERNET_GATEWAY, GATEWAY_ATTACHMENT, SECURITY_GROUP, KEY_PAIR, INSTANCE]
+
+
+# -- What dies with its parent ---------------------------------------------------------------------------
+
+
+def subnet_attribute(ec2: Any, wanted: dict) -> Iterator[Step]:
+    """ModifySubnetAttribute, where the attribute has another value."""
+    (subnet,) = ec2.describe_subnets(SubnetIds=[wanted["SubnetId"]])["Subnets"]
+    if any(subnet[name] != value["Value"] for name, value in wanted.items() if name != "SubnetId"):
+        yield ec2.modify_subnet_attribute, wanted
+
+
+def route(ec2: Any, wanted: dict) -> Iterator[Step]:
+    """CreateRoute, or ReplaceRoute where the same destination leads elsewhere."""
+    (table,) = ec2.describe_route_tables(RouteTableIds=[wanted["RouteTableId"]])["RouteTables"]
+    same = [
+        one for one in table["Routes"] if one.get("DestinationCidrBlock") == wanted["DestinationCidrBlock"]
+    ]
+    if not same:
+        yield ec2.create_route, wanted
+    elif same[0].get("GatewayId") != wanted["GatewayId"] or same[0].get("State") == "blackhole":
+        yield ec2.replace_route, wanted
+
+
+def ingress(ec2: Any, wanted: dict) -> Iterator[Step]:
+    """AuthorizeSecurityGroupIngress for what is missing; older addresses of ours on the same port go.
+
+    Ours are those whose description begins with ``awslabs``: a rule that someone added by hand stays.
+    """
+    (group,) = ec2.describe_security_groups(GroupIds=[wanted["GroupId"]])["SecurityGroups"]
+    for permission in wanted["IpPermissions"]:
+        ports = {name: permission[name] for name in ("IpProtocol", "FromPort", "ToPort")}
+        there = [
+            one
+            for rule in group["IpPermissions"]
+            if all(rule.get(name) == value for name, value in ports.items())
+            for one in rule["IpRanges"]
+        ]
+        cidrs = {one["CidrIp"] for one in permission["IpRanges"]}
+        missing = [
+            one for one in permission["IpRanges"] if one["CidrIp"] not in {old["CidrIp"] for old in there}
+        ]
+        stale = [
+            {"CidrIp": one["CidrIp"]}
+            for one in there
+            if one["CidrIp"] not in cidrs and one.get("Description", "").startswith("awslabs")
+        ]
+        for step, ranges in (
+            (ec2.authorize_security_group_ingress, missing),
+            (ec2.revoke_security_group_ingress, stale),
+        ):
+            if ranges:
+                yield step, {"GroupId": wanted["GroupId"], "IpPermissions": [{**ports, "IpRanges": ranges}]}
+
+
+def started(ec2: Any, wanted: dict) -> Iterator[Step]:
+    """StartInstances for a server that someone stopped."""
+    answer = ec2.describe_instances(InstanceIds=wanted["InstanceIds"])
+    states = [
+        item["State"]["Name"] for reservation in answer["Reservations"] for item in reservation["Instances"]
+    ]
+    if "stopped" in states:
+        yield ec2.start_instances, wanted
+
+
+ENSURES = {
+    "ec2:ModifySubnetAttribute": subnet_attribute,
+    "ec2:CreateRoute": route,
+    "ec2:AuthorizeSecurityGroupIngress": ingress,
+    "ec2:StartInstances": started,
+}

@@ -1,0 +1,119 @@
+"""The shape of an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+# One step of putting something right: a method of a client, and its arguments.
+Step = tuple[Callable[..., Any], dict[str, Any]]
+
+# How an entry of ENSURES works: the client and the wanted request in, the calls that are missing out.
+Ensured = Callable[[Any, dict], Iterable[Step]]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a resource carries on AWS, so that it can be told from everybody else's."""
+
+    ledger: str
+    owner: str
+    row: str
+    token: str
+
+    def tags(self) -> dict[str, str]:
+        """The four tags (and a Name for the console's lists)."""
+        return {
+            "Name": f"{self.ledger} {self.row[3:]}",
+            "awslabs:ledger": self.ledger,
+            "awslabs:owner": self.owner,
+            "awslabs:row": self.row,
+            "awslabs:token": self.token,
+        }
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing as AWS shows it now.
+
+    Attributes
+    ----------
+    ids : dict of str
+        Its identifiers, the one that the labs use first.
+    state : str
+        ``coming``, ``standing`` or ``going``; what is gone is not found at all.
+    tags : dict of str
+        Its tags.
+    since : str
+        When it was made, if AWS tells; of several that carry one token the oldest is kept.
+    """
+
+    ids: dict[str, str]
+    state: str = "standing"
+    tags: dict[str, str] = field(default_factory=dict)
+    since: str = ""
+
+    @property
+    def id(self) -> str:
+        return next(iter(self.ids.values()))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of resource is marked, found, deleted and priced.
+
+    Attributes
+    ----------
+    call : str
+        The operation that makes it: ``ec2:CreateVpc``.
+    ids : callable
+        (request, answer) -> identifiers; of a join, those of its ends, and `answer` may be empty.
+    mark : callable
+        (request, Mark) -> the request as it is sent.
+    look : callable
+        (client, row) -> what stands on AWS under the row's token, oldest first.
+    ours : callable
+        (client) -> everything of this kind with any ledger's mark; empty for joins, which carry none.
+    delete : callable
+        (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
+    doubles : bool
+        A second call makes a second thing: never send one again without looking first.
+    join : bool
+        It ties two things together and has no identifier of its own.
+    taken : codes
+        "There is one already": ours, if it carries our token.
+    not_yet : codes
+        What AWS answers while something that the request names is not visible yet.
+    busy : codes
+        What AWS answers to a deletion while something still hangs on it.
+    absent : codes
+        What AWS answers to a deletion of what is gone.
+    floating : names of parameters
+        Looked up anew each time (the newest image), so another value is no other request.
+    telling : names of parameters
+        What a person knows it by.
+    usd_per_hour : callable
+        (request, region) -> estimate; None where the price is not known.
+    """
+
+    call: str
+    ids: Callable[[dict, dict], dict[str, str]]
+    mark: Callable[[dict, Mark], dict]
+    look: Callable[[Any, Any], list[Found]]
+    ours: Callable[[Any], list[Found]]
+    delete: Callable[[Any, Found], None]
+    doubles: bool = False
+    join: bool = False
+    taken: tuple[str, ...] = ()
+    not_yet: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
+    telling: tuple[str, ...] = ()
+    usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
+
+    @property
+    def service(self) -> str:
+        """The client that it needs: ``ec2``."""
+        return self.call.partition(":")[0]

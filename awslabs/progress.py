@@ -1,0 +1,84 @@
+"""Say what is awaited, and for how long so far.
+
+Library code writes `with awaiting("the server boots"):` around whatever blocks; who watches (the
+command line, a notebook, nobody) sets `watcher`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from awslabs.errors import TimedOut
+
+T = TypeVar("T")
+
+
+class Watcher(Protocol):
+    """Whoever shows the waits."""
+
+    def begin(self, what: str) -> Any:
+        """A wait starts; what is returned is handed to `end`."""
+
+    def end(self, wait: Any) -> None:
+        """That wait is over, for whatever reason."""
+
+
+watcher: Watcher | None = None
+
+
+@contextlib.contextmanager
+def awaiting(what: str) -> Iterator[None]:
+    """Show `what` as awaited while the body runs."""
+    if watcher is None:
+        yield
+        return
+    seen_by, wait = watcher, watcher.begin(what)
+    try:
+        yield
+    finally:
+        seen_by.end(wait)
+
+
+def poll(
+    what: str,
+    probe: Callable[[], T],
+    *,
+    timeout_s: float,
+    first_s: float = 1.0,
+    longest_s: float = 5.0,
+    fix: str = "",
+) -> T:
+    """Call `probe` until it answers something true, and return that.
+
+    Parameters
+    ----------
+    what : str
+        What is awaited, as it is shown and as the error names it: "the server runs".
+    probe : callable
+        Asked at once, then after `first_s`, then in growing steps of at most `longest_s` seconds.
+    timeout_s : float
+        Seconds after which it is given up.
+    fix : str
+        What to do then.
+
+    Raises
+    ------
+    TimedOut
+        When nothing true came in time.
+    """
+    deadline, pause = time.monotonic() + timeout_s, first_s
+    with awaiting(what):
+        while True:
+            answer = probe()
+            if answer:
+                return answer
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimedOut(
+                    f"Waited {timeout_s:.0f} s in vain until {what}.", "It did not come in time.", fix
+                )
+            time.sleep(min(pause, max(left, 0.01)))
+            pause = min(pause * 1.3, longest_s)
