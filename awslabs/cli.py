@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from awslabs.ledger import Cloud, Ledger
 
 INTERRUPTED = 130
-OPTIONS = [
+CLOUD_OPTIONS = [
     click.option(
         "--sandbox",
         is_flag=True,
@@ -38,11 +38,16 @@ OPTIONS = [
     ),
     click.option("--region", metavar="REGION", help="AWS Region; else AWS_REGION or the AWS configuration."),
     click.option("--profile", metavar="PROFILE", help="Profile of the AWS configuration."),
+]
+LEDGER_OPTIONS = [
     click.option("--name", metavar="NAME", default="default", help="Name of this copy of the lab."),
     click.option("--owner", metavar="OWNER", help="Who owns what is built; default: your IAM name."),
+]
+OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
     click.option("-v", "--verbose", is_flag=True, help="Show reading calls too."),
 ]
+SHARED = {"sandbox", "region", "profile", "name", "owner", "as_json", "verbose"}
 
 
 # -- Opening a lab ----------------------------------------------------------------------------------------
@@ -70,37 +75,43 @@ def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
-def verb(group: click.Group, name: str, lab: str | None) -> Callable:
-    """Make a function a verb of a lab's command line.
+def plain_verb(group: click.Group, name: str) -> Callable:
+    """Make a function a verb that opens no ledger; it takes all shared options but --name and --owner.
 
-    The function gets the opened ledger first (of `lab`; for ``lab=None`` the opened cloud, and no --name or
-    --owner), then its own options. What it returns is printed: a dictionary as a table or as JSON.
+    What it returns is printed: a dictionary or a list of them, as a table or as JSON.
     """
 
     def decorate(function: Callable) -> click.Command:
         @functools.wraps(function)
-        def run(
-            sandbox: bool,
-            region: str | None,
-            profile: str | None,
-            as_json: bool,
-            verbose: bool,
-            **options: Any,
-        ) -> None:
-            with reporting(verbose):
-                where: dict[str, Any] = {"sandbox": sandbox, "region": region, "profile": profile}
-                if lab is None:
-                    result = function(open_cloud(**where), **options)
-                else:
-                    kept = {key: options.pop(key) for key in ("name", "owner")}
-                    result = function(open_ledger(lab, **kept, **where), **options)
-            if result is not None:
-                show(result, as_json)
+        def run(**options: Any) -> None:
+            with reporting(options["verbose"]):
+                result = function(**options)
+                if result is not None:
+                    show(result, options["as_json"])
 
-        command = run
-        for option in reversed(OPTIONS if lab else [one for one in OPTIONS if "name" not in str(one)]):
-            command = option(command)
-        return group.command(name)(command)
+        decorated: Callable = run
+        for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
+            decorated = option(decorated)
+        command = group.command(name)(decorated)
+        command.params.sort(key=lambda param: param.name in SHARED)  # help shows the verb's own options first
+        return command
+
+    return decorate
+
+
+def verb(group: click.Group, name: str, lab: str) -> Callable:
+    """Make a function a verb of a lab: it gets the lab's ledger first, then its own options."""
+
+    def decorate(function: Callable) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, verbose: bool, **options: Any) -> Any:
+            opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
+            return function(open_ledger(lab, **opening), **options)
+
+        decorated: Callable = run
+        for option in reversed(LEDGER_OPTIONS):
+            decorated = option(decorated)
+        return plain_verb(group, name)(decorated)
 
     return decorate
 

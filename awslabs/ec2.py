@@ -364,6 +364,9 @@ def command_line() -> Any:
     @cli.verb(group, "status", "ec2")
     def _status(ledger: Ledger) -> dict[str, Any]:
         """Show what stands, where, and what it costs."""
+        if "instance" not in ledger.resources:
+            cli.say("No server stands.")
+            return cli.header(ledger)
         return report(ledger, describe(ledger))
 
     @cli.verb(group, "ssh", "ec2")
@@ -391,4 +394,4 @@ def command_line() -> Any:
 
 
 if __name__ == "__main__":
-    command_line()()
+    command_line()(prog_name="python -m awslabs.ec2")

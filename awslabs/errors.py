@@ -58,7 +58,9 @@ class AwsError(LabError):
         The call, as IAM policies write it: ``ec2:CreateVpc``.
     """
 
-    def __init__(self, what: str, why: str = "", fix: str = "", *, code: str = "", operation: str = "") -> None:
+    def __init__(
+        self, what: str, why: str = "", fix: str = "", *, code: str = "", operation: str = ""
+    ) -> None:
         super().__init__(what, why, fix)
         self.code, self.operation = code, operation
 

@@ -42,7 +42,7 @@ BAD_CREDENTIALS = {
 }
 NO_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "Server.InsufficientInstanceCapacity"}
 
-# code -> (what is full, service, its Service Quotas code). Source of the codes: moto's servicequotas, AWS docs.
+# code -> (what is full, service, its Service Quotas code), as moto lists them and AWS documents them.
 QUOTAS = {
     "VpcLimitExceeded": ("VPCs in this Region", "vpc", "L-F678F1CE"),
     "InternetGatewayLimitExceeded": ("internet gateways in this Region", "vpc", "L-A4707A72"),

@@ -683,6 +683,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.cli.ledger import main
+    from awslabs.after_class import command_line
 
-    main()
+    command_line()(prog_name="python -m awslabs.ledger")

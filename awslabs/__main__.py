@@ -1,0 +1,50 @@
+"""``python -m awslabs``: the labs, and what stands; ``python -m awslabs tour``: the whole course once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from awslabs import cli
+
+LABS = {
+    "ec2": "a network, a firewall, a key, one server",
+}
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """A cloud course that you can run. Each lab is a command of its own: python -m awslabs.LAB up."""
+    if context.invoked_subcommand is None:
+        with cli.reporting():
+            overview()
+
+
+def overview() -> None:
+    """Print the labs, and under them what stands."""
+    from awslabs.after_class import folders, standing
+
+    cli.show_table([{"lab": f"python -m awslabs.{lab}", "builds": what} for lab, what in LABS.items()])
+    entries = standing(folders())
+    click.echo("\nNothing stands." if not entries else "\nWhat stands (python -m awslabs.ledger list):")
+    for one in entries:
+        click.echo(
+            f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {one.resources} resources, "
+            f"{one.usd_per_hour:.4f} USD per hour"
+        )
+
+
+@cli.plain_verb(main, "tour")
+def tour(**_: Any) -> list[dict[str, object]] | None:
+    """Run the whole course once in the practice cloud, and leave nothing."""
+    from awslabs.tour import tour
+
+    lines = tour()
+    cli.say(f"The tour is over: {len(lines)} steps, nothing left.")
+    return lines if _["as_json"] else None
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m awslabs")

@@ -1,0 +1,442 @@
+"""What a teacher does after class: see what stands, take it all down, and find what no ledger knows.
+
+python -m awslabs.ledger list                 every ledger on this computer, and what it costs
+python -m awslabs.ledger show ec2             its rows
+python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
+python -m awslabs.ledger verify               ask AWS whether this is all true
+python -m awslabs.ledger recover              write rows for what stands without one
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from awslabs import journal
+from awslabs.errors import LabError, LedgerError, StillStanding
+from awslabs.journal import Row
+from awslabs.kinds import KINDS, Found
+from awslabs.ledger import Cloud, Ledger
+
+YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
+LEDGERS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One ledger file in a list.
+
+    Attributes
+    ----------
+    lab, name, cloud, account, region, owner : str
+        Whose it is and where; `cloud` is ``aws`` or ``sandbox``.
+    hours : float
+        Age of what stands longest.
+    resources : int
+        Rows that are open; -1 for a damaged file.
+    usd_per_hour, usd_so_far : float
+        Estimates in US dollars.
+    path : Path
+        The file.
+    """
+
+    lab: str
+    name: str
+    cloud: str
+    account: str
+    region: str
+    owner: str
+    hours: float
+    resources: int
+    usd_per_hour: float
+    usd_so_far: float
+    path: Path
+
+
+def standing(folders: Iterable[Path]) -> list[Standing]:
+    """All ledgers in these folders in which something stands, or which cannot be read. No call is made."""
+    return [entry for folder in folders for path in journal.files(folder) if (entry := _entry(path))]
+
+
+def _entry(path: Path) -> Standing | None:
+    lab, name, account, region, _ = path.name.split(".")
+    cloud = "aws" if path.parent == journal.home() else "sandbox"
+    try:
+        header, rows = journal.read(path)
+    except LedgerError:
+        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, 0.0, 0.0, path)
+    still = [row for row in rows if row.open]
+    if not still:
+        return None
+    return Standing(
+        lab,
+        name,
+        cloud,
+        account,
+        region,
+        header["owner"],
+        max(journal.seconds_since(row.begun) for row in still) / 3600,
+        len(still),
+        sum(row.usd_per_hour or 0.0 for row in still),
+        header["usd_before"] + sum(row.usd for row in rows),
+        path,
+    )
+
+
+def folders(sandbox: bool = False) -> list[Path]:
+    """Where ledgers lie: AWS's, and those of the endpoint in use or of the running practice cloud."""
+    from awslabs import sandbox as practice
+
+    run, endpoint = practice.current(), urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    there = [journal.home() / f"{endpoint.hostname}-{endpoint.port}"] if endpoint.hostname else []
+    there += [run.directory] if run and run.directory not in there else []
+    return there if sandbox else [journal.home(), *there]
+
+
+# -- Down -------------------------------------------------------------------------------------------------
+
+
+def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, LabError | None]]:
+    """Take down many ledgers at once; each with what went wrong, or None."""
+
+    def one(entry: Standing) -> LabError | None:
+        try:
+            cloud = clouds.of(entry.region)
+            if cloud.identity["account"] != entry.account:
+                return LedgerError(
+                    f"{entry.lab} ({entry.name}) is of account {entry.account}.",
+                    f"These credentials are of account {cloud.identity['account']}; they may not touch it.",
+                    "use the credentials that built it: --profile NAME",
+                )
+            Ledger(cloud, entry.lab, entry.name).down()
+        except LabError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(LEDGERS_AT_ONCE) as pool:
+        return list(zip(entries, pool.map(one, entries), strict=True))
+
+
+class Clouds:
+    """The same credentials in several Regions: one `Cloud` each, made when it is needed."""
+
+    def __init__(self, first: Cloud, make: Any) -> None:
+        self.by_region, self.make = {first.region: first}, make
+
+    def of(self, region: str) -> Cloud:
+        if region not in self.by_region:
+            self.by_region[region] = self.make(region)
+        return self.by_region[region]
+
+
+# -- Verify -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One thing on AWS with any ledger's mark."""
+
+    call: str
+    found: Found
+
+    @property
+    def token(self) -> str:
+        return self.found.tags.get("awslabs:token", "")
+
+    @property
+    def ledger(self) -> str:
+        return self.found.tags.get("awslabs:ledger", "")
+
+    @property
+    def row(self) -> tuple[int, str]:
+        """Number and name, from the tag ``07 instance``."""
+        number, _, name = self.found.tags.get("awslabs:row", "").partition(" ")
+        return (int(number), name) if number.isdigit() and name else (0, self.call)
+
+    @property
+    def begun(self) -> str:
+        """When its row was begun: the token begins with that second."""
+        try:
+            moment = datetime.strptime(self.token[:14], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+        except ValueError:
+            moment = datetime.now(timezone.utc)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def everything_ours(cloud: Cloud) -> list[Ours]:
+    """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind."""
+    with ThreadPoolExecutor(8) as pool:
+        lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
+        return [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
+
+
+def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
+    """Every readable ledger of this account and Region on this computer."""
+    for path in journal.files(cloud.folder):
+        lab, name, account, region, _ = path.name.split(".")
+        if (account, region) == (cloud.identity["account"], cloud.region):
+            try:
+                yield Ledger(cloud, lab, name)
+            except LedgerError:
+                continue  # damaged: `list` shows it, `recover` mends it
+
+
+def verify(cloud: Cloud) -> list[dict[str, Any]]:
+    """Compare every ledger with what AWS shows, in both directions.
+
+    Returns
+    -------
+    list of dict
+        ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps), or
+        ``stands, in no ledger`` for what carries our mark and no row here knows.
+    """
+    seen = everything_ours(cloud)
+    by_token = {one.token: one for one in seen}
+    known, report = set(), []
+    for ledger in ledgers_of(cloud):
+        for row in ledger.journal.open_rows():
+            known.add(row.token)
+            kind = KINDS[row.call]
+            there = kind.look(cloud.client(kind.service), row) if kind.join else row.token in by_token
+            report.append(
+                {
+                    "ledger": ledger.prefix,
+                    "row": row.name,
+                    "id": row.id,
+                    "on_aws": "stands" if there else "absent",
+                    "owner": ledger.journal.header["owner"],
+                }
+            )
+    for one in seen:
+        if one.token not in known:
+            report.append(
+                {
+                    "ledger": one.ledger,
+                    "row": one.row[1],
+                    "id": one.found.id,
+                    "on_aws": "stands, in no ledger",
+                    "owner": one.found.tags.get("awslabs:owner", "?"),
+                }
+            )
+    return report
+
+
+# -- Recover ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Lost:
+    """What stands on AWS under one prefix without a row on this computer."""
+
+    prefix: str
+    owner: str
+    things: list[Ours] = field(default_factory=list)
+
+    @property
+    def lab(self) -> str:
+        return self.prefix.removeprefix("awslabs-").rpartition("-")[0].replace("-", "_")
+
+    @property
+    def hours(self) -> float:
+        return max(journal.seconds_since(one.begun) for one in self.things) / 3600
+
+
+def lost(cloud: Cloud) -> list[Lost]:
+    """What carries a ledger's mark and stands in none of this computer's ledgers, by prefix."""
+    known = {row.token for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()}
+    by_prefix: dict[str, Lost] = {}
+    for one in everything_ours(cloud):
+        if one.token not in known and one.ledger.startswith("awslabs-"):
+            owner = one.found.tags.get("awslabs:owner", "?")
+            by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
+    return sorted(by_prefix.values(), key=lambda one: one.prefix)
+
+
+def write_back(cloud: Cloud, one: Lost) -> Ledger:
+    """Give what was lost its rows back, so that `down` can delete it.
+
+    The rows go down one by one in falling number: what hung on what is not known any more.
+    """
+    ledger = _ledger_for(cloud, one)
+    with ledger.locked("recover"):
+        things = sorted(one.things, key=lambda thing: thing.row)
+        for thing in things:
+            row = ledger.journal.add(
+                Row(
+                    number=0,
+                    name=thing.row[1],
+                    call=thing.call,
+                    token=thing.token,
+                    state="standing",
+                    ids=thing.found.ids,
+                    begun=thing.begun,
+                    made=thing.begun,
+                    usd_per_hour=None,
+                )
+            )
+            row.needs = [other.number for other in ledger.journal.open_rows() if other.number < row.number]
+        ledger.journal.header["prefix"] = one.prefix
+        ledger.journal.header["owner"] = one.owner
+        ledger.journal.save()
+    return ledger
+
+
+def _ledger_for(cloud: Cloud, one: Lost) -> Ledger:
+    """The ledger with this prefix; else the lab's first, if it is free; else one of its own."""
+    for ledger in ledgers_of(cloud):
+        if ledger.prefix == one.prefix:
+            return ledger
+    names = ["default", f"recovered-{one.prefix[-6:]}"]
+    taken = [ledger.journal.header["name"] for ledger in ledgers_of(cloud) if ledger.lab == one.lab]
+    return Ledger(cloud, one.lab, next(name for name in names if name not in taken))
+
+
+def set_damaged_aside(cloud: Cloud) -> list[Path]:
+    """Move this account's damaged files out of the way; what stood in them is found by its marks."""
+    moved = []
+    for path in journal.files(cloud.folder):
+        _, _, account, region, _ = path.name.split(".")
+        if (account, region) == (cloud.identity["account"], cloud.region):
+            try:
+                journal.read(path)
+            except LedgerError:
+                moved.append(journal.keep_aside(path))
+    return moved
+
+
+# -- The command line ---------------------------------------------------------------------------------------
+
+
+def command_line() -> Any:
+    """``python -m awslabs.ledger``."""
+    import click
+
+    from awslabs import cli
+
+    group = click.Group("ledger", help="See and clean up what all labs have built.")
+
+    def where(options: dict[str, Any]) -> dict[str, Any]:
+        return {key: options[key] for key in ("sandbox", "region", "profile")}
+
+    @cli.plain_verb(group, "list")
+    def _list(sandbox: bool, **_: Any) -> list[dict[str, Any]]:
+        """Show every ledger on this computer in which something stands. Asks AWS nothing."""
+        entries = standing(folders(sandbox))
+        if not entries:
+            cli.say("Nothing stands.")
+        for entry in entries:
+            if entry.resources < 0:
+                cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
+        usd = sum(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
+        if usd:
+            cli.say(
+                f"All together about {usd:.4f} USD per hour on AWS. Delete: python -m awslabs.ledger down --all"
+            )
+        return [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
+
+    @cli.plain_verb(group, "show")
+    @click.argument("lab")
+    @click.option("--name", default="default", help="Name of the copy.")
+    def _show(lab: str, name: str, sandbox: bool, **_: Any) -> list[dict[str, Any]]:
+        """Show the rows of a LAB's ledger, those that are gone too. Asks AWS nothing."""
+        paths = [path for folder in folders(sandbox) for path in folder.glob(f"{lab}.{name}.*.json")]
+        if not paths:
+            raise LabError(f"There is no ledger of {lab} ({name}).", "", "python -m awslabs.ledger list")
+        return [
+            {"row": row.number, "name": row.name, "state": row.state, "id": row.id, "needs": row.needs}
+            | {"made": row.made, "ended": row.ended, "usd": row.usd}
+            for path in paths
+            for row in journal.read(path)[1]
+        ]
+
+    @cli.plain_verb(group, "down")
+    @click.argument("labs", nargs=-1)
+    @click.option("--all", "all_labs", is_flag=True, help="Every ledger on this computer.")
+    @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+    def _down(labs: tuple[str, ...], all_labs: bool, dry_run: bool, **options: Any) -> list[dict[str, Any]]:
+        """Delete what the ledgers of these LABS hold (all copies, all Regions)."""
+        if bool(labs) == all_labs:
+            raise click.UsageError("name the labs, or say --all")
+        cloud = cli.open_cloud(**where(options))
+        entries = [one for one in standing([cloud.folder]) if all_labs or one.lab in labs]
+        if not entries:
+            cli.say("Nothing stands.")
+        if dry_run:
+            return [
+                {"lab": one.lab, "name": one.name, "region": one.region, "row": row.name, "id": row.id}
+                for one in entries
+                for row in reversed(journal.read(one.path)[1])
+                if row.open
+            ]
+        regions = Clouds(cloud, lambda region: cli.open_cloud(**{**where(options), "region": region}))
+        results = down_all(regions, entries)
+        failed = [f"{one.lab} ({one.name}): {error}" for one, error in results if error]
+        if failed:
+            raise StillStanding(
+                f"{len(failed)} of {len(results)} ledgers still hold something.",
+                "\n".join(failed),
+                "python -m awslabs.ledger down --all    # tries again what is left",
+            )
+        return [{"lab": one.lab, "name": one.name, "deleted": one.resources} for one in entries]
+
+    @cli.plain_verb(group, "verify")
+    def _verify(**options: Any) -> list[dict[str, Any]]:
+        """Ask AWS whether each row stands, and whether anything of ours stands that no row knows."""
+        cloud = cli.open_cloud(**where(options))
+        report = verify(cloud)
+        strays = [one for one in report if one["on_aws"] == "stands, in no ledger"]
+        mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
+        stands = sum(one["on_aws"] == "stands" for one in report)
+        cli.say(
+            f"{stands} rows stand, {len(report) - stands - len(strays)} are absent on AWS, {len(mine)} things "
+            f"of yours and {len(strays) - len(mine)} of other owners stand in no ledger here."
+        )
+        cli.show(report, options["as_json"])
+        if mine:
+            raise StillStanding(
+                f"{len(mine)} things of yours stand in no ledger on this computer.",
+                "A ledger was lost, or they were built from another computer.",
+                "python -m awslabs.ledger recover",
+            )
+        return []
+
+    @cli.plain_verb(group, "recover")
+    @click.argument("named", nargs=-1, metavar="[LAB_OR_PREFIX...]")
+    @click.option("--all-owners", is_flag=True, help="Those of other owners too: for the teacher.")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    def _recover(named: tuple[str, ...], all_owners: bool, yes: bool, **options: Any) -> list[dict[str, Any]]:
+        """Find what carries a ledger's mark but stands in no ledger here, and write its rows back."""
+        cloud = cli.open_cloud(**where(options))
+        for path in set_damaged_aside(cloud):
+            cli.say(f"A damaged ledger is kept aside as {path}.")
+        chosen = []
+        for one in lost(cloud):
+            is_named = one.prefix in named or one.lab in named
+            others = one.owner != cloud.identity["owner"] and not all_owners
+            if (named and not is_named) or others:
+                continue
+            if not is_named and one.hours * 3600 < YOUNG_S:
+                cli.say(f"{one.prefix}: younger than an hour, so perhaps at work; name it to recover it.")
+                continue
+            things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
+            cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
+            chosen.append(one)
+        if not chosen:
+            cli.say("Nothing to recover.")
+            return []
+        if not yes:
+            click.confirm(f"Write {len(chosen)} ledgers back?", abort=True, err=True)
+        ledgers = [write_back(cloud, one) for one in chosen]
+        return [
+            {"lab": one.lab, "name": one.journal.header["name"], "prefix": one.prefix}
+            | {"resources": len(one.resources), "down": one.command("down")}
+            for one in ledgers
+        ]
+
+    return group
