@@ -336,7 +336,7 @@ def command_line() -> Any:
         usd = sum(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
         if usd:
             cli.say(
-                f"All together about {usd:.4f} USD per hour on AWS. Delete: python -m awslabs.ledger down --all"
+                f"About {usd:.4f} USD per hour on AWS. Delete it all: python -m awslabs.ledger down --all"
             )
         return [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
 
@@ -394,8 +394,8 @@ def command_line() -> Any:
         mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
         stands = sum(one["on_aws"] == "stands" for one in report)
         cli.say(
-            f"{stands} rows stand, {len(report) - stands - len(strays)} are absent on AWS, {len(mine)} things "
-            f"of yours and {len(strays) - len(mine)} of other owners stand in no ledger here."
+            f"{stands} rows stand, {len(report) - stands - len(strays)} are absent on AWS. In no ledger here stand "
+            f"{len(mine)} things of yours and {len(strays) - len(mine)} of other owners."
         )
         cli.show(report, options["as_json"])
         if mine:

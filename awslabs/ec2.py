@@ -36,7 +36,7 @@ from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
-from awslabs.progress import poll
+from awslabs.progress import awaiting, poll
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,8 @@ def up(
 
     # <5> The login: the host key must be the one that the server wrote on its console.
     server = describe(ledger)
-    tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, instance_id))
+    with awaiting("SSH answers with the host key that the console shows"):
+        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, instance_id))
     return server
 
 
@@ -373,7 +374,7 @@ def command_line() -> Any:
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)
     def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
         """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(describe(ledger).ssh, list(command) or None))
+        raise SystemExit(tunnel.interactive(describe(ledger).ssh, command))
 
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))

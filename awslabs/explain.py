@@ -105,7 +105,7 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         What was asked for; names the instance type in the answer.
     """
     code, request = error_code(error), request or {}
-    message = getattr(error, "response", {}).get("Error", {}).get("Message", "") or str(error)
+    message = (getattr(error, "response", None) or {}).get("Error", {}).get("Message", "") or str(error)
     lab = f"python -m awslabs.{place.lab}" if place.lab else "the same command"
     instance_type = request.get("InstanceType", "")
 

@@ -597,7 +597,8 @@ class Ledger:
                     code in kind.busy or code in THROTTLED or http_status(error) >= 500 or code in TRANSPORT
                 )
                 if not passing or time.monotonic() - began > BUSY_S * self.patience:
-                    raise explain(error, f"deleting the {row.name} {row.id}", self.place) from error
+                    call = getattr(error, "operation_name", f"the call that deletes the {row.name}")
+                    raise explain(error, f"{kind.service}:{call}", self.place) from error
                 with awaiting(f"what still uses the {row.name} to go"):
                     time.sleep(pause(attempt, longest_s=5.0))
                 found = self._look(kind, row)

@@ -12,10 +12,11 @@ from awslabs.ledger import Ledger
 
 def ec2_work(ledger: Ledger) -> str:
     """Chapter 1: log in to the server, and let it say what it is."""
-    status, output, errors = tunnel.run(ec2.describe(ledger).ssh, "whoami; uname -sr; hostname")
-    if status != 0:
-        raise LabError("The server did not run the command.", errors.strip(), ledger.command("ssh"))
-    return " | ".join(output.split("\n")).strip(" |")
+    with tunnel.connect(ec2.describe(ledger).ssh) as server:
+        answer = tunnel.run(server, ["uname", "-sr"])
+    if answer.status != 0:
+        raise LabError("The server did not run `uname`.", answer.stderr.strip(), ledger.command("ssh"))
+    return f"logged in over SSH; the server says it is {answer.stdout.strip()}"
 
 
 # chapter, what it builds, its `up`, the lab's own work, its `down`

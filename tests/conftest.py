@@ -1,0 +1,28 @@
+"""What every test starts from: no real credentials, no user's files, no user's SSH agent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PRACTICE_ACCOUNT = "222233334444"
+
+
+@pytest.fixture(autouse=True)
+def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty home, keys that open nothing, and none of the AWS settings of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AWSLABS_")) and not name.startswith("AWSLABS_TEST_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWSLABS_HOME", str(home / ".awslabs"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{PRACTICE_ACCOUNT}")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "practice")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
