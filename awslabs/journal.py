@@ -44,10 +44,10 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def seconds_since(moment: str) -> float:
-    """Seconds from a row's time to now."""
-    then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    return (datetime.now(timezone.utc) - then).total_seconds()
+def seconds_since(moment: str, until: str = "") -> float:
+    """Seconds from one of a row's times to another, or to now."""
+    start, end = (datetime.fromisoformat(one.replace("Z", "+00:00")) for one in (moment, until or now()))
+    return (end - start).total_seconds()
 
 
 @dataclasses.dataclass
@@ -109,8 +109,7 @@ class Row:
         """What it has cost so far, in US dollars: an estimate from its hourly price."""
         if not self.made:
             return 0.0
-        hours = (seconds_since(self.made) - (seconds_since(self.ended) if self.ended else 0.0)) / 3600
-        return hours * (self.usd_per_hour or 0.0)
+        return seconds_since(self.made, self.ended) / 3600 * (self.usd_per_hour or 0.0)
 
 
 def fresh_token() -> str:
@@ -146,10 +145,10 @@ class Journal:
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
         self.header["usd_before"] = 0.0
         self.rows: list[Row] = []
-        self.disk_full = ""  # why the last save failed while `down` went on without
         self._mutex = threading.RLock()
         self._writing = threading.Lock()
         self._asked = self._written = 0
+        self._disk_full = False
         self._locks = 0
         self._lock_file, self._verb = -1, ""
         self.reload()
@@ -214,6 +213,12 @@ class Journal:
                     f"make room on the disk that holds {self.path.parent}, then run the same command again",
                 ) from error
             self._written = covers
+
+    def disk_is_full_for_the_first_time(self) -> bool:
+        """True once: for the one warning while deletions go on without a file that takes them down."""
+        with self._mutex:
+            told, self._disk_full = self._disk_full, True
+        return not told
 
     def start_over(self) -> None:
         """Begin a new life, with new names, once every row of the old one is closed."""

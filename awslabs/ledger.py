@@ -610,9 +610,8 @@ class Ledger:
         try:
             self.journal.save()
         except LedgerError as error:
-            if not self.journal.disk_full:
+            if self.journal.disk_is_full_for_the_first_time():
                 log.warning("%s Deleting goes on; the file shows less than is gone.", error.what)
-            self.journal.disk_full = error.what
 
     def _still_standing(self, failures: dict[int, LabError]) -> StillStanding:
         rows = {row.number: row for row in self.journal.rows}
