@@ -1,0 +1,350 @@
+"""One practice instance: its port, its keys, its console, and what makes it stop.
+
+A `Host` lives in the event loop of `Hosts`: every coroutine here runs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from awslabs.sandbox.hosts import isolation
+from awslabs.sandbox.hosts.session import Door
+
+log = logging.getLogger(__name__)
+
+CONSOLE_CHARACTERS = 64 * 1024  # as much as EC2 keeps. Source: EC2 API reference, GetConsoleOutput
+POWER_PIPE = "var/practice/power"  # in the instance's folder; standins.py writes there
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What a stand-in writes into the power pipe: "poweroff 300", "reboot 0", "cancel".
+ORDER = re.compile(r"(poweroff|reboot) (\d{1,7})|cancel")
+
+
+class Host:
+    """An EC2 instance of the practice cloud as an SSH host.
+
+    Parameters
+    ----------
+    instance_id : str
+    folder : Path
+        Made here, removed by `stop`.
+    practice : Path
+        The folder with stand-ins and sftp.py that all instances share.
+    why_plain : callable
+        Coroutine function that says why there are no namespaces, "" if there are.
+    """
+
+    def __init__(
+        self,
+        instance_id: str,
+        folder: Path,
+        practice: Path,
+        why_plain: Callable[[], Coroutine[Any, Any, str]],
+    ):
+        self.instance_id = instance_id
+        self.folder = folder
+        self.practice = practice
+        self.why_plain = why_plain
+        self.user = ""
+        self.hostname = ""
+        self.public_key: asyncssh.SSHKey | None = None
+        self.host_keys: list[asyncssh.SSHKey] = []
+        self.on_power: Callable[[str], None] = lambda verb: None
+        # Bound now and for good, listening only while the instance runs: until then the kernel
+        # refuses connections, as it does for a server that still boots.
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.acceptor: asyncssh.SSHAcceptor | None = None
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.place: isolation.Namespaces | isolation.Plain | None = None
+        self.placing = asyncio.Lock()
+        self.changing = asyncio.Lock()  # boot, halt, reboot and stop happen one after the other
+        self.stopped = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.power_pipe = -1
+        self.scheduled: asyncio.TimerHandle | None = None
+        self.booted_at = 0.0
+        self.boot_text = ""
+        self.later_text = ""
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1."""
+        return int(self.socket.getsockname()[1])
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background and log how it fails."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self.complain)
+
+    def complain(self, task: asyncio.Task[None]) -> None:
+        """Log the exception of a background task."""
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s: %s", self.instance_id, task.exception(), exc_info=task.exception())
+
+    # Boot and its opposites.
+
+    async def boot(
+        self,
+        user: str,
+        public_key: asyncssh.SSHKey | None,
+        hostname: str,
+        user_data: bytes | None,
+        on_power: Callable[[str], None],
+    ) -> None:
+        """Make the folder and the host keys if this is the first boot, and answer on the port."""
+        async with self.changing:
+            if self.stopped or self.acceptor is not None:
+                raise ValueError(f"{self.instance_id} {'is gone' if self.stopped else 'runs already'}")
+            first = not self.host_keys
+            self.user, self.public_key, self.hostname, self.on_power = user, public_key, hostname, on_power
+            self.booted_at = time.monotonic()
+            if first:
+                self.host_keys = [
+                    asyncssh.generate_private_key(kind) for kind in ("ecdsa-sha2-nistp256", "ssh-ed25519")
+                ]
+                self.make_folder(user_data)
+            await self.listen()
+            who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
+            self.boot_text = (
+                f"{self.stamp()}practice instance {self.instance_id}: a stand-in, no kernel boots here\n"
+                f"{self.stamp()}host name {hostname}, {who}\n{self.key_text()}"
+            )
+            self.later_text = ""
+            if first and user_data:
+                self.keep(self.run_user_data(user_data))
+
+    async def listen(self) -> None:
+        """Let sshd answer."""
+        self.acceptor = await asyncssh.listen(
+            sock=self.socket.dup(),  # closing the duplicate leaves the port reserved
+            server_factory=lambda: Door(self),
+            server_host_keys=self.host_keys,
+            encoding=None,
+            allow_scp=False,
+            line_editor=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            gss_host=None,
+        )
+
+    async def halt(self) -> None:
+        """End all processes and connections; port, keys and folder stay."""
+        async with self.changing:
+            await self.go_down()
+
+    async def reboot(self, told: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """End all processes and connections, let `told` finish, answer again with the same keys and home."""
+        async with self.changing:
+            await self.go_down()
+        await told()
+        async with self.changing:
+            if not self.stopped and self.acceptor is None:
+                self.booted_at = time.monotonic()
+                self.write_console(f"{self.stamp()}practice instance {self.instance_id}: up again\n")
+                await self.listen()
+
+    async def stop(self) -> None:
+        """End everything, give the port back, remove the folder."""
+        async with self.changing:
+            if self.stopped:
+                return
+            self.stopped = True
+            await self.go_down()
+            self.socket.close()
+            if self.power_pipe >= 0:
+                asyncio.get_running_loop().remove_reader(self.power_pipe)
+                os.close(self.power_pipe)
+            if self.folder.exists():
+                await asyncio.get_running_loop().run_in_executor(None, remove, self.folder)
+
+    async def go_down(self) -> None:
+        """Close the door, then end what runs behind it."""
+        if self.scheduled is not None:
+            self.scheduled.cancel()
+            self.scheduled = None
+        if self.acceptor is not None:
+            self.acceptor.close()
+            self.acceptor = None
+            # The listening state belongs to the socket, which our duplicate keeps open. On Linux this
+            # ends it, and connections are refused again; elsewhere they wait until we listen again.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        for connection in list(self.connections):
+            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the practice instance is going down")
+        async with self.placing:
+            if self.place is not None:
+                await self.place.end()
+
+    # The folder and the processes.
+
+    def make_folder(self, user_data: bytes | None) -> None:
+        """Make what the instance finds at its first boot. Nothing of it can run yet."""
+        system = {"": 0o755, "home": 0o755, "root": 0o700, "tmp": 0o1777, "var": 0o755, "var/tmp": 0o1777}
+        more = {"var/log": 0o755, "var/lib": 0o755, "var/lib/cloud": 0o755, "var/practice": 0o755}
+        for path, mode in {**system, **more, f"home/{self.user}": 0o700}.items():
+            (self.folder / path).mkdir()
+            (self.folder / path).chmod(mode)
+            isolation.own(self.folder / path)
+        script = self.folder / "var/lib/cloud/user-data"
+        script.touch(mode=0o700)
+        script.write_bytes(user_data or b"")
+        isolation.own(script)
+        pipe = self.folder / POWER_PIPE
+        os.mkfifo(pipe, 0o600)
+        isolation.own(pipe)
+        # Read and write, or it would end with the first writer. Whatever the instance does to the
+        # file later, the server holds this end.
+        self.power_pipe = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        asyncio.get_running_loop().add_reader(self.power_pipe, self.hear)
+
+    async def spawn(self, argv: list[str], **how: Any) -> isolation.Entered | isolation.Leashed:
+        """Run a command on the instance; see `isolation.Namespaces.spawn`."""
+        async with self.placing:
+            if self.acceptor is None:
+                raise isolation.NoPlace("the instance is going down")
+            place = await self.find_place()
+            return await place.spawn(argv, **how)
+
+    async def find_place(self) -> isolation.Namespaces | isolation.Plain:
+        """Choose, with the first command, what separates the instance from this computer."""
+        plain = await self.why_plain()
+        if self.place is None:
+            place = isolation.Place(self.folder, self.practice, self.user, self.hostname, self.instance_id)
+            self.place = isolation.Plain(place) if plain else isolation.Namespaces(place)
+        return self.place
+
+    async def environment(self) -> dict[str, str]:
+        """Return the environment of a login on this instance."""
+        place = await self.find_place()
+        return {
+            "HOME": place.inside(f"home/{self.user}"),
+            "USER": self.user,
+            "LOGNAME": self.user,
+            "SHELL": isolation.login_shell(),
+            "PATH": f"{place.practice_inside}/bin:{SEARCH_PATH}",
+            "LANG": "C.UTF-8",
+            "AWSLABS_POWER": place.inside(POWER_PIPE),
+        }
+
+    async def run_user_data(self, user_data: bytes) -> None:
+        """Run a user data script, as cloud-init does at the first boot, or say why not."""
+        if not user_data.startswith(b"#!"):
+            self.write_console(
+                "cloud-init: user data that is no script (no #! in front) is not run by the practice cloud\n"
+            )
+            return
+        plain = await self.why_plain()
+        if plain:
+            self.write_console(f"cloud-init: user data was not run: it needs namespaces, and {plain}\n")
+            return
+        self.write_console(f"{self.stamp()}cloud-init: running user data\n")
+        said, say = os.pipe()
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        script = (
+            '{ /var/lib/cloud/user-data; echo "cloud-init: user data ended with exit status $?"; } 2>&1'
+            " | tee -a /var/log/cloud-init-output.log"
+        )
+        try:
+            environment = {**await self.environment(), "HOME": "/root", "USER": "root", "LOGNAME": "root"}
+            started = await self.spawn(
+                ["/bin/sh", "-c", script], env=environment, stdin=nothing, stdout=say, stderr=say, root=True
+            )
+        finally:
+            os.close(nothing)
+            os.close(say)
+        async for line in isolation.lines_of(said):
+            self.write_console(f"{self.stamp()}cloud-init: {line}\n")
+        await started.wait()
+
+    async def sftp_command(self) -> list[str]:
+        """Return the SFTP server's command line, as processes of the instance call it."""
+        place = await self.find_place()
+        jail = [] if isinstance(place, isolation.Namespaces) else [f"/home/{self.user}"]
+        return [*isolation.PYTHON, f"{place.practice_inside}/sftp.py", *jail]
+
+    # Power.
+
+    def hear(self) -> None:
+        """Take the orders that stand-ins have written into the power pipe."""
+        for line in os.read(self.power_pipe, 4096).decode("ascii", "replace").splitlines():
+            order = ORDER.fullmatch(line)
+            if order is None or self.acceptor is None:
+                continue
+            if self.scheduled is not None:
+                self.scheduled.cancel()
+                self.scheduled = None
+            if line == "cancel":
+                self.write_console(f"{self.stamp()}practice instance: shutdown cancelled\n")
+            else:
+                verb, seconds = order[1], int(order[2])
+                self.write_console(f"{self.stamp()}practice instance: {verb} in {seconds} s\n")
+                self.scheduled = asyncio.get_running_loop().call_later(seconds, self.begin, verb)
+
+    def begin(self, verb: str) -> None:
+        """Obey in the background."""
+        self.scheduled = None
+        self.keep(self.obey(verb))
+
+    async def obey(self, verb: str) -> None:
+        """Do what the instance ordered, and tell the cloud, in a thread of its own: it may call us back."""
+        loop = asyncio.get_running_loop()
+        self.write_console(f"{self.stamp()}practice instance: {verb}\n")
+
+        async def tell() -> None:
+            await loop.run_in_executor(None, self.on_power, verb)
+
+        if verb == "reboot":
+            await self.reboot(tell)
+        else:
+            await self.halt()
+            await tell()
+
+    # The console.
+
+    def stamp(self) -> str:
+        """Return the time since boot as the kernel prints it."""
+        return f"[{time.monotonic() - self.booted_at:12.6f}] "
+
+    def write_console(self, text: str) -> None:
+        """Append to the console; like EC2's it keeps the latest, but never loses the host keys."""
+        self.later_text = (self.later_text + text)[len(self.boot_text) - CONSOLE_CHARACTERS :]
+
+    def console(self) -> str:
+        """Return the console's text."""
+        return self.boot_text + self.later_text
+
+    def key_text(self) -> str:
+        """Return the host keys as cloud-init prints them (aws-facts, section i)."""
+        frame = "#" * 61
+        kinds = {"ecdsa-sha2-nistp256": "ECDSA", "ssh-ed25519": "ED25519"}
+        lines = [frame, "-----BEGIN SSH HOST KEY FINGERPRINTS-----"]
+        for key in self.host_keys:
+            lines.append(f"256 {key.get_fingerprint('sha256')} ({kinds[key.get_algorithm()]})")
+        lines += ["-----END SSH HOST KEY FINGERPRINTS-----", frame]
+        text = "".join(f"ec2: {line}\n" for line in lines)
+        public = b"".join(key.export_public_key() for key in self.host_keys).decode()
+        return f"{text}-----BEGIN SSH HOST KEY KEYS-----\n{public}-----END SSH HOST KEY KEYS-----\n"
+
+
+def remove(folder: Path) -> None:
+    """Remove an instance's folder, whatever permissions its processes left in it."""
+    for path, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(os.path.join(path, name)):
+                os.chmod(os.path.join(path, name), 0o700)
+    shutil.rmtree(folder)
