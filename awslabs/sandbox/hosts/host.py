@@ -256,7 +256,7 @@ class Host:
         said, say = os.pipe()
         nothing = os.open("/dev/null", os.O_RDONLY)
         script = (
-            '{ /var/lib/cloud/user-data; echo "cloud-init: user data ended with exit status $?"; } 2>&1'
+            '{ /var/lib/cloud/user-data; echo "user data ended with exit status $?"; } 2>&1'
             " | tee -a /var/log/cloud-init-output.log"
         )
         try:

@@ -45,8 +45,8 @@ def start(spec: dict) -> int:
     except OSError as error:
         os.write(2, f"practice instance: {error}\n".encode())
         if spec["uid"] is not None:
-            os.write(2, b"The practice cloud runs as root, and its sessions as a user who cannot get there.\n"
-                        b"Start it as an ordinary user, or with AWSLABS_HOME in a folder that all may enter.\n")  # fmt: skip
+            os.write(2, b"The practice cloud runs as root, its sessions as a user who cannot get there.\n")
+            os.write(2, b"Start it as an ordinary user, or with AWSLABS_HOME where all users may enter.\n")
     finally:
         os._exit(126)
 

@@ -37,14 +37,20 @@ LAST_WORDS_S = 0.2  # how long a terminal may be silent after its shell ended, i
 ACCEPTED = ("LANG", "LC_")
 
 # RFC 4254, section 8: opcodes of terminal modes and what termios calls them.
-CONTROL_CHARACTERS = {1: "VINTR", 2: "VQUIT", 3: "VERASE", 4: "VKILL", 5: "VEOF", 6: "VEOL", 7: "VEOL2",
-                      8: "VSTART", 9: "VSTOP", 10: "VSUSP", 12: "VREPRINT", 13: "VWERASE", 14: "VLNEXT"}  # fmt: skip
+CONTROL_CHARACTERS = {
+    1: "VINTR", 2: "VQUIT", 3: "VERASE", 4: "VKILL", 5: "VEOF", 6: "VEOL", 7: "VEOL2", 8: "VSTART", 9: "VSTOP",
+    10: "VSUSP", 12: "VREPRINT", 13: "VWERASE", 14: "VLNEXT",
+}  # fmt: skip
+INPUT, OUTPUT, LOCAL = 0, 1, 3  # places in what tcgetattr returns
 FLAGS = {
-    0: {30: "IGNPAR", 31: "PARMRK", 32: "INPCK", 33: "ISTRIP", 34: "INLCR", 35: "IGNCR", 36: "ICRNL", 38: "IXON",
-        39: "IXANY", 40: "IXOFF", 41: "IMAXBEL", 42: "IUTF8"},  # input
-    1: {70: "OPOST", 72: "ONLCR", 73: "OCRNL", 74: "ONOCR", 75: "ONLRET"},  # output
-    3: {50: "ISIG", 51: "ICANON", 53: "ECHO", 54: "ECHOE", 55: "ECHOK", 56: "ECHONL", 57: "NOFLSH", 58: "TOSTOP",
-        59: "IEXTEN", 60: "ECHOCTL", 61: "ECHOKE"},  # local
+    30: (INPUT, "IGNPAR"), 31: (INPUT, "PARMRK"), 32: (INPUT, "INPCK"), 33: (INPUT, "ISTRIP"),
+    34: (INPUT, "INLCR"), 35: (INPUT, "IGNCR"), 36: (INPUT, "ICRNL"), 38: (INPUT, "IXON"), 39: (INPUT, "IXANY"),
+    40: (INPUT, "IXOFF"), 41: (INPUT, "IMAXBEL"), 42: (INPUT, "IUTF8"),
+    50: (LOCAL, "ISIG"), 51: (LOCAL, "ICANON"), 53: (LOCAL, "ECHO"), 54: (LOCAL, "ECHOE"), 55: (LOCAL, "ECHOK"),
+    56: (LOCAL, "ECHONL"), 57: (LOCAL, "NOFLSH"), 58: (LOCAL, "TOSTOP"), 59: (LOCAL, "IEXTEN"),
+    60: (LOCAL, "ECHOCTL"), 61: (LOCAL, "ECHOKE"),
+    70: (OUTPUT, "OPOST"), 72: (OUTPUT, "ONLCR"), 73: (OUTPUT, "OCRNL"), 74: (OUTPUT, "ONOCR"),
+    75: (OUTPUT, "ONLRET"),
 }  # fmt: skip
 IUTF8 = 0x4000  # <asm/termbits.h>, <sys/termios.h>; Python's termios has no name for it before 3.13
 
@@ -392,8 +398,8 @@ def set_modes(fd: int, modes: Any) -> None:
         if opcode in CONTROL_CHARACTERS and hasattr(termios, CONTROL_CHARACTERS[opcode]):
             character = b"\0" if value == 255 else bytes([value & 255])  # RFC 4254: 255 means none
             attributes[6][getattr(termios, CONTROL_CHARACTERS[opcode])] = character
-        for part, names in FLAGS.items():
-            if opcode in names:
-                bit = IUTF8 if names[opcode] == "IUTF8" else getattr(termios, names[opcode], 0)
-                attributes[part] = attributes[part] | bit if value else attributes[part] & ~bit
+        elif opcode in FLAGS:
+            part, name = FLAGS[opcode]
+            bit = IUTF8 if name == "IUTF8" else getattr(termios, name, 0)
+            attributes[part] = attributes[part] | bit if value else attributes[part] & ~bit
     termios.tcsetattr(fd, termios.TCSANOW, attributes)

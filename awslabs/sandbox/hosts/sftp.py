@@ -3,7 +3,7 @@
 Run inside the instance, as its user, so SFTP and the shell see the same files with the same rights:
 
     python -I -S sftp.py                 paths are those of the instance
-    python -I -S sftp.py /home/ec2-user  without namespaces: this name stands for $HOME; nothing else is served
+    python -I -S sftp.py /home/ec2-user  without namespaces: that is $HOME, and nothing else is served
 
 Version 3 of the protocol (draft-ietf-secsh-filexfer-02), the one OpenSSH and paramiko speak, with
 OpenSSH's extensions that its clients use (PROTOCOL in its source).
