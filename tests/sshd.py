@@ -1,0 +1,157 @@
+"""A real OpenSSH server on loopback, as the current user, with keys and a home folder of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from awslabs import tunnel
+
+PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
+needs_sshd = pytest.mark.skipif(
+    PROGRAM is None, reason="no sshd here; enable with: sudo apt-get install openssh-server"
+)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Sshd:
+    """One server; `start` and `stop` at will, always on the same port."""
+
+    def __init__(self, directory: Path, *settings: str) -> None:
+        self.directory, self.settings, self.port = directory, settings, free_port()
+        self.home = directory / "home"
+        self.home.mkdir(parents=True)
+        self.address = tunnel.Address(
+            "127.0.0.1",
+            self.port,
+            getpass.getuser(),
+            directory / "ours" / "key",
+            directory / "ours" / "known_hosts",
+        )
+        self.authorized = directory / "authorized_keys"
+        self.authorized.write_bytes(tunnel.public_key(directory / "ours") + b"\n")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.new_host_keys()
+
+    def new_host_keys(self) -> None:
+        """Host keys as if the server had been made anew."""
+        for kind in ("ed25519", "ecdsa"):
+            path = self.directory / f"host_{kind}"
+            path.unlink(missing_ok=True)
+            subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path], check=True, input=b"y\n")
+
+    def console(self) -> str:
+        """What cloud-init prints at the end of a first boot; ssh-keygen computes the fingerprints."""
+        lines = ["[   21.345] cloud-init[1234]: Cloud-init v. 22.2.2 finished"]
+        lines.append("ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----")
+        for kind in ("ecdsa", "ed25519"):
+            shown = subprocess.run(
+                ["ssh-keygen", "-l", "-f", self.directory / f"host_{kind}.pub"],
+                check=True, capture_output=True, text=True,
+            ).stdout  # fmt: skip
+            lines.append(f"ec2: {shown.strip()}")
+        lines.append("ec2: -----END SSH HOST KEY FINGERPRINTS-----")
+        return "\r\n".join([*lines, "Amazon Linux 2023", "ip-10-10-0-7 login: "])
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        if os.geteuid() == 0:
+            os.makedirs("/run/sshd", exist_ok=True)  # sshd as root will not run without
+        config = self.directory / "sshd_config"
+        config.write_text(
+            "\n".join(
+                [
+                    *self.settings,  # sshd takes the first of two
+                    f"Port {self.port}",
+                    "ListenAddress 127.0.0.1",
+                    *(f"HostKey {self.directory}/host_{kind}" for kind in ("ed25519", "ecdsa")),
+                    f"AuthorizedKeysFile {self.authorized}",
+                    f"PidFile {self.directory}/sshd.pid",
+                    f"Subsystem sftp internal-sftp -d {self.home}",
+                    f"SetEnv HOME={self.home}",
+                    "StrictModes no",
+                    "UsePAM no",
+                    "PasswordAuthentication no",
+                    "PermitRootLogin prohibit-password",
+                    "PermitUserRC no",
+                    "PrintMotd no",
+                    "PrintLastLog no",
+                    "MaxStartups 100",
+                    "MaxSessions 100",
+                ]
+            )
+        )
+        with open(self.directory / "sshd.log", "ab") as log:
+            assert PROGRAM
+            self.process = subprocess.Popen(
+                [PROGRAM, "-D", "-e", "-f", config], stdin=subprocess.DEVNULL, stderr=log
+            )
+        for _ in range(500):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.02)
+        raise AssertionError("sshd does not listen: " + self.log())
+
+    def pin(self) -> None:
+        """Trust its host key, as after `wait_for_ssh`."""
+        key = (self.directory / "host_ed25519.pub").read_text()
+        self.address.known_hosts_path.write_text(f"[127.0.0.1]:{self.port} {key}")
+
+    def connections(self) -> list[int]:
+        """The process ids that serve connections: all below the one that listens."""
+        assert self.process
+        parents: dict[int, int] = {}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                number, rest = status.read_text().split(" (", 1)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            parents[int(number)] = int(rest.rpartition(")")[2].split()[1])
+        below = [pid for pid, parent in parents.items() if parent == self.process.pid]
+        for pid in below:
+            below.extend(child for child, parent in parents.items() if parent == pid)
+        return below
+
+    def signal_connections(self, number: signal.Signals) -> int:
+        """Send a signal to each process that serves a connection; how many there were."""
+        pids = self.connections()
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        return len(pids)
+
+    def stop(self) -> None:
+        """Stop listening, and end all connections."""
+        if self.process:
+            self.signal_connections(signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log(self) -> str:
+        """What sshd said so far."""
+        path = self.directory / "sshd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def logins(self) -> int:
+        """How many times somebody got in."""
+        return len(re.findall(r"^Accepted publickey", self.log(), re.MULTILINE))
