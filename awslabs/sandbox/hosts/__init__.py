@@ -11,6 +11,7 @@ to is a socket and two host keys. With the first session or user data it gets it
 
     host.py        an instance: port, keys, console, power
     session.py     what may happen on its SSH port, and the bytes between a client and a process
+    terminal.py    the client's terminal modes and size, applied
     isolation.py   where its processes live (namespaces, or a leash), and how all of them end
     inside.py      PID 1 of an instance with namespaces          \\
     leash.py       holder of a session without namespaces         | run alone, by path, as programs

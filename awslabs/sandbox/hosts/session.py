@@ -11,17 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import signal
-import struct
-import termios
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from awslabs.sandbox.hosts import isolation
+from awslabs.sandbox.hosts import isolation, terminal
 
 if TYPE_CHECKING:
     from awslabs.sandbox.hosts.host import Host
@@ -35,24 +32,6 @@ LAST_WORDS_S = 0.2  # how long a terminal may be silent after its shell ended, i
 
 # Variables that a client may set, as in sshd_config of Amazon Linux and Debian (AcceptEnv LANG LC_*).
 ACCEPTED = ("LANG", "LC_")
-
-# RFC 4254, section 8: opcodes of terminal modes and what termios calls them.
-CONTROL_CHARACTERS = {
-    1: "VINTR", 2: "VQUIT", 3: "VERASE", 4: "VKILL", 5: "VEOF", 6: "VEOL", 7: "VEOL2", 8: "VSTART", 9: "VSTOP",
-    10: "VSUSP", 12: "VREPRINT", 13: "VWERASE", 14: "VLNEXT",
-}  # fmt: skip
-INPUT, OUTPUT, LOCAL = 0, 1, 3  # places in what tcgetattr returns
-FLAGS = {
-    30: (INPUT, "IGNPAR"), 31: (INPUT, "PARMRK"), 32: (INPUT, "INPCK"), 33: (INPUT, "ISTRIP"),
-    34: (INPUT, "INLCR"), 35: (INPUT, "IGNCR"), 36: (INPUT, "ICRNL"), 38: (INPUT, "IXON"), 39: (INPUT, "IXANY"),
-    40: (INPUT, "IXOFF"), 41: (INPUT, "IMAXBEL"), 42: (INPUT, "IUTF8"),
-    50: (LOCAL, "ISIG"), 51: (LOCAL, "ICANON"), 53: (LOCAL, "ECHO"), 54: (LOCAL, "ECHOE"), 55: (LOCAL, "ECHOK"),
-    56: (LOCAL, "ECHONL"), 57: (LOCAL, "NOFLSH"), 58: (LOCAL, "TOSTOP"), 59: (LOCAL, "IEXTEN"),
-    60: (LOCAL, "ECHOCTL"), 61: (LOCAL, "ECHOKE"),
-    70: (OUTPUT, "OPOST"), 72: (OUTPUT, "ONLCR"), 73: (OUTPUT, "OCRNL"), 74: (OUTPUT, "ONOCR"),
-    75: (OUTPUT, "ONLRET"),
-}  # fmt: skip
-IUTF8 = 0x4000  # <asm/termbits.h>, <sys/termios.h>; Python's termios has no name for it before 3.13
 
 
 class Door(asyncssh.SSHServer):
@@ -195,8 +174,8 @@ class Session(asyncssh.SSHServerSession):
         master, slave = os.openpty()
         try:
             os.set_blocking(master, False)
-            set_size(slave, *self.channel.get_terminal_size())
-            set_modes(slave, self.channel.get_terminal_modes())
+            terminal.set_size(slave, *self.channel.get_terminal_size())
+            terminal.set_modes(slave, self.channel.get_terminal_modes())
             uid = isolation.practice_uid()
             if uid is not None:
                 os.fchown(slave, uid, -1)
@@ -352,7 +331,7 @@ class Session(asyncssh.SSHServerSession):
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """Tell the terminal, which tells the process by SIGWINCH."""
         if self.input >= 0 and self.terminal:
-            set_size(self.input, width, height, pixwidth, pixheight)
+            terminal.set_size(self.input, width, height, pixwidth, pixheight)
 
     def signal_received(self, signame: str) -> None:
         """Send the process a signal by name ("INT")."""
@@ -384,22 +363,3 @@ class Session(asyncssh.SSHServerSession):
         if self.input >= 0:
             self.drop_input()
         self.output_ended.set()
-
-
-def set_size(fd: int, width: int, height: int, pixwidth: int, pixheight: int) -> None:
-    """Set a terminal's size in characters and pixels; the kernel tells its processes."""
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, pixwidth, pixheight))
-
-
-def set_modes(fd: int, modes: Any) -> None:
-    """Give a terminal the modes of the client's: its erase character, echo, UTF-8 input."""
-    attributes = termios.tcgetattr(fd)
-    for opcode, value in modes.items():
-        if opcode in CONTROL_CHARACTERS and hasattr(termios, CONTROL_CHARACTERS[opcode]):
-            character = b"\0" if value == 255 else bytes([value & 255])  # RFC 4254: 255 means none
-            attributes[6][getattr(termios, CONTROL_CHARACTERS[opcode])] = character
-        elif opcode in FLAGS:
-            part, name = FLAGS[opcode]
-            bit = IUTF8 if name == "IUTF8" else getattr(termios, name, 0)
-            attributes[part] = attributes[part] | bit if value else attributes[part] & ~bit
-    termios.tcsetattr(fd, termios.TCSANOW, attributes)
