@@ -37,13 +37,13 @@ def overview() -> None:
 
 
 @cli.plain_verb(main, "tour")
-def tour(**_: Any) -> list[dict[str, object]] | None:
+def tour(as_json: bool, **_: Any) -> list[dict[str, Any]] | None:
     """Run the whole course once in the practice cloud, and leave nothing."""
     from awslabs.tour import tour
 
     lines = tour()
-    cli.say(f"The tour is over: {len(lines)} steps, nothing left.")
-    return lines if _["as_json"] else None
+    cli.say(f"The tour is over: {len(lines)} steps in {sum(line['seconds'] for line in lines):.0f} s.")
+    return lines if as_json else None
 
 
 if __name__ == "__main__":

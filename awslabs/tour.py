@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from awslabs import after_class, cli, ec2, tunnel
 from awslabs.errors import LabError
@@ -19,14 +21,39 @@ def ec2_work(ledger: Ledger) -> str:
     return f"logged in over SSH; the server says it is {answer.stdout.strip()}"
 
 
-# chapter, what it builds, its `up`, the lab's own work, its `down`
-Chapter = tuple[str, str, Callable[[Ledger], object], Callable[[Ledger], str], Callable[[Ledger], None]]
-CHAPTERS: list[Chapter] = [
-    ("ec2", "a network, a firewall, a key and one server", ec2.up, ec2_work, ec2.down),
-]
+@dataclass(frozen=True)
+class Chapter:
+    """How one lab is run from end to end.
+
+    Attributes
+    ----------
+    builds : str
+        What it builds, in a few words.
+    up, work, down : callable
+        Its verbs; each takes the ledger. `work` does what the lab is for, and says in a line what came of it.
+    usd_per_hour : float
+        What it costs in us-east-1 while it stands, for who runs it on a real account.
+    """
+
+    builds: str
+    up: Callable[[Ledger], object]
+    work: Callable[[Ledger], str]
+    down: Callable[[Ledger], None]
+    usd_per_hour: float
 
 
-def tour() -> list[dict[str, object]]:
+CHAPTERS = {
+    "ec2": Chapter(
+        "a network, a firewall, a key and one server",
+        ec2.up,
+        ec2_work,
+        ec2.down,
+        ec2.usd_per_hour("t3.micro", "us-east-1") or 0.0,
+    ),
+}
+
+
+def tour() -> list[dict[str, Any]]:
     """Run every chapter in the practice cloud, and return one line per step with its seconds.
 
     A copy of the lab named ``tour`` is used, so that your own copies stay as they are.
@@ -36,40 +63,40 @@ def tour() -> list[dict[str, object]]:
     LabError
         When a step fails, or something of the tour still stands at its end.
     """
-    return [line for chapter in CHAPTERS for line in run_chapter(*chapter)]
+    return [line for lab in CHAPTERS for line in run(cli.open_ledger(lab, name="tour", sandbox=True))]
 
 
-def run_chapter(lab: str, what: str, up: Callable, work: Callable, down: Callable) -> list[dict[str, object]]:
+def run(ledger: Ledger) -> list[dict[str, Any]]:
     """Build, work, take down, verify: one line each, said as it is done."""
-    ledger = cli.open_ledger(lab, name="tour", sandbox=True)
-    ledger.down()  # what an interrupted tour may have left
+    chapter = CHAPTERS[ledger.lab]
+    ledger.down()  # what an interrupted run may have left
 
     def build() -> str:
-        up(ledger)
-        return f"{what} ({len(ledger.resources)} resources)"
+        chapter.up(ledger)
+        return f"{chapter.builds} ({len(ledger.resources)} resources)"
 
     def delete() -> str:
-        down(ledger)
+        chapter.down(ledger)
         return "everything deleted"
 
-    lines: list[dict[str, object]] = []
     steps = {
         "up": build,
-        "work": lambda: work(ledger),
+        "work": lambda: chapter.work(ledger),
         "down": delete,
-        "verify": lambda: nothing_left(ledger),
+        "verify": lambda: verify(ledger),
     }
-    for step, run in steps.items():
+    lines: list[dict[str, Any]] = []
+    for step, act in steps.items():
         since = time.monotonic()
-        result = run()
+        result = act()
         lines.append(
-            {"lab": lab, "step": step, "seconds": round(time.monotonic() - since, 1), "result": result}
+            {"lab": ledger.lab, "step": step, "seconds": round(time.monotonic() - since, 1), "result": result}
         )
-        cli.say(f"{lab:<12} {step:<7} {lines[-1]['seconds']:>5} s  {result}")
+        cli.say(f"{ledger.lab:<12} {step:<7} {lines[-1]['seconds']:>5} s  {result}")
     return lines
 
 
-def nothing_left(ledger: Ledger) -> str:
+def verify(ledger: Ledger) -> str:
     """Ask the cloud, not the ledger, whether anything of this ledger still stands."""
     left = [one for one in after_class.everything_ours(ledger.cloud) if one.ledger == ledger.prefix]
     if left:

@@ -1,0 +1,36 @@
+# make tour        a virtualenv, the package in it, and the whole course once in the practice cloud
+# make test        lint, types and all tests
+# make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
+# make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
+# make bench       every figure of bench/, each beside its peer
+
+PYTHON ?= python3
+VENV ?= .venv
+LAB ?= ec2
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: tour test matrix aws-check bench
+
+tour: $(INSTALLED)
+	$(BIN)/python -m awslabs tour
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy awslabs
+	$(BIN)/python -m pytest $(PYTEST)
+
+matrix: $(INSTALLED)
+	$(BIN)/python bench/matrix.py --lab $(LAB)
+
+aws-check: $(INSTALLED)
+	$(BIN)/python bench/aws_check.py --lab $(LAB)
+
+bench: $(INSTALLED)
+	for figure in startup ledger_rows down_all terraform; do $(BIN)/python bench/$$figure.py || exit 1; done
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
