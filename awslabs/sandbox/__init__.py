@@ -1,0 +1,436 @@
+"""The practice cloud: AWS on this computer, for free, with AWS's manners.
+
+    run = sandbox.start()                      # or the one that runs already
+    subprocess.run(["aws", "ec2", "describe-vpcs"], env=run.surroundings())
+    run.stop()
+
+One background process serves moto on 127.0.0.1, with strict rules over it and weather in front of
+it. This module is the handle from outside: it starts, finds, changes and stops that process, and
+imports nothing heavy. What it keeps on disk, under ``AWSLABS_HOME`` (else ``~/.awslabs``):
+
+    sandbox.json         which process runs, its address and the token of its control routes   0600
+    sandbox.lock         held while one is being started or stopped
+    127.0.0.1-PORT/      the run: sandbox.log, the instances' homes, the ledgers of this cloud
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import http.client
+import importlib.util
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from awslabs.errors import LabError
+from awslabs.sandbox.weather import ACCOUNT_ID, Weather
+
+HOST = "127.0.0.1"
+ACCOUNT = "111122223333"  # the account of whoever names none
+REGION = "us-east-1"
+KEY_PREFIX = "AKIAPRACTICE"  # an access key id of the practice cloud: this and the account's 12 digits
+TOKEN_HEADER = "x-awslabs-token"
+
+# Variables that would lead an AWS client past the practice cloud, or make it refuse to go there.
+ASTRAY = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+)
+
+NEEDED = ("moto", "flask", "flask_cors", "asyncssh")  # what the base install does not bring
+
+START_S = 60.0  # a first start on a slow laptop, with nothing compiled yet
+LOCK_S = 90.0  # longer than a start: whoever waits gets what the other one started
+ANSWER_S = 10.0
+STOP_S = 20.0  # for the instances to end; then SIGKILL
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A running practice cloud.
+
+    Attributes
+    ----------
+    endpoint_url : str
+        ``http://127.0.0.1:PORT``.
+    pid : int
+        Its process.
+    directory : Path
+        Its log, its instances and the ledgers of labs that run in it; removed when it stops.
+    token : str
+        What the control routes ask for.
+    born : str
+        When the operating system says that the process began: tells it from a later one of the same number.
+    """
+
+    endpoint_url: str
+    pid: int
+    directory: Path
+    token: str = dataclasses.field(repr=False)
+    born: str
+
+    def environment(self, account_id: str | None = None, region: str | None = None) -> dict[str, str]:
+        """Variables that point any AWS client at this cloud.
+
+        Proxies are told to leave 127.0.0.1 alone. What must *not* be set besides, says `astray`.
+
+        Parameters
+        ----------
+        account_id : str, optional
+            12 digits; every account is empty at first. Default: 111122223333.
+        region : str, optional
+            Default: ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, else us-east-1.
+        """
+        account_id = account_id or ACCOUNT
+        if not ACCOUNT_ID.fullmatch(account_id):
+            raise LabError(f"{account_id!r} is no account id.", "AWS's account ids have 12 digits.")
+        region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
+        spared = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+        no_proxy = ",".join(filter(None, (*spared.split(","), HOST if HOST not in spared else "")))
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": KEY_PREFIX + account_id,
+            "AWS_SECRET_ACCESS_KEY": "practice",
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+        }
+
+    def surroundings(self, account_id: str | None = None, region: str | None = None) -> dict[str, str]:
+        """A whole environment for another program: this process's own, pointed at this cloud."""
+        kept = {name: value for name, value in os.environ.items() if name not in astray()}
+        return kept | self.environment(account_id, region)
+
+    def weather(self, **changes: Any) -> dict[str, Any]:
+        """Change the weather, and return how it is then; without changes, only that.
+
+        Parameters
+        ----------
+        **changes
+            As `awslabs.sandbox.weather.Weather.change` takes them: ``latency_ms=100``,
+            ``faults=["ec2:RunInstances=InsufficientInstanceCapacity"]``, ``slow_states=1``, ``lag_ms=500``,
+            ``account="new"``; or ``account="123456789012", faults=[...]`` for one account.
+        """
+        return self._ask("POST", "/_awslabs/weather", changes)
+
+    def calls(self, account_id: str | None = None) -> list[dict[str, Any]]:
+        """The calls that arrived, oldest first: account, operation, at, seconds, status, code.
+
+        ``at`` is when a call arrived, as a Unix time; ``seconds`` is how long it took, latency included.
+        A call whose connection was cut has no status (None) and the code ``cut`` or ``cut-before``.
+        At most the last 20,000 of each account are kept.
+        """
+        return self._ask("GET", "/_awslabs/calls" + (f"?account={account_id}" if account_id else ""))
+
+    def reset(self, account_id: str | None = None) -> None:
+        """Empty an account, or all of them: resources, instances, recorded calls and its own faults."""
+        self._ask("POST", "/_awslabs/reset", {"account": account_id} if account_id else {})
+
+    def about(self) -> dict[str, Any]:
+        """What the server says of itself: pid, started (Unix time), weather, and calls per account."""
+        return self._ask("GET", "/_awslabs/run")
+
+    def stop(self) -> list[str]:
+        """End it, with all it started, and return what still stood in it, one line each."""
+        with _lock(self.directory.parent):
+            stood = standing(self.directory)
+            _clear(self)
+        return stood
+
+    def _ask(self, method: str, path: str, body: dict | None = None) -> Any:
+        """One request to a control route, past any proxy."""
+        connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=ANSWER_S)
+        try:
+            headers = {TOKEN_HEADER: self.token, "Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except OSError as problem:
+            raise LabError(
+                f"The practice cloud at {self.endpoint_url} does not answer.",
+                str(problem),
+                "python -m awslabs.sandbox start",
+            ) from problem
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise LabError("The practice cloud refused that.", text.decode("utf-8", "replace").strip())
+        return json.loads(text)
+
+
+def start(
+    *,
+    latency_ms: float | None = None,
+    faults: Sequence[str] | None = None,
+    slow_states: float | None = None,
+    lag_ms: float | None = None,
+    account: str | None = None,
+    port: int = 0,
+    home: Path | None = None,
+) -> Run:
+    """Start the practice cloud, or find the one that runs and change its weather.
+
+    Parameters
+    ----------
+    latency_ms, faults, slow_states, lag_ms, account
+        The weather, as `awslabs.sandbox.weather.Weather` explains it. None leaves it as it is; a fresh
+        cloud has no latency, no faults, no lag, a time scale of 0.2 and the quotas of an old account.
+    port : int
+        0: a free one.
+    home : Path, optional
+        Where its traces are kept; default ``AWSLABS_HOME``, else ``~/.awslabs``.
+
+    Returns
+    -------
+    Run
+        Of two that start at once, both get the same one.
+
+    Raises
+    ------
+    LabError
+        When it cannot start: a package is missing, the port is taken, the weather makes no sense.
+    """
+    asked = {
+        "latency_ms": latency_ms,
+        "faults": None if faults is None else list(faults),
+        "slow_states": slow_states,
+        "lag_ms": lag_ms,
+        "account": account,
+    }
+    changes = {name: value for name, value in asked.items() if value is not None}
+    try:
+        Weather().change(changes)
+    except ValueError as problem:
+        raise LabError("The practice cloud cannot have such weather.", str(problem)) from None
+    home = _home(home)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _lock(home) as lock:
+        run = current(home)
+        if run is None:
+            if remains := _noted(home):
+                _clear(remains)
+            return _launch(home, port, changes, lock)
+        if port and run.endpoint_url != f"http://{HOST}:{port}":
+            raise LabError(
+                f"The practice cloud runs already, at {run.endpoint_url}.",
+                "There is one at a time.",
+                f"python -m awslabs.sandbox stop; python -m awslabs.sandbox start --port {port}",
+            )
+        if changes:
+            run.weather(**changes)
+        return run
+
+
+def current(home: Path | None = None) -> Run | None:
+    """The practice cloud that runs now: its process lives and answers. None when there is none."""
+    run = _noted(_home(home))
+    if run is None or born(run.pid) != run.born:
+        return None
+    try:
+        return run if run.about()["pid"] == run.pid else None
+    except LabError:
+        return None
+
+
+def standing(directory: Path) -> list[str]:
+    """What ledgers in a run's directory hold open: ``ec2 default: instance i-0abc``, one line each."""
+    lines = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            ledger = json.loads(path.read_text())
+            rows = [row for row in ledger["rows"] if row["state"] not in ("gone", "refused")]
+        except (ValueError, KeyError, TypeError):
+            lines.append(f"{path.name}: damaged, so nobody knows")
+            continue
+        for row in rows:
+            known_as = next(iter(row.get("ids", {}).values()), row["state"])
+            lines.append(f"{ledger.get('lab')} {ledger.get('name')}: {row['name']} {known_as}")
+    return lines
+
+
+def astray() -> list[str]:
+    """The variables of this environment that an AWS client had better not see."""
+    return [name for name in os.environ if name in ASTRAY or name.startswith("AWS_ENDPOINT_URL_")]
+
+
+def born(pid: int) -> str | None:
+    """When a process began, in the operating system's words; None when there is no such process.
+
+    Linux: clock ticks since boot, field 22 of /proc/PID/stat (proc(5)); elsewhere what ps says.
+    """
+    if sys.platform == "linux":
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    listed = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+    state, _, began = listed.stdout.strip().partition(" ")
+    return began.strip() or None if state and "Z" not in state else None
+
+
+def write_note(home: Path, run: Run) -> None:
+    """Say on disk which process runs: all of it or nothing, for this user's eyes only."""
+    note = dataclasses.asdict(run) | {"directory": str(run.directory)}
+    temporary = home / f".sandbox.{os.getpid()}"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(note, file)
+    temporary.replace(home / "sandbox.json")
+
+
+def forget(run: Run) -> None:
+    """Remove the traces of a run that has ended."""
+    remove_tree(run.directory)
+    if _noted(run.directory.parent) == run:
+        (run.directory.parent / "sandbox.json").unlink()
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a directory, also where an instance's user took the right to write away."""
+    for folder, names, _ in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in names):
+            if not os.path.islink(path):
+                os.chmod(path, stat.S_IRWXU)
+    if directory.exists():
+        shutil.rmtree(directory)
+
+
+def _home(home: Path | None) -> Path:
+    """The given place, or the usual one; absolute, since the server works elsewhere."""
+    return Path(home or os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs").absolute()
+
+
+def _noted(home: Path) -> Run | None:
+    """The run that sandbox.json names, whether it lives or not."""
+    try:
+        note = json.loads((home / "sandbox.json").read_text())
+        return Run(**note | {"directory": Path(note["directory"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+@contextlib.contextmanager
+def _lock(home: Path) -> Iterator[int]:
+    """Hold sandbox.lock, waiting for whoever has it; yields the open file, for the server to inherit."""
+    lock = os.open(home / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        "The practice cloud is being started or stopped by somebody else.",
+                        f"{home / 'sandbox.lock'} has been held for {LOCK_S:.0f} s.",
+                    ) from None
+                time.sleep(0.05)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
+    """Start the server's process and wait until it listens.
+
+    It inherits the lock and lets go of it when sandbox.json is written. So nobody starts a second one in
+    between, even if this process is killed meanwhile.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LabError(
+            "The practice cloud cannot start.",
+            f"Python packages are missing: {', '.join(missing)}.",
+            "pip install 'awslabs[sandbox]'",
+        )
+    token = secrets.token_urlsafe(24)
+    order = {"home": str(home), "port": port, "token": token, "weather": changes, "lock": lock}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "awslabs.sandbox.server"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        env=_server_environment(),
+        pass_fds=[lock],
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout as answer:
+        with contextlib.suppress(BrokenPipeError), process.stdin as orders:
+            orders.write(json.dumps(order).encode())
+        said = _read_until_closed(answer.fileno(), START_S)
+    process.kill()  # by now it is gone, unless it hangs: it leaves a child of its own behind, the server
+    process.wait()
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    if lines and lines[-1] == "listening":
+        run = _noted(home)
+        assert run is not None
+        return run
+    raise LabError("The practice cloud did not start.", "\n       ".join(lines[-5:]) or "It said nothing.")
+
+
+def _server_environment() -> dict[str, str]:
+    """What the server sees: neither the real AWS, nor somebody's settings of moto."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+    package_root = str(Path(__file__).resolve().parents[2])
+    return ours | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")])),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://{HOST}:9",  # nobody answers there: moto is to call no AWS by itself
+        "MOTO_DISABLE_GLOBAL_CORS": "true",  # else any web page could read what is in the practice cloud
+    }
+
+
+def _read_until_closed(source: int, timeout_s: float) -> bytes:
+    """What comes through a pipe until its other end is closed, or until the time is over."""
+    said, deadline = b"", time.monotonic() + timeout_s
+    while select.select([source], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        chunk = os.read(source, 65536)
+        if not chunk:
+            return said
+        said += chunk
+    return said + f"\nnot ready after {timeout_s:.0f} s".encode()
+
+
+def _clear(run: Run) -> None:
+    """End a run's process, if it still lives, and remove its traces."""
+    if born(run.pid) == run.born:
+        _end(run)
+    forget(run)
+
+
+def _end(run: Run) -> None:
+    """SIGTERM, and SIGKILL for a process that does not follow it in time."""
+    for signal_number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.pid, signal_number)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if born(run.pid) != run.born:
+                return
+            time.sleep(0.02)
+    raise LabError(f"Process {run.pid}, the practice cloud, does not end.", "", f"kill -9 {run.pid}")

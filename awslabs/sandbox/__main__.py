@@ -1,0 +1,176 @@
+"""`python -m awslabs.sandbox start | stop | status | env | reset`: the practice cloud by hand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from typing import Any
+
+import click
+
+from awslabs import cli, sandbox
+from awslabs.errors import LabError
+from awslabs.sandbox.weather import ACCOUNT_ID, Fault
+
+RANGE = click.FloatRange(0, 60_000)
+
+
+class FaultText(click.ParamType):
+    """OPERATION=CODE[:PROBABILITY[:COUNT]]"""
+
+    name = "fault"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(Fault.parse(value))
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+class AccountId(click.ParamType):
+    """12 digits."""
+
+    name = "account id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not ACCOUNT_ID.fullmatch(value):
+            self.fail(f"{value!r} is no account id: AWS's have 12 digits", param, ctx)
+        return value
+
+
+class Group(click.Group):
+    """Commands whose errors show as those of the labs do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with cli.reporting():
+            return super().invoke(ctx)
+
+
+@click.group(cls=Group, context_settings={"max_content_width": 100})
+def main() -> None:
+    """The practice cloud: AWS on this computer, for free.
+
+    It listens on 127.0.0.1 only and keeps what is built in it until it is stopped. Point any AWS client
+    at it with:
+
+        eval "$(python -m awslabs.sandbox env)"
+    """
+
+
+@main.command()
+@click.option("--latency", "latency_ms", type=RANGE, metavar="MS", help="Time that every call takes.")
+@click.option(
+    "--fault",
+    "faults",
+    type=FaultText(),
+    multiple=True,
+    metavar="OPERATION=CODE[:PROBABILITY[:COUNT]]",
+    help="Calls that fail, such as ec2:RunInstances=InsufficientInstanceCapacity:0.5. CODE may be `cut`"
+    " (done, but the answer is lost) or `cut-before`. Can be given more than once.",
+)
+@click.option(
+    "--slow-states",
+    type=RANGE,
+    metavar="X",
+    help="Time scale of boots and state changes: 1 is close to AWS, 0 is at once.  [fresh cloud: 0.2]",
+)
+@click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
+@click.option("--account", type=click.Choice(["new", "old"]), help="Quotas: of an account opened today?")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+def start(port: int, **options: Any) -> None:
+    """Start it, or change the weather of the one that runs."""
+    options["faults"] = options["faults"] or None
+    before = sandbox.current()
+    run = sandbox.start(port=port, **options)
+    asked = any(value is not None for value in options.values())
+    if run != before:
+        click.echo(f"The practice cloud listens at {run.endpoint_url}.")
+        click.echo(f"log: {run.directory / 'sandbox.log'}")
+    elif asked:
+        click.echo(f"The practice cloud ran already, at {run.endpoint_url}; its weather is changed.")
+    else:
+        click.echo(f"The practice cloud ran already, at {run.endpoint_url}.")
+    if run == before or asked:
+        click.echo(_weather_line(run.weather()))
+    click.echo('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
+
+
+@main.command()
+def stop() -> None:
+    """End it and all that runs in it; say what still stood."""
+    run = sandbox.current()
+    if run is None:
+        click.echo("No practice cloud is running.")
+        return
+    stood = run.stop()
+    click.echo(f"The practice cloud at {run.endpoint_url} is gone" + (", and with it:" if stood else "."))
+    for line in stood:
+        click.echo(f"  {line}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(as_json: bool) -> None:
+    """Say whether it runs, where, in which weather, and what stands in it."""
+    run = sandbox.current()
+    if run is None:
+        click.echo(json.dumps({"running": False}) if as_json else "No practice cloud is running.")
+        return
+    about = run.about()
+    stands = sandbox.standing(run.directory)
+    if as_json:
+        where = {"endpoint_url": run.endpoint_url, "directory": str(run.directory)}
+        click.echo(json.dumps({"running": True, **where, **about, "standing": stands}))
+        return
+    minutes = (time.time() - about["started"]) / 60
+    click.echo(f"The practice cloud listens at {run.endpoint_url}, for {minutes:.0f} min; process {run.pid}.")
+    click.echo(_weather_line(about["weather"]))
+    for account, calls in about["calls"].items():
+        click.echo(f"account {account}: {calls} calls")
+    for line in stands:
+        click.echo(f"stands: {line}")
+    click.echo(f"log: {run.directory / 'sandbox.log'}")
+
+
+@main.command()
+@click.option("--account", type=AccountId(), metavar="ID", help=f"12 digits.  [default: {sandbox.ACCOUNT}]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of shell lines.")
+def env(account: str | None, as_json: bool) -> None:
+    """Print what points an AWS client at it: eval "$(python -m awslabs.sandbox env)"."""
+    variables = _running().environment(account)
+    if as_json:
+        click.echo(json.dumps(variables))
+        return
+    for name in sandbox.astray():
+        click.echo(f"unset {name}")
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@main.command()
+@click.option("--account", type=AccountId(), metavar="ID", help="This one only, 12 digits.")
+def reset(account: str | None) -> None:
+    """Empty it, or one account in it; its weather stays."""
+    _running().reset(account)
+    click.echo(f"Account {account} is empty." if account else "The practice cloud is empty.")
+
+
+def _running() -> sandbox.Run:
+    """The practice cloud that runs, or an error that says how to start one."""
+    run = sandbox.current()
+    if run is None:
+        raise LabError("No practice cloud is running.", "", "python -m awslabs.sandbox start")
+    return run
+
+
+def _weather_line(weather: dict[str, Any]) -> str:
+    """The weather on one line, in the words of the options."""
+    parts = [f"latency {weather['latency_ms']:g} ms", f"slow states x{weather['slow_states']:g}"]
+    parts += [f"lag {weather['lag_ms']:g} ms", f"{weather['account']} account"]
+    parts += [f"fault {fault}" for fault in weather["faults"]] or ["no faults"]
+    return "Weather: " + ", ".join(parts) + "."
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m awslabs.sandbox")

@@ -1,0 +1,113 @@
+"""The few places where moto itself is changed so that it serves as a cloud for hours.
+
+    students        whoever comes with a key of the practice cloud is the IAM user `student`
+    forgetful       moto keeps every object it ever made, and what caches hold; so an account that was
+                    reset would never go away
+    policies, AMIs  what AWS keeps in every account alike is made once and copied, and a service's list of
+    and Regions     Regions is made once: so a new account costs 15 ms instead of 200
+
+Strictness is another matter: see `rules`. Made for moto 5.2.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from moto.core.base_backend import AccountSpecificBackend
+from moto.core.common_models import BaseModel
+from moto.ec2.models.amis import Ami, AmiBackend
+from moto.ec2.models.subnets import Subnet
+from moto.iam.models import AWSManagedPolicy, IAMBackend
+from moto.sts.models import STSBackend
+
+STUDENT = "student"
+STUDENT_ID = "AIDAPRACTICESTUDENT00"
+
+
+def install() -> None:
+    """Change moto in this process, for good."""
+    BaseModel.__new__ = staticmethod(_untracked)  # type: ignore[method-assign, assignment]
+    _change(AccountSpecificBackend, "_generate_regions", _regions)
+    _change(Subnet, "_base_avail_ip_iterator", _addresses)
+    _change(STSBackend, "get_caller_identity", _caller)
+    _change(IAMBackend, "_init_aws_policies", _aws_policies)
+    _change(AmiBackend, "_load_amis", _amis)
+
+
+def _change(owner: type, name: str, change: Any) -> None:
+    """Put `change` in place of a method; it gets the original first."""
+    original = getattr(owner, name)
+
+    def changed(self: Any, *args: Any) -> Any:
+        return change(original, self, *args)
+
+    setattr(owner, name, changed)
+
+
+def _untracked(cls: type, *_args: Any, **_kwargs: Any) -> Any:
+    """A new object of a moto class, which is on no list."""
+    return object.__new__(cls)
+
+
+def _caller(original: Any, backend: STSBackend, access_key_id: str, region: str) -> tuple[str, str, str]:
+    """Who calls: a role or user that IAM knows, or else the student of the account."""
+    user_id, arn, account_id = original(backend, access_key_id, region)
+    if not arn.endswith(":user/moto"):
+        return user_id, arn, account_id
+    arn = f"arn:{backend.partition}:iam::{backend.account_id}:user/{STUDENT}"
+    return STUDENT_ID, arn, backend.account_id
+
+
+def _addresses(_original: Any, subnet: Subnet) -> Any:
+    """The addresses that a subnet has still to give, kept by itself and not by a cache of all subnets."""
+    return vars(subnet).setdefault("_addresses", subnet.cidr.hosts())
+
+
+_made_regions: dict[str, list[str]] = {}
+
+
+def _regions(original: Any, held: Any, service: str) -> list[str]:
+    """The Regions of a service; moto's own cache of them would keep every account for ever."""
+    if service not in _made_regions:
+        _made_regions[service] = original(held, service)
+    return _made_regions[service]
+
+
+_made_policies: list[AWSManagedPolicy] = []
+
+
+def _aws_policies(original: Any, backend: IAMBackend) -> list[AWSManagedPolicy]:
+    """AWS's own policies, each account's copy with its own count of attachments."""
+    if not _made_policies:
+        _made_policies.extend(original(backend))
+    policies = [copy.copy(policy) for policy in _made_policies]
+    for policy in policies:
+        policy.account_id, policy.partition = backend.account_id, backend.partition
+    return policies
+
+
+_made_amis: dict[str, tuple[str, dict[str, Ami]]] = {}  # Region: the account that they were made in, and they
+
+
+def _amis(original: Any, backend: Any) -> None:
+    """The public machine images of a Region with their snapshots, which belong to their owner everywhere."""
+    if backend.region_name not in _made_amis:
+        original(backend)
+        _made_amis[backend.region_name] = backend.account_id, dict(backend.amis)
+    maker, made = _made_amis[backend.region_name]
+    for ami_id, ami in made.items():
+        ami = _of(backend, maker, ami)
+        ami.launch_permissions = list(ami.launch_permissions)
+        ami.ebs_snapshot = _of(backend, maker, ami.ebs_snapshot)
+        backend.amis[ami_id] = ami
+        backend.snapshots[ami.ebs_snapshot.id] = ami.ebs_snapshot
+
+
+def _of(backend: Any, maker: str, thing: Any) -> Any:
+    """A copy for another account."""
+    mine = object.__new__(type(thing))
+    vars(mine).update(vars(thing), ec2_backend=backend)
+    if mine.owner_id == maker:
+        mine.owner_id = backend.account_id
+    return mine

@@ -1,0 +1,492 @@
+"""The background process of the practice cloud: moto, with weather and rules, on one loopback port.
+
+    a client's request
+      |  Handler      HTTP/1.1, one thread per connection, which stays open between calls
+      |  Cloud        who may come in; routes that are not AWS's (control)
+      |    wire         which operation is this?
+      |    weather      latency, faults
+      |    operations   what a room of this house answers by itself
+      |    moto         everything else, one call at a time, under the strict rules
+      v
+    an answer, a recorded call, a line in the log
+
+Start it with `awslabs.sandbox.start`: it expects its orders on standard input.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import hmac
+import io
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from moto.backends import get_backend
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.core.request import Request
+from moto.core.utils import get_service_model
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.serving import ThreadedWSGIServer
+
+from awslabs.sandbox import (
+    ACCOUNT,
+    HOST,
+    KEY_PREFIX,
+    TOKEN_HEADER,
+    Run,
+    born,
+    forget,
+    moto_changes,
+    remove_tree,
+    rules,
+    weather,
+    wire,
+    write_note,
+)
+from awslabs.sandbox.hosts import Hosts
+
+log = logging.getLogger("awslabs.sandbox")
+
+KEPT_CALLS = 20_000  # recorded calls per account: a day of a class, about 5 MB
+PRACTICE_KEY = re.compile(KEY_PREFIX + r"(\d{12})")
+PRELOADED = ("ec2", "sts", "iam", "ssm", "servicequotas", "resourcegroupstaggingapi")
+
+# Calls that AWS takes without a signature, as those who make them have no credentials yet.
+UNSIGNED = {"sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity"}
+
+# Operations that run what the caller brought. moto answers as if it had; nothing runs here, so it is said.
+NOTHING_RUNS = {
+    "batch:SubmitJob",
+    "codebuild:StartBuild",
+    "ecs:CreateService",
+    "ecs:RunTask",
+    "ecs:StartTask",
+    "emr:RunJobFlow",
+    "lambda:Invoke",
+    "lambda:InvokeAsync",
+    "lambda:InvokeWithResponseStream",
+    "sagemaker:CreateProcessingJob",
+    "sagemaker:CreateTrainingJob",
+    "ssm:SendCommand",
+    "stepfunctions:StartExecution",
+}
+
+
+class Answer(NamedTuple):
+    """What goes back to the client."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def say(status: int, what: Any) -> Answer:
+    """A sentence as text, anything else as JSON."""
+    if isinstance(what, str):
+        return Answer(status, {"Content-Type": "text/plain; charset=utf-8"}, (what + "\n").encode())
+    return Answer(status, {"Content-Type": "application/json"}, json.dumps(what).encode())
+
+
+class Cut(Exception):
+    """Close the connection without an answer."""
+
+
+class Unknown(NotImplementedError):
+    """moto has no such service or operation."""
+
+
+class Moto(DomainDispatcherApplication):
+    """moto's web application, which says so when it does not know a service or operation."""
+
+    def __init__(self) -> None:
+        super().__init__(self.create)
+        self.get_backend_for_host = functools.lru_cache(maxsize=4096)(self.find)  # type: ignore[method-assign]
+
+    def create(self, service: Any) -> Any:
+        """moto's application for one service; no page of its own for an address that it does not know."""
+        app = create_backend_app(service)
+
+        def unknown(_problem: Exception) -> NoReturn:
+            raise Unknown
+
+        app.register_error_handler(NotFound, unknown)
+        app.register_error_handler(MethodNotAllowed, unknown)
+        return app
+
+    def find(self, host: str | None) -> Any:
+        """Which part of moto serves this AWS host name."""
+        found = super().get_backend_for_host(host)
+        if host and not found:
+            raise Unknown
+        return found
+
+    def get_service_from_path(self, path_info: str) -> tuple[None, None]:
+        """No service is named by a path here: moto does so for its requests to itself, unsigned."""
+        return None, None
+
+    def call(self, environ: dict[str, Any]) -> Answer:
+        """One request through moto."""
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started[:] = [int(status.split()[0]), {name.lower(): value for name, value in headers}]
+
+        chunks = self(environ, start_response)
+        try:
+            body = b"".join(chunks)
+        finally:
+            chunks.close()
+        return Answer(started[0], started[1], body)
+
+
+Operation = Callable[[wire.Call, Request, bytes], Answer]
+Route = Callable[[Request, bytes], Answer]
+
+
+class Cloud:
+    """The practice cloud, from a request to its answer.
+
+    Parameters
+    ----------
+    run : Run
+        Its address and token.
+    hosts : Hosts
+        The instances that run for real.
+
+    Attributes
+    ----------
+    routes : dict
+        Path prefix to a function: addresses that are not AWS's own API. Later rooms add theirs.
+    operations : dict
+        ``lambda:Invoke`` to a function that answers in moto's place. Like routes, these run outside of
+        the lock that serialises moto, so they may take their time; they take `rules.lock` when they
+        touch moto's backends.
+    """
+
+    def __init__(self, run: Run, hosts: Hosts) -> None:
+        self.run, self.hosts = run, hosts
+        self.began = time.time()
+        self.moto = Moto()
+        self.recorded: dict[str, collections.deque[dict[str, Any]]] = {}
+        address = run.endpoint_url.removeprefix("http://")
+        self.names = {address, address.replace(HOST, "localhost")}
+        self.routes: dict[str, Route] = {
+            "/_awslabs/": self.control,
+            "/moto-api": nothing_here,
+            "/latest/": nothing_here,  # moto would play the metadata service of an instance, for anybody
+            "/favicon.ico": nothing_here,
+        }
+        self.operations: dict[str, Operation] = dict.fromkeys(NOTHING_RUNS, nothing_runs)
+
+    def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Answer one request, or raise `Cut`."""
+        request = Request(environ)
+        if environ.get("HTTP_HOST") not in self.names:
+            # A web page whose name was made to point here (DNS rebinding) says another name.
+            return say(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
+        for prefix, route in self.routes.items():
+            if request.path.startswith(prefix):
+                return route(request, body)
+        origin = request.headers.get("Origin")
+        if origin and origin.removeprefix("http://") not in self.names:
+            return say(403, f"The practice cloud does not take calls from web pages of {origin}.")
+        return self.aws(request, body)
+
+    def aws(self, request: Request, body: bytes) -> Answer:
+        """A call to AWS, in today's weather."""
+        at, began = time.time(), time.perf_counter()
+        call = wire.read(request, body)
+        account = account_of(call.access_key)
+        request_id = str(uuid.uuid4())
+        time.sleep(weather.current.latency_ms / 1000)
+        fault = weather.current.draw(call.name, account)
+        if fault in (None, weather.CUT):
+            answer = self.perform(call, account, request, body, request_id)
+        elif fault != weather.CUT_BEFORE:
+            message = f"The weather of the practice cloud: {call.name} fails with {fault}."
+            answer = Answer(*wire.error(call, fault, message, request_id))
+        cut = fault in (weather.CUT, weather.CUT_BEFORE)
+        row: dict[str, Any] = {
+            "account": account,
+            "operation": call.name,
+            "at": at,
+            "seconds": time.perf_counter() - began,
+            "status": None if cut else answer.status,
+            "code": fault if cut else wire.code_of(*answer),
+        }
+        self.recorded.setdefault(account, collections.deque(maxlen=KEPT_CALLS)).append(row)
+        status, milliseconds = row["status"] or "-", 1000 * row["seconds"]
+        log.info("%s %s %s %s %.1f ms", account, call.name, status, row["code"], milliseconds)
+        if cut:
+            raise Cut
+        answer.headers.setdefault("x-amzn-requestid", request_id)
+        return answer
+
+    def perform(
+        self, call: wire.Call, account: str, request: Request, body: bytes, request_id: str
+    ) -> Answer:
+        """A call to AWS in good weather."""
+        if not may_come_in(call):
+            message = "Request is missing Authentication Token"
+            return Answer(*wire.error(call, "MissingAuthenticationToken", message, request_id))
+        request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
+        request.environ["wsgi.input"] = io.BytesIO(body)
+        try:
+            if call.name in self.operations:
+                return self.operations[call.name](call, request, body)
+            with rules.lock:
+                answer = self.moto.call(request.environ)
+            if answer.status == 404 and not call.known and not answer.body and request.method != "HEAD":
+                raise Unknown
+            return answer
+        except NotImplementedError as problem:
+            why = "" if isinstance(problem, Unknown) else f" ({problem})"
+            message = f"The practice cloud does not know {call.name}{why}."
+        except Exception as problem:
+            log.exception("%s fell over", call.name)
+            message = f"The practice cloud cannot answer this {call.name}: moto stumbled ({problem!r})."
+        # 501 and no 500: clients would send it again and again.
+        return Answer(*wire.error(call, "NotImplemented", message, request_id, status=501))
+
+    # -- control routes ---------------------------------------------------------------------------
+
+    def control(self, request: Request, body: bytes) -> Answer:
+        """What `awslabs.sandbox.Run` asks of its server."""
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self.run.token.encode()):
+            return say(403, f"This needs the token of the practice cloud, in the header {TOKEN_HEADER}.")
+        asked = f"{request.method} {request.path.removeprefix('/_awslabs/')}"
+        try:
+            wanted = json.loads(body or b"{}")
+            account = request.args.get("account") or wanted.get("account")
+            if asked == "GET run":
+                return say(200, self.about())
+            if asked == "GET calls":
+                return say(200, self.calls(account))
+            if asked == "POST weather":
+                weather.current.change(wanted)
+                return say(200, weather.current.show())
+            if asked == "POST reset":
+                self.reset(account)
+                return say(200, {})
+        except (ValueError, TypeError, AttributeError) as problem:
+            return say(400, str(problem))
+        return say(404, f"The practice cloud has no {asked}.")
+
+    def about(self) -> dict[str, Any]:
+        """What the process is."""
+        calls = {account: len(rows) for account, rows in sorted(self.recorded.items())}
+        return {"pid": self.run.pid, "started": self.began, "weather": weather.current.show(), "calls": calls}
+
+    def calls(self, account: str | None) -> list[dict[str, Any]]:
+        """Recorded calls, oldest first."""
+        chosen = [self.recorded.get(account, ())] if account else list(self.recorded.values())
+        return sorted((row for rows in chosen for row in list(rows)), key=lambda row: row["at"])
+
+    def reset(self, account: str | None) -> None:
+        """Forget what an account has, or all of them; what runs for it ends."""
+        ending = []
+        with rules.lock:
+            chosen = [account] if account else sorted({id for held in backends() for id in held})
+            for account_id in chosen:
+                ending += instances(account_id)
+                for held in backends():
+                    held.pop(account_id, None)
+                    # S3 knows all buckets of the world by name.
+                    owners = getattr(held, "bucket_accounts", {})
+                    for bucket in [name for name, (_, owner) in owners.items() if owner == account_id]:
+                        del owners[bucket]
+                self.recorded.pop(account_id, None)
+                weather.current.forget(account_id)
+        for instance_id in ending:
+            self.hosts.stop(instance_id)
+
+    def preload(self) -> None:
+        """Import what a first lab calls, so that its first calls need not wait for it."""
+        for name in PRELOADED:
+            with self.moto.lock:
+                if name not in self.moto.app_instances:
+                    self.moto.app_instances[name] = self.moto.create(name)
+            with rules.lock:
+                held = get_backend(name)[ACCOUNT]  # type: ignore[call-overload]
+                held["us-east-1" if "us-east-1" in held else "aws"]
+        for service in ("ec2", "sts", "iam", "ssm", "service-quotas", "resourcegroupstaggingapi"):
+            get_service_model(service)
+
+
+def nothing_here(request: Request, body: bytes) -> Answer:
+    """An address behind which moto has something that is not AWS."""
+    return say(404, f"The practice cloud has nothing at {request.path}.")
+
+
+def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
+    """Refuse to pretend that something ran."""
+    raise NotImplementedError("it would run your program, and there is no room for that in this house yet")
+
+
+def may_come_in(call: wire.Call) -> bool:
+    """Whether AWS would look at this request at all: signed, or one of the few that need not be.
+
+    The signature itself is not checked, so a presigned URL, which any web page can make up, opens only
+    what is harmless.
+    """
+    if call.signed == "query":
+        return call.service == "s3" or call.name == "sts:GetCallerIdentity"
+    return bool(call.signed) or call.name in UNSIGNED or (call.service, call.protocol) == ("s3", "rest-xml")
+
+
+def account_of(access_key: str) -> str:
+    """The account whose key this is: in the key itself, or known to IAM, or else the usual one."""
+    if match := PRACTICE_KEY.fullmatch(access_key):
+        return match[1]
+    for account_id, partitions in list(iam_backends.items()):
+        if any(access_key in partition.access_keys for partition in list(partitions.values())):
+            return account_id
+    return ACCOUNT
+
+
+def backends() -> list[BackendDict]:
+    """Every service of moto that has been used: account to its state."""
+    return list(BackendDict._instances)  # type: ignore[misc]
+
+
+def instances(account_id: str) -> list[str]:
+    """Ids of all EC2 instances of an account, terminated ones too."""
+    if account_id not in ec2_backends:
+        return []
+    reservations = [
+        kept for region in ec2_backends[account_id].values() for kept in region.reservations.values()
+    ]
+    return [instance.id for reservation in reservations for instance in reservation.instances]
+
+
+class Handler(MotoRequestHandler):
+    """HTTP/1.1 with connections that stay open; werkzeug's own handler closes every one.
+
+    A body is read whole before anything else happens, so that the next request on the connection
+    begins where this one ends; an answer leaves in one piece.
+    """
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 65536
+
+    def handle_expect_100(self) -> bool:
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
+
+    def run_wsgi(self) -> None:
+        environ = self.make_environ()
+        source = environ["wsgi.input"]
+        chunked = "wsgi.input_terminated" in environ
+        body = source.read() if chunked else source.read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            status, headers, body = self.server.app.answer(environ, body)  # type: ignore[attr-defined]
+        except Cut:
+            self.close_connection = True
+            return
+        except Exception:
+            log.exception("no answer to %s %s", self.command, self.path)
+            status, headers, body = say(500, "The practice cloud fell over; its log says how.")
+        bodiless = self.command == "HEAD" or status in (204, 304)
+        ours = {"connection", "date", "transfer-encoding"} | (set() if bodiless else {"content-length"})
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ours:
+                self.send_header(name, value)
+        self.send_header("Date", self.date_time_string())
+        if not bodiless:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if not bodiless:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: `Cloud` logs calls."""
+
+
+def main() -> None:
+    """Run the practice cloud as the orders on standard input say, until SIGTERM."""
+    order = json.loads(sys.stdin.buffer.read())
+    if os.fork():
+        os._exit(0)  # whoever started this is not its parent, so need not wait for its end
+    home = Path(order["home"])
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, order["port"]))
+    except OSError as problem:
+        sys.exit(f"Port {order['port']} of {HOST} cannot be had: {problem.strerror}.")
+    listener.listen(1024)  # a class may come at once
+    port = listener.getsockname()[1]
+    directory = home / f"{HOST}-{port}"
+    remove_tree(directory)
+    directory.mkdir(mode=0o700)
+    began = born(os.getpid())
+    assert began is not None
+    run = Run(f"http://{HOST}:{port}", os.getpid(), directory, order["token"], began)
+    starter = os.dup(1)
+    write_log_to(directory / "sandbox.log")
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    try:
+        weather.current.change(order["weather"])
+        # No Docker behind anybody's back; and the policies that AWS itself keeps are there.
+        default_user_config["batch"] = default_user_config["lambda"] = {"use_docker": False}
+        default_user_config["iam"] = {"load_aws_managed_policies": True}
+        moto_changes.install()
+        hosts = Hosts(directory)
+        rules.install(hosts)
+        cloud = Cloud(run, hosts)
+        server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
+        threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
+        write_note(home, run)
+    except BaseException as problem:
+        os.write(starter, f"{problem!r}\n{directory / 'sandbox.log'} says more.".encode())
+        raise
+    os.close(order["lock"])
+    os.write(starter, b"listening\n")
+    os.close(starter)
+    log.info("listening at %s", run.endpoint_url)
+    threading.Thread(target=cloud.preload, name="preload", daemon=True).start()
+    stopping.wait()
+    try:
+        server.shutdown()
+        rules.uninstall()
+        hosts.close()
+    finally:
+        forget(run)
+        os._exit(0)  # threads of open connections have nothing left to do
+
+
+def write_log_to(path: Path) -> None:
+    """Send all that this process prints or logs to one file; what it starts reads nothing."""
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, ends in ((nothing, (0,)), (target, (1, 2))):
+        for end in ends:
+            os.dup2(source, end)
+        os.close(source)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""AWS on the wire: which operation a request asks for, and how each protocol writes an error.
+
+    protocol     the operation is named by           services (some)
+    ec2          Action=RunInstances                 ec2
+    query        Action=GetCallerIdentity            sts, iam
+    json         X-Amz-Target: AmazonSSM.GetParameter  ssm, dynamodb, sqs, logs, ecs, ecr, service-quotas
+    cbor         /service/NAME/operation/PutMetricData  newer clients of cloudwatch
+    rest-json    method and path                     lambda, batch, apigateway
+    rest-xml     method and path                     s3
+
+Source: botocore's service models, and the protocol pages of https://smithy.io/2.0/aws/protocols/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import struct
+from collections.abc import Callable
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from botocore.exceptions import UnknownServiceError
+from moto.core.model import ServiceModel
+from moto.core.request import Request
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
+from werkzeug.exceptions import NotFound
+
+# Services whose requests are not signed with the name that boto3 gives them, or that share that name.
+SIGNED_AS: dict[str, tuple[str, ...]] = {
+    "airflow": ("mwaa",),
+    "aps": ("amp",),
+    "apigateway": ("apigateway", "apigatewayv2"),
+    "cassandra": ("keyspaces",),
+    "dynamodb": ("dynamodb", "dynamodbstreams"),
+    "elasticfilesystem": ("efs",),
+    "elasticloadbalancing": ("elbv2", "elb"),
+    "elasticmapreduce": ("emr",),
+    "es": ("es", "opensearch"),
+    "execute-api": ("apigatewaymanagementapi",),
+    "iotdata": ("iot-data",),
+    "kinesisanalytics": ("kinesisanalyticsv2", "kinesisanalytics"),
+    "mobiletargeting": ("pinpoint",),
+    "monitoring": ("cloudwatch",),
+    "rds": ("rds", "neptune", "docdb"),
+    "s3": ("s3", "s3control"),
+    "servicequotas": ("service-quotas",),
+    "ses": ("ses", "sesv2"),
+    "sso": ("sso-admin",),
+    "states": ("stepfunctions",),
+    "tagging": ("resourcegroupstaggingapi",),
+    "timestream": ("timestream-write", "timestream-query"),
+}
+
+# HTTP status of codes that the service's own model does not have. Everything else is a 400.
+# Source: "Common Errors" of each service's API reference; EC2: "Error codes for the Amazon EC2 API".
+STATUS = {
+    "AccessDenied": 403,
+    "AuthFailure": 401,
+    "ExpiredToken": 403,
+    "InvalidClientTokenId": 403,
+    "MissingAuthenticationToken": 403,
+    "NotImplemented": 501,
+    "SignatureDoesNotMatch": 403,
+    "UnauthorizedOperation": 403,
+    "InternalError": 500,
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "ServiceFailure": 500,
+    "InsufficientInstanceCapacity": 500,
+    "InsufficientCapacity": 500,
+    "RequestLimitExceeded": 503,
+    "ServiceUnavailable": 503,
+    "SlowDown": 503,
+    "Unavailable": 503,
+    "TooManyRequestsException": 429,
+}
+EC2_STATUS = {"Throttling": 503, "ThrottlingException": 503, "UnauthorizedOperation": 403}
+REST_JSON_STATUS = {"AccessDeniedException": 403, "ThrottlingException": 429}
+
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_CBOR_PATH = re.compile(r"/service/([^/]+)/operation/([^/]+)")
+_XML_CODE = re.compile(rb"<Code>([^<]+)</Code>")
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What a request asks for.
+
+    Attributes
+    ----------
+    service : str
+        boto3's name: ``ec2``, ``service-quotas``.
+    operation : str
+        ``RunInstances``; for a request that fits no operation, its method and path.
+    protocol : str
+        One of the names in the table above.
+    access_key : str
+        Empty when the request is not signed.
+    signed : str
+        ``header``, ``query`` (a presigned URL) or empty.
+    """
+
+    service: str
+    operation: str
+    protocol: str
+    access_key: str
+    signed: str
+
+    @property
+    def known(self) -> bool:
+        """Whether it is an operation of the service, as far as its model says."""
+        return " " not in self.operation
+
+    @property
+    def name(self) -> str:
+        """``ec2:RunInstances``."""
+        return f"{self.service}:{self.operation}"
+
+
+def read(request: Request, body: bytes) -> Call:
+    """Find out what a request asks for; never fails, whatever it holds."""
+    signed, access_key, scope = "", "", "s3"
+    authorization = request.headers.get("Authorization", "")
+    presigned = request.args.get("X-Amz-Credential", "")
+    if match := _CREDENTIAL.search(authorization):
+        signed, access_key, scope = "header", match[1], match[3]
+    elif presigned.count("/") == 4:
+        signed, access_key, _, _, scope, _ = "query", *presigned.split("/")
+    target = request.headers.get("X-Amz-Target", "")
+    form = _form(request, body)
+    names = SIGNED_AS.get(scope, (scope,))
+
+    if match := _CBOR_PATH.fullmatch(request.path):
+        return Call(names[0], match[2], "cbor", access_key, signed)
+    if target:
+        prefix, _, operation = target.rpartition(".")
+        service = _first(names, lambda model: model.metadata.get("targetPrefix") == prefix)
+        return Call(service, operation, "json", access_key, signed)
+    if "Action" in form:
+        service = _first(names, lambda model: model.api_version == form.get("Version"))
+        return Call(service, form["Action"], "ec2" if service == "ec2" else "query", access_key, signed)
+    for service in names:
+        try:
+            operation = get_service_router(service).match(request)[0].name
+        except (NotFound, NotImplementedError, UnknownServiceError):
+            continue
+        return Call(service, operation, _protocol(service), access_key, signed)
+    return Call(names[0], f"{request.method} {request.path}", _protocol(names[0]), access_key, signed)
+
+
+def _form(request: Request, body: bytes) -> dict[str, str]:
+    """The fields of a query-protocol request, from its body or, for GET, from its URL."""
+    if "Action" in request.args:
+        return request.args.to_dict()
+    if not request.content_type or not request.content_type.startswith("application/x-www-form-urlencoded"):
+        return {}
+    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+def _first(names: tuple[str, ...], fits: Callable[[ServiceModel], bool]) -> str:
+    """The service that fits; a name that is alone needs no look at its model."""
+    if len(names) > 1:
+        for name in names:
+            if fits(get_service_model(name)):
+                return name
+    return names[0]
+
+
+def _protocol(service: str) -> str:
+    """The protocol of a service; of one that nobody knows, rest-json."""
+    try:
+        return str(get_service_model(service).metadata["protocol"])
+    except UnknownServiceError:
+        return "rest-json"
+
+
+def status_of(call: Call, code: str) -> int:
+    """The HTTP status with which AWS sends this error code for this operation."""
+    if call.protocol == "ec2":
+        return EC2_STATUS.get(code) or STATUS.get(code, 400)
+    modelled = _modelled_status(call.service, code)
+    if modelled is None and call.protocol == "rest-json":
+        modelled = REST_JSON_STATUS.get(code)
+    return modelled or STATUS.get(code, 400)
+
+
+def _modelled_status(service: str, code: str) -> int | None:
+    """What the service's own model says about this code, if it has it."""
+    try:
+        model: ServiceModel = get_service_model(service)
+    except UnknownServiceError:
+        return None
+    for shape in model.error_shapes:
+        if code in (shape.name, shape.error_code):
+            return int(shape.metadata.get("error", {}).get("httpStatusCode", 400))
+    return None
+
+
+def error(
+    call: Call, code: str, message: str, request_id: str, status: int = 0
+) -> tuple[int, dict[str, str], bytes]:
+    """An error as the operation's protocol writes it.
+
+    Parameters
+    ----------
+    call : Call
+        The request that is refused.
+    code, message : str
+        AWS's error code and a sentence.
+    request_id : str
+        What support would ask for.
+    status : int
+        HTTP status; 0: the one that AWS uses.
+
+    Returns
+    -------
+    tuple
+        Status, headers and body.
+    """
+    status = status or status_of(call, code)
+    fault = "Sender" if status < 500 else "Receiver"
+    headers = {"x-amzn-RequestId": request_id}
+    if call.protocol in ("json", "rest-json"):
+        headers["Content-Type"] = f"application/{'x-amz-json-1.1' if call.protocol == 'json' else 'json'}"
+        headers["X-Amzn-ErrorType"] = code
+        headers["x-amzn-query-error"] = f"{code};{fault}"
+        return status, headers, json.dumps({"__type": code, "message": message}).encode()
+    if call.protocol == "cbor":
+        headers |= {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
+        return status, headers, b"\xa2" + b"".join(map(_cbor, ("__type", code, "message", message)))
+    inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+    if call.protocol == "ec2":
+        inner = f"<Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID>"
+        text = f"<Response>{inner}</Response>"
+    elif call.service == "s3":
+        headers["x-amz-request-id"] = request_id
+        text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
+    else:
+        inner = f"<Error><Type>{fault}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
+        text = f"<ErrorResponse>{inner}</ErrorResponse>"
+    headers["Content-Type"] = "text/xml"
+    return status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+
+
+def _cbor(text: str) -> bytes:
+    """A text string in CBOR (RFC 8949, section 3.1: major type 3, length in four bytes)."""
+    raw = text.encode()
+    return b"\x7a" + struct.pack(">I", len(raw)) + raw
+
+
+def code_of(status: int, headers: dict[str, str], body: bytes) -> str:
+    """The error code in an answer; empty when it is no error."""
+    if status < 400:
+        return ""
+    if kind := headers.get("x-amzn-errortype"):
+        return kind.split(":")[0].rpartition("#")[2]
+    if match := _XML_CODE.search(body):
+        return match[1].decode("utf-8", "replace")
+    try:
+        return str(json.loads(body)["__type"]).rpartition("#")[2]
+    except (ValueError, KeyError, TypeError):
+        return str(status)

@@ -1,0 +1,815 @@
+"""The practice cloud's server: it starts once, ends wholly, keeps accounts apart and makes weather."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from awslabs import sandbox
+from awslabs.errors import LabError
+from awslabs.sandbox.weather import Fault, Weather
+
+ROOT = Path(sandbox.__file__).parents[2]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
+    """One practice cloud for all tests that do not end it."""
+    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
+    yield run
+    run.stop()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A home for a practice cloud of the test's own."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def account(run: sandbox.Run) -> Iterator[str]:
+    """An account that nobody has used, in weather that is fine again afterwards."""
+    account_id = f"5000{os.getpid() % 10_000:04}{next(_numbers):04}"
+    yield account_id
+    run.weather(latency_ms=0, faults=[], slow_states=0, lag_ms=0, account="old")
+    run.reset(account_id)
+
+
+@pytest.fixture
+def client(run: sandbox.Run, account: str) -> Callable[..., Any]:
+    """Makes boto3 clients of that account: ``client("ec2")``; further arguments go to botocore's Config."""
+
+    def make(service: str, **config: Any) -> Any:
+        return client_of(run, account, service, **config)
+
+    return make
+
+
+def client_of(run: sandbox.Run, account_id: str, service: str, **config: Any) -> Any:
+    environment = run.environment(account_id)
+    return boto3.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+        config=Config(**config),
+    )
+
+
+def own_vpcs(ec2: Any) -> list[str]:
+    return [vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
+
+
+def command(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m awslabs.sandbox ...`, as a user runs it."""
+    environment = {**os.environ, "AWSLABS_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "awslabs.sandbox", *arguments], capture_output=True, text=True, env=environment
+    )
+
+
+def ask(
+    run: sandbox.Run, path: str, headers: dict[str, str], method: str = "GET", body: str = ""
+) -> tuple[int, str]:
+    """One plain request, as a browser or curl would send it; `http.client` sets Host unless it is given."""
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    connection.request(method, path, body or None, headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def processes_of(session: int) -> list[int]:
+    """All processes of a session: what a server began, however deep."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return [int(pid) for pid, sid, state in rows if int(sid) == session and "Z" not in state]
+
+
+# -- start and stop --------------------------------------------------------------------------------------
+
+
+def test_start_finds_the_one_that_runs_and_stop_leaves_nothing(place: Path) -> None:
+    first = sandbox.start(home=place)
+    try:
+        assert sandbox.start(home=place) == first == sandbox.current(place)
+        assert oct((place / "sandbox.json").stat().st_mode & 0o777) == "0o600"
+        assert (first.directory / "sandbox.log").exists()
+        session = os.getsid(first.pid)
+        assert session != os.getsid(0), "it would die with the terminal"
+    finally:
+        first.stop()
+    assert sandbox.current(place) is None
+    assert sandbox.born(first.pid) is None
+    assert processes_of(session) == []
+    assert sorted(path.name for path in place.iterdir()) == ["sandbox.lock"]
+
+
+def test_two_starts_at_once_make_one_server(place: Path) -> None:
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            said = list(pool.map(lambda _: command("start", home=place), range(4)))
+        assert [(each.returncode, each.stderr) for each in said] == [(0, "")] * 4
+        addresses = {
+            word for each in said for word in each.stdout.replace(";", " ").split() if "http:" in word
+        }
+        assert len({address.rstrip(".,") for address in addresses}) == 1
+        (log,) = place.glob("127.0.0.1-*/sandbox.log")
+        assert log.read_text().count("listening at") == 1
+    finally:
+        command("stop", home=place)
+
+
+def test_start_after_kill_9_clears_up_and_begins_again(place: Path) -> None:
+    killed = sandbox.start(home=place)
+    (killed.directory / "ec2.default.json").write_text('{"rows": []}')
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_for_end(killed)
+    assert sandbox.current(place) is None
+    run = sandbox.start(home=place)
+    try:
+        assert run.pid != killed.pid
+        assert not (run.directory / "ec2.default.json").exists()
+        assert list(place.glob("127.0.0.1-*")) == [run.directory]
+        assert own_vpcs(client_of(run, sandbox.ACCOUNT, "ec2")) == []
+    finally:
+        run.stop()
+
+
+def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: Path) -> None:
+    run = sandbox.start(home=place)
+    run.stop()
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        run.directory.mkdir()
+        note = {**run.__dict__, "directory": str(run.directory), "pid": bystander.pid}
+        (place / "sandbox.json").write_text(json.dumps(note))
+        assert sandbox.current(place) is None
+        second = sandbox.start(home=place)
+        assert bystander.poll() is None, "start ended a process that is not ours"
+        second.stop()
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_sigterm_ends_it_as_cleanly_as_stop(place: Path) -> None:
+    run = sandbox.start(home=place)
+    os.kill(run.pid, signal.SIGTERM)
+    wait_for_end(run)
+    assert not run.directory.exists()
+    assert not (place / "sandbox.json").exists()
+
+
+def wait_for_end(run: sandbox.Run) -> None:
+    deadline = time.monotonic() + 30
+    while sandbox.born(run.pid) is not None:
+        assert time.monotonic() < deadline, "it does not end"
+        time.sleep(0.02)
+
+
+def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place: Path) -> None:
+    run = sandbox.start(home=place)
+    rows = [
+        {"name": "vpc", "state": "standing", "ids": {"VpcId": "vpc-1"}},
+        {"name": "instance", "state": "creating", "ids": {}},
+        {"name": "subnet", "state": "gone", "ids": {"SubnetId": "subnet-1"}},
+        {"name": "key-pair", "state": "refused", "ids": {}},
+    ]
+    (run.directory / "a.json").write_text(json.dumps({"lab": "ec2", "name": "default", "rows": rows}))
+    (run.directory / "b.json").write_text("{")
+    locked = run.directory / "instances" / "i-1" / "deep"
+    locked.mkdir(parents=True)
+    (locked / "file").write_text("")
+    locked.chmod(0)
+    stopped = command("stop", home=place)
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout.splitlines()[1:] == [
+        "  ec2 default: vpc vpc-1",
+        "  ec2 default: instance creating",
+        "  b.json: damaged, so nobody knows",
+    ]
+    assert not run.directory.exists()
+    assert command("stop", home=place).stdout == "No practice cloud is running.\n"
+
+
+def test_start_says_when_its_port_is_taken(place: Path, run: sandbox.Run) -> None:
+    port = int(run.endpoint_url.rpartition(":")[2])
+    with pytest.raises(LabError, match="did not start") as refused:
+        sandbox.start(port=port, home=place)
+    assert f"Port {port}" in refused.value.why
+    assert run.about()["pid"] == run.pid
+
+
+def test_start_on_another_port_than_the_running_one_is_refused(run: sandbox.Run) -> None:
+    port = int(run.endpoint_url.rpartition(":")[2])
+    with pytest.raises(LabError, match="runs already") as refused:
+        sandbox.start(port=port + 1, home=run.directory.parent)
+    assert f"--port {port + 1}" in refused.value.fix
+
+
+def test_start_without_moto_says_what_to_install(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "NEEDED", ("moto_that_nobody_has",))
+    with pytest.raises(LabError, match="cannot start") as refused:
+        sandbox.start(home=place)
+    assert "moto_that_nobody_has" in refused.value.why
+    assert refused.value.fix == "pip install 'awslabs[sandbox]'"
+
+
+def test_start_reports_why_the_server_died(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    (place / "moto.py").write_text("raise ImportError('a broken installation')")
+    monkeypatch.setattr(sandbox, "__file__", str(place / "gone" / "awslabs" / "sandbox" / "__init__.py"))
+    monkeypatch.setattr(sandbox.os, "pathsep", ":")
+    environment_root = f"{place}:{ROOT}"
+    monkeypatch.setenv("PYTHONPATH", environment_root)
+    with pytest.raises(LabError, match="did not start") as refused:
+        sandbox.start(home=place)
+    assert "a broken installation" in refused.value.why
+    assert sandbox.current(place) is None
+
+
+# -- the command line -------------------------------------------------------------------------------------
+
+
+def test_help_imports_neither_moto_nor_boto3() -> None:
+    code = (
+        "import sys, awslabs.sandbox.__main__\n"
+        "print([name for name in ('moto', 'boto3', 'botocore', 'rich') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert shown.stdout == "[]\n", shown.stderr
+
+
+def test_commands_say_how_the_weather_changed(place: Path) -> None:
+    try:
+        assert "listens at" in command("start", home=place).stdout
+        changed = command("start", "--latency", "5", "--fault", "ec2:*=Throttling:0.5", home=place).stdout
+        assert "ran already" in changed
+        assert "its weather is changed" in changed
+        assert "latency 5 ms, slow states x0.2, lag 0 ms, old account, fault ec2:*=Throttling:0.5." in changed
+        again = command("start", "--account", "new", home=place).stdout
+        assert "latency 5 ms" in again
+        assert "new account" in again
+        assert "fault ec2:*=Throttling:0.5" in again
+        shown = json.loads(command("status", "--json", home=place).stdout)
+        assert shown["running"]
+        assert shown["weather"]["account"] == "new"
+    finally:
+        command("stop", home=place)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["start", "--fault", "RunInstances"], 2, "OPERATION=CODE"),
+        (["start", "--latency", "-1"], 2, "-1"),
+        (["start", "--account", "rich"], 2, "rich"),
+        (["env", "--account", "12"], 2, "12 digits"),
+        (["env"], 1, "fix:   python -m awslabs.sandbox start"),
+        (["reset"], 1, "fix:   python -m awslabs.sandbox start"),
+        (["dance"], 2, "dance"),
+    ],
+)
+def test_wrong_use_has_its_exit_code_and_says_what_is_wrong(
+    place: Path, arguments: list[str], exit_code: int, words: str
+) -> None:
+    said = command(*arguments, home=place)
+    assert said.returncode == exit_code
+    assert words in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_env_is_what_a_shell_can_evaluate(run: sandbox.Run) -> None:
+    environment = {
+        **os.environ,
+        "AWS_PROFILE": "work",
+        "AWS_SESSION_TOKEN": "old",
+        "AWS_CA_BUNDLE": "/my/ca.pem",
+    }
+    environment |= {
+        "AWS_ENDPOINT_URL_S3": "http://elsewhere",
+        "no_proxy": "intranet",
+        "PYTHONPATH": str(ROOT),
+    }
+    environment["AWSLABS_HOME"] = str(run.directory.parent)
+    script = f'eval "$({sys.executable} -m awslabs.sandbox env --account 123456789012)"; env'
+    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment).stdout
+    variables = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    assert variables["AWS_ENDPOINT_URL"] == run.endpoint_url
+    assert variables["AWS_ACCESS_KEY_ID"] == "AKIAPRACTICE123456789012"
+    assert variables["AWS_CA_BUNDLE"] == "/my/ca.pem"
+    assert variables["NO_PROXY"] == variables["no_proxy"] == "intranet,127.0.0.1"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & variables.keys()
+
+
+def test_surroundings_lead_past_a_profile_a_session_and_a_proxy(
+    run: sandbox.Run, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    ):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    code = "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=run.surroundings(account)
+    )
+    assert shown.stdout == f"{account}\n", shown.stderr
+
+
+# -- accounts ----------------------------------------------------------------------------------------------
+
+
+def test_accounts_are_apart_and_reset_empties_only_one(run: sandbox.Run, client: Any, account: str) -> None:
+    other_account = "600000000001"
+    other = client_of(run, other_account, "ec2")
+    mine = client("ec2")
+    vpc_id = mine.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    other_vpc_id = other.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    client("s3").create_bucket(Bucket=f"bucket-{account}")
+    client_of(run, other_account, "s3").create_bucket(Bucket=f"bucket-{other_account}")
+    assert own_vpcs(mine) == [vpc_id]
+    assert own_vpcs(other) == [other_vpc_id]
+    run.reset(account)
+    assert own_vpcs(mine) == []
+    assert run.calls(account)[0]["operation"] == "ec2:DescribeVpcs", "the calls from before are still there"
+    assert own_vpcs(other) == [other_vpc_id]
+    assert client("s3").list_buckets()["Buckets"] == []
+    client("s3").create_bucket(Bucket=f"bucket-{account}")
+    assert [each["Name"] for each in client_of(run, other_account, "s3").list_buckets()["Buckets"]] == [
+        f"bucket-{other_account}"
+    ]
+    run.reset(other_account)
+    assert own_vpcs(other) == []
+
+
+def test_the_caller_is_the_student_of_the_account(client: Any, account: str) -> None:
+    identity = client("sts").get_caller_identity()
+    assert identity["Arn"] == f"arn:aws:iam::{account}:user/student"
+    assert identity["Account"] == account
+
+
+def test_keys_that_iam_and_sts_made_belong_to_the_account_that_made_them(
+    run: sandbox.Run, client: Any, account: str
+) -> None:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}],
+    }
+    role = client("iam").create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    keys = client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="me")["Credentials"]
+    as_role = boto3.client(
+        "sts",
+        endpoint_url=run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    assert as_role.get_caller_identity()["Arn"] == f"arn:aws:sts::{account}:assumed-role/reader/me"
+    unknown = boto3.client(
+        "sts",
+        endpoint_url=run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="AKIANOBODYKNOWSTHIS1",
+        aws_secret_access_key="x",
+    )
+    assert unknown.get_caller_identity()["Account"] == sandbox.ACCOUNT
+
+
+def test_aws_managed_policies_are_attached_per_account(run: sandbox.Run, client: Any, account: str) -> None:
+    arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    client("iam").create_role(RoleName="one", AssumeRolePolicyDocument=json.dumps(trust))
+    client("iam").attach_role_policy(RoleName="one", PolicyArn=arn)
+    assert client("iam").get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 1
+    other = client_of(run, "600000000002", "iam")
+    assert other.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 0
+    run.reset("600000000002")
+
+
+def test_public_images_are_the_same_in_all_accounts_and_belong_to_amazon(
+    run: sandbox.Run, client: Any
+) -> None:
+    other = client_of(run, "600000000003", "ec2")
+    name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    image_id = client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    mine, theirs = (each.describe_images(ImageIds=[image_id])["Images"][0] for each in (client("ec2"), other))
+    assert mine == theirs
+    assert mine["OwnerId"] == "137112412989"
+    snapshot_id = mine["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    other.create_tags(Resources=[image_id, snapshot_id], Tags=[{"Key": "mine", "Value": "yes"}])
+    assert client("ec2").describe_images(ImageIds=[image_id])["Images"][0].get("Tags", []) == []
+    assert client("ec2").describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0].get("Tags", []) == []
+    run.reset("600000000003")
+
+
+# -- operations and protocols -------------------------------------------------------------------------------
+
+# What each protocol looks like on the wire, through boto3 itself. Some of these calls are refused by moto for
+# lack of what they name: the operation is known all the same.
+CALLS: list[tuple[str, str, dict[str, Any]]] = [
+    ("ec2", "DescribeInstances", {}),
+    ("iam", "ListRoles", {}),
+    ("sts", "GetCallerIdentity", {}),
+    ("ssm", "DescribeParameters", {}),
+    ("service-quotas", "GetServiceQuota", {"ServiceCode": "vpc", "QuotaCode": "L-F678F1CE"}),
+    ("resourcegroupstaggingapi", "GetResources", {}),
+    ("dynamodb", "ListTables", {}),
+    ("dynamodbstreams", "ListStreams", {}),
+    ("sqs", "GetQueueUrl", {"QueueName": "q"}),
+    ("logs", "DescribeLogGroups", {}),
+    ("ecs", "DescribeClusters", {}),
+    ("ecr", "DescribeRepositories", {}),
+    ("s3", "ListBuckets", {}),
+    ("s3", "PutObject", {"Bucket": "b-1", "Key": "a/b c", "Body": b"x"}),
+    ("s3", "ListObjectsV2", {"Bucket": "b-1"}),
+    ("s3", "GetBucketTagging", {"Bucket": "b-1"}),
+    ("s3", "DeletePublicAccessBlock", {"Bucket": "b-1"}),
+    ("s3", "DeleteObjects", {"Bucket": "b-1", "Delete": {"Objects": [{"Key": "k"}]}}),
+    ("lambda", "GetFunction", {"FunctionName": "f"}),
+    ("lambda", "DeleteFunction", {"FunctionName": "f"}),
+    ("apigateway", "GetRestApis", {}),
+    (
+        "apigateway",
+        "PutIntegration",
+        {"restApiId": "a", "resourceId": "r", "httpMethod": "GET", "type": "MOCK"},
+    ),
+    ("apigatewayv2", "GetApis", {}),
+    ("batch", "DescribeJobQueues", {}),
+    ("elbv2", "DescribeLoadBalancers", {}),
+    ("elb", "DescribeLoadBalancers", {}),
+    ("cloudwatch", "ListMetrics", {}),
+    ("stepfunctions", "ListStateMachines", {}),
+]
+
+
+def send(client: Any, service: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """One call; what was refused, or None."""
+    made = client(service, retries={"total_max_attempts": 1})
+    try:
+        getattr(made, boto3_name(made, operation))(**arguments)
+    except ClientError as refused:
+        return refused.response
+    return None
+
+
+def boto3_name(made: Any, operation: str) -> str:
+    return next(name for name, its in made.meta.method_to_api_mapping.items() if its == operation)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"), CALLS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_protocol_is_named_right_and_can_fail(
+    run: sandbox.Run, client: Any, account: str, service: str, operation: str, arguments: dict[str, Any]
+) -> None:
+    send(client, service, operation, arguments)
+    assert run.calls(account)[-1]["operation"] == f"{service}:{operation}"
+    run.weather(account=account, faults=[f"{service}:{operation}=AccessDenied"])
+    refused = send(client, service, operation, arguments)
+    assert refused is not None
+    assert refused["Error"]["Code"] == "AccessDenied"
+    assert (
+        refused["Error"]["Message"]
+        == f"The weather of the practice cloud: {service}:{operation} fails with AccessDenied."
+    )
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert refused["ResponseMetadata"]["RequestId"]
+    row = run.calls(account)[-1]
+    assert (row["operation"], row["status"], row["code"]) == (f"{service}:{operation}", 403, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code", "status"),
+    [
+        ("ec2", "DescribeVpcs", "RequestLimitExceeded", 503),
+        ("ec2", "DescribeVpcs", "Throttling", 503),
+        ("ec2", "DescribeVpcs", "UnauthorizedOperation", 403),
+        ("ec2", "DescribeVpcs", "InvalidVpcID.NotFound", 400),
+        ("ec2", "DescribeVpcs", "InternalError", 500),
+        ("sts", "GetCallerIdentity", "Throttling", 400),
+        ("iam", "ListRoles", "ServiceFailure", 500),
+        ("iam", "ListRoles", "NoSuchEntity", 404),
+        ("ssm", "DescribeParameters", "ThrottlingException", 400),
+        ("dynamodb", "ListTables", "ProvisionedThroughputExceededException", 400),
+        ("lambda", "ListFunctions", "TooManyRequestsException", 429),
+        ("apigateway", "GetRestApis", "TooManyRequestsException", 429),
+        ("s3", "ListBuckets", "SlowDown", 503),
+    ],
+)
+def test_a_fault_has_the_status_with_which_aws_sends_it(
+    run: sandbox.Run, client: Any, account: str, service: str, operation: str, code: str, status: int
+) -> None:
+    run.weather(account=account, faults=[f"{service}:{operation}={code}"])
+    refused = send(client, service, operation, {})
+    assert refused is not None
+    assert (refused["Error"]["Code"], refused["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("ec2", "DescribeVpcBlockPublicAccessOptions", {}),
+        ("iam", "GetOrganizationsAccessReport", {"JobId": "0" * 36}),
+        ("pricing", "DescribeServices", {}),
+        ("braket", "SearchDevices", {"filters": []}),
+        ("lambda", "GetAccountSettings", {}),
+        ("apigateway", "TestInvokeMethod", {"restApiId": "a", "resourceId": "r", "httpMethod": "GET"}),
+        ("batch", "SubmitJob", {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}),
+        ("lambda", "Invoke", {"FunctionName": "f"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_it_cannot_do_it_says_at_once(
+    run: sandbox.Run, client: Any, account: str, service: str, operation: str, arguments: dict[str, Any]
+) -> None:
+    made = client(service)  # with botocore's own retries
+    with pytest.raises(ClientError) as refused:
+        getattr(made, boto3_name(made, operation))(**arguments)
+    assert refused.value.response["Error"]["Code"] == "NotImplemented"
+    assert "The practice cloud does not know" in refused.value.response["Error"]["Message"]
+    assert len(run.calls(account)) == 1, "it was asked more than once"
+
+
+def test_a_moto_that_stumbles_is_an_honest_refusal(run: sandbox.Run, client: Any, account: str) -> None:
+    # moto answers the deletion of an unknown REST API with a KeyError of its own.
+    refused = send(client, "apigateway", "DeleteRestApi", {"restApiId": "unknown"})
+    assert refused is not None
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert "moto stumbled" in refused["Error"]["Message"]
+    assert "KeyError" in (run.directory / "sandbox.log").read_text()
+
+
+def test_objects_survive_the_way_through_http(client: Any, account: str) -> None:
+    s3 = client("s3")
+    bucket = f"bytes-{account}"
+    s3.create_bucket(Bucket=bucket)
+    body = bytes(range(256)) * 5_000
+    s3.put_object(Bucket=bucket, Key="ä/ö ü+%/", Body=body, Metadata={"under_score": "kept"})
+    got = s3.get_object(Bucket=bucket, Key="ä/ö ü+%/")
+    assert got["Body"].read() == body
+    assert got["Metadata"] == {"under_score": "kept"}
+    assert s3.head_object(Bucket=bucket, Key="ä/ö ü+%/")["ContentLength"] == len(body)
+    assert s3.delete_object(Bucket=bucket, Key="ä/ö ü+%/")["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == [bucket]
+
+
+# -- weather ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_lost_makes_botocore_build_a_second_one(
+    run: sandbox.Run, client: Any, account: str
+) -> None:
+    run.weather(account=account, faults=["ec2:CreateVpc=cut:1:1"])
+    client("ec2").create_vpc(CidrBlock="10.0.0.0/16")
+    assert len(own_vpcs(client("ec2"))) == 2
+    rows = [row for row in run.calls(account) if row["operation"] == "ec2:CreateVpc"]
+    assert [(row["status"], row["code"]) for row in rows] == [(None, "cut"), (200, "")]
+
+
+def test_cut_closes_the_connection_after_the_effect_and_cut_before_without(
+    run: sandbox.Run, client: Any, account: str
+) -> None:
+    ec2 = client("ec2", retries={"total_max_attempts": 1})
+    for fault, left in (("cut-before", 0), ("cut", 1)):
+        run.weather(account=account, faults=[f"ec2:CreateVpc={fault}"])
+        with pytest.raises(ConnectionClosedError):
+            ec2.create_vpc(CidrBlock="10.0.0.0/16")
+        assert len(own_vpcs(client("ec2"))) == left
+
+
+def test_throttling_goes_away_by_itself(run: sandbox.Run, client: Any, account: str) -> None:
+    run.weather(account=account, faults=["ec2:CreateVpc=RequestLimitExceeded:1:2"])
+    client("ec2", retries={"mode": "standard"}).create_vpc(CidrBlock="10.0.0.0/16")
+    rows = [row["code"] for row in run.calls(account) if row["operation"] == "ec2:CreateVpc"]
+    assert rows == ["RequestLimitExceeded", "RequestLimitExceeded", ""]
+    assert len(own_vpcs(client("ec2"))) == 1
+
+
+def test_a_fault_of_one_account_does_not_strike_another(run: sandbox.Run, client: Any, account: str) -> None:
+    run.weather(account=account, faults=["*=InternalError"])
+    run.weather(faults=["sts:*=AccessDenied"])
+    assert own_vpcs(client_of(run, "600000000004", "ec2")) == []
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client_of(run, "600000000004", "sts").get_caller_identity()
+    refused = send(client, "ec2", "DescribeVpcs", {})
+    assert refused is not None
+    assert refused["Error"]["Code"] == "InternalError"
+    run.weather(account=account, faults=[])
+    assert send(client, "ec2", "DescribeVpcs", {}) is None
+    run.reset("600000000004")
+
+
+def test_latency_is_part_of_every_call_and_calls_wait_side_by_side(
+    run: sandbox.Run, client: Any, account: str
+) -> None:
+    run.weather(latency_ms=200)
+    ec2 = client("ec2", max_pool_connections=20)
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: ec2.describe_vpcs(), range(20)))
+    rows = run.calls(account)
+    assert len(rows) == 20
+    assert min(row["seconds"] for row in rows) >= 0.2
+    begun = [row["at"] for row in rows]
+    first_end = min(row["at"] + row["seconds"] for row in rows)
+    assert len([at for at in begun if at < first_end]) > 1, "one call waits for the other"
+
+
+def test_weather_reaches_the_rules_and_refuses_nonsense(run: sandbox.Run, account: str) -> None:
+    shown = run.weather(slow_states=0.5, lag_ms=250, account="new")
+    assert shown == {"latency_ms": 0.0, "faults": [], "slow_states": 0.5, "lag_ms": 250.0, "account": "new"}
+    for nonsense in (
+        {"slow_states": -1},
+        {"latency_ms": "much"},
+        {"latency_ms": float("inf")},
+        {"account": "rich"},
+        {"faults": ["ec2:RunInstances"]},
+        {"rain": 1},
+        {"account": account, "slow_states": 1},
+    ):
+        with pytest.raises(LabError):
+            run.weather(**nonsense)
+    assert run.weather() == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "=",
+        "ec2:RunInstances",
+        "RunInstances=X",
+        "ec2:RunInstances=",
+        "*=X:0",
+        "*=X:1.5",
+        "*=X:a",
+        "*=X:1:0",
+        "*=X:1:1:1",
+        "* =X",
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=r".{20,}"):
+        Fault.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["*=cut", "ec2:Describe*=Throttling:0.5", "service-quotas:GetServiceQuota=X.Y:1:3"]
+)
+def test_a_fault_reads_as_it_was_written(text: str) -> None:
+    assert str(Fault.parse(text)) == text
+
+
+def test_a_fault_strikes_as_often_as_it_says() -> None:
+    weather = Weather()
+    weather.change({"faults": ["ec2:RunInstances=A:1:2", "ec2:Run*=B:1:1"]})
+    struck = [weather.draw("ec2:RunInstances", "1" * 12) for _ in range(4)]
+    assert struck == ["A", "A", "B", None]
+    assert weather.draw("ec2:DescribeInstances", "1" * 12) is None
+    weather.change({"faults": ["*=C:0.5"]})
+    assert 200 < sum(weather.draw("x:Y", "1" * 12) == "C" for _ in range(1000)) < 800
+
+
+def test_weather_that_is_partly_wrong_changes_nothing() -> None:
+    weather = Weather()
+    with pytest.raises(ValueError):
+        weather.change({"latency_ms": 5, "lag_ms": -1})
+    assert weather == Weather()
+
+
+# -- who may come in ----------------------------------------------------------------------------------------
+
+
+def test_control_routes_want_the_token(run: sandbox.Run) -> None:
+    for headers in ({}, {sandbox.TOKEN_HEADER: "guess"}, {sandbox.TOKEN_HEADER: "ä"}):
+        for method, path in (
+            ("GET", "/_awslabs/run"),
+            ("GET", "/_awslabs/calls"),
+            ("POST", "/_awslabs/reset"),
+        ):
+            status, _ = ask(run, path, headers, method)
+            assert status == 403
+    assert ask(run, "/_awslabs/nothing", {sandbox.TOKEN_HEADER: run.token})[0] == 404
+    assert ask(run, "/_awslabs/weather", {sandbox.TOKEN_HEADER: run.token}, "POST", "[1")[0] == 400
+    assert ask(run, "/_awslabs/weather", {sandbox.TOKEN_HEADER: run.token}, "POST", "[1]")[0] == 400
+
+
+def signed(account_id: str) -> dict[str, str]:
+    """What a request looks like that somebody signed, for a server that does not check the signature."""
+    scope = f"Credential=AKIAPRACTICE{account_id}/20260101/us-east-1/ec2/aws4_request"
+    return {
+        "Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+
+def test_other_names_and_other_pages_are_kept_out(run: sandbox.Run, account: str) -> None:
+    create = "Action=CreateVpc&CidrBlock=10.0.0.0/16&Version=2016-11-15"
+    port = run.endpoint_url.rpartition(":")[2]
+    for headers in (
+        {"Host": f"evil.example:{port}"},
+        {"Host": "127.0.0.1"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ):
+        assert ask(run, "/", signed(account) | headers, "POST", create)[0] == 403
+    assert run.calls(account) == []
+    for headers in ({"Host": f"localhost:{port}"}, {"Origin": run.endpoint_url}, {}):
+        assert ask(run, "/", signed(account) | headers, "POST", create)[0] == 200
+
+
+def test_a_request_that_nobody_signed_is_refused_as_aws_does(run: sandbox.Run) -> None:
+    create = "Action=CreateVpc&CidrBlock=10.0.0.0/16&Version=2016-11-15"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    made_up = "X-Amz-Credential=AKIAPRACTICE111122223333/20260101/us-east-1/ec2/aws4_request"
+    for method, path, headers, body in (
+        ("POST", "/", form, create),
+        ("GET", f"/?{create}", {}, ""),
+        ("GET", f"/?{create}&{made_up}", {}, ""),
+        ("POST", "/ec2_us-east-1/", form, create),
+        ("POST", "/", {"X-Amz-Target": "AmazonSSM.DescribeParameters"}, "{}"),
+    ):
+        status, text = ask(run, path, headers, method, body)
+        assert (status, "MissingAuthenticationToken" in text) == (403, True), (method, path)
+    assert ask(run, "/lambda_us-east-1/2015-03-31/functions", {})[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/moto-api/",
+        "/moto-api/data.json",
+        "/moto-api/reset",
+        "/latest/meta-data/",
+        "/favicon.ico",
+        "/%6doto-api/",
+    ],
+)
+def test_what_moto_serves_besides_aws_is_not_served(run: sandbox.Run, path: str) -> None:
+    status, text = ask(run, path, {})
+    assert status == 404
+    assert "nothing at" in text
+
+
+def test_it_listens_on_loopback_alone(run: sandbox.Run) -> None:
+    port = int(run.endpoint_url.rpartition(":")[2])
+    rows = (
+        [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        if sys.platform == "linux"
+        else []
+    )
+    if not rows:
+        pytest.skip("only Linux lists its sockets in /proc/net/tcp")
+    listening = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
+    assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_connections_stay_open_between_calls(run: sandbox.Run, account: str) -> None:
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    describe = "Action=DescribeVpcs&Version=2016-11-15"
+    used = set()
+    for method, path, body in (
+        ("POST", "/", describe),
+        ("HEAD", "/no-bucket", ""),
+        ("PUT", "/no-bucket/key", "x" * 70_000),
+        ("POST", "/", describe),
+    ):
+        connection.request(method, path, body, signed(account) if path == "/" else {})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert connection.sock is not None, "it was closed"
+        used.add(connection.sock.getsockname())
+    assert len(used) == 1
+    assert answer.status == 200
+    assert b"DescribeVpcsResponse" in text
+    connection.close()
