@@ -394,17 +394,17 @@ def command_line() -> Any:
         mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
         stands = sum(one["on_aws"] == "stands" for one in report)
         cli.say(
-            f"{stands} rows stand, {len(report) - stands - len(strays)} are absent on AWS. In no ledger here stand "
-            f"{len(mine)} things of yours and {len(strays) - len(mine)} of other owners."
+            f"{stands} rows stand, {len(report) - stands - len(strays)} absent on AWS. In no ledger here: "
+            f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners."
         )
-        cli.show(report, options["as_json"])
         if mine:
+            cli.show(report, options["as_json"])
             raise StillStanding(
                 f"{len(mine)} things of yours stand in no ledger on this computer.",
                 "A ledger was lost, or they were built from another computer.",
                 "python -m awslabs.ledger recover",
             )
-        return []
+        return report
 
     @cli.plain_verb(group, "recover")
     @click.argument("named", nargs=-1, metavar="[LAB_OR_PREFIX...]")

@@ -203,15 +203,19 @@ def as_lab_error(error: BaseException) -> LabError | None:
 
 
 class PlainWatcher:
-    """Where stderr is no terminal: one line when a wait begins, one when it is over."""
+    """Where stderr is no terminal: a line when a wait has lasted a second, and one when it is over."""
 
     def begin(self, what: str) -> Any:
-        self.line(f"waiting until {what}")
-        return what, time.monotonic()
+        timer = threading.Timer(1.0, self.line, [f"waiting until {what}"])
+        timer.daemon = True
+        timer.start()
+        return what, time.monotonic(), timer
 
     def end(self, wait: Any) -> None:
-        what, since = wait
-        self.line(f"waited {time.monotonic() - since:.1f} s until {what}")
+        what, since, timer = wait
+        timer.cancel()
+        if (seconds := time.monotonic() - since) >= 1.0:
+            self.line(f"waited {seconds:.1f} s until {what}")
 
     def line(self, text: str) -> None:
         click.echo(text, err=True)
@@ -291,11 +295,18 @@ def show(result: Any, as_json: bool) -> None:
     elif isinstance(result, list):
         show_table(result)
     else:
-        width = max(len(key) for key in result)
-        for key, value in result.items():
-            if isinstance(value, dict):
-                value = ", ".join(f"{name}={item}" for name, item in value.items())
-            click.echo(f"{key:<{width}}  {amount(key, value)}")
+        show_object(result)
+
+
+def show_object(result: dict, indent: str = "") -> None:
+    """One line per key; an object within it stands indented below its key."""
+    width = max((len(key) for key in result), default=0)
+    for key, value in result.items():
+        if isinstance(value, dict):
+            click.echo(f"{indent}{key}")
+            show_object(value, indent + "  ")
+        else:
+            click.echo(f"{indent}{key:<{width}}  {amount(key, value)}")
 
 
 def show_table(rows: list[dict]) -> None:
@@ -343,6 +354,11 @@ def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
         else f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
     )
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
+
+
+def farewell(ledger: Ledger) -> None:
+    """Say at the end of `up` what it costs from now on, and how it ends."""
+    say(f"It costs about {ledger.usd_per_hour:.4f} USD per hour until: {ledger.command('down')}")
 
 
 def add_down(group: click.Group, lab: str, down: Callable[[Ledger], None]) -> None:

@@ -360,6 +360,8 @@ def command_line() -> Any:
             ledger, f"a network and one {instance_type}", usd_per_hour(instance_type, ledger.cloud.region)
         )
         server = up(ledger, allow_from=allow_from, instance_type=instance_type, ttl_minutes=ttl)
+        cli.say(f"The server answers at {server.ssh.host}. Log in: {ledger.command('ssh')}")
+        cli.farewell(ledger)
         return report(ledger, server)
 
     @cli.verb(group, "status", "ec2")

@@ -41,8 +41,8 @@ def check(lab: str, report: Path, yes: bool, where: dict) -> None:
     ledger, chapter = cli.open_ledger(lab, name="check", **where), tour.CHAPTERS[lab]
     most = chapter.usd_per_hour * LONGEST_H
     cli.say(
-        f"Will build {chapter.builds} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, use it, "
-        f"and delete it. That costs at most about {most:.3f} USD, if it takes no longer than {LONGEST_H * 60:.0f} minutes."
+        f"Will build {chapter.builds} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, "
+        f"use it, and delete it: at most about {most:.3f} USD, if it takes under {LONGEST_H * 60:.0f} min."
     )
     if not yes:
         click.confirm("Go on?", abort=True, err=True)
@@ -63,8 +63,8 @@ def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float) ->
     text = [
         f"# {lab} on {cloud}, {datetime.date.today()}",
         "",
-        f"Region {where['region'] or 'of the configuration'}; {versions}, Python {platform.python_version()}, "
-        f"{platform.system()}; about {usd:.4f} USD.",
+        f"Region {where['region'] or 'of the configuration'}; {versions}; "
+        f"Python {platform.python_version()}, {platform.system()}; about {usd:.4f} USD.",
         "",
         "| step | seconds | result |",
         "|---|---|---|",
