@@ -85,6 +85,7 @@ def uninstall() -> None:
     engine.stop_ticker()
     power.current.wait()
     power.current = power.Power(None)
+    quotas.granted.clear()
     engine.switch_off()
 
 

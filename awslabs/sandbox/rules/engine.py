@@ -331,12 +331,13 @@ def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., A
 def _call_action(original: Callable[[Any], Any], response: Any) -> Any:
     """moto's way from a request to an answer, with the hooks around the operation itself."""
     service = response.boto3_service_name
-    if service not in _hooks:
+    if service not in _hooks and service != "resourcegroupstaggingapi":
         return original(response)
     with lock:
         operation = f"{service}:{response._get_action()}"
         call = Call(response, operation)
-        if call.region in set(ec2_backends[call.account]):  # moto says `in` for any Region that exists
+        regions: dict[str, Any] = ec2_backends.get(call.account) or {}
+        if call.region in list(regions):  # moto says that every Region is `in`
             settle(call.ec2)
         method = camelcase_to_underscores(call.action)
         todo = getattr(response, method, None)
@@ -363,7 +364,9 @@ def _answer(response: Any, todo: Proceed) -> Any:
 def _chain(service: str, operation: str) -> list[Hook]:
     """The hooks that look at an operation, first one outermost."""
     if operation not in _chains:
-        _chains[operation] = [h for h in _hooks[service] if h.operation in (operation, f"{service}:*")]
+        _chains[operation] = [
+            h for h in _hooks.get(service, []) if h.operation in (operation, f"{service}:*")
+        ]
     return _chains[operation]
 
 

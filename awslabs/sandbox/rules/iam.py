@@ -16,6 +16,7 @@ from typing import Any
 from botocore.session import get_session
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import AWSManagedPolicy, iam_backends
+from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.sts.models import sts_backends
 
 from awslabs.sandbox.rules.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, scaled
@@ -241,15 +242,26 @@ def _managed_policies() -> dict[str | None, tuple[str, dict[str, Any]]]:
 # --- trust policies -----------------------------------------------------------------------------------
 
 
-@refusal("iam:CreateRole")
-def trust_policy_is_sound(call: Call) -> None:
+trust_policy_is_sound = rule(
+    "trust_policy_is_sound",
     """A trust policy that is no JSON, lacks a part, or names an unknown service: MalformedPolicyDocument 400.
 
-    moto stores any text. Source: aws-facts (j); the sentences as quoted in public issues.
-    """
-    problem = trust_policy_problem(call.get("AssumeRolePolicyDocument", ""), call.iam)
+    moto: CreateRole stores any text; UpdateAssumeRolePolicy refuses the sound version 2008-10-17.
+    Source: aws-facts (j); the sentences as quoted in public issues.""",
+)
+
+
+@trust_policy_is_sound.refusal("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
+def _look_at_trust(call: Call) -> None:
+    parameter = "AssumeRolePolicyDocument" if call.action == "CreateRole" else "PolicyDocument"
+    problem = trust_policy_problem(call.get(parameter, ""), call.iam)
     if problem:
         raise Refused("MalformedPolicyDocument", problem)
+
+
+@trust_policy_is_sound.patch(IAMTrustPolicyDocumentValidator, "validate")
+def _has_been_looked_at(original: Any, validator: Any) -> None:
+    """moto's own look at a trust policy is not needed any more."""
 
 
 def trust_policy_problem(text: str, iam: Any) -> str | None:

@@ -41,7 +41,6 @@ from awslabs.sandbox.rules.engine import (
     rule,
     scaled,
 )
-from awslabs.sandbox.rules.tagging import missing
 
 PENDING_S, SSHD_S, STOPPING_S, SHUTTING_DOWN_S, CHECKS_S = 5.0, 3.0, 5.0, 5.0, 120.0
 KEPT_S = 3600.0
@@ -350,7 +349,7 @@ def console_output(call: Call, proceed: Proceed) -> Any:
     """
     instance = call.ec2.get_instance_by_id(call.get("InstanceId"))
     if instance is None:
-        raise missing(call.get("InstanceId"))
+        return proceed()  # moto: InvalidInstanceID.NotFound
     nitro = INSTANCE_TYPES.get(instance.instance_type, {}).get("Hypervisor") == "nitro"
     if call.get("Latest") is True and not nitro:
         raise Refused(

@@ -258,10 +258,11 @@ def as_many_as_there_is_room_for(call: Call, proceed: Proceed) -> Any:
             f"Invalid value '{least}' for minCount: it must be at least 1 and at most maxCount ({most})."
         )
         raise Refused("InvalidParameterValue", message)
-    for count in range(most, least, -1):
-        if _has_room(call, count):
-            call.change("MinCount", count)
-            break
+    room: float = quotas.vcpu_room(call.ec2, _instance_type(call), _is_spot(call))
+    subnet = _subnet(call)
+    if subnet is not None:
+        room = min(room, subnet.available_ip_address_count)
+    call.change("MinCount", max(least, int(min(most, room))))
     return proceed()
 
 
@@ -320,15 +321,3 @@ def _subnet(call: Call) -> Any:
 
 def _is_spot(call: Call) -> bool:
     return call.get("InstanceMarketOptions.MarketType") == "spot"
-
-
-def _has_room(call: Call, count: int) -> bool:
-    """Whether quota and subnet allow so many instances."""
-    subnet = _subnet(call)
-    if subnet is not None and subnet.available_ip_address_count < count:
-        return False
-    try:
-        quotas.refuse_over_vcpu_quota(call.ec2, _instance_type(call), count, _is_spot(call))
-    except Refused:
-        return False
-    return True

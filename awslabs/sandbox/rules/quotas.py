@@ -6,6 +6,7 @@ for more over the years; a new one has what AWS gives on the first day (`--accou
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -103,15 +104,19 @@ def vcpus(instance_type: str) -> int:
     return INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {}).get("DefaultVCpus", 0)
 
 
-def vcpus_in_use(ec2: Any, quota_code: str) -> int:
-    """The vCPUs that pending and running instances take from a quota."""
-    return sum(
+def vcpu_room(ec2: Any, instance_type: str, spot: bool) -> float:
+    """How many more instances of a type the account's vCPU quota allows; pending and running ones count."""
+    code, each = vcpu_quota_code(instance_type, spot), vcpus(instance_type)
+    if code is None or each == 0:
+        return math.inf
+    in_use = sum(
         vcpus(instance.instance_type)
         for reservation in ec2.reservations.values()
         for instance in reservation.instances
         if instance.state in ("pending", "running")
-        and vcpu_quota_code(instance.instance_type, instance.lifecycle == "spot") == quota_code
+        and vcpu_quota_code(instance.instance_type, instance.lifecycle == "spot") == code
     )
+    return (limit(ec2.account_id, ec2.region_name, "ec2", code) - in_use) // each
 
 
 def refuse_over_vcpu_quota(ec2: Any, instance_type: str, count: int, spot: bool) -> None:
@@ -123,13 +128,11 @@ def refuse_over_vcpu_quota(ec2: Any, instance_type: str, count: int, spot: bool)
         VcpuLimitExceeded, or MaxSpotInstanceCountExceeded for Spot: aws-facts (f).
     """
     code = vcpu_quota_code(instance_type, spot)
-    if code is None:
-        return
-    allowed = limit(ec2.account_id, ec2.region_name, "ec2", code)
-    if vcpus_in_use(ec2, code) + count * vcpus(instance_type) <= allowed:
+    if code is None or count <= vcpu_room(ec2, instance_type, spot):
         return
     if spot:
         raise Refused("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+    allowed = limit(ec2.account_id, ec2.region_name, "ec2", code)
     raise Refused(
         "VcpuLimitExceeded",
         f"You have requested more vCPU capacity than your current vCPU limit of {allowed:g} allows for the "

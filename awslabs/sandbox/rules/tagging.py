@@ -28,7 +28,7 @@ MISSING = {
 
 def missing(resource_id: str) -> Refused:
     """AWS's answer to an id that it does not know, or does not know yet."""
-    code, message = MISSING[resource_id.partition("-")[0]]
+    code, message = MISSING.get(resource_id.partition("-")[0], ("InvalidID", "The ID '{id}' is not valid"))
     return Refused(code, message.format(id=resource_id))
 
 
