@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import paramiko
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
@@ -181,10 +183,7 @@ def test_sigterm_ends_it_as_cleanly_as_stop(place: Path) -> None:
 
 
 def wait_for_end(run: sandbox.Run) -> None:
-    deadline = time.monotonic() + 30
-    while sandbox.born(run.pid) is not None:
-        assert time.monotonic() < deadline, "it does not end"
-        time.sleep(0.02)
+    wait_until(lambda: sandbox.born(run.pid) is None)
 
 
 def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place: Path) -> None:
@@ -210,6 +209,62 @@ def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place
     ]
     assert not run.directory.exists()
     assert command("stop", home=place).stdout == "No practice cloud is running.\n"
+
+
+@pytest.mark.parametrize("how", ["stop", "kill -9"])
+def test_what_runs_on_an_instance_ends_with_the_cloud(place: Path, how: str) -> None:
+    run = sandbox.start(home=place, slow_states=0)
+    try:
+        nap = f"sleep {100_000 + os.getpid()}.{time.time_ns() % 10**9}"
+        user_at_instance(run, f"setsid sh -c '{nap} & exec {nap}' < /dev/null > /dev/null 2>&1 & sleep 1")
+        assert len(processes_called(nap)) == 2
+        if how == "stop":
+            run.stop()
+        else:
+            os.kill(run.pid, signal.SIGKILL)
+            wait_for_end(run)
+        wait_until(lambda: not processes_called(nap))
+    finally:
+        run.stop()
+
+
+def user_at_instance(run: sandbox.Run, command: str) -> None:
+    """Start an instance, log in to it and run a command."""
+    ec2, ssm = client_of(run, sandbox.ACCOUNT, "ec2"), client_of(run, sandbox.ACCOUNT, "ssm")
+    key = paramiko.RSAKey.generate(2048)
+    ec2.import_key_pair(KeyName="key", PublicKeyMaterial=f"ssh-rsa {key.get_base64()}".encode())
+    image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    image_id = ssm.get_parameter(Name=image)["Parameter"]["Value"]
+    machine = {
+        "ImageId": image_id,
+        "InstanceType": "t3.micro",
+        "KeyName": "key",
+        "MinCount": 1,
+        "MaxCount": 1,
+    }
+    instance = ec2.run_instances(**machine)["Instances"][0]
+    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+    host, port = tags["awslabs:ssh"].split(":")
+    wait_until(
+        lambda: "FINGERPRINTS" in ec2.get_console_output(InstanceId=instance["InstanceId"]).get("Output", "")
+    )
+    with paramiko.SSHClient() as ssh:
+        ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        ssh.connect(host, int(port), "ec2-user", pkey=key, allow_agent=False, look_for_keys=False)
+        ssh.exec_command(command)[1].channel.recv_exit_status()
+
+
+def processes_called(command: str) -> list[str]:
+    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
+    rows = (line.split(maxsplit=1) for line in listed.splitlines())
+    return [row[1] for row in rows if len(row) == 2 and row[1] == command and "Z" not in row[0]]
+
+
+def wait_until(there: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.05)
 
 
 def test_start_says_when_its_port_is_taken(place: Path, run: sandbox.Run) -> None:
@@ -792,6 +847,37 @@ def test_it_listens_on_loopback_alone(run: sandbox.Run) -> None:
         pytest.skip("only Linux lists its sockets in /proc/net/tcp")
     listening = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
     assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_no_web_page_elsewhere_may_read_an_answer(run: sandbox.Run, account: str) -> None:
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    connection.request("POST", "/", "Action=DescribeVpcs", signed(account) | {"Origin": run.endpoint_url})
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status == 200
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 62", "Transfer-Encoding: chunked", "Content-Length: -5"])
+def test_half_a_request_has_no_effect(run: sandbox.Run, client: Any, account: str, length: str) -> None:
+    # What arrives would be a call by itself: CreateVpc with 10.0.0.0/16, but the client meant to send more.
+    body = "Action=CreateVpc&Version=2016-11-15&CidrBlock=10.0.0.0/16"
+    body = f"{len(body):x}\r\n{body}\r\n" if "chunked" in length else body
+    host = run.endpoint_url.removeprefix("http://")
+    lines = [
+        "POST / HTTP/1.1",
+        f"Host: {host}",
+        *(f"{k}: {v}" for k, v in signed(account).items()),
+        length,
+        "",
+        "",
+    ]
+    with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=10) as half:
+        half.sendall(("\r\n".join(lines) + body).encode())
+        half.shutdown(socket.SHUT_WR)
+        assert half.recv(100) == b""
+    assert own_vpcs(client("ec2")) == []
+    assert [row["operation"] for row in run.calls(account)] == ["ec2:DescribeVpcs"]
 
 
 def test_connections_stay_open_between_calls(run: sandbox.Run, account: str) -> None:

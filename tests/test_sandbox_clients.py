@@ -183,7 +183,11 @@ resource "aws_iam_role" "lab" {
   name = "terraform-server"
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ec2.amazonaws.com" } }]
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ec2.amazonaws.com" }
+    }]
   })
 }
 
@@ -232,8 +236,8 @@ def terraform(run: sandbox.Run, tmp_path: Path) -> Any:
     plugins = plugin_folder()
     if plugins is None:
         pytest.skip(
-            f"the Terraform provider {PROVIDER} is not on this computer: fill a folder with `terraform providers "
-            "mirror FOLDER` and name it in AWSLABS_TEST_TF_PLUGINS"
+            f"the Terraform provider {PROVIDER} is not on this computer: fill a folder with `terraform "
+            "providers mirror FOLDER` and name it in AWSLABS_TEST_TF_PLUGINS"
         )
     settings = tmp_path / "terraformrc"
     settings.write_text(

@@ -393,9 +393,10 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        source = environ["wsgi.input"]
-        chunked = "wsgi.input_terminated" in environ
-        body = source.read() if chunked else source.read(int(environ.get("CONTENT_LENGTH") or 0))
+        body = self.read_body(environ)
+        if body is None:
+            self.close_connection = True
+            return
         try:
             status, headers, body = self.server.app.answer(environ, body)  # type: ignore[attr-defined]
         except Cut:
@@ -416,6 +417,19 @@ class Handler(MotoRequestHandler):
         self.end_headers()
         if not bodiless:
             self.wfile.write(body)
+
+    def read_body(self, environ: dict[str, Any]) -> bytes | None:
+        """All of it; None when the client goes away before its end: half a call is no call."""
+        source = environ["wsgi.input"]
+        try:
+            if "wsgi.input_terminated" in environ:
+                return source.read()
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            body = source.read(max(0, length))
+        except (OSError, ValueError) as problem:
+            log.info("a request that ends badly: %s", problem)
+            return None
+        return body if len(body) == length else None
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: `Cloud` logs calls."""

@@ -221,12 +221,10 @@ def error(
         Status, headers and body.
     """
     status = status or status_of(call, code)
-    fault = "Sender" if status < 500 else "Receiver"
     headers = {"x-amzn-RequestId": request_id}
     if call.protocol in ("json", "rest-json"):
         headers["Content-Type"] = f"application/{'x-amz-json-1.1' if call.protocol == 'json' else 'json'}"
         headers["X-Amzn-ErrorType"] = code
-        headers["x-amzn-query-error"] = f"{code};{fault}"
         return status, headers, json.dumps({"__type": code, "message": message}).encode()
     if call.protocol == "cbor":
         headers |= {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
@@ -239,7 +237,8 @@ def error(
         headers["x-amz-request-id"] = request_id
         text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     else:
-        inner = f"<Error><Type>{fault}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
+        kind = "Sender" if status < 500 else "Receiver"
+        inner = f"<Error><Type>{kind}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
         text = f"<ErrorResponse>{inner}</ErrorResponse>"
     headers["Content-Type"] = "text/xml"
     return status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
