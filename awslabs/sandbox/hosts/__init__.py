@@ -53,8 +53,8 @@ class Hosts:
     def __init__(self, directory: Path):
         self.directory = Path(directory).resolve()
         self.hosts: dict[str, Host] = {}
-        self.plain: str | None = None
-        self.trying = asyncio.Lock()
+        self.ground: isolation.Ground | None = None
+        self.finding = asyncio.Lock()
         (self.directory / "instances").mkdir(parents=True, exist_ok=True)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="practice instances", daemon=True)
@@ -65,9 +65,7 @@ class Hosts:
 
         async def find_or_make() -> Host:
             if instance_id not in self.hosts:
-                folder = self.directory / "instances" / instance_id
-                practice = self.directory / "practice"
-                self.hosts[instance_id] = Host(instance_id, folder, practice, self.why_plain)
+                self.hosts[instance_id] = Host(instance_id, self.directory / "instances" / instance_id)
             return self.hosts[instance_id]
 
         return self.call(find_or_make()).port
@@ -113,7 +111,12 @@ class Hosts:
             key = asyncssh.import_public_key(public_key) if public_key else None
         except asyncssh.KeyImportError as error:
             raise ValueError(f"not a public key in OpenSSH's form: {error}") from error
-        self.call(self.hosts[instance_id].boot(user, key, hostname, user_data, on_power))
+
+        async def boot() -> None:
+            ground = await self.find_ground()
+            await self.hosts[instance_id].boot(ground, user, key, hostname, user_data, on_power)
+
+        self.call(boot())
 
     def console(self, instance_id: str) -> str:
         """Return the console's text, with the host keys' fingerprints; "" before the first boot."""
@@ -153,6 +156,8 @@ class Hosts:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
             await self.loop.shutdown_default_executor()
+            if self.ground is not None and self.ground.practice.parent != self.directory:
+                shutil.rmtree(self.ground.practice.parent)
 
         self.call(stop_all())
         self.hosts.clear()
@@ -164,29 +169,29 @@ class Hosts:
         """Run a coroutine in the thread of the loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
-    async def why_plain(self) -> str:
-        """Say why instances get no namespaces, or "" if they do; tried once, with the first one in need."""
-        async with self.trying:
-            if self.plain is None:
-                practice = self.directory / "practice"
-                plain = await isolation.why_no_namespaces(self.directory)
-                furnish(practice, str(practice) if plain else isolation.Namespaces.practice_inside)
-                self.plain = plain
-        return self.plain
+    async def find_ground(self) -> isolation.Ground:
+        """Return what this computer offers to instances, and lay out the programs they share."""
+        async with self.finding:
+            if self.ground is None:
+                ground = await isolation.find_ground(self.directory)
+                furnish(ground)
+                self.ground = ground
+        return self.ground
 
 
-def furnish(practice: Path, inside: str) -> None:
-    """Make the folder of programs that instances share; `inside` is what they call it."""
-    programs = practice / "bin"
+def furnish(ground: isolation.Ground) -> None:
+    """Make the folder of programs that instances share."""
+    inside = str(ground.practice) if ground.why_plain else isolation.Namespaces.practice_inside
+    programs = ground.practice / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     for name in ("sftp.py", "standins.py"):
-        shutil.copyfile(isolation.HERE / name, practice / name)
-    python = shlex.join(isolation.PYTHON)
+        shutil.copyfile(isolation.HERE / name, ground.practice / name)
     for name in STAND_INS:
-        write_script(programs / name, f'exec {python} {shlex.quote(inside)}/standins.py "$0" "$@"')
-    if shutil.which("python3", path="/usr/bin:/bin:/usr/local/bin") is None:  # the images have one
-        write_script(programs / "python3", f'exec {shlex.quote(isolation.PYTHON[0])} "$@"')
-    for path in (practice, programs, *practice.glob("*.py")):
+        stand_in = shlex.join([*ground.python, f"{inside}/standins.py"])
+        write_script(programs / name, f'exec {stand_in} "$0" "$@"')
+    if shutil.which("python3", path=isolation.SYSTEM_PATH) is None:  # real images have one
+        write_script(programs / "python3", f'exec {shlex.quote(ground.python[0])} "$@"')
+    for path in (ground.practice, programs, *ground.practice.glob("*.py")):
         path.chmod(0o755)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CONSOLE_CHARACTERS = 64 * 1024  # as much as EC2 keeps. Source: EC2 API reference, GetConsoleOutput
 POWER_PIPE = "var/practice/power"  # in the instance's folder; standins.py writes there
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What a stand-in writes into the power pipe: "poweroff 300", "reboot 0", "cancel".
 ORDER = re.compile(r"(poweroff|reboot) (\d{1,7})|cancel")
@@ -39,36 +39,22 @@ class Host:
     ----------
     instance_id : str
     folder : Path
-        Made here, removed by `stop`.
-    practice : Path
-        The folder with stand-ins and sftp.py that all instances share.
-    why_plain : callable
-        Coroutine function that says why there are no namespaces, "" if there are.
+        Made at the first boot, removed by `stop`.
     """
 
-    def __init__(
-        self,
-        instance_id: str,
-        folder: Path,
-        practice: Path,
-        why_plain: Callable[[], Coroutine[Any, Any, str]],
-    ):
+    def __init__(self, instance_id: str, folder: Path):
         self.instance_id = instance_id
         self.folder = folder
-        self.practice = practice
-        self.why_plain = why_plain
+        self.link: Path | None = None  # where the folder would be, if it had to be made elsewhere
         self.user = ""
         self.hostname = ""
         self.public_key: asyncssh.SSHKey | None = None
         self.host_keys: list[asyncssh.SSHKey] = []
         self.on_power: Callable[[str], None] = lambda verb: None
-        # Bound now and for good, listening only while the instance runs: until then the kernel
-        # refuses connections, as it does for a server that still boots.
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket = reserve_port()
         self.acceptor: asyncssh.SSHAcceptor | None = None
         self.connections: set[asyncssh.SSHServerConnection] = set()
-        self.place: isolation.Namespaces | isolation.Plain | None = None
+        self.place: isolation.Namespaces | isolation.Plain
         self.placing = asyncio.Lock()
         self.changing = asyncio.Lock()  # boot, halt, reboot and stop happen one after the other
         self.stopped = False
@@ -100,6 +86,7 @@ class Host:
 
     async def boot(
         self,
+        ground: isolation.Ground,
         user: str,
         public_key: asyncssh.SSHKey | None,
         hostname: str,
@@ -117,7 +104,12 @@ class Host:
                 self.host_keys = [
                     asyncssh.generate_private_key(kind) for kind in ("ecdsa-sha2-nistp256", "ssh-ed25519")
                 ]
+                self.ground = ground
                 self.make_folder(user_data)
+                kind = isolation.Plain if ground.why_plain else isolation.Namespaces
+                self.place = kind(
+                    isolation.Place(self.folder, ground.practice, user, hostname, self.instance_id)
+                )
             await self.listen()
             who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
             self.boot_text = (
@@ -130,6 +122,8 @@ class Host:
 
     async def listen(self) -> None:
         """Let sshd answer."""
+        # Connections of the last boot may still fade away on this port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.acceptor = await asyncssh.listen(
             sock=self.socket.dup(),  # closing the duplicate leaves the port reserved
             server_factory=lambda: Door(self),
@@ -169,8 +163,10 @@ class Host:
             if self.power_pipe >= 0:
                 asyncio.get_running_loop().remove_reader(self.power_pipe)
                 os.close(self.power_pipe)
-            if self.folder.exists():
+            if self.host_keys:
                 await asyncio.get_running_loop().run_in_executor(None, remove, self.folder)
+                if self.link is not None:
+                    self.link.unlink()
 
     async def go_down(self) -> None:
         """Close the door, then end what runs behind it."""
@@ -184,16 +180,21 @@ class Host:
             # ends it, and connections are refused again; elsewhere they wait until we listen again.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         for connection in list(self.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the practice instance is going down")
         async with self.placing:
-            if self.place is not None:
+            if self.host_keys:
                 await self.place.end()
 
     # The folder and the processes.
 
     def make_folder(self, user_data: bytes | None) -> None:
         """Make what the instance finds at its first boot. Nothing of it can run yet."""
+        real = self.ground.instances / self.instance_id
+        if real != self.folder:
+            self.folder.symlink_to(real)
+            self.link, self.folder = self.folder, real
         system = {"": 0o755, "home": 0o755, "root": 0o700, "tmp": 0o1777, "var": 0o755, "var/tmp": 0o1777}
         more = {"var/log": 0o755, "var/lib": 0o755, "var/lib/cloud": 0o755, "var/practice": 0o755}
         for path, mode in {**system, **more, f"home/{self.user}": 0o700}.items():
@@ -217,28 +218,18 @@ class Host:
         async with self.placing:
             if self.acceptor is None:
                 raise isolation.NoPlace("the instance is going down")
-            place = await self.find_place()
-            return await place.spawn(argv, **how)
+            return await self.place.spawn(argv, **how)
 
-    async def find_place(self) -> isolation.Namespaces | isolation.Plain:
-        """Choose, with the first command, what separates the instance from this computer."""
-        plain = await self.why_plain()
-        if self.place is None:
-            place = isolation.Place(self.folder, self.practice, self.user, self.hostname, self.instance_id)
-            self.place = isolation.Plain(place) if plain else isolation.Namespaces(place)
-        return self.place
-
-    async def environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the environment of a login on this instance."""
-        place = await self.find_place()
         return {
-            "HOME": place.inside(f"home/{self.user}"),
+            "HOME": self.place.inside(f"home/{self.user}"),
             "USER": self.user,
             "LOGNAME": self.user,
             "SHELL": isolation.login_shell(),
-            "PATH": f"{place.practice_inside}/bin:{SEARCH_PATH}",
+            "PATH": f"{self.place.practice_inside}/bin:{isolation.SYSTEM_PATH}",
             "LANG": "C.UTF-8",
-            "AWSLABS_POWER": place.inside(POWER_PIPE),
+            "AWSLABS_POWER": self.place.inside(POWER_PIPE),
         }
 
     async def run_user_data(self, user_data: bytes) -> None:
@@ -248,9 +239,9 @@ class Host:
                 "cloud-init: user data that is no script (no #! in front) is not run by the practice cloud\n"
             )
             return
-        plain = await self.why_plain()
-        if plain:
-            self.write_console(f"cloud-init: user data was not run: it needs namespaces, and {plain}\n")
+        if self.ground.why_plain:
+            why = f"it needs namespaces, and this computer has none for it ({self.ground.why_plain})"
+            self.write_console(f"cloud-init: user data was not run: {why}\n")
             return
         self.write_console(f"{self.stamp()}cloud-init: running user data\n")
         said, say = os.pipe()
@@ -260,7 +251,7 @@ class Host:
             " | tee -a /var/log/cloud-init-output.log"
         )
         try:
-            environment = {**await self.environment(), "HOME": "/root", "USER": "root", "LOGNAME": "root"}
+            environment = {**self.environment(), "HOME": "/root", "USER": "root", "LOGNAME": "root"}
             started = await self.spawn(
                 ["/bin/sh", "-c", script], env=environment, stdin=nothing, stdout=say, stderr=say, root=True
             )
@@ -271,11 +262,10 @@ class Host:
             self.write_console(f"{self.stamp()}cloud-init: {line}\n")
         await started.wait()
 
-    async def sftp_command(self) -> list[str]:
+    def sftp_command(self) -> list[str]:
         """Return the SFTP server's command line, as processes of the instance call it."""
-        place = await self.find_place()
-        jail = [] if isinstance(place, isolation.Namespaces) else [f"/home/{self.user}"]
-        return [*isolation.PYTHON, f"{place.practice_inside}/sftp.py", *jail]
+        jail = [f"/home/{self.user}"] if self.ground.why_plain else []
+        return [*self.ground.python, f"{self.place.practice_inside}/sftp.py", *jail]
 
     # Power.
 
@@ -339,6 +329,27 @@ class Host:
         text = "".join(f"ec2: {line}\n" for line in lines)
         public = b"".join(key.export_public_key() for key in self.host_keys).decode()
         return f"{text}-----BEGIN SSH HOST KEY KEYS-----\n{public}-----END SSH HOST KEY KEYS-----\n"
+
+
+def reserve_port() -> socket.socket:
+    """Return a socket that holds a port of its own, listening not yet.
+
+    Until it listens the kernel refuses connections, as it does for a server that still boots. The
+    port is asked for by number: only then does Linux leave it to a socket that stops listening.
+    """
+    while True:
+        with socket.socket() as finder:
+            finder.bind(("127.0.0.1", 0))
+            number = finder.getsockname()[1]
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", number))
+        except OSError as error:  # somebody was faster
+            holder.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return holder
 
 
 def remove(folder: Path) -> None:

@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 # Source: systemd, docs/UIDS-GIDS.md (60578 to 61183).
 PRACTICE_UID = 60700
 
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LONGEST_LINE = 64 * 1024  # bytes of console text that are kept together
 
 # Without `site` and without the user's PYTHON variables: starts in 5 ms.
@@ -57,11 +58,21 @@ def login_shell() -> str:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What this computer offers to instances; found out once per run, with the first boot."""
+
+    why_plain: str  # why there are no namespaces; "" where there are
+    instances: Path  # the folder that instances' folders are made in
+    practice: Path  # programs that instances share: stand-ins, sftp.py
+    python: list[str]  # command line that runs those
+
+
+@dataclass(frozen=True)
 class Place:
     """What both kinds of place need to know about an instance."""
 
     folder: Path  # of the instance; its root directory where there are mount namespaces
-    practice: Path  # shared by all instances: stand-ins, sftp.py
+    practice: Path  # see Ground
     user: str
     hostname: str
     marker: str  # a word in the environment of each process that no other process has
@@ -343,6 +354,34 @@ async def lines_of(fd: int) -> AsyncGenerator[str, None]:
             yield rest.decode(errors="replace")
     finally:
         transport.close()
+
+
+async def find_ground(directory: Path) -> Ground:
+    """Find out what this computer offers.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the practice run.
+    """
+    plain = await why_no_namespaces(directory)
+    base, python = directory, PYTHON
+    if plain and practice_uid() is not None:
+        # Without mounts, the user whom a root server uses must come by the ordinary way, which often
+        # leads through /root: then the folder is elsewhere, and the system's Python does.
+        if not open_to_all(directory):
+            base = Path(tempfile.mkdtemp(prefix="awslabs-practice-"))
+            base.chmod(0o711)
+            (base / "instances").mkdir()
+        system = shutil.which("python3", path=SYSTEM_PATH)
+        if system and not open_to_all(Path(PYTHON[0])):
+            python = [system, *PYTHON[1:]]
+    return Ground(plain, base / "instances", base / "practice", python)
+
+
+def open_to_all(path: Path) -> bool:
+    """Say whether every user may go to a path."""
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
 async def why_no_namespaces(directory: Path) -> str:

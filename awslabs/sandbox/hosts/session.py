@@ -128,22 +128,22 @@ class Session(asyncssh.SSHServerSession):
         """Start what was prepared."""
         self.host.keep(self.run())
 
-    async def argv(self) -> list[str]:
+    def argv(self) -> list[str]:
         """Return what to run; a command is read by the user's shell, as with sshd."""
         if self.wanted is SFTP:
-            return await self.host.sftp_command()
+            return self.host.sftp_command()
         if self.wanted is SHELL:
             return [isolation.login_shell(), "-l"]
         return [isolation.login_shell(), "-c", self.wanted]
 
-    async def environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the process's whole environment: nothing of the server's own gets in."""
         asked = self.channel.get_environment()
         accepted = {name: value for name, value in asked.items() if name.startswith(ACCEPTED)}
         peer, own = self.channel.get_extra_info("peername"), self.channel.get_extra_info("sockname")
         terminal = {"TERM": self.channel.get_terminal_type() or "dumb"} if self.terminal else {}
         return {
-            **await self.host.environment(),
+            **self.host.environment(),
             **accepted,
             **terminal,
             "SSH_CLIENT": f"{peer[0]} {peer[1]} {own[1]}",
@@ -179,9 +179,9 @@ class Session(asyncssh.SSHServerSession):
             uid = isolation.practice_uid()
             if uid is not None:
                 os.fchown(slave, uid, -1)
-            environment = {**await self.environment(), "SSH_TTY": os.ttyname(slave)}
+            environment = {**self.environment(), "SSH_TTY": os.ttyname(slave)}
             started = await self.host.spawn(
-                await self.argv(), env=environment, stdin=slave, stdout=slave, stderr=slave, tty=True
+                self.argv(), env=environment, stdin=slave, stdout=slave, stderr=slave, tty=True
             )
         except BaseException:
             os.close(master)
@@ -197,9 +197,9 @@ class Session(asyncssh.SSHServerSession):
         ours_out, theirs_out = os.pipe()
         ours_err, theirs_err = os.pipe()
         try:
-            environment = await self.environment()
+            environment = self.environment()
             started = await self.host.spawn(
-                await self.argv(), env=environment, stdin=theirs_in, stdout=theirs_out, stderr=theirs_err
+                self.argv(), env=environment, stdin=theirs_in, stdout=theirs_out, stderr=theirs_err
             )
         except BaseException:
             for fd in (ours_in, ours_out, ours_err):
