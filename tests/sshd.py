@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,19 +33,19 @@ def free_port() -> int:
 class Sshd:
     """One server; `start` and `stop` at will, always on the same port."""
 
-    def __init__(self, directory: Path, *settings: str) -> None:
+    def __init__(self, directory: Path, *settings: str, sftp: str = "") -> None:
         self.directory, self.settings, self.port = directory, settings, free_port()
-        self.home = directory / "home"
+        self.home = directory / "remote-home"
         self.home.mkdir(parents=True)
-        self.address = tunnel.Address(
-            "127.0.0.1",
-            self.port,
-            getpass.getuser(),
-            directory / "ours" / "key",
-            directory / "ours" / "known_hosts",
-        )
+        self.sftp = sftp or f"internal-sftp -d {self.home}"
+        ours = (
+            directory / "it's 100% ours"
+        )  # students have such folders, and ssh has its ways with each of them
         self.authorized = directory / "authorized_keys"
-        self.authorized.write_bytes(tunnel.public_key(directory / "ours") + b"\n")
+        self.authorized.write_bytes(tunnel.public_key(ours) + b"\n")
+        self.address = tunnel.Address(
+            "127.0.0.1", self.port, getpass.getuser(), ours / "key", ours / "known_hosts"
+        )
         self.process: subprocess.Popen[bytes] | None = None
         self.new_host_keys()
 
@@ -82,7 +83,7 @@ class Sshd:
                     *(f"HostKey {self.directory}/host_{kind}" for kind in ("ed25519", "ecdsa")),
                     f"AuthorizedKeysFile {self.authorized}",
                     f"PidFile {self.directory}/sshd.pid",
-                    f"Subsystem sftp internal-sftp -d {self.home}",
+                    f"Subsystem sftp {self.sftp}",
                     f"SetEnv HOME={self.home}",
                     "StrictModes no",
                     "UsePAM no",
@@ -129,15 +130,11 @@ class Sshd:
             below.extend(child for child, parent in parents.items() if parent == pid)
         return below
 
-    def signal_connections(self, number: signal.Signals) -> int:
-        """Send a signal to each process that serves a connection; how many there were."""
-        pids = self.connections()
-        for pid in pids:
-            try:
+    def signal_connections(self, number: signal.Signals) -> None:
+        """Send a signal to each process that serves a connection."""
+        for pid in self.connections():
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                continue
-        return len(pids)
 
     def stop(self) -> None:
         """Stop listening, and end all connections."""

@@ -47,13 +47,19 @@ class Address:
         return [
             "ssh",
             *("-F", "none"),  # the user's own configuration could send us elsewhere
-            *("-i", _percent(self.key_path)),
+            *self._identity,
             *("-p", str(self.port)),
-            *("-o", f"UserKnownHostsFile={_spaces(_percent(self.known_hosts_path))}"),
+            *("-o", f"UserKnownHostsFile={_as_option(self.known_hosts_path)}"),
             *("-o", "StrictHostKeyChecking=yes"),
             *("-o", "IdentitiesOnly=yes"),
             f"{self.user}@{self.host}",
         ]
+
+    @property
+    def _identity(self) -> list[str]:
+        if "%" in str(self.key_path):  # -i looks for the file before it reads %% as %, the option after that
+            return ["-o", f"IdentityFile={_as_option(self.key_path)}"]
+        return ["-i", str(self.key_path)]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -98,11 +104,7 @@ def interactive(address: Address, command: Sequence[str] = ()) -> int:
     return status if status >= 0 else 128 - status  # as a shell shows a client that a signal ended
 
 
-def _percent(path: Path) -> str:
-    """ssh expands %h and its kind inside file names."""
-    return str(path).replace("%", "%%")
-
-
-def _spaces(path: str) -> str:
-    """ssh splits this option at blanks, since it takes several files."""
-    return f'"{path}"' if " " in path else path
+def _as_option(path: Path) -> str:
+    """A file name inside an option: ssh expands %h and its kind there, splits at blanks, and reads quotes."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if set(text) & set(" \t'") else text

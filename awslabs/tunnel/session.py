@@ -442,7 +442,7 @@ def _tries(
         now = time.monotonic()
         if now >= deadline:
             return
-        pause = min(longest_s, max(first_s, (now - began) / 20))  # a young server deserves quick tries
+        pause = min(longest_s, max(first_s, (now - began) / 10))  # a young server deserves quick tries
         time.sleep(min(pause, deadline - now))
 
 

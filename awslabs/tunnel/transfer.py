@@ -14,7 +14,7 @@ import secrets
 import shlex
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -219,6 +219,7 @@ def _read(reader: BinaryIO, here: Path) -> bytes:
 def _read_ahead(server: _Server, there: str, reader: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
     """A remote file's contents, with many requests on the way at once."""
     reader.MAX_REQUEST_SIZE = CHUNK
+    reader._prefetch_thread = _without_traceback(reader._prefetch_thread)
     for start in range(0, size, AHEAD * CHUNK):
         end = min(size, start + AHEAD * CHUNK)
         pieces = reader.readv([(at, min(CHUNK, end - at)) for at in range(start, end, CHUNK)])
@@ -226,6 +227,16 @@ def _read_ahead(server: _Server, there: str, reader: paramiko.SFTPFile, size: in
             with server.explained(there):
                 data = next(pieces)
             yield data
+
+
+def _without_traceback(send: Callable[..., None]) -> Callable[..., None]:
+    """paramiko's thread that sends read requests; if the connection breaks the reader says so, in words."""
+
+    def sender(*arguments: object) -> None:
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            send(*arguments)
+
+    return sender
 
 
 def _part_name() -> str:
@@ -346,7 +357,7 @@ def _at_home(remote: str) -> str:
 
 def _place_remote(sftp: paramiko.SFTPClient, name: str, remote: str) -> str:
     """Inside an existing folder, or the new name."""
-    path = _at_home(remote)
+    path = posixpath.join(sftp.normalize("."), _at_home(remote))
     try:
         is_folder = stat.S_ISDIR(sftp.stat(path).st_mode)
     except FileNotFoundError:
