@@ -24,7 +24,12 @@ def group_of_an_instance() -> str:
 def group_named_by_another_group() -> list[str]:
     here, ec2 = net(), client("ec2")
     other = ec2.create_security_group(VpcId=here.vpc_id, GroupName="other", Description="x")["GroupId"]
-    permission = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "UserIdGroupPairs": [{"GroupId": here.group_id}]}
+    permission = {
+        "IpProtocol": "tcp",
+        "FromPort": 1,
+        "ToPort": 2,
+        "UserIdGroupPairs": [{"GroupId": here.group_id}],
+    }
     for group_id in (other, here.group_id):  # naming itself is no use
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
     first = said(ec2.delete_security_group, GroupId=here.group_id)
@@ -33,11 +38,15 @@ def group_named_by_another_group() -> list[str]:
 
 
 def group_called(name: str, description: str = "x") -> str:
-    return said(client("ec2").create_security_group, VpcId=net().vpc_id, GroupName=name, Description=description)
+    return said(
+        client("ec2").create_security_group, VpcId=net().vpc_id, GroupName=name, Description=description
+    )
 
 
 def group_names() -> list[str]:
-    return [group_called(name) for name in ("sg-lab", "größe", "a" * 256, "semi~colon", "default", "lab (1)_2")]
+    return [
+        group_called(name) for name in ("sg-lab", "größe", "a" * 256, "semi~colon", "default", "lab (1)_2")
+    ]
 
 
 def group_description() -> str:
@@ -74,7 +83,9 @@ def route_to(gateway_id: str, table_id: str) -> str:
 
 
 def route_to_a_loose_gateway() -> str:
-    return route_to(client("ec2").create_internet_gateway()["InternetGateway"]["InternetGatewayId"], net().table_id)
+    return route_to(
+        client("ec2").create_internet_gateway()["InternetGateway"]["InternetGatewayId"], net().table_id
+    )
 
 
 def route_to_anothers_gateway() -> str:
@@ -95,7 +106,9 @@ def route_replaced_by_a_loose_gateway() -> list[str]:
 
 def subnet_in_two_tables() -> list[str]:
     here, ec2 = net(), client("ec2")
-    first, second = (ec2.create_route_table(VpcId=here.vpc_id)["RouteTable"]["RouteTableId"] for _ in range(2))
+    first, second = (
+        ec2.create_route_table(VpcId=here.vpc_id)["RouteTable"]["RouteTableId"] for _ in range(2)
+    )
     return [
         said(ec2.associate_route_table, RouteTableId=each, SubnetId=here.subnet_id)
         for each in (first, first, second)
@@ -293,7 +306,13 @@ def test_what_moto_does_right_by_itself_stays_right(every: bool) -> None:
         assert said(ec2.create_subnet, **subnet) == "InvalidSubnet.Conflict"
         group = {"VpcId": here.vpc_id, "GroupName": "lab", "Description": "x"}
         assert said(ec2.create_security_group, **group) == "InvalidGroup.Duplicate"
-        allow = {"GroupId": here.group_id, "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "1.2.3.4/32"}
+        allow = {
+            "GroupId": here.group_id,
+            "IpProtocol": "tcp",
+            "FromPort": 22,
+            "ToPort": 22,
+            "CidrIp": "1.2.3.4/32",
+        }
         assert [said(ec2.authorize_security_group_ingress, **allow) for _ in range(2)] == [
             "ok",
             "InvalidPermission.Duplicate",

@@ -96,7 +96,9 @@ class Net:
             "SecurityGroupIds": [self.group_id],
         }
         asked |= request
-        return client("ec2").run_instances(**{k: v for k, v in asked.items() if v is not None})["Instances"][0]
+        return client("ec2").run_instances(**{k: v for k, v in asked.items() if v is not None})["Instances"][
+            0
+        ]
 
 
 def net(zone: str = "us-east-1a", cidr: str = "10.10.0.0/24") -> Net:

@@ -142,7 +142,7 @@ def _boot(instance: Any, start: int) -> None:
         user="ubuntu" if image is not None and "ubuntu" in (image.name or "").lower() else "ec2-user",
         public_key=life(instance).public_key,
         hostname=instance.private_dns_name,
-        user_data=base64.b64decode(instance.user_data) if instance.user_data else None,
+        user_data=base64.b64decode(str(instance.user_data)) if instance.user_data else None,
         on_power=functools.partial(_on_power, instance),
     )
 
