@@ -348,8 +348,8 @@ class Ledger:
         repeatable = row.state == "creating" and row.digests == digests and not kind.doubles
         found = self._look(kind, row) if repeatable else self._settled(kind, row)
         if found and found[0].state == "going":
-            self._wait_until_absent(kind, row)
-            found = []
+            self._prove(row)
+            return None
         if found:
             self._keep(kind, row, found)
             self._refuse_other_arguments(kind, row, digests)
@@ -478,16 +478,6 @@ class Ledger:
                 found = self._look(kind, row)
         return found
 
-    def _wait_until_absent(self, kind: Kind, row: Row) -> None:
-        poll(
-            f"the {row.name} {row.id} is gone",
-            lambda: not self._look(kind, row),
-            timeout_s=GONE_S * self.patience,
-            first_s=0.25,
-            longest_s=2.0,
-            fix=self.command("down"),
-        )
-
     # -- down -----------------------------------------------------------------------------------------
 
     def down(self, *, dry_run: bool = False) -> list[Row]:
@@ -519,32 +509,43 @@ class Ledger:
             return rows
 
     def _delete_all(self, rows: list[Row]) -> dict[int, LabError]:
-        """Delete rows as soon as all that must go before them is gone; what failed, by row number."""
-        before = self.order(rows)
-        waiting, failures = {row.number: row for row in rows}, {}
-        running: dict[Future, Row] = {}
+        """Delete each row as soon as what must go before it is out of its way; what failed, by row number.
+
+        All are looked for at once. A row whose deletion was accepted makes way for the next, and AWS is asked
+        meanwhile whether it is gone; only what takes its time (a server) makes way when it is gone.
+        """
+        before, failures = self.order(rows), {}
+        waiting = {row.number: row for row in rows}
+        running: dict[Future, tuple[Callable[[Row], None], Row]] = {}
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
+            looks = {row.number: pool.submit(self._settled, KINDS[row.call], row) for row in rows}
+
+            def ask(row: Row) -> None:
+                self._ask(row, looks[row.number].result())
+
             while waiting or running:
                 for row in [row for row in waiting.values() if not before[row.number]]:
-                    running[pool.submit(self._delete, row)] = waiting.pop(row.number)
+                    running[pool.submit(ask, waiting.pop(row.number))] = (ask, row)
                 if not running:
                     break  # the rest hangs on what failed
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    row, error = running.pop(future), future.exception()
-                    if error is None:
+                    (step, row), error = running.pop(future), future.exception()
+                    if isinstance(error, LabError):
+                        failures[row.number] = error
+                        continue
+                    if error is not None:
+                        raise error
+                    if step is ask:
+                        running[pool.submit(self._prove, row)] = (self._prove, row)
+                    if step is not ask or not KINDS[row.call].lingers:
                         for others in before.values():
                             others.discard(row.number)
-                    elif isinstance(error, LabError):
-                        failures[row.number] = error
-                    else:
-                        raise error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for a server to shut down
         for row in waiting.values():
-            first = min(before[row.number])
-            failures[row.number] = StillStanding(f"It waits for row {first} to go.")
+            failures[row.number] = StillStanding(f"It waits for row {min(before[row.number])} to go.")
         return failures
 
     def order(self, rows: list[Row]) -> dict[int, set[int]]:
@@ -571,10 +572,14 @@ class Ledger:
 
     def _delete(self, row: Row) -> None:
         """Delete one row's resource and wait until AWS does not show it any more."""
+        self._ask(row, self._settled(KINDS[row.call], row))
+        self._prove(row)
+
+    def _ask(self, row: Row, found: list[Found]) -> None:
+        """Ask AWS to delete what was found, for as long as it answers that something still hangs on it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         kind = KINDS[row.call]
-        found = self._settled(kind, row)
         if row.state != "deleting":
             row.state = "deleting"
             self._save_if_possible()
@@ -586,22 +591,32 @@ class Ledger:
                     if one.state != "going":
                         kind.delete(client, one)
                         log.info("%s: delete %s", row.name, one.id)
-                self._wait_until_absent(kind, row)
-                break
+                return
             except (BotoCoreError, ClientError) as error:
                 code = error_code(error)
                 if code in kind.absent:
-                    self._wait_until_absent(kind, row)
-                    break
+                    return
                 passing = (
                     code in kind.busy or code in THROTTLED or http_status(error) >= 500 or code in TRANSPORT
                 )
                 if not passing or time.monotonic() - began > BUSY_S * self.patience:
                     call = getattr(error, "operation_name", f"the call that deletes the {row.name}")
                     raise explain(error, f"{kind.service}:{call}", self.place) from error
-                with awaiting(f"what still uses the {row.name} to go"):
+                with awaiting(f"nothing uses the {row.name} any more"):
                     time.sleep(pause(attempt, longest_s=5.0))
                 found = self._look(kind, row)
+
+    def _prove(self, row: Row) -> None:
+        """Close the row once AWS does not show its resource any more: that, not a 200, is the proof."""
+        poll(
+            f"the {row.name} {row.id} is gone",
+            lambda: not self._look(KINDS[row.call], row),
+            timeout_s=GONE_S * self.patience,
+            first_s=1.0 if KINDS[row.call].lingers else 0.2,
+            longest_s=2.0,
+            growth=1.05,
+            fix=self.command("down"),
+        )
         row.state, row.ended = "gone", journal.now()
         self._save_if_possible()
 

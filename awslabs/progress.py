@@ -49,6 +49,7 @@ def poll(
     timeout_s: float,
     first_s: float = 1.0,
     longest_s: float = 5.0,
+    growth: float = 1.2,
     fix: str = "",
 ) -> T:
     """Call `probe` until it answers something true, and return that.
@@ -58,7 +59,8 @@ def poll(
     what : str
         What is awaited, as it is shown and as the error names it: "the server runs".
     probe : callable
-        Asked at once, then after `first_s`, then in growing steps of at most `longest_s` seconds.
+        Asked at once, then after `first_s` seconds, then in steps that grow by the factor `growth` up to
+        `longest_s` seconds.
     timeout_s : float
         Seconds after which it is given up.
     fix : str
@@ -81,4 +83,4 @@ def poll(
                     f"Waited {timeout_s:.0f} s in vain until {what}.", "It did not come in time.", fix
                 )
             time.sleep(min(pause, max(left, 0.01)))
-            pause = min(pause * 1.3, longest_s)
+            pause = min(pause * growth, longest_s)

@@ -121,10 +121,15 @@ SUBNET = tagged(
 
 def delete_internet_gateway(ec2: Any, found: Found) -> None:
     """Delete a gateway of ours; one that still hangs on a VPC (its join was lost) is taken off first."""
-    for gateway in ec2.describe_internet_gateways(InternetGatewayIds=[found.id])["InternetGateways"]:
+    try:
+        ec2.delete_internet_gateway(InternetGatewayId=found.id)
+    except ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "DependencyViolation":
+            raise
+        (gateway,) = ec2.describe_internet_gateways(InternetGatewayIds=[found.id])["InternetGateways"]
         for attachment in gateway["Attachments"]:
             ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=attachment["VpcId"])
-    ec2.delete_internet_gateway(InternetGatewayId=found.id)
+        ec2.delete_internet_gateway(InternetGatewayId=found.id)
 
 
 INTERNET_GATEWAY = tagged(
@@ -240,6 +245,7 @@ INSTANCE = tagged(
     since="LaunchTime",
     floating=("ImageId", "BlockDeviceMappings"),
     telling=("InstanceType",),
+    lingers=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),
     usd_per_hour=instance_usd_per_hour,

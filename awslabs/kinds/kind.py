@@ -79,6 +79,8 @@ class Kind:
         (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
     doubles : bool
         A second call makes a second thing: never send one again without looking first.
+    lingers : bool
+        Its deletion takes its time; what it hangs on cannot go before it is gone.
     join : bool
         It ties two things together and has no identifier of its own.
     taken : codes
@@ -104,6 +106,7 @@ class Kind:
     ours: Callable[[Any], list[Found]]
     delete: Callable[[Any, Found], None]
     doubles: bool = False
+    lingers: bool = False
     join: bool = False
     taken: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
