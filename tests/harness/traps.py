@@ -1,0 +1,123 @@
+"""What makes something go wrong at one call, in the process that makes it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+from botocore.awsrequest import AWSHTTPConnection
+from botocore.endpoint import Endpoint
+
+from awslabs.sandbox import Run
+from harness.cases import SAVE, Fault, Point, weather
+
+
+class Trap:
+    """Waits at a point, and springs once.
+
+    Parameters
+    ----------
+    point, fault
+        Where, and what happens there.
+    run : Run
+        The practice cloud; it has the weather.
+    account : str
+        The account that the weather strikes.
+    lag_s : float
+        How long new things stay invisible. At the point the trap waits that long first: then the call is
+        not refused for naming something that AWS does not see yet, and the fault strikes the one try
+        that takes effect.
+    """
+
+    def __init__(self, point: Point, fault: Fault, run: Run, account: str, lag_s: float) -> None:
+        self.point, self.fault, self.run, self.account, self.lag_s = point, fault, run, account, lag_s
+        self.sprung = False
+
+    def set(self) -> None:
+        """Put the hooks in; they stay as long as this process."""
+        if self.point.operation == SAVE:
+            self._fill_the_disk()
+            return
+        took_effect: Counter[str] = Counter()
+        send, mutex = Endpoint._get_response, threading.Lock()  # type: ignore[attr-defined]
+
+        def watched(endpoint: Endpoint, request: Any, model: Any, context: Any) -> Any:
+            if f"{model.service_model.service_name}:{model.name}" != self.point.operation:
+                return send(endpoint, request, model, context)
+            with mutex:
+                mine = not self.sprung and took_effect[model.name] + 1 == self.point.occurrence
+                self.sprung |= mine
+            if mine:
+                time.sleep(self.lag_s)
+                self._before()
+            answer, problem = send(endpoint, request, model, context)
+            if mine:
+                self._after()
+            if answer is not None and answer[0].status_code < 300:
+                with mutex:
+                    took_effect[model.name] += 1
+            return answer, problem
+
+        Endpoint._get_response = watched  # type: ignore[attr-defined]
+
+    def _before(self) -> None:
+        if self.fault.weather:
+            self.run.weather(account=self.account, faults=[weather(self.fault, self.point.operation)])
+        elif self.fault.name == "killed before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.fault.name == "interrupted before":
+            os.kill(os.getpid(), signal.SIGINT)
+        elif self.fault.name == "killed during":
+            self._die_once_sent()
+
+    def _after(self) -> None:
+        signals = {
+            "killed after": signal.SIGKILL,
+            "terminated after": signal.SIGTERM,
+            "interrupted after": signal.SIGINT,
+        }
+        if self.fault.name in signals:
+            os.kill(os.getpid(), signals[self.fault.name])
+
+    def _die_once_sent(self) -> None:
+        """Kill this process when the request is on its way and the answer is awaited."""
+        listen, sender = AWSHTTPConnection.getresponse, threading.get_ident()
+
+        def die(connection: Any) -> Any:
+            if threading.get_ident() == sender:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return listen(connection)
+
+        AWSHTTPConnection.getresponse = die  # type: ignore[method-assign]
+
+    def _fill_the_disk(self) -> None:
+        """From this save on only half of what is written gets to the disk, and no save succeeds."""
+        saves = Saves()
+
+        def full(descriptor: int) -> None:
+            saves(descriptor)
+            if saves.count >= self.point.occurrence:
+                self.sprung = True
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode):
+                    os.ftruncate(descriptor, status.st_size // 2)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        os.fsync = full  # type: ignore[assignment]
+
+
+class Saves:
+    """Stands in for ``os.fsync``, and counts how often this process puts something on disk."""
+
+    def __init__(self) -> None:
+        self.count, self._sync = 0, os.fsync
+
+    def __call__(self, descriptor: int) -> None:
+        self.count += 1
+        self._sync(descriptor)

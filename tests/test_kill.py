@@ -1,0 +1,161 @@
+"""The kill matrix of every lab: whatever goes wrong wherever, nothing leaks and nothing is made twice.
+
+`harness` says how a case goes; ``make matrix`` runs the full product of what is run here in part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from harness import LABS, Case, Matrix, Recording, Verdict, report, short
+from harness.broken import closes_what_still_stands, lets_botocore_resend, never_settles, saves_too_late
+from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, WEATHER, Fault, Point
+from harness.small import SMALL
+
+from awslabs import sandbox
+from awslabs.sandbox import Run
+
+KILLED_AFTER = KILLS[1]
+ANSWER_LOST = WEATHER[0]
+DENIED = WEATHER[-1]
+CREATE_VPC = Point("up", "ec2:CreateVpc")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    run = sandbox.start(slow_states=0, lag_ms=200, home=tmp_path_factory.mktemp("cloud"))
+    yield run
+    run.stop()
+
+
+@pytest.fixture(scope="module")
+def matrix(cloud: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    with Matrix(cloud, tmp_path_factory.mktemp("cases")) as matrix:
+        yield matrix
+
+
+@pytest.fixture(scope="module")
+def figures(pytestconfig: pytest.Config) -> Iterator[list[Verdict]]:
+    """The verdicts on the labs; at the end their figures are printed, past pytest's capture."""
+    began, verdicts = time.monotonic(), list[Verdict]()
+    yield verdicts
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{report(verdicts, time.monotonic() - began)}")
+
+
+@pytest.fixture(scope="module", params=LABS)
+def recording(matrix: Matrix, request: pytest.FixtureRequest) -> Recording:
+    return matrix.record(LABS[request.param])
+
+
+@pytest.fixture(scope="module")
+def small(matrix: Matrix) -> Recording:
+    return matrix.record(SMALL)
+
+
+@pytest.fixture
+def all_good(matrix: Matrix, figures: list[Verdict]) -> Callable[[Recording, list[Case]], None]:
+    """Run cases; the test fails with all that is known of each that went wrong."""
+
+    def run(recording: Recording, cases: list[Case]) -> None:
+        assert cases
+        verdicts = matrix.run(cases, recording)
+        figures.extend(verdicts)
+        bad = [verdict for verdict in verdicts if not verdict.good]
+        assert not bad, "\n" + "\n".join(map(str, bad))
+
+    return run
+
+
+# -- The labs ----------------------------------------------------------------------------------------------
+
+
+def test_up_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
+    cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb != "down"]
+    all_good(recording, cases)
+
+
+def test_down_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
+    cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb == "down"]
+    all_good(recording, cases)
+
+
+def test_every_operation_can_fail_or_lose_its_answer(all_good: Callable, recording: Recording) -> None:
+    all_good(recording, [case for case in short(recording) if case.fault in WEATHER])
+
+
+def test_ctrl_c_and_a_full_disk_lose_nothing(all_good: Callable, recording: Recording) -> None:
+    cases = [case for case in short(recording) if case.fault in (*INTERRUPTIONS, DISK_FULL)]
+    all_good(recording, cases)
+
+
+def test_nothing_is_lost_with_the_slow_steps_left_in(all_good: Callable, recording: Recording) -> None:
+    last = [point for point in recording.calls if point.verb == "up"][-1]
+    all_good(recording, [Case(recording.lab, last, KILLED_AFTER, ("up", "down"), thorough=True)])
+
+
+# -- The harness -------------------------------------------------------------------------------------------
+
+
+def test_a_verb_of_the_labs_own_is_killed_too(all_good: Callable, small: Recording) -> None:
+    cases = [case for case in short(small) if case.point.verb == "firewall" and case.fault in KILLS]
+    assert [str(case) for case in cases] == [
+        "small: killed before CreateSecurityGroup of firewall, then up and down",
+        "small: killed before CreateSecurityGroup of firewall, then down",
+        "small: killed after CreateSecurityGroup of firewall, then up and down",
+        "small: killed after CreateSecurityGroup of firewall, then down",
+    ]
+    all_good(small, cases)
+
+
+@pytest.mark.parametrize(
+    ("fault", "broken"),
+    [(KILLED_AFTER, saves_too_late), (ANSWER_LOST, lets_botocore_resend)],
+    ids=["saves_too_late", "lets_botocore_resend"],
+)
+def test_the_harness_sees_what_is_made_twice(
+    matrix: Matrix, small: Recording, fault: Fault, broken: Callable[[], None]
+) -> None:
+    (verdict,) = matrix.run([Case(SMALL, CREATE_VPC, fault, ("up", "down"), broken=broken)], small)
+    assert "ec2 vpc 10.20.0.0/24" in verdict.doubled
+
+
+def test_the_harness_sees_what_leaks_from_a_ledger_that_saves_too_late(
+    matrix: Matrix, small: Recording
+) -> None:
+    (verdict,) = matrix.run([Case(SMALL, CREATE_VPC, KILLED_AFTER, ("down",), broken=saves_too_late)], small)
+    assert kinds(verdict)["ec2 vpc"] == 1
+
+
+def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
+    cloud: Run, matrix: Matrix, small: Recording
+) -> None:
+    cloud.weather(lag_ms=2000)  # so that even on a busy machine `down` looks before it can be seen
+    try:
+        (verdict,) = matrix.run(
+            [Case(SMALL, CREATE_VPC, KILLED_AFTER, ("down",), broken=never_settles)], small
+        )
+    finally:
+        cloud.weather(lag_ms=200)
+    assert kinds(verdict)["ec2 vpc"] == 1
+
+
+def test_the_harness_sees_rows_closed_too_early(matrix: Matrix, small: Recording) -> None:
+    case = Case(SMALL, Point("down", "ec2:DeleteVpc"), DENIED, ("down",), broken=closes_what_still_stands)
+    (verdict,) = matrix.run([case], small)
+    assert kinds(verdict)["ec2 vpc"] == 1
+    assert "down ended with done, not with StillStanding 3" in verdict.complaints[0]
+
+
+def test_the_harness_sees_a_fault_that_never_came(matrix: Matrix, small: Recording) -> None:
+    never = Point("up", "ec2:CreateVpc", occurrence=2)
+    (verdict,) = matrix.run([Case(SMALL, never, ANSWER_LOST, ("down",))], small)
+    assert verdict.complaints == ["nothing went wrong: CreateVpc (2) of up never came"]
+
+
+def kinds(verdict: Verdict) -> Counter[str]:
+    """How many of each kind have leaked: ``ec2 vpc`` from ``ec2 vpc vpc-0abc 10.20.0.0/24``."""
+    return Counter(" ".join(one.split()[:2]) for one in verdict.leaked)
