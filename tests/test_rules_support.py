@@ -138,8 +138,10 @@ class Case:
         Does it, and returns what is compared.
     moto, aws : object
         What moto answers alone, and with the rule. An exception's name, where moto falls over.
-    weather : dict
+    weather : tuple of pairs
         Today's weather.
+    needs : tuple of str
+        Rules without which this one shows nothing.
     """
 
     rule: str
@@ -147,6 +149,7 @@ class Case:
     moto: Any
     aws: Any
     weather: tuple[tuple[str, Any], ...] = ()
+    needs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.rule}-{self.do.__name__}"
@@ -154,7 +157,7 @@ class Case:
 
 def check(case: Case) -> None:
     """Do it with moto alone, then with the rule."""
-    for names, expected in ((), case.moto), ((case.rule,), case.aws):
+    for names, expected in ((), case.moto), ((case.rule, *case.needs), case.aws):
         with cloud(*names, **dict(case.weather)):
             try:
                 got = case.do()

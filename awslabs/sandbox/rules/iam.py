@@ -133,16 +133,48 @@ def _allows_assume(statement: dict[str, Any]) -> bool:
     return any(action.lower() in ("sts:assumerole", "sts:*") for action in _list(statement.get("Action")))
 
 
+# --- AWS's own policies -------------------------------------------------------------------------------
+
+
+@around("iam:*")
+def aws_managed_policies(call: Call, proceed: Proceed) -> Any:
+    """AWS's own policies exist and can be attached. moto knows them only when told to, 50 ms per account.
+
+    The one that a call names is loaded for it; ListPolicies loads all. Source: aws-facts (j).
+    """
+    named = [call.get("PolicyArn"), call.get("PermissionsBoundary")]
+    if call.action == "ListPolicies" and call.get("Scope") != "Local":
+        named += _managed_policies()
+    for arn in named:
+        if not (arn or "").startswith("arn:aws:iam::aws:") or arn in call.iam.managed_policies:
+            continue
+        if arn in _managed_policies():
+            name, data = _managed_policies()[arn]
+            policy = AWSManagedPolicy.from_data(name, call.account, call.iam.region_name, data)
+            call.iam.managed_policies[arn] = policy
+            call.iam.aws_managed_policies.append(policy)
+    return proceed()
+
+
+@functools.cache
+def _managed_policies() -> dict[str | None, tuple[str, dict[str, Any]]]:
+    """ARN -> (name, moto's data) of AWS's own policies."""
+    data = json.loads(aws_managed_policies_data)
+    return {f"arn:aws:iam::aws:policy{each['Path']}{name}": (name, each) for name, each in data.items()}
+
+
 # --- deletion -----------------------------------------------------------------------------------------
 
 
 @refusal("iam:DeletePolicy")
 def policy_in_use(call: Call) -> None:
-    """A policy that is attached, or has further versions: DeleteConflict 409. moto deletes it.
+    """A policy that is attached, or has further versions: DeleteConflict 409; one of AWS's: AccessDenied 403.
 
-    Afterwards moto can neither detach it nor delete the role. Source: aws-facts (a), (j).
+    moto deletes all of them, and can then neither detach it nor delete the role. Source: aws-facts (a), (j).
     """
     policy = call.iam.managed_policies.get(call.get("PolicyArn"))
+    if isinstance(policy, AWSManagedPolicy):
+        raise Refused("AccessDenied", "Policy is outside your own account.", status=403)
     if policy is not None and policy.attachment_count > 0:
         raise Refused("DeleteConflict", "Cannot delete a policy attached to entities.")
     if policy is not None and len(policy.versions) > 1:
@@ -210,33 +242,6 @@ def ten_policies_per_role(call: Call) -> None:
     attached = role.managed_policies if role is not None else {}
     if call.get("PolicyArn") not in attached and len(attached) >= 10:
         raise Refused("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10")
-
-
-@around("iam:*")
-def aws_managed_policies(call: Call, proceed: Proceed) -> Any:
-    """AWS's own policies exist and can be attached. moto knows them only when told to, 50 ms per account.
-
-    The one that a call names is loaded for it; ListPolicies loads all. Source: aws-facts (j).
-    """
-    named = [call.get("PolicyArn"), call.get("PermissionsBoundary")]
-    if call.action == "ListPolicies" and call.get("Scope") != "Local":
-        named += _managed_policies()
-    for arn in named:
-        if not (arn or "").startswith("arn:aws:iam::aws:") or arn in call.iam.managed_policies:
-            continue
-        if arn in _managed_policies():
-            name, data = _managed_policies()[arn]
-            policy = AWSManagedPolicy.from_data(name, call.account, call.iam.region_name, data)
-            call.iam.managed_policies[arn] = policy
-            call.iam.aws_managed_policies.append(policy)
-    return proceed()
-
-
-@functools.cache
-def _managed_policies() -> dict[str | None, tuple[str, dict[str, Any]]]:
-    """ARN -> (name, moto's data) of AWS's own policies."""
-    data = json.loads(aws_managed_policies_data)
-    return {f"arn:aws:iam::aws:policy{each['Path']}{name}": (name, each) for name, each in data.items()}
 
 
 # --- trust policies -----------------------------------------------------------------------------------
