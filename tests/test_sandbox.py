@@ -102,7 +102,9 @@ def ask(
 
 def processes_of(session: int) -> list[int]:
     """All processes of a session: what a server began, however deep."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=", "-o", "sess=", "-o", "stat="], capture_output=True, text=True
+    ).stdout
     rows = (line.split() for line in listed.splitlines())
     return [int(pid) for pid, sid, state in rows if int(sid) == session and "Z" not in state]
 
@@ -172,6 +174,23 @@ def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: 
     finally:
         bystander.kill()
         bystander.wait()
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_process_is_known_by_its_begin_until_it_ends(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if platform == "linux" and not Path("/proc/self/stat").exists():
+        pytest.skip("there is no /proc here")
+    monkeypatch.setattr(sandbox.sys, "platform", platform)
+    process = subprocess.Popen(["sleep", "60"])
+    began = sandbox.born(process.pid)
+    assert began
+    assert sandbox.born(process.pid) == began
+    process.kill()
+    wait_until(lambda: sandbox.born(process.pid) is None)  # a zombie, which nobody has waited for yet
+    process.wait()
+    assert sandbox.born(process.pid) is None
 
 
 def test_sigterm_ends_it_as_cleanly_as_stop(place: Path) -> None:
@@ -255,7 +274,7 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
 
 
 def processes_called(command: str) -> list[str]:
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-A", "-o", "stat=", "-o", "args="], capture_output=True, text=True).stdout
     rows = (line.split(maxsplit=1) for line in listed.splitlines())
     return [row[1] for row in rows if len(row) == 2 and row[1] == command and "Z" not in row[0]]
 

@@ -283,7 +283,8 @@ def born(pid: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else fields[19]
-    listed = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+    asked = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=False)
     state, _, began = listed.stdout.strip().partition(" ")
     return began.strip() or None if state and "Z" not in state else None
 

@@ -5,6 +5,7 @@
                     reset would never go away
     policies, AMIs  what AWS keeps in every account alike is made once and copied, and a service's list of
     and Regions     Regions is made once: so a new account costs 15 ms instead of 200
+    operations      the names of a service's operations are listed once, not for every call
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
 """
@@ -12,8 +13,10 @@ Strictness is another matter: see `rules`. Made for moto 5.2.
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
+from moto.core import responses
 from moto.core.base_backend import AccountSpecificBackend
 from moto.core.common_models import BaseModel
 from moto.ec2.models.amis import Ami, AmiBackend
@@ -28,6 +31,7 @@ STUDENT_ID = "AIDAPRACTICESTUDENT00"
 def install() -> None:
     """Change moto in this process, for good."""
     BaseModel.__new__ = staticmethod(_untracked)  # type: ignore[method-assign, assignment]
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
     _change(AccountSpecificBackend, "_generate_regions", _regions)
     _change(Subnet, "_base_avail_ip_iterator", _addresses)
     _change(STSBackend, "get_caller_identity", _caller)
