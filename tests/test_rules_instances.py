@@ -93,6 +93,14 @@ def interfaces_afterwards() -> list[Any]:
     return [before, len(ec2.describe_network_interfaces()["NetworkInterfaces"])]
 
 
+def groups_of_an_interface() -> list[int]:
+    here = net()
+    nic = {"DeviceIndex": 0, "SubnetId": here.subnet_id, "Groups": [here.group_id]}
+    with_interface = here.launch(NetworkInterfaces=[nic], SubnetId=None, SecurityGroupIds=None)
+    with_nothing = here.launch(SecurityGroupIds=None)
+    return [len(each["SecurityGroups"]) for each in (with_interface, with_nothing)]
+
+
 def console() -> str:
     text = client("ec2").get_console_output(InstanceId=net().launch()["InstanceId"]).get("Output", "")
     return text[:13]
@@ -137,6 +145,7 @@ CASES = (
     Case("status_checks", first_status_check, "ok", "initializing", ON_AWS),
     Case("terminated_are_bare", instances_of_a_vpc_afterwards, [1, 1], [0, 0]),
     Case("interfaces_go_with_instance", interfaces_afterwards, [[], 1], [[{"Key": "lab", "Value": "1"}], 0]),
+    Case("groups_of_the_interface", groups_of_an_interface, [0, 0], [1, 1]),
     Case("console_output", console, "Linux version", ""),
     Case("console_output", latest_console_of_an_old_type, "ok", "UnsupportedOperation"),
     Case("cpu_credits", credits, ["standard"] * 3, ["unlimited", "standard", "standard"]),

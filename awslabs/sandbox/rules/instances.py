@@ -340,6 +340,23 @@ def _own_interfaces(original: Callable[..., Any], backend: Any, *args: Any, **kw
     return reservation
 
 
+groups_of_the_interface = rule(
+    "groups_of_the_interface",
+    """An instance shows the security groups of its primary interface: those of a NetworkInterfaces parameter,
+    or the default group. moto shows those of SecurityGroupIds alone, so Terraform sees a difference for ever.
+
+    Source: botocore, Instance.SecurityGroups; found with terraform-provider-aws 5.100.""",
+)
+
+
+@groups_of_the_interface.patch(InstanceBackend, "run_instances")
+def _show_groups(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
+    reservation = original(backend, *args, **kwargs)
+    for instance in reservation.instances:
+        instance.security_groups = instance.security_groups or list(instance.nics[0].group_set)
+    return reservation
+
+
 @around("ec2:GetConsoleOutput")
 def console_output(call: Call, proceed: Proceed) -> Any:
     """What the instance printed: host key fingerprints once sshd answers, nothing before.
