@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,11 +130,6 @@ sleep 0.1
 """
 
 
-def sleepers(word: str) -> list[int]:
-    """Return the processes that really sleep, not the shells that have the word in their command line."""
-    return [pid for pid in running(word) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
-
-
 @on_both
 def test_stop_ends_every_process_however_it_detached(hosts: Hosts, launch: Callable[..., Instance]) -> None:
     one, other, word = launch("i-1"), launch("i-2"), "621.25"
@@ -179,7 +176,9 @@ def doomed(hosts: Hosts, request: pytest.FixtureRequest, key: Path, tmp_path: Pa
         key.with_suffix(".pub").read_text(),
         ground,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    elsewhere = tempfile.mkdtemp()  # where a root server without namespaces puts instances
+    os.chmod(elsewhere, 0o755)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": elsewhere}
     with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment) as server:
         assert server.stdout is not None
         port = json.loads(server.stdout.readline())["port"]
@@ -191,6 +190,7 @@ def doomed(hosts: Hosts, request: pytest.FixtureRequest, key: Path, tmp_path: Pa
         instance.known_hosts.write_text(scanned.stdout)
         yield instance
         server.kill()
+    shutil.rmtree(elsewhere)
 
 
 @on_both
@@ -200,7 +200,7 @@ def test_everything_dies_with_a_server_that_is_killed(hosts: Hosts, doomed: Inst
     line = doomed.ssh_line("sleep 623.75", options=("-tt",))
     with subprocess.Popen(line, stdin=subprocess.PIPE) as session:
         eventually(lambda: len(running(word)) == 4 and running("623.75"), "daemons and a session")
-        before = {pid for pid in running(word) + running("623.75") if pid != session.pid}
+        before = running(word) + running("623.75")
         doomed.server.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
         assert session.wait(20) == 255
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "the end of all")
