@@ -101,6 +101,33 @@ def groups_of_an_interface() -> list[int]:
     return [len(each["SecurityGroups"]) for each in (with_interface, with_nothing)]
 
 
+def another_shutdown_behaviour() -> list[Any]:
+    instance_id, ec2 = net().launch()["InstanceId"], client("ec2")
+    terminate = {"Value": "terminate"}
+    ec2.modify_instance_attribute(InstanceId=instance_id, InstanceInitiatedShutdownBehavior=terminate)
+    asked = {"InstanceId": instance_id, "Attribute": "instanceInitiatedShutdownBehavior"}
+    shown = ec2.describe_instance_attribute(**asked)["InstanceInitiatedShutdownBehavior"]["Value"]
+    return [shown, len(instance(instance_id)["SecurityGroups"])]
+
+
+def another_group() -> list[bool]:
+    here, ec2 = net(), client("ec2")
+    other = ec2.create_security_group(VpcId=here.vpc_id, GroupName="other", Description="x")["GroupId"]
+    instance_id = here.launch()["InstanceId"]
+    ec2.modify_instance_attribute(InstanceId=instance_id, Groups=[other])
+    shown = instance(instance_id)
+    return [
+        [each["GroupId"] for each in groups] == [other]
+        for groups in (shown["SecurityGroups"], shown["NetworkInterfaces"][0]["Groups"])
+    ]
+
+
+def another_type_while_it_runs() -> str:
+    instance_id = net().launch()["InstanceId"]
+    larger = {"InstanceId": instance_id, "InstanceType": {"Value": "t3.large"}}
+    return said(client("ec2").modify_instance_attribute, **larger)
+
+
 def console() -> str:
     text = client("ec2").get_console_output(InstanceId=net().launch()["InstanceId"]).get("Output", "")
     return text[:13]
@@ -146,6 +173,9 @@ CASES = (
     Case("terminated_are_bare", instances_of_a_vpc_afterwards, [1, 1], [0, 0]),
     Case("interfaces_go_with_instance", interfaces_afterwards, [[], 1], [[{"Key": "lab", "Value": "1"}], 0]),
     Case("groups_of_the_interface", groups_of_an_interface, [0, 0], [1, 1]),
+    Case("instance_attributes", another_shutdown_behaviour, ["stop", 0], ["terminate", 1]),
+    Case("instance_attributes", another_group, [True, False], [True, True]),
+    Case("instance_attributes", another_type_while_it_runs, "ok", "IncorrectInstanceState"),
     Case("console_output", console, "Linux version", ""),
     Case("console_output", latest_console_of_an_old_type, "ok", "UnsupportedOperation"),
     Case("cpu_credits", credits, ["standard"] * 3, ["unlimited", "standard", "standard"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from test_rules_support import Case, check, client, cloud, net, refused, said, table
 
+from awslabs.sandbox import rules
+
 NEW = (("account", "new"),)
 
 
@@ -151,6 +153,12 @@ def many_gateways() -> list[str]:
     return [said(client("ec2").create_internet_gateway) for _ in range(6)]
 
 
+def one_group_more() -> str:
+    here = net()
+    rules.quotas.grant("123456789012", "us-east-1", "L-E79EC296", 3)  # that of the default VPC, and two here
+    return said(client("ec2").create_security_group, VpcId=here.vpc_id, GroupName="more", Description="x")
+
+
 def many_addresses() -> list[str]:
     return [said(client("ec2").allocate_address, Domain="vpc") for _ in range(6)]
 
@@ -253,6 +261,7 @@ CASES = (
     Case("gateway_carries_public_addresses", gateway_under_a_public_instance, "ok", "DependencyViolation"),
     Case("vpc_quota", many_vpcs, ["ok"] * 6, ["ok"] * 4 + ["VpcLimitExceeded"] * 2, NEW),
     Case("gateway_quota", many_gateways, ["ok"] * 6, ["ok"] * 5 + ["InternetGatewayLimitExceeded"], NEW),
+    Case("security_group_quota", one_group_more, "ok", "SecurityGroupLimitExceeded"),
     Case("address_quota", many_addresses, ["ok"] * 6, ["ok"] * 5 + ["AddressLimitExceeded"], NEW),
     Case("vpc_in_use", vpc_under_a_gateway, "ok", "DependencyViolation"),
     Case("vpc_in_use", vpc_with_a_group, "ok", "DependencyViolation"),

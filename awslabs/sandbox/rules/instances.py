@@ -343,9 +343,7 @@ def _own_interfaces(original: Callable[..., Any], backend: Any, *args: Any, **kw
 groups_of_the_interface = rule(
     "groups_of_the_interface",
     """An instance shows the security groups of its primary interface: those of a NetworkInterfaces parameter,
-    or the default group. moto shows those of SecurityGroupIds alone, so Terraform sees a difference for ever.
-
-    Source: botocore, Instance.SecurityGroups; found with terraform-provider-aws 5.100.""",
+    or the default group. moto shows those of SecurityGroupIds alone. Source: botocore, Instance.""",
 )
 
 
@@ -377,7 +375,40 @@ def console_output(call: Call, proceed: Proceed) -> Any:
     return ActionResult(answer | ({"Output": Base64EncodedString.from_raw_string(text)} if text else {}))
 
 
-# --- CPU credits, filters -----------------------------------------------------------------------------
+# --- attributes, CPU credits, filters -----------------------------------------------------------------
+
+
+instance_attributes = rule(
+    "instance_attributes",
+    """ModifyInstanceAttribute sets the shutdown behaviour; other groups are those of the primary interface,
+    too; type, user data and EBS optimisation of an instance that is not stopped: IncorrectInstanceState.
+
+    moto: every attribute that it does not know takes all groups off the instance, and says nothing.
+    Source: botocore, ModifyInstanceAttribute; found with terraform-provider-aws 5.100.""",
+)
+
+
+@instance_attributes.refusal("ec2:ModifyInstanceAttribute")
+def _only_when_stopped(call: Call) -> None:
+    instance = call.ec2.get_instance_by_id(call.get("InstanceId"))
+    changed = [call.get(f"{name}.Value") for name in ("InstanceType", "UserData", "EbsOptimized")]
+    if instance is not None and instance.state != "stopped" and any(value is not None for value in changed):
+        message = f"The instance '{instance.id}' is not in the 'stopped' state."
+        raise Refused("IncorrectInstanceState", message)
+
+
+@instance_attributes.patch(InstanceResponse, "_security_grp_instance_attribute_handler")
+def _modify(original: Callable[[Any], bool], response: Any) -> bool:
+    instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
+    behaviour = response._get_param("InstanceInitiatedShutdownBehavior.Value")
+    if behaviour is not None:
+        instance.instance_initiated_shutdown_behavior = behaviour
+        return True
+    if not response._get_param("Groups"):
+        return False  # moto: not implemented, and says so
+    original(response)
+    instance.nics[0]._group_set = list(instance.security_groups)
+    return True
 
 
 @dataclass

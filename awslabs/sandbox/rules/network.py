@@ -72,6 +72,17 @@ def security_group_name_is_valid(call: Call) -> None:
         raise Refused("InvalidParameterValue", f"Value ({value}) for parameter {field} is invalid. {why}")
 
 
+@refusal("ec2:CreateSecurityGroup")
+def security_group_quota(call: Call) -> None:
+    """More groups in a Region than the quota L-E79EC296 allows: SecurityGroupLimitExceeded.
+
+    moto counts only the rules in a group. Source: aws-facts (f).
+    """
+    if sum(1 for _ in _groups(call.ec2)) >= quotas.limit(call.account, call.region, "vpc", "L-E79EC296"):
+        message = "The maximum number of security groups has been reached."
+        raise Refused("SecurityGroupLimitExceeded", message)
+
+
 # --- subnets ------------------------------------------------------------------------------------------
 
 
