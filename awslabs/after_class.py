@@ -173,7 +173,8 @@ def everything_ours(cloud: Cloud) -> list[Ours]:
     """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind."""
     with ThreadPoolExecutor(8) as pool:
         lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
-        return [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
+        ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
+    return [one for one in ours if one.ledger.startswith("awslabs-")]  # others may have such tags, too
 
 
 def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
@@ -252,7 +253,7 @@ def lost(cloud: Cloud) -> list[Lost]:
     known = {row.token for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()}
     by_prefix: dict[str, Lost] = {}
     for one in everything_ours(cloud):
-        if one.token not in known and one.ledger.startswith("awslabs-"):
+        if one.token not in known:
             owner = one.found.tags.get("awslabs:owner", "?")
             by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
     return sorted(by_prefix.values(), key=lambda one: one.prefix)
