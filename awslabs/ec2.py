@@ -36,7 +36,7 @@ from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
-from awslabs.progress import awaiting, poll
+from awslabs.progress import at_once, awaiting, poll
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,13 @@ def up(
         The server does not answer, or is not the one that AWS started.
     """
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
-    zone = zone_offering(ledger, instance_type)
-    require_quota(ledger, instance_type)
+
+    # <0> Before anything is built, three questions to AWS at once: where, may we, and from which image?
+    zone, _, image = at_once(
+        lambda: zone_offering(ec2, instance_type),
+        lambda: require_quota(ec2, ledger.client("service-quotas"), instance_type),
+        lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
+    )
 
     # <1> The network: 512 addresses of our own, and the road to the internet.
     vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")
@@ -142,7 +147,6 @@ def up(
     )
 
     # <4> The server: from here on it costs money.
-    image = newest_image(ec2, ssm, AMAZON_LINUX_2023)
     instance_id = ledger.create(
         "instance",
         ec2.run_instances,
@@ -200,26 +204,26 @@ def down(ledger: Ledger) -> None:
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
 
 
-def zone_offering(ledger: Ledger, instance_type: str) -> str:
+def zone_offering(ec2: Any, instance_type: str) -> str:
     """The first zone of the Region that offers this type: not each does (``us-east-1e`` has no t3.micro).
 
     AWS calls: ``ec2:DescribeInstanceTypeOfferings``.
     """
-    offerings = ledger.client("ec2").describe_instance_type_offerings(
+    offerings = ec2.describe_instance_type_offerings(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}]
     )["InstanceTypeOfferings"]
     if not offerings:
         raise AwsError(
-            f"{instance_type} is not offered in {ledger.cloud.region}.",
+            f"{instance_type} is not offered in {ec2.meta.region_name}.",
             "No zone of the Region lists it; a Region offers some types only, and names are exact.",
-            f"{ledger.command('up')} --instance-type t3.micro",
+            "run `up` with another type, such as --instance-type t3.micro",
             code="Unsupported",
             operation="ec2:RunInstances",
         )
     return min(offering["Location"] for offering in offerings)
 
 
-def require_quota(ledger: Ledger, instance_type: str) -> None:
+def require_quota(ec2: Any, quotas: Any, instance_type: str) -> None:
     """Stop before anything is built if the account may not run a single server of this type.
 
     AWS calls: ``ec2:DescribeInstanceTypes``, ``servicequotas:GetServiceQuota``. The quota counts vCPUs; new
@@ -227,20 +231,20 @@ def require_quota(ledger: Ledger, instance_type: str) -> None:
     """
     from botocore.exceptions import ClientError
 
-    (size,) = ledger.client("ec2").describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
     needs = size["VCpuInfo"]["DefaultVCpus"]
     name, quota = vcpu_quota(instance_type)
     try:
-        answer = ledger.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=quota)
+        answer = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota)
     except ClientError as error:  # not everybody may read quotas; RunInstances would say the same, only later
         log.info("the vCPU quota was not checked: %s", error)
         return
     allowed = answer["Quota"]["Value"]
     if allowed < needs:
         raise AwsError(
-            f"This account may not run a {instance_type} in {ledger.cloud.region}.",
+            f"This account may not run a {instance_type} in {ec2.meta.region_name}.",
             f'It needs {needs} vCPUs; the quota "{name}" ({quota}) is {allowed:.0f}.',
-            ask_for_quota("ec2", quota, max(8, needs), ledger.cloud.region),
+            ask_for_quota("ec2", quota, max(8, needs), ec2.meta.region_name),
             code="VcpuLimitExceeded",
             operation="ec2:RunInstances",
         )

@@ -86,11 +86,15 @@ class Cloud:
         self, region: str | None = None, profile: str | None = None, environment: dict | None = None
     ) -> None:
         import boto3
+        import botocore.session
         from botocore.exceptions import BotoCoreError
 
         given = environment or {}
+        # A practice cloud has keys of its own: the profile that AWS_PROFILE names has no part in it.
+        unprofiled = {"profile": (None, None, None, None)} if given else {}
         try:
             self.session: boto3.Session = boto3.Session(
+                botocore_session=botocore.session.Session(unprofiled),
                 aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
                 aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
                 region_name=region or given.get("AWS_REGION") or os.environ.get("AWS_REGION"),
@@ -99,6 +103,7 @@ class Cloud:
         except BotoCoreError as error:
             raise explain(error, "the AWS profile", Place("", "")) from error
         self._endpoint = given.get("AWS_ENDPOINT_URL")
+        self._proxies: dict | None = {} if given else None  # {}: none at all, whatever HTTP_PROXY says
         self._clients: dict[tuple[str, bool], Any] = {}
         self._mutex = threading.Lock()
         self.region = self.session.region_name or ""
@@ -129,6 +134,7 @@ class Cloud:
                     endpoint_url=self._endpoint,
                     config=Config(
                         retries=retries,
+                        proxies=self._proxies,
                         max_pool_connections=64,
                         user_agent_extra="awslabs",
                         connect_timeout=10,

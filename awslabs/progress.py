@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from awslabs.errors import TimedOut
@@ -84,3 +85,9 @@ def poll(
                 )
             time.sleep(min(pause, max(left, 0.01)))
             pause = min(pause * growth, longest_s)
+
+
+def at_once(*questions: Callable[[], Any]) -> list[Any]:
+    """Call functions at the same time and return their results in order; the first error is raised."""
+    with ThreadPoolExecutor(len(questions)) as pool:
+        return [future.result() for future in [pool.submit(question) for question in questions]]

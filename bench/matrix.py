@@ -1,6 +1,6 @@
 """The full kill matrix of a lab: every fault, at every call, with every way to go on.
 
-    python bench/matrix.py --lab ec2 [--jobs 8] [--only "CreateVpc of up"]
+    python bench/matrix.py --lab ec2 [--jobs 12] [--only "CreateVpc of up"]
 
 Prints each case that fails, with what explains it, and at the end: cases, leaks, duplicates, seconds.
 Exit status 0 if every case was good. `tests/harness/` says how a case goes.
@@ -26,7 +26,9 @@ def main() -> int:
     """Run the matrix as the command line says."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--lab", choices=LABS, default="ec2")
-    options.add_argument("--jobs", type=int, default=8, help="cases at a time; they mostly wait (default: 8)")
+    options.add_argument(
+        "--jobs", type=int, default=12, help="cases at a time; they mostly wait (default: 12)"
+    )
     options.add_argument("--only", metavar="TEXT", default="", help="cases whose name holds this text")
     chosen = options.parse_args()
 
