@@ -312,10 +312,11 @@ def test_the_refused_zone_says_which_zones_would_do() -> None:
         )
 
 
-def test_a_dry_run_is_a_dry_run() -> None:
+def test_a_dry_run_starts_nothing() -> None:
     with cloud(every=True):
         here = net()
-        assert refused(here.launch, DryRun=True)[0] == "DryRunOperation"
+        code, _, status = refused(here.launch, DryRun=True)
+        assert (code, status) == ("DryRunOperation", 412)
         assert client("ec2").describe_instances()["Reservations"] == []
 
 

@@ -211,7 +211,15 @@ def names_of_public_addresses() -> list[str]:
     return [before and "a name", here.launch()["PublicDnsName"].rpartition(".")[2]]
 
 
+def a_dry_run() -> list[object]:
+    ec2 = client("ec2")
+    before = len(ec2.describe_vpcs()["Vpcs"])
+    answer = said(ec2.create_vpc, CidrBlock="10.0.0.0/16", DryRun=True)
+    return [answer, len(ec2.describe_vpcs()["Vpcs"]) - before]
+
+
 CASES = (
+    Case("dry_runs_do_nothing", a_dry_run, ["ok", 1], ["DryRunOperation", 0]),
     Case("default_security_group_stays", default_group, "ok", "CannotDelete"),
     Case("security_group_in_use", group_of_an_instance, "ok", "DependencyViolation"),
     Case(

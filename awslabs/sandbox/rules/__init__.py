@@ -19,7 +19,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     spot.py        Spot requests
     images.py      AMIs, their volumes, public parameters
     tagging.py     tags and the tagging API
-    visibility.py  late visibility
+    visibility.py  late visibility; dry_runs.py
     quotas.py      quotas of an account and the Service Quotas API
     iam.py         policies, roles, profiles, service-linked roles, STS
 
@@ -37,6 +37,7 @@ from awslabs.errors import LabError
 from awslabs.sandbox.rules import engine, power
 
 # The order of import is the order in which rules look at a call.
+from awslabs.sandbox.rules import dry_runs as dry_runs  # isort: skip
 from awslabs.sandbox.rules import visibility as visibility  # isort: skip
 from awslabs.sandbox.rules import tagging as tagging  # isort: skip
 from awslabs.sandbox.rules import launch as launch  # isort: skip

@@ -119,10 +119,6 @@ class Call:
         return self.operation.partition(":")[2]
 
     @property
-    def dry_run(self) -> bool:
-        return self.operation.startswith("ec2:") and self.get("DryRun") is True
-
-    @property
     def account(self) -> str:
         return self.response.current_account
 
@@ -191,12 +187,11 @@ class Rule:
         RULES[name] = self
 
     def refusal(self, *operations: str) -> Callable[[Refusal], Refusal]:
-        """Look at a call before moto does it. A dry run goes through: AWS checks permissions only."""
+        """Look at a call before moto does it."""
 
         def hang(function: Refusal) -> Refusal:
             def look(call: Call, proceed: Proceed) -> Any:
-                if not call.dry_run:
-                    function(call)
+                function(call)
                 return proceed()
 
             self.hooks += [Hook(operation, look) for operation in operations]

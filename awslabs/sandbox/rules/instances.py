@@ -297,22 +297,19 @@ terminated_are_bare = rule(
 
 
 @terminated_are_bare.patch(
-    Instance,
-    "subnet_id",
-    "vpc_id",
-    "private_ip_address",
-    "public_ip_address",
-    "public_ip",
-    "network_interfaces",
+    Instance, "subnet_id", "vpc_id", "private_ip_address", "public_ip_address", "public_ip"
 )
-def _bare(original: Callable[[Any], Any], instance: Any) -> Any:
-    if instance.state != "terminated":
-        return original(instance)
-    return [] if original.__name__ == "network_interfaces" else None
+def _nowhere(original: Callable[[Any], Any], instance: Any) -> Any:
+    return None if instance.state == "terminated" else original(instance)
+
+
+@terminated_are_bare.patch(Instance, "network_interfaces")
+def _no_interfaces(original: Callable[[Any], list[Any]], instance: Any) -> list[Any]:
+    return [] if instance.state == "terminated" else original(instance)
 
 
 @terminated_are_bare.patch(Instance, "private_dns_name")
-def _bare_name(original: Callable[[Any], str], instance: Any) -> str:
+def _no_name(original: Callable[[Any], str], instance: Any) -> str:
     return "" if instance.state == "terminated" else original(instance)
 
 

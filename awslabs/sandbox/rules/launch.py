@@ -53,7 +53,7 @@ def client_token(call: Call, proceed: Proceed) -> Any:
     by itself. Source: aws-facts (c); boto/boto3#4406; ubicloud/ubicloud#5898.
     """
     token = call.get("ClientToken")
-    if token is None or call.dry_run:
+    if token is None:
         return proceed()
     if len(token) > 64 or not token.isascii():
         raise Refused("InvalidParameterValue", "Invalid client token: up to 64 ASCII characters are allowed.")
