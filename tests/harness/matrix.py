@@ -55,7 +55,7 @@ class Matrix:
         self,
         run: Run,
         scratch: Path,
-        jobs: int = 6,
+        jobs: int = 12,
         on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
         self.cloud, self.scratch, self.jobs, self.on_verdict = run, scratch, jobs, on_verdict
