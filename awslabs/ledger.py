@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 
 from awslabs import journal
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
-from awslabs.explain import THROTTLED, Place, error_code, explain, http_status
+from awslabs.explain import THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
 from awslabs.progress import awaiting, poll
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
-BUSY_S = 300.0  # seconds to go on while AWS refuses to delete what is in use
 GONE_S = 900.0  # seconds until a deletion must have taken effect
 THROTTLE_S = 120.0  # seconds to go on while AWS asks for fewer calls
 AT_ONCE = 16  # deletions of one lab at the same time
@@ -322,7 +321,6 @@ class Ledger:
             name=name,
             call=kind.call,
             token=journal.fresh_token(),
-            ids=kind.ids(request, {}) if kind.join else {},
             needs=self._needs(request),
             digests=digests,
             telling={key: str(request[key]) for key in kind.telling if key in request},
@@ -330,12 +328,18 @@ class Ledger:
             usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
         )
         self.journal.add(row)
+        if kind.join or kind.named:
+            row.ids = kind.ids(kind.mark(request, self._mark(row)), {})
         try:
             self.journal.save()
         except LedgerError:
             self.journal.drop(row)
             raise
         return row
+
+    def _mark(self, row: Row) -> Mark:
+        """What this row's resource carries on AWS."""
+        return Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
 
     def _needs(self, request: dict) -> list[int]:
         """Numbers of the open rows that the request names, at any depth, inside JSON text too."""
@@ -396,9 +400,9 @@ class Ledger:
         call = getattr(self.cloud.client(kind.service, resends=False), method.__name__)
         began = time.monotonic()
         for attempt in range(1, 100):
-            mark = Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
+            marked = kind.mark(request, self._mark(row))
             try:
-                answer = call(**kind.mark(request, mark))
+                answer = call(**marked)
             except ParamValidationError:
                 self._close(row, "refused")
                 raise
@@ -408,7 +412,7 @@ class Ledger:
                 time.sleep(pause(attempt))
             else:
                 log.info("%s: %s", row.name, kind.call)
-                self._stands(row, kind.ids(request, answer))
+                self._stands(row, kind.ids(marked, answer))
                 return
         raise TimedOut(f"{kind.call} was sent 100 times in vain.", "", "run the same command again")
 
@@ -417,9 +421,10 @@ class Ledger:
         code = error_code(error)
         refusal = explain(error, kind.call, self.place, request)
         unanswered = code in TRANSPORT or http_status(error) >= 500
-        if code in kind.taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
+        taken = answers(error, kind.taken)
+        if taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
             # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
-            patient = code in kind.taken or (unanswered and kind.doubles)
+            patient = taken or (unanswered and kind.doubles)
             found = self._settled(kind, row) if patient else self._look(kind, row)
             found = [one for one in found if one.state != "going"]
             if found:
@@ -429,7 +434,7 @@ class Ledger:
             if spent_s < THROTTLE_S * self.patience:
                 return False
             raise refusal  # the row stays `creating`: nobody knows, and the next run asks
-        if code in kind.not_yet and spent_s < NOT_YET_S * self.patience:
+        if answers(error, kind.not_yet) and spent_s < NOT_YET_S * self.patience:
             return False
         if code.startswith("Idempotent"):  # the token is spent on something that is gone
             row.token = journal.fresh_token()
@@ -600,15 +605,19 @@ class Ledger:
                 return
             except (BotoCoreError, ClientError) as error:
                 code = error_code(error)
-                if code in kind.absent:
+                if answers(error, kind.absent):
                     return
-                passing = (
-                    code in kind.busy or code in THROTTLED or http_status(error) >= 500 or code in TRANSPORT
-                )
-                if not passing or time.monotonic() - began > BUSY_S * self.patience:
+                throttled = code in THROTTLED
+                passing = throttled or answers(error, kind.busy) or http_status(error) >= 500
+                if not (passing or code in TRANSPORT) or time.monotonic() - began > kind.busy_s * self.patience:
                     call = getattr(error, "operation_name", f"the call that deletes the {row.name}")
                     raise explain(error, f"{kind.service}:{call}", self.place) from error
-                with awaiting(f"nothing uses the {row.name} any more"):
+                rate = f" ({kind.rate})" if kind.rate else ""
+                with awaiting(
+                    f"AWS takes the deletion of the {row.name}{rate}"
+                    if throttled
+                    else f"nothing uses the {row.name} any more"
+                ):
                     time.sleep(pause(attempt, longest_s=5.0))
                 found = self._look(kind, row)
 
@@ -620,7 +629,6 @@ class Ledger:
             timeout_s=GONE_S * self.patience,
             first_s=1.0 if KINDS[row.call].lingers else 0.2,
             longest_s=2.0,
-            growth=1.05,
             fix=self.command("down"),
         )
         row.state, row.ended = "gone", journal.now()
@@ -669,9 +677,9 @@ def ensure(method: Callable, **request: Any) -> bool:
 
     call, client = operation(method), method.__self__  # type: ignore[attr-defined]
     place = Place("", client.meta.region_name)
-    not_yet = {
+    not_yet = [
         code for kind in KINDS.values() if kind.service == call.partition(":")[0] for code in kind.not_yet
-    }
+    ]
     began, changed, step = time.monotonic(), False, call
     for attempt in range(1, 100):
         try:
@@ -683,7 +691,7 @@ def ensure(method: Callable, **request: Any) -> bool:
             return changed
         except (BotoCoreError, ClientError) as error:
             repeated = error_code(error).endswith(("Duplicate", "AlreadyExists"))
-            late = error_code(error) in not_yet and time.monotonic() - began < NOT_YET_S
+            late = answers(error, not_yet) and time.monotonic() - began < NOT_YET_S
             if not repeated and not late:
                 raise explain(error, step, place, request) from error
             time.sleep(pause(attempt))

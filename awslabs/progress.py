@@ -50,7 +50,6 @@ def poll(
     timeout_s: float,
     first_s: float = 1.0,
     longest_s: float = 5.0,
-    growth: float = 1.2,
     fix: str = "",
 ) -> T:
     """Call `probe` until it answers something true, and return that.
@@ -60,7 +59,7 @@ def poll(
     what : str
         What is awaited, as it is shown and as the error names it: "the server runs".
     probe : callable
-        Asked at once, then after `first_s` seconds, then in steps that grow by the factor `growth` up to
+        Asked at once, then every `first_s` seconds; after half a minute in growing steps of at most
         `longest_s` seconds.
     timeout_s : float
         Seconds after which it is given up.
@@ -72,19 +71,18 @@ def poll(
     TimedOut
         When nothing true came in time.
     """
-    deadline, pause = time.monotonic() + timeout_s, first_s
+    began = time.monotonic()
     with awaiting(what):
         while True:
             answer = probe()
             if answer:
                 return answer
-            left = deadline - time.monotonic()
-            if left <= 0:
+            spent = time.monotonic() - began
+            if spent >= timeout_s:
                 raise TimedOut(
                     f"Waited {timeout_s:.0f} s in vain until {what}.", "It did not come in time.", fix
                 )
-            time.sleep(min(pause, max(left, 0.01)))
-            pause = min(pause * growth, longest_s)
+            time.sleep(min(first_s * max(1.0, spent / 30), longest_s, timeout_s - spent + 0.01))
 
 
 def at_once(*questions: Callable[[], Any]) -> list[Any]:

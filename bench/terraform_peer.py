@@ -1,11 +1,11 @@
 """The first lab beside Terraform: the same VPC and server, built and taken down on the same practice cloud.
 
-    AWSLABS_TEST_TF_PLUGINS=FOLDER python bench/terraform_peer.py       FOLDER: `terraform providers mirror FOLDER`
+    AWSLABS_TEST_TF_PLUGINS=FOLDER python bench/terraform_peer.py
 
-Each call takes 100 ms, a server boots in 5 s, its SSH answers 3 s later, its shutdown takes 5 s: the same for
-both. Both log in over SSH before they are done. Printed are wall times, their ratio, and for awslabs the critical
-path: each call of the page once, in page order, plus the waits for boot and SSH; for `down` the longest chain of
-deletions plus the wait for the shutdown.
+FOLDER is what `terraform providers mirror FOLDER` fills. Each call takes 100 ms, a server boots in 5 s, its
+SSH answers 3 s later, its shutdown takes 5 s: the same for both. Both log in over SSH before they are done.
+Printed are wall times, their ratio, and for awslabs the critical path: each call of the page once, in page
+order, plus the waits for boot and SSH; for `down` the longest chain of deletions plus the shutdown.
 """
 
 from __future__ import annotations

@@ -19,10 +19,6 @@ provider "aws" {
   default_tags {
     tags = { lab = "terraform-peer" }
   }
-
-  ignore_tags {
-    key_prefixes = ["awslabs:"]
-  }
 }
 
 data "aws_ssm_parameter" "image" {

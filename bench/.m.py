@@ -1,0 +1,60 @@
+"""The full kill matrix of a lab: every fault, at every call, with every way to go on.
+
+    python bench/matrix.py --lab ec2 [--jobs 12] [--only "CreateVpc of up"]
+
+Prints each case that fails, with what explains it, and at the end: cases, leaks, duplicates, seconds.
+Exit status 0 if every case was good. `tests/harness/` says how a case goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from harness import LABS, Matrix, Verdict, full, report  # noqa: E402
+
+from awslabs import sandbox  # noqa: E402
+
+
+def main() -> int:
+    """Run the matrix as the command line says."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--lab", choices=LABS, default="ec2")
+    options.add_argument(
+        "--jobs", type=int, default=12, help="cases at a time; they mostly wait (default: 12)"
+    )
+    options.add_argument("--only", metavar="TEXT", default="", help="cases whose name holds this text")
+    chosen = options.parse_args()
+
+    done = 0
+
+    def show(verdict: Verdict) -> None:
+        nonlocal done
+        done += 1
+        if not verdict.good:
+            print(verdict, flush=True)
+        elif done % 50 == 0:
+            print(f"{done} cases done", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="awslabs-matrix-") as scratch:
+        run = sandbox.start(slow_states=0.1, lag_ms=200, home=Path(scratch) / "cloud")
+        try:
+            with Matrix(run, Path(scratch) / "cases", chosen.jobs, show) as matrix:
+                recording = matrix.record(LABS[chosen.lab])
+                began = time.monotonic()
+                cases = [case for case in full(recording) if chosen.only in str(case)]
+                verdicts = matrix.run(cases, recording)
+                print(report(verdicts, time.monotonic() - began))
+        finally:
+            run.stop()
+    return 0 if verdicts and all(verdict.good for verdict in verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
