@@ -65,14 +65,14 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-def interactive(address: Address, command: Sequence[str] = ()) -> int:
+def interactive(address: Address, command: Sequence[str] | None = None) -> int:
     """Run OpenSSH's ``ssh`` in this terminal, and return the remote exit status.
 
     Parameters
     ----------
     address : Address
         The server; its host key must be pinned (`wait_for_ssh`).
-    command : sequence of str
+    command : sequence of str, optional
         What to run there instead of a login shell. As with ``ssh`` itself the words are joined with blanks
         and read by the remote shell.
 
