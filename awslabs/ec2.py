@@ -190,10 +190,28 @@ def describe(ledger: Ledger) -> Server:
     ec2, instance_id = ledger.client("ec2"), ledger.resources.get("instance")
     if not instance_id:
         raise LabError("The lab does not stand.", "Its ledger holds no server.", ledger.command("up"))
-    instance = find_instance(ec2, instance_id)
+    instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
     ssh = tunnel.Address(host, port, LOGIN, ledger.directory / "key", ledger.directory / "known_hosts")
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
+
+
+def door(ledger: Ledger) -> tunnel.Address:
+    """Where to log in, if the server runs. AWS calls: ``ec2:DescribeInstances``.
+
+    Raises
+    ------
+    LabError
+        When it does not: its time was up, or someone stopped it.
+    """
+    server = describe(ledger)
+    if server.state != "running":
+        raise LabError(
+            f"The server {server.instance_id} is {server.state}.",
+            "Only a running server answers. Was its --ttl over, or was it stopped in the console?",
+            f"{ledger.command('up')}    # starts it again, or builds another",
+        )
+    return server.ssh
 
 
 def down(ledger: Ledger) -> None:
@@ -300,21 +318,17 @@ def shutdown_after(ttl_minutes: int | None) -> dict:
     return {} if ttl_minutes is None else {"UserData": f"#!/bin/sh\nshutdown -h +{ttl_minutes}\n"}
 
 
-def find_instance(ec2: Any, instance_id: str) -> dict:
-    """One server as AWS shows it."""
-    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    return reservation["Instances"][0]
+def find_instance(ec2: Any, instance_id: str) -> dict | None:
+    """One server as AWS shows it; None while a new one is not visible yet, and an hour after it ended."""
+    same = {"Name": "instance-id", "Values": [instance_id]}  # a filter finds nothing where an id is an error
+    reservations = ec2.describe_instances(Filters=[same])["Reservations"]
+    return reservations[0]["Instances"][0] if reservations else None
 
 
 def instance_state(ec2: Any, instance_id: str) -> str:
     """``running``, or what it is instead; empty while AWS does not show it yet."""
-    from botocore.exceptions import ClientError
-
-    try:
-        instance = find_instance(ec2, instance_id)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
-            raise
+    instance = find_instance(ec2, instance_id)
+    if instance is None:
         return ""
     state = instance["State"]["Name"]
     if state in ("shutting-down", "terminated"):
@@ -380,21 +394,21 @@ def command_line() -> Any:
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)
     def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
         """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(describe(ledger).ssh, command))
+        raise SystemExit(tunnel.interactive(door(ledger), command))
 
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))
     @click.argument("remote", default=".")
     def _put(ledger: Ledger, local: str, remote: str) -> None:
         """Copy a file or a folder to the server."""
-        tunnel.put(describe(ledger).ssh, local, remote)
+        tunnel.put(door(ledger), local, remote)
 
     @cli.verb(group, "get", "ec2")
     @click.argument("remote")
     @click.argument("local", default=".")
     def _get(ledger: Ledger, remote: str, local: str) -> None:
         """Copy a file or a folder from the server."""
-        tunnel.get(describe(ledger).ssh, remote, local)
+        tunnel.get(door(ledger), remote, local)
 
     cli.add_down(group, "ec2", down)
     return group

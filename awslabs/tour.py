@@ -14,7 +14,7 @@ from awslabs.ledger import Ledger
 
 def ec2_work(ledger: Ledger) -> str:
     """Chapter 1: log in to the server, and let it say what it is."""
-    with tunnel.connect(ec2.describe(ledger).ssh) as server:
+    with tunnel.connect(ec2.door(ledger)) as server:
         answer = tunnel.run(server, ["uname", "-sr"])
     if answer.status != 0:
         raise LabError("The server did not run `uname`.", answer.stderr.strip(), ledger.command("ssh"))

@@ -1,0 +1,269 @@
+"""The first lab as a student runs it: commands in a terminal, the practice cloud, OpenSSH."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from awslabs import sandbox
+
+LAB = [sys.executable, "-m", "awslabs.ec2"]
+KEYS = {"lab", "name", "cloud", "account", "region", "ledger", "usd_per_hour", "resources", "instance_id"}
+pytestmark = pytest.mark.skipif(
+    shutil.which("ssh") is None, reason="needs OpenSSH's client: apt install openssh-client"
+)
+
+
+class Lab:
+    """One lab that stands, and the environment that its commands run in."""
+
+    def __init__(self, run: sandbox.Run, environment: dict[str, str]) -> None:
+        self.run, self.environment = run, environment
+        self.up = json.loads(self("up", "--json").stdout)
+
+    def __call__(self, *arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [*LAB, *arguments], env=self.environment, capture_output=True, text=True, **options
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    @property
+    def ssh(self) -> list[str]:
+        """The command that `up` prints, split as a shell does."""
+        return shlex.split(self.up["ssh"]["command"])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("ec2")
+    run = sandbox.start(slow_states=0, home=home / "awslabs")
+    environment = {**run.surroundings(), "AWSLABS_HOME": str(home / "awslabs"), "HOME": str(home)}
+    try:
+        lab = Lab(run, environment)
+        lab("up", "--name", "ttl", "--ttl", "1m")
+        yield lab
+        lab("down")
+    finally:
+        run.stop()
+
+
+def test_up_prints_one_json_object_with_the_promised_keys(lab: Lab) -> None:
+    assert lab.up.keys() >= KEYS | {"public_ip", "ssh"}
+    assert lab.up["ssh"].keys() >= {"host", "port", "user", "key_path", "known_hosts_path", "command"}
+    assert lab.up["cloud"] == "sandbox"
+    assert list(lab.up["resources"]) == [
+        "vpc",
+        "subnet",
+        "internet-gateway",
+        "gateway-attachment",
+        "security-group",
+        "key-pair",
+        "instance",
+    ]
+    assert lab.up["usd_per_hour"] == pytest.approx(0.0163, abs=0.0001)
+
+
+def test_the_printed_command_runs_uname(lab: Lab) -> None:
+    done = subprocess.run([*lab.ssh, "uname", "-a"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert done.stdout.startswith(os.uname().sysname)
+
+
+def test_the_exit_status_of_the_remote_command_is_ours(lab: Lab) -> None:
+    assert lab("ssh", "--", "echo out; echo err >&2; exit 7", expect=7).stdout == "out\n"
+
+
+def test_an_interactive_shell_has_a_terminal(lab: Lab) -> None:
+    shell = pexpect.spawn(lab.ssh[0], lab.ssh[1:], timeout=20, encoding="utf-8", dimensions=(33, 111))
+    shell.sendline("stty size; tty; exit 3")
+    shell.expect("33 111")
+    shell.expect("/dev/")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 3
+
+
+def test_scp_copies_there_and_back(lab: Lab, tmp_path: Path) -> None:
+    scp = ["scp", *["-P" if word == "-p" else word for word in lab.ssh[1:-1]]]
+    (tmp_path / "there.txt").write_text("haiku")
+    for source, target in (
+        (str(tmp_path / "there.txt"), f"{lab.ssh[-1]}:x.txt"),
+        (f"{lab.ssh[-1]}:x.txt", str(tmp_path / "back.txt")),
+    ):
+        subprocess.run([*scp, source, target], check=True, capture_output=True, timeout=30)
+    assert (tmp_path / "back.txt").read_text() == "haiku"
+
+
+def test_put_and_get_copy_a_folder(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "file").write_text("42")
+    lab("put", str(tmp_path / "folder"))
+    assert lab("ssh", "--", "cat folder/deep/file").stdout == "42"
+    lab("get", "folder/deep/file", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "42"
+
+
+def test_a_web_server_on_the_instance_is_reached_through_a_forwarded_port(lab: Lab) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = probe.getsockname()[1]
+    serve = (
+        "mkdir -p www && echo served > www/index.html && exec python3 -u -m http.server -b 127.0.0.1 -d www 0"
+    )
+    with subprocess.Popen([*lab.ssh, serve], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        remote = re.search(r"port (\d+)", server.stdout.readline())
+        assert remote
+        forward = [*lab.ssh[:1], "-N", "-L", f"{local}:127.0.0.1:{remote[1]}", *lab.ssh[1:]]
+        with subprocess.Popen(forward) as tunnel:
+            try:
+                assert fetch(local) == b"served\n"
+            finally:
+                tunnel.kill()
+                server.kill()
+
+
+def fetch(port: int) -> bytes:
+    """The page behind a port that a tunnel opens within the next seconds."""
+    for _ in range(100):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().read()
+        except (ConnectionError, http.client.HTTPException):
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise AssertionError("the tunnel never opened")
+
+
+def test_another_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    command = [str(tmp_path / "other") if word == lab.up["ssh"]["key_path"] else word for word in lab.ssh]
+    done = subprocess.run(
+        [*command, "-o", "BatchMode=yes"][:-2] + ["true"], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 255
+    assert "Permission denied" in done.stderr
+
+
+def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    known = Path(lab.up["ssh"]["known_hosts_path"])
+    before = known.read_text()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    host = before.split()[0]
+    key = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    try:
+        known.write_text(f"{host} {key}\n")
+        done = subprocess.run([*lab.ssh, "true"], capture_output=True, text=True, timeout=30)
+    finally:
+        known.write_text(before)
+    assert done.returncode == 255
+    assert "HOST IDENTIFICATION HAS CHANGED" in done.stderr
+
+
+def test_up_again_makes_no_changing_call_and_prints_the_same(lab: Lab) -> None:
+    before = len(lab.run.calls())
+    again = json.loads(lab("up", "--json").stdout)
+    changing = [
+        call["operation"]
+        for call in lab.run.calls()[before:]
+        if not re.search(":(Describe|Get|List)", call["operation"])
+    ]
+    assert changing == []
+    assert {key: again[key] for key in again if key != "usd_so_far"} == {
+        key: lab.up[key] for key in lab.up if key != "usd_so_far"
+    }
+
+
+def test_the_server_is_what_the_page_says(lab: Lab) -> None:
+    """Encrypted gp3, IMDSv2 only, tags on all of it, SSH from one address, in a zone that offers the type."""
+    import boto3
+
+    environment = lab.run.environment()
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=lab.run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key="x",
+    )
+    (instance,) = ec2.describe_instances(InstanceIds=[lab.up["instance_id"]])["Reservations"][0]["Instances"]
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    volume_id = instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    (volume,) = ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+    assert (volume["Encrypted"], volume["VolumeType"]) == (True, "gp3")
+    for tags in (instance["Tags"], volume["Tags"]):
+        assert {tag["Key"] for tag in tags} >= {
+            "awslabs:ledger",
+            "awslabs:owner",
+            "awslabs:row",
+            "awslabs:token",
+        }
+    (group,) = ec2.describe_security_groups(GroupIds=[lab.up["resources"]["security-group"]])[
+        "SecurityGroups"
+    ]
+    (rule,) = group["IpPermissions"]
+    assert [one["CidrIp"] for one in rule["IpRanges"]] == ["127.0.0.1/32"]
+
+
+def test_the_private_key_is_for_its_owner_alone(lab: Lab) -> None:
+    key = Path(lab.up["ssh"]["key_path"])
+    assert key.stat().st_mode & 0o777 == 0o400
+    assert key.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_status_without_a_server_says_so(lab: Lab) -> None:
+    done = lab("status", "--name", "other")
+    assert "No server stands." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["up", "--ttl", "soon"],
+        ["up", "--allow-from", "0.0.0.0/0"],
+        ["up", "--allow-from", "me"],
+        ["rise"],
+        ["up", "--nope"],
+    ],
+)
+def test_wrong_usage_exits_with_2(lab: Lab, arguments: list[str]) -> None:
+    lab(*arguments, expect=2)
+
+
+def test_a_server_with_a_ttl_ends_itself_and_says_so(lab: Lab) -> None:
+    """It was built with a minute to live, before the other tests: the shutdown is the end of the server."""
+    for _ in range(90):
+        state = json.loads(lab("status", "--name", "ttl", "--json").stdout)["state"]
+        if state == "terminated":
+            break
+        time.sleep(1)
+    assert state == "terminated"
+    assert "python -m awslabs.ec2 up --name ttl" in lab("ssh", "--name", "ttl", expect=1).stderr
+    lab("down", "--name", "ttl")
+    assert json.loads(lab("status", "--name", "ttl", "--json").stdout)["resources"] == {}
+
+
+def test_help_needs_no_boto3() -> None:
+    code = "import sys, runpy; sys.argv = ['x', '--help']\n"
+    code += "try: runpy.run_module('awslabs.ec2', run_name='__main__')\n"
+    code += (
+        "except SystemExit: pass\nassert not {'boto3', 'botocore', 'paramiko', 'rich'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
