@@ -22,7 +22,7 @@ from awslabs import journal
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Cloud, Ledger, header_of
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
@@ -259,56 +259,66 @@ def lost(cloud: Cloud) -> list[Lost]:
     return sorted(by_prefix.values(), key=lambda one: one.prefix)
 
 
-def write_back(cloud: Cloud, one: Lost) -> Ledger:
-    """Give what was lost its rows back, so that `down` can delete it.
+def rows_of(things: list[Ours], first: int = 1) -> list[Row]:
+    """Rows for what was found, from number `first` on, in the order in which it was made.
 
-    The rows go down one by one in falling number: what hung on what is not known any more.
+    They go down one by one in falling number, since what hung on what is not known any more.
     """
-    ledger = _ledger_for(cloud, one)
+    return [
+        Row(
+            number=number,
+            name=thing.row[1],
+            call=thing.call,
+            token=thing.token,
+            state="standing",
+            ids=thing.found.ids,
+            needs=list(range(1, number)),
+            begun=thing.begun,
+            made=thing.begun,
+            usd_per_hour=None,
+        )
+        for number, thing in enumerate(sorted(things, key=lambda thing: thing.row), start=first)
+    ]
+
+
+def write_back(cloud: Cloud, one: Lost) -> Ledger:
+    """Give what was lost its rows back, so that `down` can delete it."""
+    ledger = next((ledger for ledger in ledgers_of(cloud) if ledger.prefix == one.prefix), None)
+    if ledger is None:
+        taken = [other.journal.header["name"] for other in ledgers_of(cloud) if other.lab == one.lab]
+        names = ["default", f"recovered-{one.prefix[-6:]}"]
+        ledger = Ledger(cloud, one.lab, next(name for name in names if name not in taken), one.owner)
     with ledger.locked("recover"):
-        things = sorted(one.things, key=lambda thing: thing.row)
-        for thing in things:
-            row = ledger.journal.add(
-                Row(
-                    number=0,
-                    name=thing.row[1],
-                    call=thing.call,
-                    token=thing.token,
-                    state="standing",
-                    ids=thing.found.ids,
-                    begun=thing.begun,
-                    made=thing.begun,
-                    usd_per_hour=None,
-                )
-            )
-            row.needs = [other.number for other in ledger.journal.open_rows() if other.number < row.number]
+        first = max((row.number for row in ledger.journal.rows), default=0) + 1
+        for row in rows_of(one.things, first):
+            ledger.journal.add(row)
         ledger.journal.header["prefix"] = one.prefix
-        ledger.journal.header["owner"] = one.owner
         ledger.journal.save()
     return ledger
 
 
-def _ledger_for(cloud: Cloud, one: Lost) -> Ledger:
-    """The ledger with this prefix; else the lab's first, if it is free; else one of its own."""
-    for ledger in ledgers_of(cloud):
-        if ledger.prefix == one.prefix:
-            return ledger
-    names = ["default", f"recovered-{one.prefix[-6:]}"]
-    taken = [ledger.journal.header["name"] for ledger in ledgers_of(cloud) if ledger.lab == one.lab]
-    return Ledger(cloud, one.lab, next(name for name in names if name not in taken))
-
-
-def set_damaged_aside(cloud: Cloud) -> list[Path]:
-    """Move this account's damaged files out of the way; what stood in them is found by its marks."""
-    moved = []
+def damaged_files(cloud: Cloud) -> list[Path]:
+    """Ledgers of this account and Region that do not read as such."""
+    damaged = []
     for path in journal.files(cloud.folder):
         _, _, account, region, _ = path.name.split(".")
         if (account, region) == (cloud.identity["account"], cloud.region):
             try:
                 journal.read(path)
             except LedgerError:
-                moved.append(journal.keep_aside(path))
-    return moved
+                damaged.append(path)
+    return damaged
+
+
+def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Lost | None]:
+    """Replace a damaged file by what stands of it: that whose prefix its text shows, or its lab's only one."""
+    lab, name, _, _, _ = path.name.split(".")
+    text = path.read_text(errors="replace")
+    of_lab = [one for one in candidates if one.lab == lab]
+    shown = [one for one in of_lab if one.prefix in text]
+    found = next(iter(shown or (of_lab if len(of_lab) == 1 else [])), None)
+    prefix, things = (found.prefix, found.things) if found else (journal.fresh_prefix(lab), [])
+    return journal.replace_damaged(path, header_of(cloud, lab, name), prefix, rows_of(things)), found
 
 
 # -- The command line ---------------------------------------------------------------------------------------
@@ -414,11 +424,10 @@ def command_line() -> Any:
     def _recover(named: tuple[str, ...], all_owners: bool, yes: bool, **options: Any) -> list[dict[str, Any]]:
         """Find what carries a ledger's mark but stands in no ledger here, and write its rows back."""
         cloud = cli.open_cloud(**where(options))
-        for path in set_damaged_aside(cloud):
-            cli.say(f"A damaged ledger is kept aside as {path}.")
-        chosen = []
+        damaged, chosen = damaged_files(cloud), []
+        labs = {path.name.partition(".")[0] for path in damaged}
         for one in lost(cloud):
-            is_named = one.prefix in named or one.lab in named
+            is_named = one.prefix in named or one.lab in named or one.lab in labs
             others = one.owner != cloud.identity["owner"] and not all_owners
             if (named and not is_named) or others:
                 continue
@@ -428,12 +437,20 @@ def command_line() -> Any:
             things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
             cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
             chosen.append(one)
-        if not chosen:
+        if not chosen and not damaged:
             cli.say("Nothing to recover.")
             return []
         if not yes:
-            click.confirm(f"Write {len(chosen)} ledgers back?", abort=True, err=True)
-        ledgers = [write_back(cloud, one) for one in chosen]
+            mends = f" and mend {len(damaged)} damaged" if damaged else ""
+            click.confirm(f"Write {len(chosen)} ledgers back{mends}?", abort=True, err=True)
+        mended = []
+        for path in damaged:
+            aside, found = rebuild(cloud, path, chosen)
+            cli.say(f"{path.name} is mended; the damaged one is kept as {aside.name}.")
+            lab, name, *_ = path.name.split(".")
+            mended.append(Ledger(cloud, lab, name))
+            chosen = [one for one in chosen if one is not found]
+        ledgers = mended + [write_back(cloud, one) for one in chosen]
         return [
             {"lab": one.lab, "name": one.journal.header["name"], "prefix": one.prefix}
             | {"resources": len(one.resources), "down": one.command("down")}

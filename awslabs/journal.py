@@ -368,10 +368,15 @@ def damaged(path: Path, why: str) -> LedgerError:
     )
 
 
-def keep_aside(path: Path) -> Path:
-    """Move a damaged file out of the way, under a name that says when."""
+def replace_damaged(path: Path, header: dict, prefix: str, rows: list[Row]) -> Path:
+    """Put a rebuilt ledger where a damaged one is; the damaged one is kept under a name that says when.
+
+    There is no moment at which the file is missing: an `up` in between would build everything twice.
+    """
     aside = path.with_suffix(f".damaged-{datetime.now(timezone.utc):%Y%m%d%H%M%S}")
-    os.replace(path, aside)
+    shutil.copy2(path, aside)
+    complete = {"schema": SCHEMA, **header, "prefix": prefix, "begun": now(), "usd_before": 0.0}
+    write(path, as_text(complete, rows))
     return aside
 
 

@@ -157,6 +157,23 @@ class Cloud:
         }
 
 
+def path_of(cloud: Cloud, lab: str, name: str) -> Path:
+    """The file of one lab's ledger in this account and Region."""
+    return cloud.folder / f"{lab}.{name}.{cloud.identity['account']}.{cloud.region}.json"
+
+
+def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> dict[str, str]:
+    """What the file says of itself, above its rows."""
+    return {
+        "lab": lab,
+        "name": name,
+        "cloud": "aws" if cloud.is_aws else "sandbox",
+        "account": cloud.identity["account"],
+        "region": cloud.region,
+        "owner": owner or cloud.identity["owner"],
+    }
+
+
 def exclusive(verb: Callable) -> Callable:
     """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
 
@@ -200,15 +217,7 @@ class Ledger:
             )
         self.cloud, self.lab = cloud, lab
         account, region = cloud.identity["account"], cloud.region
-        header = {
-            "lab": lab,
-            "name": name,
-            "cloud": "aws" if cloud.is_aws else "sandbox",
-            "account": account,
-            "region": region,
-            "owner": owner or cloud.identity["owner"],
-        }
-        self.journal = Journal(cloud.folder / f"{lab}.{name}.{account}.{region}.json", header)
+        self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
         if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
             raise LedgerError(
                 f"The ledger {self.journal.path} is of account {self.journal.header['account']} in "
@@ -609,7 +618,10 @@ class Ledger:
                     return
                 throttled = code in THROTTLED
                 passing = throttled or answers(error, kind.busy) or http_status(error) >= 500
-                if not (passing or code in TRANSPORT) or time.monotonic() - began > kind.busy_s * self.patience:
+                if (
+                    not (passing or code in TRANSPORT)
+                    or time.monotonic() - began > kind.busy_s * self.patience
+                ):
                     call = getattr(error, "operation_name", f"the call that deletes the {row.name}")
                     raise explain(error, f"{kind.service}:{call}", self.place) from error
                 rate = f" ({kind.rate})" if kind.rate else ""
