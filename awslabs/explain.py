@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from awslabs.errors import AwsError
@@ -88,6 +89,15 @@ def http_status(error: BaseException) -> int:
     """The HTTP status of a ClientError; 0 where no answer came."""
     response = getattr(error, "response", None)
     return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if response else 0
+
+
+def answers(error: BaseException, entries: Iterable[str]) -> bool:
+    """Whether an error is one of these: a code, or a code with words that its message must hold."""
+    code, message = error_code(error), str(error)
+    return any(
+        code == entry or (entry.startswith(f"{code} ") and entry[len(code) + 1 :] in message)
+        for entry in entries
+    )
 
 
 def explain(error: Exception, operation: str, place: Place, request: dict | None = None) -> AwsError:

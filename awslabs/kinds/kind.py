@@ -68,7 +68,8 @@ class Kind:
     call : str
         The operation that makes it: ``ec2:CreateVpc``.
     ids : callable
-        (request, answer) -> identifiers; of a join, those of its ends, and `answer` may be empty.
+        (request as it was sent, answer) -> identifiers; of a join, those of its ends. Of a join and of what
+        is `named`, `answer` may be empty: they are known before the call.
     mark : callable
         (request, Mark) -> the request as it is sent.
     look : callable
@@ -83,6 +84,8 @@ class Kind:
         Its deletion takes its time; what it hangs on cannot go before it is gone.
     join : bool
         It ties two things together and has no identifier of its own.
+    named : bool
+        Its name is its identifier, so `look` can ask for it by name before AWS has answered.
     taken : codes
         "There is one already": ours, if it carries our token.
     not_yet : codes
@@ -90,7 +93,12 @@ class Kind:
     busy : codes
         What AWS answers to a deletion while something still hangs on it.
     absent : codes
-        What AWS answers to a deletion of what is gone.
+        What AWS answers to a deletion of what is gone. In all four, where one code means many things, it is
+        followed by words that the message must hold: ``InvalidParameterValueException cannot be assumed``.
+    busy_s : float
+        Seconds to go on while AWS refuses the deletion.
+    rate : str
+        How often AWS takes such a deletion, where that is so rare that a class waits for it.
     floating : names of parameters
         Looked up anew each time (the newest image), so another value is no other request.
     telling : names of parameters
@@ -108,10 +116,13 @@ class Kind:
     doubles: bool = False
     lingers: bool = False
     join: bool = False
+    named: bool = False
     taken: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    busy_s: float = 300.0
+    rate: str = ""
     floating: tuple[str, ...] = ()
     telling: tuple[str, ...] = ()
     usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
