@@ -9,10 +9,18 @@ operation without one is refused before any call, so all that a lab makes can be
 
 from __future__ import annotations
 
-from awslabs.kinds import ec2
+from awslabs.kinds import ec2, functions, iam, logs, queues, rest_apis, storage, tables
 from awslabs.kinds.kind import Ensured, Found, Kind, Mark
 
 __all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark"]
 
-KINDS: dict[str, Kind] = {kind.call: kind for kind in [*ec2.KINDS]}
-ENSURES: dict[str, Ensured] = {**ec2.ENSURES}
+SERVICES = (ec2, functions, iam, logs, queues, rest_apis, storage, tables)
+
+KINDS: dict[str, Kind] = {kind.call: kind for service in SERVICES for kind in service.KINDS}
+ENSURES: dict[str, Ensured] = {
+    **ec2.ENSURES,
+    **functions.ENSURES,
+    **logs.ENSURES,
+    **rest_apis.ENSURES,
+    **storage.ENSURES,
+}

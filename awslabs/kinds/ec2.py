@@ -196,10 +196,9 @@ KEY_PAIR = tagged(
     "KeyName",
     "describe_key_pairs",
     "KeyPairs",
-    names=("KeyPairId",),
     since="CreateTime",
     taken=("InvalidKeyPair.Duplicate",),
-    delete=lambda ec2, found: ec2.delete_key_pair(KeyPairId=found.ids["KeyPairId"]),
+    delete=lambda ec2, found: ec2.delete_key_pair(KeyName=found.id),
     absent=("InvalidKeyPair.NotFound",),
 )
 

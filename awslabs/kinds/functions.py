@@ -1,0 +1,98 @@
+"""Lambda functions, and who may call them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+
+MISSING = ("ResourceNotFoundException",)
+TAKEN = ("ResourceConflictException already exist",)
+UNDER_WAY = (
+    "ResourceConflictException The operation cannot be performed at this time",
+    "ResourceConflictException An update is in progress",
+)
+# "Changes that I make are not always immediately visible" (IAM user guide): a role made a moment ago.
+NOT_YET = (
+    *UNDER_WAY,
+    "InvalidParameterValueException cannot be assumed by Lambda",
+    "InvalidParameterValueException does not have permissions to call SendMessage on SQS",
+)
+
+
+def mark_function(request: dict, mark: Mark) -> dict:
+    return {**request, "Tags": mark.tags()}
+
+
+def show_function(client: Any, ids: dict[str, str]) -> Found | None:
+    answer = unless(MISSING, client.get_function, FunctionName=ids["FunctionName"])
+    if answer is None:
+        return None
+    state = "coming" if answer["Configuration"].get("State") == "Pending" else "standing"
+    return Found({"FunctionName": answer["Configuration"]["FunctionName"]}, state, answer.get("Tags", {}))
+
+
+FUNCTION = Kind(
+    call="lambda:CreateFunction",
+    ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
+    mark=mark_function,
+    look=look_by_name(show_function),
+    ours=those_of_ours(
+        show_function,
+        lambda client: [
+            one
+            for one in pages(client, "list_functions", "Functions")
+            if one["FunctionName"].startswith(OURS)
+        ],
+    ),
+    delete=lambda client, found: client.delete_function(FunctionName=found.id),
+    named=True,
+    telling=("MemorySize",),
+    taken=TAKEN,
+    not_yet=NOT_YET,
+    busy=UNDER_WAY,
+    absent=MISSING,
+)
+
+
+def mark_permission(request: dict, mark: Mark) -> dict:
+    """A permission takes no tags: its name carries the token."""
+    return {**request, "StatementId": f"{request['StatementId']}-{mark.token}"}
+
+
+def look_for_permission(client: Any, row: Any) -> list[Found]:
+    """The statement of that name in the function's own policy."""
+    answer = unless(MISSING, client.get_policy, FunctionName=row.ids["FunctionName"])
+    statements = json.loads(answer["Policy"])["Statement"] if answer else []
+    names = {statement["Sid"] for statement in statements}
+    return [Found(dict(row.ids))] if row.ids["StatementId"] in names else []
+
+
+PERMISSION = Kind(
+    call="lambda:AddPermission",
+    ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
+    mark=mark_permission,
+    look=look_for_permission,
+    ours=lambda client: [],
+    delete=lambda client, found: client.remove_permission(**found.ids),
+    join=True,
+    taken=TAKEN,
+    not_yet=(*MISSING, *UNDER_WAY),
+    busy=UNDER_WAY,
+    absent=MISSING,
+)
+
+KINDS = [FUNCTION, PERMISSION]
+
+
+def configuration(client: Any, wanted: dict) -> Iterator[Step]:
+    """UpdateFunctionConfiguration, where one of the wanted settings has another value."""
+    standing = client.get_function_configuration(FunctionName=wanted["FunctionName"])
+    if any(standing.get(name) != value for name, value in wanted.items() if name != "FunctionName"):
+        yield client.update_function_configuration, wanted
+
+
+ENSURES = {"lambda:UpdateFunctionConfiguration": configuration}

@@ -1,0 +1,65 @@
+"""CloudWatch log groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+
+MISSING = ("ResourceNotFoundException",)
+BUSY = ("OperationAbortedException",)
+
+
+def mark_group(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": mark.tags()}
+
+
+def find_group(logs: Any, name: str) -> dict | None:
+    """One log group by its whole name; AWS lists by the beginning of a name."""
+    groups = pages(logs, "describe_log_groups", "logGroups", logGroupNamePrefix=name)
+    return next((group for group in groups if group["logGroupName"] == name), None)
+
+
+def show_group(logs: Any, ids: dict[str, str]) -> Found | None:
+    group = find_group(logs, ids["logGroupName"])
+    if group is None:
+        return None
+    arn = group["arn"].removesuffix(":*")
+    answer = unless(MISSING, logs.list_tags_for_resource, resourceArn=arn)
+    return Found({"logGroupName": group["logGroupName"]}, tags=answer["tags"]) if answer else None
+
+
+LOG_GROUP = Kind(
+    call="logs:CreateLogGroup",
+    ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
+    mark=mark_group,
+    look=look_by_name(show_group),
+    ours=those_of_ours(
+        show_group,
+        lambda logs: [
+            group
+            for group in pages(logs, "describe_log_groups", "logGroups")
+            if OURS in group["logGroupName"]
+        ],
+    ),
+    delete=lambda logs, found: logs.delete_log_group(logGroupName=found.id),
+    named=True,
+    taken=("ResourceAlreadyExistsException",),
+    not_yet=(*MISSING, *BUSY),
+    busy=BUSY,
+    absent=MISSING,
+)
+
+KINDS = [LOG_GROUP]
+
+
+def retention(logs: Any, wanted: dict) -> Iterator[Step]:
+    """PutRetentionPolicy, where lines are kept for another number of days, or for ever."""
+    group = find_group(logs, wanted["logGroupName"]) or {}
+    if group.get("retentionInDays") != wanted["retentionInDays"]:
+        yield logs.put_retention_policy, wanted
+
+
+ENSURES = {"logs:PutRetentionPolicy": retention}

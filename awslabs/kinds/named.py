@@ -1,0 +1,48 @@
+"""What AWS knows by a name that we choose: it can be asked for before the answer to its creation came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from awslabs.kinds.kind import Found
+
+OURS = "awslabs-"  # what all our names on AWS begin with
+
+# (client, identifiers) -> the thing as AWS shows it, or None
+Show = Callable[[Any, dict[str, str]], Found | None]
+
+
+def look_by_name(show: Show) -> Callable[[Any, Any], list[Found]]:
+    """The `look` of an entry: the thing of that name, if it carries the row's token."""
+
+    def look(client: Any, row: Any) -> list[Found]:
+        found = show(client, row.ids)
+        return [found] if found and found.tags.get("awslabs:token") == row.token else []
+
+    return look
+
+
+def those_of_ours(show: Show, ids: Callable[[Any], list[dict[str, str]]]) -> Callable[[Any], list[Found]]:
+    """The `ours` of an entry: of all names that `ids` lists, the things with a token."""
+
+    def ours(client: Any) -> list[Found]:
+        found = [show(client, each) for each in ids(client)]
+        return [one for one in found if one and "awslabs:token" in one.tags]
+
+    return ours
+
+
+def unless(codes: tuple[str, ...], method: Callable, **request: Any) -> Any:
+    """The answer to a reading call; None where AWS answers, with one of these codes, that there is none."""
+    try:
+        return method(**request)
+    except method.__self__.exceptions.ClientError as error:  # type: ignore[attr-defined]
+        if error.response["Error"]["Code"] not in codes:
+            raise
+        return None
+
+
+def pages(client: Any, method: str, key: str, **request: Any) -> list[Any]:
+    """All items of a listing."""
+    return [item for page in client.get_paginator(method).paginate(**request) for item in page.get(key, [])]

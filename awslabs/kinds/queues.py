@@ -1,0 +1,52 @@
+"""SQS queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+
+MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+def mark_queue(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": mark.tags()}
+
+
+def queue_ids(request: dict, answer: dict) -> dict[str, str]:
+    """The URL, which calls use and which is not known before the answer, and the name."""
+    return {"QueueUrl": answer.get("QueueUrl", ""), "QueueName": request["QueueName"]}
+
+
+def show_queue(sqs: Any, ids: dict[str, str]) -> Found | None:
+    """For up to 60 s after its deletion a queue may still be shown: what stands is what shows its tags."""
+    answer = unless(MISSING, sqs.get_queue_url, QueueName=ids["QueueName"])
+    if answer is None:
+        return None
+    tagged = unless(MISSING, sqs.list_queue_tags, QueueUrl=answer["QueueUrl"])
+    found = {"QueueUrl": answer["QueueUrl"], "QueueName": ids["QueueName"]}
+    return None if tagged is None else Found(found, tags=tagged.get("Tags", {}))
+
+
+QUEUE = Kind(
+    call="sqs:CreateQueue",
+    ids=queue_ids,
+    mark=mark_queue,
+    look=look_by_name(show_queue),
+    ours=those_of_ours(
+        show_queue,
+        lambda sqs: [
+            {"QueueName": url.rpartition("/")[2]}
+            for url in pages(sqs, "list_queues", "QueueUrls", QueueNamePrefix=OURS)
+        ],
+    ),
+    delete=lambda sqs, found: sqs.delete_queue(QueueUrl=found.id),
+    named=True,
+    taken=("QueueAlreadyExists", "QueueNameExists"),
+    # A name is free again 60 s after its queue was deleted.
+    not_yet=("QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently"),
+    absent=MISSING,
+)
+
+KINDS = [QUEUE]

@@ -1,0 +1,50 @@
+"""DynamoDB tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+
+MISSING = ("ResourceNotFoundException",)
+
+
+def mark_table(request: dict, mark: Mark) -> dict:
+    return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
+
+
+def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
+    answer = unless(MISSING, dynamodb.describe_table, TableName=ids["TableName"])
+    if answer is None:
+        return None
+    table = answer["Table"]
+    listed = unless(MISSING, dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"])
+    if listed is None:
+        return None
+    state = {"CREATING": "coming", "DELETING": "going"}.get(table["TableStatus"], "standing")
+    tags = {tag["Key"]: tag["Value"] for tag in listed["Tags"]}
+    return Found({"TableName": table["TableName"]}, state, tags)
+
+
+TABLE = Kind(
+    call="dynamodb:CreateTable",
+    ids=lambda request, answer: {"TableName": request["TableName"]},
+    mark=mark_table,
+    look=look_by_name(show_table),
+    ours=those_of_ours(
+        show_table,
+        lambda dynamodb: [
+            {"TableName": name}
+            for name in pages(dynamodb, "list_tables", "TableNames")
+            if name.startswith(OURS)
+        ],
+    ),
+    delete=lambda dynamodb, found: dynamodb.delete_table(TableName=found.id),
+    named=True,
+    taken=("ResourceInUseException",),
+    busy=("ResourceInUseException",),
+    absent=MISSING,
+)
+
+KINDS = [TABLE]
