@@ -155,12 +155,15 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         who = re.search(r"(?:User|Role)?:? ?(arn:\S+) is not", message)
         return refusal(
             f"{who.group(1) if who else 'These credentials'} may not do {action}.",
-            f"ask whoever runs the account to allow the action {action}, then run the same command again",
+            f"aws sts get-caller-identity    # ask whoever runs the account to allow this caller {action}; "
+            "then run the same command again",
         )
     if code == "VcpuLimitExceeded" and instance_type:
         name, quota = vcpu_quota(instance_type)
+        limit = re.search(r"limit of (\d+)", message)
         return refusal(
-            f'{message} The quota is "{name}" ({quota}).', ask_for_quota("ec2", quota, 8, place.region)
+            f'{message} The quota is "{name}" ({quota}).',
+            ask_for_quota("ec2", quota, int(limit.group(1) if limit else 0) + 8, place.region),
         )
     if code in QUOTAS:
         name, service, quota = QUOTAS[code]
@@ -172,7 +175,7 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
     if code in NO_CAPACITY:
         return refusal(
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
-            f"{lab} up    # again in some minutes, or with another --instance-type or --region",
+            f"{lab} up    # again in some minutes, or with another --instance-type; elsewhere: `down` first",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
         return refusal(
@@ -183,16 +186,16 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"AWS asked for fewer calls per second, for longer than we wait. {message}",
             "run the same command again in a minute: it goes on where it stopped",
         )
-    if code in (
-        "EndpointConnectionError",
-        "ConnectTimeoutError",
-        "ProxyConnectionError",
-        "HTTPClientError",
-        "SSLError",
-    ):
+    if code == "SSLError":
         return refusal(
-            f"{message}",
-            "check the network, then run the same command again: it goes on where it stopped",
+            f"This computer does not trust the certificate; a proxy may have put its own there. {message}",
+            "export AWS_CA_BUNDLE=/path/to/proxy.pem    # then run the same command again",
+            f"{operation}: AWS could not be reached safely.",
+        )
+    if code in ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "HTTPClientError"):
+        return refusal(
+            f"There is no network, or no Region called {place.region or 'so'}: {message}",
+            "aws sts get-caller-identity    # once it answers, run the same command again: it goes on",
             f"{operation}: AWS could not be reached.",
         )
     if code in ("ConnectionClosedError", "ReadTimeoutError", "ConnectionError", "IncompleteReadError"):
