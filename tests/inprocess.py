@@ -1,0 +1,226 @@
+"""moto with the strict rules in this process, a clock that jumps, and trouble at any call: for fast tests.
+
+    with inprocess.cloud() as clock, inprocess.trouble() as trouble:
+        trouble.at_calls = {3: "die after"}
+        ...
+
+A wait costs nothing here: who sleeps moves the clock, for the ledger and for the practice cloud's rules
+alike. So AWS's real times (30 s of settling, 5 s of shutting down) can stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.loaders import create_loader
+from moto import mock_aws
+from moto.core.responses import BaseResponse
+from moto.ec2.models import ec2_backends
+
+from awslabs import journal
+from awslabs.ledger import Cloud
+from awslabs.sandbox import rules, weather
+
+READING = ("Describe", "Get", "List")
+PRACTICE_KEY = re.compile(r"AKIAPRACTICE(\d{12})")
+REGION = "us-east-1"
+MODELS = create_loader()  # botocore would read its models again for every session
+
+
+class Clock:
+    """Stands in for the module `time`: who sleeps moves it forward, and goes on at once."""
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0
+        self.mutex = threading.Lock()
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.offset_s
+
+    def sleep(self, seconds: float) -> None:
+        with self.mutex:
+            self.offset_s += seconds
+            rules.clock.offset_s = self.offset_s
+
+
+@contextlib.contextmanager
+def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
+    """moto, the strict rules and a fresh clock. A key ``AKIAPRACTICE`` + 12 digits opens that account."""
+    clock = Clock()
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(seconds=clock.offset_s)
+
+    def account_of(response: BaseResponse) -> str:
+        match = PRACTICE_KEY.search(response.headers.get("Authorization", ""))
+        return match[1] if match else "111122223333"
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("botocore.session.create_loader", lambda path=None: MODELS)
+        patched.setattr("awslabs.ledger.time", clock)
+        patched.setattr("awslabs.progress.time", clock)
+        patched.setattr("awslabs.journal.datetime", Datetime)
+        patched.setattr(BaseResponse, "get_current_account", account_of)
+        patched.setattr(weather, "current", weather.Weather(slow_states=slow_states))
+        patched.setattr(rules.clock, "offset_s", 0.0)
+        with rules.installed(), mock_aws(config={"core": {"mock_credentials": False}}):
+            yield clock
+            ec2_backends.clear()  # else moto makes each anew when it stops, with a thousand images
+
+
+def open_cloud(account: str, owner: str, region: str = REGION, profile: str | None = None) -> Cloud:
+    """Credentials of somebody in an account of this cloud."""
+    opened = Cloud(
+        environment={
+            "AWS_ACCESS_KEY_ID": f"AKIAPRACTICE{account}",
+            "AWS_SECRET_ACCESS_KEY": "practice",
+            "AWS_REGION": region,
+        }
+    )
+    arn = f"arn:aws:iam::{account}:user/{owner}"
+    assert opened.client("sts").get_caller_identity()["Account"] == account
+    opened.identity = {"account": account, "arn": arn, "owner": owner}
+    return opened
+
+
+class Death(BaseException):
+    """What kill -9 would be: nothing of ours runs after it."""
+
+
+class Trouble:
+    """What goes wrong with the next calls that change something, and with the next saves of a ledger.
+
+    Attributes
+    ----------
+    at_calls : dict
+        1 for the next such call, 2 for the one after it, ... to one of `KINDS`.
+    at_saves : dict
+        The same for saves: ``die before``, ``die after``, or ``full``, from which on all saves fail.
+    calls : list of (str, dict)
+        The calls that changed something, as they were sent.
+    """
+
+    KINDS = (
+        "die before",
+        "die after",
+        "lost",
+        "cut",
+        "RequestLimitExceeded",
+        "InternalError",
+        "UnauthorizedOperation",
+    )
+
+    def __init__(self) -> None:
+        self.at_calls: dict[int, str] = {}
+        self.at_saves: dict[int, str] = {}
+        self.calls: list[tuple[str, dict]] = []
+        self.sent = self.saved = 0
+        self.dead = self.full = False
+        self.by_hand = False
+        self.pools: list[ThreadPoolExecutor] = []
+        self.mutex = threading.Lock()
+
+    @contextlib.contextmanager
+    def ahead(self, at_calls: dict[int, str], at_saves: dict[int, str]) -> Iterator[None]:
+        """Plan trouble for one verb. When that dies, all of its threads end before this does."""
+        self.at_calls, self.at_saves, self.sent, self.saved = dict(at_calls), dict(at_saves), 0, 0
+        try:
+            yield
+        finally:
+            for pool in self.pools:
+                pool.shutdown(wait=True)
+            self.at_calls, self.at_saves, self.dead, self.full = {}, {}, False, False
+            self.pools.clear()
+
+    @contextlib.contextmanager
+    def hand(self) -> Iterator[None]:
+        """What follows is done by a person in the console: it is not counted, and nothing goes wrong."""
+        self.by_hand = True
+        try:
+            yield
+        finally:
+            self.by_hand = False
+
+    def call(self, send: Callable[[], Any], operation: str, request: dict) -> Any:
+        if self.dead:
+            raise Death
+        if self.by_hand or operation.startswith(READING):
+            return send()
+        with self.mutex:
+            self.sent += 1
+            self.calls.append((operation, request))
+            kind = self.at_calls.pop(self.sent, "")
+        if kind == "die before":
+            self.die()
+        if kind == "cut":
+            raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
+        if kind and kind not in ("die after", "lost"):
+            status = {"RequestLimitExceeded": 503, "InternalError": 500}.get(kind, 403)
+            raise refusal(operation, kind, status)
+        answer = send()
+        if kind == "die after":
+            self.die()
+        if kind == "lost":
+            raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
+        return answer
+
+    def save(self, write: Callable[[Path, str], None], path: Path, text: str) -> None:
+        if self.dead:
+            raise Death
+        with self.mutex:
+            self.saved += 1
+            kind = self.at_saves.pop(self.saved, "")
+        if kind == "die before":
+            self.die()
+        self.full = self.full or kind == "full"
+        if self.full:
+            raise OSError(28, "No space left on device")
+        write(path, text)
+        if kind == "die after":
+            self.die()
+
+    def die(self) -> None:
+        self.dead = True
+        raise Death
+
+
+def refusal(operation: str, code: str, status: int = 400, message: str = "no") -> ClientError:
+    """An error as botocore raises it."""
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, operation)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def trouble() -> Iterator[Trouble]:
+    """Put one `Trouble` between the ledger and everything it talks to."""
+    made, send, write = Trouble(), BaseClient._make_api_call, journal.write
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.pools.append(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("awslabs.ledger.ThreadPoolExecutor", Pool)
+        patched.setattr(
+            BaseClient,
+            "_make_api_call",
+            lambda client, operation, request: made.call(
+                lambda: send(client, operation, request), operation, request
+            ),
+        )
+        patched.setattr(journal, "write", lambda path, text: made.save(write, path, text))
+        yield made
