@@ -311,7 +311,7 @@ def damaged_files(cloud: Cloud) -> list[Path]:
 
 
 def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Lost | None]:
-    """Replace a damaged file by what stands of it: whose prefix its text shows, or the only one of its lab."""
+    """Replace a damaged file by what stands of it: whose prefix its text shows, or its lab's only one."""
     lab, name, _, _, _ = path.name.split(".")
     text = path.read_text(errors="replace")
     of_lab = [one for one in candidates if one.lab == lab]

@@ -52,7 +52,12 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if part_of(path) not in ("sandbox", "__init__")]
+# The practice cloud and what runs inside Lambda are houses of their own.
+FILES = [
+    path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if part_of(path) not in ("sandbox", "bashoutter", "__init__")
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
