@@ -35,6 +35,7 @@ def lab(name: str, **options: Any) -> Ledger:
         ``sandbox=True`` for the practice cloud on this computer; ``region``, ``profile``, ``owner`` as on the
         command line; ``name`` for a second copy of the lab.
     """
-    from awslabs.cli import open_ledger
+    from awslabs.cli import open_ledger, watch_in_notebook
 
+    watch_in_notebook()
     return open_ledger(name, **options)

@@ -257,6 +257,12 @@ class TerminalWatcher:
             self.live.stop()
 
 
+def watch_in_notebook() -> None:
+    """In a notebook, show waits as plain lines under the cell; elsewhere whoever calls decides."""
+    if "IPython" in sys.modules and progress.watcher is None:
+        progress.watcher = PlainWatcher()
+
+
 class WatcherHandler(logging.Handler):
     """Log lines, above the waits."""
 

@@ -37,6 +37,7 @@ from awslabs.errors import AwsError, LabError
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
+from awslabs.show import Shown
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ ROOT_GIB = 8  # size of that image's root disk, for the price that is told befor
 
 
 @dataclass(frozen=True)
-class Server:
+class Server(Shown):
     """The lab as it stands.
 
     Attributes
