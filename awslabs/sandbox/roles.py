@@ -20,6 +20,7 @@ import dataclasses
 import datetime
 import fnmatch
 import functools
+import html
 import json
 import re
 import urllib.parse
@@ -70,9 +71,9 @@ def credentials(account: str, role_arn: str, session_name: str, region: str = RE
         backend = sts_backends[account]["aws"]
         old = utcnow() + datetime.timedelta(seconds=SESSION_S - FRESH_S)
         for session in backend.assumed_roles:
-            if (session.role_arn, session.session_name) == (role_arn, session_name):
-                if session.expiration > old and not session.policy:
-                    return session
+            same = (session.role_arn, session.session_name) == (role_arn, session_name)
+            if same and session.expiration > old and not session.policy:
+                return session
         return backend.assume_role(region, session_name, role_arn, "", SESSION_S, "")
 
 
@@ -177,7 +178,7 @@ def _holds(condition: dict[str, Any], facts: dict[str, str]) -> bool | None:
             if value is None:
                 return None
             texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in _list(wanted)]
-            if operator in ("StringEquals", "ArnEquals", "Bool") and operator != "ArnEquals":
+            if operator in ("StringEquals", "Bool"):
                 found = value in texts
             elif operator in ("StringLike", "ArnLike", "ArnEquals"):
                 found = any(_like(text, value) for text in texts)
@@ -223,7 +224,7 @@ class Asked:
     @property
     def parts(self) -> list[str]:
         """The path's parts, decoded."""
-        return [urllib.parse.unquote(part) for part in self.request.path.split("/")[1:]]
+        return self.request.path.split("/")[1:]
 
     def arn(self, service: str, rest: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{rest}"
@@ -429,7 +430,8 @@ def _s3_bucket(asked: Asked, operation: str) -> Needs:
 @_entry("s3:DeleteObjects")
 def _s3_delete(asked: Asked, operation: str) -> Needs:
     for key in re.findall(rb"<Key>([^<]*)</Key>", asked.body):
-        yield "s3:DeleteObject", f"arn:aws:s3:::{asked.parts[0]}/{key.decode('utf-8', 'replace')}"
+        name = html.unescape(key.decode("utf-8", "replace"))
+        yield "s3:DeleteObject", f"arn:aws:s3:::{asked.parts[0]}/{name}"
 
 
 @_entry("s3:ListBuckets")

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from awslabs.sandbox import remove_tree
 from awslabs.sandbox.hosts import isolation
 from awslabs.sandbox.rooms import runtime
 
@@ -294,7 +295,7 @@ class Nursery:
                 with contextlib.suppress(OSError):
                     self.control.shutdown(socket.SHUT_RDWR)
         await self.place.end()
-        await asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, self.folder)
+        await asyncio.get_running_loop().run_in_executor(None, remove_tree, self.folder)
 
     # -- files ------------------------------------------------------------------------------------
 
@@ -368,17 +369,11 @@ class Nurseries:
             for path in (base, practice, practice / "bin", practice / "runtime.py"):
                 path.chmod(0o755)
         folder = base / account
-        for path, mode in {
-            "": 0o755,
-            "home": 0o755,
-            f"home/{USER}": 0o700,
-            "tmp": 0o1777,
-            "var": 0o755,
-            "var/task": 0o755,
-        }.items():
-            (folder / path).mkdir()
-            (folder / path).chmod(mode)
-            isolation.own(folder / path)
+        system = {"": 0o755, "home": 0o755, "tmp": 0o1777, "var": 0o755, "var/task": 0o755}
+        for name, mode in {**system, f"home/{USER}": 0o700}.items():
+            (folder / name).mkdir()
+            (folder / name).chmod(mode)
+            isolation.own(folder / name)
         kind = isolation.Plain if self.ground.why_plain else isolation.Namespaces
         place = kind(isolation.Place(folder, practice, USER, "169-254-10-1", f"functions-{account}"))
         nursery = Nursery(folder, place)

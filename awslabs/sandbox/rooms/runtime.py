@@ -91,11 +91,11 @@ class Nursery:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         while True:
-            ready, _, _ = select.select([self.control, woken], [], [])
+            ready, _, _ = select.select([self.control.fileno(), woken], [], [])
             if woken in ready:
                 os.read(woken, 512)
                 self.bury()
-            if self.control in ready:
+            if self.control.fileno() in ready:
                 message = receive(self.control)
                 if message is None:
                     return

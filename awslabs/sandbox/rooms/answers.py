@@ -1,0 +1,19 @@
+"""What a room of the practice cloud gives back to the server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """What goes back to the client: the server's own `Answer`, under a name that rooms can import."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def as_json(status: int, what: Any, **headers: str) -> Answer:
+    """JSON, with further headers."""
+    return Answer(status, {"Content-Type": "application/json", **headers}, json.dumps(what).encode())
