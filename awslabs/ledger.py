@@ -280,7 +280,7 @@ class Ledger:
 
     # -- create -----------------------------------------------------------------------------------------
 
-    def create(self, name: str, method: Callable, **request: Any) -> str:
+    def create(self, name: str, method: Callable, /, **request: Any) -> str:
         """Make a resource, once, and return its identifier.
 
         If the row stands already and AWS shows it, no call is made that changes anything.
@@ -668,7 +668,7 @@ class Ledger:
         )
 
 
-def ensure(method: Callable, **request: Any) -> bool:
+def ensure(method: Callable, /, **request: Any) -> bool:
     """See to it that something holds which dies with its parent: a route, a rule, an attribute.
 
     It is read first. If it is as asked for, no call is made; if it differs, it is replaced.
