@@ -1,7 +1,8 @@
 """The one seam between AWS and any other cloud that speaks its protocols: addresses that no API tells.
 
 With AWS's own endpoints these are AWS's forms. With any other endpoint (the practice cloud, another
-emulator) a server says by the tag ``awslabs:ssh`` where its SSH answers, if it has one.
+emulator) a server says by the tag ``awslabs:ssh`` where its SSH answers, if it has one; APIs and web pages
+are below the endpoint itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,19 @@ from urllib.parse import urlsplit
 
 from awslabs.errors import LabError
 
+# Regions whose website endpoints are written with a dash; the others have a dot.
+# Source: "Amazon S3 endpoints and quotas", AWS General Reference.
+DASHED_WEBSITES = {
+    "us-east-1",
+    "us-west-1",
+    "us-west-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-northeast-1",
+    "eu-west-1",
+    "sa-east-1",
+    "us-gov-west-1",
+}
 WHO_AM_I = "https://checkip.amazonaws.com"  # AWS's own; answers with the caller's public IPv4 address
 
 
@@ -58,3 +72,31 @@ def ssh_address(client: Any, instance: dict) -> tuple[str, int]:
         host, _, port = tags["awslabs:ssh"].rpartition(":")
         return host, int(port)
     return instance.get("PublicIpAddress", ""), 22
+
+
+def api_url(client: Any, api_id: str, stage: str) -> str:
+    """The address of a deployed REST API, without a slash at its end.
+
+    Parameters
+    ----------
+    client
+        The boto3 client for ``apigateway``.
+    """
+    if is_aws(client):
+        return f"https://{api_id}.execute-api.{client.meta.region_name}.amazonaws.com/{stage}"
+    return f"{client.meta.endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{stage}"
+
+
+def site_url(client: Any, bucket: str) -> str:
+    """The address of a bucket's website. On AWS it speaks HTTP only, without the S.
+
+    Parameters
+    ----------
+    client
+        The boto3 client for ``s3``.
+    """
+    region = client.meta.region_name
+    if is_aws(client):
+        mark = "-" if region in DASHED_WEBSITES else "."
+        return f"http://{bucket}.s3-website{mark}{region}.amazonaws.com/"
+    return f"{client.meta.endpoint_url.rstrip('/')}/{bucket}/index.html"

@@ -30,6 +30,8 @@ INSTANCE_HOUR = {
         "g4dn.xlarge": 0.71,
     },
 }
+LAMBDA_GB_SECOND = 0.0000166667  # and per million requests:
+LAMBDA_MILLION = 0.20
 GP3_GIB_MONTH = {"us-east-1": 0.08, "ap-northeast-1": 0.096}
 
 
@@ -45,3 +47,8 @@ def instance_hour(instance_type: str, region: str) -> float | None:
 def volume_hour(gib: float, region: str) -> float:
     """US dollars for keeping `gib` GiB of gp3 storage for one hour."""
     return gib * _in(GP3_GIB_MONTH, region) / HOURS_PER_MONTH
+
+
+def lambda_million(billed_s: float, memory_mib: int) -> float:
+    """US dollars for a million invocations that are billed `billed_s` seconds each at this memory size."""
+    return LAMBDA_MILLION + 1e6 * billed_s * memory_mib / 1024 * LAMBDA_GB_SECOND
