@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from awslabs.errors import LabError
 from awslabs.sandbox import rules
 from awslabs.sandbox.rules import engine
 
-FILES = ("network", "launch", "instances", "images", "quotas", "tagging", "visibility", "spot", "iam")
 PLACES = [
     (BaseResponse, "call_action"),
     (Instance, "terminate"),
@@ -37,8 +37,9 @@ def test_every_rule_says_what_aws_answers() -> None:
 
 
 def test_every_rule_is_shown_beside_moto() -> None:
-    shown = {case.rule for name in FILES for case in importlib.import_module(f"test_rules_{name}").CASES}
-    assert shown == rules.RULES.keys()
+    files = [importlib.import_module(path.stem) for path in Path(__file__).parent.glob("test_rules_*.py")]
+    shown = {case.rule for file in files for case in getattr(file, "CASES", ())}
+    assert shown >= rules.RULES.keys(), "rules without a case"
 
 
 def test_moto_is_left_as_it_was() -> None:

@@ -10,12 +10,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.ec2.models import ec2_backends
 from test_rules_support import (
     Case,
     Net,
     check,
     client,
     cloud,
+    frozen,
     image_id,
     instance,
     net,
@@ -26,7 +28,8 @@ from test_rules_support import (
     wait,
 )
 
-from awslabs.sandbox import rules, weather
+from awslabs.sandbox import rules
+from awslabs.sandbox.rules import engine, power
 
 ON_AWS = (("slow_states", 1.0),)
 
@@ -336,14 +339,18 @@ def test_the_tags_of_volumes_and_interfaces_go_with_the_instance() -> None:
 
 
 class FakeHosts:
-    """Hosts that note what is asked of them; `gate` holds the end of an instance back."""
+    """Hosts that note what is asked of them; `gate` holds an end back, `slow_boot` a boot."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.machines: dict[str, dict[str, Any]] = {}
         self.happened = threading.Condition()
-        self.gate = threading.Event()
+        self.gate, self.slow_boot = threading.Event(), threading.Event()
         self.gate.set()
+        self.slow_boot.set()
+
+    def done(self) -> list[str]:
+        return [what for what, _ in self.calls if what != "booting"]
 
     def note(self, what: str, instance_id: str) -> None:
         with self.happened:
@@ -360,6 +367,8 @@ class FakeHosts:
 
     def boot(self, instance_id: str, **machine: Any) -> None:
         self.machines[instance_id] = machine
+        self.note("booting", instance_id)
+        self.slow_boot.wait(20)
         self.note("boot", instance_id)
 
     def console(self, instance_id: str) -> str:
@@ -384,22 +393,23 @@ class FakeHosts:
 
 
 @pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch) -> Any:
+def hosts() -> Any:
     """All rules, with hosts behind them, in weather where nothing takes time."""
-    monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0.0))
     fake = FakeHosts()
-    with rules.installed(fake), mock_aws():
+    with frozen(), rules.installed(fake), mock_aws():
         yield fake
         fake.gate.set()
+        fake.slow_boot.set()
 
 
 def eventually(look: Callable[[], Any], wanted: Any) -> None:
-    """Poll until what is seen is what is wanted, at most 20 s."""
-    ended = threading.Event()
+    """Look until what is seen is what is wanted, at most 20 s; the practice cloud's clock moves on."""
+    never = threading.Event()
     for _ in range(2000):
         if look() == wanted:
             return
-        ended.wait(0.01)
+        never.wait(0.01)
+        wait(0.01)
     assert look() == wanted
 
 
@@ -462,7 +472,7 @@ def test_a_reboot_from_inside_is_no_matter_for_aws(hosts: FakeHosts) -> None:
     hosts.wait_for("boot", instance_id)
     hosts.power(instance_id, "reboot")
     assert state(instance_id) == "running"
-    assert [what for what, _ in hosts.calls] == ["reserve", "boot"]
+    assert hosts.done() == ["reserve", "boot"]
 
 
 def test_stop_start_and_reboot_reach_the_host(hosts: FakeHosts) -> None:
@@ -473,22 +483,47 @@ def test_stop_start_and_reboot_reach_the_host(hosts: FakeHosts) -> None:
     ec2.stop_instances(InstanceIds=[instance_id])
     eventually(lambda: state(instance_id), "stopped")
     ec2.start_instances(InstanceIds=[instance_id])
-    eventually(lambda: [what for what, _ in hosts.calls], ["reserve", "boot", "reboot", "halt", "boot"])
+    eventually(hosts.done, ["reserve", "boot", "reboot", "halt", "boot"])
 
 
-def test_an_instance_that_was_ended_before_it_ran_never_boots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weather, "current", weather.Weather(slow_states=1.0))
+def test_an_instance_ends_only_after_it_has_booted(hosts: FakeHosts) -> None:
+    hosts.slow_boot.clear()
+    instance_id = net().launch()["InstanceId"]
+    hosts.wait_for("booting", instance_id)
+    client("ec2").terminate_instances(InstanceIds=[instance_id])
+    (ending,) = [each for each in threading.enumerate() if each.name == f"end of {instance_id}"]
+    ending.join(0.3)
+    assert ending.is_alive()  # it waits for its turn
+    hosts.slow_boot.set()
+    hosts.wait_for("stop", instance_id)
+    assert hosts.done() == ["reserve", "boot", "stop"]
+
+
+def test_an_instance_of_an_account_that_was_reset_does_not_boot() -> None:
     fake = FakeHosts()
-    with rules.installed(fake), mock_aws():
+    with frozen(slow_states=1.0), rules.installed(fake), mock_aws():
+        instance_id = net().launch()["InstanceId"]
+        backend = ec2_backends["123456789012"]["us-east-1"]
+        wait(6)
+        assert state(instance_id) == "running"
+        with rules.lock:
+            del ec2_backends["123456789012"]
+        wait(4)
+        with rules.lock:
+            engine.settle(backend)
+        power.current.wait()
+        assert fake.done() == ["reserve"]
+
+
+def test_an_instance_that_was_ended_before_it_ran_never_boots() -> None:
+    fake = FakeHosts()
+    with frozen(slow_states=1.0), rules.installed(fake), mock_aws():
         instance_id = net().launch()["InstanceId"]
         client("ec2").terminate_instances(InstanceIds=[instance_id])
         fake.wait_for("stop", instance_id)
         wait(60)
-        try:
-            eventually(lambda: state(instance_id), "terminated")
-        finally:
-            wait(-60)
-    assert [what for what, _ in fake.calls] == ["reserve", "stop"]
+        eventually(lambda: state(instance_id), "terminated")
+    assert fake.done() == ["reserve", "stop"]
 
 
 def test_a_computer_that_is_full_has_no_capacity(hosts: FakeHosts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,15 +59,20 @@ def _no_images_for_ecs(path: str) -> Any:
 @contextmanager
 def cloud(*names: str, every: bool = False, **conditions: Any) -> Iterator[None]:
     """A fresh AWS with these rules (`every`: all of them), in this weather."""
-    before, offset = weather.current, rules.clock.offset_s
-    weather.current = replace(weather.Weather(slow_states=0.0), **conditions)
-    try:
-        # moto makes 1,200 images for ECS in each EC2: most of the time that a test takes.
-        with patch.object(amis, "load_resource", _no_images_for_ecs):
-            with rules.installed(only=None if every else names), mock_aws():
-                yield
-    finally:
-        weather.current, rules.clock.offset_s = before, offset
+    # moto makes 1,200 images for ECS in each EC2: most of the time that a test takes.
+    with patch.object(amis, "load_resource", _no_images_for_ecs):
+        with frozen(**conditions), rules.installed(only=None if every else names), mock_aws():
+            yield
+
+
+@contextmanager
+def frozen(**conditions: Any) -> Iterator[None]:
+    """Such weather, and a clock that stands still unless a test lets it `wait`."""
+    began = rules.clock.now()
+    today = replace(weather.Weather(slow_states=0.0), **conditions)
+    with patch.object(weather, "current", today), patch.object(rules.clock, "offset_s", 0.0):
+        with patch.object(rules.clock, "now", lambda: began + rules.clock.offset_s):
+            yield
 
 
 def wait(seconds: float) -> None:

@@ -70,13 +70,17 @@ def mismatch() -> Refused:
 
 
 class Clock:
-    """Seconds since 1970, with an offset: a test that waits an hour moves the clock."""
+    """Seconds since 1970, as even as they pass: setting the computer's clock changes no instance's age.
+
+    A test that waits an hour moves it by `offset_s`.
+    """
 
     def __init__(self) -> None:
         self.offset_s = 0.0
+        self._began = time.time() - time.monotonic()
 
     def now(self) -> float:
-        return time.time() + self.offset_s
+        return self._began + time.monotonic() + self.offset_s
 
 
 clock = Clock()

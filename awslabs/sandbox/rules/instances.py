@@ -53,20 +53,14 @@ class Life:
 
     Attributes
     ----------
-    starts : int
-        How often it was started: what was due for an earlier start is not done.
     running_since : float
         Seconds since 1970.
     public_key : str or None
         The key pair's public half at launch: AWS puts it into the instance then.
-    stand_in_port : int or None
-        The loopback port of its SSH host, where there are hosts.
     """
 
-    starts: int = 0
     running_since: float = field(default_factory=lambda: clock.now())
     public_key: str | None = None
-    stand_in_port: int | None = None
 
 
 def life(instance: Any) -> Life:
@@ -108,32 +102,29 @@ def _plug_in(instance: Any) -> None:
         message = f"The practice cloud has no room for another instance on this computer: {problem}"
         raise Refused("InsufficientInstanceCapacity", message) from problem
     if port is not None:
-        life(instance).stand_in_port = port
         instance.ec2_backend.tags[instance.id]["awslabs:ssh"] = f"127.0.0.1:{port}"
 
 
 def _begin(instance: Any) -> None:
     """Let an instance be pending, and then run."""
-    life(instance).starts += 1
     set_state(instance, "pending")
-    later(instance.ec2_backend, scaled(PENDING_S), functools.partial(_runs, instance, life(instance).starts))
+    later(instance.ec2_backend, scaled(PENDING_S), functools.partial(_runs, instance))
 
 
-def _runs(instance: Any, start: int) -> None:
-    if instance.state == "pending" and life(instance).starts == start:
+def _runs(instance: Any) -> None:
+    if instance.state == "pending":
         set_state(instance, "running")
         life(instance).running_since = clock.now()
-        if life(instance).stand_in_port is not None:
-            later(instance.ec2_backend, scaled(SSHD_S), functools.partial(_boot, instance, start))
+        later(instance.ec2_backend, scaled(SSHD_S), functools.partial(_boot, instance))
 
 
-def _boot(instance: Any, start: int) -> None:
+def _boot(instance: Any) -> None:
     """Let the SSH host of an instance boot, in the background."""
 
     def wanted() -> bool:
         backend = instance.ec2_backend
         there = any(kept is backend for account, kept in backends() if account == backend.account_id)
-        return there and instance.state == "running" and life(instance).starts == start
+        return there and instance.state == "running"
 
     image = instance.ec2_backend.amis.get(instance.image_id)
     power.current.boot(
