@@ -38,7 +38,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.awslambda.models import LambdaFunction
+from moto.awslambda.utils import get_backend
 from moto.core.request import Request
 from moto.logs.models import logs_backends
 from moto.sqs.models import sqs_backends
@@ -391,6 +392,7 @@ class Functions:
         if status == "timeout":
             milliseconds = 1000.0 * version.timeout_s
         if reply is None:
+            most = most or warm.environment.memory_bytes()
             warm.environment.kill()
             init_ms = None
         journal.take(warm.environment.output)
@@ -585,10 +587,7 @@ class Functions:
             queues.send_message(
                 name,
                 event.payload.decode() or "{}",
-                {
-                    key: {"data_type": kind, "string_value": value}
-                    for key, (kind, value) in attributes.items()
-                },
+                {k: {"DataType": kind, "StringValue": text} for k, (kind, text) in attributes.items()},
             )
 
     # -- logs -------------------------------------------------------------------------------------
@@ -701,7 +700,7 @@ class Functions:
         account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], roles.region_of(request)
         with rules.lock:
             limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
-            held: list[LambdaFunction] = list(lambda_backends[account][region].list_functions())
+            held: list[LambdaFunction] = list(get_backend(account, region).list_functions())
             reserved = sum(int(each.reserved_concurrency or 0) for each in held)
             size = sum(each.code_size for each in held)
         limits = {

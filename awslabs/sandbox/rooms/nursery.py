@@ -144,11 +144,15 @@ class Environment:
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + LOOK_S
-                size = resident(self.pid) if self.pid else 0
+                size = self.memory_bytes()
                 if size > memory_bytes:
                     raise TooBig(size)
             if now >= deadline:
                 raise TooLong
+
+    def memory_bytes(self) -> int:
+        """What it holds in memory now; 0 before it has said a word, and after its end."""
+        return resident(self.pid) if self.pid and not self.over.is_set() else 0
 
     def read(self) -> bool:
         """Take what the channel has; whether it is still open."""

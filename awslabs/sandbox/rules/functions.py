@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moto.awslambda.exceptions import UnknownAliasException, UnknownFunctionException
-from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.awslambda.models import LambdaFunction
+from moto.awslambda.utils import get_backend
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
@@ -71,7 +72,7 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
     if name.startswith("arn:") and name.split(":")[3:5] != [region, account]:
         raise Refused("ResourceNotFoundException", f"Function not found: {name}", 404)
     try:
-        return lambda_backends[account][region].get_function(name, qualifier)
+        return get_backend(account, region).get_function(name, qualifier)
     except (UnknownFunctionException, UnknownAliasException) as unknown:
         raise Refused("ResourceNotFoundException", unknown.message, 404) from unknown
 
@@ -429,7 +430,7 @@ def some_concurrency_stays_free(call: Call) -> None:
 
 def reserved_by_others(function: LambdaFunction) -> int:
     """What the other functions of the account have reserved in this Region."""
-    held = lambda_backends[function.account_id][function.region]._lambdas._functions.values()
+    held = get_backend(function.account_id, function.region)._lambdas._functions.values()
     return sum(
         int(each["latest"].reserved_concurrency or 0)
         for each in held
