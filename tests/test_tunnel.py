@@ -601,6 +601,10 @@ def test_an_interactive_shell_works_under_a_terminal(server: Sshd) -> None:
             shown += data
     _, status = os.waitpid(child, 0)
     os.close(terminal)
+    if b"a-42-terminal" not in shown and "chown(/dev/pts/" in server.log():
+        pytest.skip(
+            "this sshd may not own terminals; enable by running as root, or mount devpts with gid=5,mode=620"
+        )
     assert b"a-42-terminal" in shown
     assert os.waitstatus_to_exitcode(status) == 5
 
@@ -1231,6 +1235,7 @@ def test_a_guest_is_hung_up_on_when_the_server_stays_away(
     monkeypatch.setattr(forwarding, "PATIENCE_S", 0.3)
     with listening(Pages) as port, tunnel.forward(server.address, port) as forward:
         server.stop()
+        eventually(lambda: not forward.is_up)
         with pytest.raises(OSError) as caught:
             fetch(forward.url())
         assert "timed out" not in str(caught.value)
