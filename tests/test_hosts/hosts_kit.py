@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,14 +15,18 @@ import pytest
 
 from awslabs.sandbox.hosts import Hosts, isolation
 
-really_why_no_namespaces = isolation.why_no_namespaces
-
 
 @lru_cache
 def why_no_namespaces() -> str:
-    """Say why this computer has no namespaces, asked once per test process."""
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(really_why_no_namespaces(Path(folder)))
+    """Say why this computer gives no namespaces, asked once, and not with the code under test."""
+    unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc"]
+    as_root = ["setpriv", "--reuid", str(isolation.PRACTICE_UID), "--clear-groups", "unshare", "--user"]
+    line = [*unshare, *as_root] if os.geteuid() == 0 else [*unshare, "--user", "--map-root-user"]
+    try:
+        tried = subprocess.run([*line, "true"], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        return str(error)
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "unshare fails without a word"
 
 
 @dataclass

@@ -21,6 +21,11 @@ from awslabs.sandbox.hosts import Hosts, inside, isolation
 # Namespaces.
 
 
+def test_where_there_are_namespaces_instances_get_them(instance: Instance) -> None:
+    assert instance.hosts.ground is not None
+    assert instance.hosts.ground.why_plain == ""
+
+
 def test_an_instance_has_its_own_name_user_and_processes(instance: Instance) -> None:
     assert instance.output("hostname; cat /etc/hostname; uname -n").split() == ["ip-10-10-0-5"] * 3
     assert instance.output("id -un; id -u; whoami").split() == ["ec2-user", "1000", "ec2-user"]

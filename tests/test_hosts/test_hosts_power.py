@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def test_user_data_runs_once_as_the_instances_root(hosts: Hosts, launch: Callabl
     log = instance.output("cat /var/log/cloud-init-output.log")
     assert log.splitlines()[:4] == said[1:5]
     hosts.halt(instance.instance_id)
-    again = launch()
+    again = launch(user_data=script)
     assert again.output("cat /var/marks") == "once\n"
+    assert "user data" not in hosts.console(again.instance_id)
 
 
 def test_user_data_can_shut_the_instance_down(launch: Callable[..., Instance]) -> None:
@@ -112,9 +114,13 @@ def test_a_shutdown_waits_its_minutes_and_can_be_cancelled(hosts: Hosts, instanc
     console_shows(instance, "poweroff in 10800 s")
     instance.output("sudo shutdown -r +1")
     console_shows(instance, "reboot in 60 s")
+    host = hosts.hosts[instance.instance_id]
+    timer = host.scheduled
+    assert timer is not None
     instance.output("sudo shutdown -c")
     console_shows(instance, "shutdown cancelled")
-    assert instance.output("echo up") == "up\n"
+    assert timer.cancelled()
+    assert host.scheduled is None
 
 
 def test_a_scheduled_shutdown_outlives_its_session(instance: Instance) -> None:
@@ -174,12 +180,26 @@ def test_halt_and_boot_again_keep_keys_port_and_home(hosts: Hosts, launch: Calla
     instance.output("echo kept > file; sudo shutdown +100")
     hosts.halt("i-1")
     hosts.halt("i-1")
+    hosts.reboot("i-1")  # which wakes nobody who is off
     assert instance.refuses()
     again = launch("i-1")
     assert (again.port, again.known_hosts.read_text()) == (instance.port, keys)
     assert again.output("cat file") == "kept\n"
     with pytest.raises(ValueError, match="runs already"):
         launch("i-1")
+
+
+def test_a_first_boot_that_failed_half_way_can_be_repeated(
+    hosts: Hosts, launch: Callable[..., Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: str, mode: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "mkfifo", full)
+        with pytest.raises(OSError, match="No space left"):
+            launch("i-1")
+    assert launch("i-1").output("ls") == ""
 
 
 def test_stop_comes_once_and_unknown_instances_are_none_of_its_business(
@@ -210,7 +230,7 @@ def test_stop_comes_once_and_unknown_instances_are_none_of_its_business(
         ("sudo A=1 B='x y' sh -c 'echo $A $B $HOME $SUDO_USER'", "1 x y /root ec2-user"),
         ("sudo sudo whoami", "root"),
         ("sudo -i pwd", "/root"),
-        ("sudo -s 'echo $USER'", "root"),
+        ("sudo -s echo '$USER' 'a  b'", "root a  b"),
         ("sudo sh -c 'exit 0'; echo $?", "0"),
         ("sudo false; echo $?", "1"),
         ("echo through | sudo tee copy", "through"),
@@ -245,6 +265,14 @@ def test_stand_ins_say_what_they_cannot(hosts: Hosts, instance: Instance, comman
     assert "Traceback" not in done.stderr
 
 
+@on_both
+def test_stand_ins_come_first_in_every_kind_of_shell(hosts: Hosts, instance: Instance) -> None:
+    for shell in ("sh -c", "bash -c", "bash -lc", "bash -ic", "sudo bash -c", "sudo -i sh -c"):
+        for name in ("sudo", "reboot", "shutdown", "systemctl"):
+            found = instance.ssh(f"{shell} 'command -v {name}'").stdout
+            assert found.endswith(f"/practice/bin/{name}\n"), (shell, name, found)
+
+
 def test_stand_ins_cover_the_real_commands(instance: Instance) -> None:
     covered = instance.output(
         "for c in /usr/bin/sudo /usr/sbin/shutdown; do [ ! -e $c ] || head -c 9 $c; done"
@@ -252,7 +280,3 @@ def test_stand_ins_cover_the_real_commands(instance: Instance) -> None:
     assert covered == "#!/bin/sh" * sum(
         Path(path).exists() for path in ("/usr/bin/sudo", "/usr/sbin/shutdown")
     )
-    interactive = subprocess.run(
-        instance.ssh_line("bash -lc 'command -v sudo; command -v reboot'"), capture_output=True, text=True
-    )
-    assert interactive.stdout.split() == ["/practice/bin/sudo", "/practice/bin/reboot"]

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import shutil
 import socket
 import time
@@ -101,15 +102,14 @@ class Host:
             self.user, self.public_key, self.hostname, self.on_power = user, public_key, hostname, on_power
             self.booted_at = time.monotonic()
             if first:
-                self.host_keys = [
-                    asyncssh.generate_private_key(kind) for kind in ("ecdsa-sha2-nistp256", "ssh-ed25519")
-                ]
                 self.ground = ground
                 self.make_folder(user_data)
                 kind = isolation.Plain if ground.why_plain else isolation.Namespaces
                 self.place = kind(
                     isolation.Place(self.folder, ground.practice, user, hostname, self.instance_id)
                 )
+                kinds = ("ecdsa-sha2-nistp256", "ssh-ed25519")
+                self.host_keys = [asyncssh.generate_private_key(kind) for kind in kinds]
             await self.listen()
             who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
             self.boot_text = (
@@ -147,6 +147,8 @@ class Host:
     async def reboot(self, told: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """End all processes and connections, let `told` finish, answer again with the same keys and home."""
         async with self.changing:
+            if self.acceptor is None:
+                return  # switched off, and stays so
             await self.go_down()
         await told()
         async with self.changing:
@@ -166,10 +168,7 @@ class Host:
             if self.power_pipe >= 0:
                 asyncio.get_running_loop().remove_reader(self.power_pipe)
                 os.close(self.power_pipe)
-            if self.host_keys:
-                await asyncio.get_running_loop().run_in_executor(None, remove, self.folder)
-                if self.link is not None:
-                    self.link.unlink()
+            await asyncio.get_running_loop().run_in_executor(None, self.remove_folder)
 
     async def go_down(self) -> None:
         """Close the door, then end what runs behind it."""
@@ -194,6 +193,7 @@ class Host:
 
     def make_folder(self, user_data: bytes | None) -> None:
         """Make what the instance finds at its first boot. Nothing of it can run yet."""
+        self.remove_folder()  # of a first boot that failed half-way, on a full disk
         real = self.ground.instances / self.instance_id
         if real != self.folder:
             self.folder.symlink_to(real)
@@ -204,6 +204,12 @@ class Host:
             (self.folder / path).mkdir()
             (self.folder / path).chmod(mode)
             isolation.own(self.folder / path)
+        if self.ground.why_plain:
+            # A login shell reads it after this computer's /etc/profile, which may have put the real
+            # sudo in front. (With namespaces the instance has an /etc/profile of its own.)
+            profile = self.folder / "home" / self.user / ".profile"
+            profile.write_text(f"PATH={shlex.quote(str(self.ground.practice / 'bin'))}:$PATH\nexport PATH\n")
+            isolation.own(profile)
         script = self.folder / "var/lib/cloud/user-data"
         script.touch(mode=0o700)
         script.write_bytes(user_data or b"")
@@ -215,6 +221,18 @@ class Host:
         # file later, the server holds this end.
         self.power_pipe = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
         asyncio.get_running_loop().add_reader(self.power_pipe, self.hear)
+
+    def remove_folder(self) -> None:
+        """Remove the folder, if there is one, whatever permissions processes left in it."""
+        for path, folders, _ in os.walk(self.folder):
+            for name in folders:
+                if not os.path.islink(os.path.join(path, name)):
+                    os.chmod(os.path.join(path, name), 0o700)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        if self.link is not None:
+            self.link.unlink()
+            self.folder, self.link = self.link, None
 
     async def spawn(self, argv: list[str], **how: Any) -> isolation.Entered | isolation.Leashed:
         """Run a command on the instance; see `isolation.Namespaces.spawn`."""
@@ -353,12 +371,3 @@ def reserve_port() -> socket.socket:
                 raise
         else:
             return holder
-
-
-def remove(folder: Path) -> None:
-    """Remove an instance's folder, whatever permissions its processes left in it."""
-    for path, folders, _ in os.walk(folder):
-        for name in folders:
-            if not os.path.islink(os.path.join(path, name)):
-                os.chmod(os.path.join(path, name), 0o700)
-    shutil.rmtree(folder)

@@ -127,7 +127,8 @@ def sudo(arguments: list[str]) -> None:
         raise Refused(f"unknown user {user}")
     if shell:
         bash = shutil.which("bash", path=SYSTEM_PATH) or "/bin/sh"
-        rest = [bash, *(["-l"] if login else []), *(["-c", " ".join(rest)] if rest else [])]
+        words = [re.sub(r"[^\w$-]", lambda special: "\\" + special[0], word) for word in rest]  # as sudo does
+        rest = [bash, *(["-l"] if login else []), *(["-c", " ".join(words)] if words else [])]
     if not rest:
         raise Refused("usage: sudo [-u USER] [-i | -s | COMMAND ...]")
     environment = {**os.environ, **assigned, "PATH": f"{STAND_INS}:{SYSTEM_PATH}"}
