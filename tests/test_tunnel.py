@@ -312,7 +312,7 @@ def test_a_host_key_made_while_we_waited_for_the_console_is_taken_anew(unborn: S
 
 
 @needs_sshd
-def test_a_server_that_prints_only_other_kinds_of_key_is_still_known_by_the_one_it_shows(
+def test_a_server_without_an_ed25519_key_is_known_by_the_one_it_has(
     tmp_path: Path,
 ) -> None:
     sshd = Sshd(tmp_path / "sshd", "HostKeyAlgorithms ecdsa-sha2-nistp256")
@@ -370,6 +370,22 @@ def test_half_a_greeting_is_not_an_answer(tmp_path: Path, greeting: bytes) -> No
 
     tunnel.public_key(tmp_path)
     with listening(Half) as port:
+        address = tunnel.Address("127.0.0.1", port, "nobody", tmp_path / "key", tmp_path / "known_hosts")
+        with pytest.raises(TimedOut, match="SSH at"):
+            tunnel.wait_for_ssh(address, str, timeout_s=1)
+
+
+def test_a_server_that_never_greets_is_not_waited_for_longer_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mute(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(4096):
+                continue
+
+    monkeypatch.setattr(session, "CONNECT_S", 600.0)
+    tunnel.public_key(tmp_path)
+    with listening(Mute) as port:
         address = tunnel.Address("127.0.0.1", port, "nobody", tmp_path / "key", tmp_path / "known_hosts")
         with pytest.raises(TimedOut, match="SSH at"):
             tunnel.wait_for_ssh(address, str, timeout_s=1)

@@ -81,7 +81,7 @@ def forward(
     Raises
     ------
     TunnelError
-        On entering: no free local port (the text names the next free one), or no connection to the server.
+        No free local port (the text names the next free one); on entering, no connection to the server.
     """
     return Forward(address, remote_port, local_port, tries, remote_host, on_change)
 

@@ -96,7 +96,7 @@ def login(address: Address, *, opened: Callable[[socket.socket], None] | None = 
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     client.get_host_keys().add(host_name(address), trusted.get_name(), trusted)
     try:
-        with _dialled(address, opened) as sock, _closed_on_failure(client):
+        with _dialled(address, CONNECT_S, opened) as sock, _closed_on_failure(client):
             client.connect(
                 address.host,
                 address.port,
@@ -156,7 +156,9 @@ def transport_of(client: paramiko.SSHClient) -> _Transport:
 
 
 @contextmanager
-def _dialled(address: Address, opened: Callable[[socket.socket], None] | None = None) -> Iterator[_Socket]:
+def _dialled(
+    address: Address, within_s: float, opened: Callable[[socket.socket], None] | None = None
+) -> Iterator[_Socket]:
     """A TCP connection, closed again if the block under it fails."""
     failure: OSError | None = None
     for family, kind, protocol, _, place in socket.getaddrinfo(
@@ -164,7 +166,7 @@ def _dialled(address: Address, opened: Callable[[socket.socket], None] | None = 
     ):
         sock = _Socket(family, kind, protocol)
         try:
-            sock.settimeout(CONNECT_S)
+            sock.settimeout(within_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no keystroke waits for the next
             if opened:
                 opened(sock)
@@ -360,7 +362,7 @@ def _await_host_key(
     last = ""
     for _ in _tries(1.0, 5.0, deadline, awaited, progress):
         try:
-            return _host_key(address)
+            return _host_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic())))
         except (paramiko.SSHException, OSError, EOFError) as error:  # refused, silent, or half a greeting
             last = reason(error)
     raise TimedOut(
@@ -370,13 +372,13 @@ def _await_host_key(
     )
 
 
-def _host_key(address: Address) -> paramiko.PKey:
+def _host_key(address: Address, within_s: float) -> paramiko.PKey:
     """The host key that the server shows now; ed25519 if it has one, for paramiko asks for that first."""
-    with _dialled(address) as sock:
+    with _dialled(address, within_s) as sock:
         transport = _Transport(sock)
-        transport.banner_timeout = CONNECT_S
+        transport.banner_timeout = within_s
         try:
-            transport.start_client(timeout=CONNECT_S)
+            transport.start_client(timeout=within_s)
             return transport.get_remote_server_key()
         finally:
             transport.close()
