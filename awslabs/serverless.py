@@ -1,0 +1,505 @@
+"""Chapter 5: functions, tables and files without a server, and a web service made of them.
+
+      you                                     everybody's browser
+       |  invoke, table, bucket                |                |
+       |                                       | page           | GET, POST, PATCH, DELETE /haiku
+    <3> queue of dead letters                  |                |
+       |                                   <7> site bucket  <6> API, stage prod
+    <5> greeter -------.                                        |
+       |               |                                    <5> list-haiku  post-haiku
+    <1> people     <4> a role and                               like-haiku  delete-haiku
+    <2> files          a log group                              |
+                       for each function                    <1> bashoutter
+
+Cost: nothing per hour. A million requests to the API are about 3.50 USD, a million invocations 0.21 to 8 USD
+(128 MB, 3 s), a million writes to a table 0.63 USD (us-east-1).
+Time: half a minute to build; up to a minute and a half to take down, for a queue takes a minute to go.
+
+    python -m awslabs.serverless up
+    python -m awslabs.serverless invoke-many 100
+    python -m awslabs.serverless open
+    python -m awslabs.serverless down
+
+AWS calls, in order: CreateTable, CreateBucket, CreateQueue, CreateLogGroup, PutRetentionPolicy, CreateRole,
+PutRolePolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, UpdateStage,
+DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it stands in
+`workload/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's guides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awslabs import addresses, policies
+from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.policies import Statement, allow
+from awslabs.progress import poll
+from awslabs.show import Shown
+
+RUNTIME = "python3.13"
+STAGE = "prod"
+KEEP_LOGS_DAYS = 7
+REQUESTS_PER_S, BURST = 100, 500  # what the stage lets through: a loop gone wild costs cents, not dollars
+READ = "query"  # how haiku are listed: by the index; `load --read scan` shows what a scan would cost
+MEMORY_MIB = {"greeter": 128, "list-haiku": 128, "post-haiku": 128, "like-haiku": 128, "delete-haiku": 128}
+BASHOUTTER = Path(__file__).parent / "bashoutter"
+
+GREETER = '''"""A greeting that takes its time, so that one sees many run at once."""
+import random
+import time
+
+GREETINGS = ["Hello", "Konnichiwa", "Bonjour", "Guten Tag", "Hola", "Ni hao", "Namaste", "Salam"]
+
+def greet(event, context):
+    time.sleep(random.uniform(2, 5))
+    if event.get("fail"):
+        raise RuntimeError("asked to fail")
+    return f"{random.choice(GREETINGS)}, {event.get('name', 'world')}!"
+'''
+
+
+@dataclass(frozen=True)
+class Serverless(Shown):
+    """The lab as it stands.
+
+    Attributes
+    ----------
+    function_name, dead_letter_queue_url : str
+        The greeting, and the queue for events on which it failed three times.
+    table_name, bucket_name : str
+        The table of people, and the private bucket.
+    api_url, haiku_table_name : str
+        Bashoutter's API, without a slash at its end, and the table behind it.
+    site_bucket_name, site_url : str
+        The one public bucket, and the address of the page in it.
+    """
+
+    function_name: str
+    dead_letter_queue_url: str
+    table_name: str
+    bucket_name: str
+    api_url: str
+    haiku_table_name: str
+    site_bucket_name: str
+    site_url: str
+
+
+@exclusive
+def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
+    """Build the functions, tables and buckets, put Bashoutter on top, and wait until its API answers.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From ``awslabs.lab("serverless")``.
+    role_arn : str, optional
+        A role that exists, for all functions, where you may not make roles. It is never deleted. It must
+        trust ``lambda.amazonaws.com`` and allow what `policies` below would.
+
+    Returns
+    -------
+    Serverless
+
+    Raises
+    ------
+    AwsError
+        Refused by AWS: rights, quotas, an account that forbids public buckets.
+    TimedOut
+        Something that AWS accepted did not come.
+    """
+    dynamodb, s3, sqs = ledger.client("dynamodb"), ledger.client("s3"), ledger.client("sqs")
+    lambda_, apigateway = ledger.client("lambda"), ledger.client("apigateway")
+
+    # <0> Before anything is built: may a bucket be public here, and does the lab stand with other roles?
+    require_public_buckets(ledger)
+    require_same_roles(ledger, role_arn)
+
+    # <1> Two tables, paid per request. Only keys have a type; all else may differ from item to item.
+    table = ledger.create(
+        "table",
+        dynamodb.create_table,
+        TableName=f"{ledger.prefix}-people",
+        AttributeDefinitions=[{"AttributeName": "item_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    haiku_table = ledger.create(
+        "haiku-table",
+        dynamodb.create_table,
+        TableName=f"{ledger.prefix}-bashoutter",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("item_id", "feed", "created_at")
+        ],
+        KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[  # the same items once more, in the order of their time
+            {
+                "IndexName": "newest",
+                "KeySchema": [
+                    {"AttributeName": "feed", "KeyType": "HASH"},
+                    {"AttributeName": "created_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    # <2> Two buckets. A new bucket is private; the second is opened in <7>.
+    bucket, site = (
+        ledger.create(
+            name,
+            s3.create_bucket,
+            Bucket=f"{ledger.prefix}-{row}",
+            **location(ledger.cloud.region),
+        )
+        for name, row in (("bucket", "files"), ("site-bucket", "site"))
+    )
+
+    # <3> The queue where events end on which the greeting failed three times.
+    ledger.create("dead-letter-queue", sqs.create_queue, QueueName=f"{ledger.prefix}-dead-letters")
+    queue_arn = arn(ledger, "sqs", f"{ledger.prefix}-dead-letters")
+
+    # <4> A log group and a role for each function. The role says what it may do, and it may little.
+    table_arn = arn(ledger, "dynamodb", f"table/{haiku_table}")
+    newest = allow(f"{table_arn}/index/newest", "dynamodb:Query")
+    may = {
+        "greeter": [allow(queue_arn, "sqs:SendMessage")],
+        "list-haiku": [allow(table_arn, "dynamodb:Scan"), newest],
+        "post-haiku": [allow(table_arn, "dynamodb:PutItem")],
+        "like-haiku": [allow(table_arn, "dynamodb:UpdateItem")],
+        "delete-haiku": [allow(table_arn, "dynamodb:DeleteItem")],
+    }
+    roles = {name: logs_and_role(ledger, name, statements, role_arn) for name, statements in may.items()}
+
+    # <5> The functions. The four of Bashoutter are one package, entered at four doors.
+    package = packed({"greet.py": GREETER.encode()})
+    dead_letters = {"DeadLetterConfig": {"TargetArn": queue_arn}}
+    function(ledger, "greeter", "greet.greet", package, roles["greeter"], **dead_letters)
+    package = packed(
+        {file.name: file.read_bytes() for file in sorted((BASHOUTTER / "functions").glob("*.py"))}
+    )
+    for name in list(may)[1:]:
+        handler = f"haiku.{name.replace('-', '_')}"
+        settings = {"Environment": {"Variables": {"TABLE_NAME": haiku_table, "READ": READ}}}
+        function(ledger, name, handler, package, roles[name], **settings)
+
+    # <6> The API: made empty, filled from its description, opened to the functions, and then deployed.
+    api_id = ledger.create(
+        "api",
+        apigateway.create_rest_api,
+        name=f"{ledger.prefix}-api",
+        endpointConfiguration={"types": ["REGIONAL"]},
+    )
+    for name in list(may)[1:]:
+        ledger.create(
+            f"{name}-permission",
+            lambda_.add_permission,
+            FunctionName=f"{ledger.prefix}-{name}",
+            StatementId="api",
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+            SourceArn=arn(ledger, "execute-api", f"{api_id}/*/*"),
+        )
+    body = description(ledger)
+    ensure(apigateway.put_rest_api, restApiId=api_id, mode="overwrite", failOnWarnings=True, body=body)
+    ensure(
+        apigateway.create_deployment,
+        restApiId=api_id,
+        stageName=STAGE,
+        description=f"openapi.yaml {hashlib.sha256(body).hexdigest()[:16]}",
+    )
+    limits = {"rateLimit": REQUESTS_PER_S, "burstLimit": BURST}
+    ensure(
+        apigateway.update_stage,
+        restApiId=api_id,
+        stageName=STAGE,
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}", "value": str(value)}
+            for name, value in limits.items()
+        ],
+    )
+
+    # <7> The page, for everybody: this bucket alone is public.
+    ensure(s3.delete_public_access_block, Bucket=site)
+    ensure(s3.put_bucket_policy, Bucket=site, Policy=policies.public_read(site))
+    ensure(
+        s3.put_bucket_website, Bucket=site, WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}
+    )
+    api_url = addresses.api_url(apigateway, api_id, STAGE)
+    for file in sorted(path for path in (BASHOUTTER / "page").rglob("*") if path.is_file()):
+        ensure(
+            s3.put_object,
+            Bucket=site,
+            Key=str(file.relative_to(BASHOUTTER / "page")),
+            Body=file.read_bytes().replace(b"__API_URL__", api_url.encode()),
+            ContentType=CONTENT_TYPES[file.suffix],
+            CacheControl="no-cache",
+            Metadata={"awslabs-ledger": ledger.prefix},
+        )
+
+    # <8> What AWS has accepted must also have come: tables, functions, the API.
+    for name in (table, haiku_table):
+        wait_for_table(dynamodb, name)
+    for name in may:
+        wait_for_function(lambda_, f"{ledger.prefix}-{name}")
+    wait_for_api(api_url)
+    return describe(ledger)
+
+
+def describe(ledger: Ledger) -> Serverless:
+    """The lab's names and addresses, from its ledger. AWS calls: none.
+
+    Raises
+    ------
+    LabError
+        When the lab does not stand.
+    """
+    stands = ledger.resources
+    if not stands.get("api"):
+        raise LabError("The lab does not stand.", "Its ledger holds no API.", ledger.command("up"))
+    return Serverless(
+        function_name=stands["greeter"],
+        dead_letter_queue_url=stands["dead-letter-queue"],
+        table_name=stands["table"],
+        bucket_name=stands["bucket"],
+        api_url=addresses.api_url(ledger.client("apigateway"), stands["api"], STAGE),
+        haiku_table_name=stands["haiku-table"],
+        site_bucket_name=stands["site-bucket"],
+        site_url=addresses.site_url(ledger.client("s3"), stands["site-bucket"]),
+    )
+
+
+def down(ledger: Ledger) -> None:
+    """Take everything down again, with all that lies in the tables and buckets.
+
+    What the buckets hold that no lab has put there is counted and told before it goes.
+    """
+    ledger.down()
+
+
+# -- What `up` asks before it builds -------------------------------------------------------------------
+
+
+def require_public_buckets(ledger: Ledger) -> None:
+    """Stop before anything is built if the account forbids public buckets.
+
+    AWS calls: ``s3control:GetPublicAccessBlock``.
+    """
+    from botocore.exceptions import ClientError
+
+    if not ledger.cloud.is_aws:
+        return  # a setting of a real account; other clouds have no such service
+    try:
+        answer = ledger.client("s3control").get_public_access_block(
+            AccountId=ledger.cloud.identity["account"]
+        )
+    except ClientError:  # none is set; or one may not ask, and PutBucketPolicy will tell
+        return
+    block = answer["PublicAccessBlockConfiguration"]
+    if block.get("BlockPublicPolicy") or block.get("RestrictPublicBuckets"):
+        raise AwsError(
+            "This account allows no public bucket, so nobody could load Bashoutter's page.",
+            "Block Public Access is on for the whole account.",
+            "ask whoever runs the account: aws s3control delete-public-access-block --account-id "
+            + ledger.cloud.identity["account"],
+            code="AccessDenied",
+            operation="s3:PutBucketPolicy",
+        )
+
+
+def require_same_roles(ledger: Ledger, role_arn: str | None) -> None:
+    """A lab that stands with roles of its own does not go on with another's, nor the other way round."""
+    stands = ledger.resources
+    if "greeter" in stands and ("greeter-role" in stands) == bool(role_arn):
+        own = "roles of its own" if role_arn else "a role that was given by --role-arn"
+        raise LedgerError(
+            f"The functions stand with {own}.",
+            "Nothing was changed.",
+            f"{ledger.command('down')}    # then `up` again",
+        )
+
+
+# -- Parts of the page above -----------------------------------------------------------------------------
+
+
+def logs_and_role(ledger: Ledger, name: str, may: list[Statement], role_arn: str | None) -> str:
+    """A log group that forgets after a week, and a role of its own; returns the role's ARN.
+
+    The log group is made first: Lambda would make one that is kept, and paid for, for ever.
+    """
+    iam, logs = ledger.client("iam"), ledger.client("logs")
+    group = ledger.create(
+        f"{name}-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{ledger.prefix}-{name}"
+    )
+    ensure(logs.put_retention_policy, logGroupName=group, retentionInDays=KEEP_LOGS_DAYS)
+    if role_arn:
+        return role_arn
+    role = ledger.create(
+        f"{name}-role",
+        iam.create_role,
+        RoleName=f"{ledger.prefix}-{name}-role",
+        AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com"),
+    )
+    ledger.create(
+        f"{name}-policy",
+        iam.put_role_policy,
+        RoleName=f"{ledger.prefix}-{name}-role",
+        PolicyName="what-it-needs",
+        PolicyDocument=policies.document(
+            policies.write_logs(arn(ledger, "logs", f"log-group:{group}")), *may
+        ),
+    )
+    return role
+
+
+def function(ledger: Ledger, name: str, handler: str, package: bytes, role_arn: str, **more: Any) -> None:
+    """One function; of its settings, those that `tune` and `load` change for a while are put right."""
+    lambda_ = ledger.client("lambda")
+    function_name = ledger.create(
+        name,
+        lambda_.create_function,
+        FunctionName=f"{ledger.prefix}-{name}",
+        Runtime=RUNTIME,
+        Role=role_arn,
+        Handler=handler,
+        Code={"ZipFile": package},
+        Timeout=10,
+        MemorySize=MEMORY_MIB[name],
+        LoggingConfig={"LogFormat": "Text", "LogGroup": f"/aws/lambda/{ledger.prefix}-{name}"},
+        **more,
+    )
+    settings = {"Environment": more["Environment"]} if "Environment" in more else {}
+    ensure(
+        lambda_.update_function_configuration,
+        FunctionName=function_name,
+        MemorySize=MEMORY_MIB[name],
+        **settings,
+    )
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A zip for Lambda. The same files give the same bytes, so `up` sees whether anything has changed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def description(ledger: Ledger) -> bytes:
+    """``openapi.yaml`` with this lab's functions in it."""
+    text = (BASHOUTTER / "openapi.yaml").read_text(encoding="utf-8")
+    text = text.replace("title: Bashoutter", f"title: {ledger.prefix}-api")
+    text = text.replace("__REGION__", ledger.cloud.region)
+    for verb in ("list", "post", "like", "delete"):
+        function_arn = arn(ledger, "lambda", f"function:{ledger.prefix}-{verb}-haiku")
+        text = text.replace(f"__{verb.upper()}_ARN__", function_arn)
+    return text.encode()
+
+
+def arn(ledger: Ledger, service: str, resource: str) -> str:
+    """The Amazon Resource Name of something in this account and Region."""
+    return f"arn:aws:{service}:{ledger.cloud.region}:{ledger.cloud.identity['account']}:{resource}"
+
+
+def location(region: str) -> dict:
+    """Where a bucket is to lie: us-east-1 must not be said, every other Region must be."""
+    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def wait_for_table(dynamodb: Any, name: str) -> None:
+    """Until a table takes reads and writes, its index too."""
+    poll(
+        f"the table {name} is active",
+        lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE",
+        timeout_s=300,
+        longest_s=2.0,
+    )
+
+
+def wait_for_function(lambda_: Any, name: str) -> None:
+    """Until a function takes invocations, with the settings it was given last."""
+
+    def ready() -> bool:
+        answer = lambda_.get_function_configuration(FunctionName=name)
+        if answer.get("State") == "Failed":
+            raise LabError(f"The function {name} did not start.", answer.get("StateReason", ""))
+        return answer.get("State") == "Active" and answer.get("LastUpdateStatus") != "InProgress"
+
+    poll(f"the function {name} is active", ready, timeout_s=300, longest_s=2.0)
+
+
+def wait_for_api(api_url: str) -> None:
+    """Until the deployed API answers: for some seconds it is not known everywhere yet."""
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"{api_url}/haiku", timeout=30) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError as error:
+            if error.code in (403, 429, 500, 502, 503, 504):
+                return False  # not yet: AWS says 403 for an address that it does not know
+            raise
+        except urllib.error.URLError:
+            return False  # its name is new
+
+    poll(f"the API answers at {api_url}/haiku", answers, timeout_s=120, longest_s=2.0)
+
+
+# -- The command line -----------------------------------------------------------------------------------
+
+
+def command_line() -> Any:
+    """``python -m awslabs.serverless``: this page from a terminal."""
+    import click
+
+    from awslabs import cli
+    from awslabs.workload import verbs
+
+    group = cli.lab_group("serverless", __doc__)
+
+    @cli.verb(group, "up", "serverless")
+    @click.option(
+        "--role-arn", metavar="ARN", help="A role that exists, for all functions; else they get own ones."
+    )
+    def _up(ledger: Ledger, role_arn: str | None) -> dict[str, Any]:
+        """Build the functions, tables, buckets and Bashoutter."""
+        cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)
+        lab = up(ledger, role_arn=role_arn)
+        cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
+        cli.farewell(ledger)
+        return {**cli.header(ledger), **vars(lab)}
+
+    @cli.verb(group, "status", "serverless")
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, where, and what it costs."""
+        if not ledger.resources.get("api"):
+            cli.say("The lab does not stand.")
+            return cli.header(ledger)
+        return {**cli.header(ledger), **vars(describe(ledger))}
+
+    verbs.add(group, "serverless", describe)
+    cli.add_down(group, "serverless", down)
+    return group
+
+
+if __name__ == "__main__":
+    command_line()(prog_name="python -m awslabs.serverless")

@@ -1,0 +1,39 @@
+"""What one does with chapter 5 once it stands: call functions, fill tables, move files, press an API hard.
+
+    functions.py   invoke, invoke_many, tune, logs
+    tables.py      put, get, scan, write, search_under_age, clear
+    buckets.py     put, get, ls, rm
+    haiku.py       post, list, like, delete, post_many, clear, load: through the API, as anybody
+    pictures.py    numbers as bars of text
+    verbs.py       all of it from a terminal
+
+Each function takes the ledger first, as everything of a chapter does:
+
+    from awslabs.workload import functions
+    functions.invoke_many(ledger, 100)
+"""
+
+from __future__ import annotations
+
+from awslabs.errors import LabError
+from awslabs.ledger import Ledger
+
+
+def standing(ledger: Ledger, row_name: str) -> str:
+    """The identifier of what stands under a row. AWS calls: none.
+
+    Raises
+    ------
+    LabError
+        When it does not stand, or is being taken down just now.
+    """
+    row = ledger.journal.last(row_name)
+    if row is None or row.state == "creating":
+        raise LabError(f"The {row_name} does not stand.", "", ledger.command("up"))
+    if row.state == "deleting":
+        raise LabError(
+            f"The {row_name} is being taken down.",
+            "No new work is begun on a lab that goes.",
+            f"{ledger.command('down')}    # then `up` again",
+        )
+    return row.id

@@ -1,0 +1,86 @@
+"""Files in the private bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from awslabs.errors import LabError
+from awslabs.ledger import Ledger
+from awslabs.workload import pictures, standing
+
+
+def put(ledger: Ledger, local: str | Path, key: str = "") -> dict[str, Any]:
+    """Copy a file into the bucket, a large one in parts at the same time.
+
+    AWS calls: ``s3:PutObject``, or ``s3:CreateMultipartUpload`` and what follows for more than 8 MiB.
+
+    Parameters
+    ----------
+    key : str
+        Its name there; the file's own name unless given.
+    """
+    path = Path(local)
+    if not path.is_file():
+        raise LabError(f"{path} is no file.", "", "name a file")
+    key, bytes_ = key or path.name, path.stat().st_size
+    with pictures.counter("bytes sent", bytes_) as more:
+        ledger.client("s3").upload_file(
+            str(path),
+            standing(ledger, "bucket"),
+            key,
+            ExtraArgs={"Metadata": {"awslabs-ledger": ledger.prefix}},
+            Callback=more,
+        )
+    return {"key": key, "bytes": bytes_}
+
+
+def get(ledger: Ledger, key: str, local: str | Path = "") -> dict[str, Any]:
+    """Copy a file out of the bucket. AWS calls: ``s3:HeadObject``, ``s3:GetObject``.
+
+    Parameters
+    ----------
+    local : str or Path
+        A file or a folder; the last part of `key` in the current folder unless given.
+    """
+    s3, bucket = ledger.client("s3"), standing(ledger, "bucket")
+    name = key.rpartition("/")[2]
+    path = Path(local or name)
+    path = path / name if path.is_dir() else path
+    bytes_ = head(ledger, key)["ContentLength"]
+    with pictures.counter("bytes received", bytes_) as more:
+        s3.download_file(bucket, key, str(path), Callback=more)
+    return {"key": key, "bytes": bytes_, "path": path}
+
+
+def ls(ledger: Ledger, beginning: str = "") -> list[dict[str, Any]]:
+    """What lies in the bucket, by name. AWS calls: ``s3:ListObjectsV2``, once per 1000 objects."""
+    pages = (
+        ledger.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=standing(ledger, "bucket"), Prefix=beginning)
+    )
+    return [
+        {"key": one["Key"], "bytes": one["Size"], "modified": one["LastModified"].isoformat()}
+        for page in pages
+        for one in page.get("Contents", [])
+    ]
+
+
+def rm(ledger: Ledger, key: str) -> dict[str, Any]:
+    """Delete a file. AWS calls: ``s3:HeadObject``, ``s3:DeleteObject``."""
+    bytes_ = head(ledger, key)["ContentLength"]
+    ledger.client("s3").delete_object(Bucket=standing(ledger, "bucket"), Key=key)
+    return {"key": key, "bytes": bytes_}
+
+
+def head(ledger: Ledger, key: str) -> dict[str, Any]:
+    """What S3 knows of an object."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return ledger.client("s3").head_object(Bucket=standing(ledger, "bucket"), Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        raise LabError(f"There is no {key} in the bucket.", "", ledger.command("bucket ls")) from error

@@ -1,0 +1,226 @@
+"""Bashoutter through its API, as everybody's browser uses it; and hard, to see what it bears."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from awslabs.errors import LabError
+from awslabs.ledger import Ledger
+from awslabs.show import Shown
+from awslabs.workload import functions, pictures, standing
+
+AT_ONCE = 32
+TRIES = 8
+NEXT_PAGE = re.compile(r'<(\?[^>]*)>;\s*rel="next"')
+SEASONS = ["spring", "summer", "autumn", "winter"]
+
+
+class Api:
+    """The API under one address, with connections that stay open.
+
+    Parameters
+    ----------
+    url : str
+        Of the deployed stage, without a slash at its end.
+    """
+
+    def __init__(self, url: str, connections: int = AT_ONCE) -> None:
+        import urllib3
+
+        self.url = url
+        self.pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=35.0)
+
+    def send(self, method: str, path: str, body: dict | None = None) -> tuple[int, dict[str, str], bytes]:
+        """One request as it is: status, headers, content."""
+        sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json"} if sent else {}
+        answer = self.pool.request(method, f"{self.url}{path}", body=sent, headers=headers)
+        return answer.status, dict(answer.headers), answer.data
+
+    def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
+        """A request that is sent again when the API says 429: it took no effect then."""
+        for tried in range(1, TRIES + 1):
+            status, headers, content = self.send(method, path, body)
+            if status != 429 or tried == TRIES:
+                break
+            time.sleep(min(0.1 * 2**tried, 5.0) * random.uniform(0.5, 1.0))
+        if status >= 300:
+            try:
+                message = json.loads(content)["message"]
+            except (ValueError, KeyError, TypeError):
+                message = content[:200].decode(errors="replace")
+            raise LabError(
+                f"{method} {path} was answered with {status}.", message, "haiku list shows what there is"
+            )
+        return headers, json.loads(content) if content else None
+
+
+def post(api: Api, username: str, first: str, second: str, third: str) -> dict[str, Any]:
+    """Leave a haiku."""
+    return api.ask(
+        "POST", "/haiku", {"username": username, "first": first, "second": second, "third": third}
+    )[1]
+
+
+def newest(api: Api, limit: int = 30) -> list[dict[str, Any]]:
+    """The newest haiku, over as many pages as it takes."""
+    found: list[dict[str, Any]] = []
+    query = f"?limit={min(limit, 100)}"
+    while query and len(found) < limit:
+        headers, haiku = api.ask("GET", f"/haiku{query}")
+        found += haiku
+        link = {name.lower(): value for name, value in headers.items()}.get("link", "")
+        following = NEXT_PAGE.search(link)
+        query = following[1] if following else ""
+    return found[:limit]
+
+
+def like(api: Api, item_id: str) -> dict[str, Any]:
+    """Like a haiku once more."""
+    return api.ask("PATCH", f"/haiku/{item_id}")[1]
+
+
+def delete(api: Api, item_id: str) -> None:
+    """Delete a haiku."""
+    api.ask("DELETE", f"/haiku/{item_id}")
+
+
+def post_many(api: Api, many: int) -> list[dict[str, Any]]:
+    """Leave generated haiku, 32 at a time."""
+    with pictures.counter("posted", many) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def one(number: int) -> dict[str, Any]:
+            season = random.choice(SEASONS)
+            made = post(
+                api, f"poet {number}", "an old silent pond", f"a frog jumps in: {season}", "splash, silence"
+            )
+            more(1)
+            return made
+
+        return list(pool.map(one, range(many)))
+
+
+def clear(api: Api) -> int:
+    """Delete all haiku that there are; returns how many."""
+    count = 0
+    while haiku := newest(api, 100):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            count += sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+    return count
+
+
+def forget(api: Api, item_id: str) -> bool:
+    """Delete a haiku that somebody else may have deleted meanwhile; whether it was we."""
+    try:
+        delete(api, item_id)
+    except LabError as error:
+        if " 404" not in error.what:
+            raise
+        return False
+    return True
+
+
+# -- Load ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Load(Shown):
+    """How the API bore a stream of requests.
+
+    Attributes
+    ----------
+    read : str
+        How haiku were listed: ``scan`` or ``query``.
+    requests, errors : int
+        Sent, and answered with anything but 200 or not at all.
+    per_second : float
+        Requests begun per second.
+    p50_ms, p95_ms, p99_ms : float
+        Half, 95 and 99 of 100 good answers came within this time, counted from when the request was due.
+    statuses : dict
+        How many of each HTTP status; 0 for no answer.
+    picture : str
+        How many took how long.
+    """
+
+    read: str
+    requests: int
+    errors: int
+    per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    statuses: dict[str, int]
+    picture: str
+
+
+def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, read: str = "query") -> Load:
+    """List haiku at a steady rate, whatever the answers do, and see how long they take.
+
+    The stream is open: the next request goes out when it is due, even if earlier ones still wait. So a slow
+    server is seen as its visitors see it. Time counts from when a request was due.
+
+    AWS calls: ``lambda:UpdateFunctionConfiguration`` where `read` is not how the function stands.
+
+    Parameters
+    ----------
+    rate : float
+        Requests per second. The stage lets 100 through.
+    seconds : float
+        For how long.
+    read : str
+        ``query`` (the index) or ``scan`` (the whole table); set back afterwards.
+    """
+    client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
+    environment = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    if environment["READ"] == read:
+        return stream(api, rate, seconds, read)
+    with functions.changed(client, name, Environment={"Variables": {**environment, "READ": read}}):
+        return stream(api, rate, seconds, read)
+
+
+def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
+    """Send the requests when they are due."""
+    total = max(1, round(rate * seconds))
+    api.ask("GET", "/haiku")  # the cold start is another lesson
+    api = Api(api.url, connections=256)
+
+    def one(due: float) -> tuple[int, float]:
+        time.sleep(max(0.0, due - time.monotonic()))
+        try:
+            status = api.send("GET", "/haiku")[0]
+        except OSError:
+            status = 0
+        except Exception as error:  # urllib3 has its own family
+            if not type(error).__module__.startswith("urllib3"):
+                raise
+            status = 0
+        more(1)
+        return status, 1000 * (time.monotonic() - due)
+
+    began = time.monotonic() + 0.1
+    with pictures.counter("answered", total) as more, ThreadPoolExecutor(min(256, total)) as pool:
+        done = list(pool.map(one, [began + number / rate for number in range(total)]))
+    good = [milliseconds for status, milliseconds in done if status == 200]
+    statuses = Counter(str(status) for status, _ in done)
+    p50, p95, p99 = (round(pictures.quantile(good, share), 1) for share in (0.5, 0.95, 0.99))
+    return Load(read, total, total - len(good), rate, p50, p95, p99, dict(statuses), histogram(good))
+
+
+def histogram(milliseconds: list[float]) -> str:
+    """How many answers took how long, in steps that double."""
+    lines, edge = [], 4.0
+    while milliseconds and edge / 2 < max(milliseconds):
+        lines.append((f"< {edge:g} ms", float(sum(edge / 2 <= one < edge for one in milliseconds))))
+        edge *= 2
+    if lines:
+        below = sum(one < 2 for one in milliseconds)
+        lines[0] = (lines[0][0], lines[0][1] + below)
+    return pictures.bars(lines)

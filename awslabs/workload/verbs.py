@@ -1,0 +1,266 @@
+"""Chapter 5's work from a terminal: `invoke`, `table`, `bucket`, `haiku`, `load`, `tune`, `logs`, `open`."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from awslabs import cli
+from awslabs.ledger import Ledger
+from awslabs.workload import buckets, functions, haiku, pictures, tables
+
+MANY = click.IntRange(1, 1_000_000)
+
+
+def wants_json() -> bool:
+    """Whether the verb that runs now was called with ``--json``."""
+    return bool(click.get_current_context().params["as_json"])
+
+
+def short(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A result for the terminal, without what only a program reads."""
+    return {name: value for name, value in asdict(result).items() if name not in without}
+
+
+def with_picture(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The whole result as JSON; on a terminal the picture above the numbers."""
+    if wants_json():
+        return asdict(result)
+    if result.picture:
+        click.echo(result.picture)
+    return short(result, ("picture", *without))
+
+
+def found(result: tables.Read) -> Any:
+    """What a scan found: as JSON in one object, on a terminal the counts apart from the rows."""
+    if wants_json():
+        return asdict(result)
+    cli.say(
+        f"{result.count} items of {result.scanned} read, {result.pages} pages, {result.segments} readers, "
+        f"{result.capacity_units:g} read units"
+    )
+    return result.items
+
+
+def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None:
+    """Give a lab's command line these verbs.
+
+    Parameters
+    ----------
+    describe : callable
+        The chapter's own: its addresses.
+    """
+    add_functions(group, lab)
+    table = click.Group("table", help="Put, get and search people in a DynamoDB table.")
+    bucket = click.Group("bucket", help="Put and get files in a private S3 bucket.")
+    poems = click.Group("haiku", help="Post, list, like and delete haiku through Bashoutter's API.")
+    for each in (table, bucket, poems):
+        group.add_command(each)
+    add_table(table, lab)
+    add_bucket(bucket, lab)
+
+    def api(ledger: Ledger) -> haiku.Api:
+        return haiku.Api(describe(ledger).api_url)
+
+    add_haiku(poems, lab, api)
+
+    @cli.verb(group, "open", lab)
+    def _open(ledger: Ledger) -> dict[str, Any]:
+        """Open Bashoutter's page in the browser."""
+        url = describe(ledger).site_url
+        if not webbrowser.open(url):
+            cli.say("No browser was found here; open this address yourself:")
+        return {"site_url": url}
+
+    @cli.verb(group, "load", lab)
+    @click.option(
+        "--rate", type=click.FloatRange(0.1, 1000), default=20, show_default=True, help="Per second."
+    )
+    @click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long.")
+    @click.option("--read", type=click.Choice(["scan", "query"]), default="query", show_default=True)
+    def _load(ledger: Ledger, rate: float, seconds: float, read: str) -> dict[str, Any]:
+        """Send a steady stream of requests to the API, and show how long the answers take."""
+        return with_picture(haiku.load(ledger, api(ledger), rate=rate, seconds=seconds, read=read))
+
+    @cli.verb(group, "tune", lab)
+    @click.option("--memory", default="128,256,512,1024", show_default=True, help="Sizes in MB.")
+    @click.option(
+        "--times", type=click.IntRange(3, 1000), default=20, show_default=True, help="At each size."
+    )
+    def _tune(ledger: Ledger, memory: str, times: int) -> Any:
+        """Show time and price of the function list-haiku at several memory sizes."""
+        try:
+            sizes = [int(size) for size in memory.split(",")]
+        except ValueError as error:
+            raise click.BadParameter(f"{memory}: write 128,256,512", param_hint="--memory") from error
+        if not all(128 <= size <= 10_240 for size in sizes):
+            raise click.BadParameter("Lambda gives 128 to 10240 MB.", param_hint="--memory")
+        tuned = functions.tune(ledger, sizes=sizes, times=times)
+        if not wants_json():
+            click.echo(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
+            cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
+        return [asdict(one) for one in tuned]
+
+
+def add_functions(group: click.Group, lab: str) -> None:
+    """`invoke`, `invoke-many`, `logs`."""
+
+    @cli.verb(group, "invoke", lab)
+    @click.argument("who", default="world")
+    @click.option("--fail", is_flag=True, help="Let the function fail.")
+    def _invoke(ledger: Ledger, who: str, fail: bool) -> dict[str, Any]:
+        """Let the function greet WHO, and show the answer, the billed time and its log."""
+        result = functions.invoke(ledger, {"name": who, "fail": fail})
+        if wants_json():
+            return asdict(result)
+        click.echo(result.log.rstrip())
+        return {"answer": result.answer, "failed": result.failed, "billed_ms": result.report.billed_ms}
+
+    @cli.verb(group, "invoke-many", lab)
+    @click.argument("many", metavar="N", type=MANY)
+    @click.option("--no-wait", is_flag=True, help="Only send; do not watch them run.")
+    @click.option("--failing", type=click.IntRange(0), default=0, help="So many of them fail.")
+    def _invoke_many(ledger: Ledger, many: int, no_wait: bool, failing: int) -> dict[str, Any]:
+        """Send N events to the function at once, and show how many ran at the same time."""
+        result = functions.invoke_many(ledger, many, wait=not no_wait, failing=failing)
+        if failing and not no_wait:
+            cli.say(
+                "A failed event is tried twice more, after about 1 and 2 minutes; then it is a dead letter."
+            )
+        return with_picture(result, ("request_ids",))
+
+    @cli.verb(group, "logs", lab)
+    @click.argument("function", default="greeter")
+    @click.option(
+        "--minutes", type=click.FloatRange(0.1), default=10, show_default=True, help="How far back."
+    )
+    def _logs(ledger: Ledger, function: str, minutes: float) -> Any:
+        """Show what FUNCTION has logged: greeter, list-haiku, post-haiku, like-haiku, delete-haiku."""
+        lines = functions.logs(ledger, function=function, minutes=minutes)
+        if wants_json():
+            return {"function": function, "lines": lines}
+        click.echo("\n".join(lines) or "Nothing was logged.")
+        return None
+
+
+def add_table(group: click.Group, lab: str) -> None:
+    """`table put|get|scan|write|search-under-age|clear`."""
+
+    @cli.verb(group, "put", lab)
+    @click.argument("first_name")
+    @click.argument("last_name")
+    @click.argument("age", type=click.IntRange(0, 150))
+    def _put(ledger: Ledger, first_name: str, last_name: str, age: int) -> dict[str, Any]:
+        """Write one person."""
+        return tables.put(ledger, first_name, last_name, age)
+
+    @cli.verb(group, "get", lab)
+    @click.argument("item_id")
+    def _get(ledger: Ledger, item_id: str) -> Any:
+        """Show the person with this ITEM_ID."""
+        person = tables.get(ledger, item_id)
+        if person is None:
+            cli.say("There is nobody with this item_id.")
+        return person or {}
+
+    @cli.verb(group, "scan", lab)
+    def _scan(ledger: Ledger) -> Any:
+        """Show everybody."""
+        return found(tables.scan(ledger))
+
+    @cli.verb(group, "search-under-age", lab)
+    @click.argument("age", type=click.IntRange(0, 1000))
+    def _search(ledger: Ledger, age: int) -> Any:
+        """Show everybody younger than AGE."""
+        return found(tables.search_under_age(ledger, age))
+
+    @cli.verb(group, "write", lab)
+    @click.argument("many", metavar="N", type=MANY)
+    def _write(ledger: Ledger, many: int) -> dict[str, Any]:
+        """Write N generated people, in batches at the same time."""
+        return asdict(tables.write(ledger, many))
+
+    @cli.verb(group, "clear", lab)
+    def _clear(ledger: Ledger) -> dict[str, Any]:
+        """Delete everybody, and keep the table."""
+        return asdict(tables.clear(ledger))
+
+
+def add_bucket(group: click.Group, lab: str) -> None:
+    """`bucket put|get|ls|rm`."""
+
+    @cli.verb(group, "put", lab)
+    @click.argument("local", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.argument("key", default="")
+    def _put(ledger: Ledger, local: Path, key: str) -> dict[str, Any]:
+        """Copy the file LOCAL into the bucket, as KEY."""
+        return buckets.put(ledger, local, key)
+
+    @cli.verb(group, "get", lab)
+    @click.argument("key")
+    @click.argument("local", default="")
+    def _get(ledger: Ledger, key: str, local: str) -> dict[str, Any]:
+        """Copy KEY out of the bucket, to the file or folder LOCAL."""
+        return buckets.get(ledger, key, local)
+
+    @cli.verb(group, "ls", lab)
+    @click.argument("beginning", default="")
+    def _ls(ledger: Ledger, beginning: str) -> Any:
+        """Show what lies in the bucket, or whose name has this BEGINNING."""
+        files = buckets.ls(ledger, beginning)
+        return {"count": len(files), "objects": files} if wants_json() else files
+
+    @cli.verb(group, "rm", lab)
+    @click.argument("key")
+    def _rm(ledger: Ledger, key: str) -> dict[str, Any]:
+        """Delete KEY from the bucket."""
+        return buckets.rm(ledger, key)
+
+
+def add_haiku(group: click.Group, lab: str, api: Callable[[Ledger], haiku.Api]) -> None:
+    """`haiku post|list|like|delete|post-many|clear`."""
+
+    @cli.verb(group, "post", lab)
+    @click.argument("username")
+    @click.argument("first")
+    @click.argument("second")
+    @click.argument("third")
+    def _post(ledger: Ledger, username: str, first: str, second: str, third: str) -> dict[str, Any]:
+        """Leave a haiku of three lines."""
+        return haiku.post(api(ledger), username, first, second, third)
+
+    @cli.verb(group, "list", lab)
+    @click.option("--limit", type=click.IntRange(1, 100_000), default=30, show_default=True, help="How many.")
+    def _list(ledger: Ledger, limit: int) -> Any:
+        """Show the newest haiku."""
+        poems = haiku.newest(api(ledger), limit)
+        return {"count": len(poems), "haiku": poems} if wants_json() else poems
+
+    @cli.verb(group, "like", lab)
+    @click.argument("item_id")
+    def _like(ledger: Ledger, item_id: str) -> dict[str, Any]:
+        """Like a haiku once more."""
+        return haiku.like(api(ledger), item_id)
+
+    @cli.verb(group, "delete", lab)
+    @click.argument("item_id")
+    def _delete(ledger: Ledger, item_id: str) -> dict[str, Any]:
+        """Delete a haiku."""
+        haiku.delete(api(ledger), item_id)
+        return {"deleted": item_id}
+
+    @cli.verb(group, "post-many", lab)
+    @click.argument("many", metavar="N", type=MANY)
+    def _post_many(ledger: Ledger, many: int) -> dict[str, Any]:
+        """Leave N generated haiku, 32 at a time."""
+        return {"posted": len(haiku.post_many(api(ledger), many))}
+
+    @cli.verb(group, "clear", lab)
+    def _clear(ledger: Ledger) -> dict[str, Any]:
+        """Delete all haiku."""
+        return {"deleted": haiku.clear(api(ledger))}
