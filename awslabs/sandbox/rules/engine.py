@@ -194,6 +194,7 @@ class Rule:
         """Look at a call before moto does it."""
 
         def hang(function: Refusal) -> Refusal:
+            @functools.wraps(function)
             def look(call: Call, proceed: Proceed) -> Any:
                 function(call)
                 return proceed()
