@@ -374,7 +374,7 @@ class Ledger:
             self._refuse_other_arguments(kind, row, digests)
             return row
         if row.state == "creating" and row.digests == digests:
-            self._send(kind, row, method, request)  # nothing came of it: the same token again
+            self._send(kind, row, method, request, unsure=True)  # the same token again
             return row
         self._close(row, "gone")  # deleted by hand, or never made and no longer wanted like this
         return None
@@ -402,8 +402,11 @@ class Ledger:
 
     # -- send: until AWS has answered one way or the other ------------------------------------------------
 
-    def _send(self, kind: Kind, row: Row, method: Callable, request: dict) -> None:
-        """Send the marked request until there is exactly one of it, or AWS refuses; then save the row."""
+    def _send(self, kind: Kind, row: Row, method: Callable, request: dict, *, unsure: bool = False) -> None:
+        """Send the marked request until there is exactly one of it, or AWS refuses; then save the row.
+
+        `unsure`: an earlier try may have taken effect unseen, so a refusal of this one proves nothing yet.
+        """
         from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
         call = getattr(self.cloud.client(kind.service, resends=False), method.__name__)
@@ -416,8 +419,9 @@ class Ledger:
                 self._close(row, "refused")
                 raise
             except (BotoCoreError, ClientError) as error:
-                if self._after_error(kind, row, request, error, time.monotonic() - began):
+                if self._after_error(kind, row, request, error, time.monotonic() - began, unsure):
                     return
+                unsure = unsure or is_unanswered(error)
                 time.sleep(pause(attempt))
             else:
                 log.info("%s: %s", row.name, kind.call)
@@ -425,11 +429,13 @@ class Ledger:
                 return
         raise TimedOut(f"{kind.call} was sent 100 times in vain.", "", "run the same command again")
 
-    def _after_error(self, kind: Kind, row: Row, request: dict, error: Exception, spent_s: float) -> bool:
+    def _after_error(
+        self, kind: Kind, row: Row, request: dict, error: Exception, spent_s: float, unsure: bool
+    ) -> bool:
         """True: it stands. False: send it again. Otherwise the refusal is raised, as one of our errors."""
         code = error_code(error)
         refusal = explain(error, kind.call, self.place, request)
-        unanswered = code in TRANSPORT or http_status(error) >= 500
+        unanswered = is_unanswered(error)
         taken = answers(error, kind.taken)
         if taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
             # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
@@ -449,6 +455,9 @@ class Ledger:
             row.token = journal.fresh_token()
             self.journal.save()
             return False
+        if unsure and (found := self._settled(kind, row)):
+            self._keep(kind, row, found)
+            return True
         self._close(row, "refused")
         raise refusal
 
@@ -617,11 +626,8 @@ class Ledger:
                 if answers(error, kind.absent):
                     return
                 throttled = code in THROTTLED
-                passing = throttled or answers(error, kind.busy) or http_status(error) >= 500
-                if (
-                    not (passing or code in TRANSPORT)
-                    or time.monotonic() - began > kind.busy_s * self.patience
-                ):
+                passing = throttled or answers(error, kind.busy) or is_unanswered(error)
+                if not passing or time.monotonic() - began > kind.busy_s * self.patience:
                     call = getattr(error, "operation_name", f"the call that deletes the {row.name}")
                     raise explain(error, f"{kind.service}:{call}", self.place) from error
                 rate = f" ({kind.rate})" if kind.rate else ""
@@ -708,6 +714,11 @@ def ensure(method: Callable, /, **request: Any) -> bool:
                 raise explain(error, step, place, request) from error
             time.sleep(pause(attempt))
     raise TimedOut(f"{call} did not come to hold.", "", "run the same command again")
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Whether nobody knows if the call took effect: the connection broke, or AWS failed within."""
+    return error_code(error) in TRANSPORT or http_status(error) >= 500
 
 
 def digest(value: Any) -> str:

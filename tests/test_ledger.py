@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import threading
@@ -226,6 +227,26 @@ def test_two_with_one_token_leave_the_oldest(ledger: Ledger) -> None:
     assert len(our_vpcs(ledger)) == 2
     make_vpc(again(ledger))
     assert len(our_vpcs(ledger)) == 1
+
+
+def test_a_refusal_after_a_lost_answer_does_not_close_what_stands(
+    ledger: Ledger, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try took effect unseen, the second was refused: the row must not be called refused."""
+    from awslabs.ledger import KINDS
+
+    ec2, look = ledger.client("ec2"), KINDS["ec2:CreateSecurityGroup"].look
+    vpc_id, late = make_vpc(ledger), [True]
+    unseen = dataclasses.replace(
+        KINDS["ec2:CreateSecurityGroup"],
+        look=lambda client, row: [] if late and late.pop() else look(client, row),  # not visible at once
+    )
+    monkeypatch.setitem(KINDS, "ec2:CreateSecurityGroup", unseen)
+    wire.lose_answer("CreateSecurityGroup")
+    wire.refuse("CreateSecurityGroup", "UnauthorizedOperation", 403)
+    ledger.create("group", ec2.create_security_group, VpcId=vpc_id, GroupName="g", Description="d")
+    again(ledger).down()
+    assert our_vpcs(ledger) == []
 
 
 # -- What AWS refuses ----------------------------------------------------------------------------------------
