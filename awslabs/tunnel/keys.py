@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hashlib
 import os
 import re
 import shlex
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -84,22 +81,16 @@ def fingerprints(console_text: str) -> set[str]:
 
 def fingerprint(blob: bytes) -> str:
     """The SHA256 fingerprint of a public key's bytes."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    import hashlib
+
+    digest = hashlib.sha256(blob).digest()
+    return "SHA256:" + binascii.b2a_base64(digest, newline=False).decode().rstrip("=")
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
     """Write a small file so that it is there in full or not at all."""
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    part = _write_beside(path, text.encode(), mode)
+    os.replace(part, path)
     _sync_directory(path.parent)
 
 
@@ -113,12 +104,7 @@ def _make_key(path: Path) -> None:
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o400)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    part = _write_beside(path, text, 0o400)
     # Unlike a rename, a link never replaces a key that AWS may already know. It fails if another process was
     # first (and may have swept our temporary file): then its key is the key.
     with suppress(FileExistsError, FileNotFoundError):
@@ -154,9 +140,24 @@ def damaged(path: Path, why: object) -> TunnelError:
 def _fingerprint_of(base64_text: str) -> str | None:
     """The fingerprint of one printed public key; None if its text is cut."""
     try:
-        return fingerprint(base64.b64decode(base64_text, validate=True))
+        return fingerprint(binascii.a2b_base64(base64_text))
     except binascii.Error:
         return None
+
+
+def _write_beside(path: Path, data: bytes, mode: int) -> Path:
+    """Write a temporary file next to the place where it will go, all of it on the disk."""
+    part = path.with_name(f".{path.name}-{os.urandom(6).hex()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink()
+        raise
+    return part
 
 
 def _sync_directory(directory: Path) -> None:
