@@ -305,7 +305,7 @@ def damaged_files(cloud: Cloud) -> list[Path]:
         if (account, region) == (cloud.identity["account"], cloud.region):
             try:
                 journal.read(path)
-            except LedgerError:
+            except journal.Damaged:
                 damaged.append(path)
     return damaged
 

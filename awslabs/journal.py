@@ -339,8 +339,8 @@ def read(path: Path) -> tuple[dict, list[Row]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [Row(**row) for row in content.pop("rows")]
         schema = content["schema"]
+        rows = [Row(**row) for row in content.pop("rows")] if schema == SCHEMA else []
         complete = {"lab", "name", "account", "region", "prefix", "owner", "usd_before"} <= content.keys()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise damaged(path, str(error)) from error
@@ -359,9 +359,13 @@ def read(path: Path) -> tuple[dict, list[Row]]:
     return content, rows
 
 
-def damaged(path: Path, why: str) -> LedgerError:
+class Damaged(LedgerError):
+    """A file that does not read as a ledger; one that this version or user may not read is another matter."""
+
+
+def damaged(path: Path, why: str) -> Damaged:
     """What to say of a file that does not read as a ledger."""
-    return LedgerError(
+    return Damaged(
         f"The ledger {path} is damaged.",
         f"{why}. While it is, `up` and `down` refuse: they would not know what stands.",
         f"python -m awslabs.ledger recover    # keeps {path.name} aside and rebuilds it from the tags on AWS",
