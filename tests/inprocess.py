@@ -111,6 +111,8 @@ class Trouble:
         The same for saves: ``die before``, ``die after``, or ``full``, from which on all saves fail.
     calls : list of (str, dict)
         The calls that changed something, as they were sent.
+    asked : list of str
+        All calls, those that only read too.
     """
 
     KINDS = (
@@ -127,6 +129,7 @@ class Trouble:
         self.at_calls: dict[int, str] = {}
         self.at_saves: dict[int, str] = {}
         self.calls: list[tuple[str, dict]] = []
+        self.asked: list[str] = []
         self.sent = self.saved = 0
         self.dead = self.full = False
         self.by_hand = False
@@ -157,7 +160,10 @@ class Trouble:
     def call(self, send: Callable[[], Any], operation: str, request: dict) -> Any:
         if self.dead:
             raise Death
-        if self.by_hand or operation.startswith(READING):
+        if self.by_hand:
+            return send()
+        self.asked.append(operation)
+        if operation.startswith(READING):
             return send()
         with self.mutex:
             self.sent += 1

@@ -1,0 +1,553 @@
+"""After class: list, show, down, verify and recover, through their command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import inprocess
+import pytest
+from click.testing import CliRunner, Result
+
+from awslabs import after_class, ec2, journal, tunnel
+from awslabs.ledger import Ledger
+
+ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
+ME = "moto"  # whom moto's STS takes every caller for
+TOKYO = "ap-northeast-1"
+CALLS_OF_UP = 10  # that change something
+
+
+class School:
+    """A student's computer, and AWS as it is seen from outside."""
+
+    def __init__(self, clock: inprocess.Clock, trouble: inprocess.Trouble, patch: pytest.MonkeyPatch) -> None:
+        self.clock, self.trouble, self.patch = clock, trouble, patch
+
+    def up(self, *options: str) -> Result:
+        """``python -m awslabs.ec2 up``; returns as `run` does."""
+        return self.run(*("up", "--allow-from", "192.0.2.1/32", *options), group=ec2.command_line())
+
+    def run(self, *line: str, group: Any = None, said: str | None = None) -> Result:
+        """``python -m awslabs.ledger ...``, with an answer to what it asks; a traceback would be a bug."""
+        self.trouble.asked.clear()
+        self.trouble.calls.clear()
+        result = CliRunner().invoke(group or after_class.command_line(), line, input=said)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def rows(self, *line: str, **options: Any) -> list[dict[str, Any]]:
+        """The result of a command that must go well, from its JSON."""
+        result = self.run(*line, "--json", **options)
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    def die_in_up(self, number: int) -> None:
+        """Kill `up` when its changing call of this number has taken effect."""
+        with self.trouble.ahead({number: "die after"}, {}), contextlib.suppress(inprocess.Death):
+            self.up()
+            pytest.fail("`up` lived on")
+
+    def file(self, name: str = "default", region: str = inprocess.REGION) -> Path:
+        return journal.home() / f"ec2.{name}.{ACCOUNT}.{region}.json"
+
+    def changing_calls(self) -> list[str]:
+        return [operation for operation, _ in self.trouble.calls]
+
+    def console(self, region: str = inprocess.REGION) -> Any:
+        return boto3.Session(region_name=region).client("ec2")  # the keys of this moment
+
+    def left(self, region: str = inprocess.REGION) -> list[str]:
+        """What stands in the account beside what every account has, by plain calls."""
+        with self.trouble.hand():
+            client = self.console(region)
+            return [
+                *(vpc["VpcId"] for vpc in client.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]),
+                *(one["SubnetId"] for one in client.describe_subnets()["Subnets"] if not one["DefaultForAz"]),
+                *(
+                    one["InternetGatewayId"]
+                    for one in client.describe_internet_gateways()["InternetGateways"]
+                ),
+                *(
+                    one["GroupId"]
+                    for one in client.describe_security_groups()["SecurityGroups"]
+                    if one["GroupName"] != "default"
+                ),
+                *(one["KeyName"] for one in client.describe_key_pairs()["KeyPairs"]),
+                *(
+                    one["InstanceId"]
+                    for reservation in client.describe_instances()["Reservations"]
+                    for one in reservation["Instances"]
+                    if one["State"]["Name"] != "terminated"
+                ),
+            ]
+
+
+@pytest.fixture
+def school(monkeypatch: pytest.MonkeyPatch) -> Iterator[School]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_: None)
+    with inprocess.cloud() as clock, inprocess.trouble() as trouble:
+        yield School(clock, trouble, monkeypatch)
+
+
+def damage(path: Path) -> str:
+    """Cut a file off in its middle, and return what is left of it."""
+    half = path.read_text()[: path.stat().st_size // 2]
+    path.write_text(half)
+    return half
+
+
+# -- List and show -----------------------------------------------------------------------------------------
+
+
+def test_list_shows_every_ledger_in_which_something_stands_and_asks_aws_nothing(school: School) -> None:
+    school.up()
+    school.up("--name", "second", "--owner", "ben")
+    school.up("--region", TOKYO)
+    school.up("--name", "third")
+    school.run("down", "--name", "third", group=ec2.command_line())
+    rows = school.rows("list")
+    assert school.trouble.asked == []
+    assert {(row["lab"], row["name"], row["region"], row["owner"]) for row in rows} == {
+        ("ec2", "default", "us-east-1", ME),
+        ("ec2", "second", "us-east-1", "ben"),
+        ("ec2", "default", TOKYO, ME),
+    }
+    assert {(row["cloud"], row["account"], row["resources"]) for row in rows} == {("aws", ACCOUNT, 7)}
+    first = next(row for row in rows if row["region"] == "us-east-1")
+    assert first["usd_per_hour"] == pytest.approx(0.0163, abs=0.0001)
+
+
+def test_list_shows_hours_and_dollars_so_far(school: School) -> None:
+    school.up()
+    school.clock.sleep(10 * 3600)
+    (row,) = school.rows("list")
+    assert row["hours"] == pytest.approx(10, abs=0.1)
+    assert row["usd_so_far"] == pytest.approx(0.163, abs=0.005)
+
+
+def test_list_prints_a_table_on_stdout_and_the_way_out_on_stderr(school: School) -> None:
+    school.up()
+    result = school.run("list")
+    heads, row = result.stdout.splitlines()
+    assert heads.split()[:5] == ["lab", "name", "cloud", "account", "region"]
+    assert row.split()[:5] == ["ec2", "default", "aws", ACCOUNT, "us-east-1"]
+    assert "python -m awslabs.ledger down --all" in result.stderr
+
+
+def test_list_of_nothing_says_so_and_prints_an_empty_list(school: School) -> None:
+    assert school.rows("list") == []
+    result = school.run("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Nothing stands." in result.stderr
+
+
+def test_list_names_damaged_files_and_what_mends_them(school: School) -> None:
+    school.up()
+    damage(school.file())
+    result = school.run("list")
+    assert result.exit_code == 0
+    assert f"damaged: {school.file()}" in result.stderr
+    assert "python -m awslabs.ledger recover" in result.stderr
+    assert school.rows("list")[0]["resources"] == -1
+
+
+def test_show_prints_all_rows_those_that_are_gone_too(school: School) -> None:
+    school.up()
+    school.run("down", group=ec2.command_line())
+    rows = school.rows("show", "ec2")
+    assert school.trouble.asked == []
+    assert [row["name"] for row in rows][:3] == ["vpc", "subnet", "internet-gateway"]
+    assert {row["state"] for row in rows} == {"gone"}
+    assert all(row["made"] <= row["ended"] for row in rows)
+
+
+def test_show_of_an_unknown_lab_is_an_error(school: School) -> None:
+    result = school.run("show", "quantum")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "There is no ledger of quantum (default)." in result.stderr
+    assert "fix:   python -m awslabs.ledger list" in result.stderr
+
+
+def test_show_of_a_damaged_ledger_says_what_mends_it(school: School) -> None:
+    school.up()
+    damage(school.file())
+    result = school.run("show", "ec2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "fix:   python -m awslabs.ledger recover" in result.stderr
+
+
+# -- Down --------------------------------------------------------------------------------------------------
+
+
+def test_down_of_a_lab_takes_all_its_copies_in_all_regions(school: School) -> None:
+    school.up()
+    school.up("--name", "second")
+    school.up("--region", TOKYO)
+    rows = school.rows("down", "ec2")
+    assert sorted((row["lab"], row["name"], row["deleted"]) for row in rows) == [
+        ("ec2", "default", 7),
+        ("ec2", "default", 7),
+        ("ec2", "second", 7),
+    ]
+    assert school.left() == school.left(TOKYO) == []
+    assert school.rows("list") == []
+
+
+def test_down_of_another_lab_leaves_this_one(school: School) -> None:
+    school.up()
+    result = school.run("down", "serverless")
+    assert result.exit_code == 0
+    assert school.changing_calls() == []
+
+
+def test_down_all_goes_past_a_ledger_that_it_cannot_take(school: School) -> None:
+    school.up()
+    school.up("--name", "second")
+    damage(school.file())
+    result = school.run("down", "--all")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "1 of 2 ledgers" in result.stderr
+    assert "python -m awslabs.ledger recover" in result.stderr
+    assert len(school.left()) == 6
+
+
+def test_a_dry_run_lists_what_would_go_newest_first_and_changes_nothing(school: School) -> None:
+    school.up()
+    stood, text = school.left(), school.file().read_text()
+    rows = school.rows("down", "--all", "--dry-run")
+    assert [row["row"] for row in rows] == [
+        "instance",
+        "key-pair",
+        "security-group",
+        "gateway-attachment",
+        "internet-gateway",
+        "subnet",
+        "vpc",
+    ]
+    assert {row["id"] for row in rows} == {*stood}
+    assert school.changing_calls() == []
+    assert (school.left(), school.file().read_text()) == (stood, text)
+
+
+def test_a_ledger_of_another_account_is_refused_until_its_own_keys_come(school: School) -> None:
+    school.up()
+    school.patch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{OTHER_ACCOUNT}")
+    school.up("--name", "second")
+    result = school.run("down", "--all")
+    assert result.exit_code == 3
+    assert f"ec2 (default) is of account {ACCOUNT}" in result.stderr
+    assert school.left() == []  # of this account
+    school.patch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
+    assert len(school.left()) == 6
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_down_says_what_aws_refused_and_exits_3(school: School) -> None:
+    school.up()
+    with school.trouble.ahead({1: "UnauthorizedOperation"}, {}):  # the server, before all others
+        result = school.run("down", "--all")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert re.search(r"ec2:\w+ was refused \(UnauthorizedOperation\)", result.stderr)
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+@pytest.mark.parametrize("line", ["down", "down ec2 --all", "show", "sweep", "list --name x"])
+def test_wrong_usage_exits_2_and_asks_aws_nothing(line: str, school: School) -> None:
+    result = school.run(*line.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert school.trouble.asked == []
+
+
+# -- Verify ------------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_that_all_rows_stand(school: School) -> None:
+    school.up()
+    rows = school.rows("verify")
+    assert [row["on_aws"] for row in rows] == ["stands"] * 7
+    assert school.changing_calls() == []
+
+
+def test_verify_finds_what_was_deleted_by_hand(school: School) -> None:
+    school.up()
+    ids = {row["name"]: row["id"] for row in school.rows("show", "ec2")}
+    with school.trouble.hand():
+        school.console().delete_key_pair(KeyName=ids["key-pair"])
+        school.console().terminate_instances(InstanceIds=[ids["instance"]])
+    school.clock.sleep(60)
+    with school.trouble.hand():
+        school.console().detach_internet_gateway(InternetGatewayId=ids["internet-gateway"], VpcId=ids["vpc"])
+    result = school.run("verify")
+    assert result.exit_code == 0
+    assert "4 rows stand, 3 absent on AWS" in result.stderr
+    absent = [row["row"] for row in school.rows("verify") if row["on_aws"] == "absent"]
+    assert sorted(absent) == ["gateway-attachment", "instance", "key-pair"]
+
+
+def test_verify_exits_3_for_what_stands_in_no_ledger(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    result = school.run("verify", "--json")
+    rows = json.loads(result.stdout)
+    assert result.exit_code == 3
+    assert {(row["on_aws"], row["owner"]) for row in rows} == {("stands, in no ledger", ME)}
+    assert {row["id"] for row in rows} == {*school.left()}
+    assert "fix:   python -m awslabs.ledger recover" in result.stderr
+
+
+def test_verify_reports_what_others_have_and_is_content(school: School) -> None:
+    school.up("--owner", "ben")
+    school.file().unlink()
+    result = school.run("verify")
+    assert result.exit_code == 0
+    assert "0 things of yours, 6 of other owners" in result.stderr
+    assert result.stdout.count("stands, in no ledger") == 6
+
+
+def test_tags_of_another_tool_that_look_like_ours_are_not_ours(school: School) -> None:
+    tags = {"awslabs:ledger": "theirs-ec2-abc123", "awslabs:token": "20260101000000-00", "awslabs:owner": ME}
+    spec = {"ResourceType": "vpc", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    with school.trouble.hand():
+        school.console().create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[spec])
+    assert school.rows("verify") == []
+    result = school.run("recover", "--yes", "--all-owners", "ec2")
+    assert "Nothing to recover." in result.stderr
+
+
+# -- Recover -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(1, CALLS_OF_UP + 1))
+def test_a_file_lost_in_the_middle_of_up_is_recovered_and_down_leaves_nothing(
+    number: int, school: School
+) -> None:
+    school.die_in_up(number)
+    school.clock.sleep(60)
+    school.file().unlink()
+    (row,) = school.rows("recover", "--yes", "ec2")
+    assert row["resources"] == len(school.left()) > 0
+    result = school.run("down", "--all")
+    assert result.exit_code == 0, result.stderr
+    assert school.left() == []
+    assert school.rows("verify") == school.rows("list") == []
+
+
+def test_up_has_as_many_changing_calls_as_the_test_above_kills(school: School) -> None:
+    school.up()
+    assert len(school.changing_calls()) == CALLS_OF_UP
+
+
+def test_a_recovered_lab_is_completed_by_the_next_up(school: School) -> None:
+    school.die_in_up(7)  # the security group
+    school.file().unlink()
+    school.rows("recover", "--yes", "ec2")
+    vpc_id = school.left()[0]
+    assert school.up().exit_code == 0
+    assert (len(school.left()), school.left()[0]) == (6, vpc_id)
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_recovered_rows_go_down_one_by_one_newest_first(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    school.rows("recover", "--yes", "ec2")
+    rows = {row["row"]: row for row in school.rows("show", "ec2")}
+    assert all(row["needs"] == list(range(1, number)) for number, row in rows.items())
+    school.run("down", "--all")
+    deletions = [
+        call for call in school.changing_calls() if call.startswith(("Delete", "Terminate", "Detach"))
+    ]
+    first = list(dict.fromkeys(deletions))
+    order = ["TerminateInstances", "DeleteKeyPair", "DeleteSecurityGroup", "DeleteInternetGateway"]
+    assert [call for call in first if call in order] == order
+    assert first[-1] == "DeleteVpc"
+    assert school.left() == []
+
+
+def test_a_young_ledger_is_left_alone_unless_it_is_named(school: School) -> None:
+    school.up()
+    prefix = json.loads(school.file().read_text())["prefix"]
+    school.file().unlink()
+    for line in (("recover", "--yes"), ("recover", "--yes", "gpu")):
+        result = school.run(*line)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert not school.file().exists()
+    assert f"{prefix}: younger than an hour" in school.run("recover", "--yes").stderr
+    (row,) = school.rows("recover", "--yes", prefix)
+    assert (row["lab"], row["prefix"], row["name"]) == ("ec2", prefix, "default")
+
+
+def test_after_an_hour_it_need_not_be_named(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    school.clock.sleep(3601)
+    (row,) = school.rows("recover", "--yes")
+    assert row["resources"] == 6
+
+
+def test_what_others_own_is_recovered_for_the_teacher_only(school: School) -> None:
+    school.up("--owner", "ben")
+    school.file().unlink()
+    school.clock.sleep(3601)
+    for named in ((), ("ec2",)):
+        assert "Nothing to recover." in school.run("recover", "--yes", *named).stderr
+        assert not school.file().exists()
+    (row,) = school.rows("recover", "--yes", "--all-owners")
+    assert row["resources"] == 6
+    assert school.rows("list")[0]["owner"] == "ben"
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_down_never_touches_what_stands_in_no_ledger(school: School) -> None:
+    school.up("--owner", "ben")
+    school.file().unlink()
+    school.up()
+    school.run("down", "--all")
+    assert len(school.left()) == 6
+    assert "6 of other owners" in school.run("verify").stderr
+
+
+def test_recover_asks_first_and_says_what_of_whom_and_how_old(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    school.clock.sleep(2 * 3600)
+    refused = school.run("recover", said="n\n")
+    assert refused.exit_code == 1
+    assert re.search(rf"awslabs-ec2-\w+, of {ME}, 2\.0 h old: vpc vpc-\w+, subnet subnet-", refused.stderr)
+    assert not school.file().exists()
+    agreed = school.run("recover", said="y\n")
+    assert agreed.exit_code == 0
+    assert school.file().exists()
+
+
+def test_a_lost_lab_beside_a_new_one_gets_a_ledger_of_its_own(school: School) -> None:
+    school.up()
+    prefix = json.loads(school.file().read_text())["prefix"]
+    school.file().unlink()
+    school.up()
+    new = school.file().read_text()
+    (row,) = school.rows("recover", "--yes", prefix)
+    assert row["name"] == f"recovered-{prefix[-6:]}"
+    assert row["down"] == f"python -m awslabs.ec2 down --name {row['name']}"
+    assert school.file().read_text() == new
+    assert school.run("down", "--name", row["name"], group=ec2.command_line()).exit_code == 0
+    assert len(school.left()) == 6
+    assert {one["id"] for one in school.rows("show", "ec2")} == {*school.left()}
+
+
+def test_rows_that_an_old_backup_lacks_come_back_into_the_same_ledger(school: School) -> None:
+    school.die_in_up(2)
+    old = school.file().read_text()
+    school.up()
+    school.file().write_text(old)
+    (row,) = school.rows("recover", "--yes", "ec2")
+    assert row["name"] == "default"
+    assert {one["name"] for one in school.rows("show", "ec2")} >= {
+        "vpc",
+        "subnet",
+        "security-group",
+        "instance",
+    }
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_recover_with_nothing_lost_changes_nothing(school: School) -> None:
+    school.up()
+    text = school.file().read_text()
+    result = school.run("recover", "--yes", "--all-owners", "ec2")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Nothing to recover." in result.stderr
+    assert school.file().read_text() == text
+
+
+def test_a_damaged_ledger_stops_up_and_down_until_recover_rebuilds_it(school: School) -> None:
+    school.up()
+    stood, half = school.left(), damage(school.file())
+    for line in (("up",), ("down",)):
+        result = school.run(*line, group=ec2.command_line())
+        assert result.exit_code == 1
+        assert "is damaged" in result.stderr
+        assert school.changing_calls() == []
+    (row,) = school.rows("recover", "--yes")  # the very command that the error names, on a young ledger
+    assert (row["name"], row["resources"]) == ("default", 6)
+    (aside,) = journal.home().glob("ec2.default.*damaged-*")
+    assert aside.read_text() == half
+    assert school.up().exit_code == 0
+    assert school.left() == stood
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_a_damaged_ledger_of_which_nothing_stands_is_replaced_by_an_empty_one(school: School) -> None:
+    school.up()
+    school.run("down", "--all")
+    school.file().write_text("")
+    (row,) = school.rows("recover", "--yes")
+    assert row["resources"] == 0
+    assert school.up().exit_code == 0
+
+
+def test_a_damaged_ledger_stays_as_it_is_when_recover_is_refused(school: School) -> None:
+    school.up()
+    half = damage(school.file())
+    assert school.run("recover", said="n\n").exit_code == 1
+    assert school.file().read_text() == half
+
+
+def test_a_ledger_of_a_newer_awslabs_is_no_damaged_one(school: School) -> None:
+    school.up()
+    newer = school.file().read_text().replace('"schema": 1', '"schema": 2').replace('"number"', '"nth"')
+    school.file().write_text(newer)
+    result = school.run("recover", "--yes")
+    assert result.exit_code == 1
+    assert "pip install --upgrade awslabs" in result.stderr
+    assert school.file().read_text() == newer
+
+
+def test_two_of_one_token_are_both_recovered_and_deleted(school: School) -> None:
+    school.up()
+    with school.trouble.hand():
+        client = school.console()
+        (vpc,) = [one for one in client.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
+        client.create_vpc(
+            CidrBlock="10.10.0.0/23", TagSpecifications=[{"ResourceType": "vpc", "Tags": vpc["Tags"]}]
+        )
+    school.file().unlink()
+    school.rows("recover", "--yes", "ec2")
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_recover_in_another_region_finds_that_region_s(school: School) -> None:
+    school.up("--region", TOKYO)
+    school.file(region=TOKYO).unlink()
+    assert "Nothing to recover." in school.run("recover", "--yes", "ec2").stderr
+    (row,) = school.rows("recover", "--yes", "ec2", "--region", TOKYO)
+    assert row["resources"] == 6
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left(TOKYO) == []
+
+
+def test_a_ledger_at_work_is_not_recovered_into(school: School) -> None:
+    school.die_in_up(3)
+    old = school.file().read_text()
+    school.up()
+    school.file().write_text(old)
+    with Ledger(inprocess.open_cloud(ACCOUNT, ME), "ec2").locked("up"):
+        result = school.run("recover", "--yes", "ec2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is in use" in result.stderr
+    assert school.file().read_text() == old
