@@ -43,7 +43,7 @@ def main() -> int:
             print(f"{done} cases done", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="awslabs-matrix-") as scratch:
-        run = sandbox.start(slow_states=0, lag_ms=200, home=Path(scratch) / "cloud")
+        run = sandbox.start(slow_states=0.1, lag_ms=200, home=Path(scratch) / "cloud")
         try:
             with Matrix(run, Path(scratch) / "cases", chosen.jobs, show) as matrix:
                 recording = matrix.record(LABS[chosen.lab])

@@ -26,7 +26,7 @@ CREATE_VPC = Point("up", "ec2:CreateVpc")
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    run = sandbox.start(slow_states=0, lag_ms=200, home=tmp_path_factory.mktemp("cloud"))
+    run = sandbox.start(slow_states=0.1, lag_ms=200, home=tmp_path_factory.mktemp("cloud"))
     yield run
     run.stop()
 

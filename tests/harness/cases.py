@@ -73,14 +73,18 @@ INTERRUPTIONS = (
 )
 WEATHER = (
     Fault("answer lost of", ("done",), "cut:1:1"),
-    Fault("connection cut before", ("done",), "cut-before:1:1"),
     Fault("throttled thrice at", ("done",), "THROTTLED:1:3"),
     Fault("fault inside AWS at", ("done",), "INTERNAL:1:1"),
     Fault("denied", ("AwsError 1",), "DENIED", down_ends=("StillStanding 3",)),
 )
+MORE_WEATHER = (
+    Fault("three answers lost of", ("done",), "cut:1:3"),
+    Fault("connection cut before", ("done",), "cut-before:1:1"),
+    Fault("AWS down at", ("AwsError 1",), "INTERNAL", down_ends=("StillStanding 3",)),
+)
 DISK_FULL = Fault("disk full from", ("LedgerError 1", "TunnelError 1"), down_ends=("done",))
 
-# The codes of the three above, as each service says them.
+# The codes of these, as each service says them.
 CODES = {
     "ec2": {
         "THROTTLED": "RequestLimitExceeded",
@@ -108,6 +112,8 @@ class Case:
     then : tuple of str
         The verbs that follow; each must end well. After ``up`` there must be exactly one of each, after
         the last ``down`` nothing.
+    again : Point, optional
+        The first of these verbs is killed after this call, if it comes to that, and then begins anew.
     thorough : bool
         Leave out nothing (`Lab.skip`).
     broken : callable, optional
@@ -118,11 +124,13 @@ class Case:
     point: Point
     fault: Fault
     then: tuple[str, ...]
+    again: Point | None = None
     thorough: bool = False
     broken: Callable[[], None] | None = None
 
     def __str__(self) -> str:
-        return f"{self.lab.name}: {self.fault.name} {self.point}, then {' and '.join(self.then)}"
+        again = f", killed after {self.again}" if self.again else ""
+        return f"{self.lab.name}: {self.fault.name} {self.point}{again}, then {' and '.join(self.then)}"
 
 
 @dataclass(frozen=True)
@@ -196,15 +204,24 @@ def some(recording: Recording, verb: str) -> list[Point]:
 
 
 def full(recording: Recording) -> list[Case]:
-    """The whole product: every fault, at every call, both ways."""
-    faults = [*KILLS, KILLED_DURING, *INTERRUPTIONS, *WEATHER]
+    """The whole product: every fault, at every call, both ways; and all pairs of kills."""
+    faults = [*KILLS, KILLED_DURING, *INTERRUPTIONS, *WEATHER, *MORE_WEATHER]
     at_calls = [
         Case(recording.lab, point, fault, then)
         for point in recording.calls
         for fault in faults
         for then in goes_on(point.verb)
     ]
-    return [*at_calls, *full_disks(recording)]
+    return [*at_calls, *full_disks(recording), *killed_twice(recording)]
+
+
+def killed_twice(recording: Recording) -> Iterator[Case]:
+    """Killed after each call, and then after each call of the verb that is to mend it."""
+    for first in recording.calls:
+        for then in goes_on(first.verb):
+            for second in recording.calls:
+                if second.verb == then[0] and second != first:
+                    yield Case(recording.lab, first, KILLS[1], then, again=second)
 
 
 def full_disks(recording: Recording, *, few: bool = False) -> Iterator[Case]:

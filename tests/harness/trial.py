@@ -19,7 +19,7 @@ from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
 from harness import forks, outside
-from harness.cases import SAVE, Case, Point, Recording, changes, parse_calls
+from harness.cases import KILLS, SAVE, Case, Point, Recording, changes, parse_calls
 from harness.labs import Lab
 from harness.traps import Saves, Trap
 
@@ -257,6 +257,9 @@ def run_case(case: Case, recording: Recording, place: Place) -> Verdict:
     place.run.weather(account=place.account, faults=[])
     if (case.point.verb, done.ended) == ("up", "done"):
         trial.judge_standing(recording.stands, recording.stands)
+    if case.again:
+        trap = Trap(case.again, KILLS[1], place.run, place.account, place.lag_s)
+        trial.expect(case.again.verb, trial.verb(case.again.verb, case, trap), ("SIGKILL", "done"))
     for verb in case.then:
         if trial.must(verb, case).ended == "done" and verb == "up":
             trial.judge_standing(
