@@ -21,14 +21,13 @@ Time: half a minute to build; up to a minute and a half to take down, for a queu
     python -m awslabs.serverless down
 
 AWS calls, in order: CreateTable, CreateBucket, CreateQueue, CreateLogGroup, PutRetentionPolicy, CreateRole,
-PutRolePolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, UpdateStage,
-DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it stands in
-`workload/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's guides.
+PutRolePolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, CreateStage,
+UpdateStage, DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it
+stands in `workload/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's guides.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import urllib.error
 import urllib.request
@@ -39,6 +38,7 @@ from typing import Any
 
 from awslabs import addresses, policies
 from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.kinds import rest_apis
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import poll
@@ -210,12 +210,9 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
         )
     body = description(ledger)
     ensure(apigateway.put_rest_api, restApiId=api_id, mode="overwrite", failOnWarnings=True, body=body)
-    ensure(
-        apigateway.create_deployment,
-        restApiId=api_id,
-        stageName=STAGE,
-        description=f"openapi.yaml {hashlib.sha256(body).hexdigest()[:16]}",
-    )
+    ensure(apigateway.create_deployment, restApiId=api_id, description=rest_apis.digest(body))
+    deployment_id = rest_apis.deployment_of(apigateway, api_id, body)
+    ensure(apigateway.create_stage, restApiId=api_id, stageName=STAGE, deploymentId=deployment_id)
     limits = {"rateLimit": REQUESTS_PER_S, "burstLimit": BURST}
     ensure(
         apigateway.update_stage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +35,7 @@ REST_API = Kind(
     ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
     doubles=True,
-    not_yet=MISSING,
+    not_yet=(*MISSING, "ConflictException Stage already exists"),
     busy=("ConflictException",),
     absent=MISSING,
     busy_s=1800.0,
@@ -44,54 +45,79 @@ REST_API = Kind(
 KINDS = [REST_API]
 
 
+def deployments(client: Any, api_id: str) -> list[dict]:
+    """The API's deployments, oldest first."""
+    found = pages(client, "get_deployments", "items", restApiId=api_id)
+    return sorted(found, key=lambda one: (str(one["createdDate"]), one["id"]))
+
+
 def definition(client: Any, wanted: dict) -> Iterator[Step]:
-    """PutRestApi, where the API's methods call other functions than the document says, or are missing."""
+    """PutRestApi, where no deployment was made of this document, or the API's methods call other functions.
+
+    A deployment tells by its description which document it was made of.
+    """
     resources = pages(client, "get_resources", "items", restApiId=wanted["restApiId"], embed=["methods"])
     methods = [method for one in resources for method in one.get("resourceMethods", {}).values()]
     there = sorted(uri for one in methods if (uri := one.get("methodIntegration", {}).get("uri")))
-    if there != sorted(INTEGRATION.findall(wanted["body"].decode())):
+    known = [one.get("description", "") for one in deployments(client, wanted["restApiId"])]
+    same = there == sorted(INTEGRATION.findall(wanted["body"].decode()))
+    if not same or digest(wanted["body"]) not in known:
         yield client.put_rest_api, wanted
 
 
+def digest(body: bytes) -> str:
+    """What the deployment of a document is described by: it changes with the document."""
+    return f"document {hashlib.sha256(body).hexdigest()[:16]}"
+
+
+def deployment_of(client: Any, api_id: str, body: bytes) -> str:
+    """The deployment that was made of a document; the oldest, if a lost answer made two."""
+    made = [one["id"] for one in deployments(client, api_id) if one.get("description") == digest(body)]
+    return made[0]
+
+
 def deployment(client: Any, wanted: dict) -> Iterator[Step]:
-    """CreateDeployment, where the stage serves another one; then those that no stage serves any more go.
-
-    The description, which holds the digest of the API, tells one deployment from another. A lost answer may
-    have made two: that is why those without a stage are deleted.
-    """
-    api = {"restApiId": wanted["restApiId"]}
-
-    def live() -> dict[str, str]:
-        return {stage["stageName"]: stage["deploymentId"] for stage in client.get_stages(**api)["item"]}
-
-    def all_of_them() -> list[dict]:
-        return pages(client, "get_deployments", "items", **api)
-
-    served = live().get(wanted["stageName"])
-    if not any(
-        (one["id"], one.get("description")) == (served, wanted["description"]) for one in all_of_them()
+    """CreateDeployment, where none has this description."""
+    if all(
+        one.get("description") != wanted["description"] for one in deployments(client, wanted["restApiId"])
     ):
         yield client.create_deployment, wanted
-    in_use = set(live().values())
-    for one in all_of_them():
+
+
+def stage(client: Any, wanted: dict) -> Iterator[Step]:
+    """CreateStage, or UpdateStage where it serves another deployment. What no stage serves any more goes.
+
+    A lost answer may have made two deployments: that is how the second one goes, too.
+    """
+    api = {"restApiId": wanted["restApiId"]}
+    stages = {one["stageName"]: one["deploymentId"] for one in client.get_stages(**api)["item"]}
+    name, deployment_id = wanted["stageName"], wanted["deploymentId"]
+    if name not in stages:
+        yield client.create_stage, wanted
+    elif stages[name] != deployment_id:
+        switch = {"op": "replace", "path": "/deploymentId", "value": deployment_id}
+        yield client.update_stage, {**api, "stageName": name, "patchOperations": [switch]}
+    in_use = {**stages, name: deployment_id}.values()
+    for one in deployments(client, wanted["restApiId"]):
         if one["id"] not in in_use:
             yield client.delete_deployment, {**api, "deploymentId": one["id"]}
 
 
-def stage(client: Any, wanted: dict) -> Iterator[Step]:
+def limits(client: Any, wanted: dict) -> Iterator[Step]:
     """UpdateStage, where its throttling limits for all methods are others."""
     standing = client.get_stage(restApiId=wanted["restApiId"], stageName=wanted["stageName"])
     settings = standing.get("methodSettings", {}).get("*/*", {})
-    limits = {
+    standing_limits = {
         "/*/*/throttling/rateLimit": settings.get("throttlingRateLimit"),
         "/*/*/throttling/burstLimit": settings.get("throttlingBurstLimit"),
     }
-    if any(limits[one["path"]] != float(one["value"]) for one in wanted["patchOperations"]):
+    if any(standing_limits[one["path"]] != float(one["value"]) for one in wanted["patchOperations"]):
         yield client.update_stage, wanted
 
 
 ENSURES = {
     "apigateway:PutRestApi": definition,
     "apigateway:CreateDeployment": deployment,
-    "apigateway:UpdateStage": stage,
+    "apigateway:CreateStage": stage,
+    "apigateway:UpdateStage": limits,
 }
