@@ -147,8 +147,9 @@ class Nursery:
             for pid in doomed:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.bury()
-            doomed = {pid for pid in doomed if pid in parents_of_all()}
+            left = parents_of_all()
+            doomed = {pid for pid in doomed if pid in left}
+        self.bury()  # only now does the practice cloud hear that it has died
 
 
 def parents_of_all() -> dict[int, int]:
