@@ -1,0 +1,383 @@
+"""What one does with chapter 5: functions, tables, files, haiku; over moto, or answers made up here."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from awslabs import workload
+from awslabs.errors import AwsError, LabError, TimedOut
+from awslabs.journal import Row
+from awslabs.ledger import Cloud, Ledger
+from awslabs.workload import buckets, functions, haiku, pictures, tables
+
+LINE = (
+    "REPORT RequestId: {id}\tDuration: {ms} ms\tBilled Duration: 13 ms\tMemory Size: 128 MB\t"
+    "Max Memory Used: 40 MB\t{more}\n"
+)
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    """A ledger with a table and a bucket, made beside it."""
+    with mock_aws():
+        ledger = Ledger(Cloud(), "serverless")
+        ledger.client("dynamodb").create_table(
+            TableName="people",
+            AttributeDefinitions=[{"AttributeName": "item_id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        ledger.client("s3").create_bucket(Bucket="files")
+        rows = {"table": ("dynamodb:CreateTable", "people"), "bucket": ("s3:CreateBucket", "files")}
+        for name, (call, id_) in rows.items():
+            ledger.journal.add(Row(0, name, call, "token", state="standing", ids={"Name": id_}))
+        yield ledger
+
+
+def test_no_work_is_begun_on_what_goes_or_does_not_stand(ledger: Ledger) -> None:
+    assert workload.standing(ledger, "table") == "people"
+    with pytest.raises(LabError, match="The greeter does not stand"):
+        workload.standing(ledger, "greeter")
+    ledger.journal.last("table").state = "deleting"  # type: ignore[union-attr]
+    with pytest.raises(LabError, match="is being taken down"):
+        tables.scan(ledger)
+
+
+# -- Tables ------------------------------------------------------------------------------------------------
+
+
+def test_many_people_are_written_scanned_searched_and_cleared(ledger: Ledger) -> None:
+    written = tables.write(ledger, 260)
+    assert (written.count, written.calls) == (260, 11)
+    found = tables.scan(ledger)
+    assert (found.count, len(found.items)) == (260, 260)
+    assert set(found.items[0]) == {"item_id", "first_name", "last_name", "age"}
+    assert all(1 <= one["age"] <= 50 for one in found.items)
+    young = tables.search_under_age(ledger, 20)
+    assert {one["item_id"] for one in young.items} == {
+        one["item_id"] for one in found.items if one["age"] < 20
+    }
+    assert young.scanned == 260
+    assert young.capacity_units > 0
+    assert tables.clear(ledger).count == 260
+    assert tables.scan(ledger).count == 0
+
+
+def test_one_person_is_put_and_got_again(ledger: Ledger) -> None:
+    person = tables.put(ledger, "Ada", "Lovelace", 36)
+    assert tables.get(ledger, person["item_id"]) == person
+    assert tables.get(ledger, "nobody") is None
+
+
+def test_a_table_of_many_pages_is_read_whole_by_several_readers(ledger: Ledger) -> None:
+    client = ledger.client("dynamodb")
+    for number in range(12):
+        client.put_item(
+            TableName="people", Item={"item_id": {"S": str(number)}, "text": {"S": "x" * 300_000}}
+        )
+    found = tables.scan(ledger)
+    assert sorted(int(one["item_id"]) for one in found.items) == list(range(12))
+    assert found.segments == tables.SEGMENTS
+
+
+class Busy:
+    """A table that leaves a part of each batch unprocessed at first."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals, self.kept, self.mutex = refusals, Counter[str](), threading.Lock()
+
+    def batch_write_item(self, RequestItems: dict, **_: Any) -> dict:  # noqa: N803 (AWS's own name)
+        ((table, requests),) = RequestItems.items()
+        with self.mutex:
+            left = requests[10:] if self.refusals > 0 else []
+            self.refusals -= 1
+            self.kept.update(one["PutRequest"]["Item"]["item_id"]["S"] for one in requests if one not in left)
+        return {"UnprocessedItems": {table: left} if left else {}}
+
+
+def test_items_left_unprocessed_are_sent_again_and_none_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awslabs.workload.tables.time.sleep", lambda seconds: None)
+    busy, people = Busy(3), list(tables.people(110))
+    written = tables.send(busy, "people", ({"PutRequest": {"Item": one}} for one in people), 110)
+    assert busy.kept == Counter(one["item_id"]["S"] for one in people)
+    assert written.retried > 0
+
+
+def test_a_table_that_takes_nothing_is_given_up_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awslabs.workload.tables.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        Busy, "batch_write_item", lambda self, RequestItems, **_: {"UnprocessedItems": RequestItems}
+    )
+    requests = ({"PutRequest": {"Item": one}} for one in tables.people(5))
+    with pytest.raises(AwsError, match="unwritten"):
+        tables.send(Busy(0), "people", requests, 5)
+
+
+# -- Files -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_goes_into_the_bucket_marked_as_ours_and_comes_back(ledger: Ledger, tmp_path: Path) -> None:
+    local = tmp_path / "haiku.txt"
+    local.write_text("furuike ya")
+    assert buckets.put(ledger, local, "poems/one.txt") == {"key": "poems/one.txt", "bytes": 10}
+    assert [one["key"] for one in buckets.ls(ledger, "poems/")] == ["poems/one.txt"]
+    head = ledger.client("s3").head_object(Bucket="files", Key="poems/one.txt")
+    assert head["Metadata"]["awslabs-ledger"] == ledger.prefix
+    got = buckets.get(ledger, "poems/one.txt", tmp_path)
+    assert got["path"].read_text() == "furuike ya"
+    buckets.rm(ledger, "poems/one.txt")
+    assert buckets.ls(ledger) == []
+    with pytest.raises(LabError, match="There is no poems/one.txt"):
+        buckets.rm(ledger, "poems/one.txt")
+
+
+# -- Functions ---------------------------------------------------------------------------------------------
+
+
+class Lambda:
+    """A function whose answers are made here."""
+
+    def __init__(self, durations: list[float] | None = None) -> None:
+        self.settings: dict[str, Any] = {"MemorySize": 128, "LastUpdateStatus": "Successful"}
+        self.durations = durations or [12.0]
+        self.seen: list[int] = []
+
+    def invoke(self, **request: Any) -> dict:
+        self.seen.append(self.settings["MemorySize"])
+        line = LINE.format(id="r-1", ms=self.durations[len(self.seen) % len(self.durations)], more="")
+        return {
+            "LogResult": base64.b64encode(("hello\n" + line).encode()).decode(),
+            "Payload": io.BytesIO(b'"Hola"'),
+        }
+
+    def get_function_configuration(self, FunctionName: str) -> dict:  # noqa: N803 (AWS's own name)
+        return dict(self.settings)
+
+    def update_function_configuration(self, FunctionName: str, **settings: Any) -> None:  # noqa: N803
+        self.settings.update(settings)
+
+
+def test_an_answer_comes_with_its_billed_time_and_its_log() -> None:
+    result = functions.call(Lambda(), "f", {})
+    assert (result.answer, result.failed) == ("Hola", False)
+    assert (result.report.billed_ms, result.report.memory_mib, result.report.used_mib) == (13.0, 128, 40)
+    assert result.log.startswith("hello\n")
+
+
+def test_a_cold_start_stands_in_its_own_report() -> None:
+    (report,) = functions.reports(LINE.format(id="a-b", ms="8.5", more="Init Duration: 210.40 ms"))
+    assert (report.request_id, report.duration_ms, report.init_ms) == ("a-b", 8.5, 210.4)
+
+
+def test_settings_come_back_when_the_work_is_interrupted() -> None:
+    client, seen = Lambda(), []
+
+    def work() -> None:
+        with functions.changed(client, "f", MemorySize=1024):
+            seen.append(client.settings["MemorySize"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert (seen, client.settings["MemorySize"]) == ([1024], 128)
+
+
+def test_outliers_and_cold_starts_do_not_count() -> None:
+    def report(ms: float, init: float = 0.0) -> functions.Report:
+        return functions.Report("r", ms, ms, init, 256, 40)
+
+    tuned = functions.summary(256, [report(10), report(12), report(11), report(400), report(9, init=200)])
+    assert (tuned.counted, tuned.outliers, tuned.duration_ms) == (3, 2, 11)
+    assert tuned.usd_per_million == pytest.approx(0.20 + 1e6 * 0.011 * 0.25 * 0.0000166667)
+
+
+def test_every_size_is_measured_and_the_own_one_comes_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Lambda()
+    monkeypatch.setattr(ledger, "client", lambda service: client)
+    ledger.journal.add(
+        Row(0, "list-haiku", "lambda:CreateFunction", "t", state="standing", ids={"Name": "f"})
+    )
+    tuned = functions.tune(ledger, sizes=(256, 512), times=4)
+    assert [one.memory_mib for one in tuned] == [256, 512]
+    assert Counter(client.seen) == {256: 5, 512: 5}
+    assert client.settings["MemorySize"] == 128
+
+
+class Logs:
+    """A log group that shows its lines one call later than they were written."""
+
+    def __init__(self, lines: list[tuple[str, float]]) -> None:
+        self.lines, self.asked = lines, 0
+
+    def get_paginator(self, name: str) -> Logs:
+        return self
+
+    def paginate(self, **request: Any) -> list[dict]:
+        self.asked += 1
+        shown = self.lines[: 2 * self.asked]
+        return [{"events": [{"message": line, "timestamp": int(1000 * at)} for line, at in shown]}]
+
+
+def test_all_reports_are_awaited_and_those_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awslabs.progress.time.sleep", lambda seconds: None)
+    lines = [(LINE.format(id=f"r-{number}", ms=2000, more=""), 100.0 + number) for number in range(5)]
+    found = functions.await_reports(Logs(lines), "group", {"r-0", "r-1", "r-3"}, 0.0, 60)
+    assert sorted(one.request_id for one in found) == ["r-0", "r-1", "r-3"]
+
+
+def test_who_waits_in_vain_hears_how_many_have_run() -> None:
+    with pytest.raises(TimedOut, match="1 of 2 have run"):
+        functions.await_reports(
+            Logs([(LINE.format(id="r-0", ms=1, more=""), 1.0)]), "group", {"r-0", "r-1"}, 0.0, 0
+        )
+
+
+def test_every_event_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict] = []
+
+    class Client:
+        def invoke(self, FunctionName: str, InvocationType: str, Payload: str) -> dict:  # noqa: N803
+            sent.append(json.loads(Payload))
+            return {"ResponseMetadata": {"RequestId": f"r-{len(sent)}"}}
+
+    result = functions.send(Client(), "f", [{"number": number} for number in range(100)])
+    assert sorted(one["number"] for one in sent) == list(range(100))
+    assert (result.sent, len(set(result.request_ids))) == (100, 100)
+
+
+# -- Pictures ----------------------------------------------------------------------------------------------
+
+
+def test_the_picture_shows_how_many_ran_at_the_same_time() -> None:
+    running = pictures.at_the_same_time([(0.0, 2.0), (1.0, 3.0), (1.5, 4.0)], steps=4)
+    assert running == [(0.0, 1), (1.0, 3), (2.0, 3), (3.0, 2), (4.0, 1)]
+
+
+def test_no_numbers_make_no_picture() -> None:
+    assert pictures.at_the_same_time([]) == []
+    assert pictures.bars([]) == ""
+    assert pictures.quantile([], 0.5) == 0.0
+
+
+def test_quantiles_are_values_that_were_measured() -> None:
+    values = [float(number) for number in range(100)]
+    assert [pictures.quantile(values, share) for share in (0.5, 0.95, 0.99)] == [50.0, 95.0, 99.0]
+
+
+def test_a_histogram_counts_every_answer_once() -> None:
+    picture = haiku.histogram([1.0, 3.0, 5.0, 900.0])
+    assert sum(int(line.split()[-1]) for line in picture.splitlines()) == 4
+
+
+# -- Haiku, over HTTP --------------------------------------------------------------------------------------
+
+
+class Bashoutter(BaseHTTPRequestHandler):
+    """The API, as short as can be: pages of two, and every third request is one too many."""
+
+    protocol_version = "HTTP/1.1"
+    kept: list[dict] = []
+    asked = 0
+    mutex = threading.Lock()
+
+    def reply(self, status: int, body: Any, **headers: str) -> None:
+        content = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.mutex:
+            Bashoutter.asked += 1
+            if Bashoutter.asked % 3 == 0:
+                return self.reply(429, {"message": "Too Many Requests"})
+            made = {"item_id": f"{len(self.kept):032x}", **sent}
+            self.kept.append(made)
+        return self.reply(201, made)
+
+    def do_GET(self) -> None:
+        after = int(self.path.partition("after=")[2] or 0)
+        more = {"Link": f'<?limit=2&after={after + 2}>; rel="next"'} if after + 2 < len(self.kept) else {}
+        self.reply(200, self.kept[after : after + 2], **more)
+
+    def do_DELETE(self) -> None:
+        with self.mutex:
+            left = [one for one in self.kept if one["item_id"] not in self.path]
+            gone = len(left) < len(self.kept)
+            self.kept[:] = left
+        self.reply(204 if gone else 404, None if gone else {"message": "There is no such haiku."})
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is said on stderr."""
+
+
+@pytest.fixture
+def api() -> Iterator[haiku.Api]:
+    Bashoutter.kept, Bashoutter.asked = [], 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bashoutter)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield haiku.Api(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(api: haiku.Api) -> None:
+    assert len(haiku.post_many(api, 30)) == 30
+    assert len(Bashoutter.kept) == 30
+
+
+def test_a_list_follows_the_pages_as_far_as_asked(api: haiku.Api) -> None:
+    Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
+    assert haiku.newest(api, 100) == Bashoutter.kept
+    assert haiku.newest(api, 3) == Bashoutter.kept[:3]
+
+
+def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:
+    Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
+    assert haiku.clear(api) == 7
+    assert Bashoutter.kept == []
+
+
+def test_a_refusal_says_what_the_api_said(api: haiku.Api) -> None:
+    with pytest.raises(LabError, match="answered with 404") as caught:
+        haiku.delete(api, "f" * 32)
+    assert caught.value.why == "There is no such haiku."
+
+
+def test_a_stream_counts_every_request(api: haiku.Api) -> None:
+    result = haiku.stream(api, rate=100, seconds=0.2, read="query")
+    assert (result.requests, result.errors, result.statuses) == (20, 0, {"200": 20})
+    assert 0 < result.p50_ms <= result.p95_ms <= result.p99_ms
+
+
+def test_a_server_that_is_gone_is_counted_as_errors(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = haiku.Api("http://127.0.0.1:9")
+    monkeypatch.setattr(haiku.Api, "ask", lambda *_: None)  # the visit before the stream
+    result = haiku.stream(gone, rate=50, seconds=0.1, read="query")
+    assert (result.errors, result.statuses) == (5, {"0": 5})
+
+
+def test_a_client_of_boto3s_own_sees_the_people_too(ledger: Ledger) -> None:
+    person = tables.put(ledger, "Grace", "Hopper", 50)
+    seen = boto3.resource("dynamodb").Table("people").get_item(Key={"item_id": person["item_id"]})["Item"]
+    assert dict(seen) == person
