@@ -216,6 +216,7 @@ class Ledger:
                 "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
             )
         self.cloud, self.lab = cloud, lab
+        self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
         account, region = cloud.identity["account"], cloud.region
         self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
         if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
@@ -314,7 +315,7 @@ class Ledger:
                 "add an entry: awslabs/kinds/__init__.py says how",
             )
         digests = {key: digest(value) for key, value in request.items()}
-        with self.locked("create"):
+        with self.locked("create"), self._building.setdefault(name, threading.Lock()):
             row = self.journal.last(name)
             if row is not None:
                 row = self._resume(kind, row, method, request, digests)
