@@ -158,7 +158,7 @@ class Gateway(Server):
     Attributes
     ----------
     throttled : bool
-        Whether it answers 429 to everything, as a stage at its limit.
+        Whether it answers 429, as a method at its limit. Preflights have a limit of their own.
     seen : list of str
         ``POST /haiku`` and so on, as they came.
     """
@@ -192,7 +192,7 @@ class GatewayHandler(Quiet):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         there = urlsplit(self.path)
         self.server.seen.append(f"{self.command} {there.path}")
-        if self.server.throttled:
+        if self.server.throttled and self.command != "OPTIONS":
             self.refuse(429, "Too Many Requests")
             return
         found = self.server.route(self.command.lower(), there.path)

@@ -190,7 +190,8 @@ async function page(query) {
 
 // -- the list ---------------------------------------------------------------------------------------------
 
-const newer = (one, other) => one.created_at > other.created_at || (one.created_at === other.created_at && one.item_id > other.item_id);
+const newer = (one, other) =>
+  one.created_at > other.created_at || (one.created_at === other.created_at && one.item_id > other.item_id);
 
 function put(haiku, fresh = false) {
   const known = cards.get(haiku.item_id);
@@ -319,7 +320,7 @@ function paint(one) {
   const { haiku } = one;
   const texts = [haiku.first, haiku.second, haiku.third];
   const isJapanese = japanese.test(texts.join(""));
-  const tall = isJapanese && texts.every((text) => length(text) <= 12);
+  const tall = isJapanese && [...texts, haiku.username].every((text) => length(text) <= 12);
   one.card.dataset.id = haiku.item_id;
   one.card.classList.toggle("tall", tall);
   one.card.classList.toggle("flat", !tall);
@@ -410,7 +411,8 @@ function showTrouble() {
 
 function showQuiet() {
   $("quiet").className = quiet;
-  $("quiet").replaceChildren(...(quiet ? say(quiet).split("\n") : []).map((line) => make("span", { textContent: line })));
+  const lines = quiet ? say(quiet).split("\n") : [];
+  $("quiet").replaceChildren(...lines.map((line) => make("span", { textContent: line })));
 }
 
 // -- writing ----------------------------------------------------------------------------------------------
