@@ -115,6 +115,8 @@ class Nursery:
                 grow_up(order, channel, output)
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status & 0xFF)
         os.close(channel)
@@ -232,6 +234,9 @@ def grow_up(order: dict[str, Any], channel_fd: int, output: int) -> NoReturn:
     os.dup2(output, 2)
     for fd in (nothing, output):
         os.close(fd)
+    # By line, so that what was printed shows when the function ends badly.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "buffering": 1}
+    sys.stdout, sys.stderr = (open(fd, "w", closefd=False, **how) for fd in (1, 2))  # noqa: SIM115
     channel = socket.socket(fileno=channel_fd)
     os.environ.clear()
     os.environ.update(order["environment"])
