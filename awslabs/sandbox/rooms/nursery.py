@@ -232,12 +232,12 @@ class Nursery:
         self.born = 0
         self.closed = False
 
-    async def start(self, program: str) -> None:
+    async def start(self, python: list[str], program: str) -> None:
         """Let it import boto3 and wait for orders."""
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await self.place.spawn(
-                [*python(), program], env={"LANG": "C.UTF-8"}, stdin=theirs.fileno(), stdout=2, stderr=2
+                [*python, program], env={"LANG": "C.UTF-8"}, stdin=theirs.fileno(), stdout=2, stderr=2
             )
         ours.settimeout(START_S)
         self.control = ours
@@ -382,7 +382,7 @@ class Nurseries:
         place = kind(isolation.Place(folder, practice, USER, "169-254-10-1", f"functions-{account}"))
         nursery = Nursery(folder, place)
         try:
-            await nursery.start(f"{place.practice_inside}/runtime.py")
+            await nursery.start(python(self.ground), f"{place.practice_inside}/runtime.py")
         except BaseException:
             await nursery.end()
             raise
@@ -412,8 +412,15 @@ class Nurseries:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
-def python() -> list[str]:
-    """The Python that functions run with: this one, with what is installed in its virtual environment."""
+def python(ground: isolation.Ground) -> list[str]:
+    """The Python that functions run with: this one, with what is installed in its virtual environment.
+
+    A root server without namespaces, whose Python other users cannot reach, has only the system's to give.
+    """
     prefix, name = Path(sys.prefix).resolve(), Path(sys.executable).name
     inside = prefix / "bin" / name
-    return [str(inside if inside.exists() else sys.executable), "-I"]
+    path = inside if inside.exists() else Path(sys.executable)
+    away = isolation.practice_uid() is not None and not isolation.open_to_all(path.resolve())
+    if ground.why_plain and away:
+        path = Path(ground.python[0])
+    return [str(path), "-I"]
