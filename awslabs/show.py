@@ -19,5 +19,6 @@ class Shown:
 
 
 def cell(value: Any) -> str:
-    """A value as HTML; what comes from elsewhere never becomes markup."""
-    return html.escape(str(value))
+    """A value as HTML; what comes from elsewhere never becomes markup; a picture keeps its lines."""
+    text = html.escape(str(value))
+    return f"<pre>{text}</pre>" if "\n" in text else text

@@ -283,6 +283,11 @@ def test_a_histogram_counts_every_answer_once() -> None:
     assert sum(int(line.split()[-1]) for line in picture.splitlines()) == 4
 
 
+def test_a_picture_keeps_its_lines_in_a_notebook() -> None:
+    many = functions.ManyInvocations(2, 0.1, 20.0, picture="0 s # 1\n1 s ## 2")
+    assert "<td><pre>0 s # 1\n1 s ## 2</pre></td>" in many._repr_html_()
+
+
 # -- Haiku, over HTTP --------------------------------------------------------------------------------------
 
 
