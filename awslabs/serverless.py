@@ -29,8 +29,6 @@ stands in `workload/`. To read along: "What is AWS Lambda?" and "What is Amazon 
 from __future__ import annotations
 
 import io
-import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +41,7 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import poll
 from awslabs.show import Shown
+from awslabs.workload import haiku
 
 RUNTIME = "python3.13"
 STAGE = "prod"
@@ -447,16 +446,13 @@ def wait_for_function(lambda_: Any, name: str) -> None:
 def wait_for_api(api_url: str) -> None:
     """Until the deployed API answers: for some seconds it is not known everywhere yet."""
 
+    api = haiku.Api(api_url)
+
     def answers() -> bool:
-        try:
-            with urllib.request.urlopen(f"{api_url}/haiku", timeout=30) as answer:
-                return answer.status == 200
-        except urllib.error.HTTPError as error:
-            if error.code in (403, 429, 500, 502, 503, 504):
-                return False  # not yet: AWS says 403 for an address that it does not know
-            raise
-        except urllib.error.URLError:
-            return False  # its name is new
+        status, _, content = api.send("GET", "/haiku")
+        if status in (400, 401, 404):
+            raise LabError(f"The API answers with {status}.", content[:200].decode(errors="replace"))
+        return status == 200  # AWS says 403 for an address that it does not know yet
 
     poll(f"the API answers at {api_url}/haiku", answers, timeout_s=120, longest_s=2.0)
 

@@ -95,8 +95,9 @@ def empty(s3: Any, bucket: str) -> None:
         versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in versions]
         if objects:
-            # What could not be deleted stands in the answer with HTTP 200; delete_bucket says so then.
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", [])[:1]:  # with HTTP 200; delete_bucket is refused then
+                log.warning("%s: %s is not deleted: %s", bucket, error["Key"], error.get("Message", ""))
 
 
 BUCKET = Kind(

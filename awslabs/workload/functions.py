@@ -27,6 +27,7 @@ REPORT = re.compile(
     r"\s+Max Memory Used: (?P<used>\d+) MB"
     r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?"
 )
+CLOCKS_DIFFER_S = 120  # seconds by which this computer's clock may be ahead of AWS's
 OUTLIER = 3.0  # invocations that took more than this many times the median are left out by `tune`
 
 
@@ -219,7 +220,7 @@ def await_reports(
 ) -> list[Report]:
     """The REPORT lines of these requests, once there is one of each."""
     found: dict[tuple[str, float], Report] = {}
-    since_ms = int(began * 1000)
+    since_ms = int((began - CLOCKS_DIFFER_S) * 1000)
 
     def all_have_run() -> bool:
         pages = logs.get_paginator("filter_log_events").paginate(

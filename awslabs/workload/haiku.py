@@ -38,10 +38,15 @@ class Api:
         self.pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=35.0)
 
     def send(self, method: str, path: str, body: dict | None = None) -> tuple[int, dict[str, str], bytes]:
-        """One request as it is: status, headers, content."""
+        """One request as it is: status, headers, content; status 0 and the reason where no answer came."""
+        from urllib3.exceptions import HTTPError
+
         sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"} if sent else {}
-        answer = self.pool.request(method, f"{self.url}{path}", body=sent, headers=headers)
+        try:
+            answer = self.pool.request(method, f"{self.url}{path}", body=sent, headers=headers)
+        except HTTPError as error:
+            return 0, {}, str(error).encode()
         return answer.status, dict(answer.headers), answer.data
 
     def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
@@ -51,13 +56,14 @@ class Api:
             if status != 429 or tried == TRIES:
                 break
             time.sleep(min(0.1 * 2**tried, 5.0) * random.uniform(0.5, 1.0))
-        if status >= 300:
+        if not 200 <= status < 300:
             try:
                 message = json.loads(content)["message"]
             except (ValueError, KeyError, TypeError):
                 message = content[:200].decode(errors="replace")
+            answered = f"was answered with {status}" if status else "got no answer"
             raise LabError(
-                f"{method} {path} was answered with {status}.", message, "haiku list shows what there is"
+                f"{method} {path} {answered}.", message, "try again; `haiku list` shows what there is"
             )
         return headers, json.loads(content) if content else None
 
@@ -194,14 +200,7 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
 
     def one(due: float) -> tuple[int, float]:
         time.sleep(max(0.0, due - time.monotonic()))
-        try:
-            status = api.send("GET", "/haiku")[0]
-        except OSError:
-            status = 0
-        except Exception as error:  # urllib3 has its own family
-            if not type(error).__module__.startswith("urllib3"):
-                raise
-            status = 0
+        status = api.send("GET", "/haiku")[0]
         more(1)
         return status, 1000 * (time.monotonic() - due)
 
