@@ -18,6 +18,7 @@ import io
 import json
 import logging
 import os
+import resource
 import select
 import shutil
 import socket
@@ -41,6 +42,7 @@ USER = "sbx_user1051"  # whose home and processes they are; AWS calls its own so
 START_S = 30.0  # for a nursery to import boto3 on a busy laptop
 GONE_S = 10.0  # for a killed environment to be buried
 LOOK_S = 0.05  # how often the memory of a running function is looked at
+OPEN_FILES = 4096  # two for each environment, one for each connection
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SO_PASSCRED = 16  # <asm-generic/socket.h>
 UCRED = 12  # bytes: process, user and group id, 4 each
@@ -117,11 +119,13 @@ class Environment:
         """
         head = json.dumps(header).encode()
         message = memoryview(runtime.HEAD.pack(len(head), len(body)) + head + body)
+        room = select.poll()
+        room.register(self.channel, select.POLLOUT)
         while message:
             try:
                 message = message[self.channel.send(message) :]
             except BlockingIOError:
-                select.select([], [self.channel], [], max(0.0, deadline - time.monotonic()))
+                room.poll(1000 * max(0.0, deadline - time.monotonic()))
                 if time.monotonic() >= deadline:
                     raise TooLong from None
             except OSError:
@@ -343,6 +347,10 @@ class Nurseries:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < OPEN_FILES:  # macOS begins with 256
+            most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="nurseries", daemon=True)
         self.thread.start()
