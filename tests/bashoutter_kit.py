@@ -224,7 +224,11 @@ class GatewayHandler(Quiet):
         answer = handler(json.loads(json.dumps(request)), None)
         self.reply(answer["statusCode"], answer["headers"], answer["body"].encode())
 
-    do_GET = do_POST = do_PATCH = do_DELETE = do_OPTIONS = do_PUT = do_HEAD = handle_any  # noqa: N815
+    def __getattr__(self, name: str) -> Any:
+        """A request of any method is one, known or not."""
+        if name.startswith("do_"):
+            return self.handle_any
+        raise AttributeError(name)
 
     def refuse(self, status: int, message: str) -> None:
         headers = {"Content-Type": "application/json", **self.server.extra_headers("DEFAULT_4XX")}
