@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from harness import LABS, Matrix, Verdict, full, report  # noqa: E402
+from harness import EVERY_LAB, Matrix, Verdict, full, report  # noqa: E402
 
 from awslabs import sandbox  # noqa: E402
 
@@ -25,7 +25,7 @@ from awslabs import sandbox  # noqa: E402
 def main() -> int:
     """Run the matrix as the command line says."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--lab", choices=LABS, default="ec2")
+    options.add_argument("--lab", choices=EVERY_LAB, default="ec2")
     options.add_argument(
         "--jobs", type=int, default=12, help="cases at a time; they mostly wait (default: 12)"
     )
@@ -46,7 +46,7 @@ def main() -> int:
         run = sandbox.start(slow_states=0.1, lag_ms=200, home=Path(scratch) / "cloud")
         try:
             with Matrix(run, Path(scratch) / "cases", chosen.jobs, show) as matrix:
-                recording = matrix.record(LABS[chosen.lab])
+                recording = matrix.record(EVERY_LAB[chosen.lab])
                 began = time.monotonic()
                 cases = [case for case in full(recording) if chosen.only in str(case)]
                 verdicts = matrix.run(cases, recording)

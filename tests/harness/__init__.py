@@ -18,6 +18,7 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 | labs      | `LABS`: the labs, as the harness runs them; a new lab is one line  |
 | cases     | what goes wrong and where: the short list for CI, the full product |
 | traps     | what makes it go wrong: hooks in the process that runs the verb    |
+| serverless | chapter 5, and what its services show from outside                |
 | outside   | what an account holds, and whether that is the lab                 |
 | trial     | one case from an empty account to its verdict                      |
 | forks     | a function in a process of its own                                 |
@@ -28,6 +29,21 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 from harness.cases import Case, Recording, full, short
 from harness.labs import LABS, Lab
 from harness.matrix import Matrix
+from harness.serverless import SERVERLESS
 from harness.trial import Verdict, report
 
-__all__ = ["LABS", "Case", "Lab", "Matrix", "Recording", "Verdict", "full", "report", "short"]
+EVERY_LAB = {**LABS, SERVERLESS.name: SERVERLESS}  # those too of which CI runs a part only
+
+__all__ = [
+    "EVERY_LAB",
+    "LABS",
+    "SERVERLESS",
+    "Case",
+    "Lab",
+    "Matrix",
+    "Recording",
+    "Verdict",
+    "full",
+    "report",
+    "short",
+]

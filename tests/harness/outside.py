@@ -11,6 +11,8 @@ from typing import Any
 import boto3
 
 AN_ID = re.compile(r"\b([a-z]+)-[0-9a-f]{8,17}\b")
+A_NAME = re.compile(r"\bawslabs-[a-z0-9-]+?-[a-z0-9]{6}\b")  # what the names of one life of a lab begin with
+A_TOKEN = re.compile(r"-\d{14}-[0-9a-f]{16}\b")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Thing:
 
 
 def thing(kind: str, id: str, *shape: object) -> Thing:
-    """A `Thing`, with the ids in its shape made equal (``vpc-...``)."""
-    return Thing(kind, id, AN_ID.sub(r"\1-...", " ".join(str(one) for one in shape)))
+    """A `Thing`, with ids, names and tokens in its shape made equal (``vpc-...``)."""
+    text = A_NAME.sub("awslabs", A_TOKEN.sub("", " ".join(str(one) for one in shape)))
+    return Thing(kind, id, AN_ID.sub(r"\1-...", text))
 
 
 def everything(client: Any, method: str, key: str, **request: Any) -> list[Any]:
