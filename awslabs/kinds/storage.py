@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 MISSING = ("NoSuchBucket", "404", "NotFound")
 BUSY = ("BucketNotEmpty", "OperationAborted")
 NAME = re.compile(
-    r"(?P<ledger>awslabs-[a-z0-9-]+-[a-z0-9]{6})-(?P<row>[a-z-]+)-(?P<token>\d{14}-[0-9a-f]{16})"
+    r"(?P<ledger>awslabs-[a-z0-9-]+?-[a-z0-9]{6})-(?P<row>[a-z-]+)-(?P<token>\d{14}-[0-9a-f]{16})"
 )
 MARKED = "awslabs-ledger"  # metadata of each object that a lab puts into a bucket
 LOOKED_AT = 1000  # objects of which it is asked who put them there
