@@ -11,6 +11,7 @@ backends, and never while something of a user's runs.
 
     functions.py   Lambda: invocations, asynchronous events, logs
     nursery.py     where its processes live; runtime.py is what runs there
+    gateway.py     API Gateway: deployed REST APIs answer
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from awslabs.sandbox.rooms import functions
+from awslabs.sandbox.rooms import functions, gateway
 
-ROOMS: tuple[ModuleType, ...] = (functions,)
+ROOMS: tuple[ModuleType, ...] = (functions, gateway)
 
 
 def furnish(cloud: Any) -> None:
