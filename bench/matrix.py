@@ -9,6 +9,7 @@ Exit status 0 if every case was good. `tests/harness/` says how a case goes.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ def main() -> int:
     options.add_argument("--only", metavar="TEXT", default="", help="cases whose name holds this text")
     chosen = options.parse_args()
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end what runs, as on Ctrl-C
     done = 0
 
     def show(verdict: Verdict) -> None:

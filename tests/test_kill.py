@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from harness import LABS, Case, Matrix, Recording, Verdict, report, short
@@ -154,6 +157,16 @@ def test_the_harness_sees_a_fault_that_never_came(matrix: Matrix, small: Recordi
     never = Point("up", "ec2:CreateVpc", occurrence=2)
     (verdict,) = matrix.run([Case(SMALL, never, ANSWER_LOST, ("down",))], small)
     assert verdict.complaints == ["nothing went wrong: CreateVpc (2) of up never came"]
+
+
+def test_the_harness_ends_what_hangs(tmp_path: Path) -> None:
+    hang = f"forks.one(lambda: time.sleep(600), pathlib.Path({str(tmp_path / 'log')!r}), 0.5)"
+    program = f"import pathlib, time; from harness import forks; print({hang}.trouble)"
+    here = Path(__file__).parent
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "it hung and was killed\n"
 
 
 def kinds(verdict: Verdict) -> Counter[str]:

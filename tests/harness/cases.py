@@ -177,6 +177,11 @@ def goes_on(verb: str) -> tuple[tuple[str, ...], ...]:
     return ("up", "down"), ("down",)
 
 
+def mended(fault: Fault, verb: str) -> tuple[str, ...]:
+    """The shortest way to go on that shows whether the lab was, or can be, made whole."""
+    return ("down",) if fault.endings(verb) == ("done",) else goes_on(verb)[0]
+
+
 def short(recording: Recording) -> list[Case]:
     """For CI: each kill at each call both ways, and every other fault once for each operation."""
     lab, calls = recording.lab, recording.calls
@@ -184,7 +189,7 @@ def short(recording: Recording) -> list[Case]:
         Case(lab, point, kill, then) for point in calls for kill in KILLS for then in goes_on(point.verb)
     ]
     others = [
-        Case(lab, point, fault, goes_on(point.verb)[0])
+        Case(lab, point, fault, mended(fault, point.verb))
         for point in recording.first_calls
         for fault in WEATHER
     ]

@@ -90,6 +90,7 @@ class Fork:
 def live(function: Callable[[], Any], log: Path, sink: int, leads: bool) -> NoReturn:
     """The whole life of a fork."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     if leads:
         os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
