@@ -696,8 +696,9 @@ def ensure(method: Callable, /, **request: Any) -> bool:
 
     call, client = operation(method), method.__self__  # type: ignore[attr-defined]
     place = Place("", client.meta.region_name)
-    not_yet = [
-        code for kind in KINDS.values() if kind.service == call.partition(":")[0] for code in kind.not_yet
+    service = call.partition(":")[0]
+    passing = [
+        code for kind in KINDS.values() if kind.service == service for code in (*kind.not_yet, *kind.busy)
     ]
     began, changed, step = time.monotonic(), False, call
     for attempt in range(1, 100):
@@ -710,7 +711,7 @@ def ensure(method: Callable, /, **request: Any) -> bool:
             return changed
         except (BotoCoreError, ClientError) as error:
             repeated = error_code(error).endswith(("Duplicate", "AlreadyExists"))
-            late = answers(error, not_yet) and time.monotonic() - began < NOT_YET_S
+            late = answers(error, passing) and time.monotonic() - began < NOT_YET_S
             if not repeated and not late:
                 raise explain(error, step, place, request) from error
             time.sleep(pause(attempt))

@@ -19,7 +19,7 @@ NOT_YET = (
     "InvalidKeyPair.NotFound",
     "InvalidInstanceID.NotFound",
 )
-BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState", "OperationNotPermitted")
+BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState")
 
 
 def tag_dict(tags: list[dict] | None) -> dict[str, str]:
@@ -307,12 +307,12 @@ def ingress(ec2: Any, wanted: dict) -> Iterator[Step]:
 
 
 def started(ec2: Any, wanted: dict) -> Iterator[Step]:
-    """StartInstances for a server that someone stopped."""
+    """StartInstances for a server that someone stopped; refused, and tried again, while it still stops."""
     answer = ec2.describe_instances(InstanceIds=wanted["InstanceIds"])
     states = [
         item["State"]["Name"] for reservation in answer["Reservations"] for item in reservation["Instances"]
     ]
-    if "stopped" in states:
+    if {"stopping", "stopped"} & set(states):
         yield ec2.start_instances, wanted
 
 
