@@ -54,6 +54,8 @@ from awslabs.sandbox import (
     forget,
     moto_changes,
     remove_tree,
+    roles,
+    rooms,
     rules,
     weather,
     wire,
@@ -248,6 +250,9 @@ class Cloud:
             return Answer(*wire.error(call, "MissingAuthenticationToken", message, request_id))
         request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
         request.environ["wsgi.input"] = io.BytesIO(body)
+        refused = roles.refusal(call, account, request, body)
+        if refused:
+            return Answer(*wire.error(call, *refused, request_id))
         try:
             if call.name in self.operations:
                 return self.operations[call.name](call, request, body)
@@ -304,6 +309,9 @@ class Cloud:
         ending = []
         with rules.lock:
             chosen = [account] if account else sorted({id for held in backends() for id in held})
+        for account_id in chosen:
+            rooms.reset(account_id)
+        with rules.lock:
             for account_id in chosen:
                 ending += instances(account_id)
                 for held in backends():
@@ -469,6 +477,7 @@ def main() -> None:
         hosts = Hosts(directory)
         rules.install(hosts)
         cloud = Cloud(run, hosts)
+        rooms.furnish(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         write_note(home, run)
@@ -483,6 +492,7 @@ def main() -> None:
     stopping.wait()
     try:
         server.shutdown()
+        rooms.close()
         rules.uninstall()
         hosts.close()
     finally:
