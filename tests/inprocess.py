@@ -27,6 +27,7 @@ from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.core.responses import BaseResponse
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.subnets import Subnet
 
 from awslabs import journal
 from awslabs.ledger import Cloud
@@ -78,7 +79,9 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
         patched.setattr(rules.clock, "offset_s", 0.0)
         with rules.installed(), mock_aws(config={"core": {"mock_credentials": False}}):
             yield clock
-            ec2_backends.clear()  # else moto makes each anew when it stops, with a thousand images
+            for regions in ec2_backends.values():
+                regions.clear()  # else moto makes each anew when it stops, with a thousand images
+            Subnet._base_avail_ip_iterator.cache_clear()  # type: ignore[attr-defined]  # it holds all of them
 
 
 def open_cloud(account: str, owner: str, region: str = REGION, profile: str | None = None) -> Cloud:
