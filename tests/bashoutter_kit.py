@@ -240,13 +240,15 @@ class Site(Server):
 
     Attributes
     ----------
+    address : str
+        Of the page.
     sent : dict
         Path to the number of bytes that went out for it, without headers.
     """
 
     def __init__(self, api_url: str) -> None:
         super().__init__(("127.0.0.1", 0), SiteHandler)
-        self.api_url = api_url
+        self.api_url, self.address = api_url, f"{self.url}/index.html"
         self.sent: dict[str, int] = {}
 
 

@@ -5,49 +5,20 @@ The page and the API have origins of their own, as on AWS: so CORS counts here.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from bashoutter_browser import Visitor, browser, needs_browser
 from bashoutter_kit import PAGE, Gateway, Site, event, gateway, handlers, site
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="drives the browser: pip install selenium")
+pytestmark = needs_browser
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.chrome.webdriver import WebDriver  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="a real browser: apt-get install chromium chromium-driver"
-)
-
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",  # which a browser of root's would refuse to start with
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--lang=ja",
-    "--accept-lang=ja",
-]
 FROG = {"first": "古池や", "second": "蛙飛びこむ", "third": "水の音", "username": "芭蕉"}
-PATIENCE_S = 20
 
 # What of a card lies outside of it.
 OUTSIDE = """
@@ -63,81 +34,6 @@ OUTSIDE = """
     return found;
 """
 LIMIT_BYTES = 60_000
-
-
-@contextlib.contextmanager
-def browser(profile: Path) -> Iterator[WebDriver]:
-    """A browser that has never been anywhere, and goes nowhere but loopback."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-class Visitor:
-    """Somebody with a browser."""
-
-    def __init__(self, driver: WebDriver) -> None:
-        self.driver = driver
-
-    def size(self, width: int, height: int = 844) -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-    def prefers(self, **features: str) -> None:
-        """``prefers(color_scheme="dark")``."""
-        chosen = [
-            {"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()
-        ]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": chosen})
-
-    def open(self, page: Site) -> None:
-        self.driver.get(f"{page.url}/index.html")
-        self.until(lambda: not self.js("return document.querySelector('[aria-busy]')"), "the list is read")
-
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def until(self, holds: Callable[[], Any], what: str) -> Any:
-        return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.03).until(lambda _: holds(), what)
-
-    def one(self, selector: str) -> WebElement:
-        return self.driver.find_element("css selector", selector)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements("css selector", selector)
-
-    def text(self, selector: str) -> str:
-        return self.js("return document.querySelector(arguments[0]).textContent", selector)
-
-    def write(self, **texts: str) -> None:
-        for name, text in texts.items():
-            self.one(f"#{name}").clear()
-            self.one(f"#{name}").send_keys(text)
-
-    def poems(self) -> list[list[str]]:
-        """Lines and name of each haiku that is shown, from the top."""
-        return self.js(
-            "return [...document.querySelectorAll('#haiku li')].map("
-            "card => [...card.querySelectorAll('.poem p')].map(line => line.textContent))"
-        )
-
-    def sees(self, *lines: str) -> None:
-        """Wait until the first lines on the page are these."""
-        self.until(lambda: [poem[0] for poem in self.poems()] == list(lines), f"shown: {lines}")
-
-    def likes(self, number: int = 0) -> str:
-        return self.js("return document.querySelectorAll('.like span')[arguments[0]].textContent", number)
-
-    def problems(self) -> list[str]:
-        """What the browser complains about: a blocked request, an error in the script."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 class World:
@@ -163,13 +59,13 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
 
 
 @pytest.fixture
-def visitor(window: WebDriver) -> Iterator[Visitor]:
+def visitor(window: Any) -> Iterator[Visitor]:
     one = Visitor(window)
     one.size(390)
     one.prefers(color_scheme="light")
@@ -179,7 +75,7 @@ def visitor(window: WebDriver) -> Iterator[Visitor]:
 
 
 def test_a_haiku_in_japanese_is_posted_and_seen_without_reloading(world: World, visitor: Visitor) -> None:
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     assert visitor.text("#quiet") == "まだ一句もありません。最初の一句を、どうぞ。"
     visitor.js("window.stillHere = true")
     visitor.write(**FROG)
@@ -198,7 +94,7 @@ def test_a_haiku_in_japanese_is_posted_and_seen_without_reloading(world: World, 
 
 def test_a_like_is_shown_at_once_and_kept(world: World, visitor: Visitor) -> None:
     world.post()
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     for wanted in ("1", "2"):
         visitor.one(".like").click()
         assert visitor.likes() == wanted
@@ -208,7 +104,7 @@ def test_a_like_is_shown_at_once_and_kept(world: World, visitor: Visitor) -> Non
 
 def test_a_like_that_was_refused_is_taken_back(world: World, visitor: Visitor) -> None:
     world.post()
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     world.api.throttled = True
     visitor.one(".like").click()
     visitor.until(lambda: visitor.text("#trouble"), "it says so")
@@ -217,10 +113,10 @@ def test_a_like_that_was_refused_is_taken_back(world: World, visitor: Visitor) -
 
 
 def test_a_second_visitor_is_seen(world: World, visitor: Visitor, tmp_path: Path) -> None:
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     with browser(tmp_path / "second") as other_window:
         second = Visitor(other_window)
-        second.open(world.page)
+        second.open(world.page.address)
         second.write(first="菜の花や", second="月は東に", third="日は西に", username="蕪村")
         second.one("#compose .main").click()
         second.sees("菜の花や")
@@ -235,7 +131,7 @@ def test_a_second_visitor_is_seen(world: World, visitor: Visitor, tmp_path: Path
 def test_what_others_wrote_stays_text(world: World, visitor: Visitor) -> None:
     lines = ["<script>window.bad=1</script>", "<img src=x onerror=window.bad=1>", "{first} &amp; ${7*7}"]
     world.post(first=lines[0], second=lines[1], third=lines[2], username="<b>me</b>")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.sees(lines[0])
     assert visitor.poems() == [[*lines, "<b>me</b>"]]
     assert visitor.all("#haiku script, #haiku img, #haiku b") == []
@@ -245,7 +141,7 @@ def test_what_others_wrote_stays_text(world: World, visitor: Visitor) -> None:
 
 
 def test_the_browser_itself_refuses_markup_from_text(world: World, visitor: Visitor) -> None:
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     assert (
         visitor.js("try { document.body.innerHTML = '<b>x</b>' } catch (problem) { return problem.name }")
         == "TypeError"
@@ -263,7 +159,10 @@ def test_the_browser_itself_refuses_markup_from_text(world: World, visitor: Visi
 
 def test_everything_works_by_keyboard_alone(world: World, visitor: Visitor) -> None:
     world.post(first="雪とけて")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
+
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
 
     def press(*keys: str) -> None:
         ActionChains(visitor.driver).send_keys(*keys).perform()
@@ -311,7 +210,7 @@ def test_nothing_is_wider_than_the_screen(world: World, visitor: Visitor, width:
     world.post(username="名" * 30)
     world.post(first="مطر خفيف", second="على نافذة قديمة", third="يكتب اسمك", username="شاعر")
     visitor.size(width)
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.until(lambda: len(visitor.poems()) == 10, "all are shown")
     assert visitor.js("return document.documentElement.scrollWidth") == width
     outside = visitor.js(OUTSIDE)
@@ -320,7 +219,7 @@ def test_nothing_is_wider_than_the_screen(world: World, visitor: Visitor, width:
 
 def test_a_finger_can_press_everything(world: World, visitor: Visitor) -> None:
     world.post()
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     small = visitor.js(
         "return [...document.querySelectorAll('button, input, summary')].filter(one => one.offsetParent)"
         ".map(one => [one.textContent || one.id, one.getBoundingClientRect()])"
@@ -333,7 +232,7 @@ def test_an_api_that_is_down_is_said_in_words(world: World, visitor: Visitor) ->
     with socket.socket() as nobody:  # bound, and nobody listens
         nobody.bind(("127.0.0.1", 0))
         with site(f"http://127.0.0.1:{nobody.getsockname()[1]}/prod") as page:
-            visitor.open(page)
+            visitor.open(page.address)
             visitor.until(lambda: visitor.text("#trouble"), "it says so")
             assert "APIが答えません。" in visitor.text("#trouble")
             visitor.one("[data-language=en]").click()
@@ -349,7 +248,7 @@ def test_an_api_that_is_down_is_said_in_words(world: World, visitor: Visitor) ->
 def test_when_the_api_is_back_one_press_is_enough(world: World, visitor: Visitor) -> None:
     world.post()
     world.api.throttled = True
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.until(lambda: visitor.all("#trouble .again"), "it offers to try again")
     assert visitor.text("#quiet") == ""  # it does not say that there is no haiku
     world.api.throttled = False
@@ -362,14 +261,14 @@ def test_an_error_of_the_functions_is_said_in_words(
     world: World, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("READ", "broken")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.until(lambda: "うまくいきませんでした" in visitor.text("#trouble"), "it says so")
 
 
 def test_older_haiku_come_when_asked_for(world: World, visitor: Visitor) -> None:
     for number in range(64):
         world.post(first=f"第{number}句")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     wanted = [f"第{number}句" for number in range(63, -1, -1)]
     visitor.sees(*wanted[:30])
     visitor.one("#more").click()
@@ -386,7 +285,7 @@ def test_older_haiku_come_when_asked_for(world: World, visitor: Visitor) -> None
 def test_many_new_haiku_leave_no_hole(world: World, visitor: Visitor) -> None:
     for number in range(3):
         world.post(first=f"古{number}")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.sees("古2", "古1", "古0")
     for number in range(40):
         world.post(first=f"新{number}")
@@ -399,7 +298,7 @@ def test_many_new_haiku_leave_no_hole(world: World, visitor: Visitor) -> None:
 
 def test_a_haiku_that_somebody_deleted_goes(world: World, visitor: Visitor) -> None:
     gone, _ = world.post(first="消える"), world.post(first="残る")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.sees("残る", "消える")
     path = {"item_id": gone["item_id"]}
     world.haiku.delete_haiku(event("DELETE", pathParameters=path), None)
@@ -411,7 +310,7 @@ def test_a_haiku_that_somebody_deleted_goes(world: World, visitor: Visitor) -> N
 
 def test_one_deletes_what_one_posted_and_nothing_else(world: World, visitor: Visitor) -> None:
     world.post(first="他人の句")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.write(**FROG)
     visitor.one("#compose .main").click()
     visitor.sees("古池や", "他人の句")
@@ -425,7 +324,7 @@ def test_one_deletes_what_one_posted_and_nothing_else(world: World, visitor: Vis
 
 
 def test_what_is_no_haiku_is_said_before_it_is_sent(world: World, visitor: Visitor) -> None:
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.write(first="𠮷" * 50, second="𠮷" * 51, third="　", username="")
     visitor.one("#compose .main").click()
     notes = {name: visitor.text(f"#{name}-note") for name in FROG}
@@ -443,14 +342,14 @@ def test_what_is_no_haiku_is_said_before_it_is_sent(world: World, visitor: Visit
 
 
 def test_the_language_is_switched_and_remembered(world: World, visitor: Visitor) -> None:
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     assert (visitor.text("#desk-title"), visitor.js("return document.documentElement.lang")) == (
         "一句詠む",
         "ja",
     )
     japanese = visitor.js("return [...document.querySelectorAll('[data-t]')].map(one => one.textContent)")
     visitor.one("[data-language=en]").click()
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     assert (visitor.text("#desk-title"), visitor.js("return document.documentElement.lang")) == (
         "Write a haiku",
         "en",
@@ -474,7 +373,7 @@ def test_another_api_can_be_used_and_left_again(world: World, visitor: Visitor) 
             return world.haiku.answer(200, [there])
 
     with gateway(Elsewhere) as other:  # type: ignore[arg-type]
-        visitor.open(world.page)
+        visitor.open(world.page.address)
         visitor.sees("ここの句")
         visitor.one("summary").click()
         for bad in ("nowhere", "javascript:alert(1)", "file:///etc/passwd"):
@@ -484,21 +383,21 @@ def test_another_api_can_be_used_and_left_again(world: World, visitor: Visitor) 
         visitor.write(api=f"{other.url}/")
         visitor.one("#address [type=submit]").click()
         visitor.sees("よその句")
-        visitor.open(world.page)
+        visitor.open(world.page.address)
         visitor.sees("よその句")  # remembered
         visitor.one("summary").click()
         visitor.one("#address [type=reset]").click()
         visitor.sees("ここの句")
-        visitor.open(world.page)
+        visitor.open(world.page.address)
         visitor.sees("ここの句")
 
 
 def test_an_address_that_is_no_bashoutter_is_said_in_words(world: World, visitor: Visitor) -> None:
     with site(f"{world.api.url}/nothing/here") as page:
-        visitor.open(page)
+        visitor.open(page.address)
         visitor.until(lambda: "BashoutterのAPIではないようです" in visitor.text("#trouble"), "it says so")
     with site("__API_URL__") as page:
-        visitor.open(page)
+        visitor.open(page.address)
         visitor.until(lambda: "まだAPIの番地がありません" in visitor.text("#trouble"), "it says so")
         assert visitor.one("#api").is_displayed()
 
@@ -507,7 +406,7 @@ def test_an_address_that_is_no_bashoutter_is_said_in_words(world: World, visitor
 def test_every_text_can_be_read(world: World, visitor: Visitor, scheme: str) -> None:
     visitor.prefers(color_scheme=scheme)
     world.post()
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.write(**FROG)
     visitor.one("#compose .main").click()
     visitor.until(lambda: len(visitor.poems()) == 2, "posted")
@@ -528,7 +427,7 @@ def test_nothing_moves_for_who_wants_it_still(world: World, visitor: Visitor) ->
     moving = "return getComputedStyle(document.querySelector('#haiku li')).animationName"
     for motion, wanted in (("no-preference", "settle"), ("reduce", "none")):
         visitor.prefers(reduced_motion=motion)
-        visitor.open(world.page)
+        visitor.open(world.page.address)
         visitor.write(**FROG)
         visitor.one("#compose .main").click()
         visitor.until(lambda: visitor.text("#said") == "詠みました。", "posted")
@@ -540,7 +439,7 @@ def test_the_page_is_light_and_asks_nobody_else(
 ) -> None:
     for number in range(30):
         world.post(first=f"第{number}句")
-    visitor.open(world.page)
+    visitor.open(world.page.address)
     visitor.until(lambda: len(visitor.poems()) == 30, "all are shown")
     asked = visitor.js("return performance.getEntriesByType('resource').map(one => new URL(one.name).origin)")
     assert set(asked) == {world.page.url, world.api.url}
