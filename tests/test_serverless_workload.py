@@ -185,13 +185,22 @@ def test_settings_come_back_when_the_work_is_interrupted() -> None:
     client, seen = Lambda(), []
 
     def work() -> None:
-        with functions.changed(client, "f", MemorySize=1024):
+        with functions.restoring(client, "f", "MemorySize"):
+            functions.configure(client, "f", MemorySize=1024)
             seen.append(client.settings["MemorySize"])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         work()
     assert (seen, client.settings["MemorySize"]) == ([1024], 128)
+
+
+def test_settings_that_were_not_changed_are_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, written = Lambda(), []
+    monkeypatch.setattr(client, "update_function_configuration", lambda **settings: written.append(settings))
+    with functions.restoring(client, "f", "MemorySize") as before:
+        assert before == {"MemorySize": 128}
+    assert written == []
 
 
 def test_outliers_and_cold_starts_do_not_count() -> None:

@@ -312,10 +312,12 @@ def tune(ledger: Ledger, *, sizes: Sequence[int] = (128, 256, 512, 1024), times:
     """
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
     tuned = []
-    for size in sizes:
-        with changed(client, name, MemorySize=size), awaiting(f"{times} invocations at {size} MB are over"):
-            call(client, name, A_VISIT)  # the cold start
-            tuned.append(summary(size, [call(client, name, A_VISIT).report for _ in range(times)]))
+    with restoring(client, name, "MemorySize"):
+        for size in sizes:
+            configure(client, name, MemorySize=size)
+            with awaiting(f"{times} invocations at {size} MB are over"):
+                call(client, name, A_VISIT)  # the cold start
+                tuned.append(summary(size, [call(client, name, A_VISIT).report for _ in range(times)]))
     return tuned
 
 
@@ -335,18 +337,28 @@ def summary(size: int, measured: Sequence[Report]) -> Tuned:
 
 
 @contextlib.contextmanager
-def changed(client: Any, function_name: str, **settings: Any) -> Iterator[None]:
-    """Another configuration of a function while the body runs; its own afterwards, whatever happened."""
-    standing = client.get_function_configuration(FunctionName=function_name)
-    before = {name: standing[name] for name in settings}
+def restoring(client: Any, function_name: str, *settings: str) -> Iterator[dict[str, Any]]:
+    """Put settings of a function back as they were when the body ends, whatever happened in it.
+
+    Yields
+    ------
+    dict
+        The settings as they are.
+    """
+
+    def read() -> dict[str, Any]:
+        standing = client.get_function_configuration(FunctionName=function_name)
+        return {name: standing[name] for name in settings}
+
+    before = read()
     try:
-        configure(client, function_name, settings)
-        yield
+        yield before
     finally:
-        configure(client, function_name, before)
+        if read() != before:
+            configure(client, function_name, **before)
 
 
-def configure(client: Any, function_name: str, settings: dict) -> None:
+def configure(client: Any, function_name: str, **settings: Any) -> None:
     """Give a function these settings, and wait until it works with them."""
 
     def settled() -> bool:

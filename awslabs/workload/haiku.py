@@ -185,17 +185,17 @@ def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, rea
         ``query`` (the index) or ``scan`` (the whole table); set back afterwards.
     """
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
-    environment = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    if environment["READ"] == read:
-        return stream(api, rate, seconds, read)
-    with functions.changed(client, name, Environment={"Variables": {**environment, "READ": read}}):
+    with functions.restoring(client, name, "Environment") as before:
+        variables = before["Environment"]["Variables"]
+        if variables["READ"] != read:
+            functions.configure(client, name, Environment={"Variables": {**variables, "READ": read}})
         return stream(api, rate, seconds, read)
 
 
 def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
     """Send the requests when they are due."""
     total = max(1, round(rate * seconds))
-    api.ask("GET", "/haiku")  # the cold start is another lesson
+    api.send("GET", "/haiku")  # the cold start is another lesson
     api = Api(api.url, connections=256)
 
     def one(due: float) -> tuple[int, float]:
@@ -215,11 +215,13 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
 
 def histogram(milliseconds: list[float]) -> str:
     """How many answers took how long, in steps that double."""
-    lines, edge = [], 4.0
-    while milliseconds and edge / 2 < max(milliseconds):
-        lines.append((f"< {edge:g} ms", float(sum(edge / 2 <= one < edge for one in milliseconds))))
+    if not milliseconds:
+        return ""
+    lines: list[tuple[str, float]] = []
+    edge = 2.0
+    while not lines or edge / 2 <= max(milliseconds):
+        here = sum(one < edge and (edge == 2.0 or one >= edge / 2) for one in milliseconds)
+        if here or lines:
+            lines.append((f"< {edge:g} ms", here))
         edge *= 2
-    if lines:
-        below = sum(one < 2 for one in milliseconds)
-        lines[0] = (lines[0][0], lines[0][1] + below)
     return pictures.bars(lines)
