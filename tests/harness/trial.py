@@ -71,6 +71,8 @@ class Verdict:
 
     Attributes
     ----------
+    struck : int
+        How many faults came.
     leaked : list of str
         What is in the account at the end and was not at the beginning.
     doubled : list of str
@@ -81,6 +83,7 @@ class Verdict:
     """
 
     case: str
+    struck: int = 0
     leaked: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -111,8 +114,8 @@ def report(verdicts: list[Verdict], seconds: float) -> str:
     doubled = sum(len(one.doubled) for one in verdicts)
     failed = sum(not one.good for one in verdicts)
     return (
-        f"kill matrix: {len(verdicts)} cases, {failed} failed, {leaked} resources leaked, "
-        f"{doubled} duplicates, {seconds:.0f} s"
+        f"kill matrix: {len(verdicts)} cases with {sum(one.struck for one in verdicts)} faults, {failed} failed, "
+        f"{leaked} resources leaked, {doubled} duplicates, {seconds:.0f} s"
     )
 
 
@@ -178,6 +181,7 @@ class Trial:
             done = ended.result or Done("trouble", ended.trouble)
         with open(self.place.log, "a") as log:
             log.write(f"--- {verb} ended: {done.ended} {done.text}\n")
+        self.verdict.struck += done.sprung
         return done
 
     def must(self, verb: str, case: Case | None = None) -> Done:
