@@ -1,0 +1,134 @@
+"""Bashoutter as `up` builds it in the practice cloud: API Gateway, Lambda, DynamoDB, and a public bucket.
+
+What the other tests of Bashoutter do on loopback, once more with everything in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from bashoutter_browser import Visitor, browser, needs_browser
+from test_bashoutter_openapi import make_up_requests, needs_schemathesis
+
+from awslabs import sandbox, serverless
+from awslabs.ledger import Cloud, Ledger
+from awslabs.serverless import Serverless
+
+FROG = {"username": "芭蕉", "first": "古池や", "second": "蛙飛びこむ", "third": "水の音"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serverless]:
+    """The lab, standing."""
+    home = tmp_path_factory.mktemp("cloud")
+    run = sandbox.start(slow_states=0, home=home)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("AWSLABS_HOME", str(home))
+            yield serverless.up(Ledger(Cloud(environment=run.environment()), "serverless"))
+    finally:
+        run.stop()
+
+
+@pytest.fixture
+def empty(lab: Serverless) -> Iterator[Serverless]:
+    """The lab without a haiku."""
+    yield lab
+    while found := requests.get(f"{lab.api_url}/haiku?limit=100", timeout=30).json():
+        for haiku in found:
+            requests.delete(f"{lab.api_url}/haiku/{haiku['item_id']}", timeout=30)
+
+
+def test_the_api_answers_as_it_is_described(empty: Serverless) -> None:
+    api = f"{empty.api_url}/haiku"
+    assert requests.get(api, timeout=30).json() == []
+    posted = requests.post(api, json=FROG, timeout=30)
+    haiku = posted.json()
+    assert (posted.status_code, haiku["first"]) == (201, "古池や")
+    liked = requests.patch(f"{api}/{haiku['item_id']}", timeout=30)
+    assert (liked.status_code, liked.json()) == (200, haiku | {"likes": 1})
+    listed = requests.get(f"{api}?limit=1", headers={"Origin": "https://elsewhere.example"}, timeout=30)
+    assert listed.json() == [haiku | {"likes": 1}]
+    assert listed.headers["Access-Control-Allow-Origin"] == "*"
+    assert requests.post(api, data="{", timeout=30).status_code == 400
+    assert requests.delete(f"{api}/{haiku['item_id']}", timeout=30).status_code == 204
+    assert requests.delete(f"{api}/{haiku['item_id']}", timeout=30).status_code == 404
+
+
+def test_pages_follow_their_links(empty: Serverless) -> None:
+    api = f"{empty.api_url}/haiku"
+    for number in range(5):
+        requests.post(api, json=FROG | {"first": str(number)}, timeout=30)
+    found = []
+    there: str | None = f"{api}?limit=2"
+    while there:
+        page = requests.get(there, timeout=30)
+        found += [haiku["first"] for haiku in page.json()]
+        link = page.links.get("next", {}).get("url")
+        there = link and requests.compat.urljoin(there, link)
+    assert found == ["4", "3", "2", "1", "0"]
+
+
+def test_a_browser_on_another_site_may_ask(empty: Serverless) -> None:
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    answer = requests.options(f"{empty.api_url}/haiku", headers=asked, timeout=30)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+
+
+def test_posts_and_likes_at_once_lose_nothing(empty: Serverless) -> None:
+    # Within what the stage lets through; the full numbers are in test_bashoutter_handlers.py.
+    api = f"{empty.api_url}/haiku"
+    with ThreadPoolExecutor(10) as pool:
+        posted = list(
+            pool.map(lambda one: requests.post(api, json=FROG | {"first": str(one)}, timeout=60), range(40))
+        )
+        item_id = posted[0].json()["item_id"]
+        liked = list(pool.map(lambda _: requests.patch(f"{api}/{item_id}", timeout=60), range(40)))
+    assert {answer.status_code for answer in posted} == {201}
+    assert {answer.status_code for answer in liked} == {200}
+    found = requests.get(f"{api}?limit=100", timeout=30).json()
+    assert sorted(int(haiku["first"]) for haiku in found) == list(range(40))
+    assert {haiku["likes"] for haiku in found if haiku["item_id"] == item_id} == {40}
+
+
+@needs_schemathesis
+def test_no_request_gets_an_answer_that_is_not_described(empty: Serverless, tmp_path: Path) -> None:
+    requests.post(f"{empty.api_url}/haiku", json=FROG, timeout=30)
+    count, wrong = make_up_requests(empty.api_url, tmp_path, "--max-examples=10", "--phases=coverage,fuzzing")
+    assert not wrong, wrong
+    assert count > 100
+
+
+@needs_browser
+def test_the_page_in_the_public_bucket_works(
+    empty: Serverless, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with browser(tmp_path / "chromium") as window:
+        visitor = Visitor(window)
+        visitor.size(390)
+        visitor.open(empty.site_url)
+        visitor.write(**FROG)
+        visitor.one("#compose .main").click()
+        visitor.sees("古池や")
+        visitor.one(".like").click()
+        requests.post(f"{empty.api_url}/haiku", json=FROG | {"first": "菜の花や"}, timeout=30)
+        visitor.until(
+            lambda: requests.get(f"{empty.api_url}/haiku", timeout=30).json()[1]["likes"] == 1, "liked"
+        )
+        visitor.one("#refresh").click()
+        visitor.sees("菜の花や", "古池や")
+        visitor.one(".remove:not([hidden])").click()
+        visitor.one(".remove:not([hidden])").click()
+        visitor.sees("菜の花や")
+        assert visitor.problems() == []
+        visitor.open(empty.site_url)
+        visitor.sees("菜の花や")
+        first_ms = visitor.js("return performance.getEntriesByName('first-haiku')[0].startTime")
+    with capsys.disabled():
+        print(f"\nbashoutter in the practice cloud: first haiku after {first_ms:.0f} ms")
