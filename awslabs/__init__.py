@@ -3,6 +3,7 @@
 Each chapter is one module that builds a piece of cloud with plain boto3, call by call:
 
     1  awslabs.ec2            a network, a firewall, a key, one server
+    5  awslabs.serverless     functions, tables, files, and a web service made of them
 
 From a terminal ``python -m awslabs.ec2 up``, ``... ssh``, ``... down``; in a notebook:
 

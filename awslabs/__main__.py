@@ -10,6 +10,7 @@ from awslabs import cli
 
 LABS = {
     "ec2": "a network, a firewall, a key, one server",
+    "serverless": "functions, tables, files, and Bashoutter, a web service made of them",
 }
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs import after_class, cli, ec2, tunnel
+from awslabs import after_class, cli, ec2, serverless, tunnel
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
+from awslabs.workload import functions, haiku, tables
 
 
 def ec2_work(ledger: Ledger) -> str:
@@ -19,6 +20,21 @@ def ec2_work(ledger: Ledger) -> str:
     if answer.status != 0:
         raise LabError("The server did not run `uname`.", answer.stderr.strip(), ledger.command("ssh"))
     return f"logged in over SSH; the server says it is {answer.stdout.strip()}"
+
+
+def serverless_work(ledger: Ledger) -> str:
+    """Chapter 5: many functions at once, a table filled, and a haiku posted, liked and read again."""
+    ran = functions.invoke_many(ledger, 20)
+    written = tables.write(ledger, 500)
+    api = haiku.Api(serverless.describe(ledger).api_url)
+    posted = haiku.post(
+        api, "tour", "An old silent pond", "A frog jumps into the pond", "Splash! Silence again."
+    )
+    haiku.like(api, posted["item_id"])
+    likes = [one["likes"] for one in haiku.newest(api) if one["item_id"] == posted["item_id"]]
+    if ran.finished != 20 or likes != [1]:
+        raise LabError(f"{ran.finished} of 20 functions ran, and the haiku's likes are {likes}.")
+    return f"20 functions ran, {ran.most_at_once} at once; {written.count} people in a table; a haiku liked"
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,9 @@ CHAPTERS = {
         ec2_work,
         ec2.down,
         ec2.usd_per_hour("t3.micro", "us-east-1") or 0.0,
+    ),
+    "serverless": Chapter(
+        "functions, tables, files and Bashoutter", serverless.up, serverless_work, serverless.down, 0.0
     ),
 }
 
