@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.logs.models import logs_backends
 from test_rules_support import TRUST, client, cloud
 
 from awslabs.sandbox.hosts import isolation
 from awslabs.sandbox.rooms import functions
+from awslabs.sandbox.rooms import nursery as nursery_module
 from awslabs.sandbox.rooms.nursery import Ended, Nurseries, Nursery, TooBig, TooLong
 from awslabs.sandbox.rules import functions as strict  # noqa: F401  (rules of the room)
 
@@ -28,6 +30,7 @@ VARIABLES = {
     "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/lab",
     "AWS_LAMBDA_LOG_STREAM_NAME": "stream",
 }
+MAY_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 CODE = """
 import os, subprocess, sys, time
 def handler(event, context):
@@ -173,6 +176,16 @@ def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:
 # --- the room -----------------------------------------------------------------------------------------
 
 
+ROOM_CODE = """
+import os
+def handler(event, context):
+    len(b"x" * event.get("hold", 0))
+    if event.get("fail"):
+        raise ValueError("no")
+    return os.getpid()
+"""
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[[str], functions.Functions]]:
     """Makes a function in a fresh AWS; returns the Lambda room over it."""
@@ -187,7 +200,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], functions.Functions]]:
                 Runtime="python3.13",
                 Role=role,
                 Handler="lab.handler",
-                Code={"ZipFile": zipped("import os\ndef handler(event, context): return os.getpid()\n")},
+                Code={"ZipFile": zipped(ROOM_CODE)},
             )
             return room
 
@@ -249,3 +262,53 @@ def test_the_front_door_for_other_rooms_needs_a_room(
     with pytest.raises(functions.Refused) as refused:
         functions.invoke(ACCOUNT, "us-east-1", "nobody", b"{}")
     assert (refused.value.code, refused.value.status) == ("ResourceNotFoundException", 404)
+
+
+def test_a_short_need_of_too_much_memory_counts_too(
+    make: Callable[[str], functions.Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery_module, "LOOK_S", 100.0)
+    room = make("a")
+    result = room.invoke(ACCOUNT, "us-east-1", "a", b'{"hold": 200000000}', log_tail=True)
+    assert json.loads(result.payload)["errorType"] == "Runtime.ExitError"
+    assert "Error Type: Runtime.OutOfMemory" in result.log_tail
+    assert room.alive == 0
+
+
+def test_logs_that_are_late_do_not_bring_back_an_account_that_was_reset(
+    make: Callable[[str], functions.Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = make("a")
+    client("iam").put_role_policy(RoleName="lab", PolicyName="all", PolicyDocument=MAY_ALL)
+    due: list[Callable[[], Any]] = []
+    monkeypatch.setattr(functions, "scaled", lambda seconds: seconds)
+    monkeypatch.setattr(room.later, "do", lambda delay_s, action: due.append(action))
+    pid(room, "a")
+    due.pop()()
+    assert list(logs_backends[ACCOUNT]["us-east-1"].groups) == ["/aws/lambda/a"]
+    client("logs").delete_log_group(logGroupName="/aws/lambda/a")
+    pid(room, "a")
+    room.reset(ACCOUNT)
+    due.pop()()
+    assert list(logs_backends[ACCOUNT]["us-east-1"].groups) == []
+
+
+def test_a_dead_letter_is_lost_when_the_role_may_not_send_it(
+    make: Callable[[str], functions.Functions],
+) -> None:
+    room = make("a")
+    url = client("sqs").create_queue(QueueName="dead")["QueueUrl"]
+    client("iam").put_role_policy(RoleName="lab", PolicyName="all", PolicyDocument=MAY_ALL)
+    target = {"TargetArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead"}
+    client("lambda").update_function_configuration(FunctionName="a", DeadLetterConfig=target)
+
+    def deliver() -> int:
+        payload, retries = b'{"fail": true}', len(functions.RETRY_S)
+        room.deliver(
+            functions.Event(ACCOUNT, "us-east-1", "a", None, payload, "id", 0, time.monotonic(), retries)
+        )
+        return len(client("sqs").receive_message(QueueUrl=url).get("Messages", []))
+
+    assert deliver() == 1
+    client("iam").delete_role_policy(RoleName="lab", PolicyName="all")
+    assert deliver() == 0

@@ -36,7 +36,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
@@ -821,12 +821,18 @@ def invoke(
     )
 
 
+def no_mappings(call: wire.Call, request: Request, body: bytes) -> NoReturn:
+    """moto would keep the mapping, and call functions in a way of its own."""
+    raise NotImplementedError("functions are not called for what arrives in queues or streams")
+
+
 def furnish(cloud: Any) -> None:
     """Open the room in a practice cloud (`server.Cloud`)."""
     global current
     current = Functions(cloud.run.endpoint_url, cloud.run.directory)
     cloud.operations["lambda:Invoke"] = current.answer_invoke
     cloud.operations["lambda:GetAccountSettings"] = current.answer_settings
+    cloud.operations["lambda:CreateEventSourceMapping"] = no_mappings
 
 
 def reset(account: str) -> None:
