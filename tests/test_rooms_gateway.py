@@ -11,14 +11,18 @@ import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+import requests
 import yaml
 from moto.core.request import Request
 from test_rules_support import TRUST, client, cloud, wait
 from werkzeug.test import EnvironBuilder
 
+from awslabs import sandbox
 from awslabs.sandbox.rooms import functions as lambda_room
 from awslabs.sandbox.rooms import gateway
 from awslabs.sandbox.rooms.answers import Answer
@@ -406,3 +410,71 @@ def test_bashoutters_own_description_is_served(api: Api) -> None:
     assert preflight.headers["Access-Control-Max-Age"] == "600"
     assert api.call("DELETE", "/haiku/abc").status == 200
     assert api.events[0]["pathParameters"] == {"item_id": "abc"}
+
+
+# --- over HTTP, with a real function ------------------------------------------------------------------
+
+
+ECHO = """
+import base64, json
+
+def handler(event, context):
+    if event["httpMethod"] == "DELETE":
+        raise ValueError("no")
+    kept = {name: event[name] for name in ("path", "httpMethod", "pathParameters", "queryStringParameters")}
+    return {
+        "statusCode": 200,
+        "headers": {"Content-Type": "application/json"},
+        "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+        "body": json.dumps(kept | {"body": event["body"]}, ensure_ascii=False),
+    }
+"""
+
+
+def test_a_browser_reaches_a_real_function_through_the_server(tmp_path: Path) -> None:
+    run = sandbox.start(slow_states=0, home=tmp_path)
+    try:
+        made = functools.partial(
+            boto3.client, endpoint_url=run.endpoint_url, region_name="us-east-1",
+            aws_access_key_id=f"AKIAPRACTICE{ACCOUNT}", aws_secret_access_key="practice",
+        )  # fmt: skip
+        trust = TRUST % '{"Service":"lambda.amazonaws.com"}'
+        role = made("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("lab.py", ECHO)
+        made("lambda").create_function(
+            FunctionName="lab", Runtime="python3.13", Handler="lab.handler", Role=role, Timeout=60,
+            Code={"ZipFile": file.getvalue()},
+        )  # fmt: skip
+        aws = made("apigateway")
+        api_id = aws.create_rest_api(name="lab")["id"]
+        aws.put_rest_api(restApiId=api_id, mode="overwrite", body=json.dumps(DOCUMENT).encode())
+        aws.create_deployment(restApiId=api_id, stageName="prod")
+        url = f"{run.endpoint_url}{gateway.PREFIX}{api_id}/prod"
+        page = {"Origin": "http://elsewhere.example"}
+        assert requests.get(f"{url}/files/a", headers=page, timeout=60).status_code == 500
+        made("lambda").add_permission(
+            FunctionName="lab", StatementId="api", Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+            SourceArn=f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{api_id}/prod/*/files/*",
+        )  # fmt: skip
+        answer = requests.post(
+            f"{url}/files/a%2Fb/%E5%8F%A4?q=1+2", data="古池".encode(), headers=page, timeout=60
+        )
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "path": "/files/a/b/古",
+            "httpMethod": "POST",
+            "pathParameters": {"path": "a/b/古"},
+            "queryStringParameters": {"q": "1 2"},
+            "body": "古池",
+        }
+        assert [value for name, value in answer.raw.headers.items() if name == "Set-Cookie"] == ["a=1", "b=2"]
+        assert requests.head(f"{url}/files/a", timeout=60).status_code == 200
+        assert requests.options(f"{url}/haiku", headers=page, timeout=60).status_code == 204
+        answer = requests.delete(f"{url}/files/a", headers=page, timeout=60)
+        assert (answer.status_code, answer.json()) == (502, {"message": "Internal server error"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    finally:
+        run.stop()

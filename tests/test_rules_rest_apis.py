@@ -261,7 +261,7 @@ def fifty_calls() -> int:
     return sum(said(look) == "ok" for _ in range(50))
 
 
-@table(
+CASES = (
     Case("deployments", a_stage_of_nothing, "ok", BAD),
     Case("deployments", a_stage_moved_to_nothing, "ok", BAD),
     Case("deployments", limits_after_another_deployment, [], [7.0]),
@@ -290,6 +290,9 @@ def fifty_calls() -> int:
     Case("control_plane_rates", two_deletions, ["ok", "ok"], ["ok", OFTEN, "ok"], AWS_TIME),
     Case("control_plane_rates", fifty_calls, 50, 40, AWS_TIME),
 )
+
+
+@table(*CASES)
 def test_aws_is_stricter_than_moto(case: Case) -> None:
     check(case)
 

@@ -89,7 +89,7 @@ def batches() -> list[str]:
     ]
 
 
-@table(
+CASES = (
     Case(
         "table_states",
         a_new_table,
@@ -108,6 +108,9 @@ def batches() -> list[str]:
     Case("table_states", made_again, ["ok"], [BUSY, "ok"], AWS_TIME),
     Case("batches_of_25", batches, ["ok", "ok", "ok"], [BAD, BAD, "ok"]),
 )
+
+
+@table(*CASES)
 def test_aws_is_stricter_than_moto(case: Case) -> None:
     check(case)
 

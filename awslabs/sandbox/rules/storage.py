@@ -100,7 +100,7 @@ def refused(status: int, code: str, message: str, asked: Asked) -> Answer:
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
         f"<Message>{escape(message)}</Message><RequestId>{request_id}</RequestId></Error>"
     )
-    headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id, "status": status}
+    headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
     return status, headers, "" if asked.method == "HEAD" else text
 
 
