@@ -223,7 +223,7 @@ def test_a_finger_can_press_everything(world: World, visitor: Visitor) -> None:
     small = visitor.js(
         "return [...document.querySelectorAll('button, input, summary')].filter(one => one.offsetParent)"
         ".map(one => [one.textContent || one.id, one.getBoundingClientRect()])"
-        ".filter(([, box]) => box.height < 44 || box.width < 40).map(([name]) => name)"
+        ".filter(([, box]) => box.height < 44 || box.width < 44).map(([name]) => name)"
     )
     assert small == []
 
