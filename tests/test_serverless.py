@@ -12,14 +12,14 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
-from moto.apigateway.models import APIGatewayBackend
 
-from awslabs import after_class, progress, serverless
+from awslabs import after_class, policies, progress, serverless
 from awslabs.errors import AwsError, LedgerError
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.kinds.rest_apis import REST_API
 from awslabs.ledger import Cloud, Ledger
+from awslabs.sandbox import rooms, rules, weather
 
 ROLE = "arn:aws:iam::123456789012:role/classroom"
 READING = ("Describe", "Get", "List", "Head")
@@ -28,18 +28,15 @@ Call = tuple[str, dict[str, Any]]
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """moto, which takes a `mock` integration without a URI as AWS does, and no API that answers."""
-    put = APIGatewayBackend.put_integration
-
-    def put_integration(
-        backend: Any, *args: Any, uri: Any = None, integration_method: Any = None, **more: Any
-    ) -> Any:
-        return put(backend, *args, uri=uri, integration_method=integration_method, **more)
-
-    monkeypatch.setattr(APIGatewayBackend, "put_integration", put_integration)
+    """moto under the strict rules, at once what AWS takes its time for; no API answers here."""
+    assert rooms.ROOMS  # with them come the strict rules of their services
+    monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(serverless, "wait_for_api", lambda url: None)
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
-    with mock_aws(config={"lambda": {"use_docker": False}, "batch": {"use_docker": False}}):
+    with (
+        rules.installed(),
+        mock_aws(config={"lambda": {"use_docker": False}, "batch": {"use_docker": False}}),
+    ):
         yield Cloud()
 
 
@@ -235,7 +232,12 @@ def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, ch
 
 def test_with_a_role_that_exists_none_is_made_and_none_deleted(cloud: Cloud, changes: list[Call]) -> None:
     cloud.client("iam").create_role(
-        RoleName="classroom", AssumeRolePolicyDocument=serverless.policies.trust("lambda.amazonaws.com")
+        RoleName="classroom", AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com")
+    )
+    cloud.client("iam").put_role_policy(
+        RoleName="classroom",
+        PolicyName="all-of-it",
+        PolicyDocument=policies.document(policies.allow("*", "dynamodb:*", "logs:*", "sqs:*")),
     )
     changes.clear()
     serverless.up(lab(cloud), role_arn=ROLE)
