@@ -208,7 +208,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
             SourceArn=arn(ledger, "execute-api", f"{api_id}/*/*"),
         )
     body = description(ledger)
-    ensure(apigateway.put_rest_api, restApiId=api_id, mode="overwrite", failOnWarnings=True, body=body)
+    ensure(apigateway.put_rest_api, restApiId=api_id, mode="overwrite", body=body)
     ensure(apigateway.create_deployment, restApiId=api_id, description=rest_apis.digest(body))
     deployment_id = rest_apis.deployment_of(apigateway, api_id, body)
     ensure(apigateway.create_stage, restApiId=api_id, stageName=STAGE, deploymentId=deployment_id)
