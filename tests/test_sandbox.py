@@ -619,10 +619,14 @@ def test_a_fault_has_the_status_with_which_aws_sends_it(
         ("iam", "GetOrganizationsAccessReport", {"JobId": "0" * 36}),
         ("pricing", "DescribeServices", {}),
         ("braket", "SearchDevices", {"filters": []}),
-        ("lambda", "GetAccountSettings", {}),
+        ("lambda", "ListProvisionedConcurrencyConfigs", {"FunctionName": "f"}),
         ("apigateway", "TestInvokeMethod", {"restApiId": "a", "resourceId": "r", "httpMethod": "GET"}),
         ("batch", "SubmitJob", {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}),
-        ("lambda", "Invoke", {"FunctionName": "f"}),
+        (
+            "ssm",
+            "SendCommand",
+            {"InstanceIds": ["i-0123456789abcdef0"], "DocumentName": "AWS-RunShellScript"},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -80,7 +80,6 @@ NOTHING_RUNS = {
     "ecs:RunTask",
     "ecs:StartTask",
     "emr:RunJobFlow",
-    "lambda:Invoke",
     "lambda:InvokeAsync",
     "lambda:InvokeWithResponseStream",
     "sagemaker:CreateProcessingJob",

@@ -21,10 +21,6 @@ from typing import Any
 
 from awslabs.sandbox.rooms import functions, gateway
 
-# Functions write logs and send dead letters: the strict rules of both come with the rooms.
-from awslabs.sandbox.rules import logs as logs
-from awslabs.sandbox.rules import queues as queues
-
 ROOMS: tuple[ModuleType, ...] = (functions, gateway)
 
 

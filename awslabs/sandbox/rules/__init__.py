@@ -22,6 +22,8 @@ in the order in which they look at a call. They work in the practice cloud's ser
     visibility.py  late visibility; dry_runs.py
     quotas.py      quotas of an account and the Service Quotas API
     iam.py         policies, roles, profiles, service-linked roles, STS
+    functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
+    rest_apis.py   API Gateway
 
 A rule for another service is a function in a file beside these, imported below. Services that take a
 role ask `iam.assumable`.
@@ -48,6 +50,12 @@ from awslabs.sandbox.rules import images as images  # isort: skip
 from awslabs.sandbox.rules import instances as instances  # isort: skip
 from awslabs.sandbox.rules import quotas as quotas  # isort: skip
 from awslabs.sandbox.rules import iam as iam  # isort: skip
+from awslabs.sandbox.rules import functions as functions  # isort: skip
+from awslabs.sandbox.rules import logs as logs  # isort: skip
+from awslabs.sandbox.rules import queues as queues  # isort: skip
+from awslabs.sandbox.rules import tables as tables  # isort: skip
+from awslabs.sandbox.rules import storage as storage  # isort: skip
+from awslabs.sandbox.rules import rest_apis as rest_apis  # isort: skip
 from awslabs.sandbox.rules.engine import RULES, Refused, clock, lock
 from awslabs.sandbox.rules.power import Hosts
 
