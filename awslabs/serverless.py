@@ -465,7 +465,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import verbs
+    from awslabs.workload import functions, verbs
 
     group = cli.lab_group("serverless", __doc__)
 
@@ -487,7 +487,8 @@ def command_line() -> Any:
         if not ledger.resources.get("api"):
             cli.say("The lab does not stand.")
             return cli.header(ledger)
-        return {**cli.header(ledger), **vars(describe(ledger))}
+        waiting = {"dead_letters": functions.dead_letters(ledger)}
+        return {**cli.header(ledger), **vars(describe(ledger)), **waiting}
 
     verbs.add(group, "serverless", describe)
     cli.add_down(group, "serverless", down)

@@ -1,0 +1,80 @@
+"""Chapter 5 in the practice cloud, where its functions run and its API answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from awslabs import sandbox, serverless
+from awslabs.ledger import Cloud, Ledger
+from awslabs.workload import buckets, functions, haiku, tables
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """The lab, standing in a cloud in which nothing takes its time."""
+    home = tmp_path_factory.mktemp("cloud")
+    run = sandbox.start(slow_states=0, home=home)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AWSLABS_HOME", str(home))
+        ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "serverless")
+        serverless.up(ledger)
+        yield ledger
+        serverless.down(ledger)
+    run.stop()
+
+
+def test_the_greeting_greets_and_says_what_it_costs(ledger: Ledger) -> None:
+    result = functions.invoke(ledger, {"name": "Ada"})
+    assert str(result.answer).endswith(", Ada!")
+    assert not result.failed
+    assert result.report.memory_mib == 128
+    assert 2000 <= result.report.duration_ms <= result.report.billed_ms <= 10_000
+
+
+def test_many_run_at_the_same_time_and_those_that_fail_become_dead_letters(ledger: Ledger) -> None:
+    result = functions.invoke_many(ledger, 8, failing=2)
+    assert (result.sent, result.finished) == (8, 8)
+    assert result.most_at_once > 1
+    assert result.picture
+    deadline = time.monotonic() + 60
+    while functions.dead_letters(ledger) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert functions.dead_letters(ledger) == 2
+
+
+def test_haiku_are_posted_liked_and_deleted_through_the_api(ledger: Ledger) -> None:
+    api = haiku.Api(serverless.describe(ledger).api_url)
+    posted = haiku.post(api, "芭蕉", "古池や", "蛙飛び込む", "水の音")
+    assert haiku.like(api, posted["item_id"])["likes"] == 1
+    assert haiku.newest(api)[0] == {**posted, "likes": 1}
+    haiku.delete(api, posted["item_id"])
+    assert posted["item_id"] not in [one["item_id"] for one in haiku.newest(api)]
+
+
+def test_load_by_scan_and_tune_leave_the_function_as_it_was(ledger: Ledger) -> None:
+    client, name = ledger.client("lambda"), ledger.resources["list-haiku"]
+    before = client.get_function_configuration(FunctionName=name)
+    api = haiku.Api(serverless.describe(ledger).api_url)
+    result = haiku.load(ledger, api, rate=5, seconds=1, read="scan")
+    assert (result.requests, result.statuses) == (5, {"200": 5})
+    (tuned,) = functions.tune(ledger, sizes=[256], times=3)
+    assert (tuned.memory_mib, tuned.counted + tuned.outliers) == (256, 3)
+    after = client.get_function_configuration(FunctionName=name)
+    assert [after[key] for key in ("MemorySize", "Environment")] == [
+        before[key] for key in ("MemorySize", "Environment")
+    ]
+
+
+def test_a_large_file_and_a_table_of_people_come_back_whole(ledger: Ledger, tmp_path: Path) -> None:
+    local = tmp_path / "large"
+    local.write_bytes(bytes(range(256)) * 40_000)  # 10 MB: sent in parts
+    buckets.put(ledger, local)
+    buckets.get(ledger, "large", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == local.read_bytes()
+    tables.write(ledger, 120)
+    assert tables.scan(ledger).count == 120
+    assert tables.clear(ledger).count == 120
