@@ -165,20 +165,29 @@ def on_both(test: Any) -> Any:
     return pytest.mark.parametrize("hosts", ["namespaces", "plain"], indirect=True)(test)
 
 
-def running(word: str) -> list[int]:
-    """Return the processes of this computer that have a word among their arguments."""
+def command_lines() -> dict[int, list[str]]:
+    """Return the arguments of every process of this computer."""
     if not os.path.isdir("/proc/self"):
         listed = subprocess.run(["ps", "-axwwo", "pid=,args="], capture_output=True, text=True).stdout
-        return [int(line.split()[0]) for line in listed.splitlines() if word in line.split()]
-    found = []
+        return {int(line.split()[0]): line.split()[1:] for line in listed.splitlines()}
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            arguments = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            line = Path(f"/proc/{name}/cmdline").read_bytes()
         except OSError:
             continue  # it has ended
-        if word.encode() in arguments:
-            found.append(int(name))
+        found[int(name)] = line.decode(errors="replace").split("\0")
     return found
+
+
+def running(word: str) -> list[int]:
+    """Return the processes that have a word among their arguments."""
+    return [pid for pid, arguments in command_lines().items() if word in arguments]
+
+
+def mentioning(text: str) -> list[int]:
+    """Return the processes that have a text in one of their arguments."""
+    return [pid for pid, arguments in command_lines().items() if text in " ".join(arguments)]
 
 
 def eventually(check: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hosts_kit import Instance, eventually, on_both, running
+from hosts_kit import Instance, eventually, mentioning, on_both, running
 
 from awslabs.sandbox.hosts import Hosts, inside, isolation
 
@@ -152,6 +152,17 @@ def test_stop_ends_every_process_however_it_detached(hosts: Hosts, launch: Calla
     assert running("622.25") == []
 
 
+def test_an_instance_whose_first_process_was_killed_from_outside_starts_anew(instance: Instance) -> None:
+    place = instance.hosts.hosts[instance.instance_id].place
+    assert isinstance(place, isolation.Namespaces)
+    instance.output("echo kept > file; nohup sleep 624.25 >/dev/null 2>&1 &")
+    first = place.init_pid
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not running("624.25"), "the end of all")
+    assert instance.output("cat file") == "kept\n"
+    assert place.init_pid != first
+
+
 SERVER = """
 import asyncio, json, sys, time
 from pathlib import Path
@@ -205,12 +216,12 @@ def test_everything_dies_with_a_server_that_is_killed(hosts: Hosts, doomed: Inst
     line = doomed.ssh_line("sleep 623.75", options=("-tt",))
     with subprocess.Popen(line, stdin=subprocess.PIPE) as session:
         eventually(lambda: len(running(word)) == 4 and running("623.75"), "daemons and a session")
+        assert mentioning(str(doomed.folder))
         before = running(word) + running("623.75")
         doomed.server.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
         assert session.wait(20) == 255
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "the end of all")
-    helpers = [*running(str(isolation.HERE / "leash.py")), *running(str(isolation.HERE / "inside.py"))]
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in helpers), "the end of the helpers")
+    eventually(lambda: not mentioning(str(doomed.folder)), "the end of the helpers")
 
 
 # Without namespaces.

@@ -161,7 +161,8 @@ def test_output_waits_for_a_client_that_takes_none_for_now(
         assert channel.recv_exit_status() == 4
 
 
-def test_a_command_that_a_signal_ends_says_which(instance: Instance) -> None:
+@on_both
+def test_a_command_that_a_signal_ends_says_which(hosts: Hosts, instance: Instance) -> None:
     async def run() -> object:
         options = {"username": "ec2-user", "client_keys": [str(instance.key)], "config": None}
         async with asyncssh.connect(
@@ -176,6 +177,7 @@ def test_a_command_that_a_signal_ends_says_which(instance: Instance) -> None:
     assert asyncio.run(run()) == ("USR1", False, "", "en-US")
 
 
+@on_both
 def test_a_signal_reaches_the_whole_group_of_the_command(
     hosts: Hosts, launch: Callable[..., Instance]
 ) -> None:

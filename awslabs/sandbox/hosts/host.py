@@ -27,6 +27,7 @@ from awslabs.sandbox.hosts.session import Door
 log = logging.getLogger(__name__)
 
 CONSOLE_CHARACTERS = 64 * 1024  # as much as EC2 keeps. Source: EC2 API reference, GetConsoleOutput
+BACKLOG = 100  # connections that may wait to be taken
 POWER_PIPE = "var/practice/power"  # in the instance's folder; standins.py writes there
 
 # What a stand-in writes into the power pipe: "poweroff 300", "reboot 0", "cancel".
@@ -53,7 +54,7 @@ class Host:
         self.host_keys: list[asyncssh.SSHKey] = []
         self.on_power: Callable[[str], None] = lambda verb: None
         self.socket = reserve_port()
-        self.acceptor: asyncssh.SSHAcceptor | None = None
+        self.up = False  # sshd answers
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.place: isolation.Namespaces | isolation.Plain
         self.placing = asyncio.Lock()
@@ -96,7 +97,7 @@ class Host:
     ) -> None:
         """Make the folder and the host keys if this is the first boot, and answer on the port."""
         async with self.changing:
-            if self.stopped or self.acceptor is not None:
+            if self.stopped or self.up:
                 raise ValueError(f"{self.instance_id} {'is gone' if self.stopped else 'runs already'}")
             first = not self.host_keys
             self.user, self.public_key, self.hostname, self.on_power = user, public_key, hostname, on_power
@@ -110,7 +111,7 @@ class Host:
                 )
                 kinds = ("ecdsa-sha2-nistp256", "ssh-ed25519")
                 self.host_keys = [asyncssh.generate_private_key(kind) for kind in kinds]
-            await self.listen()
+            self.listen()
             who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
             self.boot_text = (
                 f"{self.stamp()}practice instance {self.instance_id}: a stand-in, no kernel boots here\n"
@@ -120,12 +121,9 @@ class Host:
             if first and user_data:
                 self.keep(self.run_user_data(user_data))
 
-    async def listen(self) -> None:
+    def listen(self) -> None:
         """Let sshd answer."""
-        # Connections of the last boot may still fade away on this port.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.acceptor = await asyncssh.listen(
-            sock=self.socket.dup(),  # closing the duplicate leaves the port reserved
+        self.options = asyncssh.SSHServerConnectionOptions(
             server_factory=lambda: Door(self),
             server_host_keys=self.host_keys,
             encoding=None,
@@ -138,6 +136,26 @@ class Host:
             x11_forwarding=False,
             gss_host=None,
         )
+        # Connections of the last boot may still fade away on this port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.listen(BACKLOG)
+        # Not by asyncssh.listen: a connection that comes while asyncio closes such a listener is forgotten
+        # half-way, and its client waits for ever.
+        asyncio.get_running_loop().add_reader(self.socket, self.accept)
+        self.up = True
+
+    def accept(self) -> None:
+        """Take a connection that has come in."""
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # it has gone again
+            connection, _ = self.socket.accept()
+            self.keep(self.serve(connection))
+
+    async def serve(self, connection: socket.socket) -> None:
+        """See a client through its login; after that the Door looks after it."""
+        try:
+            await asyncssh.run_server(connection, options=self.options)
+        except (asyncssh.Error, OSError) as error:
+            log.info("%s: nobody logged in: %s", self.instance_id, error)
 
     async def halt(self) -> None:
         """End all processes and connections; port, keys and folder stay."""
@@ -147,15 +165,15 @@ class Host:
     async def reboot(self, told: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """End all processes and connections, let `told` finish, answer again with the same keys and home."""
         async with self.changing:
-            if self.acceptor is None:
+            if not self.up:
                 return  # switched off, and stays so
             await self.go_down()
         await told()
         async with self.changing:
-            if not self.stopped and self.acceptor is None:
+            if not self.stopped and not self.up:
                 self.booted_at = time.monotonic()
                 self.write_console(f"{self.stamp()}practice instance {self.instance_id}: up again\n")
-                await self.listen()
+                self.listen()
 
     async def stop(self) -> None:
         """End everything, give the port back, remove the folder."""
@@ -175,11 +193,11 @@ class Host:
         if self.scheduled is not None:
             self.scheduled.cancel()
             self.scheduled = None
-        if self.acceptor is not None:
-            self.acceptor.close()
-            self.acceptor = None
-            # The listening state belongs to the socket, which our duplicate keeps open. On Linux this
-            # ends it, and connections are refused again; elsewhere they wait until we listen again.
+        if self.up:
+            self.up = False
+            asyncio.get_running_loop().remove_reader(self.socket)
+            # On Linux this ends the listening and keeps the port: connections are refused again.
+            # Elsewhere it is an error, and they wait until we listen again.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -237,7 +255,7 @@ class Host:
     async def spawn(self, argv: list[str], **how: Any) -> isolation.Entered | isolation.Leashed:
         """Run a command on the instance; see `isolation.Namespaces.spawn`."""
         async with self.placing:
-            if self.acceptor is None:
+            if not self.up:
                 raise isolation.NoPlace("the instance is going down")
             return await self.place.spawn(argv, **how)
 
@@ -294,7 +312,7 @@ class Host:
         """Take the orders that stand-ins have written into the power pipe."""
         for line in os.read(self.power_pipe, 4096).decode("ascii", "replace").splitlines():
             order = ORDER.fullmatch(line)
-            if order is None or self.acceptor is None:
+            if order is None or not self.up:
                 continue
             if self.scheduled is not None:
                 self.scheduled.cancel()
@@ -363,6 +381,7 @@ def reserve_port() -> socket.socket:
             finder.bind(("127.0.0.1", 0))
             number = finder.getsockname()[1]
         holder = socket.socket()
+        holder.setblocking(False)
         try:
             holder.bind(("127.0.0.1", number))
         except OSError as error:  # somebody was faster

@@ -108,8 +108,10 @@ class Namespaces:
             If the operating system refuses, with its words.
         """
         async with self.starting:
-            if self.init is not None and self.init.returncode is None:
-                return
+            if self.init is not None:
+                if self.init.returncode is None:
+                    return
+                await self.end()  # killed from outside
             uid = practice_uid()
             unshare = [tool("unshare"), "--mount", "--pid", "--uts", "--ipc", "--fork"]
             if uid is None:
@@ -130,7 +132,7 @@ class Namespaces:
                     *unshare, *PYTHON, str(HERE / "inside.py"), json.dumps(spec),
                     stdin=end_of_theirs, stdout=say, stderr=say, start_new_session=True, env={},
                 )  # fmt: skip
-            except OSError:
+            except BaseException:
                 os.close(said)
                 os.close(lifeline)
                 raise
@@ -215,8 +217,11 @@ class Entered:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         except FileNotFoundError:
             return  # it has ended
-        for child in children:  # the one child is a session leader, so its number names its group
-            os.killpg(int(child), number)
+        for child in children:  # the one child is, or becomes, a session leader: its number names its group
+            try:
+                os.killpg(int(child), number)
+            except ProcessLookupError:
+                os.kill(int(child), number)
 
 
 class Plain:
@@ -294,10 +299,11 @@ class Leashed:
     async def watch(self) -> None:
         """Take the raw wait status that the leash sends, then wait until the leash itself goes."""
         said = b""
-        while more := await asyncio.get_running_loop().sock_recv(self.control, 64):
-            said += more
-            if said.endswith(b"\n"):
-                self.status.set_result(os.waitstatus_to_exitcode(int(said)))
+        with contextlib.suppress(ConnectionError):  # it went without reading the last signal
+            while more := await asyncio.get_running_loop().sock_recv(self.control, 64):
+                said += more
+                if said.endswith(b"\n"):
+                    self.status.set_result(os.waitstatus_to_exitcode(int(said)))
         self.control.close()
         if not self.status.done():  # killed, and the command with it
             self.status.set_result(-signal.SIGKILL)
@@ -308,12 +314,12 @@ class Leashed:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command and what shares its process group."""
-        if not self.status.done():
+        with contextlib.suppress(OSError):  # it has just ended
             self.control.send(f"{number}\n".encode())
 
     def let_go(self) -> None:
         """Close the control channel: the leash takes it as the order to end everything."""
-        if self.control.fileno() >= 0:
+        with contextlib.suppress(OSError):  # it has gone already
             self.control.shutdown(socket.SHUT_RDWR)
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHELL, SFTP = "a login shell", "the SFTP subsystem"  # compared by identity: both could be commands
-
 CHUNK = 64 * 1024  # bytes per read
 LAST_WORDS_S = 0.2  # how long a terminal may be silent after its shell ended, if others still hold it
 
@@ -45,6 +43,8 @@ class Door(asyncssh.SSHServer):
         """Remember the connection, to close it when the instance stops."""
         self.connection = conn
         self.host.connections.add(conn)
+        if not self.host.up:  # it stopped since the client knocked
+            conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -86,7 +86,8 @@ class Session(asyncssh.SSHServerSession):
     def __init__(self, host: Host):
         self.host = host
         self.loop = asyncio.get_running_loop()
-        self.wanted = ""  # a command line for the user's shell, SHELL or SFTP
+        self.command: str | None = None  # None: a login shell, unless it is sftp
+        self.sftp = False
         self.terminal = False
         self.process: isolation.Entered | isolation.Leashed | None = None
         self.outputs: dict[int, int | None] = {}  # file descriptor -> SSH data type
@@ -101,8 +102,10 @@ class Session(asyncssh.SSHServerSession):
     # What the client asks for, in this order: a terminal, then one of shell, command, subsystem.
 
     def connection_made(self, chan: Any) -> None:
-        """Keep the channel."""
+        """Keep the channel, and what it knows of its ends as long as it is open."""
         self.channel = chan
+        peer, own = chan.get_extra_info("peername"), chan.get_extra_info("sockname")
+        self.ends = (peer[0], str(peer[1]), own[0], str(own[1]))
 
     def pty_requested(self, term_type: Any, term_size: Any, term_modes: Any) -> bool:
         """Grant a terminal."""
@@ -110,49 +113,47 @@ class Session(asyncssh.SSHServerSession):
         return True
 
     def shell_requested(self) -> bool:
-        """Prepare a login shell."""
-        self.wanted = SHELL
+        """Grant a login shell."""
         return True
 
     def exec_requested(self, command: str) -> bool:
-        """Prepare a command."""
-        self.wanted = command
+        """Grant a command."""
+        self.command = command
         return True
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """Prepare SFTP, the only subsystem."""
-        self.wanted = SFTP
-        return subsystem == "sftp"
+        """Grant SFTP, the only subsystem."""
+        self.sftp = subsystem == "sftp"
+        return self.sftp
 
     def session_started(self) -> None:
-        """Start what was prepared."""
+        """Start what was granted."""
         self.host.keep(self.run())
 
     def argv(self) -> list[str]:
         """Return what to run; a command is read by the user's shell, as with sshd."""
-        if self.wanted is SFTP:
+        if self.sftp:
             return self.host.sftp_command()
-        if self.wanted is SHELL:
+        if self.command is None:
             return [isolation.login_shell(), "-l"]
-        return [isolation.login_shell(), "-c", self.wanted]
+        return [isolation.login_shell(), "-c", self.command]
 
     def environment(self) -> dict[str, str]:
         """Return the process's whole environment: nothing of the server's own gets in."""
         asked = self.channel.get_environment()
         accepted = {name: value for name, value in asked.items() if name.startswith(ACCEPTED)}
-        peer, own = self.channel.get_extra_info("peername"), self.channel.get_extra_info("sockname")
-        terminal = {"TERM": self.channel.get_terminal_type() or "dumb"} if self.terminal else {}
+        kind = {"TERM": self.channel.get_terminal_type() or "dumb"} if self.terminal else {}
         return {
             **self.host.environment(),
             **accepted,
-            **terminal,
-            "SSH_CLIENT": f"{peer[0]} {peer[1]} {own[1]}",
-            "SSH_CONNECTION": f"{peer[0]} {peer[1]} {own[0]} {own[1]}",
+            **kind,
+            "SSH_CLIENT": " ".join([*self.ends[:2], self.ends[3]]),
+            "SSH_CONNECTION": " ".join(self.ends),
         }
 
     async def run(self) -> None:
         """Run the process, report how it ended, and close the channel."""
-        if self.wanted is SHELL and self.terminal:
+        if self.terminal and self.command is None:
             self.send(f"{self.host.instance_id}: a practice instance, on this computer\r\n".encode(), None)
         try:
             self.process = await (self.start_on_terminal() if self.terminal else self.start_on_pipes())
