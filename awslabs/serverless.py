@@ -258,9 +258,9 @@ def describe(ledger: Ledger) -> Serverless:
     LabError
         When the lab does not stand.
     """
+    if missing := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
     stands = ledger.resources
-    if not stands.get("api"):
-        raise LabError("The lab does not stand.", "Its ledger holds no API.", ledger.command("up"))
     return Serverless(
         function_name=stands["greeter"],
         dead_letter_queue_url=stands["dead-letter-queue"],
@@ -271,6 +271,13 @@ def describe(ledger: Ledger) -> Serverless:
         site_bucket_name=stands["site-bucket"],
         site_url=addresses.site_url(ledger.client("s3"), stands["site-bucket"]),
     )
+
+
+def missing_rows(ledger: Ledger) -> list[str]:
+    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
+    parts = ["greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table", "site-bucket"]
+    rows = {part: ledger.journal.last(part) for part in parts}
+    return [part for part, row in rows.items() if row is None or row.state != "standing"]
 
 
 def down(ledger: Ledger) -> None:
@@ -445,7 +452,6 @@ def wait_for_function(lambda_: Any, name: str) -> None:
 
 def wait_for_api(api_url: str) -> None:
     """Until the deployed API answers: for some seconds it is not known everywhere yet."""
-
     api = haiku.Api(api_url)
 
     def answers() -> bool:
@@ -484,8 +490,8 @@ def command_line() -> Any:
     @cli.verb(group, "status", "serverless")
     def _status(ledger: Ledger) -> dict[str, Any]:
         """Show what stands, where, and what it costs."""
-        if not ledger.resources.get("api"):
-            cli.say("The lab does not stand.")
+        if missing := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
             return cli.header(ledger)
         waiting = {"dead_letters": functions.dead_letters(ledger)}
         return {**cli.header(ledger), **vars(describe(ledger)), **waiting}

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from moto import mock_aws
 
 from awslabs import after_class, policies, progress, serverless
-from awslabs.errors import AwsError, LedgerError
+from awslabs.errors import AwsError, LedgerError, StillStanding
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.kinds.rest_apis import REST_API
@@ -351,6 +351,17 @@ def test_up_and_status_say_in_json_what_scripts_need(cloud: Cloud) -> None:
         result = CliRunner().invoke(serverless.command_line(), [verb, "--json"])
         assert result.exit_code == 0, result.output
         assert not keys - json.loads(result.stdout).keys()
+
+
+def test_status_says_what_is_missing_of_a_lab_that_is_half_down(cloud: Cloud, refusing: Callable) -> None:
+    serverless.up(lab(cloud))
+    refusing("DeleteTable", "AccessDeniedException", "no", 99)
+    with pytest.raises(StillStanding):
+        serverless.down(lab(cloud))
+    result = CliRunner().invoke(serverless.command_line(), ["status", "--json"])
+    assert result.exit_code == 0, result.output
+    assert "Missing: greeter" in result.stderr
+    assert set(json.loads(result.stdout)["resources"]) == {"table", "haiku-table"}
 
 
 def test_the_same_files_are_packed_to_the_same_bytes() -> None:
