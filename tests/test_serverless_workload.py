@@ -288,8 +288,8 @@ def test_quantiles_are_values_that_were_measured() -> None:
 
 
 def test_a_histogram_counts_every_answer_once() -> None:
-    picture = haiku.histogram([1.0, 3.0, 5.0, 900.0])
-    assert sum(int(line.split()[-1]) for line in picture.splitlines()) == 4
+    picture = haiku.histogram([0.4, 1.0, 3.0, 5.0, 900.0])
+    assert sum(int(line.split()[-1]) for line in picture.splitlines()) == 5
 
 
 def test_a_picture_keeps_its_lines_in_a_notebook() -> None:
