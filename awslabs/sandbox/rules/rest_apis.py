@@ -6,7 +6,6 @@ Calling a deployed API is the business of `awslabs.sandbox.rooms.gateway`, in th
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -109,12 +108,8 @@ def _keep(
         standing.variables |= stage_variables or {}
         api.stages[name] = standing
     kept = memory(deployment, Snapshot)
-    kept.resources = {
-        shown["path"]: shown for shown in (copy.deepcopy(each.to_dict()) for each in api.resources.values())
-    }
-    kept.gateway_responses = {
-        kind: copy.deepcopy(each.to_json()) for kind, each in api.gateway_responses.items()
-    }
+    kept.resources = {shown["path"]: shown for shown in (each.to_dict() for each in api.resources.values())}
+    kept.gateway_responses = {kind: each.to_json() for kind, each in api.gateway_responses.items()}
     kept.binary_media_types = list(api.binaryMediaTypes)
     return deployment
 
