@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 
 from awslabs import journal
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
-from awslabs.explain import THROTTLED, Place, answers, error_code, explain, http_status
+from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
 from awslabs.progress import awaiting, poll
@@ -719,8 +719,12 @@ def ensure(method: Callable, /, **request: Any) -> bool:
 
 
 def is_unanswered(error: Exception) -> bool:
-    """Whether nobody knows if the call took effect: the connection broke, or AWS failed within."""
-    return error_code(error) in TRANSPORT or http_status(error) >= 500
+    """Whether nobody knows if the call took effect: the connection broke, or AWS failed within.
+
+    No capacity is a plain refusal, though EC2 counts it among its server errors (AWS docs, "Error codes").
+    """
+    code = error_code(error)
+    return code in TRANSPORT or (http_status(error) >= 500 and code not in NO_CAPACITY)
 
 
 def digest(value: Any) -> str:

@@ -261,6 +261,14 @@ def test_a_refusal_leaves_no_open_row(ledger: Ledger, wire: Wire) -> None:
     assert again(ledger).journal.open_rows() == []
 
 
+def test_no_capacity_is_a_refusal_at_once(ledger: Ledger, wire: Wire) -> None:
+    wire.refuse("CreateVpc", "InsufficientInstanceCapacity", 500)
+    with pytest.raises(AwsError, match="InsufficientInstanceCapacity"):
+        make_vpc(ledger)
+    assert wire.calls == ["CreateVpc"]
+    assert again(ledger).journal.open_rows() == []
+
+
 @pytest.mark.parametrize(
     ("code", "status"),
     [("RequestLimitExceeded", 503), ("InternalError", 500), ("InvalidVpcID.NotFound", 400)],

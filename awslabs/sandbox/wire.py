@@ -195,7 +195,7 @@ def _modelled_status(service: str, code: str) -> int | None:
         return None
     for shape in model.error_shapes:
         if code in (shape.name, shape.error_code):
-            return int(shape.metadata.get("error", {}).get("httpStatusCode", 400))
+            return shape.metadata.get("error", {}).get("httpStatusCode")  # JSON services leave it out
     return None
 
 
