@@ -114,8 +114,8 @@ def report(verdicts: list[Verdict], seconds: float) -> str:
     doubled = sum(len(one.doubled) for one in verdicts)
     failed = sum(not one.good for one in verdicts)
     return (
-        f"kill matrix: {len(verdicts)} cases with {sum(one.struck for one in verdicts)} faults, {failed} failed, "
-        f"{leaked} resources leaked, {doubled} duplicates, {seconds:.0f} s"
+        f"kill matrix: {len(verdicts)} cases with {sum(one.struck for one in verdicts)} faults, "
+        f"{failed} failed, {leaked} resources leaked, {doubled} duplicates, {seconds:.0f} s"
     )
 
 
