@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -98,6 +99,16 @@ class Instance:
         text = self.hosts.console(self.instance_id)
         lines = text.partition("-----BEGIN SSH HOST KEY KEYS-----\n")[2].partition("-----END")[0].splitlines()
         self.known_hosts.write_text("".join(f"[127.0.0.1]:{self.port} {line}\n" for line in lines))
+
+
+@contextlib.contextmanager
+def started(line: list[str], **how: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Run a program beside a test, and kill it if the test is through with it or fails."""
+    with subprocess.Popen(line, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import asyncssh
 import paramiko
 import pexpect
 import pytest
-from hosts_kit import Instance, eventually, on_both, running
+from hosts_kit import Instance, eventually, on_both, running, started
 
 from awslabs.sandbox.hosts import Hosts, isolation
 
@@ -131,14 +131,14 @@ def test_the_end_of_input_reaches_the_command(instance: Instance) -> None:
 
 def test_much_output_arrives_whole(instance: Instance) -> None:
     command = "head -c 30000000 /dev/zero | tr '\\0' x; echo end"
-    with subprocess.Popen(instance.ssh_line(command), stdout=subprocess.PIPE) as ssh:
+    with started(instance.ssh_line(command), stdout=subprocess.PIPE) as ssh:
         assert ssh.stdout is not None
         size, last = 0, b""
         while data := ssh.stdout.read(1_000_000):
             size, last = size + len(data), (last + data)[-5:]
+        assert ssh.wait(20) == 0
     assert size == 30_000_004
     assert last.endswith(b"xend\n")
-    assert ssh.returncode == 0
 
 
 @on_both
@@ -360,7 +360,7 @@ def test_the_clients_erase_character_works_on_the_terminal(instance: Instance) -
 def test_a_web_server_on_the_instance_is_reached_through_the_tunnel(instance: Instance) -> None:
     instance.output("mkdir site; echo hello from the instance > site/index.html")
     serve = "cd site && exec python3 -u -m http.server --bind 127.0.0.1 0"
-    with subprocess.Popen(instance.ssh_line(serve), stdout=subprocess.PIPE, text=True) as server:
+    with started(instance.ssh_line(serve), stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         there = re.search(r"port (\d+)", server.stdout.readline())
         assert there is not None
@@ -369,7 +369,7 @@ def test_a_web_server_on_the_instance_is_reached_through_the_tunnel(instance: In
             here = probe.getsockname()[1]
         for name in ("localhost", "127.0.0.1", "ip-10-10-0-5"):
             forward = ("-o", "ExitOnForwardFailure=yes", "-N", "-L", f"127.0.0.1:{here}:{name}:{there[1]}")
-            with subprocess.Popen(instance.ssh_line(options=forward), stderr=subprocess.PIPE) as tunnel:
+            with started(instance.ssh_line(options=forward), stderr=subprocess.PIPE) as tunnel:
                 page = eventually(lambda: fetch(f"http://127.0.0.1:{here}/"), "the page")
                 assert page == b"hello from the instance\n"
                 tunnel.terminate()
