@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from awslabs import after_class, journal
-from awslabs.journal import Journal, Row
+from awslabs.journal import Row
 from awslabs.kinds import KINDS, Kind
 from awslabs.ledger import Ledger
 
@@ -43,7 +43,11 @@ class FakeMeta:
 class FakeCloud:
     """A cloud whose one call answers at once."""
 
-    meta, region, identity = FakeMeta, "us-east-1", {"account": "1" * 12}
+    meta, region, is_aws = FakeMeta, "us-east-1", True
+    identity = {"account": "1" * 12, "owner": "me"}
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def client(self, service: str, resends: bool = True) -> FakeCloud:
         return self
@@ -83,10 +87,8 @@ def rows_of(count: int) -> list[Row]:
 def a_row(folder: Path, times: int = 200) -> None:
     """Median milliseconds of one `create` in a ledger of 50 rows, with and without waiting for the disk."""
     KINDS[THING.call] = THING
-    cloud = FakeCloud()
-    ledger = Ledger.__new__(Ledger)
-    ledger.cloud, ledger.lab = cloud, "ec2"  # type: ignore[assignment]
-    ledger.journal = Journal(folder / "ec2.default.1.us-east-1.json", HEADER)
+    cloud = FakeCloud(folder)
+    ledger = Ledger(cloud, "ec2")  # type: ignore[arg-type]
     walls, ours = [], []
     with ledger.locked("up"):
         for number in range(times):

@@ -467,6 +467,10 @@ def main() -> None:
     write_log_to(directory / "sandbox.log")
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(
+            number, signal.SIG_DFL
+        )  # a background job ignores these, and so would every shell in here
     try:
         weather.current.change(order["weather"])
         # No Docker behind anybody's back; and the policies that AWS itself keeps are there.
