@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import paramiko
@@ -26,7 +26,9 @@ import sshtunnel
 from awslabs.errors import TunnelError
 from awslabs.tunnel.openssh import Address
 from awslabs.tunnel.session import (
+    BROKEN,
     CONNECT_S,
+    WINDOW,
     HostKeyChanged,
     close,
     log,
@@ -37,7 +39,7 @@ from awslabs.tunnel.session import (
     transport_of,
 )
 
-CHUNK = 64 * 1024  # bytes read at once
+CHUNK = 64 * 1024  # bytes read from a guest at once
 PATIENCE_S = 10.0  # seconds that a new guest waits for a dropped connection to come back
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0  # pauses between tries to connect again, doubling
 
@@ -299,15 +301,15 @@ class _Guest(sshtunnel._ForwardHandler):
         outward = threading.Thread(target=self._carry_out, args=(chan,), daemon=True)
         outward.start()
         try:
-            while data := chan.recv(CHUNK):
+            while data := chan.recv(WINDOW):  # all there is: paramiko moves what is left at each read
                 self.request.sendall(data)
             if chan.eof_received:
                 self.request.shutdown(socket.SHUT_WR)
             else:
                 # The connection broke in the middle. A plain close would look like the end of the answer.
                 self._reset_on_close()
-        except OSError:  # the guest has gone
-            chan.close()
+        except BROKEN:  # the guest has gone, or the connection has
+            self._hang_up(chan)
         outward.join()
 
     def _carry_out(self, chan: paramiko.Channel) -> None:
@@ -316,7 +318,12 @@ class _Guest(sshtunnel._ForwardHandler):
             while data := self.request.recv(CHUNK):
                 chan.sendall(data)
             chan.shutdown_write()
-        except OSError:  # either side has gone
+        except BROKEN:
+            self._hang_up(chan)
+
+    def _hang_up(self, chan: paramiko.Channel) -> None:
+        """Close the server's side, so that the other direction ends too."""
+        with suppress(*BROKEN):  # a broken connection has closed it already
             chan.close()
 
     def _reset_on_close(self) -> None:

@@ -26,8 +26,10 @@ from awslabs.tunnel.openssh import Address
 CONNECT_S = 10.0  # seconds for the TCP connection, and again for each step of the login
 PROBE_S = 5.0  # seconds without traffic after which the server is asked for a sign of life
 SILENCE_S = 20.0  # seconds without any byte from the server after which the connection counts as dead
-WINDOW = 8 * 1024 * 1024  # bytes that a server may send ahead: 80 MB/s from a server 100 ms away
+WINDOW = 2 * 1024 * 1024  # bytes that a server may send ahead on one channel: as much as OpenSSH lets it
 KEY_GRACE_S = 20.0  # seconds during which a young server may refuse our key: it may not have it yet
+
+BROKEN = (OSError, EOFError, paramiko.SSHException)  # what paramiko raises when a connection breaks
 
 log = logging.getLogger("awslabs.tunnel")
 
@@ -120,7 +122,7 @@ def login(address: Address, *, opened: Callable[[socket.socket], None] | None = 
             str(error),
             "If the key was replaced after the server was made, run the lab's `down` and `up`.",
         ) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    except BROKEN as error:
         raise NoAnswer(
             f"SSH at {address} does not answer.",
             reason(error),
@@ -363,7 +365,7 @@ def _await_host_key(
     for _ in _tries(1.0, 5.0, deadline, awaited, progress):
         try:
             return _host_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic())))
-        except (paramiko.SSHException, OSError, EOFError) as error:  # refused, silent, or half a greeting
+        except BROKEN as error:  # refused, silent, or half a greeting
             last = reason(error)
     raise TimedOut(
         f"{awaited} did not answer within {timeout_s:.0f} s.",
@@ -514,7 +516,7 @@ def run(
             raise NoAnswer("The connection broke while a command ran on the server.", transport.farewell())
     except TimeoutError as error:
         raise TimedOut(f"The command did not end within {timeout_s:.0f} s.", text) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    except BROKEN as error:
         raise NoAnswer(
             "The connection broke while a command ran on the server.", f"{text}: {reason(error)}"
         ) from error
@@ -529,7 +531,7 @@ def _read_stdout(
     shown = 0  # bytes of it handed out as lines
     while True:
         channel.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
-        data = channel.recv(65536)
+        data = channel.recv(WINDOW)
         output += data
         while on_line and (end := output.find(b"\n", shown)) >= 0:
             on_line(output[shown:end].decode(errors="replace"))
@@ -543,7 +545,7 @@ def _read_stdout(
 def _drain_errors(channel: paramiko.Channel, errors: list[bytes]) -> None:
     """Read stderr until the command ends."""
     try:
-        while data := channel.recv_stderr(65536):
+        while data := channel.recv_stderr(WINDOW):
             errors.append(data)
     except TimeoutError:
         log.debug("stderr was still open when the command's time was over")

@@ -17,16 +17,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import paramiko
 
 from awslabs.errors import TunnelError
 from awslabs.tunnel.openssh import Address
-from awslabs.tunnel.session import connect, log, reason, transport_of
+from awslabs.tunnel.session import BROKEN, CONNECT_S, connect, log, reason, transport_of
 
 CHUNK = 128 * 1024  # bytes in one SFTP request: OpenSSH takes up to 255 KiB, paramiko alone would ask for 32
 AHEAD = 128  # read requests sent at once: 16 MiB on the way hide the distance to the server
+WINDOW = 8 * 1024 * 1024  # bytes that a server may send ahead: 80 MB/s from a server 100 ms away
 STALLED_S = 60.0  # seconds without an answer after which a copy gives up
 
 Progress = Callable[[int, int], None]
@@ -196,16 +197,12 @@ def _get_file(server: _Server, there: str, here: Path, meter: _Meter) -> None:
             part = final.parent / _part_name()
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with _swept(part.unlink):
-                arrived = 0
                 with open(descriptor, "wb", buffering=0) as writer:
                     for data in _read_ahead(server, there, reader, info.st_size):
                         rest = memoryview(data)
                         while rest:  # a nearly full disk takes a part of it
                             rest = rest[writer.write(rest) :]
-                        arrived += len(data)
                         meter.add(len(data))
-                if arrived != info.st_size:
-                    raise OSError(f"only {arrived} of {info.st_size} bytes came; did the file change?")
                 os.utime(part, (info.st_atime, info.st_mtime))
                 os.replace(part, final)
 
@@ -223,9 +220,11 @@ def _read_ahead(server: _Server, there: str, reader: paramiko.SFTPFile, size: in
     for start in range(0, size, AHEAD * CHUNK):
         end = min(size, start + AHEAD * CHUNK)
         pieces = reader.readv([(at, min(CHUNK, end - at)) for at in range(start, end, CHUNK)])
-        for _ in range(start, end, CHUNK):
+        for at in range(start, end, CHUNK):
             with server.explained(there):
                 data = next(pieces)
+            if len(data) < min(CHUNK, end - at):  # asked for more, paramiko would wait in vain
+                raise _cut_short(there)
             yield data
 
 
@@ -233,7 +232,7 @@ def _without_traceback(send: Callable[..., None]) -> Callable[..., None]:
     """paramiko's thread that sends read requests; if the connection breaks the reader says so, in words."""
 
     def sender(*arguments: object) -> None:
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(*BROKEN):
             send(*arguments)
 
     return sender
@@ -252,7 +251,7 @@ def _swept(remove: Callable[[], None]) -> Iterator[None]:
     except BaseException:
         try:
             remove()
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             log.debug("a temporary file was not removed: %s", reason(error))
         raise
 
@@ -429,6 +428,40 @@ def _here(path: Path) -> Iterator[None]:
         raise TunnelError(f"{path} on this computer was not copied.", reason(error), fix) from error
 
 
+def _cut_short(path: str) -> TunnelError:
+    """The error for a remote file that had fewer bytes than it said."""
+    return TunnelError(
+        f"{path} on the server was not copied.",
+        "It ended too early; did it change meanwhile?",
+        "Run the same command again.",
+    )
+
+
+class _Buffered:
+    """A channel that is emptied at once.
+
+    paramiko moves all that is left in its buffer at each read, and SFTP reads in small pieces: with a window
+    of 8 MiB that costs more than the encryption.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.channel, self.rest = channel, memoryview(b"")
+
+    def recv(self, count: int) -> bytes:
+        """Up to this many bytes, like the channel's own."""
+        if not self.rest:
+            self.rest = memoryview(self.channel.recv(WINDOW))
+        piece, self.rest = self.rest[:count], self.rest[count:]
+        return bytes(piece)
+
+    def recv_ready(self) -> bool:
+        """Whether a read would not wait."""
+        return bool(self.rest) or self.channel.recv_ready()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+
 @dataclass(frozen=True)
 class _Server:
     """An open SFTP session, and what explains its failures."""
@@ -459,22 +492,21 @@ class _Server:
             raise TunnelError(
                 f"A file name in {path} is not UTF-8.", str(error), "Rename that file."
             ) from error
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
+            transport.join(0.5)  # the end of the connection may be noticed here first
             if isinstance(error, TimeoutError) or not transport.is_active():
-                why = reason(error) if transport.is_active() else transport.farewell()
                 raise TunnelError(
                     f"The connection to {self.address} broke while {path} was copied.",
-                    why,
+                    reason(error) if transport.is_active() else transport.farewell(),
                     "Run the same command again.",
                 ) from error
-            # SFTP has one word, "Failure", for a full disk, a quota and all that it has no name for.
-            guess = (
-                ": the server says no more; most often its disk is full" if str(error) == "Failure" else ""
-            )
+            if isinstance(error, EOFError):
+                raise _cut_short(path) from error
+            why = reason(error)
+            if why == "Failure":  # SFTP's one word for a full disk, a quota and all that it has no name for
+                why = "Failure: the server says no more; most often its disk is full"
             raise TunnelError(
-                f"{path} on the server was not copied.",
-                f"{reason(error)}{guess}",
-                f"{self.address.command} df -h .",
+                f"{path} on the server was not copied.", why, f"{self.address.command} df -h ."
             ) from error
 
 
@@ -483,13 +515,18 @@ def _server(address: Address) -> Iterator[_Server]:
     """An SFTP session for the length of a ``with`` block."""
     with connect(address) as client:
         try:
-            sftp = client.open_sftp()
+            channel = transport_of(client).open_session(window_size=WINDOW, timeout=CONNECT_S)
+            channel.invoke_subsystem("sftp")
+            sftp = paramiko.SFTPClient(_Buffered(channel))
         except (paramiko.SSHException, EOFError) as error:
             raise TunnelError(
                 f"{address} does not serve files (SFTP).",
                 reason(error),
                 f"{address.command} grep -i sftp /etc/ssh/sshd_config",
             ) from error
-        with sftp:
-            sftp.get_channel().settimeout(STALLED_S)
+        channel.settimeout(STALLED_S)
+        try:
             yield _Server(address, client, sftp)
+        finally:
+            with suppress(*BROKEN):  # the connection may be gone, and that has been said
+                sftp.close()
