@@ -217,8 +217,12 @@ class Ledger:
             )
         self.cloud, self.lab = cloud, lab
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
-        account, region = cloud.identity["account"], cloud.region
         self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
+        self._refuse_others()
+
+    def _refuse_others(self) -> None:
+        """Stop at a file that is not for these credentials, or not for this version."""
+        account, region = self.cloud.identity["account"], self.cloud.region
         if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
             raise LedgerError(
                 f"The ledger {self.journal.path} is of account {self.journal.header['account']} in "
@@ -271,6 +275,7 @@ class Ledger:
     def locked(self, verb: str) -> Iterator[None]:
         """Hold the ledger for one verb; see `Journal.locked`. A block within a block is fine."""
         with self.journal.locked(verb):
+            self._refuse_others()  # the file may be another one than when this object was made
             yield
 
     def __enter__(self) -> Ledger:

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ec2, journal, tunnel
+from awslabs.errors import LedgerError
 from awslabs.ledger import Ledger
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
@@ -249,6 +250,19 @@ def test_a_ledger_of_another_account_is_refused_until_its_own_keys_come(school: 
     assert len(school.left()) == 6
     assert school.run("down", "--all").exit_code == 0
     assert school.left() == []
+
+
+def test_an_open_notebook_refuses_a_file_that_came_from_another_account(school: School) -> None:
+    school.up()
+    notebook = Ledger(inprocess.open_cloud(ACCOUNT, ME), "ec2")
+    theirs = school.file().read_text().replace(ACCOUNT, OTHER_ACCOUNT)
+    school.file().write_text(theirs)
+    school.trouble.calls.clear()
+    for verb in (notebook.down, lambda: ec2.up(notebook, allow_from="192.0.2.1/32")):
+        with pytest.raises(LedgerError, match=f"is of account {OTHER_ACCOUNT}"):
+            verb()
+    assert school.changing_calls() == []
+    assert school.file().read_text() == theirs
 
 
 def test_down_says_what_aws_refused_and_exits_3(school: School) -> None:
