@@ -410,6 +410,7 @@ def test_what_is_wrong_on_this_computer_changes_nothing_on_aws(
 def test_after_a_refused_server_the_next_up_goes_on(code: str, aws: Failing) -> None:
     aws.fail("RunInstances", code, 500 if code.startswith("Insuff") else 400)
     assert run(*UP).exit_code == 1
+    assert aws.sent.count("RunInstances") == 1  # asking again would not help
     aws.faults.clear()
     made = aws.sent.count("CreateVpc")
     result = run(*UP, "--json")

@@ -448,7 +448,6 @@ class Machine(RuleBasedStateMachine):
             path.parent.mkdir(exist_ok=True)
             shutil.copy(self.path(other), path)
             self.straight -= {which, other}
-            self.notebooks.pop(which, None)
         elif not path.exists() or what in ("restored", "copied"):
             return
         elif what == "lost":
