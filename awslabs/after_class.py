@@ -426,9 +426,11 @@ def command_line() -> Any:
         cloud = cli.open_cloud(**where(options))
         damaged, chosen = damaged_files(cloud), []
         labs = {path.name.partition(".")[0] for path in damaged}
+        texts = [path.read_text(errors="replace") for path in damaged]
         for one in lost(cloud):
             is_named = one.prefix in named or one.lab in named or one.lab in labs
-            others = one.owner != cloud.identity["owner"] and not all_owners
+            is_ours = one.owner == cloud.identity["owner"] or any(one.prefix in text for text in texts)
+            others = not is_ours and not all_owners
             if (named and not is_named) or others:
                 continue
             if not is_named and one.hours * 3600 < YOUNG_S:

@@ -505,6 +505,15 @@ def test_a_damaged_ledger_stops_up_and_down_until_recover_rebuilds_it(school: Sc
     assert school.left() == []
 
 
+def test_a_damaged_ledger_of_another_owner_on_this_computer_is_rebuilt_too(school: School) -> None:
+    school.up("--owner", "ben")
+    damage(school.file())
+    (row,) = school.rows("recover", "--yes")
+    assert row["resources"] == 6
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
 def test_a_damaged_ledger_of_which_nothing_stands_is_replaced_by_an_empty_one(school: School) -> None:
     school.up()
     school.run("down", "--all")
