@@ -472,7 +472,8 @@ class Ledger:
         self.journal.save()
 
     def _keep(self, kind: Kind, row: Row, found: list[Found]) -> None:
-        """Keep the oldest of several that carry one token, delete the others, and note which it is."""
+        """Keep the one in use, or the oldest, of several that carry one token; delete the others."""
+        found = sorted(found, key=lambda one: one.ids != row.ids)
         for extra in found[1:]:
             log.warning("%s: %s was made twice; deleting %s", row.name, kind.call, extra.id)
             kind.delete(self.cloud.client(kind.service), extra)

@@ -554,6 +554,19 @@ def test_two_of_one_token_are_both_recovered_and_deleted(school: School) -> None
     assert school.left() == []
 
 
+def test_of_several_with_one_token_the_one_that_is_in_use_is_kept(school: School) -> None:
+    school.up()
+    stood = school.left()
+    with school.trouble.hand():
+        client = school.console()
+        (ours,) = [one for one in client.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
+        spec = [{"ResourceType": "vpc", "Tags": ours["Tags"]}]
+        while client.create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=spec)["Vpc"]["VpcId"] > ours["VpcId"]:
+            continue  # AWS does not tell when a VPC was made; one must come before ours in any order
+    assert school.up().exit_code == 0
+    assert school.left() == stood
+
+
 def test_recover_in_another_region_finds_that_region_s(school: School) -> None:
     school.up("--region", TOKYO)
     school.file(region=TOKYO).unlink()
