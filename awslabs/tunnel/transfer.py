@@ -223,8 +223,8 @@ def _read_ahead(server: _Server, there: str, reader: paramiko.SFTPFile, size: in
         for at in range(start, end, CHUNK):
             with server.explained(there):
                 data = next(pieces)
-            if len(data) < min(CHUNK, end - at):  # asked for more, paramiko would wait in vain
-                raise _cut_short(there)
+                if len(data) < min(CHUNK, end - at):  # the end of the file, or of the connection
+                    raise EOFError
             yield data
 
 
@@ -428,15 +428,6 @@ def _here(path: Path) -> Iterator[None]:
         raise TunnelError(f"{path} on this computer was not copied.", reason(error), fix) from error
 
 
-def _cut_short(path: str) -> TunnelError:
-    """The error for a remote file that had fewer bytes than it said."""
-    return TunnelError(
-        f"{path} on the server was not copied.",
-        "It ended too early; did it change meanwhile?",
-        "Run the same command again.",
-    )
-
-
 class _Buffered:
     """A channel that is emptied at once.
 
@@ -501,7 +492,11 @@ class _Server:
                     "Run the same command again.",
                 ) from error
             if isinstance(error, EOFError):
-                raise _cut_short(path) from error
+                raise TunnelError(
+                    f"{path} on the server was not copied.",
+                    "It ended too early; did it change meanwhile?",
+                    "Run the same command again.",
+                ) from error
             why = reason(error)
             if why == "Failure":  # SFTP's one word for a full disk, a quota and all that it has no name for
                 why = "Failure: the server says no more; most often its disk is full"
