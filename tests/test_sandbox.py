@@ -642,8 +642,8 @@ def test_what_it_cannot_do_it_says_at_once(
 
 
 def test_a_moto_that_stumbles_is_an_honest_refusal(run: sandbox.Run, client: Any, account: str) -> None:
-    # moto answers the deletion of an unknown REST API with a KeyError of its own.
-    refused = send(client, "apigateway", "DeleteRestApi", {"restApiId": "unknown"})
+    # moto answers the deletion of an unknown usage plan with a KeyError of its own.
+    refused = send(client, "apigateway", "DeleteUsagePlan", {"usagePlanId": "unknown"})
     assert refused is not None
     assert refused["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert "moto stumbled" in refused["Error"]["Message"]
