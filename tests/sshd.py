@@ -30,6 +30,23 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+# sshd ends when the test run does, even if that is killed: then `read` comes to an end.
+KEEPER = '"$0" "$@" >&2 & echo $!; read _; kill -9 $!; wait'
+
+
+def parents_of_all() -> dict[int, int]:
+    """The parent of each process of this computer."""
+    parents: dict[int, int] = {}
+    if not os.path.exists("/proc/self/stat"):
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+        return {int(pid): int(parent) for pid, parent in map(str.split, listed.stdout.splitlines())}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            number, rest = status.read_text().split(" (", 1)
+            parents[int(number)] = int(rest.rpartition(")")[2].split()[1])
+    return parents
+
+
 class Sshd:
     """One server; `start` and `stop` at will, always on the same port."""
 
@@ -46,7 +63,8 @@ class Sshd:
         self.address = tunnel.Address(
             "127.0.0.1", self.port, getpass.getuser(), ours / "key", ours / "known_hosts"
         )
-        self.process: subprocess.Popen[bytes] | None = None
+        self.keeper: subprocess.Popen[bytes] | None = None
+        self.listener = 0
         self.new_host_keys()
 
     def new_host_keys(self) -> None:
@@ -99,14 +117,16 @@ class Sshd:
         )
         with open(self.directory / "sshd.log", "ab") as log:
             assert PROGRAM
-            self.process = subprocess.Popen(
-                [PROGRAM, "-D", "-e", "-f", config], stdin=subprocess.DEVNULL, stderr=log
-            )
+            self.keeper = subprocess.Popen(
+                ["sh", "-c", KEEPER, PROGRAM, "-D", "-e", "-f", config],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+        assert self.keeper.stdout
+        self.listener = int(self.keeper.stdout.readline())
         for _ in range(500):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
-            assert self.process.poll() is None, self.log()
             time.sleep(0.02)
         raise AssertionError("sshd does not listen: " + self.log())
 
@@ -117,15 +137,8 @@ class Sshd:
 
     def connections(self) -> list[int]:
         """The process ids that serve connections: all below the one that listens."""
-        assert self.process
-        parents: dict[int, int] = {}
-        for status in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                number, rest = status.read_text().split(" (", 1)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            parents[int(number)] = int(rest.rpartition(")")[2].split()[1])
-        below = [pid for pid, parent in parents.items() if parent == self.process.pid]
+        parents = parents_of_all()
+        below = [pid for pid, parent in parents.items() if parent == self.listener]
         for pid in below:
             below.extend(child for child, parent in parents.items() if parent == pid)
         return below
@@ -138,11 +151,10 @@ class Sshd:
 
     def stop(self) -> None:
         """Stop listening, and end all connections."""
-        if self.process:
+        if self.keeper:
             self.signal_connections(signal.SIGKILL)
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+            self.keeper.communicate()
+            self.keeper = None
 
     def log(self) -> str:
         """What sshd said so far."""
