@@ -23,6 +23,7 @@ import shutil
 import string
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -236,19 +237,24 @@ class Journal:
     # -- one builder at a time ----------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def locked(self, verb: str) -> Iterator[None]:
+    def locked(self, verb: str, *, patience_s: float = 0.0) -> Iterator[None]:
         """Hold the ledger for one `verb`; the file is read again first, since another may have written it.
 
         The lock is the operating system's: it ends with the process, however that ends.
 
+        Parameters
+        ----------
+        patience_s : float
+            Seconds to wait while another process holds it for this same verb, which takes a moment only.
+
         Raises
         ------
         LedgerError
-            At once, when another process or notebook holds it.
+            When another process or notebook holds it: at once, or after that time.
         """
         with self._mutex:
             if self._locks == 0:
-                descriptor = self._take_lock(verb)
+                descriptor = self._take_lock(verb, time.monotonic() + patience_s)
                 try:
                     self._clean_up()
                     self.reload()
@@ -267,7 +273,7 @@ class Journal:
                 if self._locks == 0:
                     os.close(self._lock_file)
 
-    def _take_lock(self, verb: str) -> int:
+    def _take_lock(self, verb: str, until: float) -> int:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -277,12 +283,16 @@ class Journal:
                 f"{error.strerror or error}.",
                 "make that folder writable, or set AWSLABS_HOME to another one",
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise self._in_use(holder or "another process") from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
+                if not holder.startswith(f"`{verb}`") or time.monotonic() >= until:
+                    os.close(descriptor)
+                    raise self._in_use(holder or "another process") from None
+                time.sleep(0.05)
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only stays unsigned
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"`{verb}`, process {os.getpid()}, since {now()}\n".encode(), 0)

@@ -6,9 +6,10 @@
     2  AWS is called; the token travels along         as a tag, a client token or in a name
     3  the row, now with its id, goes to disk
 
-`create` is for what must be undone, `ensure` for what dies with its parent, `down` deletes: the newest first
-and what does not hang together at once. A crash, a refused call and Ctrl-C leave the same file behind. So one
-path mends them all: whoever comes next asks AWS first what carries the token.
+`create` is for what must be undone, `ensure` for what dies with its parent, `start` for work that ends by
+itself: tasks, jobs. `down` deletes: the newest first and what does not hang together at once. A crash, a
+refused call and Ctrl-C leave the same file behind. So one path mends them all: whoever comes next asks AWS
+first what carries the token.
 
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
 GONE_S = 900.0  # seconds until a deletion must have taken effect
+START_S = 30.0  # seconds that work waits for its turn, while another terminal starts some
 THROTTLE_S = 120.0  # seconds to go on while AWS asks for fewer calls
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
@@ -66,6 +68,23 @@ def operation(method: Callable) -> str:
     """``ec2:CreateVpc`` of the bound client method ``ec2.create_vpc``."""
     client = method.__self__  # type: ignore[attr-defined]
     return f"{client.meta.service_model.service_name}:{client.meta.method_to_api_mapping[method.__name__]}"
+
+
+def kind_of(method: Callable) -> Kind:
+    """The entry of a bound client method.
+
+    Raises
+    ------
+    LedgerError
+        When there is none.
+    """
+    if (kind := KINDS.get(operation(method))) is None:
+        raise LedgerError(
+            f"{operation(method)} has no entry in awslabs/kinds.",
+            "Nothing could delete what it makes, so it was not called.",
+            "add an entry: awslabs/kinds/__init__.py says how",
+        )
+    return kind
 
 
 class Cloud:
@@ -254,8 +273,8 @@ class Ledger:
 
     @property
     def resources(self) -> dict[str, str]:
-        """Row name to identifier, of all that stands."""
-        return {row.name: row.id for row in self.journal.open_rows()}
+        """Row name to identifier, of all that stands; work that runs is not counted."""
+        return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
 
     @property
     def usd_per_hour(self) -> float:
@@ -312,13 +331,7 @@ class Ledger:
         AwsError
             When AWS refuses; nothing then stands under this row.
         """
-        kind = KINDS.get(operation(method))
-        if kind is None:
-            raise LedgerError(
-                f"{operation(method)} has no entry in awslabs/kinds.",
-                "Nothing could delete what it makes, so it was not called.",
-                "add an entry: awslabs/kinds/__init__.py says how",
-            )
+        kind = kind_of(method)
         digests = {key: digest(value) for key, value in request.items()}
         with self.locked("create"), self._building.setdefault(name, threading.Lock()):
             row = self.journal.last(name)
@@ -328,6 +341,46 @@ class Ledger:
                 row = self._begin(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
+
+    # -- start ------------------------------------------------------------------------------------------
+
+    def start(self, name: str, method: Callable, /, **request: Any) -> str:
+        """Start work that ends by itself, a task or a job, and return its identifier.
+
+        Each call starts another one, in a row of its own. `close_ended` closes the rows of what has ended;
+        `down` stops what has not. The ledger is held for the one call; threads may start at once.
+
+        Parameters
+        ----------
+        name, method, **request
+            As for `create`: ``ledger.start("task", ecs.run_task, cluster=..., ...)``.
+
+        Raises
+        ------
+        LedgerError
+            While `up` or `down` holds the ledger, for an operation without an entry, for a full disk.
+        AwsError
+            When AWS refuses, be it inside HTTP 200; nothing then runs under this row.
+        """
+        kind = kind_of(method)
+        with self.journal.locked("start", patience_s=START_S * self.patience):
+            self._refuse_others()
+            row = self._begin(kind, name, request, {})
+            self._send(kind, row, method, request)
+            return row.id
+
+    def close_ended(self) -> None:
+        """Close the rows of work of which AWS shows the end. AWS calls: the kinds' describe calls."""
+        with self.journal.locked("start", patience_s=START_S * self.patience):
+            rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                seen = pool.map(lambda row: self._seen(KINDS[row.call], row), rows)
+                for row, shown in zip(rows, seen, strict=True):
+                    if shown and all(one.state == "ended" for one in shown):
+                        row.state, row.ended = "gone", journal.now()
+            self.journal.save()
+
+    # -- a row first, then the call -----------------------------------------------------------------------
 
     def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
         """A row on disk, with its token, before the call."""
@@ -421,6 +474,9 @@ class Ledger:
             marked = kind.mark(request, self._mark(row))
             try:
                 answer = call(**marked)
+                if refusal := kind.refusal(answer):
+                    code, message = refusal
+                    raise ClientError({"Error": {"Code": code, "Message": message}}, method.__name__)
             except ParamValidationError:
                 self._close(row, "refused")
                 raise
@@ -490,7 +546,11 @@ class Ledger:
     patience = 1.0  # scales the other bounds; tests shorten them
 
     def _look(self, kind: Kind, row: Row) -> list[Found]:
-        """What carries this row's token now, oldest first. AWS calls: the kind's describe call."""
+        """What carries this row's token now, oldest first, and has not ended."""
+        return [one for one in self._seen(kind, row) if one.state != "ended"]
+
+    def _seen(self, kind: Kind, row: Row) -> list[Found]:
+        """The same, with work that has ended. AWS calls: the kind's describe call."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -500,19 +560,18 @@ class Ledger:
 
     def _settled(self, kind: Kind, row: Row) -> list[Found]:
         """As `_look`, but "nothing" counts only once it has had the time to become visible."""
-        found = self._look(kind, row)
+        seen = self._seen(kind, row)
         if row.state == "creating":
             left = self.settle_s
         else:
             left = self.settle_s - journal.seconds_since(row.made or row.begun)
-        if found or left <= 0:
-            return found
-        until = time.monotonic() + left
-        with awaiting(f"certainty whether the {row.name} was made"):
-            while not found and time.monotonic() < until:
-                time.sleep(min(1.0, self.settle_s / 10))
-                found = self._look(kind, row)
-        return found
+        if not seen and left > 0:
+            until = time.monotonic() + left
+            with awaiting(f"certainty whether the {row.name} was made"):
+                while not seen and time.monotonic() < until:
+                    time.sleep(min(1.0, self.settle_s / 10))
+                    seen = self._seen(kind, row)
+        return [one for one in seen if one.state != "ended"]
 
     # -- down -----------------------------------------------------------------------------------------
 

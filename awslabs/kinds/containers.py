@@ -1,0 +1,275 @@
+"""Containers: ECR repositories, ECS clusters, task definitions, and tasks, which are work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from awslabs import prices
+from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+
+NO_REPOSITORY = ("RepositoryNotFoundException",)
+NO_CLUSTER = ("ClusterNotFoundException",)
+SHOWN = {"PROVISIONING": "coming", "PENDING": "coming", "ACTIVATING": "coming", "RUNNING": "standing"}
+
+
+# -- ECR ----------------------------------------------------------------------------------------------------
+
+
+def mark_repository(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
+
+
+def repository_ids(request: dict, answer: dict) -> dict[str, str]:
+    """The name, which calls use, and, once known, the address that images are pushed to."""
+    made = answer.get("repository", {})
+    return {
+        name: made[name] if name in made else request[name]
+        for name in ("repositoryName", "repositoryUri")
+        if name in made or name in request
+    }
+
+
+def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
+    names = [ids["repositoryName"]]
+    answer = unless(NO_REPOSITORY, ecr.describe_repositories, repositoryNames=names)
+    if answer is None:
+        return None
+    (repository,) = answer["repositories"]
+    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=repository["repositoryArn"])
+    if tagged is None:
+        return None
+    tags = {tag["Key"]: tag["Value"] for tag in tagged["tags"]}
+    return Found(repository_ids({}, {"repository": repository}), tags=tags)
+
+
+REPOSITORY = Kind(
+    call="ecr:CreateRepository",
+    ids=repository_ids,
+    mark=mark_repository,
+    look=look_by_name(show_repository),
+    ours=those_of_ours(
+        show_repository,
+        lambda ecr: [
+            {"repositoryName": one["repositoryName"]}
+            for one in pages(ecr, "describe_repositories", "repositories")
+            if one["repositoryName"].startswith(OURS)
+        ],
+    ),
+    # `force` takes the images along; without it a repository that holds some is refused.
+    delete=lambda ecr, found: ecr.delete_repository(repositoryName=found.id, force=True),
+    named=True,
+    taken=("RepositoryAlreadyExistsException",),
+    absent=NO_REPOSITORY,
+)
+
+
+# -- ECS ----------------------------------------------------------------------------------------------------
+
+
+def tags_of(mark: Mark) -> list[dict[str, str]]:
+    """ECS writes its tags in small letters."""
+    return [{"key": key, "value": value} for key, value in mark.tags().items()]
+
+
+def tags_in(shown: dict) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in shown.get("tags", [])}
+
+
+def mark_cluster(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": tags_of(mark)}
+
+
+def show_cluster(ecs: Any, ids: dict[str, str]) -> Found | None:
+    """A deleted cluster is shown for a while as INACTIVE: that is gone (ECS API reference, DeleteCluster)."""
+    answer = ecs.describe_clusters(clusters=[ids["clusterName"]], include=["TAGS"])
+    for cluster in answer["clusters"]:
+        if cluster["status"] != "INACTIVE":
+            state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(cluster["status"], "standing")
+            return Found({"clusterName": cluster["clusterName"]}, state, tags_in(cluster))
+    return None
+
+
+def our_clusters(ecs: Any) -> list[str]:
+    """Names of clusters that begin as ours do."""
+    names = (arn.rpartition("/")[2] for arn in pages(ecs, "list_clusters", "clusterArns"))
+    return [name for name in names if name.startswith(OURS)]
+
+
+CLUSTER = Kind(
+    call="ecs:CreateCluster",
+    ids=lambda request, answer: {"clusterName": request["clusterName"]},
+    mark=mark_cluster,
+    look=look_by_name(show_cluster),
+    ours=those_of_ours(show_cluster, lambda ecs: [{"clusterName": name} for name in our_clusters(ecs)]),
+    delete=lambda ecs, found: ecs.delete_cluster(cluster=found.id),
+    named=True,
+    # An account's first use of ECS makes a role for the service, which takes a moment.
+    not_yet=("InvalidParameterException Unable to assume the service linked role",),
+    busy=(
+        "ClusterContainsTasksException",
+        "ClusterContainsServicesException",
+        "ClusterContainsContainerInstancesException",
+        "UpdateInProgressException",
+    ),
+    absent=NO_CLUSTER,
+)
+
+
+def mark_definition(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": tags_of(mark)}
+
+
+def show_definitions(ecs: Any, arns: Iterator[str]) -> Iterator[Found]:
+    """Task definitions with their tags; one that is DELETE_IN_PROGRESS is on its way out by itself."""
+    for arn in arns:
+        answer = unless(
+            ("ClientException",), ecs.describe_task_definition, taskDefinition=arn, include=["TAGS"]
+        )
+        if answer is not None and answer["taskDefinition"]["status"] != "DELETE_IN_PROGRESS":
+            definition = answer["taskDefinition"]
+            since = str(definition.get("registeredAt", ""))
+            yield Found({"taskDefinitionArn": arn}, "standing", tags_in(answer), since)
+
+
+def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
+    """ARNs of all revisions of one family, or of our families; registered or deregistered."""
+    chosen = {"familyPrefix": family} if family else {}
+    for status in ("ACTIVE", "INACTIVE"):
+        listed = pages(ecs, "list_task_definitions", "taskDefinitionArns", status=status, **chosen)
+        yield from (arn for arn in listed if arn.rpartition("/")[2].startswith(OURS))
+
+
+def look_for_definition(ecs: Any, row: Any) -> list[Found]:
+    if "taskDefinitionArn" in row.ids:
+        shown = show_definitions(ecs, iter([row.ids["taskDefinitionArn"]]))
+    else:  # its number is AWS's to give: among all of its family the token tells
+        shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
+    return sorted(
+        (found for found in shown if found.tags.get("awslabs:token") == row.token),
+        key=lambda found: found.since,
+    )
+
+
+def delete_definition(ecs: Any, found: Found) -> None:
+    """Out of use first, then away: ECS keeps what is only deregistered for good."""
+    shown = ecs.describe_task_definition(taskDefinition=found.id)["taskDefinition"]
+    if shown["status"] == "ACTIVE":
+        ecs.deregister_task_definition(taskDefinition=found.id)
+    answer = ecs.delete_task_definitions(taskDefinitions=[found.id])
+    for failure in answer["failures"]:
+        raise ecs.exceptions.ClientError(
+            {"Error": {"Code": "ClientException", "Message": failure.get("reason", str(failure))}},
+            "DeleteTaskDefinitions",
+        )
+
+
+DEFINITION = Kind(
+    call="ecs:RegisterTaskDefinition",
+    ids=lambda request, answer: (
+        {"taskDefinitionArn": answer["taskDefinition"]["taskDefinitionArn"]} if answer else {}
+    ),
+    mark=mark_definition,
+    look=look_for_definition,
+    ours=lambda ecs: [
+        found for found in show_definitions(ecs, listed_definitions(ecs)) if "awslabs:token" in found.tags
+    ],
+    delete=delete_definition,
+    doubles=True,
+    telling=("family", "cpu", "memory"),
+    not_yet=("ClientException Role is not valid",),
+    absent=("ClientException The specified task definition does not exist",),
+)
+
+
+def mark_task(request: dict, mark: Mark) -> dict:
+    """The token thrice: so that one call makes one task, so that it is listed, and so that it shows."""
+    return {
+        **request,
+        "count": 1,
+        "clientToken": mark.token,
+        "startedBy": mark.token,
+        "tags": tags_of(mark),
+    }
+
+
+def task_refused(answer: dict) -> tuple[str, str] | None:
+    """RunTask answers 200 where no task could be placed."""
+    if answer["tasks"]:
+        return None
+    failure = answer["failures"][0] if answer.get("failures") else {}
+    reason = failure.get("reason", "no reason")
+    return reason, failure.get("detail") or f"ECS could not place the task: {reason}."
+
+
+def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
+    """Tasks with their tags; AWS shows a stopped one for an hour."""
+    shown = []
+    for first in range(0, len(arns), 100):
+        answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
+        for task in answer["tasks"]:
+            state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
+            ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
+            shown.append(Found(ids, state, tags_in(task), str(task.get("createdAt", ""))))
+    return shown
+
+
+def listed_tasks(ecs: Any, cluster: str, **chosen: str) -> list[str]:
+    """ARNs of a cluster's tasks, running and stopped; none where the cluster is gone."""
+    try:
+        return [
+            arn
+            for status in ("RUNNING", "STOPPED")
+            for arn in pages(ecs, "list_tasks", "taskArns", cluster=cluster, desiredStatus=status, **chosen)
+        ]
+    except ecs.exceptions.ClusterNotFoundException:
+        return []
+
+
+def look_for_task(ecs: Any, row: Any) -> list[Found]:
+    cluster = row.ids.get("clusterArn") or row.telling["cluster"]
+    if arn := row.ids.get("taskArn"):
+        try:
+            return show_tasks(ecs, cluster, [arn])
+        except ecs.exceptions.ClusterNotFoundException:
+            return []
+    return show_tasks(ecs, cluster, listed_tasks(ecs, cluster, startedBy=row.token))
+
+
+def our_tasks(ecs: Any) -> list[Found]:
+    """What runs in our clusters and carries a token."""
+    found = [one for name in our_clusters(ecs) for one in show_tasks(ecs, name, listed_tasks(ecs, name))]
+    return [one for one in found if "awslabs:token" in one.tags and one.state != "ended"]
+
+
+def task_usd_per_hour(request: dict, region: str) -> float | None:
+    """Of a Fargate task whose size stands in its overrides; it has a public address of its own."""
+    size = request.get("overrides", {})
+    if not {"cpu", "memory"} <= size.keys():
+        return None
+    return prices.fargate_hour(int(size["cpu"]) / 1024, int(size["memory"]) / 1024, region)
+
+
+TASK = Kind(
+    call="ecs:RunTask",
+    ids=lambda request, answer: {
+        "taskArn": answer["tasks"][0]["taskArn"],
+        "clusterArn": answer["tasks"][0]["clusterArn"],
+    },
+    mark=mark_task,
+    look=look_for_task,
+    ours=our_tasks,
+    delete=lambda ecs, found: ecs.stop_task(
+        cluster=found.ids["clusterArn"], task=found.id, reason="awslabs: down"
+    ),
+    work=True,
+    lingers=True,
+    telling=("cluster",),
+    not_yet=("ClientException ECS was unable to assume the role",),
+    absent=(*NO_CLUSTER, "InvalidParameterException The referenced task was not found"),
+    refusal=task_refused,
+    usd_per_hour=task_usd_per_hour,
+)
+
+KINDS = [REPOSITORY, CLUSTER, DEFINITION, TASK]
