@@ -1,4 +1,4 @@
-"""IAM roles: they stand under a path of their ledger, and carry tags."""
+"""IAM roles and instance profiles: they stand under a path of their ledger, and carry tags."""
 
 from __future__ import annotations
 
@@ -75,4 +75,70 @@ ROLE_POLICY = Kind(
     absent=MISSING,
 )
 
-KINDS = [ROLE, ROLE_POLICY]
+
+def profile_ids(request: dict, answer: dict) -> dict[str, str]:
+    """As of a role: the ARN, which is not known before the answer, and the name."""
+    made = answer["InstanceProfile"]["Arn"] if answer else ""
+    return {"Arn": made, "InstanceProfileName": request["InstanceProfileName"]}
+
+
+def show_profile(iam: Any, ids: dict[str, str]) -> Found | None:
+    answer = unless(MISSING, iam.get_instance_profile, InstanceProfileName=ids["InstanceProfileName"])
+    if answer is None:
+        return None
+    profile = answer["InstanceProfile"]
+    tags = {tag["Key"]: tag["Value"] for tag in profile.get("Tags", [])}
+    return Found({name: profile[name] for name in ("Arn", "InstanceProfileName")}, tags=tags)
+
+
+def delete_profile(iam: Any, found: Found) -> None:
+    """Delete a profile of ours; a role that is still in it (that join was lost) is taken out first."""
+    name = {"InstanceProfileName": found.ids["InstanceProfileName"]}
+    try:
+        iam.delete_instance_profile(**name)
+    except iam.exceptions.DeleteConflictException:
+        for role in iam.get_instance_profile(**name)["InstanceProfile"]["Roles"]:
+            iam.remove_role_from_instance_profile(RoleName=role["RoleName"], **name)
+        iam.delete_instance_profile(**name)
+
+
+INSTANCE_PROFILE = Kind(
+    call="iam:CreateInstanceProfile",
+    ids=profile_ids,
+    mark=mark_role,
+    look=look_by_name(show_profile),
+    ours=those_of_ours(
+        show_profile,
+        lambda iam: pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix="/awslabs/"),
+    ),
+    delete=delete_profile,
+    named=True,
+    taken=("EntityAlreadyExists",),
+    busy=BUSY,
+    absent=MISSING,
+)
+
+
+def look_for_role_in_profile(iam: Any, row: Any) -> list[Found]:
+    """The tie between this role and this profile. It carries no tag: the row's two names are its mark."""
+    name = row.ids["InstanceProfileName"]
+    answer = unless(MISSING, iam.get_instance_profile, InstanceProfileName=name)
+    roles = answer["InstanceProfile"]["Roles"] if answer else []
+    return [Found(dict(row.ids)) for role in roles if role["RoleName"] == row.ids["RoleName"]]
+
+
+ROLE_IN_PROFILE = Kind(
+    call="iam:AddRoleToInstanceProfile",
+    ids=lambda request, answer: {name: request[name] for name in ("InstanceProfileName", "RoleName")},
+    mark=lambda request, mark: request,
+    look=look_for_role_in_profile,
+    ours=lambda iam: [],
+    delete=lambda iam, found: iam.remove_role_from_instance_profile(**found.ids),
+    join=True,
+    taken=("LimitExceeded",),  # a profile holds one role
+    not_yet=MISSING,
+    busy=BUSY,
+    absent=MISSING,
+)
+
+KINDS = [ROLE, ROLE_POLICY, INSTANCE_PROFILE, ROLE_IN_PROFILE]

@@ -1,0 +1,261 @@
+"""AWS Batch: compute environments, job queues, job definitions, and jobs, which are work.
+
+Batch says no with one code alone, ``ClientException``, so the words of its messages count here. AWS documents
+none of them; these are from hashicorp/terraform-provider-aws, ``internal/service/batch``, and its issues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours
+
+# While it changes from one state to another, or something still hangs on it.
+BUSY = (
+    "ClientException Cannot delete",
+    "ClientException resource is being modified",
+)
+GONE = ("ClientException does not exist", "ClientException not found")
+TAKEN = ("ClientException already exists",)
+ENDED = ("SUCCEEDED", "FAILED")
+STATES = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}
+
+
+def mark_tags(request: dict, mark: Mark) -> dict:
+    return {**request, "tags": mark.tags()}
+
+
+# -- Compute environment -----------------------------------------------------------------------------------
+
+
+def mark_environment(request: dict, mark: Mark) -> dict:
+    """Our tags; and on the machines, which do not inherit them, whose they are.
+
+    The machines get no token: they are Batch's own to delete, and no row of ours knows them.
+    """
+    names = {"Name": f"{mark.ledger} machine", "awslabs:ledger": mark.ledger, "awslabs:owner": mark.owner}
+    resources = {**request["computeResources"], "tags": names}
+    return {**request, "computeResources": resources, "tags": mark.tags()}
+
+
+def describe_environment(batch: Any, name: str) -> dict | None:
+    """A compute environment as Batch shows it; None where there is none (any more)."""
+    answer = batch.describe_compute_environments(computeEnvironments=[name])
+    return next((one for one in answer["computeEnvironments"] if one["status"] != "DELETED"), None)
+
+
+def show_environment(batch: Any, ids: dict[str, str]) -> Found | None:
+    shown = describe_environment(batch, ids["computeEnvironmentName"])
+    if shown is None:
+        return None
+    names = {"computeEnvironmentName": shown["computeEnvironmentName"]}
+    return Found(names, STATES.get(shown["status"], "standing"), shown.get("tags", {}))
+
+
+def delete_environment(batch: Any, found: Found) -> None:
+    """Out of use first. Until that has taken effect the deletion is refused, and asked for again."""
+    shown = describe_environment(batch, found.id)
+    if shown is not None and shown["state"] == "ENABLED":
+        batch.update_compute_environment(computeEnvironment=found.id, state="DISABLED")
+    batch.delete_compute_environment(computeEnvironment=found.id)
+
+
+COMPUTE_ENVIRONMENT = Kind(
+    call="batch:CreateComputeEnvironment",
+    ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
+    mark=mark_environment,
+    look=look_by_name(show_environment),
+    ours=those_of_ours(
+        show_environment,
+        lambda batch: [
+            one
+            for one in pages(batch, "describe_compute_environments", "computeEnvironments")
+            if one["computeEnvironmentName"].startswith(OURS)
+        ],
+    ),
+    delete=delete_environment,
+    named=True,
+    lingers=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
+    taken=TAKEN,
+    busy=BUSY,
+    absent=GONE,
+    busy_s=900.0,
+)
+
+
+# -- Job queue ---------------------------------------------------------------------------------------------
+
+
+def describe_queue(batch: Any, name: str) -> dict | None:
+    """A job queue as Batch shows it; None where there is none (any more)."""
+    answer = batch.describe_job_queues(jobQueues=[name])
+    return next((one for one in answer["jobQueues"] if one.get("status") != "DELETED"), None)
+
+
+def show_queue(batch: Any, ids: dict[str, str]) -> Found | None:
+    shown = describe_queue(batch, ids["jobQueueName"])
+    if shown is None:
+        return None
+    names = {"jobQueueName": shown["jobQueueName"]}
+    return Found(names, STATES.get(shown.get("status", ""), "standing"), shown.get("tags", {}))
+
+
+def delete_queue(batch: Any, found: Found) -> None:
+    """As with an environment: out of use, then away."""
+    shown = describe_queue(batch, found.id)
+    if shown is not None and shown["state"] == "ENABLED":
+        batch.update_job_queue(jobQueue=found.id, state="DISABLED")
+    batch.delete_job_queue(jobQueue=found.id)
+
+
+JOB_QUEUE = Kind(
+    call="batch:CreateJobQueue",
+    ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
+    mark=mark_tags,
+    look=look_by_name(show_queue),
+    ours=those_of_ours(
+        show_queue,
+        lambda batch: [
+            one
+            for one in pages(batch, "describe_job_queues", "jobQueues")
+            if one["jobQueueName"].startswith(OURS)
+        ],
+    ),
+    delete=delete_queue,
+    named=True,
+    lingers=True,
+    taken=TAKEN,
+    not_yet=("ClientException must be valid before attaching",),
+    busy=BUSY,
+    absent=GONE,
+    busy_s=900.0,
+)
+
+
+# -- Job definition ----------------------------------------------------------------------------------------
+
+
+def show_definition(definition: dict) -> Found:
+    ids = {"jobDefinitionArn": definition["jobDefinitionArn"]}
+    return Found(ids, tags=definition.get("tags", {}), since=f"{definition['revision']:09d}")
+
+
+def active_definitions(batch: Any, **which: Any) -> list[Found]:
+    """Those in use, oldest first. A deregistered one is INACTIVE: Batch forgets it after 180 days."""
+    listed = pages(batch, "describe_job_definitions", "jobDefinitions", status="ACTIVE", **which)
+    found = [
+        show_definition(one)
+        for one in listed
+        if one["status"] == "ACTIVE" and one["jobDefinitionName"].startswith(OURS)
+    ]
+    return sorted(found, key=lambda one: one.since)
+
+
+JOB_DEFINITION = Kind(
+    call="batch:RegisterJobDefinition",
+    ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
+    mark=mark_tags,
+    look=lambda batch, row: [
+        one
+        for one in active_definitions(batch, jobDefinitionName=row.telling["jobDefinitionName"])
+        if one.tags.get("awslabs:token") == row.token
+    ],
+    ours=lambda batch: [one for one in active_definitions(batch) if "awslabs:token" in one.tags],
+    delete=lambda batch, found: batch.deregister_job_definition(jobDefinition=found.id),
+    doubles=True,
+    telling=("jobDefinitionName",),
+    absent=GONE,
+)
+
+
+# -- Jobs --------------------------------------------------------------------------------------------------
+
+
+def mark_job(request: dict, mark: Mark) -> dict:
+    """The token in the name, by which a queue is asked for a job whose answer was lost; and our tags."""
+    return {**request, "jobName": f"{request['jobName']}-{mark.token}", "tags": mark.tags()}
+
+
+def show_job(job: dict) -> Found:
+    """A job, from a listing or a description. Ended ones are shown for about a week."""
+    state = {"RUNNING": "standing"}.get(job["status"], "coming")
+    if job["status"] in ENDED:
+        state = "ended"
+    elif job.get("isTerminated") or job.get("isCancelled"):
+        state = "going"
+    ids = {"jobId": job["jobId"], "jobName": job["jobName"]}
+    return Found(ids, state, job.get("tags", {}), str(job.get("createdAt", "")))
+
+
+def jobs_named(batch: Any, queue: str, name: str) -> list[dict]:
+    """Jobs of a queue in any state, by name; with ``*`` at its end by how the name begins.
+
+    A filter makes Batch list all states; without one it lists those that run ("ListJobs", Batch API).
+    """
+    filters = [{"name": "JOB_NAME", "values": [name]}]
+    try:
+        return pages(batch, "list_jobs", "jobSummaryList", jobQueue=queue, filters=filters)
+    except batch.exceptions.ClientException as error:
+        if "does not exist" not in str(error):
+            raise
+        return []  # with its queue each job is gone
+
+
+def look_for_job(batch: Any, row: Any) -> list[Found]:
+    if job_id := row.ids.get("jobId"):
+        shown = batch.describe_jobs(jobs=[job_id])["jobs"]
+    else:
+        shown = jobs_named(batch, row.telling["jobQueue"], f"{row.telling['jobName']}-{row.token}")
+    return sorted((show_job(job) for job in shown), key=lambda one: one.since)
+
+
+def our_jobs(batch: Any) -> Iterator[Found]:
+    """What has not ended in our queues; a listing shows no tags, so each job is asked for."""
+    for queue in JOB_QUEUE.ours(batch):
+        waiting = [
+            job["jobId"] for job in jobs_named(batch, queue.id, f"{OURS}*") if job["status"] not in ENDED
+        ]
+        for first in range(0, len(waiting), 100):
+            for job in batch.describe_jobs(jobs=waiting[first : first + 100])["jobs"]:
+                if "awslabs:token" in job.get("tags", {}):
+                    yield show_job(job)
+
+
+JOB = Kind(
+    call="batch:SubmitJob",
+    ids=lambda request, answer: {name: answer[name] for name in ("jobId", "jobName")} if answer else {},
+    mark=mark_job,
+    look=look_for_job,
+    ours=lambda batch: list(our_jobs(batch)),
+    # CancelJob does nothing to a job that runs: TerminateJob ends each, and of an array all its children.
+    delete=lambda batch, found: batch.terminate_job(jobId=found.id, reason="awslabs: down"),
+    doubles=True,
+    lingers=True,
+    work=True,
+    telling=("jobQueue", "jobName"),
+    absent=GONE,
+)
+
+KINDS = [COMPUTE_ENVIRONMENT, JOB_QUEUE, JOB_DEFINITION, JOB]
+
+
+# -- What is put right -------------------------------------------------------------------------------------
+
+
+def environment(batch: Any, wanted: dict) -> Iterator[Step]:
+    """UpdateComputeEnvironment, where it is out of use, or INVALID: an update lets Batch look at it anew."""
+    shown = describe_environment(batch, wanted["computeEnvironment"])
+    if shown is not None and (shown["state"] != wanted["state"] or shown["status"] == "INVALID"):
+        yield batch.update_compute_environment, wanted
+
+
+def queue(batch: Any, wanted: dict) -> Iterator[Step]:
+    """UpdateJobQueue, where it is out of use or INVALID."""
+    shown = describe_queue(batch, wanted["jobQueue"])
+    if shown is not None and (shown["state"] != wanted["state"] or shown.get("status") == "INVALID"):
+        yield batch.update_job_queue, wanted
+
+
+ENSURES = {"batch:UpdateComputeEnvironment": environment, "batch:UpdateJobQueue": queue}
