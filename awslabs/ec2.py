@@ -29,8 +29,9 @@ RunInstances. To read along: "What is Amazon VPC?" and "What is Amazon EC2?" in 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
@@ -110,42 +111,13 @@ def up(
     )
 
     # <1> The network: 512 addresses of our own, and the road to the internet.
-    vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")
-    subnet_id = ledger.create(
-        "subnet", ec2.create_subnet, VpcId=vpc_id, CidrBlock="10.10.0.0/24", AvailabilityZone=zone
-    )
-    ensure(ec2.modify_subnet_attribute, SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
-    igw_id = ledger.create("internet-gateway", ec2.create_internet_gateway)
-    ledger.create("gateway-attachment", ec2.attach_internet_gateway, InternetGatewayId=igw_id, VpcId=vpc_id)
-    ensure(
-        ec2.create_route,
-        RouteTableId=main_route_table(ec2, vpc_id),
-        DestinationCidrBlock="0.0.0.0/0",
-        GatewayId=igw_id,
-    )
+    vpc_id, (subnet_id,) = public_network(ledger, "10.10.0.0/23", [Subnet("subnet", zone, "10.10.0.0/24")])
 
     # <2> The firewall: SSH, from this computer alone.
-    group_id = ledger.create(
-        "security-group",
-        ec2.create_security_group,
-        VpcId=vpc_id,
-        GroupName=f"{ledger.prefix}-ssh",
-        Description="SSH from one address",
-    )
-    source = {"CidrIp": allow_from or f"{addresses.my_ip(ec2)}/32", "Description": "awslabs SSH"}
-    ensure(
-        ec2.authorize_security_group_ingress,
-        GroupId=group_id,
-        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
-    )
+    group_id = ssh_firewall(ledger, vpc_id, allow_from)
 
     # <3> The key: made here, so no crash can lose it; AWS gets the public half only.
-    key_name = ledger.create(
-        "key-pair",
-        ec2.import_key_pair,
-        KeyName=f"{ledger.prefix}-key",
-        PublicKeyMaterial=tunnel.public_key(ledger.directory),
-    )
+    key_name = own_key(ledger)
 
     # <4> The server: from here on it costs money.
     instance_id = ledger.create(
@@ -164,6 +136,102 @@ def up(
         **standard_credits(instance_type),
         **shutdown_after(ttl_minutes),
     )
+    wait_until_it_runs(ledger, instance_id)
+
+    # <5> The login: the host key must be the one that the server wrote on its console.
+    server = describe(ledger)
+    wait_for_login(ledger, server)
+    return server
+
+
+# -- <1> to <5>, in the order in which `up` calls them -----------------------------------------------------
+
+
+class Subnet(NamedTuple):
+    """A part of a network, in one zone: its row in the ledger, ``us-east-1a``, ``10.10.0.0/24``."""
+
+    row: str
+    zone: str
+    cidr: str
+
+
+def public_network(ledger: Ledger, cidr: str, subnets: Sequence[Subnet]) -> tuple[str, list[str]]:
+    """A network whose servers get public addresses, and its road to the internet.
+
+    AWS calls: ``ec2:CreateVpc``, ``CreateSubnet`` and ``ModifySubnetAttribute`` for each subnet,
+    ``CreateInternetGateway``, ``AttachInternetGateway``, ``CreateRoute``.
+
+    Parameters
+    ----------
+    cidr : str
+        The network's addresses, /16 to /28: ``10.10.0.0/23``.
+    subnets : sequence of Subnet
+        Its parts; each within ``cidr``.
+
+    Returns
+    -------
+    (str, list of str)
+        The VPC's id, and the subnets' in their order.
+    """
+    ec2 = ledger.client("ec2")
+    vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock=cidr)
+    subnet_ids = []
+    for subnet in subnets:
+        subnet_id = ledger.create(
+            subnet.row,
+            ec2.create_subnet,
+            VpcId=vpc_id,
+            CidrBlock=subnet.cidr,
+            AvailabilityZone=subnet.zone,
+        )
+        ensure(ec2.modify_subnet_attribute, SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
+        subnet_ids.append(subnet_id)
+    igw_id = ledger.create("internet-gateway", ec2.create_internet_gateway)
+    ledger.create("gateway-attachment", ec2.attach_internet_gateway, InternetGatewayId=igw_id, VpcId=vpc_id)
+    ensure(
+        ec2.create_route,
+        RouteTableId=main_route_table(ec2, vpc_id),
+        DestinationCidrBlock="0.0.0.0/0",
+        GatewayId=igw_id,
+    )
+    return vpc_id, subnet_ids
+
+
+def ssh_firewall(ledger: Ledger, vpc_id: str, allow_from: str | None) -> str:
+    """A security group that lets SSH in from one place alone: `allow_from`, or this computer's address.
+
+    AWS calls: ``ec2:CreateSecurityGroup``, ``AuthorizeSecurityGroupIngress``.
+    """
+    ec2 = ledger.client("ec2")
+    group_id = ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-ssh",
+        Description="SSH from one address",
+    )
+    source = {"CidrIp": allow_from or f"{addresses.my_ip(ec2)}/32", "Description": "awslabs SSH"}
+    ensure(
+        ec2.authorize_security_group_ingress,
+        GroupId=group_id,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
+    )
+    return group_id
+
+
+def own_key(ledger: Ledger) -> str:
+    """The name of the key pair on AWS; only its public half is there. AWS calls: ``ec2:ImportKeyPair``."""
+    return ledger.create(
+        "key-pair",
+        ledger.client("ec2").import_key_pair,
+        KeyName=f"{ledger.prefix}-key",
+        PublicKeyMaterial=tunnel.public_key(ledger.directory),
+    )
+
+
+def wait_until_it_runs(ledger: Ledger, instance_id: str) -> None:
+    """Until AWS says ``running``; a stopped server is started. AWS calls: ``ec2:DescribeInstances``."""
+    ec2 = ledger.client("ec2")
     ensure(ec2.start_instances, InstanceIds=[instance_id])  # someone may have stopped it
     poll(
         f"the server {instance_id} runs",
@@ -173,15 +241,24 @@ def up(
         fix=ledger.command("down"),
     )
 
-    # <5> The login: the host key must be the one that the server wrote on its console.
-    server = describe(ledger)
+
+def wait_for_login(ledger: Ledger, server: Server) -> None:
+    """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
+    ec2 = ledger.client("ec2")
     with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, instance_id))
-    return server
+        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id))
 
 
-def describe(ledger: Ledger) -> Server:
+# -- The lab as it stands ----------------------------------------------------------------------------------
+
+
+def describe(ledger: Ledger, login: str = LOGIN) -> Server:
     """The lab's server as AWS shows it now. AWS calls: ``ec2:DescribeInstances``.
+
+    Parameters
+    ----------
+    login : str
+        The user that its image lets in.
 
     Raises
     ------
@@ -193,7 +270,7 @@ def describe(ledger: Ledger) -> Server:
         raise LabError("The lab does not stand.", "Its ledger holds no server.", ledger.command("up"))
     instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
-    ssh = tunnel.Address(host, port, LOGIN, ledger.directory / "key", ledger.directory / "known_hosts")
+    ssh = tunnel.Address(host, port, login, ledger.directory / "key", ledger.directory / "known_hosts")
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 
 
@@ -205,14 +282,18 @@ def door(ledger: Ledger) -> tunnel.Address:
     LabError
         When it does not: its time was up, or someone stopped it.
     """
-    server = describe(ledger)
+    return require_running(ledger, describe(ledger)).ssh
+
+
+def require_running(ledger: Ledger, server: Server) -> Server:
+    """The same server, if it runs; a LabError that says what to do, if it does not."""
     if server.state != "running":
         raise LabError(
             f"The server {server.instance_id} is {server.state}.",
             "Only a running server answers. Was its --ttl over, or was it stopped in the console?",
             f"{ledger.command('up')}    # starts it again, or builds another",
         )
-    return server.ssh
+    return server
 
 
 def down(ledger: Ledger) -> None:
@@ -224,7 +305,12 @@ def down(ledger: Ledger) -> None:
 
 
 def zone_offering(ec2: Any, instance_type: str) -> str:
-    """The first zone of the Region that offers this type: not each does (``us-east-1e`` has no t3.micro).
+    """The first zone of the Region that offers this type. AWS calls: as `zones_offering`."""
+    return zones_offering(ec2, instance_type)[0]
+
+
+def zones_offering(ec2: Any, instance_type: str) -> list[str]:
+    """The zones of the Region that offer this type: not each does (``us-east-1e`` has no t3.micro).
 
     AWS calls: ``ec2:DescribeInstanceTypeOfferings``.
     """
@@ -239,20 +325,20 @@ def zone_offering(ec2: Any, instance_type: str) -> str:
             code="Unsupported",
             operation="ec2:RunInstances",
         )
-    return min(offering["Location"] for offering in offerings)
+    return sorted(offering["Location"] for offering in offerings)
 
 
-def require_quota(ec2: Any, quotas: Any, instance_type: str) -> None:
+def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = False) -> None:
     """Stop before anything is built if the account may not run a single server of this type.
 
     AWS calls: ``ec2:DescribeInstanceTypes``, ``servicequotas:GetServiceQuota``. The quota counts vCPUs; new
-    accounts start with few of them, or none.
+    accounts start with few of them, or none. Spot servers have a quota of their own.
     """
     from botocore.exceptions import ClientError
 
     (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
     needs = size["VCpuInfo"]["DefaultVCpus"]
-    name, quota = vcpu_quota(instance_type)
+    name, quota = vcpu_quota(instance_type, spot=spot)
     try:
         answer = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota)
     except ClientError as error:  # not everybody may read quotas; RunInstances would say the same, only later
@@ -293,15 +379,15 @@ def main_route_table(ec2: Any, vpc_id: str) -> str:
     return answer["RouteTables"][0]["RouteTableId"]
 
 
-def encrypted_root(image: dict) -> dict:
-    """The image's own root disk, in its size, as encrypted gp3 that goes with the server."""
+def encrypted_root(image: dict, at_least_gib: int = 0) -> dict:
+    """The image's own root disk, in its size or a larger one, as encrypted gp3 that goes with the server."""
     root = next(
         mapping
         for mapping in image["BlockDeviceMappings"]
         if mapping["DeviceName"] == image["RootDeviceName"]
     )
     disk = {
-        "VolumeSize": root["Ebs"]["VolumeSize"],
+        "VolumeSize": max(root["Ebs"]["VolumeSize"], at_least_gib),
         "VolumeType": "gp3",
         "Encrypted": True,
         "DeleteOnTermination": True,

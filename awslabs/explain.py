@@ -64,10 +64,14 @@ class Place:
     account: str = ""
 
 
-def vcpu_quota(instance_type: str) -> tuple[str, str]:
-    """Name and Service Quotas code of the on-demand vCPU quota that counts servers of this type."""
+def vcpu_quota(instance_type: str, *, spot: bool = False) -> tuple[str, str]:
+    """Name and Service Quotas code of the vCPU quota that counts on-demand or spot servers of this type."""
     if G_AND_VT.match(instance_type):
+        if spot:
+            return "All G and VT Spot Instance Requests", "L-3819A6DF"
         return "Running On-Demand G and VT instances", "L-DB2E81BA"
+    if spot:
+        return "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", "L-34B43A08"
     return "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", "L-1216C47A"
 
 
@@ -158,8 +162,8 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"aws sts get-caller-identity    # ask whoever runs the account to allow this caller {action}; "
             "then run the same command again",
         )
-    if code == "VcpuLimitExceeded" and instance_type:
-        name, quota = vcpu_quota(instance_type)
+    if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded") and instance_type:
+        name, quota = vcpu_quota(instance_type, spot=code.startswith("MaxSpot"))
         limit = re.search(r"limit of (\d+)", message)
         return refusal(
             f'{message} The quota is "{name}" ({quota}).',
