@@ -31,6 +31,10 @@ INSTANCE_HOUR = {
         "g4dn.xlarge": 0.71,
     },
 }
+SPOT_HOUR = {  # changes with demand, by zone and hour; these are the upper ends of what was seen
+    "us-east-1": {"g4dn.xlarge": 0.22},
+    "ap-northeast-1": {"g4dn.xlarge": 0.285},
+}
 LAMBDA_GB_SECOND = 0.0000166667  # and per million requests:
 LAMBDA_MILLION = 0.20
 # Fargate, per vCPU and per GB of memory; by the second, at least a minute (AWS Fargate pricing).
@@ -43,9 +47,9 @@ def _in(table: dict, region: str):
     return table.get(region, table["us-east-1"])
 
 
-def instance_hour(instance_type: str, region: str) -> float | None:
-    """US dollars for one hour of a running on-demand server; None for a type that the table does not hold."""
-    return _in(INSTANCE_HOUR, region).get(instance_type)
+def instance_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:
+    """US dollars for one hour of a running server; None for a type that the table does not hold."""
+    return _in(SPOT_HOUR if spot else INSTANCE_HOUR, region).get(instance_type)
 
 
 def volume_hour(gib: float, region: str) -> float:

@@ -207,7 +207,11 @@ KEY_PAIR = tagged(
 
 
 def mark_instance(request: dict, mark: Mark) -> dict:
-    """Our token as ClientToken, our tags on the server, its volumes and its network interfaces."""
+    """Our token as ClientToken, our tags on the server, its volumes and its network interfaces.
+
+    On a Spot request, too. A one-time request ends with its server, so nothing of it has to be deleted.
+    Source: EC2 user guide, "Spot Instance request status" (instance-terminated-by-user).
+    """
     types = ["instance", "volume", "network-interface"]
     if "InstanceMarketOptions" in request:
         types.append("spot-instances-request")
@@ -216,7 +220,8 @@ def mark_instance(request: dict, mark: Mark) -> dict:
 
 def instance_usd_per_hour(request: dict, region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
-    server = prices.instance_hour(request["InstanceType"], region)
+    is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
+    server = prices.instance_hour(request["InstanceType"], region, spot=is_spot)
     disks = sum(
         prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
         for mapping in request.get("BlockDeviceMappings", [])
@@ -242,7 +247,11 @@ INSTANCE = tagged(
     ),
     state=lambda item: {"pending": "coming", "shutting-down": "going"}.get(item["State"]["Name"], "standing"),
     since="LaunchTime",
-    floating=("ImageId", "BlockDeviceMappings"),
+    floating=(
+        "ImageId",
+        "BlockDeviceMappings",
+        "SubnetId",
+    ),  # of several zones it stands where there was room
     telling=("InstanceType",),
     lingers=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
