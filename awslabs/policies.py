@@ -49,3 +49,34 @@ def public_read(bucket: str) -> str:
             "Resource": f"arn:aws:s3:::{bucket}/*",
         }
     )
+
+
+def pull_image(repository_arn: str) -> list[Statement]:
+    """Pull images from one ECR repository. The token to log in with is the account's, so it names none."""
+    return [
+        allow("*", "ecr:GetAuthorizationToken"),
+        allow(
+            repository_arn,
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:BatchGetImage",
+        ),
+    ]
+
+
+def join_a_cluster() -> Statement:
+    """What a server needs to take ECS tasks, and with them Batch jobs. The cluster is Batch's, its name too.
+
+    Source: AWS managed policy "AmazonEC2ContainerServiceforEC2Role", less its rights on images and logs.
+    """
+    return allow(
+        "*",
+        "ec2:DescribeTags",
+        "ecs:DiscoverPollEndpoint",
+        "ecs:RegisterContainerInstance",
+        "ecs:DeregisterContainerInstance",
+        "ecs:UpdateContainerInstancesState",
+        "ecs:Poll",
+        "ecs:StartTelemetrySession",
+        "ecs:Submit*",
+    )
