@@ -367,17 +367,33 @@ def farewell(ledger: Ledger) -> None:
     say(f"It costs about {ledger.usd_per_hour:.4f} USD per hour until: {ledger.command('down')}")
 
 
-def add_down(group: click.Group, lab: str, down: Callable[[Ledger], None]) -> None:
-    """The verb `down` of a lab."""
+def add_down(
+    group: click.Group,
+    lab: str,
+    down: Callable[[Ledger], None],
+    bring_home: Callable[[Ledger, Path], str] | None = None,
+) -> None:
+    """The verb `down` of a lab.
+
+    Parameters
+    ----------
+    bring_home : callable, optional
+        Saves the lab's results in a folder before they go, and says in a few words what it saved; empty for
+        nothing. The lab then has the option ``--discard``.
+    """
 
     @verb(group, "down", lab)
-    def down_verb(ledger: Ledger, dry_run: bool) -> list[dict] | None:
+    def down_verb(ledger: Ledger, dry_run: bool, discard: bool = False) -> list[dict] | None:
         """Delete everything the lab has built, and wait until AWS shows that it is gone."""
         rows = ledger.down(dry_run=True)
         if dry_run:
             say(f"Would delete {len(rows)} resources, in this order:")
             return [{"row": row.number, "name": row.name, "id": row.id, "state": row.state} for row in rows]
         usd = ledger.usd_so_far
+        if bring_home and rows and not discard:
+            folder = Path("awslabs-results", lab)
+            if saved := bring_home(ledger, folder):
+                say(f"{saved} saved in {folder}/.")
         down(ledger)
         say(
             f"{len(rows)} resources deleted; nothing of it is left. It cost about {usd:.4f} USD."
@@ -387,3 +403,6 @@ def add_down(group: click.Group, lab: str, down: Callable[[Ledger], None]) -> No
         return None
 
     down_verb.params.append(click.Option(["--dry-run"], is_flag=True, help="Only say what would be deleted."))
+    if bring_home:
+        saves = f"Do not save the results in awslabs-results/{lab}/ first."
+        down_verb.params.append(click.Option(["--discard"], is_flag=True, help=saves))
