@@ -271,6 +271,10 @@ class Ledger:
     def place(self) -> Place:
         return Place(self.lab, self.cloud.region, self.cloud.identity["account"])
 
+    def arn(self, service: str, resource: str) -> str:
+        """The Amazon Resource Name of something in this account and Region."""
+        return f"arn:aws:{service}:{self.cloud.region}:{self.cloud.identity['account']}:{resource}"
+
     @property
     def resources(self) -> dict[str, str]:
         """Row name to identifier, of all that stands; work that runs is not counted."""

@@ -7,9 +7,10 @@ command line, a notebook, nobody) sets `watcher`.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from awslabs.errors import TimedOut
@@ -83,6 +84,23 @@ def poll(
                     f"Waited {timeout_s:.0f} s in vain until {what}.", "It did not come in time.", fix
                 )
             time.sleep(min(first_s * max(1.0, spent / 30), longest_s, timeout_s - spent + 0.01))
+
+
+def meanwhile(work: Callable[..., T], *args: Any) -> Callable[[], T]:
+    """Begin some work in the background; who calls what is returned waits for its end and gets its result.
+
+    An error of the work is raised there. Ctrl-C does not wait for it.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=getattr(work, "__name__", "work"), daemon=True).start()
+    return future.result
 
 
 def at_once(*questions: Callable[[], Any]) -> list[Any]:

@@ -164,10 +164,10 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
 
     # <3> The queue where events end on which the greeting failed three times.
     ledger.create("dead-letter-queue", sqs.create_queue, QueueName=f"{ledger.prefix}-dead-letters")
-    queue_arn = arn(ledger, "sqs", f"{ledger.prefix}-dead-letters")
+    queue_arn = ledger.arn("sqs", f"{ledger.prefix}-dead-letters")
 
     # <4> A log group and a role for each function. The role says what it may do, and it may little.
-    table_arn = arn(ledger, "dynamodb", f"table/{haiku_table}")
+    table_arn = ledger.arn("dynamodb", f"table/{haiku_table}")
     newest = allow(f"{table_arn}/index/newest", "dynamodb:Query")
     may = {
         "greeter": [allow(queue_arn, "sqs:SendMessage")],
@@ -205,7 +205,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
             StatementId="api",
             Action="lambda:InvokeFunction",
             Principal="apigateway.amazonaws.com",
-            SourceArn=arn(ledger, "execute-api", f"{api_id}/*/*"),
+            SourceArn=ledger.arn("execute-api", f"{api_id}/*/*"),
         )
     body = description(ledger)
     ensure(apigateway.put_rest_api, restApiId=api_id, mode="overwrite", body=body)
@@ -357,7 +357,7 @@ def logs_and_role(ledger: Ledger, name: str, may: list[Statement], role_arn: str
         RoleName=f"{ledger.prefix}-{name}-role",
         PolicyName="what-it-needs",
         PolicyDocument=policies.document(
-            policies.write_logs(arn(ledger, "logs", f"log-group:{group}")), *may
+            policies.write_logs(ledger.arn("logs", f"log-group:{group}")), *may
         ),
     )
     return role
@@ -405,14 +405,9 @@ def description(ledger: Ledger) -> bytes:
     text = text.replace("title: Bashoutter", f"title: {ledger.prefix}-api")
     text = text.replace("__REGION__", ledger.cloud.region)
     for verb in ("list", "post", "like", "delete"):
-        function_arn = arn(ledger, "lambda", f"function:{ledger.prefix}-{verb}-haiku")
+        function_arn = ledger.arn("lambda", f"function:{ledger.prefix}-{verb}-haiku")
         text = text.replace(f"__{verb.upper()}_ARN__", function_arn)
     return text.encode()
-
-
-def arn(ledger: Ledger, service: str, resource: str) -> str:
-    """The Amazon Resource Name of something in this account and Region."""
-    return f"arn:aws:{service}:{ledger.cloud.region}:{ledger.cloud.identity['account']}:{resource}"
 
 
 def location(region: str) -> dict:
