@@ -29,7 +29,7 @@ RunInstances. To read along: "What is Amazon VPC?" and "What is Amazon EC2?" in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -252,13 +252,13 @@ def wait_for_login(ledger: Ledger, server: Server) -> None:
 # -- The lab as it stands ----------------------------------------------------------------------------------
 
 
-def describe(ledger: Ledger, login: str = LOGIN) -> Server:
+def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None) -> Server:
     """The lab's server as AWS shows it now. AWS calls: ``ec2:DescribeInstances``.
 
     Parameters
     ----------
-    login : str
-        The user that its image lets in.
+    login_of : callable, optional
+        (ec2 client, instance) -> the user that its image lets in; ``ec2-user`` unless given.
 
     Raises
     ------
@@ -270,6 +270,7 @@ def describe(ledger: Ledger, login: str = LOGIN) -> Server:
         raise LabError("The lab does not stand.", "Its ledger holds no server.", ledger.command("up"))
     instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
+    login = login_of(ec2, instance) if login_of else LOGIN
     ssh = tunnel.Address(host, port, login, ledger.directory / "key", ledger.directory / "known_hosts")
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 

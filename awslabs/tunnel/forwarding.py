@@ -135,16 +135,20 @@ class Forward(sshtunnel.SSHTunnelForwarder):
         """The address of a web page behind the tunnel."""
         return f"http://127.0.0.1:{self.local_port}/{path.lstrip('/')}"
 
-    def wait(self) -> None:
-        """Stay until Ctrl-C, or until the tunnel gives up.
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Stay until Ctrl-C, until the tunnel gives up, or until so many seconds are over.
 
         Raises
         ------
         TunnelError
             The server came back with another host key: the tunnel leads nowhere any more.
         """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._keeper.is_alive():
-            self._keeper.join(1.0)
+            left = 1.0 if until is None else min(1.0, until - time.monotonic())
+            if left <= 0:
+                break
+            self._keeper.join(left)
         if self.gave_up:
             raise self.gave_up
 
