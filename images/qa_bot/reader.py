@@ -1,0 +1,312 @@
+"""The reader: finds the words of a context that answer a question, many questions at a time.
+
+A model for extractive question answering gives each token of the context two numbers (logits): how well an
+answer starts here, and how well one ends here. What follows from them is defined by the `question-answering`
+pipeline of transformers 4.57.6 (`pipelines/question_answering.py`; version 5.3 dropped it), and this module
+gives the same answers:
+
+1. A context that is too long is cut into windows of 384 tokens, question included, that share 128 tokens.
+2. Per window, a softmax over the tokens of the context turns the logits into probabilities. The score of a
+   span is P(start) * P(end), for spans of at most 15 tokens; the 12 best spans go on.
+3. A span is widened to whole words. Spans with the same text, in whatever window, add up their scores.
+
+The pipeline reads one window after the other. Here the windows of many questions are sorted by length and go
+through the model in batches. That changes the last digits of the logits, so where two spans are too close to
+tell, their window is read once more by itself, exactly as the pipeline would: ties end the same way too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from problems import Unreadable
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers.utils import logging
+
+WINDOW, SHARED = 384, 128  # tokens of a window, and those that it shares with the one before
+LONGEST_ANSWER = 15  # tokens
+CANDIDATES = 12  # spans per window, as the pipeline takes them to find one answer
+CLOSE = 1e-3  # scores that differ by less, relative to their size, may change places in a batch
+SMALLEST = 1e-37  # below, float32 runs out of digits
+
+Span = tuple[int, int, float]  # first and last token, score
+
+BATCH_TOKENS = 4096  # tokens that go through the model at once, padding included
+CHUNK = 64  # questions whose windows are sorted and batched together
+CHUNK_CHARACTERS = 500_000  # of context in a chunk, unless one question alone has more
+LONGEST_CONTEXT, LONGEST_QUESTION = 1_000_000, 10_000  # characters; what bounds the memory
+
+
+class NoReader(Exception):
+    """A name or folder that does not hold a model for question answering; the text says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The words of the context that answer a question.
+
+    Attributes
+    ----------
+    answer
+        As it stands in the context.
+    score
+        Sum of the probabilities of the spans with this text; over several windows it may pass 1.
+    start, end
+        Characters of the context: ``context[start:end] == answer``.
+    seconds
+        Time this question took; of a batch, its share by windows.
+    """
+
+    answer: str
+    score: float
+    start: int
+    end: int
+    seconds: float
+
+
+@dataclass
+class Window:
+    """One piece of a context, behind its question, and what the model said about it."""
+
+    encoding: Any  # tokenizers.Encoding
+    start: np.ndarray = field(init=False)  # logits, one per token
+    end: np.ndarray = field(init=False)
+    alone: bool = False  # read by itself, not in a batch with others
+
+
+class Reader:
+    """A model and its tokenizer, loaded once.
+
+    Parameters
+    ----------
+    model
+        Folder made by ``save_pretrained``, or a name on the Hugging Face hub.
+    threads
+        Threads that the model computes with.
+
+    Raises
+    ------
+    NoReader
+        Nothing is there, or it has no weights for question answering.
+    """
+
+    def __init__(self, model: str, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()  # of no use in the log of a task
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(model, use_fast=True, padding_side="right")
+            self.model, loading = AutoModelForQuestionAnswering.from_pretrained(
+                model, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise NoReader(str(error).strip().splitlines()[0]) from error
+        if loading["missing_keys"]:  # transformers would fill them with random numbers, and answer at random
+            raise NoReader(f"it has no weights for {', '.join(sorted(loading['missing_keys']))}")
+        if not self.tokenizer.is_fast:
+            raise NoReader("its tokenizer does not tell which characters a token stands for")
+        self.model.eval()
+        self.window = min(self.tokenizer.model_max_length, WINDOW)
+        self.shared = min(self.window // 2, SHARED)
+
+    def read(self, questions: Iterable[tuple[str, str]]) -> Iterator[Answer | Unreadable]:
+        """Answer pairs of context and question; results come in the same order, chunk by chunk.
+
+        Parameters
+        ----------
+        questions
+            Context (at most 1,000,000 characters) and question (at most 10,000) of each.
+
+        Yields
+        ------
+        Answer or Unreadable
+            One per pair; what is wrong with one does not touch the others.
+        """
+        for chunk in chunks(questions):
+            problems = [problem(context, question) for context, question in chunk]
+            answers = iter(
+                self.read_chunk([pair for pair, bad in zip(chunk, problems, strict=True) if bad is None])
+            )
+            for bad in problems:
+                yield next(answers) if bad is None else bad
+
+    @torch.inference_mode()
+    def read_chunk(self, pairs: list[tuple[str, str]]) -> list[Answer | Unreadable]:
+        """Answer pairs that fit into memory together."""
+        since = time.perf_counter()
+        windows = self.cut(pairs)
+        self.fill([window for of_one in windows for window in of_one])
+        found = [self.best(context, of_one) for (context, _), of_one in zip(pairs, windows, strict=True)]
+        per_window = (time.perf_counter() - since) / max(1, sum(map(len, windows)))
+        return [
+            span if isinstance(span, Unreadable) else Answer(**span, seconds=per_window * len(of_one))
+            for span, of_one in zip(found, windows, strict=True)
+        ]
+
+    def cut(self, pairs: list[tuple[str, str]]) -> list[list[Window]]:
+        """The windows of each pair; none where the question leaves too little room for the context."""
+        fitting = [number for number, pair in enumerate(pairs) if self.fits(*pair)]
+        windows: list[list[Window]] = [[] for _ in pairs]
+        if not fitting:
+            return windows
+        encoded = self.tokenizer(
+            [pairs[number][1] for number in fitting],
+            [pairs[number][0] for number in fitting],
+            truncation="only_second",
+            max_length=self.window,
+            stride=self.shared,
+            return_overflowing_tokens=True,
+        )
+        for encoding, place in zip(encoded.encodings, encoded["overflow_to_sample_mapping"], strict=True):
+            windows[fitting[place]].append(Window(encoding))
+        return windows
+
+    def fits(self, context: str, question: str) -> bool:
+        """Whether windows can be cut: each must bring more of the context than it shares with the last."""
+        length = len(self.tokenizer(question, add_special_tokens=False)["input_ids"])
+        room = self.window - self.tokenizer.num_special_tokens_to_add(pair=True) - length
+        return room > self.shared or len(self.tokenizer(question, context)["input_ids"]) <= self.window
+
+    def fill(self, windows: list[Window]) -> None:
+        """Read all windows, those of about one length together."""
+        batch: list[Window] = []
+        for window in sorted(windows, key=lambda window: len(window.encoding.ids)):
+            if batch and len(window.encoding.ids) * (len(batch) + 1) > BATCH_TOKENS:
+                self.forward(batch)
+                batch = []
+            batch.append(window)
+        if batch:
+            self.forward(batch)
+
+    def forward(self, batch: list[Window]) -> None:
+        """One pass through the model; the logits of each window, without the padding, go into it."""
+        longest = max(len(window.encoding.ids) for window in batch)
+        fields = {
+            "input_ids": ([window.encoding.ids for window in batch], self.tokenizer.pad_token_id),
+            "attention_mask": ([window.encoding.attention_mask for window in batch], 0),
+            "token_type_ids": ([window.encoding.type_ids for window in batch], 0),
+        }
+        inputs = {
+            name: torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
+            for name, (rows, padding) in fields.items()
+            if name in self.tokenizer.model_input_names
+        }
+        output = self.model(**inputs)
+        logits = zip(output.start_logits.numpy(), output.end_logits.numpy(), strict=True)
+        for window, (start, end) in zip(batch, logits, strict=True):
+            length = len(window.encoding.ids)
+            window.start, window.end, window.alone = start[:length], end[:length], len(batch) == 1
+
+    def best(self, context: str, windows: list[Window]) -> dict | Unreadable:
+        """The answer with the highest score, as ``answer, score, start, end``."""
+        if not windows:
+            return Unreadable("the question is too long for this model")
+        spans = [self.sure_spans(window) for window in windows]
+        answers = whole_words(context, windows, spans)
+        if close(sorted((answer["score"] for answer in answers), reverse=True)[:2]):
+            spans = [self.sure_spans(window, always=True) for window in windows]
+            answers = whole_words(context, windows, spans)
+        if not answers:
+            return Unreadable("this model knows no word of the context")
+        return max(answers, key=lambda answer: answer["score"])
+
+    def sure_spans(self, window: Window, always: bool = False) -> list[Span]:
+        """The candidates of a window; read once more by itself where the batch leaves them in doubt."""
+        spans, sure = self.spans(window)
+        if window.alone or (sure and not always):
+            return spans
+        self.forward([window])
+        return self.spans(window)[0]
+
+    def spans(self, window: Window) -> tuple[list[Span], bool]:
+        """The best spans of a window, best first, and whether no other logits within CLOSE give others."""
+        ids = np.array(window.encoding.ids)
+        context = np.array([part == 1 for part in window.encoding.sequence_ids])
+        allowed = context | (ids == self.tokenizer.cls_token_id)
+        start, end = probabilities(window.start, allowed), probabilities(window.end, allowed)
+        scores = np.tril(np.triu(np.outer(start, end)), LONGEST_ANSWER - 1).ravel()
+        # These very calls, on all length x length scores, decide which of many equal spans are kept.
+        if len(scores) < CANDIDATES:
+            order = ranked = np.argsort(-scores)
+        else:
+            parted = np.argpartition(-scores, CANDIDATES)
+            order = parted[:CANDIDATES]
+            order = order[np.argsort(-scores[order])]
+            ranked = np.append(order, parted[CANDIDATES])  # the best of those left behind
+        first, last = np.unravel_index(order, (len(ids), len(ids)))
+        kept = allowed[first] & allowed[last]
+        spans = zip(first[kept].tolist(), last[kept].tolist(), scores[order[kept]].tolist(), strict=True)
+        return list(spans), not close(scores[ranked])
+
+
+def chunks(questions: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Pieces of what may be a long list, small enough for the memory, large enough to fill batches."""
+    chunk: list[tuple[str, str]] = []
+    characters_so_far = 0
+    for context, question in questions:
+        if chunk and (len(chunk) == CHUNK or characters_so_far + len(context) > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, characters_so_far = [], 0
+        chunk.append((context, question))
+        characters_so_far += len(context)
+    if chunk:
+        yield chunk
+
+
+def problem(context: str, question: str) -> Unreadable | None:
+    """What makes a pair unreadable for any model."""
+    for name, text, longest in (
+        ("context", context, LONGEST_CONTEXT),
+        ("question", question, LONGEST_QUESTION),
+    ):
+        if not text.strip():
+            return Unreadable(f"the {name} is empty")
+        if len(text) > longest:
+            return Unreadable(f"the {name} has {len(text)} characters; at most {longest} are read")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # JSON can spell half a character ("\\ud800"), UTF-8 cannot
+            return Unreadable(
+                f"character {error.start} of the {name} is half a character ({text[error.start]!a})"
+            )
+    return None
+
+
+def probabilities(logits: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Softmax over the tokens of the context and [CLS], which takes part but is no answer."""
+    logits = np.where(allowed, logits, np.float32(-10000))
+    powers = np.exp(logits - logits.max())
+    shares = powers / powers.sum()
+    shares[0] = 0
+    return shares
+
+
+def close(scores: Sequence[float]) -> bool:
+    """Whether neighbours among falling scores are too close to say which is higher."""
+    return any(high - low <= CLOSE * high or low < SMALLEST for high, low in pairwise(scores))
+
+
+def whole_words(context: str, windows: list[Window], spans: list[list[Span]]) -> list[dict]:
+    """Candidates as text, widened to whole words; those with one text, in any case, add up their scores."""
+    answers: dict[str, dict] = {}
+    for window, of_window in zip(windows, spans, strict=True):
+        for first, last, score in of_window:
+            start, end = characters(window.encoding, first, last)
+            new = {"answer": context[start:end], "score": 0.0, "start": start, "end": end}
+            answers.setdefault(context[start:end].lower(), new)["score"] += score
+    return list(answers.values())
+
+
+def characters(encoding: Any, first: int, last: int) -> tuple[int, int]:
+    """Where the words begin and end that two tokens belong to; a token outside any word stands for itself."""
+    words = [encoding.token_to_word(token) for token in (first, last)]
+    ends = [None if word is None else encoding.word_to_chars(word, 1) for word in words]
+    if ends[0] is None or ends[1] is None:
+        return encoding.offsets[first][0], encoding.offsets[last][1]
+    return ends[0][0], ends[1][1]
