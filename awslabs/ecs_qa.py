@@ -1,0 +1,358 @@
+"""Chapter 3: question answering in containers that come with a question and go with the answer.
+
+      you --- <1> image --> ECR repository          CloudWatch log group <4>
+       |                       |                          ^
+       |  ask, ask-many        | pull                     |
+       v                       v                          |
+    <5> cluster . . . . . . . . . . . . . . VPC <3> . . . |
+                  .  <6> task   task   task   ...   . ----'
+                  .      1 vCPU, 4 GB each          .
+                  . . . . . | . . . . . . . . . . . .
+       answers              | as the task role may
+       ^                    v
+       '------------- <2> DynamoDB table
+
+Cost: nothing while no task runs. Then each task costs about 0.063 USD per hour (us-east-1: 1 vCPU, 4 GB and
+a public address), by the second and at least for a minute. The image in ECR is about 0.15 USD a month.
+Time: two to five minutes to build, most of it for the image; a minute to take down.
+
+    python -m awslabs.ecs_qa up
+    python -m awslabs.ecs_qa ask "Lisbon is the capital of Portugal." "What is the capital of Portugal?"
+    python -m awslabs.ecs_qa ask-many
+    python -m awslabs.ecs_qa down
+
+AWS calls, in order: CreateRepository, CreateTable, those of a public network (chapter 1),
+CreateSecurityGroup, CreateLogGroup, PutRetentionPolicy, CreateRole, PutRolePolicy, CreateCluster,
+RegisterTaskDefinition; for work RunTask. What one does with it stands in `workload/questions.py`. To read
+along: "What is Amazon Elastic Container Service?" in AWS's guides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awslabs import images, policies
+from awslabs.ec2 import Subnet, public_network
+from awslabs.errors import AwsError, LabError
+from awslabs.explain import ask_for_quota
+from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.policies import Statement, allow
+from awslabs.progress import meanwhile, poll
+from awslabs.show import Shown
+from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
+
+VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
+IMAGE = "qa_bot"
+KEEP_LOGS_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Reader(Shown):
+    """The lab as it stands.
+
+    Attributes
+    ----------
+    cluster_name, task_definition_arn, container_name : str
+        Where tasks run, and as what.
+    subnet_id, security_group_id : str
+        Their place in the network; nothing can connect to them.
+    table_name : str
+        Where the answers are put.
+    image : str
+        The image that the tasks pull.
+    log_group : str
+        What they print.
+    """
+
+    cluster_name: str
+    task_definition_arn: str
+    container_name: str
+    subnet_id: str
+    security_group_id: str
+    table_name: str
+    image: str
+    log_group: str
+
+
+@exclusive
+def up(
+    ledger: Ledger,
+    *,
+    image: str | None = None,
+    model: str | None = None,
+    without_docker: bool = False,
+) -> Reader:
+    """Build what tasks need: an image, a place in a network, a cluster, and a table for the answers.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From ``awslabs.lab("ecs_qa")``.
+    image : str, optional
+        An image that exists, of a public registry; nothing is built then. It must take the arguments that
+        ``images/qa_bot/main.py`` takes.
+    model : str, optional
+        The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
+        the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD.
+    without_docker : bool
+        Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
+
+    Returns
+    -------
+    Reader
+
+    Raises
+    ------
+    LabError
+        No Docker engine where one is needed; a build or push that fails; a model folder that is none.
+    AwsError
+        Refused by AWS: rights, quotas.
+    """
+    ec2, ecs, ecr = ledger.client("ec2"), ledger.client("ecs"), ledger.client("ecr")
+    dynamodb, logs = ledger.client("dynamodb"), ledger.client("logs")
+
+    # <0> Before anything is built: may the account run a task, and can this computer build an image?
+    require_quota(ledger.client("service-quotas"), ledger.cloud.region)
+    recipe = recipe_with(model)
+    engine = None if image else images.engine_for(ledger, without=without_docker)
+
+    # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
+    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
+    pushed = None if image else meanwhile(images.publish, ledger, repository, recipe, engine)
+
+    # <2> The table of answers, paid per request.
+    table = ledger.create(
+        "table",
+        dynamodb.create_table,
+        TableName=f"{ledger.prefix}-answers",
+        AttributeDefinitions=[{"AttributeName": "item_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    # <3> The network. Tasks get a public address, to pull the image; no rule lets anybody in.
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    vpc_id, _ = public_network(ledger, "10.12.0.0/23", [Subnet("subnet", zone, "10.12.0.0/24")])
+    ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-tasks",
+        Description="Tasks: nobody may connect to them",
+    )
+
+    # <4> The log, and two roles: one for Fargate, which pulls and logs; one for the program, which saves.
+    log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
+    execution_role = role(
+        ledger,
+        "execution-role",
+        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+    )
+    task_role = role(
+        ledger,
+        "task-role",
+        allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
+    )
+
+    # <5> The cluster: a name under which tasks run. With Fargate there is no server in it.
+    ledger.create("cluster", ecs.create_cluster, clusterName=f"{ledger.prefix}-cluster")
+
+    # <6> What a task is. It names the image, so here the push must be done.
+    variables = {"TABLE_NAME": table, "AWS_REGION": ledger.cloud.region, **model_variable(model)}
+    ledger.create(
+        "task-definition",
+        ecs.register_task_definition,
+        family=f"{ledger.prefix}-{IMAGE}",
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu=str(VCPUS * 1024),
+        memory=str(MEMORY_GB * 1024),
+        runtimePlatform={"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
+        executionRoleArn=execution_role,
+        taskRoleArn=task_role,
+        containerDefinitions=[
+            {
+                "name": CONTAINER,
+                "image": pushed() if pushed else image,
+                "essential": True,
+                "environment": [{"name": name, "value": value} for name, value in variables.items()],
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {
+                        "awslogs-group": log_group,
+                        "awslogs-region": ledger.cloud.region,
+                        "awslogs-stream-prefix": "task",
+                    },
+                },
+            }
+        ],
+    )
+    wait_for_table(dynamodb, table)
+    return describe(ledger)
+
+
+def describe(ledger: Ledger) -> Reader:
+    """The lab's names, from its ledger and its task definition. AWS calls: ``ecs:DescribeTaskDefinition``.
+
+    Raises
+    ------
+    LabError
+        When the lab does not stand.
+    """
+    if missing := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
+    stands = ledger.resources
+    shown = ledger.client("ecs").describe_task_definition(taskDefinition=stands["task-definition"])
+    (container,) = shown["taskDefinition"]["containerDefinitions"]
+    return Reader(
+        cluster_name=stands["cluster"],
+        task_definition_arn=stands["task-definition"],
+        container_name=CONTAINER,
+        subnet_id=stands["subnet"],
+        security_group_id=stands["security-group"],
+        table_name=stands["table"],
+        image=container["image"],
+        log_group=stands["log-group"],
+    )
+
+
+def missing_rows(ledger: Ledger) -> list[str]:
+    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
+    parts = ["cluster", "task-definition", "subnet", "security-group", "table", "log-group"]
+    rows = {part: ledger.journal.last(part) for part in parts}
+    return [part for part, row in rows.items() if row is None or row.state != "standing"]
+
+
+def down(ledger: Ledger) -> None:
+    """Stop what runs, and take everything down again, with the answers in the table and the images."""
+    ledger.down()
+
+
+# -- What `up` asks before it builds ---------------------------------------------------------------------
+
+
+def require_quota(quotas: Any, region: str) -> None:
+    """Stop before anything is built if the account may not run a single task.
+
+    AWS calls: ``servicequotas:GetServiceQuota``.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = quotas.get_service_quota(ServiceCode="fargate", QuotaCode=FARGATE_VCPUS)
+    except ClientError:  # not everybody may read quotas; RunTask would say the same, only later
+        return
+    if (allowed := answer["Quota"]["Value"]) < VCPUS:
+        raise AwsError(
+            f"This account may not run a Fargate task in {region}.",
+            f"A task needs {VCPUS} vCPU; the quota of Fargate vCPUs ({FARGATE_VCPUS}) is {allowed:.0f}.",
+            ask_for_quota("fargate", FARGATE_VCPUS, 16, region),
+            code="VcpuLimitExceeded",
+            operation="ecs:RunTask",
+        )
+
+
+def recipe_with(model: str | None) -> images.Recipe:
+    """The image with this model: a name goes to the build, a folder into the image."""
+    if model is None:
+        return images.Recipe(IMAGE)
+    folder = Path(model)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise LabError(
+                f"{folder} holds no model.",
+                "There is no config.json in it, as transformers' save_pretrained writes it.",
+                "name another folder, or a model of the Hugging Face hub: --model NAME",
+            )
+        return images.Recipe(IMAGE, {"MODEL": ""}, {"model": folder})
+    return images.Recipe(IMAGE, {"MODEL": model})
+
+
+def model_variable(model: str | None) -> dict[str, str]:
+    """What tells the program of a model that is not the Dockerfile's."""
+    if model is None:
+        return {}
+    return {"QA_MODEL": "model" if Path(model).is_dir() else model}
+
+
+# -- Parts of the page above -----------------------------------------------------------------------------
+
+
+def role(ledger: Ledger, name: str, *may: Statement) -> str:
+    """A role for ECS tasks with these rights alone; returns its ARN."""
+    iam = ledger.client("iam")
+    role_arn = ledger.create(
+        name,
+        iam.create_role,
+        RoleName=f"{ledger.prefix}-{name}",
+        AssumeRolePolicyDocument=policies.trust("ecs-tasks.amazonaws.com"),
+    )
+    ledger.create(
+        f"{name}-policy",
+        iam.put_role_policy,
+        RoleName=f"{ledger.prefix}-{name}",
+        PolicyName="what-it-needs",
+        PolicyDocument=policies.document(*may),
+    )
+    return role_arn
+
+
+def wait_for_table(dynamodb: Any, name: str) -> None:
+    """Until a table takes reads and writes."""
+    poll(
+        f"the table {name} is active",
+        lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE",
+        timeout_s=300,
+        longest_s=2.0,
+    )
+
+
+# -- The command line ------------------------------------------------------------------------------------
+
+
+def command_line() -> Any:
+    """``python -m awslabs.ecs_qa``: this page from a terminal."""
+    import click
+
+    from awslabs import cli
+    from awslabs.workload import questions, questions_verbs
+
+    group = cli.lab_group("ecs_qa", __doc__)
+
+    @cli.verb(group, "up", "ecs_qa")
+    @click.option("--image", metavar="URI", help="A public image that exists; nothing is built then.")
+    @click.option("--model", metavar="NAME_OR_FOLDER", help="Another model for question answering.")
+    @click.option(
+        "--no-docker",
+        "without_docker",
+        is_flag=True,
+        help="Practice cloud: run the program as a process, build no image.",
+    )
+    def _up(ledger: Ledger, image: str | None, model: str | None, without_docker: bool) -> dict[str, Any]:
+        """Build the image, the cluster, the table and the network."""
+        cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
+        lab = up(ledger, image=image, model=model, without_docker=without_docker)
+        cli.farewell(ledger)
+        return {**cli.header(ledger), **vars(lab)}
+
+    @cli.verb(group, "status", "ecs_qa")
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, what runs, and what it costs."""
+        ledger.close_ended()
+        if missing := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
+            return cli.header(ledger)
+        running = sum(row.name == "task" for row in ledger.journal.open_rows())
+        return {**cli.header(ledger), **vars(describe(ledger)), "tasks_running": running}
+
+    questions_verbs.add(group, "ecs_qa", describe)
+    cli.add_down(group, "ecs_qa", down, questions.bring_home)
+    return group
+
+
+if __name__ == "__main__":
+    command_line()(prog_name="python -m awslabs.ecs_qa")
