@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -31,7 +32,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
@@ -41,8 +42,9 @@ from moto.core.utils import get_service_model
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, NotFound
 from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.wsgi import LimitedStream
 
 from awslabs.sandbox import (
     ACCOUNT,
@@ -77,6 +79,7 @@ NOTHING_RUNS = {
     "batch:SubmitJob",
     "codebuild:StartBuild",
     "ecs:CreateService",
+    "ecs:CreateTaskSet",
     "ecs:RunTask",
     "ecs:StartTask",
     "emr:RunJobFlow",
@@ -158,6 +161,7 @@ class Moto(DomainDispatcherApplication):
 
 Operation = Callable[[wire.Call, Request, bytes], Answer]
 Route = Callable[[Request, bytes], Answer]
+Stream = Callable[[Request, BinaryIO], Any]
 
 
 class Cloud:
@@ -174,6 +178,9 @@ class Cloud:
     ----------
     routes : dict
         Path prefix to a function: addresses that are not AWS's own API. Later rooms add theirs.
+    streams : dict
+        The same for bodies too large for the memory: the function gets a file to read the body from, and
+        answers with bytes, with a `Path`, which is sent piece by piece, or with None: cut the connection.
     operations : dict
         ``lambda:Invoke`` to a function that answers in moto's place. Like routes, these run outside of
         the lock that serialises moto, so they may take their time; they take `rules.lock` when they
@@ -193,7 +200,16 @@ class Cloud:
             "/latest/": nothing_here,  # moto would play the metadata service of an instance, for anybody
             "/favicon.ico": nothing_here,
         }
+        self.streams: dict[str, Stream] = {}
         self.operations: dict[str, Operation] = dict.fromkeys(NOTHING_RUNS, nothing_runs)
+
+    def stream(self, environ: dict[str, Any]) -> Stream | None:
+        """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
+        signed = environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-")
+        for prefix, stream in self.streams.items():
+            if environ["PATH_INFO"].startswith(prefix) and environ.get("HTTP_HOST") in self.names:
+                return None if signed else stream
+        return None
 
     def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Answer one request, or raise `Cut`."""
@@ -401,12 +417,17 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        body = self.read_body(environ)
-        if body is None:
-            self.close_connection = True
-            return
+        cloud: Cloud = self.server.app  # type: ignore[assignment]
         try:
-            status, headers, body = self.server.app.answer(environ, body)  # type: ignore[attr-defined]
+            if stream := cloud.stream(environ):
+                answer = self.let_read(stream, environ)
+            else:
+                content = self.read_body(environ)
+                answer = None if content is None else cloud.answer(environ, content)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, body = answer
         except Cut:
             self.close_connection = True
             return
@@ -421,10 +442,28 @@ class Handler(MotoRequestHandler):
                 self.send_header(name, value)
         self.send_header("Date", self.date_time_string())
         if not bodiless:
-            self.send_header("Content-Length", str(len(body)))
+            size = body.stat().st_size if isinstance(body, Path) else len(body)
+            self.send_header("Content-Length", str(size))
         self.end_headers()
-        if not bodiless:
+        if isinstance(body, Path):
+            with body.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile)
+        elif not bodiless:
             self.wfile.write(body)
+
+    def let_read(self, stream: Stream, environ: dict[str, Any]) -> Any:
+        """Let somebody read the body piece by piece; what he leaves is read and forgotten."""
+        source = environ["wsgi.input"]
+        if "wsgi.input_terminated" not in environ:
+            source = LimitedStream(source, int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            answer = stream(Request(environ), source)
+            while source.read(1 << 20):
+                pass  # a client that still writes would not see the answer
+        except (OSError, ClientDisconnected) as problem:
+            log.info("a request that ends badly: %s", problem)
+            return None
+        return answer
 
     def read_body(self, environ: dict[str, Any]) -> bytes | None:
         """All of it; None when the client goes away before its end: half a call is no call."""

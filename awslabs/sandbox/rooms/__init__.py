@@ -12,6 +12,8 @@ backends, and never while something of a user's runs.
     functions.py   Lambda: invocations, asynchronous events, logs
     nursery.py     where its processes live; runtime.py is what runs there
     gateway.py     API Gateway: deployed REST APIs answer
+    registry.py    ECR: images come and go by the registry protocol
+    programs.py    what tasks and jobs run, as processes; containers.py where Docker is, and its watcher.py
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from awslabs.sandbox.rooms import functions, gateway
+from awslabs.sandbox.rooms import functions, gateway, programs, registry
 
-ROOMS: tuple[ModuleType, ...] = (functions, gateway)
+# `programs` stands before the rooms that order from it: they close first.
+ROOMS: tuple[ModuleType, ...] = (functions, gateway, registry, programs)
 
 
 def furnish(cloud: Any) -> None:

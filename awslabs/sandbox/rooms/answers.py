@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """What goes back to the client: the server's own `Answer`, under a name that rooms can import."""
+    """What goes back to the client: the server's own `Answer`, under a name that rooms can import.
+
+    A body that is a path is a file, sent piece by piece; routes of `Cloud.streams` alone may do so.
+    """
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    body: bytes | Path
 
 
 def as_json(status: int, what: Any, **headers: str) -> Answer:

@@ -1,0 +1,400 @@
+"""The runner: program-only images run as processes, and end with all they have started."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from registry_client import digest_of, layer_of
+
+from awslabs.sandbox.hosts import isolation
+from awslabs.sandbox.rooms import containers, programs, registry
+from awslabs.sandbox.rooms.programs import Ended, Order
+
+_numbers = itertools.count(1)
+ACCOUNT = "600000000001"
+
+
+class Told:
+    """What a program says, and how it ends."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[float, str]] = []
+        self.ended: list[Ended] = []
+        self.began = threading.Event()
+
+    def say(self, at: float, line: str) -> None:
+        assert not self.ended, "a line after the end"
+        self.lines.append((at, line))
+
+    @property
+    def texts(self) -> list[str]:
+        return [line for _, line in self.lines]
+
+
+class Room:
+    """Programs of one practice cloud, and images for them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.images: dict[str, registry.Stored] = {}
+        self.programs = programs.Programs(directory, 12345)
+
+    def image(self, code: str, files: dict[str, bytes] | None = None, **more: Any) -> str:
+        name = f"127.0.0.1:12345/lab:{next(_numbers)}"
+        data = layer_of({"app/main.py": code, **(files or {})})
+        path = self.directory / digest_of(data).removeprefix("sha256:")
+        path.write_bytes(data)
+        known: dict[str, Any] = {
+            "digest": digest_of(data),
+            "entry_point": ["python", "main.py"],
+            "command": [],
+            "working_directory": "/app",
+            "environment": {},
+            "layers": [path],
+            "program_only": True,
+        }
+        self.images[name] = registry.Stored(**known | more)
+        return name
+
+    def order(self, image: str, *command: str, **more: Any) -> Order:
+        known: dict[str, Any] = {
+            "key": f"task-{next(_numbers)}",
+            "account": ACCOUNT,
+            "region": "us-east-1",
+            "image": image,
+            "command": list(command) or None,
+            "environment": {},
+            "vcpus": 1.0,
+            "memory_mib": 512,
+        }
+        return Order(**known | more)
+
+    def start(self, order: Order) -> tuple[programs.Program, Told]:
+        told = Told()
+        return self.programs.start(order, told.say, told.ended.append, told.began.set), told
+
+    def run(self, code: str, *command: str, **more: Any) -> Told:
+        """Run a program to its end."""
+        program, told = self.start(self.order(self.image(code), *command, **more))
+        assert program.wait(60)
+        return told
+
+
+@pytest.fixture(scope="module")
+def _room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    room = Room(tmp_path_factory.mktemp("run"))
+    yield room
+    room.programs.close()
+
+
+@pytest.fixture(params=["isolated", "on a leash"], scope="module")
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """One room for many tests: on the best ground there is, and as where there are no namespaces."""
+    with pytest.MonkeyPatch.context() as patched:
+        if kind == "on a leash":
+
+            async def none(directory: Path) -> str:
+                return "this test has none"
+
+            patched.setattr(isolation, "why_no_namespaces", none)
+        room = Room(tmp_path_factory.mktemp("run"))
+        yield room
+        room.programs.close()
+        left = [path for path in room.directory.glob("programs/*") if path.name not in ("images", "practice")]
+        assert left == [], "folders of programs that have ended"
+
+
+@pytest.fixture
+def room(shared: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
+    monkeypatch.setattr(registry, "look", lambda account, region, image: shared.images.get(image))
+    monkeypatch.setattr(containers, "engine", lambda: None)
+    return shared
+
+
+def eventually(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait until something is true, and return it."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+def alive(word: str) -> list[str]:
+    """Processes of this computer whose command line has this word."""
+    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
+
+
+def number() -> str:
+    """A number that no other process has in its command line."""
+    return f"{4_000_000 + os.getpid() * 100 + next(_numbers)}"
+
+
+# --- a program's life ---------------------------------------------------------------------------------
+
+
+def test_a_program_runs_with_its_command_prints_and_ends_with_its_exit_code(room: Room) -> None:
+    before = time.time()
+    told = room.run(
+        """
+        import sys
+        print("arguments", sys.argv[1:])
+        print("to the other end", file=sys.stderr)
+        sys.stdout.write("no line end")
+        sys.exit(7)
+        """,
+        "--data",
+        "digits and more",
+    )
+    assert told.ended == [Ended(7, "")]
+    assert sorted(told.texts) == [
+        "arguments ['--data', 'digits and more']",
+        "no line end",
+        "to the other end",
+    ]
+    assert all(before <= at <= time.time() for at, _ in told.lines)
+    assert told.began.is_set()
+
+
+def test_lines_come_while_it_runs_with_the_time_at_which_they_were_said(room: Room) -> None:
+    code = """
+        import sys, time
+        print("first", flush=True)
+        time.sleep(0.5)
+        print("second", flush=True)
+        sys.stdin.read()
+        time.sleep(100)
+        """
+    program, told = room.start(room.order(room.image(code)))
+    eventually(lambda: "second" in told.texts)
+    assert told.ended == []
+    assert told.lines[1][0] - told.lines[0][0] >= 0.4
+    program.stop(0)
+    assert program.wait(20)
+    assert told.ended == [Ended(137, "")]
+
+
+def test_the_environment_is_the_order_s_with_a_home_and_a_path_and_nothing_of_ours(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "1")
+    image = room.image(
+        """
+        import json, os, pathlib
+        pathlib.Path("result.txt").write_text("in /app")
+        (pathlib.Path.home() / "kept").write_text("at home")
+        pathlib.Path(os.environ["TMPDIR"], "scratch").write_text("for a moment")
+        print(json.dumps(dict(os.environ)))
+        """,
+        environment={"GREETING": "of the image", "ONLY": "image"},
+    )
+    order = room.order(image, environment={"GREETING": "of the order", "AWS_REGION": "eu-west-1"}, vcpus=2.0)
+    program, told = room.start(order)
+    assert program.wait(60)
+    assert told.ended == [Ended(0, "")], told.texts
+    found = json.loads(told.texts[0])
+    assert found["GREETING"] == "of the order"
+    assert found["ONLY"] == "image"
+    assert found["AWS_REGION"] == "eu-west-1"
+    assert found["OMP_NUM_THREADS"] == "2"
+    assert found["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert "SECRET_OF_THE_HOST" not in found
+    assert os.environ["HOME"] != found["HOME"]
+    assert not any(name.startswith("AWS_ACCESS") for name in found)
+
+
+def test_an_entry_point_and_a_folder_of_the_order_win_over_the_image_s(room: Room) -> None:
+    image = room.image(
+        "print('main')", {"app/below/other.py": b"import os; print(os.path.basename(os.getcwd()))"}
+    )
+    order = room.order(image, "other.py", entry_point=["python3", "-I"], working_directory="/app/below")
+    program, told = room.start(order)
+    assert program.wait(60)
+    assert (told.texts, told.ended) == (["below"], [Ended(0, "")])
+
+
+def test_it_runs_with_the_packages_of_the_practice_cloud(room: Room, kind: str) -> None:
+    own_user = isolation.practice_uid() is not None
+    if kind == "on a leash" and own_user and not isolation.open_to_all(Path(sys.executable).resolve()):
+        pytest.skip("programs of a root server run as another user, whom this Python is closed to")
+    told = room.run("import boto3, sys; print(boto3.__version__, sys.version_info[:2])")
+    assert told.ended == [Ended(0, "")], told.texts
+    assert told.texts[0].startswith(boto3.__version__)
+
+
+def test_a_program_that_is_killed_by_a_signal_ends_as_in_a_container(room: Room) -> None:
+    assert room.run("import os; os.kill(os.getpid(), 11)").ended == [Ended(139, "")]
+
+
+def test_stop_is_sigterm_first_and_then_sigkill(room: Room) -> None:
+    code = """
+        import signal, sys, time
+        def goodbye(*_):
+            print("goodbye", flush=True)
+            if "stubborn" not in sys.argv:
+                sys.exit(3)
+        signal.signal(signal.SIGTERM, goodbye)
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.05)
+        """
+    image = room.image(code)
+    polite, heard = room.start(room.order(image))
+    stubborn, unmoved = room.start(room.order(image, "stubborn"))
+    eventually(lambda: heard.texts and unmoved.texts)
+    polite.stop(60)
+    stubborn.stop(0.7)
+    stubborn.stop(60)  # asking again gives no more time
+    assert polite.wait(20)
+    assert stubborn.wait(20)
+    assert (heard.texts, heard.ended) == (["ready", "goodbye"], [Ended(3, "")])
+    assert (unmoved.texts, unmoved.ended) == (["ready", "goodbye"], [Ended(137, "")])
+
+
+def test_what_a_program_has_started_ends_with_it_also_what_hides(room: Room) -> None:
+    word = number()
+    code = f"""
+        import subprocess
+        subprocess.Popen(["sleep", "{word}"], start_new_session=True)
+        subprocess.Popen(["setsid", "--fork", "sh", "-c", "sleep {word}; true"])
+        subprocess.run(["sleep", "0.3"])
+        print("done")
+        """
+    told = room.run(code)
+    assert (told.texts, told.ended) == (["done"], [Ended(0, "")])
+    assert alive(word) == []
+
+
+def test_more_memory_than_it_may_have_ends_it_also_when_a_child_takes_it(room: Room) -> None:
+    hungry = """
+        import subprocess, sys, time
+        if len(sys.argv) > 1:
+            held = bytearray(200_000_000)
+            print("held", flush=True)
+            time.sleep(60)
+        else:
+            subprocess.run([sys.executable, "main.py", "eat"])
+        """
+    said = room.run(hungry, memory_mib=128)
+    assert said.ended == [Ended(137, "OutOfMemoryError: Container killed due to memory usage")]
+    enough = room.run("held = bytearray(200_000_000); print(len(held))", memory_mib=512)
+    assert enough.ended == [Ended(0, "")]
+
+
+def test_memory_that_processes_share_counts_once(room: Room) -> None:
+    """Four children of one that holds 150 MB: 750 MB of resident memory, of which 150 MB are there."""
+    code = """
+        import os, time
+        held = bytearray(b"x") * 150_000_000
+        children = []
+        for _ in range(4):
+            if (pid := os.fork()) == 0:
+                sum(held[::4096])
+                time.sleep(1.0)
+                os._exit(0)
+            children.append(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+        print("all well")
+        """
+    said = room.run(code, memory_mib=400)
+    assert (said.texts, said.ended) == (["all well"], [Ended(0, "")])
+
+
+def test_nine_run_at_the_same_time_and_share_the_large_files_of_their_image(room: Room) -> None:
+    code = """
+        import os, pathlib, time
+        print(os.stat("model.bin").st_nlink > 1, pathlib.Path("note.txt").exists(), flush=True)
+        pathlib.Path("note.txt").write_text("mine")
+        while not pathlib.Path("/dev/null").exists(): pass
+        time.sleep(1.0)
+        """
+    image = room.image(code, {"app/model.bin": bytes(2 << 20)})
+    started = [room.start(room.order(image)) for _ in range(9)]
+    eventually(lambda: sum(bool(told.texts) for _, told in started) == 9, 40)
+    for program, told in started:
+        assert program.wait(20)
+        assert (told.texts, told.ended) == (["True False"], [Ended(0, "")])
+
+
+# --- what does not run --------------------------------------------------------------------------------
+
+
+def test_what_it_cannot_run_it_says(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = room.image("print(1)", program_only=False)
+    outside = room.image("print(1)", {"etc/passwd": b"root"})
+    no_command = room.image("print(1)", entry_point=[], command=[])
+    broken = room.image("print(1)")
+    room.images[broken].layers[0].write_bytes(b"no archive")
+
+    def missing(account: str, region: str, image: str) -> Any:
+        if image == "127.0.0.1:12345/unknown":
+            raise registry.Missing("failed to resolve ref: not found")
+        return room.images.get(image)
+
+    monkeypatch.setattr(registry, "look", missing)
+    for image, reason in {
+        other: "CannotPullContainerError: .* has an operating system, .* needs a Docker engine",
+        "python:3.13-slim": "CannotPullContainerError: python:3.13-slim is not in the practice registry",
+        "127.0.0.1:12345/unknown": "CannotPullContainerError: failed to resolve ref: not found",
+        outside: "CannotPullContainerError: a program-only image holds files below /app only, not etc/passwd",
+        broken: "CannotPullContainerError: the layer .* cannot be unpacked",
+        no_command: "CannotStartContainerError: no command specified",
+    }.items():
+        program, told = room.start(room.order(image))
+        assert program.wait(30)
+        (end,) = told.ended
+        assert end.exit_code is None
+        assert re.match(reason, end.reason), end.reason
+        assert not told.began.is_set()
+
+
+def test_a_command_that_is_not_there_ends_with_127_as_a_shell_says(room: Room) -> None:
+    said = room.run("", "x", entry_point=["no-such-program"])
+    assert said.ended[0].exit_code == 127
+
+
+def test_stop_before_the_start_lets_nothing_run(room: Room) -> None:
+    image = room.image("print('ran')")
+    room.programs.unpacking.acquire()
+    try:
+        program, told = room.start(room.order(image))
+        program.stop()
+    finally:
+        room.programs.unpacking.release()
+    assert program.wait(20)
+    assert (told.texts, told.ended) == ([], [Ended(None, "")])
+
+
+def test_reset_ends_an_account_s_programs_and_leaves_the_others(room: Room) -> None:
+    mine, other = number(), number()
+    image = room.image(
+        "import subprocess, sys; print('up', flush=True); subprocess.run(['sleep', sys.argv[1]])"
+    )
+    _, told = room.start(room.order(image, mine))
+    neighbour, heard = room.start(room.order(image, other, account="600000000002"))
+    eventually(lambda: told.texts and heard.texts and alive(mine) and alive(other))
+    room.programs.end(room.programs.of(ACCOUNT))
+    assert told.ended == [Ended(137, "")]
+    assert alive(mine) == []
+    assert alive(other) != []
+    neighbour.stop(0)
+    assert neighbour.wait(20)
