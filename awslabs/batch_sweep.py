@@ -1,0 +1,545 @@
+"""Chapter 4: a hyper-parameter sweep on AWS Batch: machines that come with the work and go with it.
+
+      you --- <1> image --> ECR repository            CloudWatch log group <2>
+       |                        |                           ^
+       |  submit, sweep         | pull                      |
+       v                        v                           |
+    <6> queue --> <5> compute environment: 0 to 64 vCPUs    |
+                  . . . . . . . . . . . . . VPC <3> . . .   |
+                  .  g4dn.xlarge   g4dn.xlarge   ...    ----'
+                  .  <7> job 0     job 1         ...    .
+                  . . . . . . . . . . . . . . . . . . . .
+       plot             | results, as the <4> job role may
+       ^                v
+       '------- <2> bucket: cells/  results/
+
+Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
+public address included), about 0.22 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
+minutes after the last job. The image in ECR is about 0.40 USD a month.
+Time: 3 to 6 minutes to build, most of it for the image; 2 to 5 to take down. A first job waits some minutes
+for its machine.
+
+    python -m awslabs.batch_sweep up
+    python -m awslabs.batch_sweep sweep --lr 0.1,0.01,0.001 --momentum 0.5,0.1,0.05 --epochs 10
+    python -m awslabs.batch_sweep plot
+    python -m awslabs.batch_sweep down
+
+AWS calls, in order: CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public
+network (chapter 1), CreateSecurityGroup, CreateRole, PutRolePolicy, CreateInstanceProfile,
+AddRoleToInstanceProfile, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
+What one does with it stands in `workload/sweep.py`. To read along: "What is AWS Batch?" in AWS's guides.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from awslabs import images, policies, prices
+from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
+from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.kinds.batch import describe_environment, describe_queue
+from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.policies import allow
+from awslabs.progress import at_once, meanwhile, poll
+from awslabs.show import Shown
+from awslabs.workload import batch_jobs, standing
+
+MAX_VCPUS = 64  # at the same time: sixteen g4dn.xlarge
+TIMEOUT_S = 2 * 3600  # seconds after which Batch ends a job that hangs
+ATTEMPTS = 3  # a job whose spot machine AWS has taken back begins anew
+STUCK_S = 1800  # seconds in RUNNABLE after which Batch itself gives up a job that no machine will ever take
+KEEP_LOGS_DAYS = 7
+IMAGE = "mnist"
+TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
+# Why a job may stand in RUNNABLE: for each reason that AWS takes, an entry of its own (Batch API,
+# "JobStateTimeLimitAction"). There is none for a quota of 0: `jobs` explains that one.
+STUCK_REASONS = (
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What Batch may start, and what one job takes of it.
+
+    Attributes
+    ----------
+    instance_types : tuple of str
+        Batch takes the one that fits best.
+    image_type : str
+        Batch's name for the operating system: with NVIDIA's driver, or without.
+    vcpus, memory_mib, gpus : int
+        Of one job. A machine keeps about a twelfth of its memory for itself.
+    """
+
+    instance_types: tuple[str, ...]
+    image_type: str
+    vcpus: int
+    memory_mib: int
+    gpus: int
+
+
+GPU = Machine(("g4dn.xlarge",), "ECS_AL2023_NVIDIA", 4, 12_000, 1)
+CPU = Machine(("c5.large", "m5.large"), "ECS_AL2023", 2, 3_000, 0)
+
+
+@dataclass(frozen=True)
+class Batch(Shown):
+    """The lab as it stands.
+
+    Attributes
+    ----------
+    bucket_name : str
+        The private bucket of cells and results.
+    compute_environment, job_queue : str
+        Their names.
+    job_definition : str
+        Its ARN, which ends with its revision.
+    repository_uri : str
+        Where the image lies, without its tag.
+    """
+
+    bucket_name: str
+    compute_environment: str
+    job_queue: str
+    job_definition: str
+    repository_uri: str
+
+
+@exclusive
+def up(
+    ledger: Ledger,
+    *,
+    cpu: bool = False,
+    spot: bool = False,
+    without_docker: bool = False,
+    role_arn: str | None = None,
+    instance_profile_arn: str | None = None,
+) -> Batch:
+    """Build the bucket, the network, the queue and its compute environment, and push the image meanwhile.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From ``awslabs.lab("batch_sweep")``.
+    cpu : bool
+        Small machines without a GPU, where the account may have none.
+    spot : bool
+        Machines that AWS may take back: less than half the price, and a job may begin anew.
+    without_docker : bool
+        Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
+    role_arn, instance_profile_arn : str, optional
+        Where you may not make roles: one that exists for the jobs, and a profile for the machines. Neither is
+        ever deleted. The role must trust ``ecs-tasks.amazonaws.com`` and reach the bucket.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    AwsError
+        Refused by AWS: rights, quotas, a type that this Region does not offer.
+    LabError
+        No Docker engine to build the image with; a compute environment that is INVALID and stays so.
+    """
+    ec2, s3, logs, iam = (ledger.client(name) for name in ("ec2", "s3", "logs", "iam"))
+    ecr, batch = ledger.client("ecr"), ledger.client("batch")
+    machine = CPU if cpu else GPU
+
+    # <0> Before anything is built: in which zones, and does the account allow a single machine?
+    require_both_roles(ledger, role_arn, instance_profile_arn)
+    engine = images.engine_for(ledger, without=without_docker)
+    zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
+
+    # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
+    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
+    pushed = meanwhile(images.publish, ledger, repository, recipe(machine), engine)
+
+    # <2> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
+    bucket = ledger.create(
+        "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-results", **location(ledger.cloud.region)
+    )
+    log_group = ledger.create("logs", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
+
+    # <3> The network: a public subnet in each zone that has such machines; nobody may connect.
+    vpc_id, subnet_ids = public_network(
+        ledger, "10.13.0.0/20", [Subnet(f"subnet-{zone[-1]}", zone, cidr_of(zone)) for zone in zones]
+    )
+    group_id = ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-machines",
+        Description="Nobody may connect to the machines",
+    )
+
+    # <4> Who may do what. A job reads cells and results and writes results, in this bucket alone; a machine
+    #     pulls the one image and writes logs.
+    if role_arn is None:
+        role_arn = ledger.create(
+            "job-role",
+            iam.create_role,
+            RoleName=f"{ledger.prefix}-job-role",
+            AssumeRolePolicyDocument=policies.trust("ecs-tasks.amazonaws.com"),
+        )
+        ledger.create(
+            "job-policy",
+            iam.put_role_policy,
+            RoleName=f"{ledger.prefix}-job-role",
+            PolicyName="what-it-needs",
+            PolicyDocument=policies.document(
+                allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
+                allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
+                allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
+            ),
+        )
+    if instance_profile_arn is None:
+        instance_profile_arn = machine_profile(ledger, repository, log_group)
+
+    # <5> The compute environment: it costs nothing while no job waits.
+    environment = ledger.create(
+        "compute-environment",
+        batch.create_compute_environment,
+        computeEnvironmentName=f"{ledger.prefix}-machines",
+        type="MANAGED",
+        state="ENABLED",
+        computeResources={
+            "type": "SPOT" if spot else "EC2",
+            "allocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE",
+            "minvCpus": 0,
+            "maxvCpus": MAX_VCPUS,
+            "instanceTypes": list(machine.instance_types),
+            "ec2Configuration": [{"imageType": machine.image_type}],
+            "subnets": subnet_ids,
+            "securityGroupIds": [group_id],
+            "instanceRole": instance_profile_arn,
+        },
+    )
+
+    environment_arn = wait_for_environment(ledger, environment)
+
+    # <6> The queue. A job that no machine will ever take leaves it after a while, with the reason.
+    queue = ledger.create(
+        "job-queue",
+        batch.create_job_queue,
+        jobQueueName=f"{ledger.prefix}-queue",
+        state="ENABLED",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment_arn}],
+        jobStateTimeLimitActions=[
+            {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": STUCK_S, "action": "CANCEL"}
+            for reason in STUCK_REASONS
+        ],
+    )
+    wait_for_queue(ledger, queue)
+
+    # <7> What a job is. It names the image, so here the push must be done.
+    define_job(ledger, pushed(), machine, role_arn, log_group)
+    return describe(ledger)
+
+
+def describe(ledger: Ledger) -> Batch:
+    """The lab's names, from its ledger. AWS calls: none.
+
+    Raises
+    ------
+    LabError
+        When the lab does not stand.
+    """
+    if missing := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
+    stands, repository = ledger.resources, ledger.journal.last("repository")
+    return Batch(
+        bucket_name=stands["bucket"],
+        compute_environment=stands["compute-environment"],
+        job_queue=stands["job-queue"],
+        job_definition=batch_jobs.definition_arn(ledger),
+        repository_uri=repository.ids["repositoryUri"] if repository else "",
+    )
+
+
+def missing_rows(ledger: Ledger) -> list[str]:
+    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
+    parts = ["bucket", "repository", "compute-environment", "job-queue"]
+    rows = {part: ledger.journal.last(part) for part in parts}
+    missing = [part for part, row in rows.items() if row is None or row.state != "standing"]
+    return missing + ([] if batch_jobs.definition_row(ledger) else ["job-definition"])
+
+
+@exclusive
+def image(ledger: Ledger, *, without_docker: bool = False) -> Batch:
+    """Build and push the image as its files are now; what is submitted later runs the new one.
+
+    An image is known by a tag that changes with its files, and each tag gets a job definition of its own. So
+    jobs that wait or run go on with the image that they were submitted with.
+    """
+    standing(ledger, "job-queue")
+    shown = describe_environment(ledger.client("batch"), standing(ledger, "compute-environment"))
+    resources = (shown or batch_jobs.require_environment(ledger))["computeResources"]
+    machine = CPU if CPU.instance_types == tuple(resources["instanceTypes"]) else GPU
+    engine = images.engine_for(ledger, without=without_docker)
+    address = images.publish(ledger, standing(ledger, "repository"), recipe(machine), engine)
+    old = batch_jobs.definition(ledger)["containerProperties"]
+    define_job(ledger, address, machine, old["jobRoleArn"], standing(ledger, "logs"))
+    return describe(ledger)
+
+
+def down(ledger: Ledger) -> None:
+    """End all jobs and take everything down again, with the results in the bucket and the images.
+
+    Batch wants its order: jobs end, the queue goes, then the compute environment with its machines, and only
+    then roles and network. The ledger keeps it.
+    """
+    ledger.down()
+
+
+# -- What `up` asks before it builds -------------------------------------------------------------------
+
+
+def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_arn: str | None) -> None:
+    """Whoever may make no role may make no profile; and a lab does not change its roles while it stands."""
+    if (role_arn is None) != (instance_profile_arn is None):
+        raise LabError(
+            "A role for the jobs and a profile for the machines are given together, or neither.",
+            "Whoever may make one of them may make the other.",
+            f"{ledger.command('up')} --role-arn ARN --instance-profile-arn ARN",
+        )
+    stands = ledger.resources
+    if "compute-environment" in stands and ("job-role" in stands) == bool(role_arn):
+        own = "roles of its own" if role_arn else "roles that were given by --role-arn"
+        raise LedgerError(
+            f"The lab stands with {own}.",
+            "Nothing was changed.",
+            f"{ledger.command('down')}    # then `up` again",
+        )
+
+
+def zones_of(ec2: Any, machine: Machine) -> list[str]:
+    """The zones that offer every type of machine."""
+    offers = [set(zones_offering(ec2, one)) for one in machine.instance_types]
+    return sorted(set.intersection(*offers))
+
+
+def cidr_of(zone: str) -> str:
+    """256 addresses for a zone's subnet, the same ones each time: ``us-east-1b`` gets 10.13.1.0/24."""
+    return f"10.13.{ord(zone[-1]) - ord('a')}.0/24"
+
+
+def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
+    """Stop if the account's quota does not allow one machine: Batch would build, and jobs wait."""
+    ec2, quotas = ledger.client("ec2"), ledger.client("service-quotas")
+    try:
+        require_quota(ec2, quotas, machine.instance_types[0], spot=spot)
+    except AwsError as refused:
+        if not machine.gpus:
+            raise
+        raise AwsError(
+            refused.what,
+            refused.why,
+            f"{ledger.command('up')} --cpu    # or ask for more, and wait for a day: {refused.fix}",
+            code=refused.code,
+            operation=refused.operation,
+        ) from refused
+
+
+# -- Parts of the page above -----------------------------------------------------------------------------
+
+
+def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
+    """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
+    iam = ledger.client("iam")
+    role, profile = f"{ledger.prefix}-machine-role", f"{ledger.prefix}-machine-profile"
+    ledger.create(
+        "machine-role",
+        iam.create_role,
+        RoleName=role,
+        AssumeRolePolicyDocument=policies.trust("ec2.amazonaws.com"),
+    )
+    ledger.create(
+        "machine-policy",
+        iam.put_role_policy,
+        RoleName=role,
+        PolicyName="what-it-needs",
+        PolicyDocument=policies.document(
+            policies.join_a_cluster(),
+            *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+            policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+        ),
+    )
+    profile_arn = ledger.create("machine-profile", iam.create_instance_profile, InstanceProfileName=profile)
+    ledger.create(
+        "role-in-profile", iam.add_role_to_instance_profile, InstanceProfileName=profile, RoleName=role
+    )
+    return profile_arn
+
+
+def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, log_group: str) -> str:
+    """A job definition for this image: its share of a machine, and what happens when it fails."""
+    gpus = [{"type": "GPU", "value": str(machine.gpus)}] if machine.gpus else []
+    return ledger.create(
+        f"{batch_jobs.DEFINITION}{address.rpartition(':')[2]}",
+        ledger.client("batch").register_job_definition,
+        jobDefinitionName=f"{ledger.prefix}-training",
+        type="container",
+        platformCapabilities=["EC2"],
+        containerProperties={
+            "image": address,
+            "jobRoleArn": role_arn,
+            "resourceRequirements": [
+                {"type": "VCPU", "value": str(machine.vcpus)},
+                {"type": "MEMORY", "value": str(machine.memory_mib)},
+                *gpus,
+            ],
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {
+                    "awslogs-group": log_group,
+                    "awslogs-region": ledger.cloud.region,
+                    "awslogs-stream-prefix": "job",
+                },
+            },
+        },
+        timeout={"attemptDurationSeconds": TIMEOUT_S},
+        retryStrategy={  # "Host EC2 (instance i-...) terminated.": AWS took the machine back
+            "attempts": ATTEMPTS,
+            "evaluateOnExit": [
+                {"onStatusReason": "Host EC2*", "action": "RETRY"},
+                {"onReason": "*", "action": "EXIT"},
+            ],
+        },
+    )
+
+
+def recipe(machine: Machine) -> images.Recipe:
+    """The image: for machines without a GPU with a PyTorch that has no part for one, 1 GB instead of 4."""
+    return images.Recipe(IMAGE, {} if machine.gpus else {"TORCH_INDEX_URL": TORCH_FOR_CPU})
+
+
+def location(region: str) -> dict:
+    """Where a bucket is to lie: us-east-1 must not be said, every other Region must be."""
+    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
+MEND_S = 120.0  # seconds in which a role made a moment ago must have become known everywhere
+
+
+def wait_for_environment(ledger: Ledger, name: str) -> str:
+    """Until the compute environment is VALID and in use; returns its ARN.
+
+    It is accepted with a role that is not known everywhere yet, and INVALID then. An update lets Batch look
+    again. Source: "Troubleshooting AWS Batch", INVALID compute environment.
+    """
+    batch, began = ledger.client("batch"), time.monotonic()
+
+    def ready() -> str:
+        shown = describe_environment(batch, name)
+        if shown is None:
+            raise LabError(f"The compute environment {name} is gone.", "", ledger.command("up"))
+        reason = shown.get("statusReason", "")
+        if shown["status"] == "INVALID" and time.monotonic() - began > MEND_S * ledger.patience:
+            raise LabError(
+                f"The compute environment {name} is INVALID, and stays so.",
+                reason,
+                f"{ledger.command('down')}    # then mend what the reason names, and `up` again",
+            )
+        ensure(batch.update_compute_environment, computeEnvironment=name, state="ENABLED")
+        return shown["computeEnvironmentArn"] if (shown["status"], shown["state"]) == READY else ""
+
+    return poll(f"the compute environment {name} is VALID", ready, timeout_s=600, longest_s=2.0)
+
+
+def wait_for_queue(ledger: Ledger, name: str) -> None:
+    """Until the queue is VALID and takes jobs."""
+    batch = ledger.client("batch")
+
+    def ready() -> bool:
+        ensure(batch.update_job_queue, jobQueue=name, state="ENABLED")
+        shown = describe_queue(batch, name) or {}
+        return (shown.get("status"), shown.get("state")) == READY
+
+    poll(f"the queue {name} is VALID", ready, timeout_s=300, longest_s=2.0, fix=ledger.command("up"))
+
+
+READY = ("VALID", "ENABLED")
+
+
+def usd_per_machine_hour(cpu: bool, spot: bool, region: str) -> float | None:
+    """What one machine costs while it runs, with its public address; None where the price is not known."""
+    machine = CPU if cpu else GPU
+    price = prices.instance_hour(machine.instance_types[0], region, spot=spot)
+    return None if price is None else price + prices.PUBLIC_IPV4_HOUR
+
+
+# -- The command line ------------------------------------------------------------------------------------
+
+
+def command_line() -> Any:
+    """``python -m awslabs.batch_sweep``: this page from a terminal."""
+    import click
+
+    from awslabs import cli
+    from awslabs.workload import results, sweep_verbs
+
+    group = cli.lab_group("batch_sweep", __doc__)
+    no_docker = click.option(
+        "--no-docker",
+        "without_docker",
+        is_flag=True,
+        help="Practice cloud: run the program as a process, build no image.",
+    )
+
+    @cli.verb(group, "up", "batch_sweep")
+    @click.option("--cpu", is_flag=True, help="Small machines without a GPU.")
+    @click.option(
+        "--spot", is_flag=True, help="Machines that AWS may take back, for less than half the price."
+    )
+    @no_docker
+    @click.option("--role-arn", metavar="ARN", help="A role that exists, for the jobs.")
+    @click.option("--instance-profile-arn", metavar="ARN", help="And a profile, for the machines.")
+    def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
+        """Build the image, the queue and its compute environment."""
+        cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
+        price = usd_per_machine_hour(cpu, spot, ledger.cloud.region)
+        cli.say(
+            f"While jobs run, each {(CPU if cpu else GPU).instance_types[0]} costs "
+            f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
+            f"{MAX_VCPUS} vCPUs run at once."
+        )
+        lab = up(ledger, cpu=cpu, spot=spot, **more)
+        cli.farewell(ledger)
+        return {**cli.header(ledger), **vars(lab)}
+
+    @cli.verb(group, "status", "batch_sweep")
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, what runs, and what it costs."""
+        ledger.close_ended()
+        if missing := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
+            return cli.header(ledger)
+        running = batch_jobs.machines(ledger)
+        hours = [
+            prices.instance_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running
+        ]
+        usd = sum((hour or 0.0) + prices.PUBLIC_IPV4_HOUR for hour in hours)
+        shown = {**cli.header(ledger), **vars(describe(ledger))}
+        return {**shown, "machines": len(running), "usd_per_hour": shown["usd_per_hour"] + usd}
+
+    @cli.verb(group, "image", "batch_sweep")
+    @no_docker
+    def _image(ledger: Ledger, without_docker: bool) -> dict[str, Any]:
+        """Build and push the image anew; jobs that are submitted later run it."""
+        return vars(image(ledger, without_docker=without_docker))
+
+    sweep_verbs.add(group, "batch_sweep")
+    cli.add_down(group, "batch_sweep", down, results.bring_home)
+    return group
+
+
+if __name__ == "__main__":
+    command_line()(prog_name="python -m awslabs.batch_sweep")
