@@ -235,7 +235,10 @@ def test_stop_comes_once_and_unknown_instances_are_none_of_its_business(
         ("sudo false; echo $?", "1"),
         ("echo through | sudo tee copy", "through"),
         ("systemctl is-system-running", "running"),
-        ("systemctl status | tail -1", "    a practice instance: it has no systemd and no services"),
+        (
+            "systemctl status | tail -1",
+            "    a practice instance: its services are those that systemd-run started",
+        ),
     ],
 )
 def test_stand_ins_do_what_they_can(instance: Instance, command: str, prints: str) -> None:
@@ -252,10 +255,10 @@ def test_stand_ins_do_what_they_can(instance: Instance, command: str, prints: st
         ("sudo no-such-command", "no-such-command: command not found"),
         ("sudo shutdown tomorrow", "cannot read the time tomorrow"),
         ("sudo shutdown --weird", "unknown option --weird"),
-        ("systemctl start nginx", "no services here"),
+        ("systemctl start nginx", "cannot start nginx: a practice instance has no systemd"),
         ("sudo systemctl enable --now docker", "cannot enable docker"),
         ("loginctl enable-linger", "no systemd here"),
-        ("systemd-run --user true", "nohup or setsid"),
+        ("systemd-run --user true", "--user is not supported"),
     ],
 )
 def test_stand_ins_say_what_they_cannot(hosts: Hosts, instance: Instance, command: str, why: str) -> None:
@@ -284,3 +287,52 @@ def test_stand_ins_cover_the_real_commands(instance: Instance) -> None:
     assert covered == "#!/bin/sh" * sum(
         Path(path).exists() for path in ("/usr/bin/sudo", "/usr/sbin/shutdown")
     )
+
+
+# Services and Python.
+
+SERVE = (
+    "sudo systemd-run --quiet --collect --unit=clock --uid=$(id -un) --working-directory=$HOME"
+    " --property=Restart=on-failure --property=RestartSec=0.1"
+    " --property=StandardOutput=append:$HOME/log --setenv=WHO=me"
+)
+
+
+@on_both
+def test_a_service_outlives_its_session_and_ends_with_the_instance(hosts: Hosts, instance: Instance) -> None:
+    instance.output(f"{SERVE} sh -c 'echo $WHO $(id -u) $PWD; exec sleep 31415926'")
+    instance.output("systemctl is-active --quiet clock")
+    eventually(lambda: running("31415926"), "the service")
+    assert instance.output("cat log").split() == ["me", *instance.output("id -u; pwd").split()]
+    assert "already loaded" in instance.ssh(f"{SERVE} true").stderr
+    hosts.stop(instance.instance_id)
+    assert not running("31415926")
+
+
+@on_both
+def test_a_service_that_fails_is_started_again_and_one_that_is_stopped_is_not(instance: Instance) -> None:
+    once = "echo start; [ -e second ] || { touch second; exit 1; }; exec sleep 2718281828"
+    instance.output(f"{SERVE} sh -c '{once}'")
+    eventually(lambda: running("2718281828"), "the second start")
+    assert instance.output("cat log") == "start\nstart\n"
+    assert "use sudo" in instance.ssh("systemctl stop clock").stderr
+    instance.output("sudo systemctl stop clock")
+    assert not running("2718281828")
+    assert instance.ssh("systemctl is-active clock").stdout == "inactive\n"
+
+
+def test_a_service_that_fails_at_once_is_given_up(instance: Instance) -> None:
+    instance.output(f"{SERVE.replace('0.1', '0')} sh -c 'echo start; exit 1'")
+    eventually(lambda: instance.ssh("systemctl is-active clock").returncode, "the end")
+    assert instance.output("cat log") == "start\n" * 5
+
+
+def test_pip_installs_what_is_there_and_refuses_what_is_not(instance: Instance) -> None:
+    assert (
+        instance.output("python3 -m venv --clear env && env/bin/python -c 'import boto3; print(1)'") == "1\n"
+    )
+    for pip in ("python3 -m pip", "env/bin/python -m pip", "env/bin/pip", "sudo -H python3 -m pip"):
+        assert "already satisfied: boto3" in instance.output(f"{pip} install --index-url http://x boto3")
+    refused = instance.ssh("pip install no-such-package==1")
+    assert refused.returncode == 1
+    assert "without no-such-package==1. Install it where the practice cloud runs" in refused.stderr

@@ -22,8 +22,10 @@ to is a socket and two host keys. With the first session or user data it gets it
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -38,7 +40,29 @@ __all__ = ["Hosts"]
 
 T = TypeVar("T")
 
-STAND_INS = ("sudo", "shutdown", "poweroff", "halt", "reboot", "systemctl", "loginctl", "systemd-run")
+STAND_INS = (
+    "sudo",
+    "shutdown",
+    "poweroff",
+    "halt",
+    "reboot",
+    "systemctl",
+    "loginctl",
+    "systemd-run",
+    "pip",
+    "pip3",
+)
+
+# The instance's `python3` is the practice cloud's own Python, with what is installed there; its pip and venv
+# are stand-ins, which install nothing.
+PYTHON3 = """#!/bin/sh
+export AWSLABS_PYTHON={python}
+if [ "$1" = -m ]; then case "$2" in
+    pip) shift 2; exec {bin}/pip "$@" ;;
+    venv) shift 2; exec {stand_in} venv "$@" ;;
+esac; fi
+exec {python} "$@"
+"""
 
 
 class Hosts:
@@ -186,16 +210,28 @@ def furnish(ground: isolation.Ground) -> None:
     programs.mkdir(parents=True, exist_ok=True)
     for name in ("sftp.py", "standins.py"):
         shutil.copyfile(isolation.HERE / name, ground.practice / name)
+    python = own_python(ground)
+    stand_in = shlex.join([*ground.python, f"{inside}/standins.py"])
     for name in STAND_INS:
-        stand_in = shlex.join([*ground.python, f"{inside}/standins.py"])
-        write_script(programs / name, f'exec {stand_in} "$0" "$@"')
-    if shutil.which("python3", path=isolation.SYSTEM_PATH) is None:  # real images have one
-        write_script(programs / "python3", f'exec {shlex.quote(ground.python[0])} "$@"')
+        write_script(
+            programs / name,
+            f'#!/bin/sh\nexport AWSLABS_PYTHON={shlex.quote(python)}\nexec {stand_in} "$0" "$@"\n',
+        )
+    script = PYTHON3.format(python=shlex.quote(python), stand_in=stand_in, bin=shlex.quote(f"{inside}/bin"))
+    write_script(programs / "python3", script)
     for path in (ground.practice, programs, *ground.practice.glob("*.py")):
         path.chmod(0o755)
 
 
-def write_script(path: Path, line: str) -> None:
+def own_python(ground: isolation.Ground) -> str:
+    """Return the practice cloud's own Python with its packages, or the one that instances can reach."""
+    if ground.python != isolation.PYTHON:
+        return ground.python[0]
+    folder, name = os.path.split(sys.executable)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def write_script(path: Path, text: str) -> None:
     """Write a shell script that everybody may run."""
-    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.write_text(text)
     path.chmod(0o755)

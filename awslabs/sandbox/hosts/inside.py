@@ -148,6 +148,8 @@ def furnish(user: str, hostname: str, shell: str, resolver: tuple[str, bytes] | 
         with open(os.path.join(place("/", os.path.dirname(path)), os.path.basename(path)), "wb") as file:
             file.write(content)
     for name in os.listdir("/practice/bin"):
+        if name == "python3":  # it leads to the real one, which may have this very name
+            continue
         for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin"):
             if os.path.isfile(os.path.join(folder, name)):  # /sbin/shutdown may be a link to systemctl
                 bind("/practice/bin/" + name, os.path.join(folder, name), readonly=False)
