@@ -529,7 +529,8 @@ def test_an_event_that_fails_is_tried_three_times_and_ends_as_a_dead_letter(aws:
     assert attributes["ErrorMessage"] == "it did not work"
     tried = [line for line in aws.log() if line == f"try {attributes['RequestID']}\n"]
     assert len(tried) == 3
-    assert len([line for line in aws.log() if line.startswith("try ")]) == 4
+    # The other event has a process of its own, and may take longer than all three tries.
+    eventually(lambda: len([line for line in aws.log() if line.startswith("try ")]) == 4)
     assert letters(aws, url) == []
 
 
@@ -541,7 +542,6 @@ def test_how_often_an_event_is_tried_can_be_set(aws: Account) -> None:
     assert len([line for line in aws.log() if line.startswith("try ")]) == 1
 
 
-@pytest.mark.skip(reason="passes alone, fails after other tests of dead letters: cause not found yet")
 def test_tries_are_minutes_apart_as_the_weather_has_it(aws: Account) -> None:
     url = with_dead_letters(aws)
     aws.run.weather(slow_states=0.01)  # 0.6 s and 1.2 s
@@ -549,6 +549,16 @@ def test_tries_are_minutes_apart_as_the_weather_has_it(aws: Account) -> None:
     aws.send({"fail": True})
     eventually(lambda: letters(aws, url))
     assert time.monotonic() - began >= 1.8
+
+
+def test_an_event_waits_until_its_role_can_be_assumed(aws: Account) -> None:
+    aws.make(FRAGILE)
+    aws.run.weather(slow_states=1)  # now the role is too fresh: 8 s
+    assert refused(aws.lambda_.invoke, FunctionName="lab")[0] == "AccessDeniedException"
+    aws.send({})
+    time.sleep(0.3)  # the event was tried, and put back
+    aws.run.weather(slow_states=0)
+    eventually(lambda: [line for line in aws.log() if line.startswith("try ")])
 
 
 def test_throttled_events_wait_and_none_is_lost(aws: Account) -> None:

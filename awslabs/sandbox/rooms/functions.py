@@ -61,8 +61,9 @@ IDLE_S = 600.0  # how long an environment stays warm; AWS does not say, 5 to 15 
 SWEEP_S = 5.0
 LATE_S = 2.0  # how long AWS needs to deliver logs, at `slow_states` 1 (unsourced)
 RETRY_S = (60.0, 120.0)  # Source: Lambda developer guide, "Asynchronous invocation error handling"
-THROTTLED_S = 1.0  # until a throttled event is tried again, at `slow_states` 1
+RETURNED_S = 1.0  # until an event that could not run is tried again, at `slow_states` 1: doubled each time
 LEAST_WAIT_S = 0.05
+DOUBLED = 8  # times at most: about 5 minutes on AWS
 OLDEST_S = 6 * 3600.0  # how long an event is kept
 TAIL_BYTES = 4096
 MB = 1024 * 1024
@@ -135,6 +136,7 @@ class Event:
     generation: int
     born: float
     tries: int = 0
+    returned: int = 0
 
 
 @dataclasses.dataclass
@@ -533,14 +535,8 @@ class Functions:
             where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
             version, limits = self.look(*where)
             result = self.run(version, limits, event.payload, event.request_id)
-        except Throttled:
-            if time.monotonic() - event.born < OLDEST_S:
-                with self.changed:
-                    self.waiting.append(event)
-                self.later.do(max(LEAST_WAIT_S, scaled(THROTTLED_S)), self.pump)
-            return
         except Refused as refused:
-            log.info("an event of %s %s is dropped: %s", event.account, event.name, refused.message)
+            self.put_back(event, refused)
             return
         except Exception:
             log.exception("an event of %s %s", event.account, event.name)
@@ -558,6 +554,27 @@ class Functions:
             self.later.do(delay_s, lambda: self.workers.submit(self.deliver, event))
         elif target:
             self.bury(event, version, target, result)
+
+    def put_back(self, event: Event, refused: Refused) -> None:
+        """Keep an event that could not run now: throttled, or its role is too fresh to be assumed.
+
+        It comes again after 1 s, 2 s, 4 s ... (times `slow_states`), for six hours at most; one that was
+        throttled also as soon as another has run. Only events of a function that is gone are dropped.
+        Source: Lambda developer guide, "Asynchronous invocation error handling", of 429 and 500s; that
+        AWS does so for a role too: unsourced.
+        """
+        too_old = time.monotonic() - event.born >= OLDEST_S
+        if too_old or refused.code == "ResourceNotFoundException":
+            log.info("an event of %s %s is dropped: %s", event.account, event.name, refused.message)
+            return
+        delay_s = max(LEAST_WAIT_S, scaled(RETURNED_S)) * 2 ** min(event.returned, DOUBLED)
+        event.returned += 1
+        if isinstance(refused, Throttled):
+            with self.changed:
+                self.waiting.append(event)
+            self.later.do(delay_s, self.pump)
+        else:
+            self.later.do(delay_s, lambda: self.workers.submit(self.deliver, event))
 
     def pump(self) -> None:
         """Try the oldest event that was throttled once more."""
