@@ -162,7 +162,7 @@ def up(
 
     # <2> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
     bucket = ledger.create(
-        "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-results", **location(ledger.cloud.region)
+        "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
     log_group = ledger.create("logs", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
