@@ -33,7 +33,7 @@ AT_ONCE = 16  # files read at the same time
 FILE = re.compile(r"(?P<kind>metrics|final)_lr(?P<lr>\d+\.\d{4})_m(?P<momentum>\d\.\d{4})\.(csv|json)")
 SERIES = re.compile(r"(?P<data>.+)-epochs(?P<epochs>\d+)-patience(?P<patience>\d+)")
 TOP = "results/"  # of the bucket: a job may write nowhere else
-CURVES = 12  # learning curves in a picture; more cannot be told apart
+CURVES = 10  # learning curves in a picture, and colours: more cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
     curves, _, _ = read_all(ledger, series)
     if not curves:
         raise LabError(f"The series {series.name} has no results.", "", ledger.command("jobs"))
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])
     trained = [judged(cell, epochs) for cell, epochs in curves.items()]
@@ -406,7 +406,7 @@ def draw_points(figure: Any, axes: Axes, trained: Sequence[Trained]) -> None:
 
 def draw_curves(axes: Axes, curves: Curves, trained: Sequence[Trained]) -> None:
     """The validation loss of each epoch, of the best cells; a point where it was smallest."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     chosen = sorted(trained, key=lambda one: (-one.accuracy, one.val_loss))[:CURVES]
     for one in chosen:
@@ -418,5 +418,8 @@ def draw_curves(axes: Axes, curves: Curves, trained: Sequence[Trained]) -> None:
     axes.set(xlabel="epoch", ylabel="validation loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     title = f"the best {CURVES} of {len(trained)}" if len(trained) > CURVES else None
-    axes.legend(fontsize="small", title=title)
+    axes.legend(fontsize="small", title=title, loc="center left", bbox_to_anchor=(1.02, 0.5))
