@@ -76,7 +76,6 @@ UNSIGNED = {"sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity"}
 
 # Operations that run what the caller brought. moto answers as if it had; nothing runs here, so it is said.
 NOTHING_RUNS = {
-    "batch:SubmitJob",
     "codebuild:StartBuild",
     "ecs:CreateService",
     "ecs:CreateTaskSet",

@@ -13,6 +13,7 @@ backends, and never while something of a user's runs.
     nursery.py     where its processes live; runtime.py is what runs there
     gateway.py     API Gateway: deployed REST APIs answer
     registry.py    ECR: images come and go by the registry protocol
+    jobs.py        AWS Batch: what rules/jobs/ lets start
     programs.py    what tasks and jobs run, as processes; containers.py where Docker is, and its watcher.py
 """
 
@@ -21,10 +22,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from awslabs.sandbox.rooms import functions, gateway, programs, registry
+from awslabs.sandbox.rooms import functions, gateway, jobs, programs, registry
 
-# `programs` stands before the rooms that order from it: they close first.
-ROOMS: tuple[ModuleType, ...] = (functions, gateway, registry, programs)
+# `programs` stands before the rooms that order from it: they close first, and are reset first.
+ROOMS: tuple[ModuleType, ...] = (functions, gateway, registry, programs, jobs)
 
 
 def furnish(cloud: Any) -> None:
@@ -35,7 +36,7 @@ def furnish(cloud: Any) -> None:
 
 def reset(account: str) -> None:
     """End and forget what an account has in the rooms. Call it before moto forgets the account."""
-    for room in ROOMS:
+    for room in reversed(ROOMS):
         room.reset(account)
 
 

@@ -24,6 +24,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     iam.py         policies, roles, profiles, service-linked roles, STS
     functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
     rest_apis.py   API Gateway
+    jobs/          AWS Batch
     repositories.py  ECR
 
 A rule for another service is a function in a file beside these, imported below. Services that take a
@@ -57,6 +58,7 @@ from awslabs.sandbox.rules import queues as queues  # isort: skip
 from awslabs.sandbox.rules import tables as tables  # isort: skip
 from awslabs.sandbox.rules import storage as storage  # isort: skip
 from awslabs.sandbox.rules import rest_apis as rest_apis  # isort: skip
+from awslabs.sandbox.rules import jobs as jobs  # isort: skip
 from awslabs.sandbox.rules import repositories as repositories  # isort: skip
 from awslabs.sandbox.rules.engine import RULES, Refused, clock, lock
 from awslabs.sandbox.rules.power import Hosts

@@ -57,10 +57,13 @@ class Life:
         Seconds since 1970.
     public_key : str or None
         The key pair's public half at launch: AWS puts it into the instance then.
+    hostless : bool
+        A service has started it for itself (AWS Batch): no SSH host runs behind it.
     """
 
     running_since: float = field(default_factory=lambda: clock.now())
     public_key: str | None = None
+    hostless: bool = False
 
 
 def life(instance: Any) -> Life:
@@ -85,11 +88,14 @@ instances_take_time = rule(
 
 @instances_take_time.patch(InstanceBackend, "run_instances")
 def _run(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
+    hostless = kwargs.pop("hostless", False)
     reservation = original(backend, *args, **kwargs)
     for instance in reservation.instances:
         key = backend.key_pairs.get(instance.key_name)
         life(instance).public_key = key.public_key if key is not None else None
-        _plug_in(instance)
+        life(instance).hostless = hostless
+        if not hostless:
+            _plug_in(instance)
         _begin(instance)
     return reservation
 
@@ -115,7 +121,8 @@ def _runs(instance: Any) -> None:
     if instance.state == "pending":
         set_state(instance, "running")
         life(instance).running_since = clock.now()
-        later(instance.ec2_backend, scaled(SSHD_S), functools.partial(_boot, instance))
+        if not life(instance).hostless:
+            later(instance.ec2_backend, scaled(SSHD_S), functools.partial(_boot, instance))
 
 
 def _boot(instance: Any) -> None:
