@@ -327,7 +327,7 @@ def whole_zones(ec2: Any, instance_type: str) -> list[str]:
 
 
 def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
-    """As chapter 1's `require_quota`; new accounts may run no GPU at all, so its fix names the way without."""
+    """As chapter 1's `require_quota`; its fix names the way without a GPU, for new accounts may run none."""
     try:
         require_quota(ledger.client("ec2"), ledger.client("service-quotas"), instance_type, spot=spot)
     except AwsError as error:
@@ -481,7 +481,7 @@ def command_line() -> Any:
             "state": server.state,
             "public_ip": server.public_ip,
             "ssh": {**vars(server.ssh), "command": server.ssh.command},
-            "jupyter": {"local_url": urls[0] if urls else None},
+            "jupyter": {"local_url": urls[0]} if urls else {},
         }
 
     @cli.verb(group, "up", "gpu")
