@@ -18,23 +18,27 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 | labs      | `LABS`: the labs, as the harness runs them; a new lab is one line  |
 | cases     | what goes wrong and where: the short list for CI, the full product |
 | traps     | what makes it go wrong: hooks in the process that runs the verb    |
-| serverless | chapter 5, and what its services show from outside                |
+| ecs_qa, .. | a chapter, and what its services show from outside                |
 | outside   | what an account holds, and whether that is the lab                 |
 | trial     | one case from an empty account to its verdict                      |
 | forks     | a function in a process of its own                                 |
 | matrix    | the warmed parent, and the handle to it                            |
+| part      | a part of the matrix, for labs of which CI cannot run the whole     |
 | broken    | ledgers with a fault, to prove that the harness sees it            |
 """
 
 from harness.cases import Case, Recording, full, short
+from harness.ecs_qa import ECS_QA
 from harness.labs import LABS, Lab
 from harness.matrix import Matrix
 from harness.serverless import SERVERLESS
 from harness.trial import Verdict, report
 
-EVERY_LAB = {**LABS, SERVERLESS.name: SERVERLESS}  # those too of which CI runs a part only
+# Those too of which CI runs a part only.
+EVERY_LAB = {**LABS, **{lab.name: lab for lab in (ECS_QA, SERVERLESS)}}
 
 __all__ = [
+    "ECS_QA",
     "EVERY_LAB",
     "LABS",
     "SERVERLESS",
