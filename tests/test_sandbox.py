@@ -621,7 +621,7 @@ def test_a_fault_has_the_status_with_which_aws_sends_it(
         ("braket", "SearchDevices", {"filters": []}),
         ("lambda", "ListProvisionedConcurrencyConfigs", {"FunctionName": "f"}),
         ("apigateway", "TestInvokeMethod", {"restApiId": "a", "resourceId": "r", "httpMethod": "GET"}),
-        ("batch", "SubmitJob", {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}),
+        ("batch", "GetJobQueueSnapshot", {"jobQueue": "q"}),
         (
             "ssm",
             "SendCommand",

@@ -439,6 +439,30 @@ def _s3_account(asked: Asked, operation: str) -> Needs:
     yield "s3:ListAllMyBuckets", "*"
 
 
+# AWS Batch: SubmitJob needs the queue and the definition.
+
+
+def _batch_arn(asked: Asked, kind: str, name: str) -> str:
+    return name if name.startswith("arn:") else asked.arn("batch", f"{kind}/{name}")
+
+
+@_entry("batch:SubmitJob")
+def _batch_submit(asked: Asked, operation: str) -> Needs:
+    yield f"batch:{operation}", _batch_arn(asked, "job-queue", asked.json.get("jobQueue", ""))
+    yield f"batch:{operation}", _batch_arn(asked, "job-definition", asked.json.get("jobDefinition", ""))
+
+
+@_entry("batch:CancelJob", "batch:TerminateJob")
+def _batch_job(asked: Asked, operation: str) -> Needs:
+    yield f"batch:{operation}", _batch_arn(asked, "job", asked.json.get("jobId", ""))
+
+
+@_entry("batch:DescribeComputeEnvironments", "batch:DescribeJobDefinitions", "batch:DescribeJobQueues")
+@_entry("batch:DescribeJobs", "batch:ListJobs")
+def _batch_account(asked: Asked, operation: str) -> Needs:
+    yield f"batch:{operation}", "*"
+
+
 # Others.
 
 

@@ -35,9 +35,9 @@ TYPES: dict[str, tuple[type, ...]] = {
 batch = rule(
     "batch",
     """AWS Batch from environment to job. Environments and queues take their time (CREATING, UPDATING,
-    DELETING); an environment becomes INVALID where a role cannot be used; deletion has its order; jobs wait for
-    instances that scale from zero and back, and run with attempts, timeouts, dependencies and arrays. Every
-    failure is a ClientException.
+    DELETING); an environment becomes INVALID where a role cannot be used; deletion has its order; jobs wait
+    for instances that scale from zero and back, and run with attempts, timeouts, dependencies and arrays.
+    Every failure is a ClientException.
 
     moto: all is VALID at once, deletes what is in use, and jobs succeed without running.
     Source: aws-facts (a), (b), (e), (g), (j); botocore, batch; AWS Batch user guide.""",

@@ -6,8 +6,8 @@
 
 A role that is too fresh, or deleted too early, makes an environment INVALID: AWS accepts it at first. Another
 update lets Batch look again. Without its service role an environment cannot even be deleted: it comes back
-from DELETING as INVALID. Source: aws-facts (a), (b), (g); AWS Batch user guide, "INVALID compute environment";
-the times are unsourced.
+from DELETING as INVALID. Source: aws-facts (a), (b), (g); AWS Batch user guide, "INVALID compute
+environment"; the times are unsourced.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ against quotas, has an interface with the environment's groups, and can be termi
 jobs as a Spot reclaim does. No SSH host runs behind it.
 
 Where AWS would take the cheapest type, or a large one for many jobs, here it is always the smallest that
-fits. All times `slow_states`. Source: aws-facts (e), (f), (g); AWS Batch user guide, "Jobs stuck in a RUNNABLE
-status"; botocore, ComputeResource; the times are unsourced.
+fits. All times `slow_states`. Source: aws-facts (e), (f), (g); AWS Batch user guide, "Jobs stuck in a
+RUNNABLE status"; botocore, ComputeResource; the times are unsourced.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ NO_TYPE = (
     "than that can be met by the CE(s) attached to the job queue."
 )
 NO_CAPACITY = (
-    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for instance type "
-    "[{}]"
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for instance "
+    "type [{}]"
 )
 UNSUPPORTED = (
     "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED - Your compute environment associated with this "

@@ -372,7 +372,7 @@ def _cannot_pull(store: Batch, container: dict[str, Any], role_arn: str) -> str:
         if not roles.allows(store.account, role_arn, action, resource, store.region):
             return (
                 f"{CANNOT_PULL}: AccessDeniedException: User: {role_arn} is not authorized to perform: "
-                f"{action} on resource: {resource} because no identity-based policy allows the {action} action"
+                f"{action} on resource: {resource} because no identity-based policy allows it"
             )
     return ""
 
