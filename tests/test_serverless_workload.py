@@ -20,7 +20,7 @@ from awslabs import workload
 from awslabs.errors import AwsError, LabError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import buckets, functions, haiku, pictures, tables
+from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
 
 LINE = (
     "REPORT RequestId: {id}\tDuration: {ms} ms\tBilled Duration: 13 ms\tMemory Size: 128 MB\t"
@@ -266,6 +266,83 @@ def test_every_event_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
     result = functions.send(Client(), "f", [{"number": number} for number in range(100)])
     assert sorted(one["number"] for one in sent) == list(range(100))
     assert (result.sent, len(set(result.request_ids))) == (100, 100)
+
+
+# -- Dead letters ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dead(ledger: Ledger) -> str:
+    """A queue with 13 dead letters, as Lambda writes them."""
+    sqs = ledger.client("sqs")
+    url = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    row = Row(0, "dead-letter-queue", "sqs:CreateQueue", "t", state="standing", ids={"QueueUrl": url})
+    ledger.journal.add(row)
+    for number in range(13):
+        texts = {"RequestID": ("String", f"r-{number}"), "ErrorCode": ("Number", "200")}
+        texts["ErrorMessage"] = ("String", "asked to fail")
+        sqs.send_message(
+            QueueUrl=url,
+            MessageBody=json.dumps({"number": number}),
+            MessageAttributes={
+                name: {"DataType": kind, "StringValue": text} for name, (kind, text) in texts.items()
+            },
+        )
+    return url
+
+
+def test_dead_letters_say_what_failed_and_why_and_stay(ledger: Ledger, dead: str) -> None:
+    for _ in range(2):  # the first look takes nothing away from the second
+        found = letters.read(ledger, limit=100)
+        assert sorted(one.event["number"] for one in found) == list(range(13))
+        assert {one.request_id for one in found} == {f"r-{number}" for number in range(13)}
+        assert {(one.error, one.error_code) for one in found} == {("asked to fail", 200)}
+        assert all(one.given_up_at[:4] >= "2025" and one.given_up_at.endswith("Z") for one in found)
+    assert functions.dead_letters(ledger) == 13
+
+
+def test_only_dead_letters_that_were_shown_are_discarded(ledger: Ledger, dead: str) -> None:
+    shown = letters.read(ledger, limit=11, discard=True)
+    left = letters.read(ledger, limit=100)
+    assert (len(shown), len(left)) == (11, 2)
+    assert sorted(one.event["number"] for one in shown + left) == list(range(13))
+
+
+def test_a_message_of_somebody_elses_is_shown_as_it_is(ledger: Ledger, dead: str) -> None:
+    letters.read(ledger, limit=100, discard=True)
+    ledger.client("sqs").send_message(QueueUrl=dead, MessageBody="by hand")
+    (found,) = letters.read(ledger)
+    assert (found.event, found.error, found.error_code) == ("by hand", "", 0)
+
+
+def test_a_queue_that_answers_little_and_twice_is_read_whole_and_each_once() -> None:
+    class Queue:
+        """Shows one message per call, the second one twice, and waits while asked to."""
+
+        answers = ["a", "b", "b", "c"]
+        waited: list[int] = []
+
+        def receive_message(self, WaitTimeSeconds: int, **_: Any) -> dict:  # noqa: N803 (AWS's own name)
+            self.waited.append(WaitTimeSeconds)
+            return {"Messages": [{"MessageId": self.answers.pop(0)}]} if self.answers else {}
+
+    queue = Queue()
+    found = letters.receive(queue, "url", 10, about=2)
+    assert [one["MessageId"] for one in found] == ["a", "b", "c"]
+    assert queue.waited == [1, 1, 0, 0, 0]
+
+
+def test_a_dead_letter_that_is_not_deleted_is_told(ledger: Ledger, dead: str) -> None:
+    class Sqs:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger.client("sqs"), name)
+
+        def delete_message_batch(self, **_: Any) -> dict:
+            return {"Failed": [{"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True}]}
+
+    with pytest.raises(AwsError, match="did not delete 1 of 2") as caught:
+        letters.settle(Sqs(), dead, [{"ReceiptHandle": "x"}, {"ReceiptHandle": "y"}], discard=True)
+    assert caught.value.code == "ReceiptHandleIsInvalid"
 
 
 # -- Pictures ----------------------------------------------------------------------------------------------

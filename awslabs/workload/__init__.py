@@ -1,6 +1,7 @@
 """What one does with chapter 5 once it stands: call functions, fill tables, move files, press an API hard.
 
     functions.py   invoke, invoke_many, tune, logs
+    letters.py     read: the events on which a function failed for good
     tables.py      put, get, scan, write, search_under_age, clear
     buckets.py     put, get, ls, rm
     haiku.py       post, list, like, delete, post_many, clear, load: through the API, as anybody

@@ -1,7 +1,8 @@
-"""Chapter 5's work from a terminal: `invoke`, `table`, `bucket`, `haiku`, `load`, `tune`, `logs`, `open`."""
+"""Chapter 5's work from a terminal: what one does with functions, tables, files and haiku."""
 
 from __future__ import annotations
 
+import json
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +13,7 @@ import click
 
 from awslabs import cli
 from awslabs.ledger import Ledger
-from awslabs.workload import buckets, functions, haiku, pictures, tables
+from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
 
 MANY = click.IntRange(1, 1_000_000)
 
@@ -108,7 +109,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
 
 
 def add_functions(group: click.Group, lab: str) -> None:
-    """`invoke`, `invoke-many`, `logs`."""
+    """`invoke`, `invoke-many`, `dead-letters`, `logs`."""
 
     @cli.verb(group, "invoke", lab)
     @click.argument("who", default="world")
@@ -133,6 +134,19 @@ def add_functions(group: click.Group, lab: str) -> None:
                 "A failed event is tried twice more, after about 1 and 2 minutes; then it is a dead letter."
             )
         return with_picture(result, ("request_ids",))
+
+    @cli.verb(group, "dead-letters", lab)
+    @click.option(
+        "--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many at most."
+    )
+    @click.option("--discard", is_flag=True, help="Delete from the queue what is shown.")
+    def _dead_letters(ledger: Ledger, limit: int, discard: bool) -> Any:
+        """Show the events on which the greeting failed three times, and why; they stay in the queue."""
+        dead = letters.read(ledger, limit=limit, discard=discard)
+        if wants_json():
+            return {"count": len(dead), "discarded": discard, "dead_letters": [asdict(one) for one in dead]}
+        cli.say(f"{len(dead)} dead letters{', deleted now' if discard and dead else ''}.")
+        return [{**asdict(one), "event": json.dumps(one.event, ensure_ascii=False)} for one in dead]
 
     @cli.verb(group, "logs", lab)
     @click.argument("function", default="greeter")
