@@ -83,6 +83,7 @@ def up(
     image: str | None = None,
     model: str | None = None,
     without_docker: bool = False,
+    role_arn: str | None = None,
 ) -> Reader:
     """Build what tasks need: an image, a place in a network, a cluster, and a table for the answers.
 
@@ -98,6 +99,9 @@ def up(
         the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD.
     without_docker : bool
         Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
+    role_arn : str, optional
+        A role that exists, for Fargate and for the program, where you may not make roles. It is never
+        deleted. It must trust ``ecs-tasks.amazonaws.com`` and allow what the policies below would.
 
     Returns
     -------
@@ -146,13 +150,13 @@ def up(
     # <4> The log, and two roles: one for Fargate, which pulls and logs; one for the program, which saves.
     log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
-    execution_role = role(
+    execution_role = role_arn or role(
         ledger,
         "execution-role",
         policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
         *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
     )
-    task_role = role(
+    task_role = role_arn or role(
         ledger,
         "task-role",
         allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
@@ -332,10 +336,13 @@ def command_line() -> Any:
         is_flag=True,
         help="Practice cloud: run the program as a process, build no image.",
     )
-    def _up(ledger: Ledger, image: str | None, model: str | None, without_docker: bool) -> dict[str, Any]:
+    @click.option(
+        "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
+    )
+    def _up(ledger: Ledger, **how: Any) -> dict[str, Any]:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
-        lab = up(ledger, image=image, model=model, without_docker=without_docker)
+        lab = up(ledger, **how)
         cli.farewell(ledger)
         return {**cli.header(ledger), **vars(lab)}
 
