@@ -1,0 +1,257 @@
+"""What AWS Batch makes, as the ledger marks, finds and deletes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from batch_kit import environment_request, names, roles_and_network
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from awslabs.kinds import KINDS
+from awslabs.kinds.batch import JOB_QUEUE
+from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.sandbox import rooms, rules, weather
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """moto under the strict rules; what AWS takes its time for comes at once."""
+    assert rooms.ROOMS
+    monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
+    monkeypatch.setattr(Ledger, "settle_s", 0.2)
+    with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
+        yield Ledger(Cloud(), "batch_sweep")
+
+
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict]]:
+    """Every call that changes something, in order."""
+    made: list[tuple[str, dict]] = []
+    send = BaseClient._make_api_call
+
+    def recorded(client: BaseClient, operation: str, request: dict) -> Any:
+        answer = send(client, operation, request)
+        if not operation.startswith(("Describe", "Get", "List")):
+            made.append((operation, request))
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    return made
+
+
+def build(ledger: Ledger) -> tuple[str, str]:
+    """An environment, a queue on it and a job definition; returns queue and definition."""
+    batch = ledger.client("batch")
+    subnet_id, group_id, profile_arn = roles_and_network(ledger)
+    environment = ledger.create(
+        "environment",
+        batch.create_compute_environment,
+        **environment_request(ledger, subnet_id, group_id, profile_arn),
+    )
+    queue = ledger.create(
+        "queue",
+        batch.create_job_queue,
+        jobQueueName=f"{ledger.prefix}-queue",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+    )
+    return queue, define(ledger)
+
+
+def define(ledger: Ledger, name: str = "definition") -> str:
+    return ledger.create(
+        name,
+        ledger.client("batch").register_job_definition,
+        jobDefinitionName=f"{ledger.prefix}-work",
+        type="container",
+        containerProperties={
+            "image": "nowhere",
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
+        },
+    )
+
+
+def submit(ledger: Ledger, queue: str, definition: str, **more: Any) -> str:
+    return ledger.start(
+        "job",
+        ledger.client("batch").submit_job,
+        jobName=f"{ledger.prefix}-one",
+        jobQueue=queue,
+        jobDefinition=definition,
+        **more,
+    )
+
+
+def test_each_thing_is_found_by_its_token_though_its_answer_was_lost(ledger: Ledger) -> None:
+    queue, definition = build(ledger)
+    job_id = submit(ledger, queue, definition)
+    found = {}
+    for row in ledger.journal.open_rows():
+        if row.call.startswith("batch:"):
+            kind = KINDS[row.call]
+            row.ids = kind.ids(kind.mark({**row.telling, **named(row.ids)}, ledger._mark(row)), {})
+            found[row.name] = [one.id for one in kind.look(ledger.client("batch"), row)]
+    assert found == {
+        "environment": [f"{ledger.prefix}-machines"],
+        "queue": [queue],
+        "definition": [definition],
+        "job": [job_id],
+    }
+
+
+def named(ids: dict[str, str]) -> dict[str, Any]:
+    """A request as far as a kind that is `named` reads it."""
+    return {name: value for name, value in ids.items() if name.endswith("Name")} | {"computeResources": {}}
+
+
+def test_what_carries_another_token_is_not_ours(ledger: Ledger) -> None:
+    build(ledger)
+    for row in ledger.journal.open_rows():
+        if row.call.startswith("batch:"):
+            row.token = "20260101000000-0123456789abcdef"
+            assert KINDS[row.call].look(ledger.client("batch"), row) == []
+
+
+def test_recover_sees_environment_queue_definition_and_jobs_but_no_machine(ledger: Ledger) -> None:
+    queue, definition = build(ledger)
+    job_id = submit(ledger, queue, definition)
+    ours = {
+        call: [one.id for one in kind.ours(ledger.client("batch"))]
+        for call, kind in KINDS.items()
+        if call.startswith("batch:")
+    }
+    assert ours == {
+        "batch:CreateComputeEnvironment": [f"{ledger.prefix}-machines"],
+        "batch:CreateJobQueue": [queue],
+        "batch:RegisterJobDefinition": [definition],
+        "batch:SubmitJob": [job_id],
+    }
+    resources = ledger.client("batch").describe_compute_environments()["computeEnvironments"][0]
+    assert "awslabs:token" not in resources["computeResources"]["tags"]
+    assert resources["computeResources"]["tags"]["awslabs:ledger"] == ledger.prefix
+
+
+def test_down_goes_in_the_order_that_batch_demands(ledger: Ledger, changes: list[tuple[str, dict]]) -> None:
+    queue, definition = build(ledger)
+    submit(ledger, queue, definition)
+    changes.clear()
+    ledger.down()
+    order = names(changes)
+    first = order.index
+    last = len(order) - 1 - order[::-1].index("DeleteRole")
+    assert first("TerminateJob") < first("UpdateJobQueue") < first("DeleteJobQueue")
+    assert first("DeleteJobQueue") < first("UpdateComputeEnvironment") < first("DeleteComputeEnvironment")
+    assert first("DeleteComputeEnvironment") < first("RemoveRoleFromInstanceProfile")
+    assert first("RemoveRoleFromInstanceProfile") < first("DeleteInstanceProfile")
+    assert first("RemoveRoleFromInstanceProfile") < last
+    assert first("DeleteComputeEnvironment") < first("DeleteSubnet")
+    assert first("DeleteComputeEnvironment") < first("DeleteSecurityGroup")
+    batch = ledger.client("batch")
+    assert batch.describe_compute_environments()["computeEnvironments"] == []
+    assert batch.describe_job_queues()["jobQueues"] == []
+    assert batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"] == []
+
+
+def test_every_revision_that_carries_our_token_is_deregistered(ledger: Ledger) -> None:
+    define(ledger)
+    define(ledger, "second")
+    batch = ledger.client("batch")
+    foreign = batch.register_job_definition(
+        jobDefinitionName="somebodys",
+        type="container",
+        containerProperties={
+            "image": "nowhere",
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
+        },
+    )["jobDefinitionArn"]
+    ledger.down()
+    active = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+    assert [one["jobDefinitionArn"] for one in active] == [foreign]
+
+
+def test_a_lost_answer_makes_no_second_definition_and_no_second_job(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, definition = build(ledger)
+    lost: list[str] = []
+    send = BaseClient._make_api_call
+
+    def cut(client: BaseClient, operation: str, request: dict) -> Any:
+        answer = send(client, operation, request)
+        if operation in ("SubmitJob", "RegisterJobDefinition") and operation not in lost:
+            lost.append(operation)
+            code = {"Error": {"Code": "ServerException", "Message": "lost"}}
+            raise ClientError({**code, "ResponseMetadata": {"HTTPStatusCode": 500}}, operation)  # type: ignore[typeddict-item]
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", cut)
+    job_id = submit(ledger, queue, definition)
+    define(ledger, "second")
+    assert lost == ["SubmitJob", "RegisterJobDefinition"]
+    batch = ledger.client("batch")
+    filters = [{"name": "JOB_NAME", "values": [f"{ledger.prefix}*"]}]
+    listed = batch.list_jobs(jobQueue=queue, filters=filters)["jobSummaryList"]
+    assert [job["jobId"] for job in listed] == [job_id]
+    assert len(batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]) == 2
+
+
+def test_a_job_that_ended_closes_its_row(ledger: Ledger) -> None:
+    queue, definition = build(ledger)
+    job_id = submit(ledger, queue, definition)
+    going_on = submit(ledger, queue, definition, dependsOn=[{"jobId": job_id}])
+    batch = ledger.client("batch")
+    batch.terminate_job(jobId=going_on, reason="enough")
+    wait_for(lambda: batch.describe_jobs(jobs=[going_on])["jobs"][0]["status"] == "FAILED")
+    ledger.close_ended()
+    assert going_on not in [row.id for row in ledger.journal.open_rows()]
+
+
+def wait_for(question: Callable[[], bool]) -> None:
+    import time
+
+    until = time.monotonic() + 20
+    while not question():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_ensure_puts_back_to_use_what_somebody_disabled(
+    ledger: Ledger, changes: list[tuple[str, dict]]
+) -> None:
+    queue, _ = build(ledger)
+    batch = ledger.client("batch")
+    environment = f"{ledger.prefix}-machines"
+    batch.update_job_queue(jobQueue=queue, state="DISABLED")
+    batch.update_compute_environment(computeEnvironment=environment, state="DISABLED")
+    assert ensure(batch.update_compute_environment, computeEnvironment=environment, state="ENABLED")
+    assert ensure(batch.update_job_queue, jobQueue=queue, state="ENABLED")
+    changes.clear()
+    assert not ensure(batch.update_compute_environment, computeEnvironment=environment, state="ENABLED")
+    assert not ensure(batch.update_job_queue, jobQueue=queue, state="ENABLED")
+    assert changes == []
+
+
+def test_a_profile_whose_join_was_lost_is_deleted_all_the_same(ledger: Ledger) -> None:
+    roles_and_network(ledger)
+    profile = KINDS["iam:CreateInstanceProfile"]
+    (found,) = profile.ours(ledger.client("iam"))
+    profile.delete(ledger.client("iam"), found)
+    assert profile.ours(ledger.client("iam")) == []
+
+
+def test_a_deleted_queue_has_no_jobs(ledger: Ledger) -> None:
+    queue, definition = build(ledger)
+    submit(ledger, queue, definition)
+    row = ledger.journal.last("job")
+    assert row is not None
+    row.ids = {}
+    batch = ledger.client("batch")
+    batch.terminate_job(jobId=submit(ledger, queue, definition), reason="enough")
+    batch.update_job_queue(jobQueue=queue, state="DISABLED")
+    batch.delete_job_queue(jobQueue=queue)
+    wait_for(lambda: JOB_QUEUE.ours(batch) == [])
+    assert KINDS[row.call].look(batch, row) == []
