@@ -5,7 +5,7 @@
     python main.py --cells cells.json --pack 9 --epochs 100 --patience 5 --out s3://my-bucket/results
 
 Writes metrics_lr0.0100_m0.1000.csv (train_loss,val_loss,val_accuracy; a line per epoch, accuracy from 0 to 1)
-when a training ends, whole or not at all. A JSON list of {"lr": .., "momentum": ..[, "epochs": ..]} in --cells is
+when a training ends, whole or not at all. A list of {"lr": .., "momentum": ..[, "epochs": ..]} in --cells is
 cut into pieces of --pack cells; the index of an array job (AWS_BATCH_JOB_ARRAY_INDEX, 0 without) says which
 piece is trained here. A role needs s3:ListBucket, s3:PutObject and, for s3://.. in --cells, s3:GetObject.
 Ends with 0; 1 when something is wrong; 2 for arguments that make no sense; 143 after SIGTERM.

@@ -247,7 +247,7 @@ def _read(path: Path) -> Tensor:
 
 
 class Net(nn.Module):
-    """Two convolutions of 3 x 3 with 32 and 64 filters, max-pool, 128 units, 10 digits: 1.2 million weights."""
+    """Two convolutions of 3 x 3 (32 and 64 filters), max-pool, 128 units, 10 digits: 1.2 million weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -357,8 +357,8 @@ def train_side_by_side(
     """Train several networks on one device, each exactly as it would be trained alone.
 
     All see the same batch at the same time and drop the same units, so images are fetched once. On a GPU
-    their weights are stacked: one call computes a layer of all networks, which gives work to a device that one
-    small network leaves idle. On a CPU, which one network fills, they take turns.
+    their weights are stacked: one call computes a layer of all networks, which gives work to a device that
+    one small network leaves idle. On a CPU, which one network fills, they take turns.
 
     Parameters
     ----------
