@@ -3,6 +3,9 @@
 Each chapter is one module that builds a piece of cloud with plain boto3, call by call:
 
     1  awslabs.ec2            a network, a firewall, a key, one server
+    2  awslabs.gpu            a GPU server, a notebook on it through a tunnel
+    3  awslabs.ecs_qa         containers on Fargate that answer questions
+    4  awslabs.batch_sweep    a grid of trainings on AWS Batch
     5  awslabs.serverless     functions, tables, files, and a web service made of them
 
 From a terminal ``python -m awslabs.ec2 up``, ``... ssh``, ``... down``; in a notebook:

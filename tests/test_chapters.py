@@ -18,12 +18,12 @@ from awslabs.kinds import ENSURES, KINDS
 from awslabs.ledger import Cloud, Ledger
 
 PACKAGE = Path(awslabs.__file__).parent
-CHAPTERS = ["ec2", "serverless"]
+CHAPTERS = ["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
     ["errors", "prices", "show"],
-    ["explain", "progress", "journal", "addresses", "policies", "tunnel", "kinds"],
+    ["explain", "progress", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
     ["ledger"],
     ["cli"],
     ["after_class"],
