@@ -1,0 +1,534 @@
+"""Chapter 2 without a server: what `up` asks for, what it does when refused, and its scripts in a shell."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import inprocess
+import pytest
+from botocore.client import BaseClient
+
+from awslabs import addresses, explain, gpu, kinds, prices, tunnel
+from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
+from awslabs.ledger import Ledger
+from awslabs.sandbox import weather
+from awslabs.workload import notebook
+
+ACCOUNT = "333344445555"
+ZONES = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]  # 1e has no g4dn.xlarge
+
+
+class Aws:
+    """What was asked of AWS, and what it refuses.
+
+    Attributes
+    ----------
+    calls : list of (str, dict)
+        Operations that change something, with their requests.
+    refuses : dict
+        Operation to the codes with which its next calls are refused; the last one for ever if `for_ever`.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict]] = []
+        self.refuses: dict[str, list[str]] = {}
+        self.for_ever = False
+        self.mutex = threading.Lock()
+
+    def call(self, send: Callable[[], Any], operation: str, request: dict) -> Any:
+        with self.mutex:
+            codes = self.refuses.get(operation)
+            code = (codes[0] if self.for_ever else codes.pop(0)) if codes else ""
+            if not operation.startswith(inprocess.READING):
+                self.calls.append((operation, request))
+        if code:
+            raise inprocess.refusal(operation, code)
+        return send()
+
+    @property
+    def run(self) -> dict:
+        """The request of the last RunInstances."""
+        return [request for operation, request in self.calls if operation == "RunInstances"][-1]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    made, send = Aws(), BaseClient._make_api_call
+    with inprocess.cloud():
+        monkeypatch.setattr(
+            BaseClient,
+            "_make_api_call",
+            lambda client, operation, request: made.call(
+                lambda: send(client, operation, request), operation, request
+            ),
+        )
+        monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
+        monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
+        monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
+        yield made
+
+
+@pytest.fixture
+def ledger(aws: Aws) -> Ledger:
+    return Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "gpu")
+
+
+def built(ledger: Ledger) -> dict:
+    """The lab's server as AWS shows it."""
+    ec2, instance_id = ledger.client("ec2"), ledger.resources["instance"]
+    (instance,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    return instance
+
+
+def image_name(ledger: Ledger) -> str:
+    """The name of the image that the server runs."""
+    (image,) = ledger.client("ec2").describe_images(ImageIds=[built(ledger)["ImageId"]])["Images"]
+    return image["Name"]
+
+
+# -- What it builds --------------------------------------------------------------------------------------
+
+
+def test_each_zone_that_offers_the_type_gets_a_subnet(aws: Aws, ledger: Ledger) -> None:
+    gpu.up(ledger)
+    made = {
+        request["AvailabilityZone"]: request
+        for operation, request in aws.calls
+        if "CreateSubnet" in operation
+    }
+    assert list(made) == ZONES
+    assert made["us-east-1f"]["CidrBlock"] == "10.10.5.0/24"  # by its letter, whichever zones there are
+    public = [request for operation, request in aws.calls if operation == "ModifySubnetAttribute"]
+    assert len(public) == len(ZONES)
+
+
+def test_the_server_is_what_the_page_says(aws: Aws, ledger: Ledger) -> None:
+    server = gpu.up(ledger)
+    run = aws.run
+    (root,) = run["BlockDeviceMappings"]
+    assert (root["Ebs"]["VolumeSize"], root["Ebs"]["Encrypted"], root["Ebs"]["VolumeType"]) == (
+        75,
+        True,
+        "gp3",
+    )
+    assert run["InstanceType"] == "g4dn.xlarge"
+    assert run["MetadataOptions"]["HttpTokens"] == "required"
+    assert run["InstanceInitiatedShutdownBehavior"] == "terminate"
+    assert base64.b64decode(run["UserData"]) == b"#!/bin/sh\nshutdown -h +180\n"
+    assert "InstanceMarketOptions" not in run
+    assert (server.state, server.ssh.user) == ("running", "ec2-user")
+    assert "PyTorch 2.10 (Amazon Linux 2023)" in image_name(ledger)  # the first of the list that exists here
+
+
+def test_a_second_up_changes_nothing(aws: Aws, ledger: Ledger) -> None:
+    first = gpu.up(ledger)
+    aws.calls.clear()
+    assert gpu.up(ledger) == first
+    assert aws.calls == []
+
+
+def test_without_a_gpu_it_is_plain_amazon_linux_with_room_for_pytorch(aws: Aws, ledger: Ledger) -> None:
+    gpu.up(ledger, instance_type="t3.large", ttl_minutes=None)
+    assert aws.run["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 30
+    assert aws.run["CreditSpecification"] == {"CpuCredits": "standard"}
+    assert "UserData" not in aws.run
+    assert image_name(ledger).startswith("al2023-ami-")
+
+
+def test_prepare_is_told_whether_there_is_a_gpu(
+    aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(notebook, "prepare", lambda address, **how: told.append(how) or "")
+    gpu.up(ledger)
+    gpu.down(ledger)
+    gpu.up(ledger, instance_type="t3.large")
+    again = "python -m awslabs.gpu up"
+    assert told == [{"gpu": True, "again": again}, {"gpu": False, "again": again}]
+
+
+def test_a_spot_server_is_a_one_time_request_that_ends_with_it(aws: Aws, ledger: Ledger) -> None:
+    gpu.up(ledger, spot=True)
+    assert aws.run["InstanceMarketOptions"]["SpotOptions"]["SpotInstanceType"] == "one-time"
+    tagged = {each["ResourceType"] for each in aws.run["TagSpecifications"]}
+    assert tagged == {"instance", "volume", "network-interface", "spot-instances-request"}
+    assert ledger.usd_per_hour == pytest.approx(0.22 + 0.005 + 75 * 0.08 / 730)
+    ec2 = ledger.client("ec2")
+    (request,) = ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert request["State"] == "active"
+    gpu.down(ledger)
+    (request,) = ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert request["State"] == "closed"
+
+
+def test_spot_and_on_demand_do_not_turn_into_each_other(aws: Aws, ledger: Ledger) -> None:
+    gpu.up(ledger, spot=True)
+    with pytest.raises(LedgerError, match="stands with another InstanceMarketOptions"):
+        gpu.up(ledger)
+
+
+def test_the_price_that_is_told_first_is_the_price_that_stands(aws: Aws, ledger: Ledger) -> None:
+    for instance_type, spot in (("g4dn.xlarge", False), ("g4dn.xlarge", True), ("t3.large", False)):
+        gpu.up(ledger, instance_type=instance_type, spot=spot)
+        told = gpu.usd_per_hour(instance_type, "us-east-1", spot=spot)
+        assert told == pytest.approx(ledger.usd_per_hour)
+        gpu.down(ledger)
+    assert gpu.usd_per_hour("g6.48xlarge", "us-east-1") is None
+
+
+# -- Zones without room ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spot", [False, True])
+def test_the_next_zone_is_tried_when_one_has_no_room(aws: Aws, ledger: Ledger, spot: bool) -> None:
+    aws.refuses["RunInstances"] = ["InsufficientInstanceCapacity"] * 2
+    gpu.up(ledger, spot=spot)
+    assert built(ledger)["Placement"]["AvailabilityZone"] == "us-east-1c"
+    assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 3
+    aws.calls.clear()
+    gpu.up(ledger, spot=spot)  # it stands in the third zone, and stays there
+    assert aws.calls == []
+
+
+def test_no_room_in_any_zone_says_so_and_down_removes_the_rest(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["RunInstances"], aws.for_ever = ["InsufficientInstanceCapacity"], True
+    with pytest.raises(AwsError) as caught:
+        gpu.up(ledger)
+    assert caught.value.what == "No zone of us-east-1 has a g4dn.xlarge free just now."
+    assert all(zone in caught.value.why for zone in ZONES)
+    assert "another --instance-type" in caught.value.fix
+    assert "instance" not in ledger.resources
+    gpu.down(ledger)
+    assert ledger.resources == {}
+
+
+def test_another_refusal_is_not_carried_to_the_next_zone(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["RunInstances"] = ["UnauthorizedOperation"]
+    with pytest.raises(AwsError, match="may not do ec2:RunInstances"):
+        gpu.up(ledger)
+    assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 1
+
+
+def test_local_zones_are_left_out() -> None:
+    offered = [{"Location": zone} for zone in ("us-west-2a", "us-west-2-lax-1a", "us-west-2c")]
+    ec2 = SimpleNamespace(describe_instance_type_offerings=lambda **_: {"InstanceTypeOfferings": offered})
+    assert gpu.whole_zones(ec2, "g4dn.xlarge") == ["us-west-2a", "us-west-2c"]
+
+
+# -- Before anything is built ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spot", "quota"), [(False, "L-DB2E81BA"), (True, "L-3819A6DF")])
+def test_a_new_account_is_told_its_quota_before_anything_is_built(
+    aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, spot: bool, quota: str
+) -> None:
+    monkeypatch.setattr(weather.current, "account", "new")
+    with pytest.raises(AwsError) as caught:
+        gpu.up(ledger, spot=spot)
+    assert caught.value.code == "VcpuLimitExceeded"
+    assert f"({quota}) is 0" in caught.value.why
+    assert f"--quota-code {quota} --desired-value 8" in caught.value.fix
+    assert caught.value.fix.endswith("python -m awslabs.gpu up --instance-type t3.large")
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "spot", "quota"),
+    [
+        ("g4dn.xlarge", False, "L-DB2E81BA"),
+        ("vt1.3xlarge", True, "L-3819A6DF"),
+        ("t3.large", False, "L-1216C47A"),
+        ("m5.large", True, "L-34B43A08"),
+    ],
+)
+def test_each_kind_of_server_has_its_quota(instance_type: str, spot: bool, quota: str) -> None:
+    assert explain.vcpu_quota(instance_type, spot=spot)[1] == quota
+
+
+def test_a_full_spot_quota_is_explained(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["RunInstances"] = ["MaxSpotInstanceCountExceeded"]
+    with pytest.raises(AwsError) as caught:
+        gpu.up(ledger, spot=True)
+    assert "L-3819A6DF" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "what"),
+    [
+        ("g9.huge", "g9.huge is not offered in us-east-1."),
+        ("g5g.xlarge", "The lab's images do not run on g5g.xlarge."),
+    ],
+)
+def test_a_type_that_cannot_be_is_refused_before_anything_is_built(
+    aws: Aws, ledger: Ledger, instance_type: str, what: str
+) -> None:
+    with pytest.raises(AwsError) as caught:
+        gpu.up(ledger, instance_type=instance_type)
+    assert caught.value.what == what
+    assert "--instance-type" in caught.value.fix
+    assert aws.calls == []
+
+
+def test_a_vanished_image_makes_way_for_the_next_and_its_user(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["GetParameter"] = ["ParameterNotFound"] * 4
+    server = gpu.up(ledger)
+    assert "PyTorch 2.10 (Ubuntu 24.04)" in image_name(ledger)
+    assert server.ssh.user == "ubuntu"
+    assert gpu.describe(ledger) == server
+
+
+def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["GetParameter"], aws.for_ever = ["ParameterNotFound"], True
+    with pytest.raises(AwsError) as caught:
+        gpu.up(ledger)
+    assert caught.value.what.startswith(f"None of the {len(gpu.DEEP_LEARNING_AMIS)} Deep Learning AMIs")
+    assert "--instance-type t3.large" in caught.value.fix
+    assert aws.calls == []
+
+
+def test_a_refused_image_look_up_is_no_vanished_image(aws: Aws, ledger: Ledger) -> None:
+    aws.refuses["GetParameter"], aws.for_ever = ["AccessDeniedException"], True
+    with pytest.raises(Exception, match="AccessDeniedException"):
+        gpu.up(ledger)
+
+
+# -- The tunnel's note and its end -----------------------------------------------------------------------
+
+
+def test_status_knows_the_tunnels_that_are_open_and_only_those(aws: Aws, ledger: Ledger) -> None:
+    gpu.up(ledger)
+    (ledger.directory / "tunnel-9999").touch()  # of a process that was killed
+    assert gpu.open_tunnels(ledger) == []
+    with gpu.noted(ledger, 8931), gpu.noted(ledger, 8932):
+        assert gpu.open_tunnels(ledger) == ["http://127.0.0.1:8931/lab", "http://127.0.0.1:8932/lab"]
+    assert gpu.open_tunnels(ledger) == []
+
+
+class Line:
+    """A tunnel whose connection is down."""
+
+    is_up = False
+
+    def __init__(self, address: tunnel.Address) -> None:
+        self.address, self.waits = address, 0
+
+    def wait(self, timeout_s: float) -> None:
+        self.waits += 1
+        if self.waits > 3:
+            raise TunnelError("enough")
+
+
+def test_a_tunnel_ends_when_its_server_is_gone(aws: Aws, ledger: Ledger) -> None:
+    server = gpu.up(ledger)
+    ledger.client("ec2").terminate_instances(InstanceIds=[server.instance_id])
+    with pytest.raises(LabError, match="is shutting-down|is terminated"):
+        gpu.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
+
+
+def test_a_tunnel_stays_while_aws_cannot_be_asked(
+    aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = gpu.up(ledger)
+    aws.refuses["DescribeInstances"], aws.for_ever = ["ServiceUnavailable"], True
+    with pytest.raises(TunnelError, match="enough"):
+        gpu.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
+
+
+def test_a_tunnel_ends_when_its_server_has_moved(aws: Aws, ledger: Ledger) -> None:
+    server = gpu.up(ledger)
+    elsewhere = tunnel.Address("203.0.113.7", 22, "x", server.ssh.key_path, server.ssh.known_hosts_path)
+    with pytest.raises(LabError, match="has another address now"):
+        gpu.stay(ledger, Line(elsewhere))  # type: ignore[arg-type]
+
+
+def test_down_brings_nothing_home_from_a_server_that_does_not_run(aws: Aws, ledger: Ledger) -> None:
+    assert gpu.bring_home(ledger, Path("home")) == ""
+    server = gpu.up(ledger)
+    ledger.client("ec2").terminate_instances(InstanceIds=[server.instance_id])
+    assert gpu.bring_home(ledger, Path("home")) == ""
+
+
+def test_what_cannot_be_brought_home_is_not_lost_unasked(
+    aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.up(ledger)
+
+    @contextlib.contextmanager
+    def refused(address: tunnel.Address) -> Iterator[None]:
+        raise TunnelError("SSH does not answer.")
+        yield
+
+    monkeypatch.setattr(tunnel, "connect", refused)
+    with pytest.raises(LabError) as caught:
+        gpu.bring_home(ledger, Path("home"))
+    assert caught.value.fix == "python -m awslabs.gpu down --discard"
+
+
+# -- Secrets, prices, kinds ------------------------------------------------------------------------------
+
+
+def test_the_token_shows_in_the_address_alone() -> None:
+    opened = notebook.Notebook("http://127.0.0.1:8931/lab", "s3cret")
+    assert "s3cret" not in repr(opened)
+    assert opened.url == "http://127.0.0.1:8931/lab?token=s3cret"
+
+
+def test_a_spot_server_has_a_price_of_its_own() -> None:
+    on_demand, spot = (
+        prices.instance_hour("g4dn.xlarge", "ap-northeast-1", spot=spot) for spot in (False, True)
+    )
+    assert (on_demand, spot) == (0.71, 0.285)
+    assert prices.instance_hour("t3.large", "us-east-1", spot=True) is None
+    kind = kinds.KINDS["ec2:RunInstances"]
+    request = {"InstanceType": "g4dn.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
+    assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.225)
+
+
+# -- What runs in the server's shell ---------------------------------------------------------------------
+
+
+class Shell:
+    """A home and a PATH with made-up programs; what they are called with is written down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.programs, self.log = folder / "user", folder / "bin", folder / "log"
+        self.home.mkdir()
+        self.programs.mkdir()
+
+    def program(self, name: str, script: str) -> None:
+        path = self.programs / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> "{self.log}"\n{script}\n')
+        path.chmod(0o755)
+
+    def python(self, name: str, *, version: int, torch: bool, where: str = "/nowhere") -> None:
+        """A Python that answers our questions: is it 3.`version`, has it torch; it makes virtualenvs, too."""
+        makes = 'mkdir -p "$4/bin" && cp "$0" "$4/bin/python"'
+        self.program(
+            name,
+            f'case "$*" in *version_info*) exit {int(version < 10)} ;; *find_spec*) exit {int(not torch)} ;;'
+            f' *purelib*) echo {where} ;; "-m venv"*) {makes} ;; esac',
+        )
+
+    def __call__(self, script: str, *arguments: str) -> subprocess.CompletedProcess:
+        environment = {"HOME": str(self.home), "PATH": f"{self.programs}:/usr/bin:/bin"}
+        return subprocess.run(
+            ["sh", "-c", script, "sh", *arguments], env=environment, capture_output=True, text=True
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        """Lines of the log that are no questions."""
+        return [line for line in self.log.read_text().splitlines() if " -c " not in line]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    if os.path.exists("/opt/pytorch/bin/python"):
+        pytest.skip("this computer is a Deep Learning AMI itself")
+    made = Shell(tmp_path)
+    for newer in ("python3.13", "python3.12", "python3.11"):
+        made.program(newer, "exit 127")
+    return made
+
+
+def test_a_python_with_pytorch_is_taken_as_it_is(shell: Shell) -> None:
+    shell.python("python3", version=11, torch=True)
+    done = shell(notebook.FIND_PYTHON)
+    assert done.stdout.strip() == str(shell.programs / "python3")
+    assert shell.calls == []
+    assert (shell.home / ".awslabs").stat().st_mode & 0o777 == 0o700
+    assert shell(f"{shell.home}/.awslabs/python a 'b c'").returncode == 0
+    assert shell.calls == ["python3 a b c"]
+
+
+def test_a_python_without_pytorch_gets_a_virtualenv_once(shell: Shell) -> None:
+    shell.python("python3", version=9, torch=False)
+    shell.python("python3.12", version=12, torch=False)
+    venv = shell.home / ".awslabs/venv"
+    for _ in range(2):
+        assert shell(notebook.FIND_PYTHON).stdout.strip() == str(venv / "bin/python")
+    assert shell.calls == [f"python3.12 -m venv --clear {venv}"]
+
+
+def test_a_virtualenv_that_is_half_made_is_made_again(shell: Shell) -> None:
+    shell.python("python3", version=11, torch=False)
+    (shell.home / ".awslabs/venv/bin").mkdir(parents=True)
+    assert shell(notebook.FIND_PYTHON).returncode == 0
+    assert len(shell.calls) == 1
+
+
+def test_amazon_linux_with_an_old_python_gets_a_newer_one(shell: Shell, tmp_path: Path) -> None:
+    shell.python("python3", version=9, torch=False)
+    shell.python("newer", version=12, torch=False)
+    shell.program("sudo", f'cp "{shell.programs}/newer" "{shell.programs}/python3.12"; echo installed')
+    done = shell(notebook.FIND_PYTHON)
+    assert done.stdout.strip() == str(shell.home / ".awslabs/venv/bin/python")  # and nothing else
+    assert shell.calls[0] == "sudo dnf install -y -q python3.12"
+
+
+def test_ubuntu_without_venv_gets_its_package(shell: Shell) -> None:
+    shell.program(
+        "python3", 'case "$*" in *find_spec*) exit 1 ;; "-m venv"*) [ -e ~/package ] && mkdir -p "$4" ;; esac'
+    )
+    shell.program("sudo", "case $2 in install) touch ~/package ;; esac")
+    assert shell(notebook.FIND_PYTHON).returncode == 0
+    assert [call for call in shell.calls if "sudo" in call] == [
+        "sudo apt-get update -q",
+        "sudo apt-get install -y -q python3-venv",
+    ]
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_packages_that_belong_to_root_are_installed_with_sudo(
+    shell: Shell, tmp_path: Path, mine: bool
+) -> None:
+    shell.python("python3", version=11, torch=False, where=str(tmp_path) if mine else "/nowhere")
+    shell.program("sudo", "exit 0")
+    python = str(shell.programs / "python3")
+    assert shell(notebook.INSTALL, python, "torch").returncode == 0
+    pip = "-m pip install --quiet --disable-pip-version-check torch"
+    assert shell.calls == ([f"python3 {pip}"] if mine else [f"sudo -H {python} {pip}"])
+
+
+def test_the_token_is_drawn_once_and_only_its_owner_may_read_it(shell: Shell) -> None:
+    shell.program("systemctl", "exit 0")  # it runs already
+    (shell.home / ".awslabs").mkdir()
+    for _ in range(2):
+        assert shell(notebook.START).returncode == 0
+    token = shell.home / ".awslabs/token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    first = token.read_text()
+    assert len(first) == 48
+    assert set(first) <= set("0123456789abcdef")
+    assert shell(notebook.START).returncode == 0
+    assert token.read_text() == first
+
+
+def test_jupyter_is_started_on_loopback_and_its_token_is_no_argument(shell: Shell) -> None:
+    shell.python("python3", version=11, torch=True)
+    shell(notebook.FIND_PYTHON)
+    shell.program("systemctl", "exit 3")
+    shell.program("sudo", "exit 0")
+    assert shell(notebook.START.replace("UNIT", "nb").replace("PORT", "8888")).returncode == 0
+    (line,) = [call for call in shell.calls if call.startswith("sudo systemd-run")]
+    assert "--unit=nb" in line
+    assert f"{shell.programs}/python3 -m jupyterlab --no-browser --ip=127.0.0.1 --port=8888" in line
+    assert (shell.home / ".awslabs/token").read_text() not in line
+
+
+def test_of_the_notes_of_jupyter_only_that_of_a_living_process_counts(shell: Shell) -> None:
+    runtime = shell.home / ".awslabs/runtime"
+    runtime.mkdir(parents=True)
+    assert shell(notebook.RUNNING).stdout == ""
+    (runtime / f"jpserver-{os.getpid()}.json").write_text('{"port": 1}')
+    (runtime / "jpserver-99999999.json").write_text('{"port": 2}')
+    assert shell(notebook.RUNNING).stdout == '{"port": 1}'
