@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
 import logging
@@ -101,6 +100,8 @@ def _shipped(*parts: str) -> Path:
     checkout = Path(__file__).parents[1].joinpath(*parts)
     if checkout.is_file():
         return checkout.parent
+    import importlib.metadata
+
     for file in importlib.metadata.files("awslabs") or []:
         if file.parts[-len(parts) :] == parts:
             return Path(str(file.locate())).resolve().parent
