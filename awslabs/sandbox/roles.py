@@ -463,6 +463,60 @@ def _batch_account(asked: Asked, operation: str) -> Needs:
     yield f"batch:{operation}", "*"
 
 
+# ECR: a repository. What goes through the registry is checked there, `rooms.registry`.
+
+
+@_entry(
+    *(
+        f"ecr:{operation}"
+        for operation in (
+            "BatchCheckLayerAvailability", "BatchDeleteImage", "BatchGetImage", "CompleteLayerUpload",
+            "CreateRepository", "DeleteRepository", "DescribeImages", "DescribeRepositories",
+            "InitiateLayerUpload", "ListImages", "PutImage", "UploadLayerPart",
+        )
+    )
+)  # fmt: skip
+def _ecr_repository(asked: Asked, operation: str) -> Needs:
+    names = asked.json.get("repositoryNames") or [asked.json.get("repositoryName") or "*"]
+    for name in names:
+        yield f"ecr:{operation}", asked.arn("ecr", f"repository/{name}")
+
+
+@_entry("ecr:GetAuthorizationToken")
+def _ecr_token(asked: Asked, operation: str) -> Needs:
+    yield f"ecr:{operation}", "*"
+
+
+# ECS: tasks, by definition or cluster. That who runs a task needs iam:PassRole, too, is not looked at.
+
+
+@_entry("ecs:DescribeTasks", "ecs:StopTask")
+def _ecs_task(asked: Asked, operation: str) -> Needs:
+    cluster = asked.json.get("cluster", "default").rpartition("/")[2]
+    for task in asked.json.get("tasks") or [asked.json.get("task", "")]:
+        yield f"ecs:{operation}", asked.arn("ecs", f"task/{cluster}/{task.rpartition('/')[2]}")
+
+
+@_entry("ecs:DescribeTaskDefinition", "ecs:ListClusters")
+def _ecs_account(asked: Asked, operation: str) -> Needs:
+    yield f"ecs:{operation}", "*"
+
+
+@_entry("ecs:DescribeClusters", "ecs:ListTasks")
+def _ecs_cluster(asked: Asked, operation: str) -> Needs:
+    if operation == "ListTasks":  # knows container instances only
+        yield f"ecs:{operation}", "*"
+        return
+    for cluster in asked.json.get("clusters") or ["default"]:
+        yield f"ecs:{operation}", asked.arn("ecs", f"cluster/{cluster.rpartition('/')[2]}")
+
+
+@_entry("ecs:RunTask")
+def _ecs_run(asked: Asked, operation: str) -> Needs:
+    name = asked.json.get("taskDefinition", "").rpartition("/")[2]
+    yield f"ecs:{operation}", asked.arn("ecs", f"task-definition/{name if ':' in name else f'{name}:*'}")
+
+
 # Others.
 
 

@@ -79,7 +79,6 @@ NOTHING_RUNS = {
     "codebuild:StartBuild",
     "ecs:CreateService",
     "ecs:CreateTaskSet",
-    "ecs:RunTask",
     "ecs:StartTask",
     "emr:RunJobFlow",
     "lambda:InvokeAsync",

@@ -13,6 +13,7 @@ backends, and never while something of a user's runs.
     nursery.py     where its processes live; runtime.py is what runs there
     gateway.py     API Gateway: deployed REST APIs answer
     registry.py    ECR: images come and go by the registry protocol
+    tasks.py       ECS: the containers of tasks, and their logs
     jobs.py        AWS Batch: what rules/jobs/ lets start
     programs.py    what tasks and jobs run, as processes; containers.py where Docker is, and its watcher.py
 """
@@ -22,10 +23,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from awslabs.sandbox.rooms import functions, gateway, jobs, programs, registry
+from awslabs.sandbox.rooms import functions, gateway, jobs, programs, registry, tasks
 
 # `programs` stands before the rooms that order from it: they close first, and are reset first.
-ROOMS: tuple[ModuleType, ...] = (functions, gateway, registry, programs, jobs)
+ROOMS: tuple[ModuleType, ...] = (functions, gateway, registry, programs, tasks, jobs)
 
 
 def furnish(cloud: Any) -> None:

@@ -25,7 +25,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
     rest_apis.py   API Gateway
     jobs/          AWS Batch
-    repositories.py  ECR
+    repositories.py, task_definitions.py, tasks.py  ECR and ECS
 
 A rule for another service is a function in a file beside these, imported below. Services that take a
 role ask `iam.assumable`.
@@ -60,6 +60,8 @@ from awslabs.sandbox.rules import storage as storage  # isort: skip
 from awslabs.sandbox.rules import rest_apis as rest_apis  # isort: skip
 from awslabs.sandbox.rules import jobs as jobs  # isort: skip
 from awslabs.sandbox.rules import repositories as repositories  # isort: skip
+from awslabs.sandbox.rules import task_definitions as task_definitions  # isort: skip
+from awslabs.sandbox.rules import tasks as tasks  # isort: skip
 from awslabs.sandbox.rules.engine import RULES, Refused, clock, lock
 from awslabs.sandbox.rules.power import Hosts
 
