@@ -153,7 +153,7 @@ def up(
 
     # <0> Before anything is built: in which zones, and does the account allow a single machine?
     require_both_roles(ledger, role_arn, instance_profile_arn)
-    engine = images.engine_for(ledger, without=without_docker)
+    engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
@@ -283,7 +283,7 @@ def image(ledger: Ledger, *, without_docker: bool = False) -> Batch:
     shown = describe_environment(ledger.client("batch"), standing(ledger, "compute-environment"))
     resources = (shown or batch_jobs.require_environment(ledger))["computeResources"]
     machine = CPU if CPU.instance_types == tuple(resources["instanceTypes"]) else GPU
-    engine = images.engine_for(ledger, without=without_docker)
+    engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     address = images.publish(ledger, standing(ledger, "repository"), recipe(machine), engine)
     old = batch_jobs.definition(ledger)["containerProperties"]
     define_job(ledger, address, machine, old["jobRoleArn"], standing(ledger, "logs"))

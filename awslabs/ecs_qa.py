@@ -120,7 +120,7 @@ def up(
     # <0> Before anything is built: may the account run a task, and can this computer build an image?
     require_quota(ledger.client("service-quotas"), ledger.cloud.region)
     recipe = recipe_with(model)
-    engine = None if image else images.engine_for(ledger, without=without_docker)
+    engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
@@ -166,7 +166,11 @@ def up(
     ledger.create("cluster", ecs.create_cluster, clusterName=f"{ledger.prefix}-cluster")
 
     # <6> What a task is. It names the image, so here the push must be done.
-    variables = {"TABLE_NAME": table, "AWS_REGION": ledger.cloud.region, **model_variable(model)}
+    variables = {
+        "TABLE_NAME": table,
+        "AWS_REGION": ledger.cloud.region,
+        **({} if engine else model_variable(model)),
+    }
     ledger.create(
         "task-definition",
         ecs.register_task_definition,
@@ -272,12 +276,12 @@ def recipe_with(model: str | None) -> images.Recipe:
                 "There is no config.json in it, as transformers' save_pretrained writes it.",
                 "name another folder, or a model of the Hugging Face hub: --model NAME",
             )
-        return images.Recipe(IMAGE, {"MODEL": ""}, {"model": folder})
+        return images.Recipe(IMAGE, {"MODEL": "model"}, {"model": folder})
     return images.Recipe(IMAGE, {"MODEL": model})
 
 
 def model_variable(model: str | None) -> dict[str, str]:
-    """What tells the program of a model that is not the Dockerfile's."""
+    """What tells a program of its model, where no build has put one at the place it looks at first."""
     if model is None:
         return {}
     return {"QA_MODEL": "model" if Path(model).is_dir() else model}

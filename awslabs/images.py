@@ -129,7 +129,7 @@ def engine() -> DockerClient | None:
     return client
 
 
-def engine_for(ledger: Any, *, without: bool = False) -> DockerClient | None:
+def engine_for(ledger: Any, recipe: Recipe, *, without: bool = False) -> DockerClient | None:
     """The engine that will build; None where the practice cloud takes the program alone.
 
     Parameters
@@ -140,15 +140,17 @@ def engine_for(ledger: Any, *, without: bool = False) -> DockerClient | None:
     Raises
     ------
     LabError
-        When there must be one, since this is AWS.
+        When there must be one, since this is AWS and the image is not in the lab's repository yet.
     """
     client = None if without else engine()
     if client is None and ledger.cloud.is_aws:
-        raise LabError(
-            "No Docker engine answers on this computer, so no image can be built for AWS.",
-            "Docker is not installed, not running, or this user may not use it.",
-            "docker info    # start Docker and try this; or name an image that exists: --image URI",
-        )
+        repository = ledger.resources.get("repository")
+        if repository is None or not is_there(ledger.client("ecr"), repository, recipe.tag):
+            raise LabError(
+                "No Docker engine answers on this computer, so no image can be built for AWS.",
+                "Docker is not installed, not running, or this user may not use it.",
+                "docker info    # start Docker and try this; or name an image that exists: --image URI",
+            )
     return client
 
 
@@ -179,9 +181,10 @@ def publish(ledger: Any, repository: str, recipe: Recipe, client: DockerClient |
     """
     ecr = ledger.client("ecr")
     (shown,) = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
-    tag = recipe.tag if client else f"{recipe.tag}-program"
+    built = is_there(ecr, repository, recipe.tag)
+    tag = recipe.tag if client or built else f"{recipe.tag}-program"
     address = f"{shown['repositoryUri']}:{tag}"
-    if is_there(ecr, repository, tag):
+    if built or is_there(ecr, repository, tag):
         log.info("image %s is there already", address)
         return address
     if client is None:

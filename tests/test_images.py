@@ -144,10 +144,21 @@ def test_without_an_engine_aws_is_refused_and_the_practice_cloud_is_not(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     assert images.engine() is None
-    assert images.engine_for(ledger) is None
+    recipe = Recipe("qa_bot")
+    assert images.engine_for(ledger, recipe) is None
     monkeypatch.setattr(ledger.cloud, "is_aws", True)
     with pytest.raises(LabError, match="No Docker engine answers"):
-        images.engine_for(ledger)
+        images.engine_for(ledger, recipe)
+
+
+def test_what_is_in_the_repository_needs_no_engine_any_more(
+    ledger: Ledger, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("qa_bot")
+    images.push_program(ledger.client("ecr"), repository, recipe, recipe.tag)  # as if it had been built
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.setattr(ledger.cloud, "is_aws", True)
+    assert images.publish(ledger, repository, recipe, images.engine_for(ledger, recipe)).endswith(recipe.tag)
 
 
 def test_an_engine_that_goes_away_in_between_is_an_error_of_ours(ledger: Ledger) -> None:
