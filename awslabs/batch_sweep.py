@@ -391,6 +391,7 @@ def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, lo
         containerProperties={
             "image": address,
             "jobRoleArn": role_arn,
+            "environment": [{"name": "AWSLABS_LEDGER", "value": ledger.prefix}],  # marks files in the bucket
             "resourceRequirements": [
                 {"type": "VCPU", "value": str(machine.vcpus)},
                 {"type": "MEMORY", "value": str(machine.memory_mib)},
