@@ -29,17 +29,19 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 
 from harness.cases import Case, Recording, full, short
 from harness.ecs_qa import ECS_QA
+from harness.gpu import GPU
 from harness.labs import LABS, Lab
 from harness.matrix import Matrix
 from harness.serverless import SERVERLESS
 from harness.trial import Verdict, report
 
 # Those too of which CI runs a part only.
-EVERY_LAB = {**LABS, **{lab.name: lab for lab in (ECS_QA, SERVERLESS)}}
+EVERY_LAB = {**LABS, **{lab.name: lab for lab in (GPU, ECS_QA, SERVERLESS)}}
 
 __all__ = [
     "ECS_QA",
     "EVERY_LAB",
+    "GPU",
     "LABS",
     "SERVERLESS",
     "Case",

@@ -1,0 +1,105 @@
+"""The kill matrix of chapter 2 on spot, as much of it as three minutes take; `make matrix` runs the whole.
+
+The lab makes a subnet in each of five zones: a kill comes before and after the first call of each operation
+of `up`, after the first of each of `down`, and one of the other faults strikes at each. And the way to the
+server has a turn of its own: a zone without room, and a kill at the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pytest
+from harness import Case, Matrix, Recording, Verdict, report
+from harness.cases import KILLS, WEATHER, Fault, Point, goes_on
+from harness.gpu import GPU
+
+from awslabs import sandbox
+
+KILLED_AFTER = KILLS[1]
+NO_ROOM = Fault("no room in one zone at", ("done",), "InsufficientInstanceCapacity:1:1")
+NO_ROOM_AT_ALL = Fault("no room in any zone at", ("AwsError 1",), "InsufficientInstanceCapacity")
+RUN = Point("up", "ec2:RunInstances")
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    run = sandbox.start(slow_states=0, lag_ms=100, home=tmp_path_factory.mktemp("cloud"))
+    with Matrix(run, tmp_path_factory.mktemp("cases")) as matrix:
+        yield matrix
+    run.stop()
+
+
+@pytest.fixture(scope="module")
+def recording(matrix: Matrix) -> Recording:
+    return matrix.record(GPU)
+
+
+@pytest.fixture(scope="module")
+def figures(pytestconfig: pytest.Config) -> Iterator[list[Verdict]]:
+    """All verdicts; at the end their figures are printed, past pytest's capture."""
+    began, verdicts = time.monotonic(), list[Verdict]()
+    yield verdicts
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{report(verdicts, time.monotonic() - began)}")
+
+
+def check(matrix: Matrix, recording: Recording, figures: list[Verdict], cases: list[Case]) -> None:
+    verdicts = matrix.run(cases, recording)
+    figures += verdicts
+    bad = [verdict for verdict in verdicts if not verdict.good]
+    assert not bad, "\n" + "\n".join(map(str, bad))
+
+
+def test_a_lab_on_spot_has_a_request_and_a_subnet_in_each_zone(recording: Recording) -> None:
+    assert recording.stands["ec2 spot request one-time"] == 1
+    assert sum(count for shape, count in recording.stands.items() if shape.startswith("ec2 subnet")) == 5
+
+
+def test_a_kill_at_the_first_call_of_each_operation_leaves_nothing(
+    matrix: Matrix, recording: Recording, figures: list[Verdict]
+) -> None:
+    """Each way to go on comes after each second kill."""
+    kills = [
+        (point, kill)
+        for point in recording.first_calls
+        for kill in KILLS
+        if point.verb == "up" or kill == KILLED_AFTER
+    ]
+    cases = [
+        Case(GPU, point, kill, goes_on(point.verb)[number // 2 % 2])
+        for number, (point, kill) in enumerate(kills)
+    ]
+    check(matrix, recording, figures, cases)
+
+
+def test_a_kill_between_two_zones_leaves_nothing(
+    matrix: Matrix, recording: Recording, figures: list[Verdict]
+) -> None:
+    """After the third subnet, and, both ways, after the call that has started the server."""
+    third = Point("up", "ec2:CreateSubnet", 3)
+    cases = [Case(GPU, point, KILLED_AFTER, then) for point in (third, RUN) for then in goes_on("up")]
+    check(matrix, recording, figures, cases)
+
+
+def test_zones_without_room_leave_nothing(
+    matrix: Matrix, recording: Recording, figures: list[Verdict]
+) -> None:
+    """One without: the lab stands in the next. All without: it stands once there is room again."""
+    cases = [Case(GPU, RUN, NO_ROOM, ("down",)), Case(GPU, RUN, NO_ROOM_AT_ALL, ("up", "down"))]
+    cases += [Case(GPU, RUN, NO_ROOM_AT_ALL, ("up", "down"), again=RUN)]
+    check(matrix, recording, figures, cases)
+
+
+def test_every_operation_meets_one_fault_of_aws_or_the_network(
+    matrix: Matrix, recording: Recording, figures: list[Verdict]
+) -> None:
+    faults = zip(recording.first_calls, itertools.cycle(WEATHER), strict=False)
+    check(
+        matrix,
+        recording,
+        figures,
+        [Case(GPU, point, fault, goes_on(point.verb)[0]) for point, fault in faults],
+    )
