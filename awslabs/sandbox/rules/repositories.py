@@ -152,10 +152,11 @@ def _size(original: Any, image: Image) -> int:
 
 
 def _repository_of(image: Image) -> Repository | None:
-    """The repository that an image lies in."""
+    """The repository that an image lies in; moto shows copies of it."""
+    digest = image.get_image_digest()
     for backend in list(ecr_backends.get(image.registry_id, {}).values()):
         repository = backend.repositories.get(image.repository_name)
-        if repository is not None and image in repository.images:
+        if repository is not None and digest in {each.get_image_digest() for each in repository.images}:
             return repository
     return None
 
