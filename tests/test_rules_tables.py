@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from test_rules_support import Case, check, client, cloud, refused, said, table, wait
 
-from awslabs.sandbox.rules import tables  # noqa: F401  (what is tested here)
+from awslabs.sandbox.rules import tables
 
 AWS_TIME = (("slow_states", 1.0),)
 GONE, BUSY, BAD = "ResourceNotFoundException", "ResourceInUseException", "ValidationException"
@@ -89,6 +90,25 @@ def batches() -> list[str]:
     ]
 
 
+def consumed() -> list[Any]:
+    """A batch of a large and a small item, two scans, a batch that makes the large one small."""
+    make()
+    aws, large = client("dynamodb"), {**item(1), "text": {"S": "x" * 5000}}
+    asked: dict[str, Any] = {"ReturnConsumedCapacity": "TOTAL"}
+    puts = [{"PutRequest": {"Item": each}} for each in (large, item(2))]
+    small = [{"PutRequest": {"Item": item(1)}}, {"DeleteRequest": {"Key": item(2)}}]
+    filtered = {"FilterExpression": "id = :id", "ExpressionAttributeValues": {":id": {"S": "2"}}}
+    answers = [
+        aws.batch_write_item(RequestItems={"lab": puts}, **asked)["ConsumedCapacity"][0],
+        aws.scan(TableName="lab", **filtered, **asked)["ConsumedCapacity"],
+        aws.scan(TableName="lab", ConsistentRead=True, **asked)["ConsumedCapacity"],
+        aws.batch_write_item(RequestItems={"lab": small}, **asked)["ConsumedCapacity"][0],
+        aws.scan(TableName="lab", **asked)["ConsumedCapacity"],
+    ]
+    silent = aws.batch_write_item(RequestItems={"lab": puts})
+    return [*(each["CapacityUnits"] for each in answers), "ConsumedCapacity" in silent]
+
+
 CASES = (
     Case(
         "table_states",
@@ -107,12 +127,19 @@ CASES = (
     ),
     Case("table_states", made_again, ["ok"], [BUSY, "ok"], AWS_TIME),
     Case("batches_of_25", batches, ["ok", "ok", "ok"], [BAD, BAD, "ok"]),
+    Case("capacity_is_counted", consumed, [1, 1, 1, 1, 1, True], [6, 1, 2, 6, 0.5, False]),
 )
 
 
 @table(*CASES)
 def test_aws_is_stricter_than_moto(case: Case) -> None:
     check(case)
+
+
+@pytest.mark.parametrize(("number", "size"), [("7", 2), ("36", 2), ("-120", 2), ("1.25", 3), ("1E+3", 2)])
+def test_a_number_weighs_half_a_byte_per_digit(number: str, size: int) -> None:
+    with cloud("capacity_is_counted"):
+        assert tables.DynamoType({"N": number}).size() == size
 
 
 def test_without_slow_states_a_table_is_there_and_gone_at_once() -> None:

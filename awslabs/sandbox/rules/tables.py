@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.dynamodb.exceptions import DeletionProtectedException
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
 from awslabs.sandbox.rules.engine import Call, Proceed, Refused, clock, memory, refusal, rule, scaled
@@ -142,3 +143,107 @@ def batches_of_25(call: Call) -> None:
         )
     if sum(asked.values()) > BATCH:
         raise Refused("ValidationException", "Too many items requested for the BatchWriteItem call", 400)
+
+
+capacity_is_counted = rule(
+    "capacity_is_counted",
+    """Scan and BatchWriteItem say, if asked, what they consumed, as a bill would: half a unit for each 4 KB
+    read (consistently: a whole one), whatever a filter leaves of it; a unit for each KB of an item written,
+    the old or the new one, whichever is larger. moto: 1 per call. Units of indexes are not counted.
+
+    Source: DynamoDB developer guide, "Read and write operations", "Item sizes and formats".""",
+)
+READ_BYTES, WRITE_BYTES = 4096, 1024
+
+
+@dataclass
+class Scanned:
+    """Whether it counts what scans of a table read, and how much the last one has read."""
+
+    counts: bool = False
+    bytes: int = 0
+
+
+@capacity_is_counted.patch(DynamoType, "size")
+def _size(original: Any, value: DynamoType) -> int:
+    """Bytes of a value: of a number one for two of its digits, and one more. moto: one per character."""
+    if not value.is_number():
+        return original(value)
+    digits = "".join(filter(str.isdigit, str(value.value).upper().partition("E")[0])).strip("0")
+    return 1 + math.ceil(len(digits) / 2)
+
+
+@capacity_is_counted.patch(Table, "scan")
+def _weigh(original: Any, table: Table, filters: Any, limit: Any, start: Any, *rest: Any, **more: Any) -> Any:
+    found = original(table, filters, limit, start, *rest, **more)
+    if memory(table, Scanned).counts:
+        expression, index_name, consistent, projection = rest
+        whole = found
+        if expression is not None or projection:  # they work on what was read already
+            whole = original(table, filters, limit, start, None, index_name, consistent, None, **more)
+        memory(table, Scanned).bytes = sum(item.size() for item in whole[0])
+    return found
+
+
+@capacity_is_counted.around("dynamodb:Scan")
+def _count_reads(call: Call, proceed: Proceed) -> Any:
+    name = call.get("TableName", "")
+    table = dynamodb_backends[call.account][call.region].tables.get(name.rpartition("/")[2])
+    if table is None or not _asked(call):
+        return proceed()
+    scanned = memory(table, Scanned)
+    scanned.counts = True
+    try:
+        answer = proceed()
+    finally:
+        scanned.counts = False
+    share = 1.0 if call.get("ConsistentRead") else 0.5
+    answer.result["ConsumedCapacity"] = _units(
+        call, name, share * math.ceil(scanned.bytes / READ_BYTES) or share
+    )
+    return answer
+
+
+@capacity_is_counted.around("dynamodb:BatchWriteItem")
+def _count_writes(call: Call, proceed: Proceed) -> Any:
+    if not _asked(call):
+        answer = proceed()
+        answer.result.pop("ConsumedCapacity", None)
+        return answer
+    backend = dynamodb_backends[call.account][call.region]
+    before = _sizes(call, backend)
+    answer = proceed()
+    after = _sizes(call, backend)
+    answer.result["ConsumedCapacity"] = [
+        _units(
+            call,
+            name,
+            sum(max(1, math.ceil(max(each) / WRITE_BYTES)) for each in zip(sizes, after[name], strict=True)),
+        )
+        for name, sizes in before.items()
+    ]
+    return answer
+
+
+def _asked(call: Call) -> bool:
+    return call.get("ReturnConsumedCapacity", "NONE") != "NONE"
+
+
+def _sizes(call: Call, backend: DynamoDBBackend) -> dict[str, list[int]]:
+    """Bytes of the items that a BatchWriteItem names, as they are now; 0 for one that is not there."""
+    sizes: dict[str, list[int]] = {}
+    for name, requests in call.get("RequestItems", {}).items():
+        sizes[name] = []
+        for request in requests:
+            key = request.get("PutRequest", {}).get("Item") or request.get("DeleteRequest", {}).get("Key")
+            item = backend.get_item(name, key)
+            sizes[name].append(item.size() if item is not None else 0)
+    return sizes
+
+
+def _units(call: Call, name: str, units: float) -> dict[str, Any]:
+    """ConsumedCapacity of a table."""
+    said: dict[str, Any] = {"TableName": name, "CapacityUnits": float(units)}
+    if call.get("ReturnConsumedCapacity") == "INDEXES":
+        said["Table"] = {"CapacityUnits": float(units)}
+    return said
