@@ -1,0 +1,266 @@
+"""Chapter 3 on the practice cloud, with small programs in the place of the reader; the reader itself is real
+in `test_ecs_qa_live.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from awslabs import ecs_qa, images, sandbox
+from awslabs.errors import LabError, LedgerError
+from awslabs.ledger import Cloud, Ledger
+from awslabs.workload import questions
+
+# Answers each question of an item with the first word of its context, and fails as it is told.
+PARROT = """
+import decimal, json, os, sys
+import boto3
+
+rows = json.loads(boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"]).get_item(
+    Key={"item_id": sys.argv[sys.argv.index("--from-table") + 1]})["Item"]["questions"])
+broken = 0
+with boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"]).batch_writer() as table:
+    for number, row in enumerate(rows, 1):
+        if row["question"].startswith("eat"):
+            hoard = bytearray(8 << 30)
+        if row["question"].startswith("die"):
+            print("the parrot is dead")
+            sys.exit(3)
+        if row["question"].startswith("refuse"):
+            broken += 1
+            print(f"row {number}: it does not want to.", file=sys.stderr)
+            continue
+        word = row["context"].split()[0]
+        table.put_item(Item={**row, "answer": word, "score": decimal.Decimal("0.5"), "start": 0,
+                             "end": len(word), "seconds": decimal.Decimal("0.1"), "model": "parrot"})
+sys.exit(1 if broken else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
+    run = sandbox.start(slow_states=0.02, home=tmp_path_factory.mktemp("cloud"))
+    yield run
+    run.stop()
+
+
+@pytest.fixture
+def parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "parrot"
+    folder.mkdir()
+    (folder / "main.py").write_text(PARROT)
+    monkeypatch.setattr(images, "folder", lambda name: folder)
+    return folder
+
+
+@pytest.fixture
+def ledger(run: sandbox.Run, parrot: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    monkeypatch.setattr(Ledger, "settle_s", 1.0)
+    ledger = Ledger(Cloud(environment=run.environment()), "ecs_qa")
+    yield ledger
+    ledger.down()
+
+
+@pytest.fixture
+def lab(ledger: Ledger) -> Ledger:
+    ecs_qa.up(ledger, without_docker=True)
+    return ledger
+
+
+def rows(many: int, question: str = "which word?") -> list[dict[str, str]]:
+    return [{"context": f"word{number} is the first", "question": question} for number in range(many)]
+
+
+# -- What is asked ----------------------------------------------------------------------------------------
+
+
+def test_broken_rows_are_named_by_their_number_and_the_others_are_kept() -> None:
+    broken = [
+        {"context": "", "question": "q"},
+        {"context": "c"},
+        "text",
+        {"context": "c\ud800", "question": "q"},
+    ]
+    good, bad = questions.sorted_out([rows(1)[0], *broken, rows(1)[0]])
+    assert [one.number for one in good] == [1, 6]
+    assert [one.number for one in bad] == [2, 3, 4, 5]
+    assert "Row 3 has no text as its question" in bad[1].why
+    assert "half of a character" in bad[3].why
+
+
+def test_a_context_that_no_item_can_carry_is_refused_and_a_long_one_is_not() -> None:
+    good, bad = questions.sorted_out(
+        [{"context": letter * 100_000, "question": "how long?"} for letter in ("a", "あ", "😀")]
+    )
+    assert [one.number for one in good] == [1, 2]
+    assert "390000 bytes" in bad[0].why
+
+
+def test_shares_are_equal_in_order_and_small_enough_for_an_item() -> None:
+    good, _ = questions.sorted_out(rows(33))
+    shares = list(questions.shares(good, 3))
+    assert [len(share) for share in shares] == [11, 11, 11]
+    assert [one.number for share in shares for one in share] == list(range(1, 34))
+    long, _ = questions.sorted_out([{"context": "x" * 150_000, "question": "q"}] * 5)
+    halved = list(questions.shares(long, 1))
+    assert [one.number for share in halved for one in share] == [1, 2, 3, 4, 5]
+    assert all(questions.size_of(share) <= questions.ITEM_BYTES for share in halved)
+
+
+def test_a_share_is_what_the_program_reads() -> None:
+    good, _ = questions.sorted_out(rows(1))
+    assert json.loads(questions.as_item(good)) == [
+        {"context": "word0 is the first", "question": "which word?", "item_id": good[0].item_id}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "could not be read"),
+        ("{", "is not JSON"),
+        ('{"a": 1}', "holds no list"),
+        ("\xff", "is not JSON"),
+    ],
+)
+def test_a_file_that_holds_no_questions_says_why(content: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "questions.json"
+    if content is not None:
+        file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(LabError, match=says):
+        questions.read(file)
+
+
+def test_the_shipped_questions_are_all_good() -> None:
+    good, bad = questions.sorted_out(questions.shipped())
+    assert len(good) >= 24
+    assert not bad
+
+
+# -- The lab ----------------------------------------------------------------------------------------------
+
+
+def test_up_prints_what_stands_and_a_second_up_changes_nothing(lab: Ledger, run: sandbox.Run) -> None:
+    reader = ecs_qa.describe(lab)
+    assert reader.cluster_name.startswith(lab.prefix)
+    before = [call["operation"] for call in run.calls(lab.cloud.identity["account"])]
+    assert ecs_qa.up(lab, without_docker=True) == reader
+    after = [call["operation"] for call in run.calls(lab.cloud.identity["account"])][len(before) :]
+    assert [
+        name for name in after if not name.partition(":")[2].startswith(("Describe", "Get", "List"))
+    ] == []
+
+
+def test_another_model_on_a_standing_lab_is_refused(lab: Ledger) -> None:
+    with pytest.raises(LedgerError, match="stands with another containerDefinitions"):
+        ecs_qa.up(lab, model="somebody/elses", without_docker=True)
+
+
+def test_one_question_is_answered_and_its_time_is_split(lab: Ledger) -> None:
+    asked = questions.ask(lab, "Lisbon is the capital.", "which word?")
+    (answer,) = asked.answers
+    assert (answer.answer, answer.start, answer.end) == ("Lisbon", 0, 6)
+    assert list(asked.parts) == ["queued", "pulled", "started", "worked", "stopped"]
+    assert questions.answers(lab) == [answer]
+    assert not [row for row in lab.journal.open_rows() if row.name == "task"]
+
+
+def test_many_questions_are_spread_and_come_back_in_their_order(lab: Ledger) -> None:
+    asked = questions.ask_many(lab, rows(20), tasks=4)
+    assert asked.tasks == 4
+    assert [answer.answer for answer in asked.answers] == [f"word{number}" for number in range(20)]
+    assert not asked.failed
+
+
+def test_each_failure_is_explained_and_the_others_are_answered(lab: Ledger) -> None:
+    asked = questions.ask_many(
+        lab, [rows(1)[0], rows(1, "refuse")[0], rows(1, "die")[0], rows(1, "eat")[0], 7], tasks=4
+    )
+    assert [answer.answer for answer in asked.answers] == ["word0"]
+    why = {one.number: one.why for one in asked.failed}
+    assert why[2] == "it does not want to."
+    assert "exit code 3" in why[3]
+    assert "the parrot is dead" in why[3]
+    assert "more than its 4 GB" in why[4]
+    assert "Row 5" in why[5]
+
+
+def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
+    runs = questions.Runs(lab, 1)
+    questions.put_down(lab, {"sleepers": []})
+    (parrot / "main.py").write_text("import time; time.sleep(600)")
+    runs.start_all(["sleepers"])
+    lab.down()
+    assert not lab.journal.open_rows()
+
+
+def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
+    assert questions.bring_home(lab, tmp_path / "results") == ""
+    questions.ask_many(lab, rows(3))
+    assert questions.bring_home(lab, tmp_path / "results") == "3 answers"
+    saved = json.loads((tmp_path / "results" / "answers.json").read_text())
+    assert sorted(one["answer"] for one in saved) == ["word0", "word1", "word2"]
+
+
+def test_a_task_without_room_waits_for_it(
+    lab: Ledger, run: sandbox.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.weather(faults=["ecs:RunTask=ThrottlingException:1:3"])
+    assert questions.ask_many(lab, rows(2)).answers
+    run.weather(faults=["ecs:RunTask=ThrottlingException"])
+    with monkeypatch.context() as hurry, pytest.raises(LabError):
+        hurry.setattr(Ledger, "patience", 0.0)
+        hurry.setattr(questions, "PLACED_S", 0.0)
+        questions.ask_many(lab, rows(2))
+    run.weather(faults=[])
+    assert len(questions.answers(lab)) == 2  # and no input lies about
+
+
+def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabError, match="holds no model"):
+        ecs_qa.up(ledger, model=str(tmp_path / "empty"), without_docker=True)
+    assert not ledger.resources
+
+
+# -- The command line -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(run: sandbox.Run, lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(ecs_qa.command_line(), list(arguments))
+
+    return call
+
+
+def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps([rows(1)[0], {"context": "", "question": "q"}]))
+    many = command("ask-many", str(file))
+    assert many.exit_code == 1
+    assert "word0" in many.stdout
+    assert "1 of 2 questions have no answer" in many.output
+    assert "Row 2 has no text" in many.output
+    one = command("ask", "Lisbon is it.", "which word?", "--json")
+    assert json.loads(one.stdout)["answer"] == "Lisbon"
+    shown = command("answers", "--json")
+    assert sorted(answer["answer"] for answer in json.loads(shown.stdout)) == ["Lisbon", "word0"]
+    assert json.loads(command("clear", "--json").stdout)["count"] == 2
+    assert json.loads(command("answers", "--json").stdout) == []
+    assert json.loads(command("status", "--json").stdout)["tasks_running"] == 0
+
+
+def test_work_on_a_lab_that_does_not_stand_says_up(command: Callable[..., Result]) -> None:
+    asked = command("ask", "Lisbon is it.", "which word?", "--name", "other")
+    assert asked.exit_code == 1
+    assert "python -m awslabs.ecs_qa up --name other" in asked.output
