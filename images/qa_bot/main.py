@@ -53,9 +53,6 @@ class Question:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 all answered, 1 not all, 2 usage."""
     asked = parse(arguments)
-    # As a container's first process Python would not even notice a SIGTERM, and be killed 30 s later.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
         table = None if asked.no_save and not asked.from_table else open_table()
         rows = read_rows(asked, table)
@@ -81,7 +78,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model",
         metavar="NAME_OR_FOLDER",
-        default=os.environ.get("QA_MODEL") or (str(BAKED) if BAKED.is_dir() else DEFAULT_MODEL),
+        default=os.environ.get("QA_MODEL")
+        or (str(BAKED) if (BAKED / "config.json").is_file() else DEFAULT_MODEL),
         help="the model (or environment variable QA_MODEL; default: %(default)s)",
     )
     parser.add_argument("--no-save", action="store_true", help="print the answers only; no table is needed")
@@ -203,4 +201,7 @@ def report(asked: Question, found: Answer, model: str, table: cloud.Table | None
 
 
 if __name__ == "__main__":
+    # As a container's first process Python would not even notice a SIGTERM, and be killed 30 s later.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     sys.exit(main())

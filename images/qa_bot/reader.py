@@ -37,7 +37,7 @@ SMALLEST = 1e-37  # below, float32 runs out of digits
 
 Span = tuple[int, int, float]  # first and last token, score
 
-BATCH_TOKENS = 4096  # tokens that go through the model at once, padding included
+BATCH_TOKENS = 1024  # tokens that go through the model at once, padding included
 CHUNK = 64  # questions whose windows are sorted and batched together
 CHUNK_CHARACTERS = 500_000  # of context in a chunk, unless one question alone has more
 LONGEST_CONTEXT, LONGEST_QUESTION = 1_000_000, 10_000  # characters; what bounds the memory
@@ -213,7 +213,7 @@ class Reader:
             spans = [self.sure_spans(window, always=True) for window in windows]
             answers = whole_words(context, windows, spans)
         if not answers:
-            return Unreadable("this model knows no word of the context")
+            return Unreadable("this model sees no answer in the context")
         return max(answers, key=lambda answer: answer["score"])
 
     def sure_spans(self, window: Window, always: bool = False) -> list[Span]:
