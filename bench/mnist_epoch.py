@@ -1,0 +1,225 @@
+"""One epoch of the MNIST network beside the usual loop: torchvision's dataset and a DataLoader.
+
+    python bench/mnist_epoch.py                              60,000 synthetic images
+    python bench/mnist_epoch.py --data data                  the real ones, in data/MNIST/raw
+    python bench/mnist_epoch.py --samples 6400 --rounds 3    a short run
+
+Same network, optimiser, batch size (64), weights, order of images and dropout: the losses of all steps are
+compared. Without --data the images are made here, like MNIST's in size and format: scikit-learn's digits,
+each somewhere else in its image. Rounds alternate between the two. The last line says how far the machine's
+peak is: what the epoch's multiplications would take at the rate of a large matrix product.
+"""
+
+from __future__ import annotations
+
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images" / "mnist"))
+import trainer
+
+LR, MOMENTUM, BATCH, SEED = 0.01, 0.1, 64, 0
+CONV1, CONV2 = 26 * 26 * 32 * 9, 24 * 24 * 64 * 32 * 9  # multiplications per image
+DENSE = 9216 * 128 + 128 * 10
+FLOP_PER_IMAGE = 2 * (2 * CONV1 + 3 * (CONV2 + DENSE))  # forward, to weights, to layers below
+GOALS = {"cpu": 1.3, "cuda": 10.0}
+
+
+class Textbook(nn.Module):
+    """The network as the course writes it down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.dropout1 = nn.Dropout2d(0.25)
+        self.dropout2 = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(9216, 128)
+        self.fc2 = nn.Linear(128, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.conv1(x))
+        x = F.relu(self.conv2(x))
+        x = F.max_pool2d(x, 2)
+        x = self.dropout1(x)
+        x = torch.flatten(x, 1)
+        x = F.relu(self.fc1(x))
+        x = self.dropout2(x)
+        return F.log_softmax(self.fc2(x), dim=1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds of the epoch, the loss of each step, and what came before it."""
+
+    seconds: float
+    losses: list[float]
+    prepared_s: float = 0.0
+
+
+def naive_epoch(root: Path, samples: int, device: torch.device) -> Run:
+    """One epoch as tutorials have it; `root` holds MNIST/raw."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    dataset = datasets.MNIST(str(root), train=True, transform=steps)
+    order = torch.randperm(
+        samples, generator=torch.Generator(device).manual_seed(SEED), device=device
+    ).tolist()
+    torch.manual_seed(SEED)
+    net = Textbook().to(device)
+    optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM)
+    torch.manual_seed(SEED)
+    loader = DataLoader(dataset, batch_size=BATCH, sampler=order, generator=torch.Generator())
+    losses = []
+    settle(device)
+    since = time.perf_counter()
+    net.train()
+    for images, labels in loader:
+        images, labels = images.to(device), labels.to(device)
+        optimizer.zero_grad()
+        loss = F.nll_loss(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    settle(device)
+    return Run(time.perf_counter() - since, losses)
+
+
+def our_epoch(root: Path, samples: int, device: torch.device) -> Run:
+    """The same epoch with the trainer, without its validation."""
+    since = time.perf_counter()
+    images, labels, *_ = trainer._idx(root)
+    train = trainer._prepared(images[:samples], labels[:samples], device)
+    none = trainer.Split(train.images[:1], train.labels[:1])
+    settle(device)
+    prepared_s = time.perf_counter() - since
+
+    losses = []
+    step = trainer._InTurn.step
+
+    def recorded(team, *batch):
+        loss = step(team, *batch)
+        losses.append(loss)
+        return loss
+
+    net = trainer.network(SEED, device)
+    trainer._InTurn.step = recorded
+    try:
+        since = time.perf_counter()
+        trainer.train(
+            net,
+            trainer.Splits(train, none, none),
+            lr=LR,
+            momentum=MOMENTUM,
+            epochs=1,
+            batch_size=BATCH,
+            seed=SEED,
+        )
+        settle(device)
+        seconds = time.perf_counter() - since
+    finally:
+        trainer._InTurn.step = step
+    return Run(seconds, torch.cat(losses).tolist(), prepared_s)
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def peak_flop_s(device: torch.device, side: int = 2048) -> float:
+    """Floating-point operations per second of a large matrix product here: the best of five."""
+    a, b = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
+    best = float("inf")
+    for _ in range(5):
+        settle(device)
+        since = time.perf_counter()
+        a @ b
+        settle(device)
+        best = min(best, time.perf_counter() - since)
+    return 2 * side**3 / best
+
+
+def write_synthetic(root: Path, samples: int) -> None:
+    """IDX files as torchvision wants them: digits of 8 x 8, brought to 20 x 20, somewhere in 28 x 28."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)
+    images = F.interpolate(images, size=(20, 20), mode="bilinear").round().to(torch.uint8)[:, 0]
+    dice = torch.Generator().manual_seed(SEED)
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", samples), ("t10k", 10)):
+        picks = torch.randint(len(images), (count,), generator=dice)
+        canvas = torch.zeros(count, 28, 28, dtype=torch.uint8)
+        places = torch.randint(9, (count, 2), generator=dice).tolist()
+        for page, pick, (y, x) in zip(canvas, picks.tolist(), places, strict=True):
+            page[y : y + 20, x : x + 20] = images[pick]
+        labels = torch.from_numpy(digits.target)[picks].to(torch.uint8)
+        for kind, values in (("images-idx3", canvas), ("labels-idx1", labels)):
+            header = struct.pack(f">BBBB{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
+            (raw / f"{part}-{kind}-ubyte").write_bytes(header + values.numpy().tobytes())
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of MNIST/raw.")
+@click.option("--samples", default=60_000, show_default=True, help="Images per epoch.")
+@click.option("--rounds", default=1, show_default=True, help="Epochs of each, in turns.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or mps.")
+def main(data: Path | None, samples: int, rounds: int, device: str) -> None:
+    """Measure one epoch of both, in turns."""
+    where = trainer.best_device(device)
+    with tempfile.TemporaryDirectory() as folder:
+        root = data or Path(folder)
+        if data is None:
+            write_synthetic(root, samples)
+        for run in (naive_epoch, our_epoch):  # warm: libraries are loaded, kernels chosen
+            run(root, min(samples, 10 * BATCH), where)
+        naive, ours = [], []
+        for number in range(rounds):
+            naive.append(naive_epoch(root, samples, where))
+            ours.append(our_epoch(root, samples, where))
+            print(
+                f"round {number + 1}: naive {naive[-1].seconds:.2f} s, ours {ours[-1].seconds:.2f} s",
+                flush=True,
+            )
+    slow, fast = (statistics.median(run.seconds for run in runs) for runs in (naive, ours))
+    steps = len(ours[0].losses)
+    apart = [abs(a - b) / abs(a) for a, b in zip(naive[0].losses, ours[0].losses, strict=True)]
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(
+        f"{samples} {'real' if data else 'synthetic'} images, {steps} steps of {BATCH}, {where.type} ({name})"
+    )
+    print(f"naive  {slow:8.2f} s")
+    print(f"ours   {fast:8.2f} s, after {ours[0].prepared_s:.2f} s once for all epochs")
+    print(f"ratio  {slow / fast:8.2f}  (goal {GOALS.get(where.type, 1.0)})")
+    print(
+        f"loss   {statistics.mean(naive[0].losses):.6f} naive, {statistics.mean(ours[0].losses):.6f} ours; "
+        f"steps differ by {statistics.median(apart):.1e} (median), {max(apart[:100]):.1e} (most, of 100)"
+    )
+    peak = peak_flop_s(where)
+    bound = samples * FLOP_PER_IMAGE / peak
+    print(
+        f"peak   {bound:8.2f} s at {peak / 1e9:.0f} GFLOP/s of a matrix product: ours is {fast / bound:.1f} "
+        f"times that, naive {slow / bound:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
