@@ -104,7 +104,8 @@ def _check(value: Any, shape: Any, where: str) -> None:
         for inner in value:
             _check(inner, shape.member, where)
     elif shape.type_name == "string" and isinstance(value, str):
-        if getattr(shape, "enum", None) and value not in shape.enum:
+        known = value.upper() if shape.name == "RetryAction" else value  # its case does not matter
+        if getattr(shape, "enum", None) and known not in shape.enum:
             listed = ", ".join(shape.enum)
             raise invalid(f"{where.rstrip('.')} is {value!r}; it can be one of {listed}")
     elif type(value) not in TYPES.get(shape.type_name, ()):

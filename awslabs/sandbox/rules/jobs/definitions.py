@@ -56,8 +56,6 @@ def check_retries(strategy: dict[str, Any] | None) -> tuple[int, list[dict[str, 
     if len(rules) > RULES:
         raise invalid(f"evaluateOnExit can have at most {RULES} entries")
     for each in rules:
-        if each["action"].upper() not in ("RETRY", "EXIT"):
-            raise invalid("evaluateOnExit action must be RETRY or EXIT")
         patterns = [each.get(name) for name in ("onStatusReason", "onReason", "onExitCode")]
         for pattern in patterns:
             if pattern is not None and (len(pattern) > 512 or "*" in pattern[:-1]):
