@@ -6,9 +6,11 @@ import functools
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
-import pytest
+from moto.core.config import default_user_config
 from moto.sqs.models import sqs_backends
 from test_rules_support import TRUST, Case, check, client, cloud, refused, said, table, wait
 
@@ -251,26 +253,42 @@ def concurrency_of_two() -> list[str]:
     ]
 
 
+def without_docker(do: Callable[[], Any]) -> Callable[[], Any]:
+    """With moto's Lambda that runs nothing and says yes to everything; its other one wants Docker."""
+
+    @functools.wraps(do)
+    def run() -> Any:
+        with patch.dict(default_user_config, {"lambda": {"use_docker": False}}):
+            return do()
+
+    return run
+
+
+@without_docker
 def unknown_functions() -> str:
     return said(client("lambda").invoke, FunctionName="nobody")
 
 
+@without_docker
 def too_large_a_payload() -> str:
     make()
     return said(client("lambda").invoke, FunctionName="lab", Payload=json.dumps("x" * 7_000_000))
 
 
+@without_docker
 def too_large_an_event() -> str:
     make()
     request = {"FunctionName": "lab", "InvocationType": "Event", "Payload": json.dumps("x" * 1_100_000)}
     return said(client("lambda").invoke, **request)
 
 
+@without_docker
 def a_payload_of_no_json() -> str:
     make()
     return said(client("lambda").invoke, FunctionName="lab", Payload=b"{no")
 
 
+@without_docker
 def invoked_too_early() -> list[str]:
     make()
     early = said(client("lambda").invoke, FunctionName="lab")
@@ -306,10 +324,9 @@ def a_queue_again() -> list[str]:
 NO = "InvalidParameterValueException"
 BUSY = "ResourceConflictException"
 AWS_TIME = (("slow_states", 1.0),)
-SIMPLE = (("lambda_simple", True),)
 
 
-@table(
+CASES = (
     Case("function_role_is_ready", a_role_for_ec2, "ok", NO),
     Case("function_role_is_ready", a_fresh_role, ["ok", "ok"], [NO, "ok"], AWS_TIME, ("propagation",)),
     Case("function_role_is_ready", another_role_later, "ok", NO),
@@ -364,37 +381,17 @@ SIMPLE = (("lambda_simple", True),)
         ["AWS.SimpleQueueService.QueueDeletedRecently", "ok", "ok"],
         AWS_TIME,
     ),
+    Case("invoke_looks_first", unknown_functions, "ok", "ResourceNotFoundException"),
+    Case("invoke_looks_first", too_large_a_payload, "ok", "RequestTooLargeException"),
+    Case("invoke_looks_first", too_large_an_event, "ok", "RequestTooLargeException"),
+    Case("invoke_looks_first", a_payload_of_no_json, "ok", "InvalidRequestContentException"),
+    Case("invoke_looks_first", invoked_too_early, ["ok", "ok"], [BUSY, "ok"], AWS_TIME, ("function_states",)),
 )
+
+
+@table(*CASES)
 def test_aws_is_stricter_than_moto(case: Case) -> None:
     check(case)
-
-
-@pytest.mark.parametrize(
-    ("do", "expected"),
-    [
-        (unknown_functions, "ResourceNotFoundException"),
-        (too_large_a_payload, "RequestTooLargeException"),
-        (too_large_an_event, "RequestTooLargeException"),
-        (a_payload_of_no_json, "InvalidRequestContentException"),
-        (invoked_too_early, [BUSY, "ok"]),
-    ],
-)
-def test_invoke_looks_before_anything_runs(do: Any, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto's Lambda without Docker answers everything; with the rules it looks first."""
-    monkeypatch.setitem(functions_config(), "lambda", {"use_docker": False})
-    for names, wanted in ((), None), (("invoke_looks_first", "function_states"), expected):
-        with cloud(*names, slow_states=float(do is invoked_too_early)):
-            got = do()
-        if wanted is None:
-            assert got != expected, "moto has become strict"
-        else:
-            assert got == wanted
-
-
-def functions_config() -> dict[str, Any]:
-    from moto.core.config import default_user_config
-
-    return default_user_config  # type: ignore[return-value]
 
 
 def test_refusals_have_the_status_and_the_words_of_aws() -> None:
