@@ -68,6 +68,7 @@ STATUS = {
     "InternalError": 500,
     "InternalFailure": 500,
     "InternalServerError": 500,
+    "ServerException": 500,
     "ServiceFailure": 500,
     "InsufficientInstanceCapacity": 500,
     "InsufficientCapacity": 500,
