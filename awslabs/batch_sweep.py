@@ -164,7 +164,7 @@ def up(
     bucket = ledger.create(
         "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
-    log_group = ledger.create("logs", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    log_group = ledger.create("logs", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}/jobs")
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
 
     # <3> The network: a public subnet in each zone that has such machines; nobody may connect.
@@ -175,7 +175,7 @@ def up(
         "security-group",
         ec2.create_security_group,
         VpcId=vpc_id,
-        GroupName=f"{ledger.prefix}-machines",
+        GroupName=f"{ledger.prefix}-firewall",
         Description="Nobody may connect to the machines",
     )
 

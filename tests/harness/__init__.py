@@ -27,6 +27,7 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 | broken    | ledgers with a fault, to prove that the harness sees it            |
 """
 
+from harness.batch_sweep import BATCH_SWEEP
 from harness.cases import Case, Recording, full, short
 from harness.ecs_qa import ECS_QA
 from harness.gpu import GPU
@@ -36,9 +37,10 @@ from harness.serverless import SERVERLESS
 from harness.trial import Verdict, report
 
 # Those too of which CI runs a part only.
-EVERY_LAB = {**LABS, **{lab.name: lab for lab in (GPU, ECS_QA, SERVERLESS)}}
+EVERY_LAB = {**LABS, **{lab.name: lab for lab in (GPU, ECS_QA, BATCH_SWEEP, SERVERLESS)}}
 
 __all__ = [
+    "BATCH_SWEEP",
     "ECS_QA",
     "EVERY_LAB",
     "GPU",

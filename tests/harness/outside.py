@@ -104,8 +104,10 @@ def ec2(client: Any) -> Iterator[Thing]:
 
 
 def iam(client: Any) -> Iterator[Thing]:
-    """IAM of the account, less what AWS itself keeps in it."""
+    """IAM of the account, less what AWS itself keeps in it: service-linked roles stay, once they are made."""
     for role in everything(client, "list_roles", "Roles"):
+        if role["Path"].startswith("/aws-service-role/"):
+            continue
         yield thing("iam role", role["Arn"], role["Path"])
         attached = everything(
             client, "list_attached_role_policies", "AttachedPolicies", RoleName=role["RoleName"]
