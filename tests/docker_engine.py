@@ -14,7 +14,7 @@ from typing import Any
 import docker
 import pytest
 
-PROGRAMS = ("/bin/sh", "/bin/sleep", "/bin/cat", "/usr/bin/env", "/usr/bin/id", "/usr/bin/head")
+PROGRAMS = ("/bin/sh", "/bin/sleep", "/bin/cat", "/usr/bin/env", "/usr/bin/id", "/usr/bin/tail")
 
 
 @functools.cache
