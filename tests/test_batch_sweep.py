@@ -328,6 +328,37 @@ def test_a_sweep_of_which_all_is_there_submits_nothing_unless_again(cloud: Cloud
     assert len(sweep.sweep(ledger, [Cell(0.1, 0.5)], DIGITS, again=True).job_ids) == 1
 
 
+def test_cells_that_jobs_are_about_to_train_are_left_to_them(cloud: Cloud, changes: list[Call]) -> None:
+    ledger = lab(cloud)
+    batch_sweep.up(ledger)
+    first = sweep.sweep(ledger, sweep.grid([0.1, 0.01], [0.5, 0.1]), DIGITS, pack=2)
+    alone = sweep.submit(ledger, Cell(0.001, 0.1), DIGITS)
+    assert sweep.submit(ledger, Cell(0.001, 0.1), DIGITS) == alone
+    assert sweep.submit(ledger, Cell(0.001, 0.1), DIGITS, final=True) != alone
+    other = sweep.sweep(ledger, [Cell(0.1, 0.5)], Series("digits", 20, 5))
+    assert other.jobs == 1
+    changes.clear()
+    second = sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1]), DIGITS)
+    assert (second.skipped, second.under_way, second.jobs) == (0, 5, 1)
+    assert set(second.job_ids[:-1]) == {*first.job_ids, alone}
+    (request,) = [request for call, request in changes if call == "batch:SubmitJob"]
+    assert "arrayProperties" not in request
+    batch_jobs.cancel(ledger)
+    assert sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1]), DIGITS).jobs == 6
+
+
+def test_what_a_failed_child_of_an_array_should_have_trained_is_missing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = lab(cloud)
+    batch_sweep.up(ledger)
+    cells = sweep.grid([0.1, 0.01], [0.5, 0.1, 0.05])
+    sweep.sweep(ledger, cells, DIGITS, pack=2)
+    monkeypatch.setattr(batch_jobs, "failed_indices", lambda *_: {1})
+    (files,) = sweep.under_way(ledger, DIGITS).values()
+    assert files == {cell.name for cell in (*cells[:2], *cells[4:])}
+
+
 def test_packs_single_jobs_and_sweeps_beyond_the_largest_array(
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +367,7 @@ def test_packs_single_jobs_and_sweeps_beyond_the_largest_array(
     cells = sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1, 0.05])
 
     def sizes(**options: Any) -> list[int]:
+        batch_jobs.cancel(ledger)
         changes.clear()
         sweep.sweep(ledger, cells, DIGITS, **options)
         requests = [request for call, request in changes if call == "batch:SubmitJob"]

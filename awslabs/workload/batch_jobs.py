@@ -146,14 +146,27 @@ def reason_of(job: dict) -> str:
     return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
+def listed(ledger: Ledger) -> list[dict]:
+    """All jobs of this lab in every state. AWS calls: ``batch:ListJobs``."""
+    return jobs_named(ledger.client("batch"), standing(ledger, "job-queue"), f"{ledger.prefix}*")
+
+
+def unended(ledger: Ledger) -> list[dict]:
+    """Descriptions of those that wait or run, and were not told to end."""
+    job_ids = [job["jobId"] for job in listed(ledger) if job["status"] not in ENDED]
+    return [
+        job
+        for job in described(ledger, job_ids)
+        if job["status"] not in ENDED and not (job.get("isTerminated") or job.get("isCancelled"))
+    ]
+
+
 def jobs(ledger: Ledger) -> list[Job]:
     """All jobs of this lab in every state, newest first; Batch forgets them about a week after their end.
 
     AWS calls: ``batch:ListJobs``, ``batch:DescribeJobs``.
     """
-    batch = ledger.client("batch")
-    listed = jobs_named(batch, standing(ledger, "job-queue"), f"{ledger.prefix}*")
-    found = described(ledger, [job["jobId"] for job in listed])
+    found = described(ledger, [job["jobId"] for job in listed(ledger)])
     found.sort(key=lambda job: job.get("createdAt", 0), reverse=True)
     return [as_job(ledger, job) for job in found]
 
@@ -288,12 +301,21 @@ def child_count(job: dict) -> int:
 
 def failures(ledger: Ledger, job: dict) -> list[tuple[str, str]]:
     """Which jobs failed, and why: the job itself, or those of an array's children that did."""
+    children = [(child["jobId"], reason_of(child)) for child in failed_children(ledger, job)]
+    return children or [(job["jobId"], reason_of(job))]
+
+
+def failed_indices(ledger: Ledger, job: dict) -> set[int]:
+    """Of an array, the indices of the children that failed; of a single job none."""
+    return {child["arrayProperties"]["index"] for child in failed_children(ledger, job)}
+
+
+def failed_children(ledger: Ledger, job: dict) -> list[dict]:
+    """Of an array, the children that failed. AWS calls: ``batch:ListJobs``."""
     if "size" not in job.get("arrayProperties", {}):
-        return [(job["jobId"], reason_of(job))]
-    listed = pages(
-        ledger.client("batch"), "list_jobs", "jobSummaryList", arrayJobId=job["jobId"], jobStatus="FAILED"
-    )
-    return [(child["jobId"], reason_of(child)) for child in listed] or [(job["jobId"], reason_of(job))]
+        return []
+    which = {"arrayJobId": job["jobId"], "jobStatus": "FAILED"}
+    return pages(ledger.client("batch"), "list_jobs", "jobSummaryList", **which)
 
 
 # -- Logs ---------------------------------------------------------------------------------------------------

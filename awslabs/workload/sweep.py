@@ -40,17 +40,19 @@ class Swept(Shown):
     ----------
     series : str
         The folder of its results.
-    cells, skipped : int
-        How many there are, and how many of them had their results already.
+    cells, skipped, under_way : int
+        How many there are; how many of them had their results already; how many are trained by jobs that an
+        earlier call has begun.
     jobs : int
         How many jobs were begun for the others.
     job_ids : list of str
-        One for an array, whatever its size.
+        All that is to be waited for; one for an array, whatever its size.
     """
 
     series: str
     cells: int
     skipped: int
+    under_way: int
     jobs: int
     job_ids: list[str]
 
@@ -139,7 +141,7 @@ def series_of(
 def submit(
     ledger: Ledger, cell: Cell, series: Series, *, again: bool = False, final: bool = False
 ) -> str | None:
-    """Train one cell. AWS calls: ``batch:SubmitJob``.
+    """Train one cell, unless a job does so already. AWS calls: ``batch:SubmitJob``.
 
     Parameters
     ----------
@@ -154,11 +156,14 @@ def submit(
         The job's id; None where the results are there already.
     """
     cell = checked(cell.lr, cell.momentum)
-    if (cell.final_name if final else cell.name) in results.there(ledger, series) and not again:
-        return None
-    arguments = ["--lr", f"{cell.lr:g}", "--momentum", f"{cell.momentum:g}"]
-    arguments += ["--final"] if final else []
-    return start(ledger, "final" if final else "submit", series, arguments, again=again)
+    name = cell.final_name if final else cell.name
+    if not again:
+        if name in results.there(ledger, series):
+            return None
+        for job_id, files in under_way(ledger, series).items():
+            if name in files:
+                return job_id
+    return begin(ledger, cell, series, again=again, final=final)
 
 
 def sweep(
@@ -170,9 +175,12 @@ def sweep(
     single: bool = False,
     again: bool = False,
 ) -> Swept:
-    """Train all cells whose results are not in the bucket yet, as one array of jobs: one call to AWS.
+    """Train all cells that have no results yet, as one array of jobs: one call to AWS.
 
-    AWS calls: ``s3:ListObjectsV2``, ``s3:PutObject`` of the list of cells, ``batch:SubmitJob``.
+    Cells that jobs of an earlier call are about to train are left to those.
+
+    AWS calls: ``s3:ListObjectsV2``, ``batch:ListJobs``, ``batch:DescribeJobs``, ``s3:PutObject`` of the
+    list of cells, ``batch:SubmitJob``.
 
     Parameters
     ----------
@@ -184,18 +192,52 @@ def sweep(
         Train all, although results are there.
     """
     wanted = list(dict.fromkeys(checked(cell.lr, cell.momentum) for cell in cells))
-    done = set() if again else results.there(ledger, series)
+    done, busy = (set(), {}) if again else (results.there(ledger, series), under_way(ledger, series))
     missing = [cell for cell in wanted if cell.name not in done]
-    job_ids: list[str] = []
+    job_ids = [job_id for job_id, files in busy.items() if any(cell.name in files for cell in missing)]
+    skipped, left = len(wanted) - len(missing), set[str]().union(*(busy[job_id] for job_id in job_ids))
+    missing = [cell for cell in missing if cell.name not in left]
     if single:
         pack = 1
-        job_ids = [one for cell in missing if (one := submit(ledger, cell, series, again=again))]
+        job_ids += [begin(ledger, cell, series, again=again) for cell in missing]
     else:
         most = LARGEST_ARRAY * pack
         for first in range(0, len(missing), most):
             job_ids.append(array(ledger, missing[first : first + most], series, pack=pack, again=again))
     jobs = math.ceil(len(missing) / pack)
-    return Swept(series.name, len(wanted), len(wanted) - len(missing), jobs, job_ids)
+    return Swept(series.name, len(wanted), skipped, len(wanted) - skipped - len(missing), jobs, job_ids)
+
+
+def under_way(ledger: Ledger, series: Series) -> dict[str, set[str]]:
+    """Which files jobs that have not ended will write, by job id: their commands tell.
+
+    AWS calls: ``batch:ListJobs``, ``batch:DescribeJobs``, ``s3:GetObject`` for each array.
+    """
+    found = {}
+    for job in batch_jobs.unended(ledger):
+        command = job.get("container", {}).get("command", [])
+        said = dict(zip(command, command[1:], strict=False))  # "--lr": "0.1", and what else follows what
+        if said.get("--out") != address(ledger, series):
+            continue
+        if "--cells" not in said:
+            cell = Cell(float(said["--lr"]), float(said["--momentum"]))
+            found[job["jobId"]] = {cell.final_name if "--final" in command else cell.name}
+            continue
+        listed = json.loads(results.content(ledger, said["--cells"].partition("//")[2].partition("/")[2]))
+        pack, failed = int(said["--pack"]), batch_jobs.failed_indices(ledger, job)
+        found[job["jobId"]] = {
+            Cell(one["lr"], one["momentum"]).name
+            for number, one in enumerate(listed)
+            if number // pack not in failed
+        }
+    return found
+
+
+def begin(ledger: Ledger, cell: Cell, series: Series, *, again: bool, final: bool = False) -> str:
+    """One job for one cell."""
+    arguments = ["--lr", f"{cell.lr:g}", "--momentum", f"{cell.momentum:g}"]
+    arguments += ["--final"] if final else []
+    return start(ledger, "final" if final else "submit", series, arguments, again=again)
 
 
 def array(ledger: Ledger, cells: Sequence[Cell], series: Series, *, pack: int, again: bool) -> str:
@@ -226,7 +268,7 @@ def start(
     batch_jobs.require_environment(ledger)
     command = [
         *("--data", series.data, "--epochs", str(series.epochs), "--patience", str(series.patience)),
-        *("--out", f"s3://{standing(ledger, 'bucket')}/{series.prefix}", "--progress", "json"),
+        *("--out", address(ledger, series), "--progress", "json"),
         *(["--again"] if again else []),
         *arguments,
     ]
@@ -239,6 +281,11 @@ def start(
         containerOverrides={"command": command},
         **more,
     )
+
+
+def address(ledger: Ledger, series: Series) -> str:
+    """Where the results of a series go, as the program takes it."""
+    return f"s3://{standing(ledger, 'bucket')}/{series.prefix}"
 
 
 def require_image(ledger: Ledger) -> None:

@@ -159,7 +159,10 @@ def add_training(group: click.Group, lab: str) -> None:
             else sweep.grid(lr, momentum)
         )
         begun = sweep.sweep(ledger, cells, series, pack=pack, single=single, again=again)
-        cli.say(f"{begun.cells} cells: {begun.skipped} have results, {begun.jobs} jobs train the others.")
+        cli.say(
+            f"{begun.cells} cells: {begun.skipped} have results, {begun.under_way} are under way, "
+            f"{begun.jobs} new jobs train the others."
+        )
         if no_wait:
             return asdict(begun)
         if begun.job_ids:
