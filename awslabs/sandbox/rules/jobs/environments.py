@@ -62,10 +62,15 @@ UNKNOWN_RESOURCES = {"launchTemplate", "placementGroup", "managedInstancesProvid
 # --- reading a request --------------------------------------------------------------------------------
 
 
-def types_of(resources: dict[str, Any]) -> list[str]:
+def types_of(resources: dict[str, Any]) -> tuple[str, ...]:
     """The instance types that an environment may start, smallest first: GPUs, vCPUs, memory."""
+    return _types_of(tuple(resources["instanceTypes"]))
+
+
+@functools.lru_cache(maxsize=256)
+def _types_of(listed: tuple[str, ...]) -> tuple[str, ...]:
     found: set[str] = set()
-    for asked in resources["instanceTypes"]:
+    for asked in listed:
         if asked in INSTANCE_TYPES:
             found.add(asked)
         else:
@@ -73,7 +78,7 @@ def types_of(resources: dict[str, Any]) -> list[str]:
             found |= {
                 name for name in INSTANCE_TYPES if name.partition(".")[0] in families and "metal" not in name
             }
-    return sorted(found, key=lambda name: (gpus_of(name), *size_of(name), name))
+    return tuple(sorted(found, key=lambda name: (gpus_of(name), *size_of(name), name)))
 
 
 def size_of(instance_type: str) -> tuple[int, int]:

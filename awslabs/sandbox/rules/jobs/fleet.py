@@ -257,13 +257,14 @@ def _launch(store: Batch, environment: Environment, instance_type: str) -> Host 
         security_group_ids=list(resources["securityGroupIds"]),
         key_name=resources.get("ec2KeyPair"),
         associate_public_ip=None,
-        iam_instance_profile=profile.arn if profile is not None else None,
         instance_initiated_shutdown_behavior="terminate",
         tags={"instance": tags, "volume": tags},
         hostless=True,
     )
     instance = reservation.instances[0]
     instance.lifecycle = "spot" if environment.spot else None
+    if profile is not None:
+        ec2.associate_iam_instance_profile(instance_id=instance.id, iam_instance_profile_arn=profile.arn)
     memory(instance, Tenant).store = store
     arn = f"{environment.cluster_arn.replace(':cluster/', ':container-instance/')}/{uuid.uuid4().hex}"
     host = Host(instance, *room_of(environment, instance_type), arn, idle_since=clock.now())
