@@ -29,6 +29,11 @@ along: "What is Amazon Elastic Container Service?" in AWS's guides.
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +44,13 @@ from awslabs.errors import AwsError, LabError
 from awslabs.explain import ask_for_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
-from awslabs.progress import meanwhile, poll
+from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
 from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
 
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
+SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
 
 
@@ -96,7 +102,8 @@ def up(
         ``images/qa_bot/main.py`` takes.
     model : str, optional
         The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
-        the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD.
+        the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD; and without
+        Docker ``small``, a reader of the lab's own questions that is trained here in half a minute.
     without_docker : bool
         Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
     role_arn : str, optional
@@ -119,8 +126,12 @@ def up(
 
     # <0> Before anything is built: may the account run a task, and can this computer build an image?
     require_quota(ledger.client("service-quotas"), ledger.cloud.region)
-    recipe = recipe_with(model)
+    recipe = recipe_with(ledger, model)
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
+    bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
+    if bare and model is None:
+        model = SMALL
+        recipe = recipe_with(ledger, model)
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
@@ -264,11 +275,11 @@ def require_quota(quotas: Any, region: str) -> None:
         )
 
 
-def recipe_with(model: str | None) -> images.Recipe:
+def recipe_with(ledger: Ledger, model: str | None) -> images.Recipe:
     """The image with this model: a name goes to the build, a folder into the image."""
     if model is None:
         return images.Recipe(IMAGE)
-    folder = Path(model)
+    folder = small_reader(ledger) if model == SMALL else Path(model)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise LabError(
@@ -280,11 +291,41 @@ def recipe_with(model: str | None) -> images.Recipe:
     return images.Recipe(IMAGE, {"MODEL": model})
 
 
+def small_reader(ledger: Ledger) -> Path:
+    """The folder of a reader that knows the lab's own questions, trained once in the life of the lab.
+
+    It is for the practice cloud: the real one would be 260 MB to fetch, for each task anew.
+    """
+    folder = ledger.directory / "small-reader"
+    if (folder / "config.json").exists():
+        return folder
+    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LabError(
+            "The reader cannot run on this computer.",
+            f"Without Docker it runs with this Python, which has no {' and no '.join(missing)}.",
+            "pip install '.[sandbox,ml]'    # or start Docker",
+        )
+    program = images.folder(IMAGE) / "small_reader.py"
+    ledger.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with awaiting("a small reader is trained"), tempfile.TemporaryDirectory(dir=ledger.directory) as begun:
+        trained = subprocess.run(
+            [sys.executable, program, begun], capture_output=True, text=True, check=False
+        )
+        if trained.returncode:
+            raise LabError(
+                "The small reader was not trained.", trained.stderr[-500:], f"python {program} /tmp/it"
+            )
+        shutil.copytree(begun, folder.with_suffix(".part"), dirs_exist_ok=True)
+        folder.with_suffix(".part").rename(folder)  # whole, or not there
+    return folder
+
+
 def model_variable(model: str | None) -> dict[str, str]:
     """What tells a program of its model, where no build has put one at the place it looks at first."""
     if model is None:
         return {}
-    return {"QA_MODEL": "model" if Path(model).is_dir() else model}
+    return {"QA_MODEL": "model" if model == SMALL or Path(model).is_dir() else model}
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------
@@ -333,7 +374,11 @@ def command_line() -> Any:
 
     @cli.verb(group, "up", "ecs_qa")
     @click.option("--image", metavar="URI", help="A public image that exists; nothing is built then.")
-    @click.option("--model", metavar="NAME_OR_FOLDER", help="Another model for question answering.")
+    @click.option(
+        "--model",
+        metavar="NAME_OR_FOLDER",
+        help="Another model for question answering; small: one that is trained here.",
+    )
     @click.option(
         "--no-docker",
         "without_docker",

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from awslabs import after_class, batch_sweep, cli, ec2, ecs_qa, gpu, images, prices, serverless, tunnel
+from awslabs import after_class, batch_sweep, cli, ec2, ecs_qa, gpu, prices, serverless, tunnel
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.workload import batch_jobs, functions, haiku, questions, results, sweep, tables
@@ -36,26 +33,8 @@ def gpu_work(ledger: Ledger) -> str:
 
 
 def ecs_qa_up(ledger: Ledger) -> ecs_qa.Reader:
-    """Chapter 3, in the practice cloud with a small reader that needs no download."""
-    if ledger.cloud.is_aws:
-        return ecs_qa.up(ledger)
-    return ecs_qa.up(ledger, model=str(small_reader(ledger)), without_docker=True)
-
-
-def small_reader(ledger: Ledger) -> Path:
-    """A reader that knows the lab's own questions, trained here in half a minute."""
-    reader = ledger.directory / "small-reader"
-    if not (reader / "config.json").exists():
-        reader.mkdir(mode=0o700, parents=True, exist_ok=True)
-        program = images.folder("qa_bot") / "small_reader.py"
-        trained = subprocess.run(
-            [sys.executable, program, reader], capture_output=True, text=True, check=False
-        )
-        if trained.returncode:
-            raise LabError(
-                "The small reader was not trained.", trained.stderr[-500:], f"python {program} FOLDER"
-            )
-    return reader
+    """Chapter 3; the practice cloud gets the program without an operating system."""
+    return ecs_qa.up(ledger, without_docker=not ledger.cloud.is_aws)
 
 
 def ecs_qa_work(ledger: Ledger) -> str:

@@ -67,7 +67,7 @@ def ledger(run: sandbox.Run, parrot: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def lab(ledger: Ledger) -> Ledger:
-    ecs_qa.up(ledger, without_docker=True)
+    ecs_qa.up(ledger, model="parrot", without_docker=True)
     return ledger
 
 
@@ -148,7 +148,7 @@ def test_up_prints_what_stands_and_a_second_up_changes_nothing(lab: Ledger, run:
     reader = ecs_qa.describe(lab)
     assert reader.cluster_name.startswith(lab.prefix)
     before = [call["operation"] for call in run.calls(lab.cloud.identity["account"])]
-    assert ecs_qa.up(lab, without_docker=True) == reader
+    assert ecs_qa.up(lab, model="parrot", without_docker=True) == reader
     after = [call["operation"] for call in run.calls(lab.cloud.identity["account"])][len(before) :]
     assert [
         name for name in after if not name.partition(":")[2].startswith(("Describe", "Get", "List"))

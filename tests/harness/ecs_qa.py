@@ -20,7 +20,7 @@ NAPPER = Path(__file__).parent / "napper"
 def up(ledger: Ledger) -> None:
     """The lab with a program that only sleeps: the matrix looks at what stands, not at answers."""
     with mock.patch.object(images, "folder", return_value=NAPPER):
-        ecs_qa.up(ledger, without_docker=True)
+        ecs_qa.up(ledger, model="nobody/reads-it", without_docker=True)
 
 
 def ask(ledger: Ledger) -> None:
