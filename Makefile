@@ -1,5 +1,5 @@
 # make tour        a virtualenv, the package in it, and the whole course once in the practice cloud
-# make test        lint, types and all tests
+# make test        lint, types and all tests; with EXTRAS=test,ml,notebook also those that need PyTorch
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
 # make bench       every figure of bench/, each beside its peer
@@ -7,8 +7,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 LAB ?= ec2
+EXTRAS ?= test
 BIN = $(VENV)/bin
-INSTALLED = $(VENV)/.installed
+comma = ,
+INSTALLED = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: tour test matrix aws-check bench
 
@@ -32,5 +34,5 @@ bench: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --editable '.[test,$(EXTRAS)]'
 	touch $@
