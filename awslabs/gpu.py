@@ -295,6 +295,8 @@ def mnist(
     ledger: Ledger,
     *,
     epochs: int = 10,
+    lr: float = 0.05,
+    momentum: float = 0.9,
     data: str | None = None,
     folder: Path = RESULTS,
     on_epoch: Callable[[dict], None] | None = None,
@@ -304,7 +306,14 @@ def mnist(
 
     heard = on_epoch or (lambda line: None)
     return notebook.mnist(
-        door(ledger), folder, epochs=epochs, data=data, again=ledger.command("up"), on_epoch=heard
+        door(ledger),
+        folder,
+        epochs=epochs,
+        lr=lr,
+        momentum=momentum,
+        data=data,
+        again=ledger.command("up"),
+        on_epoch=heard,
     )
 
 
@@ -571,19 +580,32 @@ def command_line() -> Any:
 
     @cli.verb(group, "mnist", "gpu")
     @click.option("--epochs", type=click.IntRange(1, 1000), default=10, show_default=True)
+    @click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate.")
+    @click.option("--momentum", type=float, default=0.9, show_default=True)
     @click.option("--data", metavar="WHICH", help="mnist, digits, or a folder of the server.")
     @click.option(
         "--to", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True
     )
-    def _mnist(ledger: Ledger, epochs: int, data: str | None, to: Path) -> dict[str, Any]:
+    def _mnist(
+        ledger: Ledger, epochs: int, lr: float, momentum: float, data: str | None, to: Path
+    ) -> dict[str, Any]:
         """Train a network on handwritten digits; loss and accuracy as they come, a picture at the end."""
 
         def on_epoch(line: dict) -> None:
-            losses = f"train loss {line['train_loss']:.4f}  loss {line['val_loss']:.4f}"
-            accuracy = f"accuracy {100 * line['val_accuracy']:.2f} %"
-            cli.say(f"epoch {line['epoch']:>3}  {losses}  {accuracy}  {line['seconds']:.1f} s")
+            losses = [line[name] for name in ("train_loss", "val_loss")]
+            train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
+            accuracy = f"{100 * line['val_accuracy']:.2f} %"
+            cli.say(
+                f"epoch {line['epoch']:>3} of {line['epochs']}  train loss {train}  loss {validation}  "
+                f"accuracy {accuracy}  {line['seconds']:.2f} s"
+            )
 
-        return vars(mnist(ledger, epochs=epochs, data=data, folder=to, on_epoch=on_epoch))
+        trained = mnist(
+            ledger, epochs=epochs, lr=lr, momentum=momentum, data=data, folder=to, on_epoch=on_epoch
+        )
+        if click.get_current_context().params["as_json"]:
+            return vars(trained)
+        return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}
 
     @cli.verb(group, "ssh", "gpu")
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)

@@ -475,6 +475,8 @@ def mnist(
     folder: Path,
     *,
     epochs: int = 10,
+    lr: float = 0.05,
+    momentum: float = 0.9,
     data: str | None = None,
     again: str,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
@@ -487,6 +489,8 @@ def mnist(
         Where metrics and picture go on this computer.
     epochs : int
         How often all pictures are seen.
+    lr, momentum : float
+        Learning rate, 0.0001 to 100, and momentum, 0 to below 1; four decimals at most.
     data : str, optional
         ``mnist``, ``digits`` or a folder of the server; the server's own default unless given.
     on_epoch : callable
@@ -500,6 +504,7 @@ def mnist(
             on_epoch(line)
 
     asked = ["main.py", "--progress", "json", "--epochs", str(epochs), "--again"]
+    asked += ["--lr", str(lr), "--momentum", str(momentum)]
     asked += ["--out", "results", "--picture", "results/mnist.png", *(["--data", data] if data else [])]
     with tunnel.connect(address) as client:
         remote(client, "mkdir -p lab/results", "make a folder for results", again)
