@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from problems import Failure, Unreadable
 
 BATCH = 25  # items that one BatchWriteItem takes
-LARGEST_ITEM = 400 * 1024  # bytes, names of the attributes included
+LARGEST_ITEM = 400_000  # bytes, names of the attributes included; AWS takes 400 KiB and rounds its own way
 NUMBER = 21  # bytes that a number takes at most
 ROUNDS = 10  # times that items which DynamoDB left out are sent again, within about a minute
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8})
@@ -161,7 +161,7 @@ def explained(what: str) -> Iterator[None]:
 
 FIXES = {
     "ResourceNotFoundException": "set TABLE_NAME to a table of this Region, or add --no-save.",
-    "AccessDeniedException": "give the role dynamodb:BatchWriteItem on this table, and GetItem for --from-table.",
+    "AccessDeniedException": "give the role dynamodb:BatchWriteItem (for --from-table also GetItem) on it.",
     "AccessDenied": "give the role s3:GetObject on this object.",
     "NoSuchKey": "upload the file first, or correct the key.",
     "NoSuchBucket": "correct the bucket.",

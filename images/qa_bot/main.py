@@ -163,11 +163,17 @@ def question_in(row: Any) -> Question | Unreadable:
         if not isinstance(row.get(name), str):
             return Unreadable(f"it has no text as its {name}")
     item_id = row.get("item_id")
-    if item_id is None or (
-        isinstance(item_id, str) and 0 < len(item_id.encode(errors="replace")) <= LONGEST_ID
-    ):
-        return Question(row["context"], row["question"], item_id)
-    return Unreadable(f"its item_id is not a text of 1 to {LONGEST_ID} bytes")
+    if item_id is not None and not is_key(item_id):
+        return Unreadable(f"its item_id is not a text of 1 to {LONGEST_ID} bytes")
+    return Question(row["context"], row["question"], item_id)
+
+
+def is_key(value: Any) -> bool:
+    """Whether DynamoDB takes it as a partition key that is a text."""
+    try:
+        return isinstance(value, str) and 1 <= len(value.encode()) <= LONGEST_ID
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def load(model: str) -> Reader:

@@ -17,6 +17,7 @@ tell, their window is read once more by itself, exactly as the pipeline would: t
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ class Reader:
         torch.set_num_threads(threads)
         logging.set_verbosity_error()
         logging.disable_progress_bar()  # of no use in the log of a task
+        if os.sep in model and not os.path.isdir(model) and (os.path.isabs(model) or model.startswith(".")):
+            raise NoReader("there is no such folder")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(model, use_fast=True, padding_side="right")
             self.model, loading = AutoModelForQuestionAnswering.from_pretrained(
