@@ -84,3 +84,24 @@ def test_a_large_file_and_a_table_of_people_come_back_whole(ledger: Ledger, tmp_
     tables.write(ledger, 120)
     assert tables.scan(ledger).count == 120
     assert tables.clear(ledger).count == 120
+
+
+def test_values_of_all_kinds_come_back_as_they_were_put(ledger: Ledger) -> None:
+    client, table = ledger.client("dynamodb"), ledger.resources["table"]
+    item = {
+        "item_id": {"S": "all kinds"},
+        "text": {"S": "古池や"},
+        "number": {"N": "-1.5"},
+        "yes": {"BOOL": False},
+        "nothing": {"NULL": True},
+        "bytes": {"B": b"\x00\xff"},
+        "texts": {"SS": ["a", "b"]},
+        "numbers": {"NS": ["1", "2"]},
+        "files": {"BS": [b"\x00", b"\x01"]},
+        "list": {"L": [{"N": "1"}, {"B": b"\xff"}, {"M": {"S": {"S": "x"}}}]},
+        "map": {"M": {"N": {"N": "1"}, "deeper": {"L": []}, "bytes": {"B": b"\x00"}}},
+    }
+    client.put_item(TableName=table, Item=item)
+    assert client.get_item(TableName=table, Key={"item_id": item["item_id"]})["Item"] == item
+    assert client.scan(TableName=table)["Items"] == [item]
+    client.delete_item(TableName=table, Key={"item_id": item["item_id"]})

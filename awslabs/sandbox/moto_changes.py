@@ -6,6 +6,8 @@
     policies, AMIs  what AWS keeps in every account alike is made once and copied, and a service's list of
     and Regions     Regions is made once: so a new account costs 15 ms instead of 200
     operations      the names of a service's operations are listed once, not for every call
+    items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
+                    30 haiku take 16 ms instead of 3; texts are compared as texts at once
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
 """
@@ -19,6 +21,8 @@ from typing import Any
 from moto.core import responses
 from moto.core.base_backend import AccountSpecificBackend
 from moto.core.common_models import BaseModel
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AWSManagedPolicy, IAMBackend
@@ -37,6 +41,11 @@ def install() -> None:
     _change(STSBackend, "get_caller_identity", _caller)
     _change(IAMBackend, "_init_aws_policies", _aws_policies)
     _change(AmiBackend, "_load_amis", _amis)
+    _change(BaseJSONSerializer, "_serialize_type_structure", _structure)
+    cast = DynamoType.cast_value.fget  # type: ignore[attr-defined]
+    DynamoType.cast_value = property(  # type: ignore[method-assign, assignment]
+        lambda value: value.value if value.type == "S" else cast(value)
+    )
 
 
 def _change(owner: type, name: str, change: Any) -> None:
@@ -115,3 +124,21 @@ def _of(backend: Any, maker: str, thing: Any) -> Any:
     if mine.owner_id == maker:
         mine.owner_id = backend.account_id
     return mine
+
+
+_PLAIN = {
+    "S",
+    "N",
+    "BOOL",
+    "NULL",
+    "SS",
+    "NS",
+}  # what JSON holds as it is; bytes are base64, lists hold others
+
+
+def _structure(original: Any, serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    """A structure in an answer; a plain value of DynamoDB's is one already."""
+    if shape.name == "AttributeValue" and type(value) is dict and value.keys() <= _PLAIN and key:
+        serialized[key] = value
+    else:
+        original(serializer, serialized, value, shape, key)
