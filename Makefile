@@ -1,3 +1,4 @@
+# make install     a virtualenv with the package in it
 # make tour        a virtualenv, the package in it, and the whole course once in the practice cloud
 # make test        lint, types and all tests; with EXTRAS=test,ml,notebook also those that need PyTorch
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
@@ -12,7 +13,9 @@ BIN = $(VENV)/bin
 comma = ,
 INSTALLED = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: tour test matrix aws-check bench
+.PHONY: install tour test matrix aws-check bench
+
+install: $(INSTALLED)
 
 tour: $(INSTALLED)
 	$(BIN)/python -m awslabs tour
