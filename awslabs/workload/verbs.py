@@ -105,6 +105,11 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         if not wants_json():
             click.echo(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
             cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
+            if not ledger.cloud.is_aws:
+                cli.say(
+                    "This is not AWS: every size may run at the same speed here. On AWS more memory is more "
+                    "processor, too: one vCPU at 1,769 MB."
+                )
         return [asdict(one) for one in tuned]
 
 
