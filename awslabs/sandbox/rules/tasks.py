@@ -29,6 +29,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition
+from moto.ecs.responses import DESCRIBE_TASKS_TAGS
 
 from awslabs.sandbox import weather
 from awslabs.sandbox.rules import iam, quotas, task_definitions
@@ -344,11 +345,12 @@ class Task:
             "overrides": {"containerOverrides": [], "inferenceAcceleratorOverrides": [], **self.overrides},
             "platformFamily": "Linux",
             "platformVersion": "1.4.0" if self.platform_version == "LATEST" else self.platform_version,
-            "tags": self.tags if tags else [],
             "taskArn": self.task_arn,
             "taskDefinitionArn": self.task_definition_arn,
             "version": self.version,
         }
+        if tags and self.tags:
+            shown["tags"] = self.tags
         if self.provider:
             shown["capacityProviderName"] = self.provider
         if self.provider in ("", "FARGATE"):
@@ -657,6 +659,9 @@ def _describe_tasks(call: Call, proceed: Proceed) -> Any:
         raise invalid("Tasks cannot be empty.")
     if len(wanted) > 100:
         raise invalid("Tasks can have at most 100 items.")
+    call.response._include_in_response(
+        DESCRIBE_TASKS_TAGS
+    )  # `show` knows whether; moto keeps it for all calls
     found, failures = [], []
     for each in wanted:
         task = _find(backend, name, each)
@@ -721,7 +726,9 @@ def _stop_task(call: Call, proceed: Proceed) -> Any:
     task = _find(backend, cluster.name, call.get("task", ""))
     if task is None:
         raise invalid("The referenced task was not found.")
-    task.end("UserInitiated", call.get("reason") or "Task stopped by user")
+    if task.going:
+        task.tags = []  # Source: botocore, ecs StopTask: "Any tags associated with the task will be deleted."
+        task.end("UserInitiated", call.get("reason") or "Task stopped by user")
     return ActionResult({"task": task.show(tags=True)})
 
 
