@@ -406,11 +406,15 @@ def draw(path: Path, net: Any, split: trainer_module.Split, history: list[traine
         axes.grid(alpha=0.3)
     images, labels = split.images[:16], split.labels[:16].tolist()
     seen = predict(net, images).tolist()
-    for axes, image, digit, label in zip(bottom.subplots(2, 8).flat, images.cpu(), seen, labels, strict=True):
+    places = list(bottom.subplots(2, 8).flat)
+    for axes in places:
+        axes.axis("off")
+    for axes, image, digit, label in zip(
+        places, images.cpu(), seen, labels, strict=False
+    ):  # there may be fewer
         axes.imshow(image[0], cmap="gray_r")
         right = digit == label
         axes.set_title(f"{digit}" if right else f"{digit}, is {label}", color="black" if right else "red")
-        axes.axis("off")
     bottom.suptitle("What the network sees")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
