@@ -1,5 +1,5 @@
-# make install     a virtualenv with the package in it
 # make tour        a virtualenv, the package in it, and the whole course once in the practice cloud
+# make install     only the virtualenv, with the package in it
 # make test        lint, types and all tests; with EXTRAS=test,ml,notebook also those that need PyTorch
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
@@ -13,12 +13,12 @@ BIN = $(VENV)/bin
 comma = ,
 INSTALLED = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: install tour test matrix aws-check bench
-
-install: $(INSTALLED)
+.PHONY: tour install test matrix aws-check bench
 
 tour: $(INSTALLED)
 	$(BIN)/python -m awslabs tour
+
+install: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
