@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from awslabs.ledger import Ledger
 
 
-def lab(name: str, **options: Any) -> Ledger:
+def lab(chapter: str, /, **options: Any) -> Ledger:
     """Open the ledger of a lab, which every function of its chapter takes first.
 
     Parameters
     ----------
-    name : str
-        The chapter: ``"ec2"``.
+    chapter : str
+        Which one: ``"ec2"``.
     **options
         ``sandbox=True`` for the practice cloud on this computer; ``region``, ``profile``, ``owner`` as on the
         command line; ``name`` for a second copy of the lab.
@@ -42,4 +42,4 @@ def lab(name: str, **options: Any) -> Ledger:
     from awslabs.cli import open_ledger, watch_in_notebook
 
     watch_in_notebook()
-    return open_ledger(name, **options)
+    return open_ledger(chapter, **options)

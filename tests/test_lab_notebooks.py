@@ -1,0 +1,56 @@
+"""notebooks/labs/: each lab from a notebook, from `up` to `down`, on the practice cloud."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from awslabs import sandbox
+from awslabs.journal import files, read
+from awslabs.tour import CHAPTERS
+
+nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[notebook]'")
+nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[notebook]'")
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "labs"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    assert not [cell for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
+
+
+def test_each_lab_has_a_notebook() -> None:
+    assert {path.stem for path in BOOKS} >= CHAPTERS.keys()
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_notebook_builds_works_and_leaves_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapter = CHAPTERS.get(path.stem)
+    if chapter and chapter.missing:
+        pytest.skip(f"{', '.join(chapter.missing)} not installed: pip install -e '.[ml,notebook]'")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run = sandbox.start(slow_states=0.02)
+    try:
+        book = nbformat.read(path, as_version=4)
+        client = nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+        client.km = client.create_kernel_manager()
+        client.km.kernel_spec.argv[0] = sys.executable
+        client.execute()
+        assert all(
+            cell.outputs for cell in book.cells if cell.cell_type == "code" and cell.source.count("\n") == 0
+        )
+        for ledger in files(run.directory):
+            _, rows = read(ledger)
+            assert rows
+            assert not [row for row in rows if row.open]
+    finally:
+        run.stop()
