@@ -222,7 +222,7 @@ def jupyter(
     Parameters
     ----------
     local_port : int, optional
-        Where it begins on this computer, or one of the next 19 if that is busy; 8931 unless given.
+        Where it begins on this computer; unless given 8931, or one of the next 19 if that is busy.
     on_change : callable, optional
         Called with (is it up?, why) when the connection drops or is back.
 
@@ -236,7 +236,7 @@ def jupyter(
     address = door(ledger)
     with notebook.opened(
         address,
-        local_port=local_port or notebook.LOCAL_PORT,
+        local_port=local_port,
         again=ledger.command("up"),
         on_change=on_change,
     ) as (opened, forward):
@@ -576,7 +576,14 @@ def command_line() -> Any:
     @click.option("--size", type=click.IntRange(2, 65536), help="Rows and columns of the matrices.")
     def _bench(ledger: Ledger, size: int | None) -> list[dict[str, Any]]:
         """Multiply two matrices on the server's CPU and on its GPU."""
-        return bench(ledger, size)
+        found = bench(ledger, size)
+        if len(found) == 1:
+            cli.say("This server shows no GPU: only its CPU was measured.")
+        else:
+            cli.say(f"The GPU is {found[1]['tflop_s'] / found[0]['tflop_s']:.0f} times as fast as the CPU.")
+        return [
+            {**one, "seconds": round(one["seconds"], 6), "tflop_s": round(one["tflop_s"], 3)} for one in found
+        ]
 
     @cli.verb(group, "mnist", "gpu")
     @click.option("--epochs", type=click.IntRange(1, 1000), default=10, show_default=True)

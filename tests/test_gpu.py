@@ -373,6 +373,47 @@ def test_what_cannot_be_brought_home_is_not_lost_unasked(
     assert caught.value.fix == "python -m awslabs.gpu down --discard"
 
 
+class Client:
+    """A connection to a server that lacks some modules; `ran` holds what was installed."""
+
+    def __init__(self, missing: str) -> None:
+        self.missing, self.ran = missing, list[list[str]]()
+
+    def run(self, client: Any, command: str | list[str], **_: Any) -> tunnel.Output:
+        if command == notebook.FIND_PYTHON:
+            return tunnel.Output(0, "/opt/pytorch/bin/python\n", "")
+        if isinstance(command, list) and command[2] == notebook.MISSING:
+            return tunnel.Output(0, self.missing, "")
+        if isinstance(command, list) and notebook.INSTALL in command:
+            self.ran.append(command[4:])
+            return tunnel.Output(0, "", "")
+        return tunnel.Output(
+            *((0, "2.11.0+cu130\n", "") if "version('torch')" in str(command) else (127, "", ""))
+        )
+
+
+@pytest.mark.parametrize(
+    ("gpu_wanted", "missing", "installed"),
+    [
+        (True, "", []),
+        (True, "jupyterlab nbclient", [["jupyterlab", "nbclient"]]),
+        (True, "torch torchvision sklearn", [["torch", "torchvision"], ["scikit-learn"]]),
+        (True, "torchvision", [["torchvision", "torch==2.11.0+cu130"]]),  # the PyTorch of the image stays
+        (False, "torch torchvision", [["--index-url", notebook.CPU_WHEELS, "torch", "torchvision"]]),
+    ],
+)
+def test_only_what_the_image_lacks_is_installed(
+    monkeypatch: pytest.MonkeyPatch, gpu_wanted: bool, missing: str, installed: list[list[str]]
+) -> None:
+    client = Client(missing)
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext(client))
+    monkeypatch.setattr(tunnel, "run", client.run)
+    monkeypatch.setattr(notebook, "bring", lambda address: None)
+    monkeypatch.setattr(notebook, "serve", lambda client, again: {})
+    assert notebook.prepare(None, gpu=gpu_wanted, again="up") == ""  # type: ignore[arg-type]
+    assert client.ran == [["/opt/pytorch/bin/python", *words] for words in installed]
+
+
 # -- Secrets, prices, kinds ------------------------------------------------------------------------------
 
 
@@ -483,7 +524,7 @@ def test_ubuntu_without_venv_gets_its_package(shell: Shell) -> None:
     assert shell(notebook.FIND_PYTHON).returncode == 0
     assert [call for call in shell.calls if "sudo" in call] == [
         "sudo apt-get update -q",
-        "sudo apt-get install -y -q python3-venv",
+        "sudo apt-get install -y -q -o DPkg::Lock::Timeout=300 python3-venv",
     ]
 
 

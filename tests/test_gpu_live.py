@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from awslabs import gpu, images, progress, sandbox, tunnel
-from awslabs.errors import LabError
+from awslabs.errors import LabError, TunnelError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import notebook
 
@@ -185,6 +185,9 @@ def test_a_busy_port_makes_way_for_the_next(lab: Lab) -> None:
     with gpu.jupyter(lab.ledger) as (_, first), gpu.jupyter(lab.ledger) as (opened, second):
         assert first.local_port < second.local_port < first.local_port + notebook.LOCAL_TRIES
         assert len(gpu.open_tunnels(lab.ledger)) == 2
+        with pytest.raises(TunnelError, match=f"Port {first.local_port} of this computer is busy"):
+            with gpu.jupyter(lab.ledger, local_port=first.local_port):  # nobody asked for another
+                pass
         assert notebook.answers(second.url("api/status"), opened.token, "up")
 
 
@@ -261,9 +264,9 @@ def test_a_notebook_that_is_nowhere_is_named_with_those_that_are_there(lab: Lab,
 
 def test_bench_measures_the_cpu(lab: Lab) -> None:
     (cpu, *others) = json.loads(lab("bench", "--size", "256", "--json").stdout)
-    assert cpu["device"].lower().startswith("cpu")
+    assert (cpu["device"], cpu["size"]) == ("cpu", 256)
     assert cpu["seconds"] > 0
-    assert cpu["tflops"] > 0
+    assert cpu["tflop_s"] > 0
     assert len(others) <= 1  # a GPU, where this computer has one
 
 

@@ -88,7 +88,8 @@ else
         base=python3.12
     fi
     if ! $base -m venv --clear "$home/venv" >&2; then
-        sudo apt-get update -q >&2 && sudo apt-get install -y -q python3-venv >&2
+        sudo apt-get update -q >&2
+        sudo apt-get install -y -q -o DPkg::Lock::Timeout=300 python3-venv >&2  # updates may run at first
         $base -m venv --clear "$home/venv" >&2
     fi
     touch "$home/venv/complete"
@@ -195,6 +196,9 @@ def prepare(address: tunnel.Address, *, gpu: bool, again: str) -> str:
             python = remote(client, FIND_PYTHON, "find or make a Python", again).strip()
         missing = remote(client, [python, "-c", MISSING, *MODULES], "look for PyTorch", again).split()
         torch = [MODULES[name] for name in missing if name in TORCH]
+        if torch and "torch" not in missing:  # what goes with the one that is there: no other in its place
+            version = [python, "-c", "from importlib.metadata import version; print(version('torch'))"]
+            torch.append(f"torch=={remote(client, version, 'ask for its PyTorch', again).strip()}")
         others = [MODULES[name] for name in missing if name not in TORCH]
         for packages, source in ((torch, [] if gpu else ["--index-url", CPU_WHEELS]), (others, [])):
             if packages:
@@ -276,7 +280,7 @@ def remote(
 def opened(
     address: tunnel.Address,
     *,
-    local_port: int = LOCAL_PORT,
+    local_port: int | None = None,
     again: str,
     on_change: Callable[[bool, str], None] | None = None,
 ) -> Iterator[tuple[Notebook, tunnel.Forward]]:
@@ -284,8 +288,8 @@ def opened(
 
     Parameters
     ----------
-    local_port : int
-        Where it begins on this computer, or one of the next 19 if that is busy.
+    local_port : int, optional
+        Where it begins on this computer; unless given 8931, or one of the next 19 if that is busy.
     again : str
         The command that puts the server right.
     on_change : callable, optional
@@ -305,7 +309,8 @@ def opened(
     """
     with tunnel.connect(address) as client:
         said = serve(client, again)
-    way = tunnel.forward(address, said["port"], local_port=local_port, tries=LOCAL_TRIES, on_change=on_change)
+    port, tries = (local_port, 1) if local_port else (LOCAL_PORT, LOCAL_TRIES)
+    way = tunnel.forward(address, said["port"], local_port=port, tries=tries, on_change=on_change)
     with way as forward:
         notebook = Notebook(forward.url("lab"), said["token"])
         poll(
@@ -437,7 +442,7 @@ def bench(address: tunnel.Address, *, size: int | None = None, again: str) -> li
     Returns
     -------
     list of dict
-        For each device: what it is, size, seconds and TFLOP/s.
+        For each device: ``device``, ``name``, ``size``, ``seconds`` for one product, and ``tflop_s``.
     """
     heard: list[dict[str, Any]] = []
     asked = [] if size is None else ["--size", str(size)]
