@@ -22,7 +22,8 @@ from moto.core import responses
 from moto.core.base_backend import AccountSpecificBackend
 from moto.core.common_models import BaseModel
 from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AWSManagedPolicy, IAMBackend
@@ -46,6 +47,7 @@ def install() -> None:
     DynamoType.cast_value = property(  # type: ignore[method-assign, assignment]
         lambda value: value.value if value.type == "S" else cast(value)
     )
+    _change(Table, "sorted_items", _sorted)
 
 
 def _change(owner: type, name: str, change: Any) -> None:
@@ -142,3 +144,10 @@ def _structure(original: Any, serializer: Any, serialized: Any, value: Any, shap
         serialized[key] = value
     else:
         original(serializer, serialized, value, shape, key)
+
+
+def _sorted(original: Any, table: Table, hash_keys: Any, range_keys: Any, items: list[Item]) -> list[Item]:
+    """The items of an index in its order; moto compares objects of its own where plain values would do."""
+    names = table._generate_attr_to_sort_by(hash_keys, range_keys)
+    items.sort(key=lambda item: tuple(item.attrs[name].cast_value for name in names))
+    return items
