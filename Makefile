@@ -33,7 +33,7 @@ aws-check: $(INSTALLED)
 	$(BIN)/python bench/aws_check.py --lab $(LAB)
 
 bench: $(INSTALLED)
-	for figure in startup ledger_rows down_all terraform_peer invoke_many table_write; do $(BIN)/python bench/$$figure.py || exit 1; done
+	for figure in startup ledger_rows down_all terraform_peer invoke_many table_write bashoutter; do $(BIN)/python bench/$$figure.py || exit 1; done
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
