@@ -103,8 +103,9 @@ def _shipped(*parts: str) -> Path:
     import importlib.metadata
 
     for file in importlib.metadata.files("awslabs") or []:
-        if file.parts[-len(parts) :] == parts:
-            return Path(str(file.locate())).resolve().parent
+        installed = Path(str(file.locate())).resolve()
+        if file.parts[-len(parts) :] == parts and installed.is_file():
+            return installed.parent
     raise LabError(
         f"{'/'.join(parts)} is not there.",
         "This installation of awslabs is not complete.",

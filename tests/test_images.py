@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import tarfile
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +77,28 @@ def test_the_tag_changes_with_every_file_and_argument_and_else_not(tmp_path: Pat
 def test_an_image_that_is_not_shipped_is_a_broken_installation() -> None:
     with pytest.raises(LabError, match=r"images/nothing/main\.py is not there"):
         images.folder("nothing")
+
+
+def test_a_wheel_brings_images_and_notebooks_along(tmp_path: Path) -> None:
+    root = Path(images.__file__).parents[1]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "tests", "bench")
+    shutil.copytree(root, source, ignore=ignored)
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    wheel = [*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(wheel, check=True)
+    (made,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "--python", str(python), "install", "--no-deps", str(made)], check=True)
+    shutil.rmtree(source)
+    where = "from awslabs.images import *; print(folder('mnist'), folder('qa_bot'), notebooks())"
+    told = subprocess.run([python, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True)
+    folders = [Path(folder) for folder in told.stdout.split()]
+    assert len(folders) == 3
+    for folder in folders:
+        assert folder.is_relative_to(tmp_path / "venv")
+        assert list(folder.glob("*.py"))
 
 
 def test_without_an_engine_the_program_is_pushed_once(ledger: Ledger, repository: str) -> None:
