@@ -1290,6 +1290,7 @@ def test_an_instance_that_cannot_join_the_cluster_leaves_its_job_runnable(missin
             wait(60)
             assert state(job_id) == ("RUNNABLE", "")
         assert len(machines("running")) == 1, "it stands there and costs"
+        assert state(submit())[0] == "RUNNABLE"
         if missing == "route":
             ec2.create_route(
                 RouteTableId=where.table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=where.gateway_id
@@ -1334,6 +1335,18 @@ def test_a_job_ends_with_its_instance_and_is_tried_again_if_the_strategy_says_so
     assert job(kept)["attempts"][0]["statusReason"].startswith("Host EC2 (instance ")
     runner.end(kept, 0, attempt=2)
     assert state(kept)[0] == "SUCCEEDED"
+
+
+def test_a_job_that_is_terminated_while_its_instance_goes_is_not_tried_again(
+    aws: Net, runner: Runner
+) -> None:
+    job_id = submit(retryStrategy={"attempts": 5})
+    state(job_id)
+    client("ec2").terminate_instances(InstanceIds=[machines()[0]["InstanceId"]])
+    state(job_id)
+    client("batch").terminate_job(jobId=job_id, reason="enough")
+    runner.end(job_id, 137)
+    assert state(job_id)[0] == "FAILED"
 
 
 def test_instances_hold_what_they_use_until_the_environment_is_gone(slow: Net, runner: Runner) -> None:
