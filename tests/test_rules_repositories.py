@@ -107,6 +107,13 @@ def a_tag_that_may_not_move() -> list[Any]:
     return [answers, [each.get("imageTags", []) for each in shown()]]
 
 
+def a_scan() -> str:
+    repository()
+    upload(IMAGE)
+    put(IMAGE)
+    return said(client("ecr").start_image_scan, repositoryName="lab", imageId={"imageTag": "latest"})
+
+
 def two_tokens() -> bool:
     ecr = client("ecr")
     first, second = (ecr.get_authorization_token()["authorizationData"][0] for _ in range(2))
@@ -126,6 +133,7 @@ def two_tokens() -> bool:
     ),
     Case("tags_move", a_tag_that_moves, [["latest"]], [[], ["latest"]]),
     Case("authorization_tokens", two_tokens, False, True),
+    Case("no_scans", a_scan, "ok", "NotImplemented"),
 )
 def test_ecr(case: Case) -> None:
     check(case)

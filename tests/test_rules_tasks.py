@@ -416,6 +416,17 @@ def listing() -> list[int]:
     ]
 
 
+def in_a_row() -> list[int]:
+    """How many of 25 calls go through at once, and of 12 calls for ten tasks each; then after a second."""
+    place, went = ready(), []
+    for calls, count in ((25, 1), (12, 10), (1, 1)):
+        answers = [said(client("ecs").run_task, **asked(place, count=count)) for _ in range(calls)]
+        assert set(answers) <= {"ok", "ThrottlingException"}
+        went.append(answers.count("ok"))
+        wait(2 if count == 1 else 1)
+    return went
+
+
 def no_task() -> str:
     ready()
     return said(client("ecs").stop_task, cluster="lab", task="unknown")
@@ -480,6 +491,7 @@ INVALID = "InvalidParameterException"
         [1, [{"arn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/lab/unknown", "reason": "MISSING"}]],
     ),
     Case("tasks_run", listing, [3, 1, 2, 1, 1, 1, 0], [2, 1, 1, 1, 0, 1, 0]),
+    Case("run_task_rates", in_a_row, [25, 12, 1], [20, 10, 1], weather=(("slow_states", 1.0),)),
     Case("tasks_run", no_task, "Exception", INVALID),
     Case(
         "cluster_in_use",

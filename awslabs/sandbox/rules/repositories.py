@@ -124,6 +124,15 @@ def _uri(original: Callable[..., None], repository: Repository, *args: Any, **kw
         repository.uri = f"{address}/{repository.name}"
 
 
+@refusal("ecr:StartImageScan", "ecr:DescribeImageScanFindings")
+def no_scans(call: Call) -> None:
+    """Images are not searched for weaknesses, and the practice cloud says so: 501. moto finds some.
+
+    Source: DESIGN section 4, "it never pretends".
+    """
+    raise Refused("NotImplemented", "The practice cloud does not scan images.", 501)
+
+
 # --- images -------------------------------------------------------------------------------------------
 
 image_digests = rule(
