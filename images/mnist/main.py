@@ -409,7 +409,7 @@ def draw(path: Path, net: Any, split: trainer_module.Split, history: list[traine
     places = list(bottom.subplots(2, 8).flat)
     for axes in places:
         axes.axis("off")
-    for axes, image, digit, label in zip(places, images.cpu(), seen, labels, strict=False):
+    for axes, image, digit, label in zip(places, images.cpu().numpy(), seen, labels, strict=False):
         axes.imshow(image[0], cmap="gray_r")
         right = digit == label
         axes.set_title(f"{digit}" if right else f"{digit}, is {label}", color="black" if right else "red")
