@@ -42,8 +42,8 @@ def found(result: tables.Read) -> Any:
     if wants_json():
         return asdict(result)
     cli.say(
-        f"{result.count} items of {result.scanned} read, {result.pages} pages, {result.segments} readers, "
-        f"{result.capacity_units:g} read units"
+        f"Items: {result.count} of {result.scanned} read. Pages: {result.pages}, readers: {result.segments}, "
+        f"read units: {result.capacity_units:g}."
     )
     return result.items
 
@@ -136,7 +136,7 @@ def add_functions(group: click.Group, lab: str) -> None:
         result = functions.invoke_many(ledger, many, wait=not no_wait, failing=failing)
         if failing and not no_wait:
             cli.say(
-                "A failed event is tried twice more, after about 1 and 2 minutes; then it is a dead letter."
+                "Failed events are tried again after about 1 and 2 minutes; then `dead-letters` shows them."
             )
         return with_picture(result, ("request_ids",))
 
