@@ -16,6 +16,7 @@ import re
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -321,9 +322,18 @@ def show_table(rows: list[dict]) -> None:
         return
     heads = list(rows[0])
     cells = [[amount(head, row[head]) for head in heads] for row in rows]
-    widths = [max(len(head), *(len(line[column]) for line in cells)) for column, head in enumerate(heads)]
+    widths = [max(columns(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
     for line in [heads, *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows a text: a Japanese character takes two places, an accent on a letter none."""
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )
 
 
 def amount(key: str, value: Any) -> str:

@@ -16,7 +16,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from awslabs import workload
+from awslabs import cli, workload
 from awslabs.errors import AwsError, LabError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
@@ -367,6 +367,15 @@ def test_quantiles_are_values_that_were_measured() -> None:
 def test_a_histogram_counts_every_answer_once() -> None:
     picture = haiku.histogram([0.4, 1.0, 3.0, 5.0, 900.0])
     assert sum(int(line.split()[-1]) for line in picture.splitlines()) == 5
+
+
+def test_a_table_of_japanese_and_english_stands_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.show_table([{"first": "古池や", "likes": 1}, {"first": "un e\u0301te\u0301", "likes": 12}])
+    assert capsys.readouterr().out.splitlines() == [
+        "first   likes",
+        "古池や  1",
+        "un e\u0301te\u0301  12",
+    ]
 
 
 def test_a_picture_keeps_its_lines_in_a_notebook() -> None:
