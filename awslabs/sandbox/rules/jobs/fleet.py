@@ -8,7 +8,8 @@ A queue is worked off in order: its first job waits for room, and all others wai
 as all of EC2 does, and joins the cluster 10 s later, if it has a way to the internet (public address and
 route, or NAT) and its role may ``ecs:RegisterContainerInstance``. It is an instance of the account: it counts
 against quotas, has an interface with the environment's groups, and can be terminated by hand, which ends its
-jobs as a Spot reclaim does. No SSH host runs behind it.
+jobs as a Spot reclaim does. No SSH host runs behind it. Weather: a fault of ``ec2:RunInstances`` strikes
+these instances as well; with ``InsufficientInstanceCapacity`` a job that waits says so.
 
 Where AWS would take the cheapest type, or a large one for many jobs, here it is always the smallest that
 fits. All times `slow_states`. Source: aws-facts (e), (f), (g); AWS Batch user guide, "Jobs stuck in a

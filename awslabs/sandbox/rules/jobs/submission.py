@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,8 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
             size=0,
             parent=job,
             children=[],
+            tags=dict(tags),
+            summary=Counter(),
             waits_for=set(),
             attempts=[],
             seen={},
@@ -203,7 +206,6 @@ def _detail(job: Job) -> dict[str, Any]:
         "platformCapabilities": ["EC2"],
         "eksAttempts": [],
     }
-    shown.pop("capacityUsage", None)
     if work.timeout_s is not None:
         shown["timeout"] = {"attemptDurationSeconds": work.timeout_s}
     return shown
