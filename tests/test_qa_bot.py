@@ -438,9 +438,9 @@ def test_a_context_too_large_for_an_item_is_cut_around_the_answer(program: Modul
     with cloud.Table("answers") as answers:
         answers.put({**item, "answer": "the answer", "score": 0.5})
     kept = table.scan()["Items"][0]
-    begin = kept["context_start"]
+    begin = int(kept["context_start"])
     assert kept["context"][start - begin : start + 10 - begin] == "the answer"
-    assert context[int(begin) :].startswith(kept["context"])
+    assert context[begin:].startswith(kept["context"])
     assert 380_000 < len(kept["context"].encode()) < 400 * 1024
 
 
@@ -547,7 +547,13 @@ def test_threads_fit_what_the_task_may_use(program: ModuleType, tmp_path: Path, 
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(vcpus, "of_the_system", lambda: 8)
-    monkeypatch.setattr(vcpus, "CGROUP", tmp_path / "cpu.max")
+    monkeypatch.setattr(vcpus, "CGROUP", tmp_path)
+    assert vcpus.available() == 8
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("300000\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert vcpus.available() == 3
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
     assert vcpus.available() == 8
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert vcpus.available() == 8

@@ -10,7 +10,7 @@ import os
 import urllib.request
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup/cpu.max")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int:
@@ -42,13 +42,16 @@ def of_the_task() -> float | None:
 def of_the_container() -> float | None:
     """The CPU time that the control group grants, as by `docker run --cpus`.
 
-    Source: "Control Group v2", Linux kernel documentation: cpu.max is "QUOTA PERIOD" or "max PERIOD".
+    Source: "Control Group v2", Linux kernel documentation: cpu.max is "QUOTA PERIOD" or "max PERIOD"; in
+    version 1 each has a file, and a quota of -1 is none ("CFS Bandwidth Control").
     """
-    try:
-        quota, period = CGROUP.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((CGROUP / name).read_text(encoding="ascii") for name in names).split()
+        except (OSError, ValueError):
+            continue
+        return int(quota) / int(period) if quota not in ("max", "-1") else None
+    return None
 
 
 def of_the_system() -> int:
