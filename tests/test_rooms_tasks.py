@@ -469,6 +469,20 @@ def test_the_log_group_must_be_there(lab: Lab) -> None:
     assert "ResourceNotFoundException: The specified log group does not exist" in failed(lab, definition)
 
 
+def test_a_log_group_is_made_if_the_definition_says_so_and_the_role_may(lab: Lab) -> None:
+    container = lab.container("app", lab.push("print('heard')"))
+    container["logConfiguration"]["options"] |= {"awslogs-group": "/new", "awslogs-create-group": "true"}
+    definition = lab.define("", containerDefinitions=[container])
+    assert "is not authorized to perform: logs:CreateLogGroup" in failed(lab, definition)
+    statement = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    lab.iam.put_role_policy(RoleName="execution", PolicyName="own", PolicyDocument=document)
+    lab.finish(lab.start(definition)[0])
+    assert [each["message"] for each in lab.logs.filter_log_events(logGroupName="/new")["events"]] == [
+        "heard"
+    ]
+
+
 def test_logs_that_nobody_can_take_do_not_stop_a_task(lab: Lab) -> None:
     code = """
         import time
@@ -599,6 +613,28 @@ def test_an_image_with_an_operating_system_runs_as_a_container(engine_lab: Lab) 
     assert {"1000", "GREETING=hello", "FROM_IMAGE=1", "to the other end", "no line end"} <= set(lines)
     assert f"AWS_ENDPOINT_URL={engine_lab.run.endpoint_url}" in lines
     assert any(line.startswith("AWS_SESSION_TOKEN=") for line in lines)
+    assert containers(engine_lab.run) == []
+
+
+def test_an_image_is_pulled_by_its_digest(engine_lab: Lab) -> None:
+    image = engine_lab.push(operating_system("echo pulled"))
+    (found,) = engine_lab.ecr.describe_images(
+        repositoryName="lab", imageIds=[{"imageTag": image.rpartition(":")[2]}]
+    )["imageDetails"]
+    definition = engine_lab.define(f"{engine_lab.uri}@{found['imageDigest']}")
+    task = engine_lab.finish(engine_lab.start(definition)[0])
+    assert (task["containers"][0]["exitCode"], engine_lab.log(task)) == (0, ["pulled"])
+    assert task["containers"][0]["imageDigest"] == found["imageDigest"]
+
+
+def test_what_the_engine_cannot_pull_or_start_is_said(engine_lab: Lab) -> None:
+    reason = failed(engine_lab, engine_lab.define("127.0.0.1:1/nobody/listens:1"))
+    assert reason.startswith("CannotPullContainerError: ")
+    assert "refused" in reason
+    image = engine_lab.push(operating_system("", Entrypoint=["/no/such/program"]))
+    reason = failed(engine_lab, engine_lab.define(image))
+    assert reason.startswith("CannotStartContainerError: ")
+    assert "/no/such/program" in reason
     assert containers(engine_lab.run) == []
 
 

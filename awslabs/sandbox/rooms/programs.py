@@ -200,13 +200,10 @@ class Program:
             )
         return self.as_container(engine, stored)
 
-    def start_or_stop(self) -> bool:
-        """Say that it runs now; False: it was asked to stop before it could."""
-        if self.asked_at is not None:
-            return False
+    def tell_began(self) -> None:
+        """Say that it runs now."""
         if self.began is not None:
             self.began()
-        return True
 
     # -- as a process -----------------------------------------------------------------------------
 
@@ -224,8 +221,9 @@ class Program:
             kind = CANNOT_PULL if isinstance(problem, Unpackable) else CANNOT_START
             return Ended(None, f"{kind}{problem}")
         try:
-            if not self.start_or_stop():
+            if self.asked_at is not None:
                 return Ended(None, "")
+            self.tell_began()
             return self.watch(room, argv, image)
         finally:
             self.programs.call(room.place.end())
@@ -311,12 +309,13 @@ class Program:
             return Ended(None, f"{CANNOT_START}{problem}")
         stopper = None
         try:
-            if not self.start_or_stop():
+            if self.asked_at is not None:
                 return Ended(None, "")
             try:
                 container.start()
             except containers.NoStart as problem:
                 return Ended(None, f"{CANNOT_START}{problem}")
+            self.tell_began()
             stopper = threading.Thread(target=self.pass_stop_on, args=(container,), daemon=True)
             stopper.start()
             container.follow(self.say)
