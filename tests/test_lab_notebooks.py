@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[notebook]'"
 nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[notebook]'")
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "labs"
+MORE_NEEDS = {"optuna_sweep": ("optuna", *CHAPTERS["batch_sweep"].needs)}  # of those beside the chapters
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
@@ -33,9 +35,9 @@ def test_each_lab_has_a_notebook() -> None:
 def test_a_notebook_builds_works_and_leaves_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chapter = CHAPTERS.get(path.stem)
-    if chapter and chapter.missing:
-        pytest.skip(f"{', '.join(chapter.missing)} not installed: pip install -e '.[ml,notebook]'")
+    needs = CHAPTERS[path.stem].needs if path.stem in CHAPTERS else MORE_NEEDS[path.stem]
+    if missing := [name for name in needs if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[ml,notebook]'")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     run = sandbox.start(slow_states=0.02)
