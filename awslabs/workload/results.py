@@ -401,12 +401,13 @@ def draw_points(figure: Any, axes: Axes, trained: Sequence[Trained]) -> None:
     best = max(trained, key=lambda one: (one.accuracy, -one.val_loss))
     axes.scatter([best.lr], [best.momentum], s=200, facecolors="none", edgecolors="red", linewidths=2)
     axes.set(xscale="log", xlabel="learning rate", ylabel="momentum")
+    plain(axes.xaxis)
     figure.colorbar(points, ax=axes, label="accuracy in the best epoch")
 
 
 def draw_curves(axes: Axes, curves: Curves, trained: Sequence[Trained]) -> None:
     """The validation loss of each epoch, of the best cells; a point where it was smallest."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import MaxNLocator
 
     chosen = sorted(trained, key=lambda one: (-one.accuracy, one.val_loss))[:CURVES]
     for one in chosen:
@@ -418,8 +419,15 @@ def draw_curves(axes: Axes, curves: Curves, trained: Sequence[Trained]) -> None:
     axes.set(xlabel="epoch", ylabel="validation loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain(axes.yaxis)
     title = f"the best {CURVES} of {len(trained)}" if len(trained) > CURVES else None
     axes.legend(fontsize="small", title=title, loc="center left", bbox_to_anchor=(1.02, 0.5))
+
+
+def plain(axis: Any) -> None:
+    """Numbers of a logarithmic axis as one writes them: 0.001, 0.002, 0.005, 0.01."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
