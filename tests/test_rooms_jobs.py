@@ -233,10 +233,12 @@ def test_instances_come_with_the_jobs_and_go_after_them(lab: Lab) -> None:
     assert lab.status(jobs[2]) == "RUNNABLE", "there are 4 vCPUs, and each takes two"
     assert lab.machines() == ["running", "running"]
     assert lab.environment()["computeResources"]["desiredvCpus"] == 4
+    tags = lab.ec2.describe_tags(Filters=[{"Name": "resource-type", "Values": ["instance"]}])["Tags"]
+    assert {tag["Key"] for tag in tags} == {"AWSBatchServiceTag"}, "no SSH host, so no address of one"
     lab.batch.terminate_job(jobId=jobs[0], reason="enough")
     lab.running(jobs[2])
+    assert lab.batch.terminate_jobs(jobs=jobs[1:], reason="enough")["successful"] == jobs[1:]
     for job_id in jobs[1:]:
-        lab.batch.terminate_job(jobId=job_id, reason="enough")
         lab.end(job_id)
     eventually(lambda: lab.machines() == [])
 

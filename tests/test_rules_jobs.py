@@ -1058,9 +1058,10 @@ def test_a_deleted_queue_terminates_its_jobs(aws: Net, runner: Runner) -> None:
     queue_status()
     batch.delete_job_queue(jobQueue="queue")
     assert queue_status() == "DELETING"
+    assert runner.stopped == [(f"{job_id}-1", 30.0)]
     runner.end(job_id, 143)
     wait(1)
-    assert (queue_status(), state(job_id)[0]) == ("absent", "FAILED")
+    assert (queue_status(), state(job_id)) == ("absent", ("FAILED", "Job queue is being deleted"))
 
 
 def test_lists_of_jobs(aws: Net, runner: Runner) -> None:
