@@ -6,6 +6,7 @@ import base64
 import contextlib
 import os
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -432,6 +433,14 @@ def test_a_spot_server_has_a_price_of_its_own() -> None:
     kind = kinds.KINDS["ec2:RunInstances"]
     request = {"InstanceType": "g4dn.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
     assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.225)
+
+
+def test_help_needs_no_boto3() -> None:
+    code = "import sys, runpy; sys.argv = ['x', '--help']\n"
+    code += "try: runpy.run_module('awslabs.gpu', run_name='__main__')\n"
+    code += "except SystemExit: pass\n"
+    code += "assert not {'boto3', 'botocore', 'paramiko', 'rich', 'docker'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 # -- What runs in the server's shell ---------------------------------------------------------------------

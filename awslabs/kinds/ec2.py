@@ -247,11 +247,7 @@ INSTANCE = tagged(
     ),
     state=lambda item: {"pending": "coming", "shutting-down": "going"}.get(item["State"]["Name"], "standing"),
     since="LaunchTime",
-    floating=(
-        "ImageId",
-        "BlockDeviceMappings",
-        "SubnetId",
-    ),  # of several zones it stands where there was room
+    floating=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
     telling=("InstanceType",),
     lingers=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
