@@ -6,7 +6,8 @@
            --> the answer, and START ... REPORT     log stream in /aws/lambda/NAME, log tail
 
 Asynchronous events wait in a queue of their own; an event that fails is tried twice more, after one and
-two minutes (times `slow_states`), and then goes to the function's dead-letter queue.
+two minutes (times `slow_states`), and then goes to the function's dead-letter queue. One that cannot run
+for now (throttled, a role too fresh) comes again.
 
 What is like AWS: one event at a time per environment, reuse while warm, INIT of a cold start, timeouts,
 the memory limit (resident memory, looked at 20 times per second and after each event), the environment
