@@ -457,9 +457,10 @@ class Room:
 
     def environment(self, order: Order, image: registry.Stored) -> dict[str, str]:
         """The whole environment: the order's, over the image's, and what every program needs."""
-        threads = str(max(1, math.floor(order.vcpus)))
+        threads = str(max(1, min(math.floor(order.vcpus), os.cpu_count() or 1)))
         return {
             **dict.fromkeys(THREADS, threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # many programs share this computer: none may wait busily
             "LANG": "C.UTF-8",
             "HOME": self.place.inside(f"home/{USER}"),
             "TMPDIR": self.place.inside("tmp"),
