@@ -18,8 +18,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from registry_client import Image, Registry, digest_of, program
+from test_rules_support import client, cloud, net
 
 from awslabs import sandbox
+from awslabs.sandbox.rooms import programs
+from awslabs.sandbox.rooms import tasks as rooms_tasks
+from awslabs.sandbox.rules import tasks as strict
 
 TRUST = json.dumps(
     {
@@ -527,6 +531,59 @@ def test_what_the_practice_cloud_does_not_run_it_refuses(lab: Lab) -> None:
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
+def test_the_last_lines_are_written_before_a_task_is_seen_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anything that runs: the room's own part, its writer of logs fast asleep."""
+    started: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(rooms_tasks, "FLUSH_S", 3600.0)
+    monkeypatch.setattr(programs, "start", lambda *given: started.append(given))
+    room = rooms_tasks.Tasks("http://127.0.0.1:1")
+    monkeypatch.setattr(strict, "runner", room)
+    with cloud("tasks_run"):
+        place = net()
+        client("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=TRUST)
+        policy = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+        client("iam").put_role_policy(RoleName="lab", PolicyName="own", PolicyDocument=document)
+        client("logs").create_log_group(logGroupName=GROUP)
+        client("ec2").create_route(
+            RouteTableId=place.table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=place.gateway_id
+        )
+        client("ecs").create_cluster(clusterName="lab")
+        options = {"awslogs-group": GROUP, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "t"}
+        logging = {"logDriver": "awslogs", "options": options}
+        client("ecs").register_task_definition(
+            family="lab",
+            requiresCompatibilities=["FARGATE"],
+            networkMode="awsvpc",
+            cpu="256",
+            memory="512",
+            executionRoleArn="arn:aws:iam::123456789012:role/lab",
+            containerDefinitions=[{"name": "app", "image": "x", "logConfiguration": logging}],
+        )
+        network = {
+            "subnets": [place.subnet_id],
+            "securityGroups": [place.group_id],
+            "assignPublicIp": "ENABLED",
+        }
+        (made,) = client("ecs").run_task(
+            cluster="lab",
+            taskDefinition="lab",
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": network},
+        )["tasks"]
+        seen = client("ecs").describe_tasks(cluster="lab", tasks=[made["taskArn"]])["tasks"][0]
+        assert seen["lastStatus"] == "PENDING", seen.get("stoppedReason")
+        ((_, say, ended, began),) = started
+        began()
+        say(time.time(), "the last line")
+        say(time.time(), "")
+        ended(programs.Ended(0))
+        stream = f"t/app/{made['taskArn'].rpartition('/')[2]}"
+        events = client("logs").get_log_events(logGroupName=GROUP, logStreamName=stream)["events"]
+        assert [event["message"] for event in events] == ["the last line"]
+    room.close()
+
+
 # --- the end --------------------------------------------------------------------------------------------
 
 
@@ -585,8 +642,9 @@ def engine_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run
     run.stop()
     assert containers(run) == []
     port = run.endpoint_url.rpartition(":")[2]
-    left = [tag for image in docker_engine.engine().images.list() for tag in image.tags]
-    assert [tag for tag in left if f":{port}/" in tag] == []
+    known = docker_engine.engine().images.list()
+    names = [name for image in known for name in (*image.tags, *image.attrs.get("RepoDigests", []))]
+    assert [name for name in names if f":{port}/" in name] == []
 
 
 @pytest.fixture
