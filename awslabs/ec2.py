@@ -291,8 +291,8 @@ def require_running(ledger: Ledger, server: Server) -> Server:
     if server.state != "running":
         raise LabError(
             f"The server {server.instance_id} is {server.state}.",
-            "Only a running server answers. Was its --ttl over, was it stopped in the console, or taken back by "
-            "AWS (spot)?",
+            "Only a running server answers. Was its --ttl over, did someone stop it, or did AWS take it back "
+            "(spot)?",
             f"{ledger.command('up')}    # starts it again, or builds another",
         )
     return server
