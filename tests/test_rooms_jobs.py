@@ -31,6 +31,9 @@ PROGRAM = """
     print(f"{what} {index}", flush=True)
     if what == "put":
         boto3.client("s3").put_object(Bucket=words[0], Key=f"{index}.json", Body=json.dumps(dict(os.environ)))
+    elif what == "submit":
+        asked = dict(jobName="next", jobQueue="queue", jobDefinition="work:1")
+        print(boto3.client("batch").submit_job(**asked, containerOverrides={"command": words})["jobId"])
     elif what == "sleep":
         time.sleep(float(words[0]))
     elif what == "stubborn":
@@ -313,6 +316,22 @@ def test_a_reclaimed_instance_ends_its_program_and_the_job_begins_anew(lab: Lab)
     reason = lab.job(job_id)["attempts"][0]["statusReason"]
     assert reason == f"Host EC2 (instance {ids[0]}) terminated."
     eventually(lambda: lab.status(job_id) == "RUNNING")
+
+
+def test_a_job_submits_another_one_if_its_role_may(lab: Lab) -> None:
+    refused = lab.submit("submit", "exit", "0")
+    assert lab.end(refused)["container"]["exitCode"] == 1
+    assert "is not authorized to perform: batch:SubmitJob" in "".join(lab.log(refused))
+    where = f"arn:aws:batch:us-east-1:{lab.id}"
+    may = {"Effect": "Allow", "Action": "batch:SubmitJob"}
+    document = {
+        "Version": "2012-10-17",
+        "Statement": may | {"Resource": [f"{where}:job-queue/queue", f"{where}:job-definition/work:1"]},
+    }
+    lab.iam.put_role_policy(RoleName="worker", PolicyName="b", PolicyDocument=json.dumps(document))
+    allowed = lab.submit("submit", "exit", "0")
+    assert lab.end(allowed)["status"] == "SUCCEEDED", lab.log(allowed)
+    assert lab.end(lab.log(allowed)[-1])["jobName"] == "next"
 
 
 def test_memory_above_the_limit_ends_a_job(lab: Lab) -> None:
