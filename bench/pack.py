@@ -3,9 +3,9 @@
     python bench/pack.py                       9 cells, 2 epochs of scikit-learn's digits
     python bench/pack.py --data data --epochs 10
 
-Both must write the same CSVs; the largest difference is printed (a GPU adds floating-point noise). What is
-gained: torch is loaded once, the images are prepared once, and on a GPU a layer of all cells is one call. On a
-CPU, which one cell fills, training itself takes as long.
+Both must write the same CSVs; the largest difference is printed (a GPU adds floating-point noise).
+What is gained: torch is loaded once, the images are prepared once, and on a GPU a layer of all cells is one
+call. On a CPU, which one cell fills, training itself takes as long.
 """
 
 from __future__ import annotations

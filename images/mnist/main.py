@@ -432,6 +432,9 @@ def main() -> int:
     options = arguments()
     signal.signal(signal.SIGTERM, stop)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums in the same order each time
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # spinning threads starve each other on a shared machine
     work = None
     try:
         from trainer import TrainerError
