@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from test_rules_support import (
     FOR_EC2,
@@ -756,6 +758,20 @@ def test_a_job_overrides_its_definition(aws: Net, runner: Runner) -> None:
     assert task.command == ["--lr", "0.2", "--epochs", "5"]
     assert (task.vcpus, task.memory_mib) == (2, 2000)
     assert (task.environment["A"], task.environment["B"]) == ("1", "3")
+
+
+def test_more_than_50_calls_of_submit_in_a_second_are_too_many(aws: Net) -> None:
+    for _ in range(50):
+        submit()
+    request = {"jobName": "job", "jobQueue": "queue", "jobDefinition": "work"}
+    no_retries = client("batch").meta.config.merge(Config(retries={"total_max_attempts": 1}))
+    patient = boto3.client(
+        "batch", "us-east-1", aws_access_key_id="x", aws_secret_access_key="y", config=no_retries
+    )
+    code, _, http = refused(patient.submit_job, **request)
+    assert (code, http) == ("TooManyRequestsException", 429)
+    wait(1)
+    assert said(patient.submit_job, **request) == "ok"
 
 
 def test_tags_of_a_job_and_of_its_definition(aws: Net) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,9 @@ from awslabs.sandbox.rules.engine import clock, later, memory
 ACTIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")
 STATUSES = (*ACTIVE, *ENDED)
+
+SUBMIT_RATE = 50
+"""Calls of SubmitJob per second. Source: aws-facts (f)."""
 
 DUTIES: list[Callable[[Batch], None]] = []
 """What is done when something has changed; `fleet` puts itself in here."""
@@ -245,6 +248,7 @@ class Batch:
         self.jobs: dict[str, Job] = {}
         self.followers: dict[str, list[Job]] = {}  # job id -> who waits for it
         self.due: float | None = None
+        self.submitted: deque[float] = deque(maxlen=SUBMIT_RATE)  # when the last jobs came
 
     @property
     def ec2(self) -> Any:
