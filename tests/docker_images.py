@@ -17,26 +17,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import docker
 import pytest
-
-docker = pytest.importorskip("docker")
 
 IMAGES = Path(__file__).parents[1] / "images"
 LABEL = "awslabs.test"
 PACKAGES = "python3,python3-venv,ca-certificates"
 WHEELS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-
-
-def engine() -> docker.DockerClient:
-    """The Docker engine that answers here, or a skip that says how to get one."""
-    try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except docker.errors.DockerException as error:
-        pytest.skip(
-            f"no Docker engine answers ({error}): apt-get install docker.io, then start dockerd as root"
-        )
-    return client
 
 
 def base(client: docker.DockerClient) -> str:
@@ -97,7 +84,7 @@ def wheels(client: docker.DockerClient, parent: str, context: Path) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """The pip configuration of whoever runs the tests, which may name the only index; the test's home is empty."""
+    """The pip configuration of whoever runs the tests, since the test's own home is empty."""
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     files = [home / ".config/pip/pip.conf", home / ".pip/pip.conf"]
     return next(({"PIP_CONFIG_FILE": str(file)} for file in files if file.exists()), {})
