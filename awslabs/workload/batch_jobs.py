@@ -138,7 +138,9 @@ def as_job(ledger: Ledger, job: dict) -> Job:
 
 
 def reason_of(job: dict) -> str:
-    """What Batch says of a job, and what its container said at the end."""
+    """What Batch says of a job, and what its container said at the end; nothing of one that went well."""
+    if job["status"] == "SUCCEEDED":
+        return ""
     container = job.get("container", {})
     parts = [job.get("statusReason", ""), container.get("reason", "")]
     if job["status"] == "FAILED" and container.get("exitCode") is not None:
