@@ -37,7 +37,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(images, "publish", publish)
-    monkeypatch.setattr(images, "engine_for", lambda ledger, without: None)
+    monkeypatch.setattr(images, "engine_for", lambda *_, **__: None)
     with (
         rules.installed(),
         mock_aws(config={"lambda": {"use_docker": False}, "batch": {"use_docker": False}}),
