@@ -236,6 +236,31 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(program: ModuleType, mo
         assert alone.score == pytest.approx(together.score, abs=1e-5)
 
 
+def test_what_a_batch_changes_in_the_last_digits_changes_no_answer(
+    program: ModuleType, model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Where the same words give the same numbers anywhere, the last digit alone would choose among them."""
+    import numpy as np
+    from reader import Reader
+
+    place = "distilbert.embeddings.position_embeddings"
+    folder = variant(model, tmp_path / "anywhere", lambda copy: copy.get_submodule(place).weight.zero_())
+    reader, chance = Reader(str(folder)), np.random.default_rng(0)
+    texts = [(" ".join([context] * 3), row["question"]) for context, row in zip(CONTEXTS, ROWS, strict=False)]
+    alone = [next(reader.read([pair])) for pair in texts]
+    forward = reader.forward
+
+    def shaken(batch: list) -> None:
+        forward(batch)
+        for window in batch if len(batch) > 1 else ():
+            window.start = window.start + chance.normal(0, 1e-5, len(window.start)).astype(np.float32)
+
+    monkeypatch.setattr(reader, "forward", shaken)
+    monkeypatch.setattr("reader.BATCH_TOKENS", 4096)
+    for one, other in zip(alone, reader.read(texts), strict=True):
+        assert (one.answer, one.start, one.end) == (other.answer, other.start, other.end)
+
+
 def test_many_questions_go_through_the_model_in_few_passes(
     program: ModuleType, model: Path, monkeypatch
 ) -> None:
