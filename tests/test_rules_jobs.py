@@ -27,7 +27,8 @@ from test_rules_support import (
 )
 
 from awslabs.sandbox import weather
-from awslabs.sandbox.rules import lock, quotas
+from awslabs.sandbox.rooms import jobs
+from awslabs.sandbox.rules import quotas
 from awslabs.sandbox.rules.jobs import fleet, running
 
 ACCOUNT = "123456789012"
@@ -1163,14 +1164,14 @@ def test_tags_of_the_environment_reach_instances_only_from_its_resources(aws: Ne
 
 
 def test_as_many_run_at_a_time_as_the_environment_has_vcpus(aws: Net, runner: Runner) -> None:
-    jobs = [submit() for _ in range(5)]
-    assert [state(each)[0] for each in jobs].count("RUNNING") == 2
+    every = [submit() for _ in range(5)]
+    assert [state(each)[0] for each in every].count("RUNNING") == 2
     client("batch").update_compute_environment(computeEnvironment="lab", computeResources={"maxvCpus": 8})
-    assert [state(each)[0] for each in jobs].count("RUNNING") == 4
+    assert [state(each)[0] for each in every].count("RUNNING") == 4
     small = register("small", vcpus=1)["jobDefinitionArn"]
-    runner.end(jobs[0])
-    state(jobs[4])
-    runner.end(jobs[1])
+    runner.end(every[0])
+    state(every[4])
+    runner.end(every[1])
     pair = [submit(jobDefinition=small) for _ in range(2)]
     assert [state(each)[0] for each in pair] == ["RUNNING", "RUNNING"]
     hosts = {job(each)["container"]["containerInstanceArn"] for each in pair}
@@ -1538,12 +1539,23 @@ def test_ten_thousand_children_are_one_call_and_do_not_slow_the_others_down(aws:
 
 
 def test_nothing_happens_to_jobs_of_an_account_that_was_reset(aws: Net, runner: Runner) -> None:
-    from awslabs.sandbox.rooms import jobs
-
     job_id = submit(retryStrategy={"attempts": 5})
     state(job_id)
-    with lock:
-        jobs.reset(ACCOUNT)
+    jobs.reset(ACCOUNT)
     runner.end(job_id, 1)
     assert list(runner.tasks) == [f"{job_id}-1"]
     assert client("batch").describe_jobs(jobs=[job_id])["jobs"] == []
+
+
+def test_what_was_to_happen_in_an_account_that_was_reset_does_not(slow: Net, runner: Runner) -> None:
+    job_id = submit()
+    for _ in range(60):
+        wait(1)
+        if state(job_id)[0] == "STARTING":
+            break
+    assert runner.tasks == {}, "its program starts a moment later"
+    jobs.reset(ACCOUNT)
+    for _ in range(2):
+        wait(60)
+        client("batch").describe_job_queues()
+    assert runner.tasks == {}
