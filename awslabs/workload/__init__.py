@@ -1,5 +1,19 @@
-"""What one does with chapter 5 once it stands: call functions, fill tables, move files, press an API hard.
+"""What one does with a lab once it stands.
 
+    Chapter 2: a GPU server
+    notebook.py, on_the_server.py
+
+    Chapter 3: questions to containers
+    questions.py, questions_verbs.py
+
+    Chapter 4: trainings as Batch jobs
+    sweep.py         grid, scattered, submit, sweep, run
+    batch_jobs.py    jobs, machines, follow, logs, cancel
+    waiting_jobs.py  explain: why a job stays RUNNABLE
+    results.py       results, plot, bring_home
+    sweep_verbs.py   all of it from a terminal
+
+    Chapter 5: functions, tables, files, an API
     functions.py   invoke, invoke_many, tune, logs
     letters.py     read: the events on which a function failed for good
     tables.py      put, get, scan, write, search_under_age, clear
