@@ -13,7 +13,13 @@ PRACTICE_ACCOUNT = "222233334444"
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works in what tests start, also where the tests run as a background job: there it is ignored."""
+    """Ctrl-C works in what tests start, also where the tests run as a background job: there it is ignored.
+
+    And labs find no Docker engine unless a test says so (`docker_engine.in_use`): builds take minutes.
+    """
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    os.environ.setdefault("AWSLABS_TEST_DOCKER_HOST", host)
+    os.environ["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

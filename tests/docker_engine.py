@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
@@ -18,18 +19,25 @@ PROGRAMS = ("/bin/sh", "/bin/sleep", "/bin/cat", "/usr/bin/env", "/usr/bin/id", 
 
 
 @functools.cache
-def engine() -> Any:
-    """The engine that DOCKER_HOST or the usual socket name; None: none answers."""
-    host = os.environ.get("AWSLABS_TEST_DOCKER_HOST") or os.environ.get("DOCKER_HOST")
+def engine() -> docker.DockerClient | None:
+    """The engine that AWSLABS_TEST_DOCKER_HOST names (`conftest` sees to it); None: none answers."""
     try:
-        found = docker.DockerClient(base_url=host, timeout=60) if host else docker.from_env(timeout=60)
+        found = docker.DockerClient(base_url=os.environ["AWSLABS_TEST_DOCKER_HOST"], timeout=600)
         found.ping()
     except docker.errors.DockerException:
         return None
     return found
 
 
-def needed() -> Any:
+@contextlib.contextmanager
+def in_use() -> Iterator[None]:
+    """What is started in the body finds the engine where Docker's own programs look for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DOCKER_HOST", os.environ["AWSLABS_TEST_DOCKER_HOST"])
+        yield
+
+
+def needed() -> docker.DockerClient:
     """The engine, or a skipped test."""
     found = engine()
     if found is None:

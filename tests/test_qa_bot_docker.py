@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import docker
+import docker_engine
 import docker_images
 import pytest
 import small_reader
 
-docker = pytest.importorskip("docker")
 pytest.importorskip("torch", reason="torch trains the small reader: pip install '.[ml]'")
 
 FUJI = "Mount Fuji is the highest mountain of Japan. Its summit stands 3776 metres above the sea."
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[docker.DockerClient]:
+def client() -> docker.DockerClient:
     """The Docker engine."""
-    client = docker_images.engine()
-    yield client
-    client.close()
+    return docker_engine.needed()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,100 @@
+"""Chapter 3 with its own reader: as processes, and as containers where a Docker engine answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker_engine
+import docker_images
+import pytest
+import small_reader
+
+from awslabs import ecs_qa, images, sandbox
+from awslabs.images import Recipe
+from awslabs.ledger import Cloud, Ledger
+from awslabs.workload import questions
+
+pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
+pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_reader.once(tmp_path_factory)
+
+
+def opened(run: sandbox.Run) -> Iterator[Ledger]:
+    ledger = Ledger(Cloud(environment=run.environment()), "ecs_qa")
+    yield ledger
+    ledger.down()
+    assert not ledger.journal.open_rows()
+    run.stop()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    yield from opened(sandbox.start(slow_states=0.02))
+
+
+def right(asked: questions.Asked) -> float:
+    """The share of answers that are what the reader has learned."""
+    expected = [small_reader.ANSWERS[answer.question] for answer in asked.answers]
+    return sum(answer.answer == text for answer, text in zip(asked.answers, expected, strict=True)) / len(
+        expected
+    )
+
+
+def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Path) -> None:
+    ecs_qa.up(ledger, model=str(model), without_docker=True)
+    asked = questions.ask_many(ledger, questions.shipped()[:9], tasks=9)
+    assert not asked.failed
+    assert (len(asked.answers), asked.tasks) == (9, 9)
+    assert right(asked) >= 0.75
+    for answer in asked.answers:
+        assert answer.context[answer.start : answer.end] == answer.answer
+        assert answer.model == "model"
+        assert 0 < answer.score <= 1.5
+        assert answer.seconds > 0
+    printed = [json.loads(line) for line in questions.logs(ledger) if line.startswith("{")]
+    assert {line["answer"] for line in printed} <= {answer.answer for answer in asked.answers}
+    many = questions.ask_many(ledger, tasks=1)  # one load of the model for all of them
+    assert not many.failed
+    assert right(many) >= 0.75
+
+
+@pytest.fixture
+def docker_ledger(tmp_path: Path) -> Iterator[Ledger]:
+    docker_engine.needed()
+    with docker_engine.in_use():
+        yield from opened(sandbox.start(slow_states=0.02))
+
+
+def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(
+    docker_ledger: Ledger, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project's own Dockerfile on a base of Debian packages; pip takes wheels out of the context."""
+    client = docker_engine.needed()
+    base = docker_images.base(client)
+    shutil.copyfile(images.folder("qa_bot") / "requirements.txt", tmp_path / "requirements.txt")
+    docker_images.wheels(client, base, tmp_path)
+    arguments = {"BASE_IMAGE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build", "MODEL": "model"}
+    recipe = Recipe("qa_bot", arguments, {"model": model, "wheels": tmp_path / "wheels"})
+    monkeypatch.setattr(ecs_qa, "recipe_with", lambda ledger, model: recipe)
+    reader = ecs_qa.up(docker_ledger)
+    try:
+        assert reader.image.endswith(f":{recipe.tag}")
+        ecr, repository = docker_ledger.client("ecr"), docker_ledger.resources["repository"]
+        (shown,) = ecr.describe_images(repositoryName=repository)["imageDetails"]
+        assert shown["imageTags"] == [recipe.tag]
+        client.images.remove(reader.image, force=True)  # a task must pull it
+        asked = questions.ask_many(docker_ledger, questions.shipped()[:4], tasks=2)
+        assert not asked.failed
+        assert right(asked) >= 0.75
+        assert {answer.model for answer in asked.answers} == {"/model"}
+        assert ecs_qa.up(docker_ledger) == reader  # nothing is built, nothing pushed
+    finally:
+        for image in client.images.list(name=reader.image.rpartition(":")[0]):
+            client.images.remove(image.id, force=True)
