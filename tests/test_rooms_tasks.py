@@ -637,7 +637,8 @@ def operating_system(command: str, **own: Any) -> Image:
 def engine_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
     """A practice cloud on a computer with Docker."""
     docker_engine.needed()
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
+    with docker_engine.in_use():
+        run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
     yield run
     run.stop()
     assert containers(run) == []
@@ -731,9 +732,12 @@ def test_a_program_only_image_runs_as_a_process_also_with_an_engine(engine_lab: 
     assert alive(word) != []
 
 
-def test_no_container_outlives_a_practice_cloud_that_was_killed(tmp_path: Any) -> None:
+def test_no_container_outlives_a_practice_cloud_that_was_killed(
+    tmp_path: Any,
+) -> None:
     docker_engine.needed()
-    run = sandbox.start(slow_states=0, home=tmp_path)
+    with docker_engine.in_use():
+        run = sandbox.start(slow_states=0, home=tmp_path)
     try:
         lab = Lab(run)
         (arn,) = lab.start(lab.define(lab.push(operating_system("echo up; sleep 1000"))))
