@@ -159,12 +159,12 @@ class Lab:
 
     def end(self, job_id: str) -> dict[str, Any]:
         """Wait until a job has ended, and return it."""
-        eventually(lambda: self.status(job_id) in ("SUCCEEDED", "FAILED"), 60)
+        eventually(lambda: self.status(job_id) in ("SUCCEEDED", "FAILED"))
         return self.job(job_id)
 
     def running(self, job_id: str) -> None:
         """Wait until a job runs, and has said so."""
-        eventually(lambda: self.status(job_id) == "RUNNING" and self.log(job_id), 60)
+        eventually(lambda: self.status(job_id) == "RUNNING" and self.log(job_id))
 
     def log(self, job_id: str) -> list[str]:
         stream = self.job(job_id)["container"].get("logStreamName", "")
@@ -192,7 +192,7 @@ def lab(run: sandbox.Run) -> Iterator[Lab]:
     run.reset(made.id)
 
 
-def eventually(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until something is true, and return it."""
     end = time.monotonic() + seconds
     while not (value := what()):
