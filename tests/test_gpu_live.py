@@ -1,7 +1,7 @@
 """Chapter 2 in the practice cloud: a real JupyterLab behind a real tunnel, and real training.
 
 The practice server has the Python of the practice cloud, so this needs its packages:
-pip install '.[notebook,ml]' scikit-learn matplotlib websocket-client
+pip install '.[notebook,ml]'
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from awslabs.errors import LabError, TunnelError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import notebook
 
-HOW = "pip install '.[notebook,ml]' scikit-learn matplotlib websocket-client"
+HOW = "pip install '.[notebook,ml]'"
 for module in ("jupyterlab", "nbclient", "torch", "torchvision", "sklearn", "matplotlib"):
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"needs {module} on the practice server: {HOW}", allow_module_level=True)
