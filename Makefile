@@ -3,7 +3,7 @@
 # make test        lint, types and all tests; with EXTRAS=test,ml,notebook also those that need PyTorch
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
-# make bench       every figure of bench/, each beside its peer
+# make bench       every figure of bench/, each beside its peer; the last six with EXTRAS=test,ml
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -32,8 +32,11 @@ matrix: $(INSTALLED)
 aws-check: $(INSTALLED)
 	$(BIN)/python bench/aws_check.py --lab $(LAB)
 
+FIGURES = startup ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
+	mnist_epoch pack reader ask sweep submit_many
+
 bench: $(INSTALLED)
-	for figure in startup ledger_rows down_all terraform_peer invoke_many table_write bashoutter; do $(BIN)/python bench/$$figure.py || exit 1; done
+	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit 1; done
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -356,9 +356,7 @@ def logs_and_role(ledger: Ledger, name: str, may: list[Statement], role_arn: str
         iam.put_role_policy,
         RoleName=f"{ledger.prefix}-{name}-role",
         PolicyName="what-it-needs",
-        PolicyDocument=policies.document(
-            policies.write_logs(ledger.arn("logs", f"log-group:{group}")), *may
-        ),
+        PolicyDocument=policies.document(policies.write_logs(ledger.arn("logs", f"log-group:{group}")), *may),
     )
     return role
 
