@@ -69,7 +69,9 @@ def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Pa
 def docker_ledger(tmp_path: Path) -> Iterator[Ledger]:
     docker_engine.needed()
     with docker_engine.in_use():
-        yield from opened(sandbox.start(slow_states=0.02))
+        run = sandbox.start(slow_states=0.02)
+        run.weather(faults=["registry:UploadBlob=ExpiredToken:1:1"])  # in the middle of the push
+        yield from opened(run)
 
 
 def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(

@@ -45,23 +45,26 @@ class Trap:
             self._fill_the_disk()
             return
         took_effect: Counter[str] = Counter()
+        under_way: Counter[str] = Counter()  # `down` sends several at once
         send, mutex = Endpoint._get_response, threading.Lock()  # type: ignore[attr-defined]
 
         def watched(endpoint: Endpoint, request: Any, model: Any, context: Any) -> Any:
             if f"{model.service_model.service_name}:{model.name}" != self.point.operation:
                 return send(endpoint, request, model, context)
             with mutex:
-                mine = not self.sprung and took_effect[model.name] + 1 == self.point.occurrence
+                number = took_effect[model.name] + under_way[model.name] + 1
+                mine = not self.sprung and number >= self.point.occurrence
                 self.sprung |= mine
+                under_way[model.name] += 1
             if mine:
                 time.sleep(self.lag_s)
                 self._before()
             answer, problem = send(endpoint, request, model, context)
             if mine:
                 self._after()
-            if answer is not None and answer[0].status_code < 300:
-                with mutex:
-                    took_effect[model.name] += 1
+            with mutex:
+                under_way[model.name] -= 1
+                took_effect[model.name] += answer is not None and answer[0].status_code < 300
             return answer, problem
 
         Endpoint._get_response = watched  # type: ignore[attr-defined]
