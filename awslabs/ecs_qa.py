@@ -46,12 +46,14 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
+from awslabs.workload import missing
 from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
 
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
 SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
+TASKS = "ecs-tasks.amazonaws.com"  # who acts in a role of tasks
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,15 @@ def up(
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
     execution_role = role_arn or role(
         ledger,
-        "execution-role",
+        "execution",
+        TASKS,
         policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
         *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
     )
     task_role = role_arn or role(
         ledger,
-        "task-role",
+        "task",
+        TASKS,
         allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
     )
 
@@ -222,8 +226,8 @@ def describe(ledger: Ledger) -> Reader:
     LabError
         When the lab does not stand.
     """
-    if missing := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
+    if gone := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
     stands = ledger.resources
     shown = ledger.client("ecs").describe_task_definition(taskDefinition=stands["task-definition"])
     (container,) = shown["taskDefinition"]["containerDefinitions"]
@@ -241,9 +245,7 @@ def describe(ledger: Ledger) -> Reader:
 
 def missing_rows(ledger: Ledger) -> list[str]:
     """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    parts = ["cluster", "task-definition", "subnet", "security-group", "table", "log-group"]
-    rows = {part: ledger.journal.last(part) for part in parts}
-    return [part for part, row in rows.items() if row is None or row.state != "standing"]
+    return missing(ledger, ["cluster", "task-definition", "subnet", "security-group", "table", "log-group"])
 
 
 def down(ledger: Ledger) -> None:
@@ -299,11 +301,11 @@ def small_reader(ledger: Ledger) -> Path:
     folder = ledger.directory / "small-reader"
     if (folder / "config.json").exists():
         return folder
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if missing:
+    lacks = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if lacks:
         raise LabError(
             "The reader cannot run on this computer.",
-            f"Without Docker it runs with this Python, which has no {' and no '.join(missing)}.",
+            f"Without Docker it runs with this Python, which has no {' and no '.join(lacks)}.",
             "pip install '.[sandbox,ml]'    # or start Docker",
         )
     program = images.folder(IMAGE) / "small_reader.py"
@@ -331,19 +333,31 @@ def model_variable(model: str | None) -> dict[str, str]:
 # -- Parts of the page above -----------------------------------------------------------------------------
 
 
-def role(ledger: Ledger, name: str, *may: Statement) -> str:
-    """A role for ECS tasks with these rights alone; returns its ARN."""
+def role(ledger: Ledger, name: str, service: str, *may: Statement) -> str:
+    """A role in which a service of AWS acts, with these rights alone; returns its ARN.
+
+    AWS calls: ``iam:CreateRole``, ``PutRolePolicy``.
+
+    Parameters
+    ----------
+    name : str
+        What its rows in the ledger and its name on AWS begin with: ``task``.
+    service : str
+        Who may act in it: ``ecs-tasks.amazonaws.com``.
+    *may : Statement
+        What it allows, as `policies.allow` makes them.
+    """
     iam = ledger.client("iam")
     role_arn = ledger.create(
-        name,
+        f"{name}-role",
         iam.create_role,
-        RoleName=f"{ledger.prefix}-{name}",
-        AssumeRolePolicyDocument=policies.trust("ecs-tasks.amazonaws.com"),
+        RoleName=f"{ledger.prefix}-{name}-role",
+        AssumeRolePolicyDocument=policies.trust(service),
     )
     ledger.create(
         f"{name}-policy",
         iam.put_role_policy,
-        RoleName=f"{ledger.prefix}-{name}",
+        RoleName=f"{ledger.prefix}-{name}-role",
         PolicyName="what-it-needs",
         PolicyDocument=policies.document(*may),
     )
@@ -351,7 +365,7 @@ def role(ledger: Ledger, name: str, *may: Statement) -> str:
 
 
 def wait_for_table(dynamodb: Any, name: str) -> None:
-    """Until a table takes reads and writes."""
+    """Until a table takes reads and writes, its indexes too. AWS calls: ``dynamodb:DescribeTable``."""
     poll(
         f"the table {name} is active",
         lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE",
@@ -399,8 +413,8 @@ def command_line() -> Any:
     def _status(ledger: Ledger) -> dict[str, Any]:
         """Show what stands, what runs, and what it costs."""
         ledger.close_ended()
-        if missing := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
+        if gone := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
             return cli.header(ledger)
         running = sum(row.name == "task" for row in ledger.journal.open_rows())
         return {**cli.header(ledger), **vars(describe(ledger)), "tasks_running": running}

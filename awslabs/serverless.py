@@ -11,8 +11,8 @@
     <2> files          a log group                              |
                        for each function                    <1> bashoutter
 
-Cost: nothing per hour. A million requests to the API are about 3.50 USD, a million invocations 0.21 to 8 USD
-(128 MB, 3 s), a million writes to a table 0.63 USD (us-east-1).
+Cost: nothing per hour. A million requests to the API are about 3.50 USD, a million invocations 0.41 USD
+(128 MiB, 0.1 s) to 7.49 (3.5 s, as the greeting takes), a million writes to a table 0.63 USD (us-east-1).
 Time: half a minute to build; up to a minute and a half to take down, for a queue takes a minute to go.
 
     python -m awslabs.serverless up
@@ -35,13 +35,14 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import addresses, policies
+from awslabs.ecs_qa import role, wait_for_table
 from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds import rest_apis
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import poll
 from awslabs.show import Shown
-from awslabs.workload import haiku
+from awslabs.workload import haiku, missing
 
 RUNTIME = "python3.13"
 STAGE = "prod"
@@ -50,6 +51,12 @@ REQUESTS_PER_S, BURST = 100, 500  # what the stage lets through: a loop gone wil
 READ = "query"  # how haiku are listed: by the index; `load --read scan` shows what a scan would cost
 MEMORY_MIB = {"greeter": 128, "list-haiku": 128, "post-haiku": 128, "like-haiku": 128, "delete-haiku": 128}
 BASHOUTTER = Path(__file__).parent / "bashoutter"
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 GREETER = '''"""A greeting that takes its time, so that one sees many run at once."""
 import random
@@ -101,7 +108,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
         From ``awslabs.lab("serverless")``.
     role_arn : str, optional
         A role that exists, for all functions, where you may not make roles. It is never deleted. It must
-        trust ``lambda.amazonaws.com`` and allow what `policies` below would.
+        trust ``lambda.amazonaws.com`` and allow what `may` below does.
 
     Returns
     -------
@@ -258,8 +265,8 @@ def describe(ledger: Ledger) -> Serverless:
     LabError
         When the lab does not stand.
     """
-    if missing := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
+    if gone := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
     stands = ledger.resources
     return Serverless(
         function_name=stands["greeter"],
@@ -275,9 +282,9 @@ def describe(ledger: Ledger) -> Serverless:
 
 def missing_rows(ledger: Ledger) -> list[str]:
     """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    parts = ["greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table", "site-bucket"]
-    rows = {part: ledger.journal.last(part) for part in parts}
-    return [part for part, row in rows.items() if row is None or row.state != "standing"]
+    return missing(
+        ledger, ["greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table", "site-bucket"]
+    )
 
 
 def down(ledger: Ledger) -> None:
@@ -338,27 +345,15 @@ def logs_and_role(ledger: Ledger, name: str, may: list[Statement], role_arn: str
 
     The log group is made first: Lambda would make one that is kept, and paid for, for ever.
     """
-    iam, logs = ledger.client("iam"), ledger.client("logs")
+    logs = ledger.client("logs")
     group = ledger.create(
         f"{name}-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{ledger.prefix}-{name}"
     )
     ensure(logs.put_retention_policy, logGroupName=group, retentionInDays=KEEP_LOGS_DAYS)
     if role_arn:
         return role_arn
-    role = ledger.create(
-        f"{name}-role",
-        iam.create_role,
-        RoleName=f"{ledger.prefix}-{name}-role",
-        AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com"),
-    )
-    ledger.create(
-        f"{name}-policy",
-        iam.put_role_policy,
-        RoleName=f"{ledger.prefix}-{name}-role",
-        PolicyName="what-it-needs",
-        PolicyDocument=policies.document(policies.write_logs(ledger.arn("logs", f"log-group:{group}")), *may),
-    )
-    return role
+    keep_log = policies.write_logs(ledger.arn("logs", f"log-group:{group}"))
+    return role(ledger, name, "lambda.amazonaws.com", keep_log, *may)
 
 
 def function(ledger: Ledger, name: str, handler: str, package: bytes, role_arn: str, **more: Any) -> None:
@@ -413,24 +408,6 @@ def location(region: str) -> dict:
     return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
 
 
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-
-
-def wait_for_table(dynamodb: Any, name: str) -> None:
-    """Until a table takes reads and writes, its index too."""
-    poll(
-        f"the table {name} is active",
-        lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE",
-        timeout_s=300,
-        longest_s=2.0,
-    )
-
-
 def wait_for_function(lambda_: Any, name: str) -> None:
     """Until a function takes invocations, with the settings it was given last."""
 
@@ -483,8 +460,8 @@ def command_line() -> Any:
     @cli.verb(group, "status", "serverless")
     def _status(ledger: Ledger) -> dict[str, Any]:
         """Show what stands, where, and what it costs."""
-        if missing := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
+        if gone := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
             return cli.header(ledger)
         waiting = {"dead_letters": functions.dead_letters(ledger)}
         return {**cli.header(ledger), **vars(describe(ledger)), **waiting}
