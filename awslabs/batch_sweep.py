@@ -311,8 +311,8 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
             "Whoever may make one of them may make the other.",
             f"{ledger.command('up')} --role-arn ARN --instance-profile-arn ARN",
         )
-    stands = ledger.resources
-    if "compute-environment" in stands and ("job-role" in stands) == bool(role_arn):
+    stands = ledger.resources  # after half a `down` too: the profile goes after the environment
+    if "compute-environment" in stands and ("machine-profile" in stands) == bool(role_arn):
         own = "roles of its own" if role_arn else "roles that were given by --role-arn"
         raise LedgerError(
             f"The lab stands with {own}.",

@@ -204,6 +204,15 @@ def test_roles_that_are_given_are_used_and_stay(cloud: Cloud) -> None:
     assert iam.get_instance_profile(InstanceProfileName="classroom")["InstanceProfile"]["Roles"]
 
 
+def test_up_goes_on_after_a_down_that_got_as_far_as_the_job_role(cloud: Cloud) -> None:
+    built, ledger = batch_sweep.up(lab(cloud)), lab(cloud)
+    for row in reversed(ledger.journal.open_rows()):
+        if row.name.startswith("job-") and row.name != "job-queue":
+            ledger._delete(row)
+    assert "job-role" not in lab(cloud).resources
+    assert batch_sweep.up(lab(cloud)).job_queue == built.job_queue
+
+
 def test_a_role_that_is_not_known_yet_makes_the_environment_invalid_and_up_mends_it(
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
