@@ -152,6 +152,18 @@ class Cidr(click.ParamType):
         return str(network)
 
 
+# Options of several labs.
+ALLOW_FROM = click.option(
+    "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
+)
+NO_DOCKER = click.option(
+    "--no-docker",
+    "without_docker",
+    is_flag=True,
+    help="Practice cloud: run the program as a process, build no image.",
+)
+
+
 # -- Errors and exit codes -------------------------------------------------------------------------------
 
 

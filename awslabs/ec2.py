@@ -3,16 +3,16 @@
         the internet
              |
     . . . . <1> gateway . . . . . . . . . VPC 10.10.0.0/23
-    .        |                                           .
-    .    route 0.0.0.0/0                                 .
-    .        |                                           .
-    .    subnet 10.10.0.0/24                             .
-    .        |                                           .
-    .    <2> firewall: SSH, from one address             .
-    .        |                                           .
-    .    <4> server  t3.micro, Amazon Linux 2023         .
-    .            opened by <3> your key                  .
-    . . . . . . . . . . . . . . . . . . . . . . . . . . ..
+    .        |                                          .
+    .    route 0.0.0.0/0                                .
+    .        |                                          .
+    .    subnet 10.10.0.0/24                            .
+    .        |                                          .
+    .    <2> firewall: SSH, from one address            .
+    .        |                                          .
+    .    <4> server  t3.micro, Amazon Linux 2023        .
+    .            opened by <3> your key                 .
+    . . . . . . . . . . . . . . . . . . . . . . . . . . .
 
 Cost: about 0.016 USD per hour in us-east-1 (server 0.0104, public address 0.005, 8 GiB disk 0.0009).
 Time: one to two minutes to build, about one to take down.
@@ -29,6 +29,7 @@ RunInstances. To read along: "What is Amazon VPC?" and "What is Amazon EC2?" in 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -336,17 +337,10 @@ def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = Fal
     AWS calls: ``ec2:DescribeInstanceTypes``, ``servicequotas:GetServiceQuota``. The quota counts vCPUs; new
     accounts start with few of them, or none. Spot servers have a quota of their own.
     """
-    from botocore.exceptions import ClientError
-
     (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
     needs = size["VCpuInfo"]["DefaultVCpus"]
     name, quota = vcpu_quota(instance_type, spot=spot)
-    try:
-        answer = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota)
-    except ClientError as error:  # not everybody may read quotas; RunInstances would say the same, only later
-        log.info("the vCPU quota was not checked: %s", error)
-        return
-    allowed = answer["Quota"]["Value"]
+    allowed = quota_value(quotas, "ec2", quota)
     if allowed < needs:
         raise AwsError(
             f"This account may not run a {instance_type} in {ec2.meta.region_name}.",
@@ -355,6 +349,20 @@ def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = Fal
             code="VcpuLimitExceeded",
             operation="ec2:RunInstances",
         )
+
+
+def quota_value(quotas: Any, service: str, code: str) -> float:
+    """How much the account may have of what a quota counts; without bound if one may not ask.
+
+    AWS calls: ``servicequotas:GetServiceQuota``.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        return quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
+    except ClientError as error:  # not everybody may read quotas; the call to come would say the same, later
+        log.info("the quota %s of %s was not checked: %s", code, service, error)
+        return math.inf
 
 
 def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict:
@@ -434,6 +442,32 @@ def console(ec2: Any, instance_id: str) -> str:
 # -- The command line -----------------------------------------------------------------------------------
 
 
+def report(ledger: Ledger, server: Server) -> dict[str, Any]:
+    """What `up` and `status` print of a lab with a server, in chapter 2 as well."""
+    from awslabs import cli
+
+    return {
+        **cli.header(ledger),
+        "instance_id": server.instance_id,
+        "state": server.state,
+        "public_ip": server.public_ip,
+        "ssh": {**vars(server.ssh), "command": server.ssh.command},
+    }
+
+
+def add_ssh(group: Any, lab: str, door: Callable[[Ledger], tunnel.Address]) -> None:
+    """The verb `ssh` of a lab with a server."""
+    import click
+
+    from awslabs import cli
+
+    @cli.verb(group, "ssh", lab)
+    @click.argument("command", nargs=-1, type=click.UNPROCESSED)
+    def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
+        """Log in, or run COMMAND there; its exit status is ours."""
+        raise SystemExit(tunnel.interactive(door(ledger), command))
+
+
 def command_line() -> Any:
     """``python -m awslabs.ec2``: this page from a terminal."""
     import click
@@ -442,24 +476,9 @@ def command_line() -> Any:
 
     group = cli.lab_group("ec2", __doc__)
 
-    def report(ledger: Ledger, server: Server) -> dict[str, Any]:
-        ssh = {**vars(server.ssh), "command": server.ssh.command}
-        return {
-            **cli.header(ledger),
-            "instance_id": server.instance_id,
-            "state": server.state,
-            "public_ip": server.public_ip,
-            "ssh": ssh,
-        }
-
     @cli.verb(group, "up", "ec2")
     @click.option("--instance-type", default="t3.micro", show_default=True, help="Size of the server.")
-    @click.option(
-        "--allow-from",
-        metavar="CIDR",
-        type=cli.Cidr(),
-        help="Who may reach SSH; default: this computer alone.",
-    )
+    @cli.ALLOW_FROM
     @click.option("--ttl", metavar="TIME", type=cli.Duration(), help="Delete the server after 90m, 3h, ...")
     def _up(ledger: Ledger, instance_type: str, allow_from: str | None, ttl: int | None) -> dict[str, Any]:
         """Build the network and the server, and wait until you can log in."""
@@ -479,11 +498,7 @@ def command_line() -> Any:
             return cli.header(ledger)
         return report(ledger, describe(ledger))
 
-    @cli.verb(group, "ssh", "ec2")
-    @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-    def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
-        """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(door(ledger), command))
+    add_ssh(group, "ec2", door)
 
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))

@@ -38,8 +38,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from awslabs import images, policies
-from awslabs.ec2 import Subnet, public_network
+from awslabs import images, policies, prices
+from awslabs.ec2 import Subnet, public_network, quota_value
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import ask_for_quota
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -127,7 +127,7 @@ def up(
     dynamodb, logs = ledger.client("dynamodb"), ledger.client("logs")
 
     # <0> Before anything is built: may the account run a task, and can this computer build an image?
-    require_quota(ledger.client("service-quotas"), ledger.cloud.region)
+    require_vcpus(ledger.client("service-quotas"), ledger.cloud.region)
     recipe = recipe_with(ledger, model)
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
@@ -256,18 +256,9 @@ def down(ledger: Ledger) -> None:
 # -- What `up` asks before it builds ---------------------------------------------------------------------
 
 
-def require_quota(quotas: Any, region: str) -> None:
-    """Stop before anything is built if the account may not run a single task.
-
-    AWS calls: ``servicequotas:GetServiceQuota``.
-    """
-    from botocore.exceptions import ClientError
-
-    try:
-        answer = quotas.get_service_quota(ServiceCode="fargate", QuotaCode=FARGATE_VCPUS)
-    except ClientError:  # not everybody may read quotas; RunTask would say the same, only later
-        return
-    if (allowed := answer["Quota"]["Value"]) < VCPUS:
+def require_vcpus(quotas: Any, region: str) -> None:
+    """Stop before anything is built if the account may not run a single task. AWS calls: as `quota_value`."""
+    if (allowed := quota_value(quotas, "fargate", FARGATE_VCPUS)) < VCPUS:
         raise AwsError(
             f"This account may not run a Fargate task in {region}.",
             f"A task needs {VCPUS} vCPU; the quota of Fargate vCPUs ({FARGATE_VCPUS}) is {allowed:.0f}.",
@@ -393,18 +384,15 @@ def command_line() -> Any:
         metavar="NAME_OR_FOLDER",
         help="Another model for question answering; small: one that is trained here.",
     )
-    @click.option(
-        "--no-docker",
-        "without_docker",
-        is_flag=True,
-        help="Practice cloud: run the program as a process, build no image.",
-    )
+    @cli.NO_DOCKER
     @click.option(
         "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
     )
     def _up(ledger: Ledger, **how: Any) -> dict[str, Any]:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
+        price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
+        cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
         lab = up(ledger, **how)
         cli.farewell(ledger)
         return {**cli.header(ledger), **vars(lab)}

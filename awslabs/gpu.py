@@ -2,19 +2,19 @@
 
         this computer                                    VPC 10.10.0.0/20
              |                            . . . . . . . . . . . . . . . . . . . . .
-             |                            .  <1> a subnet in each zone that offers .
-             |                            .      the type, and the way out         .
-        <6> tunnel                        .  <2> firewall: SSH, from one address   .
-        127.0.0.1:8931  ====== SSH ======>.  <4> server  g4dn.xlarge, one GPU      .
-             |                            .      opened by <3> your key            .
-        your browser                      .  <5> JupyterLab, 127.0.0.1:8888        .
+             |                            .  <1> a subnet in each zone that has .
+             |                            .      such servers, and the way out    .
+        <6> tunnel                        .  <2> firewall: SSH, from one address  .
+        127.0.0.1:8931  ====== SSH ======>.  <4> server  g4dn.xlarge, one GPU     .
+             |                            .      opened by <3> your key           .
+        your browser                      .  <5> JupyterLab, 127.0.0.1:8888       .
                                           . . . . . . . . . . . . . . . . . . . . .
 
 The notebook listens to its own server alone: no port of it is open to the internet, and SSH carries it.
 Whoever opens it must show a token that was drawn on the server.
 
 Cost: about 0.54 USD per hour in us-east-1 (g4dn.xlarge 0.526, public address 0.005, 75 GiB disk 0.0082); with
-``--spot`` about 0.24. After 3 hours (``--ttl``) the server deletes itself, in case nobody does.
+``--spot`` about 0.23. After 3 hours (``--ttl``) the server deletes itself, in case nobody does.
 Time: four to eight minutes to build, about two to take down.
 
     python -m awslabs.gpu up                             # without a GPU: --instance-type t3.large
@@ -484,24 +484,12 @@ def command_line() -> Any:
 
     def report(ledger: Ledger, server: Server) -> dict[str, Any]:
         urls = open_tunnels(ledger)
-        return {
-            **cli.header(ledger),
-            "instance_id": server.instance_id,
-            "state": server.state,
-            "public_ip": server.public_ip,
-            "ssh": {**vars(server.ssh), "command": server.ssh.command},
-            "jupyter": {"local_url": urls[0]} if urls else {},
-        }
+        return {**chapter1.report(ledger, server), "jupyter": {"local_url": urls[0]} if urls else {}}
 
     @cli.verb(group, "up", "gpu")
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @click.option("--spot", is_flag=True, help="Spare capacity: cheaper, and AWS may take it back.")
-    @click.option(
-        "--allow-from",
-        metavar="CIDR",
-        type=cli.Cidr(),
-        help="Who may reach SSH; default: this computer alone.",
-    )
+    @cli.ALLOW_FROM
     @click.option(
         "--ttl",
         metavar="TIME",
@@ -614,12 +602,7 @@ def command_line() -> Any:
             return vars(trained)
         return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}
 
-    @cli.verb(group, "ssh", "gpu")
-    @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-    def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
-        """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(door(ledger), command))
-
+    chapter1.add_ssh(group, "gpu", door)
     cli.add_down(group, "gpu", down, bring_home)
     return group
 

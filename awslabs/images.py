@@ -147,10 +147,16 @@ def engine_for(ledger: Any, recipe: Recipe, *, without: bool = False) -> DockerC
     if client is None and ledger.cloud.is_aws:
         repository = ledger.resources.get("repository")
         if repository is None or not is_there(ledger.client("ecr"), repository, recipe.tag):
+            if without:
+                raise LabError(
+                    "Without Docker no image can be built for AWS.",
+                    "A program without an operating system runs in the practice cloud alone.",
+                    f"{ledger.command('up')}    # without --no-docker",
+                )
             raise LabError(
                 "No Docker engine answers on this computer, so no image can be built for AWS.",
                 "Docker is not installed, not running, or this user may not use it.",
-                "docker info    # start Docker and try this; or name an image that exists: --image URI",
+                f"docker info    # start Docker until this answers, then: {ledger.command('up')}",
             )
     return client
 

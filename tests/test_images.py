@@ -175,6 +175,9 @@ def test_without_an_engine_aws_is_refused_and_the_practice_cloud_is_not(
     monkeypatch.setattr(ledger.cloud, "is_aws", True)
     with pytest.raises(LabError, match="No Docker engine answers"):
         images.engine_for(ledger, recipe)
+    with pytest.raises(LabError, match="Without Docker no image") as refused:
+        images.engine_for(ledger, recipe, without=True)
+    assert "without --no-docker" in refused.value.fix
 
 
 def test_what_is_in_the_repository_needs_no_engine_any_more(
