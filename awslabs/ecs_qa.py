@@ -297,7 +297,7 @@ def small_reader(ledger: Ledger) -> Path:
         raise LabError(
             "The reader cannot run on this computer.",
             f"Without Docker it runs with this Python, which has no {' and no '.join(lacks)}.",
-            "pip install '.[sandbox,ml]'    # or start Docker",
+            f"{sys.executable} -m pip install 'awslabs[ml]'    # or start Docker",
         )
     program = images.folder(IMAGE) / "small_reader.py"
     ledger.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -370,7 +370,7 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
         f"None of the {len(DEEP_LEARNING_AMIS)} Deep Learning AMIs that this lab knows exists in "
         f"{ec2.meta.region_name}.",
         "Their names change with PyTorch's versions; this version of the lab is older than those of today.",
-        f"pip install --upgrade awslabs    # until then, without a GPU: up --instance-type {CPU_TYPE}",
+        f"git pull && pip install .    # until then, without a GPU: up --instance-type {CPU_TYPE}",
         code="ParameterNotFound",
         operation="ssm:GetParameter",
     )

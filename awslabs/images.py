@@ -109,7 +109,7 @@ def _shipped(*parts: str) -> Path:
     raise LabError(
         f"{'/'.join(parts)} is not there.",
         "This installation of awslabs is not complete.",
-        "pip install --force-reinstall awslabs",
+        "pip install --force-reinstall .    # in the folder of the project",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,7 +164,8 @@ def tour() -> list[dict[str, Any]]:
     for lab, chapter in CHAPTERS.items():
         if missing := chapter.missing:
             cli.say(
-                f"{lab:<12} left out: it needs {', '.join(missing)}:  pip install '.[sandbox,ml,notebook]'"
+                f"{lab:<12} left out: it needs {', '.join(missing)}:  "
+                f"{sys.executable} -m pip install 'awslabs[sandbox,ml,notebook]'    # 6 GB"
             )
         else:
             lines += run(cli.open_ledger(lab, name="tour", sandbox=True))
