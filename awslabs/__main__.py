@@ -17,7 +17,7 @@ LABS = {
 }
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=cli.Group, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
     """A cloud course that you can run. Each lab is a command of its own: python -m awslabs.LAB up."""

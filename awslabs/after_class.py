@@ -330,7 +330,7 @@ def command_line() -> Any:
 
     from awslabs import cli
 
-    group = click.Group("ledger", help="See and clean up what all labs have built.")
+    group = cli.Group("ledger", help="See and clean up what all labs have built.")
 
     def where(options: dict[str, Any]) -> dict[str, Any]:
         return {key: options[key] for key in ("sandbox", "region", "profile")}

@@ -117,9 +117,24 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
     return decorate
 
 
+class Group(click.Group):
+    """A group whose help lists verbs in the order in which one needs them, each with its whole sentence."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **{"context_settings": {"max_content_width": 100}, **more})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = [(name, verb.get_short_help_str(limit=1000)) for name, verb in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
+
+
 def lab_group(lab: str, page: str | None) -> click.Group:
     """The command group of a chapter, with the chapter's own first line as its help."""
-    return click.Group(lab, help=(page or "").partition("\n")[0], context_settings={"max_content_width": 100})
+    return Group(lab, help=(page or "").partition("\n")[0])
 
 
 class Duration(click.ParamType):

@@ -6,11 +6,12 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 
-from awslabs import ec2
+from awslabs import batch_sweep, ec2, ecs_qa, gpu, prices
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +41,19 @@ def test_each_command_parses(command: str) -> None:
     current.make_context(current.name, arguments, parent=context)  # raises on an option it does not know
 
 
+@pytest.mark.parametrize("lab", ["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"])
+def test_help_lists_verbs_from_up_to_down_in_whole_sentences(lab: str) -> None:
+    group = group_of(f"awslabs.{lab}")
+    assert isinstance(group, click.Group)
+    context = click.Context(group, terminal_width=80)
+    verbs = group.list_commands(context)
+    assert (verbs[0], verbs[1], verbs[-1]) == ("up", "status", "down")
+    shown = " ".join(group.get_help(context).split())
+    for name in verbs:
+        said = " ".join((group.commands[name].help or "").partition("\n\n")[0].split())
+        assert f"{name} {said.rstrip('.')}" in shown
+
+
 @pytest.mark.parametrize("target", sorted({line.split()[1] for line in COMMANDS if line.startswith("make ")}))
 def test_each_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -50,10 +64,22 @@ def test_each_file_exists(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-def test_the_price_in_the_table_is_the_price_that_up_tells() -> None:
-    told = ec2.usd_per_hour("t3.micro", "us-east-1")
-    assert told is not None
-    assert f"| {told:.3f} |" in README
+@pytest.mark.parametrize(
+    ("chapter", "told"),
+    [
+        (ec2, ec2.usd_per_hour("t3.micro", "us-east-1")),
+        (gpu, gpu.usd_per_hour(gpu.INSTANCE_TYPE, "us-east-1")),
+        (ecs_qa, prices.fargate_hour(ecs_qa.VCPUS, ecs_qa.MEMORY_GB, "us-east-1")),
+        (batch_sweep, batch_sweep.usd_per_machine_hour(False, False, "us-east-1")),
+    ],
+    ids=["ec2", "gpu", "ecs_qa", "batch_sweep"],
+)
+def test_the_price_in_table_and_chapter_is_the_price_that_up_tells(chapter: ModuleType, told: float) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| [`{chapter.__name__}`]")]
+    assert f"| {told:.3f}" in line
+    assert {f"{told:.2f} USD per hour", f"{told:.3f} USD per hour"} & set(
+        re.findall(r"[\d.]+ USD per hour", " ".join((chapter.__doc__ or "").split()))
+    )
 
 
 def test_the_programs_that_make_runs_exist() -> None:

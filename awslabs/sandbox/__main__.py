@@ -39,7 +39,7 @@ class AccountId(click.ParamType):
         return value
 
 
-class Group(click.Group):
+class Group(cli.Group):
     """Commands whose errors show as those of the labs do."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -47,7 +47,7 @@ class Group(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=Group, context_settings={"max_content_width": 100})
+@click.group(cls=Group)
 def main() -> None:
     """The practice cloud: AWS on this computer, for free.
 

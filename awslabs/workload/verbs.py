@@ -57,9 +57,9 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         The chapter's own: its addresses.
     """
     add_functions(group, lab)
-    table = click.Group("table", help="Put, get and search people in a DynamoDB table.")
-    bucket = click.Group("bucket", help="Put and get files in a private S3 bucket.")
-    poems = click.Group("haiku", help="Post, list, like and delete haiku through Bashoutter's API.")
+    table = cli.Group("table", help="Put, get and search people in a DynamoDB table.")
+    bucket = cli.Group("bucket", help="Put and get files in a private S3 bucket.")
+    poems = cli.Group("haiku", help="Post, list, like and delete haiku through Bashoutter's API.")
     for each in (table, bucket, poems):
         group.add_command(each)
     add_table(table, lab)
