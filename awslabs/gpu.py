@@ -481,6 +481,13 @@ def command_line() -> Any:
     from awslabs import cli
 
     group = cli.lab_group("gpu", __doc__)
+    to = click.option(
+        "--to",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=RESULTS,
+        show_default=True,
+        help="Folder on this computer for what comes back.",
+    )
 
     def report(ledger: Ledger, server: Server) -> dict[str, Any]:
         urls = open_tunnels(ledger)
@@ -549,9 +556,7 @@ def command_line() -> Any:
 
     @cli.verb(group, "run", "gpu")
     @click.argument("notebook")
-    @click.option(
-        "--to", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True
-    )
+    @to
     def _run(ledger: Ledger, notebook: str, to: Path) -> dict[str, Any]:
         """Run NOTEBOOK on the server (first_steps, cpu_gpu, mnist, or a file of yours); get the copy back."""
 
@@ -574,13 +579,23 @@ def command_line() -> Any:
         ]
 
     @cli.verb(group, "mnist", "gpu")
-    @click.option("--epochs", type=click.IntRange(1, 1000), default=10, show_default=True)
-    @click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate.")
-    @click.option("--momentum", type=float, default=0.9, show_default=True)
-    @click.option("--data", metavar="WHICH", help="mnist, digits, or a folder of the server.")
     @click.option(
-        "--to", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True
+        "--epochs",
+        type=click.IntRange(1, 1000),
+        default=10,
+        show_default=True,
+        help="Passes over all training pictures.",
     )
+    @click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate.")
+    @click.option(
+        "--momentum",
+        type=float,
+        default=0.9,
+        show_default=True,
+        help="Part of the last step that goes into the next.",
+    )
+    @click.option("--data", metavar="WHICH", help="mnist, digits, or a folder of the server.")
+    @to
     def _mnist(
         ledger: Ledger, epochs: int, lr: float, momentum: float, data: str | None, to: Path
     ) -> dict[str, Any]:

@@ -83,13 +83,19 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         "--rate", type=click.FloatRange(0.1, 1000), default=20, show_default=True, help="Per second."
     )
     @click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long.")
-    @click.option("--read", type=click.Choice(["scan", "query"]), default="query", show_default=True)
+    @click.option(
+        "--read",
+        type=click.Choice(["scan", "query"]),
+        default="query",
+        show_default=True,
+        help="How haiku are found: in the whole table, or by its index.",
+    )
     def _load(ledger: Ledger, rate: float, seconds: float, read: str) -> dict[str, Any]:
         """Send a steady stream of requests to the API, and show how long the answers take."""
         return with_picture(haiku.load(ledger, api(ledger), rate=rate, seconds=seconds, read=read))
 
     @cli.verb(group, "tune", lab)
-    @click.option("--memory", default="128,256,512,1024", show_default=True, help="Sizes in MB.")
+    @click.option("--memory", default="128,256,512,1024", show_default=True, help="Sizes in MiB.")
     @click.option(
         "--times", type=click.IntRange(3, 1000), default=20, show_default=True, help="At each size."
     )
