@@ -48,7 +48,9 @@ log = logging.getLogger(__name__)
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
 GONE_S = 900.0  # seconds until a deletion must have taken effect
-START_S = 30.0  # seconds that work waits for its turn, while another terminal starts some
+START_S = 30.0  # seconds to wait for one's turn, while another terminal starts work
+TIDY_S = 1.0  # the same, where nothing is lost if the turn does not come
+FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: ECS forgets the rest in an hour
 THROTTLE_S = 120.0  # seconds to go on while AWS asks for fewer calls
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
@@ -297,7 +299,7 @@ class Ledger:
     @contextlib.contextmanager
     def locked(self, verb: str) -> Iterator[None]:
         """Hold the ledger for one verb; see `Journal.locked`. A block within a block is fine."""
-        with self.journal.locked(verb):
+        with self.journal.locked(verb, patience_s=START_S * self.patience):
             self._refuse_others()  # the file may be another one than when this object was made
             yield
 
@@ -374,15 +376,32 @@ class Ledger:
             return row.id
 
     def close_ended(self) -> None:
-        """Close the rows of work of which AWS shows the end. AWS calls: the kinds' describe calls."""
-        with self.journal.locked("start", patience_s=START_S * self.patience):
-            rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                seen = pool.map(lambda row: self._seen(KINDS[row.call], row), rows)
-                for row, shown in zip(rows, seen, strict=True):
-                    if shown and all(one.state == "ended" for one in shown):
-                        row.state, row.ended = "gone", journal.now()
-            self.journal.save()
+        """Close the rows of work that has ended. AWS calls: the kinds' describe calls.
+
+        It only tidies up, and stands in nobody's way: while another terminal holds the ledger, or the disk is
+        full, the rows stay as they are, until whoever comes next.
+        """
+        rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            seen = zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True)
+            ends = {row.token: self._end_of(row, shown) for row, shown in seen}
+        if not any(ends.values()):
+            return
+        try:
+            with self.journal.locked("start", patience_s=TIDY_S * self.patience):
+                for row in self.journal.open_rows():
+                    if ended := ends.get(row.token):
+                        row.state, row.ended = "gone", ended
+                self.journal.save()
+        except LedgerError as error:
+            log.debug("rows of ended work stay open: %s", error)
+
+    def _end_of(self, row: Row, shown: list[Found]) -> str:
+        """When the work of a row ended; empty while it goes on. What AWS has forgotten has ended, too."""
+        if shown:
+            over = all(one.state == "ended" for one in shown)
+            return max(one.until for one in shown) or journal.now() if over else ""
+        return journal.now() if journal.seconds_since(row.made or row.begun) > FORGOTTEN_S else ""
 
     # -- a row first, then the call -----------------------------------------------------------------------
 

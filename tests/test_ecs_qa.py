@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import ecs_qa, images, sandbox
+from awslabs import after_class, ecs_qa, images, sandbox
 from awslabs.errors import LabError, LedgerError
+from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import questions
 
@@ -166,7 +167,9 @@ def test_one_question_is_answered_and_its_time_is_split(lab: Ledger) -> None:
     assert (answer.answer, answer.start, answer.end) == ("Lisbon", 0, 6)
     assert list(asked.parts) == ["queued", "pulled", "started", "worked", "stopped"]
     assert questions.answers(lab) == [answer]
-    assert not [row for row in lab.journal.open_rows() if row.name == "task"]
+    (row,) = [row for row in lab.journal.rows if row.name == "task"]
+    (task,) = lab.client("ecs").describe_tasks(cluster=row.ids["clusterArn"], tasks=[row.id])["tasks"]
+    assert (row.state, row.ended) == ("gone", as_kept(task["stoppedAt"]))
 
 
 def test_many_questions_are_spread_and_come_back_in_their_order(lab: Ledger) -> None:
@@ -196,6 +199,27 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
     runs.start_all(["sleepers"])
     lab.down()
     assert not lab.journal.open_rows()
+
+
+def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
+    lab.journal.path.unlink()
+    (lost,) = after_class.lost(lab.cloud)
+    found = after_class.write_back(lab.cloud, lost)
+    assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
+    found.down()
+    assert after_class.lost(lab.cloud) == []
+    lab.journal.reload()  # for the end of the test: nothing is open
+
+
+def test_a_task_that_ecs_has_forgotten_is_not_waited_for(
+    lab: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = questions.Runs.shown
+    monkeypatch.setattr(questions.Runs, "shown", lambda runs, arns: shown(runs, arns[1:]))
+    asked = questions.ask_many(lab, rows(4), tasks=2)
+    assert len(asked.answers) + len(asked.failed) == 4
+    assert asked.tasks == 1
+    assert all("does not show its task" in one.why for one in asked.failed)
 
 
 def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:

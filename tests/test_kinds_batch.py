@@ -11,6 +11,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from awslabs import after_class
 from awslabs.kinds import KINDS
 from awslabs.kinds.batch import JOB_QUEUE
 from awslabs.ledger import Cloud, Ledger, ensure
@@ -208,6 +209,19 @@ def test_a_job_that_ended_closes_its_row(ledger: Ledger) -> None:
     wait_for(lambda: batch.describe_jobs(jobs=[going_on])["jobs"][0]["status"] == "FAILED")
     ledger.close_ended()
     assert going_on not in [row.id for row in ledger.journal.open_rows()]
+
+
+def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
+    queue, definition = build(ledger)
+    submit(ledger, queue, definition)
+    names_before = set(ledger.resources)
+    ledger.journal.path.unlink()
+    (lost,) = after_class.lost(ledger.cloud)
+    found = after_class.write_back(ledger.cloud, lost)
+    assert names_before - set(found.resources) == {"policy", "join"}  # they go with their parents
+    assert found.journal.last("job") is not None
+    found.down()
+    assert after_class.everything_ours(ledger.cloud) == []
 
 
 def wait_for(question: Callable[[], bool]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from moto import mock_aws
 from moto.moto_api import state_manager
 
+from awslabs import journal
 from awslabs.errors import AwsError, LedgerError
 from awslabs.kinds import KINDS
 from awslabs.ledger import Cloud, Ledger
@@ -118,6 +123,39 @@ def test_rows_of_ended_work_close_and_others_stay(ledger: Ledger, task: dict[str
     assert {row.id for row in ledger.journal.open_rows() if row.name == "task"} == {going_on}
 
 
+def test_work_that_aws_has_forgotten_costs_nothing_any_more(
+    ledger: Ledger, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.start("task", ledger.client("ecs").run_task, **task)
+    monkeypatch.setattr(ledger, "_seen", lambda kind, row: [])
+    ledger.close_ended()
+    assert ledger.journal.last("task") is not None  # so young it may only be invisible yet
+    monkeypatch.setattr("awslabs.ledger.FORGOTTEN_S", 0.0)
+    time.sleep(0.05)
+    ledger.close_ended()
+    assert ledger.journal.last("task") is None
+
+
+def test_tidying_up_stands_in_nobodys_way(
+    ledger: Ledger, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecs = ledger.client("ecs")
+    ecs.stop_task(cluster=task["cluster"], task=ledger.start("task", ecs.run_task, **task))
+    other = Ledger(ledger.cloud, ledger.lab)
+    with other.locked("up"):
+        ledger.close_ended()
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "write", full)
+        ledger.close_ended()
+    assert Ledger(ledger.cloud, ledger.lab).journal.last("task") is not None
+    Ledger(ledger.cloud, ledger.lab).close_ended()
+    assert Ledger(ledger.cloud, ledger.lab).journal.last("task") is None
+
+
 def test_down_stops_what_runs_and_what_was_started_and_not_recorded(
     ledger: Ledger, task: dict[str, Any]
 ) -> None:
@@ -148,8 +186,18 @@ def test_a_task_that_could_not_be_placed_is_a_refusal_though_http_says_200(
     assert ledger.journal.last("task") is None
 
 
-def test_work_waits_for_the_work_of_another_terminal_but_not_for_down(
-    ledger: Ledger, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("verb", "seconds", "other_verb", "waits"),
+    [
+        ("start", 60, "start", True),
+        ("down", 60, "start", True),
+        ("start", 0.2, "down", True),  # signed with the name of who had it before, as for a moment it is
+        ("start", 60, "down", False),
+        ("up", 60, "down", False),
+    ],
+)
+def test_who_waits_for_another_terminal(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, verb: str, seconds: float, other_verb: str, waits: bool
 ) -> None:
     holder = """
 import fcntl, os, sys, time
@@ -160,22 +208,22 @@ print("held", flush=True)
 time.sleep(float(sys.argv[3]))
 """
     monkeypatch.setattr(Ledger, "patience", 1.0)
-    lock, ecs = ledger.journal.path.with_suffix(".lock"), ledger.client("ecs")
-    for verb, seconds in (("start", "0.5"), ("down", "60")):
-        other = subprocess.Popen(
-            [sys.executable, "-c", holder, os.fspath(lock), verb, seconds], stdout=subprocess.PIPE
-        )
-        try:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"held\n"
-            if verb == "start":
-                assert ledger.start("task", ecs.run_task, **task)
-            else:
-                with pytest.raises(LedgerError, match="in use"):
-                    ledger.start("task", ecs.run_task, **task)
-        finally:
-            other.kill()
-            other.communicate()
+    lock = ledger.journal.path.with_suffix(".lock")
+    lock.parent.mkdir(exist_ok=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", holder, os.fspath(lock), other_verb, str(seconds)], stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        if waits:
+            threading.Timer(1.0, other.kill).start()  # longer than a lock shows the name of its last holder
+        with contextlib.nullcontext() if waits else pytest.raises(LedgerError, match="in use"):
+            with ledger.journal.locked("start", patience_s=30.0) if verb == "start" else ledger.locked(verb):
+                assert other.wait(10) is not None
+    finally:
+        other.kill()
+        other.communicate()
 
 
 def test_a_repository_goes_with_its_images_and_only_ours_is_taken(ledger: Ledger) -> None:

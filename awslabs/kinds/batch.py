@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours
+from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, those_of_ours
 
 # While it changes from one state to another, or something still hangs on it.
 BUSY = (
@@ -153,15 +153,18 @@ def active_definitions(batch: Any, **which: Any) -> list[Found]:
     return sorted(found, key=lambda one: one.since)
 
 
+def look_for_definition(batch: Any, row: Any) -> list[Found]:
+    """Among all of its name, which a recovered row has from its ARN: ``.../NAME:REVISION``."""
+    name = row.telling.get("jobDefinitionName") or row.id.rpartition("/")[2].rpartition(":")[0]
+    found = active_definitions(batch, jobDefinitionName=name)
+    return [one for one in found if one.tags.get("awslabs:token") == row.token]
+
+
 JOB_DEFINITION = Kind(
     call="batch:RegisterJobDefinition",
     ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
     mark=mark_tags,
-    look=lambda batch, row: [
-        one
-        for one in active_definitions(batch, jobDefinitionName=row.telling["jobDefinitionName"])
-        if one.tags.get("awslabs:token") == row.token
-    ],
+    look=look_for_definition,
     ours=lambda batch: [one for one in active_definitions(batch) if "awslabs:token" in one.tags],
     delete=lambda batch, found: batch.deregister_job_definition(jobDefinition=found.id),
     doubles=True,
@@ -186,7 +189,8 @@ def show_job(job: dict) -> Found:
     elif job.get("isTerminated") or job.get("isCancelled"):
         state = "going"
     ids = {"jobId": job["jobId"], "jobName": job["jobName"]}
-    return Found(ids, state, job.get("tags", {}), str(job.get("createdAt", "")))
+    since, until = str(job.get("createdAt", "")), as_kept(job.get("stoppedAt"))
+    return Found(ids, state, job.get("tags", {}), since, until)
 
 
 def jobs_named(batch: Any, queue: str, name: str) -> list[dict]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, those_of_ours, unless
 
 NO_REPOSITORY = ("RepositoryNotFoundException",)
 NO_CLUSTER = ("ClusterNotFoundException",)
@@ -211,7 +211,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
         for task in answer["tasks"]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
-            shown.append(Found(ids, state, tags_in(task), str(task.get("createdAt", ""))))
+            since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
+            shown.append(Found(ids, state, tags_in(task), since, until))
     return shown
 
 

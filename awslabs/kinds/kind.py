@@ -48,12 +48,15 @@ class Found:
         Its tags.
     since : str
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
+    until : str
+        When it ended, if AWS tells, as rows keep times.
     """
 
     ids: dict[str, str]
     state: str = "standing"
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
+    until: str = ""
 
     @property
     def id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
 from awslabs.kinds.kind import Found
@@ -41,6 +42,14 @@ def unless(codes: tuple[str, ...], method: Callable, **request: Any) -> Any:
         if error.response["Error"]["Code"] not in codes:
             raise
         return None
+
+
+def as_kept(moment: datetime | int | None) -> str:
+    """A time as AWS tells it, be it in milliseconds, as rows keep it; empty for none."""
+    if moment is None:
+        return ""
+    at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment / 1000, timezone.utc)
+    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def pages(client: Any, method: str, key: str, **request: Any) -> list[Any]:

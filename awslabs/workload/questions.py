@@ -355,7 +355,8 @@ class Runs:
             "assignPublicIp": "ENABLED",  # without it the task could not reach ECR to pull its image
         }
         definition = standing(self.ledger, "task-definition")
-        size = self.ledger.journal.last("task-definition")
+        row = self.ledger.journal.last("task-definition")
+        known = row.telling if row else {}  # of a recovered row nothing, and then no price
         return self.ledger.start(
             "task",
             self.ecs.run_task,
@@ -364,23 +365,30 @@ class Runs:
             launchType="FARGATE",
             networkConfiguration={"awsvpcConfiguration": place},
             overrides={
-                **({name: size.telling[name] for name in ("cpu", "memory")} if size else {}),
+                **{name: known[name] for name in ("cpu", "memory") if name in known},
                 "containerOverrides": [{"name": CONTAINER, "command": ["--from-table", input_id]}],
             },
         )
 
     def follow(self) -> dict[str, dict]:
-        """Wait until all have stopped, telling what changes; the tasks as ECS shows them then, by input."""
-        inputs = {arn: input_id for input_id, arn in self.arns.items()}
+        """Wait until all have stopped, telling what changes; the tasks as ECS shows them then, by input.
 
-        def all_stopped() -> dict[str, dict]:
-            shown = {inputs[task["taskArn"]]: task for task in self.shown(list(inputs))}
+        A task that is not shown (any more) is not waited for: ECS forgets the stopped ones in time.
+        """
+        inputs, since = {arn: input_id for input_id, arn in self.arns.items()}, time.monotonic()
+        shown: dict[str, dict] = {}
+
+        def all_stopped() -> bool:
+            shown.clear()
+            shown.update({inputs[task["taskArn"]]: task for task in self.shown(list(inputs))})
             self.tell(shown.values())
             stopped = [task for task in shown.values() if task["lastStatus"] == "STOPPED"]
-            return shown if len(stopped) == len(inputs) else {}
+            visible = time.monotonic() - since > self.ledger.settle_s
+            return len(stopped) == (len(shown) if visible else len(inputs))
 
         what = "the task has stopped" if self.many == 1 else f"all {len(inputs)} tasks have stopped"
-        return poll(what, all_stopped, timeout_s=ENDED_S, fix=self.ledger.command("down"))
+        poll(what, all_stopped, timeout_s=ENDED_S, fix=self.ledger.command("down"))
+        return shown
 
     def shown(self, arns: list[str]) -> Iterator[dict]:
         """Tasks as ECS shows them. AWS calls: ``ecs:DescribeTasks``, for 100 at a time."""
@@ -436,7 +444,7 @@ def unanswered(
     if not missing:
         return []
     rows: dict[int, str] = {}
-    why, fix = "", ""
+    why, fix = "ECS does not show its task any more.", f"{ledger.command('status')}    # what stands?"
     if refused is not None:
         why, fix = f"{refused.what} {refused.why}", refused.fix
     elif task is not None:
