@@ -11,6 +11,7 @@ import functools
 import ipaddress
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -311,21 +312,27 @@ def say(text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A result as JSON can hold it: dataclasses as objects, paths as text."""
+    """A result as JSON can hold it: dataclasses as objects, paths as text, no number as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for what is no number: a loss of a training that fell apart
     return str(value) if isinstance(value, Path) else value
 
 
 def show(result: Any, as_json: bool) -> None:
-    """Print a dictionary as a table of two columns, a list of dictionaries as one of many; or JSON."""
+    """Print a dictionary as a table of two columns, a list of dictionaries as one of many.
+
+    As JSON it is one object always, a list its ``rows``.
+    """
     result = plain(result)
     if as_json:
-        click.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        whole = {"rows": result} if isinstance(result, list) else result
+        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
     elif isinstance(result, list):
         show_table(result)
     else:
@@ -420,7 +427,7 @@ def add_down(
     """
 
     @verb(group, "down", lab)
-    def down_verb(ledger: Ledger, dry_run: bool, discard: bool = False) -> list[dict] | None:
+    def down_verb(ledger: Ledger, dry_run: bool, discard: bool = False) -> list[dict] | dict | None:
         """Delete everything the lab has built, and wait until AWS shows that it is gone."""
         rows = ledger.down(dry_run=True)
         if dry_run:
@@ -428,6 +435,7 @@ def add_down(
             return [{"row": row.number, "name": row.name, "id": row.id, "state": row.state} for row in rows]
         usd = ledger.usd_so_far
         if bring_home and rows and not discard:
+            ledger.end_work()  # what would be finished between saving and deleting, would be lost
             folder = Path("awslabs-results", lab)
             if saved := bring_home(ledger, folder):
                 say(f"{saved} saved in {folder}/.")
@@ -437,7 +445,8 @@ def add_down(
             if rows
             else "Nothing stands."
         )
-        return None
+        as_json = click.get_current_context().params["as_json"]
+        return {"deleted": len(rows), "usd_so_far": usd} if as_json else None
 
     down_verb.params.append(click.Option(["--dry-run"], is_flag=True, help="Only say what would be deleted."))
     if bring_home:

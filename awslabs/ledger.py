@@ -626,6 +626,11 @@ class Ledger:
             self.journal.forget_keys()
             return rows
 
+    def end_work(self) -> None:
+        """Stop what still runs, and wait for its end: the beginning of `down`, which tells what cannot be."""
+        with self.locked("down"):
+            self._delete_all([row for row in self.journal.open_rows()[::-1] if KINDS[row.call].work])
+
     def _delete_all(self, rows: list[Row]) -> dict[int, LabError]:
         """Delete each row as soon as what must go before it is out of its way; what failed, by row number.
 

@@ -47,7 +47,7 @@ class School:
         """The result of a command that must go well, from its JSON."""
         result = self.run(*line, "--json", **options)
         assert result.exit_code == 0, result.stderr
-        return json.loads(result.stdout)
+        return json.loads(result.stdout)["rows"]
 
     def die_in_up(self, number: int) -> None:
         """Kill `up` when its changing call of this number has taken effect."""
@@ -312,7 +312,7 @@ def test_verify_exits_3_for_what_stands_in_no_ledger(school: School) -> None:
     school.up()
     school.file().unlink()
     result = school.run("verify", "--json")
-    rows = json.loads(result.stdout)
+    rows = json.loads(result.stdout)["rows"]
     assert result.exit_code == 3
     assert {(row["on_aws"], row["owner"]) for row in rows} == {("stands, in no ledger", ME)}
     assert {row["id"] for row in rows} == {*school.left()}

@@ -452,11 +452,17 @@ def test_results_are_a_table_best_first_and_name_what_is_broken(cloud: Cloud) ->
     s3, bucket = cloud.client("s3"), ledger.resources["bucket"]
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.5000.csv", Body=b"half a fi")
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/holiday.jpg", Body=b"\xff\xd8")
+    s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.1000.csv", Body=b"x" * 200_000)
+    s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/", Body=b"")  # as the console makes a folder
     final = json.dumps({"test_accuracy": 0.91, "test_loss": 0.3, "epoch": 2}).encode()
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{Cell(0.01, 0.5).final_name}", Body=final)
     found = results.results(ledger)
     assert [(one.lr, one.accuracy) for one in found.cells] == [(0.01, 0.9), (0.1, 0.8)]
-    assert found.broken == ["holiday.jpg", "metrics_lr0.0010_m0.5000.csv"]
+    assert found.broken == [
+        "holiday.jpg",
+        "metrics_lr0.0010_m0.1000.csv",
+        "metrics_lr0.0010_m0.5000.csv",
+    ]
     assert found.test_accuracy == 0.91
     assert "0.91" in found._repr_html_()
 
@@ -467,6 +473,8 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
     assert results.bring_home(ledger, tmp_path / "home") == ""
     write(ledger, DIGITS, Cell(0.1, 0.5), [0.9], [0.5])
     cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key="results/../../outside", Body=b"x")
+    for folder in ("results/", "results/mine/"):  # as the console makes them
+        cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key=folder, Body=b"")
     assert results.bring_home(ledger, tmp_path / "home") == "2 files of results"
     assert (tmp_path / "home" / DIGITS.name / Cell(0.1, 0.5).name).read_text().startswith("train_loss")
     assert not (tmp_path / "outside").exists()
@@ -641,6 +649,13 @@ def test_up_results_and_down_from_a_terminal(
     assert json.loads(terminal("results", "--json").stdout)["cells"][0]["best_epoch"] == 2
     listed = json.loads(terminal("jobs", "--json").stdout)
     assert [job["name"] for job in listed["jobs"]] == ["sweep"]
+    (job_id,) = (job["job_id"] for job in listed["jobs"])
+    assert "There is no job" in terminal("logs", f"{job_id}:99").stderr
+    nowhere = terminal("plot", "/dev/null/sweep.png")
+    assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
+    write(lab(cloud), DIGITS, Cell(10, 0.9), [float("nan")], [0.1])
+    text = terminal("results", "--json").stdout
+    assert json.loads(text, parse_constant=pytest.fail)["cells"][1]["val_loss"] is None
     cancelled = json.loads(terminal("cancel", "--json").stdout)
     assert cancelled["job_ids"] == [listed["jobs"][0]["job_id"]]
     down = terminal("down")

@@ -14,7 +14,7 @@ from awslabs import after_class, ecs_qa, images, sandbox
 from awslabs.errors import LabError, LedgerError
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions
+from awslabs.workload import questions, tables
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
 PARROT = """
@@ -228,6 +228,38 @@ def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert questions.bring_home(lab, tmp_path / "results") == "3 answers"
     saved = json.loads((tmp_path / "results" / "answers.json").read_text())
     assert sorted(one["answer"] for one in saved) == ["word0", "word1", "word2"]
+    tables.clear(lab)
+    questions.ask_many(lab, rows(1))
+    by_hand = {"item_id": {"S": "mine"}, "answer": {"S": "42"}}
+    lab.client("dynamodb").put_item(TableName=lab.resources["table"], Item=by_hand)
+    assert questions.bring_home(lab, tmp_path / "results") == "1 answers"
+    assert (
+        len(json.loads((tmp_path / "results" / "answers.json").read_text())) == 4
+    )  # of an earlier life, too
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match="could not be saved") as stopped:
+        questions.bring_home(lab, tmp_path / "file")
+    assert "--discard" in stopped.value.fix
+    lab.client("dynamodb").delete_table(TableName=lab.resources["table"])
+    assert questions.bring_home(lab, tmp_path / "results") == ""
+
+
+def test_down_saves_what_tasks_answer_until_it_stops_them(
+    lab: Ledger, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save, running = questions.bring_home, list[str]()
+
+    def saved(ledger: Ledger, folder: Path) -> str:
+        running.extend(row.name for row in ledger.journal.open_rows() if row.name == "task")
+        return save(ledger, folder)
+
+    monkeypatch.setattr(questions, "bring_home", saved)
+    questions.put_down(lab, {"sleepers": []})
+    questions.Runs(lab, 1).start_all(["sleepers"])
+    down = command("down", "--json")
+    assert json.loads(down.stdout)["deleted"] > 10
+    assert running == []
 
 
 def test_a_task_without_room_waits_for_it(
@@ -279,9 +311,9 @@ def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Res
     one = command("ask", "Lisbon is it.", "which word?", "--json")
     assert json.loads(one.stdout)["answer"] == "Lisbon"
     shown = command("answers", "--json")
-    assert sorted(answer["answer"] for answer in json.loads(shown.stdout)) == ["Lisbon", "word0"]
+    assert sorted(answer["answer"] for answer in json.loads(shown.stdout)["rows"]) == ["Lisbon", "word0"]
     assert json.loads(command("clear", "--json").stdout)["count"] == 2
-    assert json.loads(command("answers", "--json").stdout) == []
+    assert json.loads(command("answers", "--json").stdout) == {"rows": []}
     assert json.loads(command("status", "--json").stdout)["tasks_running"] == 0
 
 

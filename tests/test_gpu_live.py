@@ -263,7 +263,7 @@ def test_a_notebook_that_is_nowhere_is_named_with_those_that_are_there(lab: Lab,
 
 
 def test_bench_measures_the_cpu(lab: Lab) -> None:
-    (cpu, *others) = json.loads(lab("bench", "--size", "256", "--json").stdout)
+    (cpu, *others) = json.loads(lab("bench", "--size", "256", "--json").stdout)["rows"]
     assert (cpu["device"], cpu["size"]) == ("cpu", 256)
     assert cpu["seconds"] > 0
     assert cpu["tflop_s"] > 0

@@ -379,7 +379,9 @@ def logs(ledger: Ledger, job: str = "") -> list[str]:
     job : str
         The beginning of its id; the newest job, unless given.
     """
-    (shown,) = described(ledger, [find(ledger, job)])
+    shown = next(iter(described(ledger, [find(ledger, job)])), None)
+    if shown is None:
+        raise LabError(f"There is no job {job}.", "An array has its jobs from :0 on.", ledger.command("jobs"))
     if "size" not in shown.get("arrayProperties", {}):
         return [readable(line) for line in job_log(ledger, shown)]
     children = [f"{shown['jobId']}:{index}" for index in range(child_count(shown))]

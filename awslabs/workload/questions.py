@@ -414,7 +414,7 @@ def fetch(ledger: Ledger, item_ids: Sequence[str]) -> dict[str, Answer]:
         for attempt in range(12):
             answer = client.batch_get_item(RequestItems=wanted)
             for item in answer["Responses"].get(table, []):
-                found[item["item_id"]["S"]] = as_answer(tables.plain(item))
+                found[item["item_id"]["S"]] = as_answer(tables.plain(item))  # the reader writes all of it
             wanted = answer.get("UnprocessedKeys", {})
             if not wanted:
                 break
@@ -520,11 +520,15 @@ def seconds_of(task: dict) -> dict[str, float]:
 
 
 def answers(ledger: Ledger, limit: int | None = None) -> list[Answer]:
-    """The answers in the table, at most `limit`; DynamoDB keeps no order. AWS calls: ``dynamodb:Scan``."""
+    """The answers in the table, at most `limit`; DynamoDB keeps no order. AWS calls: ``dynamodb:Scan``.
+
+    What is no answer, such as an item that somebody put there by hand, is left out.
+    """
     read = tables.scan_all(
         ledger.client("dynamodb"), standing(ledger, "table"), FilterExpression="attribute_exists(answer)"
     )
-    return [as_answer(item) for item in read.items][:limit]
+    whole = [item for item in read.items if Answer.__dataclass_fields__.keys() <= item.keys()]
+    return [as_answer(item) for item in whole][:limit]
 
 
 def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:
@@ -543,14 +547,37 @@ def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:
 
 
 def bring_home(ledger: Ledger, folder: Path) -> str:
-    """Save all answers as ``answers.json`` in a folder, and say how many."""
+    """Save all answers as ``answers.json`` in a folder, beside those that it holds already; say how many.
+
+    Raises
+    ------
+    LabError
+        When this computer cannot take them.
+    """
     row = ledger.journal.last("table")
     if row is None or row.state != "standing":
         return ""
-    found = answers(ledger)
+    client = ledger.client("dynamodb")
+    try:
+        found = answers(ledger)
+    except client.exceptions.ResourceNotFoundException:
+        return ""  # somebody has deleted it: there is nothing to save
     if not found:
         return ""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False)
-    (folder / "answers.json").write_text(text + "\n", encoding="utf-8")
+    file = folder / "answers.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = (
+            {one["item_id"]: one for one in json.loads(file.read_text("utf-8"))} if file.exists() else {}
+        )
+        kept = earlier | {one.item_id: asdict(one) for one in found}
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps([*kept.values()], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(file)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LabError(
+            f"The answers could not be saved in {file}, so nothing was deleted.",
+            str(error),
+            f"make room or another {file.name} of it, or leave them: {ledger.command('down')} --discard",
+        ) from error
     return f"{len(found)} answers"

@@ -234,23 +234,22 @@ Curves = dict[Cell, list[dict[str, float]]]
 
 def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Cell, float]]:
     """Each cell's metrics per epoch; names of files that are none; test accuracies."""
-    names = sorted(there(ledger, series))
+    matches = {name: FILE.fullmatch(name) for name in sorted(there(ledger, series))}
+    named = {name: match for name, match in matches.items() if match}
+    broken = [name for name in matches if name not in named and not name.endswith("/") and name]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        texts = pool.map(lambda name: content(ledger, f"{series.prefix}/{name}"), names)
-        curves, broken, final = Curves(), list[str](), dict[Cell, float]()
-        for name, text in zip(names, texts, strict=True):
-            match = FILE.fullmatch(name)
+        texts = pool.map(lambda name: content(ledger, f"{series.prefix}/{name}"), named)
+        curves, final = Curves(), dict[Cell, float]()
+        for (name, match), text in zip(named.items(), texts, strict=True):
             try:
-                if match is None:
-                    raise ValueError(name)
                 cell = Cell(float(match["lr"]), float(match["momentum"]))
                 if match["kind"] == "final":
                     final[cell] = float(json.loads(text)["test_accuracy"])
                 else:
                     curves[cell] = metrics(text)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, csv.Error):
                 broken.append(name)
-    return curves, broken, final
+    return curves, sorted(broken), final
 
 
 def content(ledger: Ledger, key: str) -> str:
@@ -264,7 +263,7 @@ def metrics(text: str) -> list[dict[str, float]]:
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError, TypeError, csv.Error
         When it is none.
     """
     lines = [
@@ -301,6 +300,9 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
         keys = [one["Key"] for one in pages(s3, "list_objects_v2", "Contents", Bucket=row.id, Prefix=TOP)]
     except s3.exceptions.NoSuchBucket:
         return ""  # somebody has deleted it: there is nothing to save
+    keys = [
+        key for key in keys if not key.endswith("/")
+    ]  # those are folders that somebody made in the console
 
     def fetch(key: str) -> None:
         path = folder / key.removeprefix(TOP)
@@ -362,8 +364,15 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
     draw_curves(right, curves, trained)
     figure.suptitle(f"{series.data}: accuracy on validation pictures, at most {series.epochs} epochs")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, format="png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120, format="png")
+    except OSError as error:
+        raise LabError(
+            f"The picture {path} could not be written.",
+            str(error),
+            f"{ledger.command('plot')} /tmp/sweep.png    # or another place with room",
+        ) from error
     return Picture(path)
 
 
