@@ -233,9 +233,8 @@ def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     by_hand = {"item_id": {"S": "mine"}, "answer": {"S": "42"}}
     lab.client("dynamodb").put_item(TableName=lab.resources["table"], Item=by_hand)
     assert questions.bring_home(lab, tmp_path / "results") == "1 answers"
-    assert (
-        len(json.loads((tmp_path / "results" / "answers.json").read_text())) == 4
-    )  # of an earlier life, too
+    saved = json.loads((tmp_path / "results" / "answers.json").read_text())
+    assert len(saved) == 4  # with those of an earlier life
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match="could not be saved") as stopped:
         questions.bring_home(lab, tmp_path / "file")

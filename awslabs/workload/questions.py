@@ -567,10 +567,8 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
     file = folder / "answers.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = (
-            {one["item_id"]: one for one in json.loads(file.read_text("utf-8"))} if file.exists() else {}
-        )
-        kept = earlier | {one.item_id: asdict(one) for one in found}
+        earlier = json.loads(file.read_text("utf-8")) if file.exists() else []
+        kept = {one["item_id"]: one for one in [*earlier, *map(asdict, found)]}
         part = file.with_suffix(".part")
         part.write_text(json.dumps([*kept.values()], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(file)
