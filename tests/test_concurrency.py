@@ -125,13 +125,6 @@ class Room:
         return Counter({kind: len(things) for kind, things in counts.items() if things})
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
 @pytest.fixture
 def room(run: sandbox.Run, tmp_path: Path) -> Iterator[Room]:
     room = Room(run, f"6000{os.getpid() % 10_000:04}{next(numbers):04}", tmp_path / "home" / ".awslabs")

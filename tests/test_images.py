@@ -22,13 +22,6 @@ from awslabs.images import Recipe
 from awslabs.ledger import Cloud, Ledger
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
 @pytest.fixture
 def ledger(run: sandbox.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import textwrap
 import time
 import zipfile
@@ -22,6 +21,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from processes import alive, eventually
 
 from awslabs import sandbox
 
@@ -43,14 +43,6 @@ REPORT = re.compile(
     r"Max Memory Used: (\d+) MB\t(?:Init Duration: (\S+) ms\t)?(?:Status: (\w+)\t)?(?:Error Type: (\S+)\t)?\n"
 )
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    """One practice cloud for the tests that do not end it."""
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
 
 
 class Account:
@@ -120,21 +112,6 @@ def aws(run: sandbox.Run) -> Iterator[Account]:
     yield account
     run.weather(slow_states=0, account="old", faults=[])
     run.reset(account.id)
-
-
-def eventually(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until something is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-    return value
-
-
-def alive(word: str) -> list[str]:
-    """Processes of this computer whose command line has this word."""
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
 
 
 def number() -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import subprocess
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import boto3
 import pytest
 import test_rules_jobs as small
 from botocore.config import Config
+from processes import alive, eventually
 from registry_client import Registry, layer_of, program
 
 from awslabs import sandbox
@@ -51,14 +50,6 @@ TRUST = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
     "Principal": {"Service": "%s.amazonaws.com"}}]}"""
 FOR_ECS = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    """One practice cloud for all tests of this file."""
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
 
 
 class Lab:
@@ -190,21 +181,6 @@ def lab(run: sandbox.Run) -> Iterator[Lab]:
     yield made
     run.weather(slow_states=0, faults=[])
     run.reset(made.id)
-
-
-def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Wait until something is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-    return value
-
-
-def alive(word: str) -> list[str]:
-    """Processes of this computer whose command line has this word."""
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
 
 
 def seconds() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from moto.logs.models import logs_backends
+from processes import alive
 from test_rules_support import TRUST, client, cloud
 
 from awslabs.sandbox.hosts import isolation
@@ -72,11 +72,6 @@ def nurseries(
         pytest.skip(f"this computer gives no namespaces: {held.ground.why_plain}")
     yield held
     held.close()
-
-
-def alive(word: str) -> list[str]:
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
 
 
 def bear(nursery: Nursery, code: bytes = b"", handler: str = "lab.handler") -> Any:

@@ -6,16 +6,16 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from processes import alive, eventually
 from registry_client import digest_of, layer_of
 
 from awslabs.sandbox.hosts import isolation
@@ -126,21 +126,6 @@ def room(shared: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
     monkeypatch.setattr(registry, "look", lambda account, region, image: shared.images.get(image))
     monkeypatch.setattr(containers, "engine", lambda: None)
     return shared
-
-
-def eventually(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until something is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-    return value
-
-
-def alive(word: str) -> list[str]:
-    """Processes of this computer whose command line has this word."""
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
 
 
 def number() -> str:

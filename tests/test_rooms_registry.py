@@ -23,13 +23,6 @@ from awslabs import sandbox
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
 class Account:
     """An account with one repository, and clients."""
 

@@ -7,9 +7,8 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -17,6 +16,7 @@ import docker_engine
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from processes import alive, eventually
 from registry_client import Image, Registry, digest_of, program
 from test_rules_support import client, cloud, net
 
@@ -189,21 +189,6 @@ def lab(run: sandbox.Run) -> Iterator[Lab]:
     run.weather(slow_states=0, account="old")
     run.weather(account=made.id, faults=[])
     run.reset(made.id)
-
-
-def eventually(what: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Wait until something is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-    return value
-
-
-def alive(word: str) -> list[str]:
-    """Processes of this computer whose command line has this word."""
-    listed = subprocess.run(["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if word in line and not line.startswith("Z")]
 
 
 def number() -> str:

@@ -30,14 +30,6 @@ ROOT = Path(sandbox.__file__).parents[2]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    """One practice cloud for all tests that do not end it."""
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A home for a practice cloud of the test's own."""
