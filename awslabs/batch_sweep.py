@@ -14,7 +14,7 @@
        '------- <2> bucket: cells/  results/
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
-public address included), about 0.22 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
+public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
 minutes after the last job. The image in ECR is about 0.40 USD a month.
 Time: 3 to 6 minutes to build, most of it for the image; 2 to 5 to take down. A first job waits some minutes
 for its machine.
@@ -38,18 +38,21 @@ from typing import Any
 
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
+from awslabs.ecs_qa import role
 from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds.batch import describe_environment, describe_queue
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import at_once, meanwhile, poll
 from awslabs.show import Shown
-from awslabs.workload import batch_jobs, standing
+from awslabs.workload import batch_jobs, missing, standing
 
 MAX_VCPUS = 64  # at the same time: sixteen g4dn.xlarge
 TIMEOUT_S = 2 * 3600  # seconds after which Batch ends a job that hangs
 ATTEMPTS = 3  # a job whose spot machine AWS has taken back begins anew
 STUCK_S = 1800  # seconds in RUNNABLE after which Batch itself gives up a job that no machine will ever take
+MEND_S = 120.0  # seconds in which a role made a moment ago must have become known everywhere
+READY = ("VALID", "ENABLED")  # status and state of an environment or a queue in use
 KEEP_LOGS_DAYS = 7
 IMAGE = "mnist"
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
@@ -147,7 +150,7 @@ def up(
     LabError
         No Docker engine to build the image with; a compute environment that is INVALID and stays so.
     """
-    ec2, s3, logs, iam = (ledger.client(name) for name in ("ec2", "s3", "logs", "iam"))
+    ec2, s3, logs = ledger.client("ec2"), ledger.client("s3"), ledger.client("logs")
     ecr, batch = ledger.client("ecr"), ledger.client("batch")
     machine = CPU if cpu else GPU
 
@@ -165,7 +168,7 @@ def up(
     bucket = ledger.create(
         "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
-    log_group = ledger.create("logs", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}/jobs")
+    log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
 
     # <3> The network: a public subnet in each zone that has such machines; nobody may connect.
@@ -183,22 +186,13 @@ def up(
     # <4> Who may do what. A job reads cells and results and writes results, in this bucket alone; a machine
     #     pulls the one image and writes logs.
     if role_arn is None:
-        role_arn = ledger.create(
-            "job-role",
-            iam.create_role,
-            RoleName=f"{ledger.prefix}-job-role",
-            AssumeRolePolicyDocument=policies.trust("ecs-tasks.amazonaws.com"),
-        )
-        ledger.create(
-            "job-policy",
-            iam.put_role_policy,
-            RoleName=f"{ledger.prefix}-job-role",
-            PolicyName="what-it-needs",
-            PolicyDocument=policies.document(
-                allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
-                allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
-                allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
-            ),
+        role_arn = role(
+            ledger,
+            "job",
+            "ecs-tasks.amazonaws.com",
+            allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
+            allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
+            allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
         )
     if instance_profile_arn is None:
         instance_profile_arn = machine_profile(ledger, repository, log_group)
@@ -253,8 +247,8 @@ def describe(ledger: Ledger) -> Batch:
     LabError
         When the lab does not stand.
     """
-    if missing := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(missing)}.", ledger.command("up"))
+    if gone := missing_rows(ledger):
+        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
     stands, repository = ledger.resources, ledger.journal.last("repository")
     return Batch(
         bucket_name=stands["bucket"],
@@ -267,10 +261,8 @@ def describe(ledger: Ledger) -> Batch:
 
 def missing_rows(ledger: Ledger) -> list[str]:
     """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    parts = ["bucket", "repository", "compute-environment", "job-queue"]
-    rows = {part: ledger.journal.last(part) for part in parts}
-    missing = [part for part, row in rows.items() if row is None or row.state != "standing"]
-    return missing + ([] if batch_jobs.definition_row(ledger) else ["job-definition"])
+    gone = missing(ledger, ["bucket", "repository", "compute-environment", "job-queue"])
+    return gone + ([] if batch_jobs.definition_row(ledger) else ["job-definition"])
 
 
 @exclusive
@@ -287,7 +279,7 @@ def image(ledger: Ledger, *, without_docker: bool = False) -> Batch:
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     address = images.publish(ledger, standing(ledger, "repository"), recipe(machine), engine)
     old = batch_jobs.definition(ledger)["containerProperties"]
-    define_job(ledger, address, machine, old["jobRoleArn"], standing(ledger, "logs"))
+    define_job(ledger, address, machine, old["jobRoleArn"], standing(ledger, "log-group"))
     return describe(ledger)
 
 
@@ -371,27 +363,21 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
 def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
     """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
     iam = ledger.client("iam")
-    role, profile = f"{ledger.prefix}-machine-role", f"{ledger.prefix}-machine-profile"
-    ledger.create(
-        "machine-role",
-        iam.create_role,
-        RoleName=role,
-        AssumeRolePolicyDocument=policies.trust("ec2.amazonaws.com"),
-    )
-    ledger.create(
-        "machine-policy",
-        iam.put_role_policy,
-        RoleName=role,
-        PolicyName="what-it-needs",
-        PolicyDocument=policies.document(
-            policies.join_a_cluster(),
-            *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
-            policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-        ),
+    profile = f"{ledger.prefix}-machine-profile"
+    role(
+        ledger,
+        "machine",
+        "ec2.amazonaws.com",
+        policies.join_a_cluster(),
+        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
     )
     profile_arn = ledger.create("machine-profile", iam.create_instance_profile, InstanceProfileName=profile)
     ledger.create(
-        "role-in-profile", iam.add_role_to_instance_profile, InstanceProfileName=profile, RoleName=role
+        "role-in-profile",
+        iam.add_role_to_instance_profile,
+        InstanceProfileName=profile,
+        RoleName=f"{ledger.prefix}-machine-role",
     )
     return profile_arn
 
@@ -444,9 +430,6 @@ def location(region: str) -> dict:
     return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
 
 
-MEND_S = 120.0  # seconds in which a role made a moment ago must have become known everywhere
-
-
 def wait_for_environment(ledger: Ledger, name: str) -> str:
     """Until the compute environment is VALID and in use; returns its ARN.
 
@@ -484,9 +467,6 @@ def wait_for_queue(ledger: Ledger, name: str) -> None:
     poll(f"the queue {name} is VALID", ready, timeout_s=300, longest_s=2.0, fix=ledger.command("up"))
 
 
-READY = ("VALID", "ENABLED")
-
-
 def usd_per_machine_hour(cpu: bool, spot: bool, region: str) -> float | None:
     """What one machine costs while it runs, with its public address; None where the price is not known."""
     machine = CPU if cpu else GPU
@@ -505,19 +485,13 @@ def command_line() -> Any:
     from awslabs.workload import results, sweep_verbs
 
     group = cli.lab_group("batch_sweep", __doc__)
-    no_docker = click.option(
-        "--no-docker",
-        "without_docker",
-        is_flag=True,
-        help="Practice cloud: run the program as a process, build no image.",
-    )
 
     @cli.verb(group, "up", "batch_sweep")
     @click.option("--cpu", is_flag=True, help="Small machines without a GPU.")
     @click.option(
         "--spot", is_flag=True, help="Machines that AWS may take back, for less than half the price."
     )
-    @no_docker
+    @cli.NO_DOCKER
     @click.option("--role-arn", metavar="ARN", help="A role that exists, for the jobs.")
     @click.option("--instance-profile-arn", metavar="ARN", help="And a profile, for the machines.")
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
@@ -537,8 +511,8 @@ def command_line() -> Any:
     def _status(ledger: Ledger) -> dict[str, Any]:
         """Show what stands, what runs, and what it costs."""
         ledger.close_ended()
-        if missing := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(missing)}.")
+        if gone := missing_rows(ledger):
+            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
             return cli.header(ledger)
         running = batch_jobs.machines(ledger)
         hours = [
@@ -549,7 +523,7 @@ def command_line() -> Any:
         return {**shown, "machines": len(running), "usd_per_hour": shown["usd_per_hour"] + usd}
 
     @cli.verb(group, "image", "batch_sweep")
-    @no_docker
+    @cli.NO_DOCKER
     def _image(ledger: Ledger, without_docker: bool) -> dict[str, Any]:
         """Build and push the image anew; jobs that are submitted later run it."""
         return vars(image(ledger, without_docker=without_docker))

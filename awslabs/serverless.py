@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import addresses, policies
+from awslabs.batch_sweep import location
 from awslabs.ecs_qa import role, wait_for_table
 from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds import rest_apis
@@ -401,11 +402,6 @@ def description(ledger: Ledger) -> bytes:
         function_arn = ledger.arn("lambda", f"function:{ledger.prefix}-{verb}-haiku")
         text = text.replace(f"__{verb.upper()}_ARN__", function_arn)
     return text.encode()
-
-
-def location(region: str) -> dict:
-    """Where a bucket is to lie: us-east-1 must not be said, every other Region must be."""
-    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
 
 
 def wait_for_function(lambda_: Any, name: str) -> None:

@@ -343,7 +343,7 @@ class Tail:
             after = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
             try:
                 answer = logs.get_log_events(
-                    logGroupName=standing(self.ledger, "logs"),
+                    logGroupName=standing(self.ledger, "log-group"),
                     logStreamName=stream,
                     startFromHead=True,
                     **after,
