@@ -67,6 +67,8 @@ class Answer(Shown):
         What the model took.
     model : str
         Its name or folder.
+    context_start : int
+        Of a context too large for an item of the table only a part is kept: it begins at this character.
     """
 
     item_id: str
@@ -78,6 +80,7 @@ class Answer(Shown):
     end: int
     seconds: float
     model: str
+    context_start: int = 0
 
 
 @dataclass(frozen=True)
@@ -426,7 +429,7 @@ def fetch(ledger: Ledger, item_ids: Sequence[str]) -> dict[str, Answer]:
 
 def as_answer(item: dict[str, Any]) -> Answer:
     """An item of the table as an answer."""
-    return Answer(**{name: item[name] for name in Answer.__dataclass_fields__})
+    return Answer(**{name: item[name] for name in Answer.__dataclass_fields__ if name in item})
 
 
 # -- What went wrong -----------------------------------------------------------------------------------------

@@ -111,8 +111,11 @@ def fit(item: dict[str, Any]) -> dict[str, Any]:
     room = LARGEST_ITEM - size(item | {"context": ""}) - len(context[start:end].encode())
     if room < 0:
         raise Unreadable(f"its answer of {end - start} characters does not fit into an item of 400 KB")
-    before = context[:start].encode()[-(room // 2) :] if room // 2 else b""
-    after = context[end:].encode()[: room - len(before)]
+    before, after = context[:start].encode(), context[end:].encode()
+    before = before[
+        max(0, len(before) - max(room // 2, room - len(after))) :
+    ]  # what one side leaves, the other has
+    after = after[: room - len(before)]
     kept_before = before.decode(errors="ignore")  # a character that was cut through is left out
     item["context"] = kept_before + context[start:end] + after.decode(errors="ignore")
     item["context_start"] = start - len(kept_before)
