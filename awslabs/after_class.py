@@ -349,7 +349,8 @@ def command_line() -> Any:
             cli.say(
                 f"About {usd:.4f} USD per hour on AWS. Delete it all: python -m awslabs.ledger down --all"
             )
-        return [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
+        shown = [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
+        return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
 
     @cli.plain_verb(group, "show")
     @click.argument("lab")

@@ -28,6 +28,7 @@ from awslabs import progress
 from awslabs.errors import LabError
 
 if TYPE_CHECKING:
+    from awslabs.explain import Place
     from awslabs.ledger import Cloud, Ledger
 
 INTERRUPTED = 130
@@ -108,7 +109,13 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
             opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
-            return function(open_ledger(lab, **opening), **options)
+            ledger = open_ledger(lab, **opening)
+            try:
+                return function(ledger, **options)
+            except Exception as error:
+                if is_botocores(error):
+                    raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
+                raise
 
         decorated: Callable = run
         for option in reversed(LEDGER_OPTIONS):
@@ -217,14 +224,18 @@ class reporting:
         raise SystemExit(ours.exit_code) from error
 
 
-def as_lab_error(error: BaseException) -> LabError | None:
+def is_botocores(error: BaseException) -> bool:
+    return type(error).__module__.startswith("botocore.")
+
+
+def as_lab_error(error: BaseException, place: Place | None = None) -> LabError | None:
     """Our own error, or botocore's turned into one; None for a bug, which shows its traceback."""
     if isinstance(error, LabError):
         return error
-    if type(error).__module__.startswith("botocore."):
+    if is_botocores(error):
         from awslabs.explain import Place, explain
 
-        return explain(error, getattr(error, "operation_name", "a call"), Place("", ""))  # type: ignore[arg-type]
+        return explain(error, getattr(error, "operation_name", "a call"), place or Place("", ""))  # type: ignore[arg-type]
     return None
 
 
@@ -340,10 +351,10 @@ def show(result: Any, as_json: bool) -> None:
 
 
 def show_object(result: dict, indent: str = "") -> None:
-    """One line per key; an object within it stands indented below its key."""
+    """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
     width = max((len(key) for key in result), default=0)
     for key, value in result.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             click.echo(f"{indent}{key}")
             show_object(value, indent + "  ")
         else:
@@ -371,9 +382,11 @@ def columns(text: str) -> int:
 
 
 def amount(key: str, value: Any) -> str:
-    """A cell: money with four digits, nothing as nothing."""
+    """A cell: money with four digits, what is not known as ``?``, what is empty as ``none``."""
     if value is None:
         return "?"
+    if value in ({}, []):
+        return "none"
     return f"{value:.4f}" if isinstance(value, float) and key.startswith("usd") else str(value)
 
 
@@ -398,17 +411,19 @@ def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
 
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    price = (
-        "an unknown price"
-        if usd_per_hour is None
-        else f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
-    )
+    if usd_per_hour is None:
+        price = "an unknown price"
+    elif usd_per_hour == 0:
+        price = "nothing per hour, only what is used"
+    else:
+        price = f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
 
 
 def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
-    say(f"It costs about {ledger.usd_per_hour:.4f} USD per hour until: {ledger.command('down')}")
+    costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
+    say(f"{costs} about {ledger.usd_per_hour:.4f} USD per hour until: {ledger.command('down')}")
 
 
 def add_down(
@@ -441,7 +456,8 @@ def add_down(
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
         say(
-            f"{len(rows)} resources deleted; nothing of it is left. It cost about {usd:.4f} USD."
+            f"{len(rows)} resources deleted; nothing of it is left. "
+            f"{'It cost' if ledger.cloud.is_aws else 'On AWS it would have cost'} about {usd:.4f} USD."
             if rows
             else "Nothing stands."
         )

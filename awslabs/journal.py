@@ -364,7 +364,7 @@ def read(path: Path) -> tuple[dict, list[Row]]:
         raise LedgerError(
             f"The ledger {path} has schema {schema}; this version reads schema {SCHEMA}.",
             "It was written by another version of awslabs.",
-            "install the newest awslabs: pip install --upgrade awslabs",
+            "git pull && pip install .    # in the folder of the project",
         )
     if not complete:
         raise damaged(path, "its header is not complete")

@@ -131,7 +131,7 @@ class Cloud:
             raise AwsError(
                 "No AWS Region is chosen.",
                 "Neither --region nor AWS_REGION nor the AWS configuration names one.",
-                "export AWS_REGION=us-east-1",
+                "export AWS_REGION=us-east-1    # or add --sandbox: the practice cloud",
                 code="NoRegionError",
             )
         address = urlsplit(self.client("sts").meta.endpoint_url)
@@ -256,7 +256,7 @@ class Ledger:
             raise LedgerError(
                 f"The ledger {self.journal.path} holds what this version cannot delete: {unknown[0]}.",
                 "It was written by a newer version of awslabs.",
-                "pip install --upgrade awslabs",
+                "git pull && pip install .    # in the folder of the project",
             )
 
     # -- what it knows without asking AWS -------------------------------------------------------------
@@ -451,6 +451,9 @@ class Ledger:
         if found and found[0].state == "going":
             self._prove(row)
             return None
+        if found and found[0].state == "spent":
+            self._delete(row)
+            return None
         if found:
             self._keep(kind, row, found)
             self._refuse_other_arguments(kind, row, digests)
@@ -507,6 +510,8 @@ class Ledger:
                 if self._after_error(kind, row, request, error, time.monotonic() - began, unsure):
                     return
                 unsure = unsure or is_unanswered(error)
+                if attempt == 4:  # it takes longer than it mostly does
+                    log.info("%s: tried again for a while, since AWS says: %s", row.name, error)
                 time.sleep(pause(attempt))
             else:
                 log.info("%s: %s", row.name, kind.call)

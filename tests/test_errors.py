@@ -347,7 +347,7 @@ CASES = [
         ledger_of_the_future,
         "has schema 2",
         "another version",
-        "pip install --upgrade awslabs",
+        "git pull && pip install .",
     ),
     Case("a full disk", full_disk, "could not be written", "No space left", "make room on the disk"),
     Case(
