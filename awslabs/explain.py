@@ -213,4 +213,5 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"AWS had a fault of its own: {message}",
             "run the same command again: it goes on where it stopped",
         )
-    return refusal(message, "python -m awslabs.ledger verify    # shows what stands")
+    again = f"; {lab} up makes anew what was deleted by hand" if place.lab else ""
+    return refusal(message, f"python -m awslabs.ledger verify    # shows what stands{again}")

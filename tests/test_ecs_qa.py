@@ -316,6 +316,17 @@ def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Res
     assert json.loads(command("status", "--json").stdout)["tasks_running"] == 0
 
 
+def test_what_was_deleted_by_hand_is_named_and_up_makes_it_anew(
+    command: Callable[..., Result], lab: Ledger
+) -> None:
+    lab.client("dynamodb").delete_table(TableName=lab.resources["table"])
+    asked = command("ask", "Lisbon is it.", "which word?")
+    assert asked.exit_code == 1
+    assert "python -m awslabs.ecs_qa up makes anew what was deleted by hand" in asked.stderr
+    ecs_qa.up(lab, model="parrot", without_docker=True)
+    assert command("ask", "Lisbon is it.", "which word?").exit_code == 0
+
+
 def test_work_on_a_lab_that_does_not_stand_says_up(command: Callable[..., Result]) -> None:
     asked = command("ask", "Lisbon is it.", "which word?", "--name", "other")
     assert asked.exit_code == 1

@@ -96,6 +96,15 @@ def test_a_registration_whose_answer_was_lost_is_found_by_its_token(ledger: Ledg
     assert cluster_and_definition(ledger)[1] == definition
 
 
+def test_a_definition_that_somebody_deregistered_is_made_anew_and_none_is_left(ledger: Ledger) -> None:
+    _, definition = cluster_and_definition(ledger)
+    ecs = ledger.client("ecs")
+    ecs.deregister_task_definition(taskDefinition=definition)
+    _, anew = cluster_and_definition(ledger)
+    assert ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == [anew]
+    assert ecs.list_task_definitions(status="INACTIVE")["taskDefinitionArns"] == []
+
+
 def test_down_leaves_no_revision_and_no_cluster(ledger: Ledger) -> None:
     cluster, _ = cluster_and_definition(ledger)
     ledger.down()

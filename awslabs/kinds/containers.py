@@ -130,7 +130,8 @@ def show_definitions(ecs: Any, arns: Iterator[str]) -> Iterator[Found]:
         if answer is not None and answer["taskDefinition"]["status"] != "DELETE_IN_PROGRESS":
             definition = answer["taskDefinition"]
             since = str(definition.get("registeredAt", ""))
-            yield Found({"taskDefinitionArn": arn}, "standing", tags_in(answer), since)
+            state = "standing" if definition["status"] == "ACTIVE" else "spent"
+            yield Found({"taskDefinitionArn": arn}, state, tags_in(answer), since)
 
 
 def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:

@@ -43,7 +43,8 @@ class Found:
         Its identifiers, the one that the labs use first.
     state : str
         ``coming``, ``standing`` or ``going``; what is gone is not found at all. Work that AWS still shows
-        after its end (a stopped task) is ``ended``.
+        after its end (a stopped task) is ``ended``; what stands and is of no use any more (a deregistered
+        task definition) is ``spent``: `down` deletes it, and `create` does so before it makes another.
     tags : dict of str
         Its tags.
     since : str
