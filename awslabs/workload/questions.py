@@ -530,7 +530,8 @@ def answers(ledger: Ledger, limit: int | None = None) -> list[Answer]:
     read = tables.scan_all(
         ledger.client("dynamodb"), standing(ledger, "table"), FilterExpression="attribute_exists(answer)"
     )
-    whole = [item for item in read.items if Answer.__dataclass_fields__.keys() <= item.keys()]
+    needed = Answer.__dataclass_fields__.keys() - {"context_start"}
+    whole = [item for item in read.items if needed <= item.keys()]
     return [as_answer(item) for item in whole][:limit]
 
 
