@@ -385,8 +385,11 @@ def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
 def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, log_group: str) -> str:
     """A job definition for this image: its share of a machine, and what happens when it fails."""
     gpus = [{"type": "GPU", "value": str(machine.gpus)}] if machine.gpus else []
+    name, newest = f"{batch_jobs.DEFINITION}{address.rpartition(':')[2]}", batch_jobs.definition_row(ledger)
+    if newest is not None and newest.name != name:
+        ledger.delete(name)  # files as they were before: their definition must be the newest again
     return ledger.create(
-        f"{batch_jobs.DEFINITION}{address.rpartition(':')[2]}",
+        name,
         ledger.client("batch").register_job_definition,
         jobDefinitionName=f"{ledger.prefix}-training",
         type="container",

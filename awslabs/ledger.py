@@ -636,6 +636,12 @@ class Ledger:
         with self.locked("down"):
             self._delete_all([row for row in self.journal.open_rows()[::-1] if KINDS[row.call].work])
 
+    def delete(self, name: str) -> None:
+        """Delete what stands under one row, if anything does, and wait until AWS shows that it is gone."""
+        with self.locked("create"):
+            if row := self.journal.last(name):
+                self._delete(row)
+
     def _delete_all(self, rows: list[Row]) -> dict[int, LabError]:
         """Delete each row as soon as what must go before it is out of its way; what failed, by row number.
 

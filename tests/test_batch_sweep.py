@@ -258,11 +258,15 @@ def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
 ) -> None:
     before = batch_sweep.up(lab(cloud))
     assert batch_sweep.image(lab(cloud)) == before
-    monkeypatch.setattr(images.Recipe, "tag", "another")
-    after = batch_sweep.image(lab(cloud))
-    assert after.job_definition != before.job_definition
+    with monkeypatch.context() as changed:
+        changed.setattr(images.Recipe, "tag", "another")
+        after = batch_sweep.image(lab(cloud))
+        assert after.job_definition != before.job_definition
+        properties = batch_jobs.definition(lab(cloud))["containerProperties"]
+        assert properties["image"].endswith(":another")
+    batch_sweep.image(lab(cloud))  # the change is taken back
     properties = batch_jobs.definition(lab(cloud))["containerProperties"]
-    assert properties["image"].endswith(":another")
+    assert not properties["image"].endswith(":another")
     batch_sweep.down(lab(cloud))
     assert cloud.client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"] == []
 
