@@ -374,6 +374,39 @@ def test_what_cannot_be_brought_home_is_not_lost_unasked(
     assert caught.value.fix == "python -m awslabs.gpu down --discard"
 
 
+def test_a_computer_without_room_for_the_notebooks_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", lambda *_: tunnel.Output(0, "mnist.ipynb\n", ""))
+    with pytest.raises(LabError, match="could not be brought home") as caught:
+        notebook.bring_home(None, tmp_path / "file" / "home", "down --discard")  # type: ignore[arg-type]
+    assert caught.value.fix == "down --discard"
+
+
+@pytest.mark.parametrize("said", ["", '{"port": 88'])
+def test_notes_of_jupyter_that_are_half_written_are_read_again(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    answers = iter([tunnel.Output(0, said, ""), tunnel.Output(0, '{"port": 8888}', "")])
+    monkeypatch.setattr(tunnel, "run", lambda *_: next(answers))
+    monkeypatch.setattr(notebook, "remote", lambda *_: "")
+    assert notebook.serve(None, "up") == {"port": 8888}  # type: ignore[arg-type]
+
+
+def test_what_a_library_prints_is_no_line_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(client: Any, command: str, on_line: Callable[[str], None]) -> tunnel.Output:
+        for line in ("Downloading", "42", "[1]", '{"cell": 1}', '[{"device": "cpu"}]'):
+            on_line(line)
+        return tunnel.Output(0, "", "")
+
+    heard: list[dict[str, Any]] = []
+    monkeypatch.setattr(tunnel, "run", talk)
+    notebook.program(None, ["main.py"], heard.append)  # type: ignore[arg-type]
+    assert heard == [{"cell": 1}, {"device": "cpu"}]
+
+
 class Client:
     """A connection to a server that lacks some modules; `ran` holds what was installed."""
 

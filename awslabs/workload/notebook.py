@@ -236,23 +236,30 @@ def files() -> list[Path]:
 
 def serve(client: paramiko.SSHClient, again: str) -> dict[str, Any]:
     """See to it that JupyterLab runs, and return what it says of itself: ``port``, ``token``, ``pid``."""
-    running = tunnel.run(client, RUNNING).stdout
-    if running:
-        return json.loads(running)
+    if said := running(client):
+        return said
     remote(client, START.replace("UNIT", UNIT).replace("PORT", str(PORT)), "start JupyterLab", again)
 
-    def look() -> str:
-        said = tunnel.run(client, RUNNING).stdout
+    def look() -> dict[str, Any]:
+        said = running(client)
         if not said and tunnel.run(client, f"systemctl is-active --quiet {UNIT}").status:
             tail = tunnel.run(client, "tail -n 3 .awslabs/jupyter.log").stdout.strip()
             raise LabError("JupyterLab ended while it started on the server.", tail, again)
         return said
 
     try:
-        return json.loads(poll("JupyterLab runs on the server", look, timeout_s=START_S, fix=again))
+        return poll("JupyterLab runs on the server", look, timeout_s=START_S, fix=again)
     except TimedOut as error:
         tail = tunnel.run(client, "tail -n 3 .awslabs/jupyter.log").stdout.strip()
         raise TimedOut(error.what, tail or error.why, error.fix) from error
+
+
+def running(client: paramiko.SSHClient) -> dict[str, Any]:
+    """What the living JupyterLab says of itself; nothing while there is none, or it is still writing that."""
+    try:
+        return json.loads(tunnel.run(client, RUNNING).stdout)
+    except ValueError:
+        return {}
 
 
 def remote(
@@ -539,9 +546,12 @@ def program(
         try:
             line = json.loads(text)
         except ValueError:
-            log.info("%s", text)
+            line = None
+        found = line if isinstance(line, list) else [line]
+        if not all(isinstance(each, dict) for each in found):
+            log.info("%s", text)  # a library has printed it, be it a bare number
             return
-        for each in line if isinstance(line, list) else [line]:
+        for each in found:
             heard(each)
 
     command = f"cd lab && exec ../.awslabs/python {shlex.join(arguments)}"
@@ -566,8 +576,7 @@ def bring_home(address: tunnel.Address, folder: Path, again: str) -> str:
             folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             tunnel.get(address, posixpath.join("lab", name), folder)
-    except TunnelError as error:
-        raise LabError(
-            "The notebooks could not be brought home.", f"{error.what} {error.why}".strip(), again
-        ) from error
+    except (TunnelError, OSError) as error:  # or this computer has no room for them
+        why = f"{error.what} {error.why}".strip() if isinstance(error, TunnelError) else str(error)
+        raise LabError("The notebooks could not be brought home.", why, again) from error
     return f"{len(names)} notebooks and folders" if names else ""
