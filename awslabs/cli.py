@@ -382,12 +382,16 @@ def columns(text: str) -> int:
 
 
 def amount(key: str, value: Any) -> str:
-    """A cell: money with four digits, what is not known as ``?``, what is empty as ``none``."""
+    """A cell: four digits of a number, what is not known as ``?``, what is empty as ``none``."""
     if value is None:
         return "?"
     if value in ({}, []):
         return "none"
-    return f"{value:.4f}" if isinstance(value, float) and key.startswith("usd") else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if key.startswith("usd"):
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def header(ledger: Ledger) -> dict[str, Any]:

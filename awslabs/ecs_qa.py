@@ -17,7 +17,7 @@ a public address), by the second and at least for a minute. The image in ECR is 
 Time: two to five minutes to build, most of it for the image; a minute to take down.
 
     python -m awslabs.ecs_qa up
-    python -m awslabs.ecs_qa ask "Lisbon is the capital of Portugal." "What is the capital of Portugal?"
+    python -m awslabs.ecs_qa ask "The octopus has three hearts." "How many hearts does the octopus have?"
     python -m awslabs.ecs_qa ask-many
     python -m awslabs.ecs_qa down
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,9 @@ from awslabs.workload import questions
 
 pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
 pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")
+
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,8 @@ def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Pa
         assert answer.seconds > 0
     printed = [json.loads(line) for line in questions.logs(ledger) if line.startswith("{")]
     assert {line["answer"] for line in printed} <= {answer.answer for answer in asked.answers}
+    (line,) = re.findall(r"ecs_qa ask (.*) --sandbox", README.read_text(encoding="utf-8"))
+    assert questions.ask(ledger, *shlex.split(line)).answers[0].answer == "three"
     many = questions.ask_many(ledger, tasks=1)  # one load of the model for all of them
     assert not many.failed
     assert right(many) >= 0.75
