@@ -32,6 +32,9 @@ What one does with it stands in `workload/sweep.py`. To read along: "What is AWS
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +50,8 @@ from awslabs.progress import at_once, meanwhile, poll
 from awslabs.show import Shown
 from awslabs.workload import batch_jobs, missing, standing
 
+log = logging.getLogger(__name__)
+
 MAX_VCPUS = 64  # at the same time: sixteen g4dn.xlarge
 TIMEOUT_S = 2 * 3600  # seconds after which Batch ends a job that hangs
 ATTEMPTS = 3  # a job whose spot machine AWS has taken back begins anew
@@ -55,6 +60,7 @@ MEND_S = 120.0  # seconds in which a role made a moment ago must have become kno
 READY = ("VALID", "ENABLED")  # status and state of an environment or a queue in use
 KEEP_LOGS_DAYS = 7
 IMAGE = "mnist"
+PROGRAM_NEEDS = ("torch", "torchvision", "sklearn")  # modules; in the image they are anyway
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 # Why a job may stand in RUNNABLE: for each reason that AWS takes, an entry of its own (Batch API,
 # "JobStateTimeLimitAction"). There is none for a quota of 0: `jobs` explains that one.
@@ -159,6 +165,8 @@ def up(
     require_same_machines(ledger, machine, spot)
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
+    if engine is None:
+        warn_of_missing(ledger)
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
@@ -338,6 +346,18 @@ def zones_of(ec2: Any, machine: Machine) -> list[str]:
 def cidr_of(zone: str) -> str:
     """256 addresses for a zone's subnet, the same ones each time: ``us-east-1b`` gets 10.13.1.0/24."""
     return f"10.13.{ord(zone[-1]) - ord('a')}.0/24"
+
+
+def warn_of_missing(ledger: Ledger) -> None:
+    """Say at once what jobs will lack that the practice cloud runs as processes of this computer."""
+    lacks = [name for name in PROGRAM_NEEDS if importlib.util.find_spec(name) is None]
+    if lacks and not ledger.cloud.is_aws:
+        log.warning(
+            "jobs will fail: without Docker they run with this Python, which has no %s; mend it: "
+            "%s -m pip install 'awslabs[ml]'",
+            " and no ".join(lacks),
+            sys.executable,
+        )
 
 
 def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:

@@ -387,10 +387,10 @@ def amount(key: str, value: Any) -> str:
         return "?"
     if value in ({}, []):
         return "none"
+    if key.startswith("usd") and isinstance(value, (int, float)):
+        return f"{value:.4f}"
     if not isinstance(value, float):
         return str(value)
-    if key.startswith("usd"):
-        return f"{value:.4f}"
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 

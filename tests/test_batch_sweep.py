@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,17 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
         role for role in cloud.client("iam").list_roles()["Roles"] if role["Path"].startswith("/awslabs")
     ]
     assert cloud.client("ecs").list_clusters()["clusterArns"] == []
+
+
+def test_up_says_at_once_what_jobs_will_lack_in_the_practice_cloud(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else "is here")
+    batch_sweep.up(lab(cloud))  # on AWS it is in the image
+    assert "jobs will fail" not in caplog.text
+    monkeypatch.setattr(cloud, "is_aws", False)
+    batch_sweep.up(lab(cloud))
+    assert f"no torch; mend it: {sys.executable} -m pip install 'awslabs[ml]'" in caplog.text
 
 
 def test_the_environment_is_as_the_course_says(cloud: Cloud) -> None:

@@ -439,7 +439,7 @@ def main() -> int:
     try:
         from trainer import TrainerError
     except ImportError as error:
-        print(f"error: {error.name} is not installed here: see requirements.txt", file=sys.stderr)
+        print(f"error: {error.name} is not installed here: run `pip install {error.name}`", file=sys.stderr)
         return 1
     try:
         work = Work(options)
