@@ -302,6 +302,15 @@ def test_without_quota_nothing_is_built_and_a_way_without_gpu_is_named(
 # -- Cells -------------------------------------------------------------------------------------------------
 
 
+def test_an_array_counts_from_its_submission_and_a_job_from_its_start(cloud: Cloud) -> None:
+    times = {"createdAt": 1_000, "startedAt": 61_000, "stoppedAt": 91_000}
+    shown = {"jobId": "1", "jobName": "sweep-1", "status": "SUCCEEDED", **times}
+    array = {"size": 9, "statusSummary": {"SUCCEEDED": 9}}
+    assert batch_jobs.as_job(lab(cloud), shown).seconds == 30
+    assert batch_jobs.as_job(lab(cloud), {**shown, "arrayProperties": {"index": 3}}).seconds == 30
+    assert batch_jobs.as_job(lab(cloud), {**shown, "arrayProperties": array}).seconds == 90
+
+
 def test_a_grid_is_every_pair_once() -> None:
     cells = sweep.grid([0.1, 0.01, 0.1], [0.5, 0.05])
     assert cells == [Cell(0.1, 0.5), Cell(0.1, 0.05), Cell(0.01, 0.5), Cell(0.01, 0.05)]

@@ -51,7 +51,7 @@ class Job(Shown):
     reason : str
         Why it failed, or what Batch says about its waiting.
     seconds : float
-        How long it has run; 0 before it does.
+        How long it has run, 0 before it does; of an array since it was submitted, as it runs nowhere itself.
     """
 
     job_id: str
@@ -129,9 +129,10 @@ def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict]:
 
 def as_job(ledger: Ledger, job: dict) -> Job:
     """A description, in short."""
-    counts = Counter(job.get("arrayProperties", {}).get("statusSummary", {}))
+    array = job.get("arrayProperties", {})
+    counts = Counter(array.get("statusSummary", {}))
     children = ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status])
-    began, ended = job.get("startedAt"), job.get("stoppedAt")
+    began, ended = job.get("createdAt" if "size" in array else "startedAt"), job.get("stoppedAt")
     seconds = ((ended or 1000 * time.time()) - began) / 1000 if began else 0.0
     name = job["jobName"].removeprefix(f"{ledger.prefix}-").partition("-")[0]
     return Job(job["jobId"], name, job["status"], children, reason_of(job), round(max(seconds, 0.0), 1))
