@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
 import io
+import json
 import os
 import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
+from registry_client import Image, digest_of
 
 PROGRAMS = ("/bin/sh", "/bin/sleep", "/bin/cat", "/usr/bin/env", "/usr/bin/id", "/usr/bin/tail")
 
@@ -60,3 +64,16 @@ def root_files() -> bytes:
             folder.type, folder.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(folder)
     return packed.getvalue()
+
+
+def operating_system(command: str, **own: Any) -> Image:
+    """An image with a shell, which runs this."""
+    files = root_files()
+    config = {
+        "Entrypoint": ["/bin/sh", "-c"],
+        "Cmd": [command],
+        "Env": ["PATH=/usr/bin:/bin", "FROM_IMAGE=1"],
+    }
+    whole = {"architecture": "amd64", "os": "linux", "config": config | own}
+    whole["rootfs"] = {"type": "layers", "diff_ids": [digest_of(files)]}
+    return Image(gzip.compress(files, 1, mtime=0), json.dumps(whole).encode())

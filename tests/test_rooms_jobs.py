@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import docker_engine
 import pytest
 import test_rules_jobs as small
 from botocore.config import Config
@@ -343,3 +344,26 @@ def test_stopping_the_practice_cloud_ends_all_jobs(tmp_path_factory: pytest.Temp
     finally:
         run.stop()
     assert not alive(word)
+
+
+def test_an_image_with_an_operating_system_runs_as_a_container(tmp_path: Path) -> None:
+    engine = docker_engine.needed()
+    with docker_engine.in_use():
+        run = sandbox.start(slow_states=0, home=tmp_path)
+    try:
+        lab = Lab(run)
+        lab.build()
+        token = lab.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        image = docker_engine.operating_system("exit 9", User="1000:1000")
+        Registry(run.endpoint_url, token).push("work", image, "system")
+        lab.image = lab.image.rpartition(":")[0] + ":system"
+        lab.register("system")
+        command = "id -u; echo $FROM_IMAGE $AWS_BATCH_JOB_ATTEMPT; exit 3"
+        job_id = lab.submit(command, jobDefinition="system")
+        job = lab.end(job_id)
+        assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 3), job.get("statusReason")
+        assert lab.log(job_id) == ["1000", "1 1"]
+        labelled = {"label": f"awslabs.practice={run.directory.resolve()}"}
+        assert engine.containers.list(all=True, filters=labelled) == []
+    finally:
+        run.stop()

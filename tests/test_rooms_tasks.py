@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import os
@@ -17,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from processes import alive, eventually
-from registry_client import Image, Registry, digest_of, program
+from registry_client import Image, Registry, program
 from test_rules_support import client, cloud, net
 
 from awslabs import sandbox
@@ -605,19 +604,6 @@ def test_nothing_outlives_the_practice_cloud(
 # --- with an engine ---------------------------------------------------------------------------------------
 
 
-def operating_system(command: str, **own: Any) -> Image:
-    """An image with a shell, which runs this."""
-    files = docker_engine.root_files()
-    config = {
-        "Entrypoint": ["/bin/sh", "-c"],
-        "Cmd": [command],
-        "Env": ["PATH=/usr/bin:/bin", "FROM_IMAGE=1"],
-    }
-    whole = {"architecture": "amd64", "os": "linux", "config": config | own}
-    whole["rootfs"] = {"type": "layers", "diff_ids": [digest_of(files)]}
-    return Image(gzip.compress(files, 1, mtime=0), json.dumps(whole).encode())
-
-
 @pytest.fixture(scope="module")
 def engine_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
     """A practice cloud on a computer with Docker."""
@@ -648,7 +634,7 @@ def containers(run: sandbox.Run) -> list[Any]:
 
 def test_an_image_with_an_operating_system_runs_as_a_container(engine_lab: Lab) -> None:
     command = "id -u; env; echo to the other end >&2; printf 'no line end'; exit 4"
-    image = engine_lab.push(operating_system(command, User="1000:1000", WorkingDir="/tmp"))
+    image = engine_lab.push(docker_engine.operating_system(command, User="1000:1000", WorkingDir="/tmp"))
     container = {"environment": [{"name": "GREETING", "value": "hello"}]}
     task = engine_lab.finish(engine_lab.start(engine_lab.define(image, container=container))[0])
     (shown,) = task["containers"]
@@ -661,7 +647,7 @@ def test_an_image_with_an_operating_system_runs_as_a_container(engine_lab: Lab) 
 
 
 def test_an_image_is_pulled_by_its_digest(engine_lab: Lab) -> None:
-    image = engine_lab.push(operating_system("echo pulled"))
+    image = engine_lab.push(docker_engine.operating_system("echo pulled"))
     (found,) = engine_lab.ecr.describe_images(
         repositoryName="lab", imageIds=[{"imageTag": image.rpartition(":")[2]}]
     )["imageDetails"]
@@ -675,7 +661,7 @@ def test_what_the_engine_cannot_pull_or_start_is_said(engine_lab: Lab) -> None:
     reason = failed(engine_lab, engine_lab.define("127.0.0.1:1/nobody/listens:1"))
     assert reason.startswith("CannotPullContainerError: ")
     assert "refused" in reason
-    image = engine_lab.push(operating_system("", Entrypoint=["/no/such/program"]))
+    image = engine_lab.push(docker_engine.operating_system("", Entrypoint=["/no/such/program"]))
     reason = failed(engine_lab, engine_lab.define(image))
     assert reason.startswith("CannotStartContainerError: ")
     assert "/no/such/program" in reason
@@ -683,7 +669,7 @@ def test_what_the_engine_cannot_pull_or_start_is_said(engine_lab: Lab) -> None:
 
 
 def test_a_container_s_memory_is_limited(engine_lab: Lab) -> None:
-    image = engine_lab.push(operating_system("tail /dev/zero"))
+    image = engine_lab.push(docker_engine.operating_system("tail /dev/zero"))
     definition = engine_lab.define(image, container={"memory": 64})
     task = engine_lab.finish(engine_lab.start(definition)[0])
     (shown,) = task["containers"]
@@ -695,7 +681,7 @@ def test_a_container_s_memory_is_limited(engine_lab: Lab) -> None:
 
 def test_a_container_is_stopped(engine_lab: Lab) -> None:
     image = engine_lab.push(
-        operating_system("trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.2; done")
+        docker_engine.operating_system("trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.2; done")
     )
     (arn,) = engine_lab.start(engine_lab.define(image))
     eventually(lambda: engine_lab.log(arn) == ["up"])
@@ -725,7 +711,7 @@ def test_no_container_outlives_a_practice_cloud_that_was_killed(
         run = sandbox.start(slow_states=0, home=tmp_path)
     try:
         lab = Lab(run)
-        (arn,) = lab.start(lab.define(lab.push(operating_system("echo up; sleep 1000"))))
+        (arn,) = lab.start(lab.define(lab.push(docker_engine.operating_system("echo up; sleep 1000"))))
         eventually(lambda: lab.log(arn) == ["up"])
         assert len(containers(run)) == 1
         os.kill(run.pid, signal.SIGKILL)
