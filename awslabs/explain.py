@@ -62,6 +62,7 @@ class Place:
     lab: str
     region: str
     account: str = ""
+    options: str = ""  # what the lab's commands need besides: `` --name second --sandbox``
 
 
 def vcpu_quota(instance_type: str, *, spot: bool = False) -> tuple[str, str]:
@@ -148,7 +149,7 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
     if code == "NoRegionError":
         return refusal(
             "Neither --region nor AWS_REGION nor the AWS configuration names one.",
-            f"{lab} up --region us-east-1",
+            f"{lab} up --region us-east-1{place.options}",
             "No AWS Region is chosen.",
         )
     if code == "ProfileNotFound":
@@ -179,11 +180,13 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
     if code in NO_CAPACITY:
         return refusal(
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
-            f"{lab} up    # again in some minutes, or with another --instance-type; elsewhere: `down` first",
+            f"{lab} up{place.options}    # again in some minutes, or with another --instance-type; "
+            "elsewhere: `down` first",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
         return refusal(
-            f"{instance_type} is not offered here: {message}", f"{lab} up --instance-type t3.micro"
+            f"{instance_type} is not offered here: {message}",
+            f"{lab} up --instance-type t3.micro{place.options}",
         )
     if code in THROTTLED:
         return refusal(
@@ -213,5 +216,5 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"AWS had a fault of its own: {message}",
             "run the same command again: it goes on where it stopped",
         )
-    again = f"; {lab} up makes anew what was deleted by hand" if place.lab else ""
+    again = f"; {lab} up{place.options} makes anew what was deleted by hand" if place.lab else ""
     return refusal(message, f"python -m awslabs.ledger verify    # shows what stands{again}")

@@ -271,7 +271,7 @@ class Ledger:
 
     @property
     def place(self) -> Place:
-        return Place(self.lab, self.cloud.region, self.cloud.identity["account"])
+        return Place(self.lab, self.cloud.region, self.cloud.identity["account"], self._options)
 
     def arn(self, service: str, resource: str) -> str:
         """The Amazon Resource Name of something in this account and Region."""
@@ -479,11 +479,14 @@ class Ledger:
 
     def command(self, verb: str) -> str:
         """The command line that runs a verb of this lab on this ledger."""
+        return f"python -m awslabs.{self.lab} {verb}{self._options}"
+
+    @property
+    def _options(self) -> str:
+        """What a command needs to mean this ledger."""
         name = self.journal.header["name"]
-        parts = ["python -m", f"awslabs.{self.lab}", verb]
-        parts += [] if name == "default" else ["--name", name]
-        parts += [] if self.cloud.is_aws else ["--sandbox"]
-        return " ".join(parts)
+        copy = "" if name == "default" else f" --name {name}"
+        return copy + ("" if self.cloud.is_aws else " --sandbox")
 
     # -- send: until AWS has answered one way or the other ------------------------------------------------
 

@@ -322,7 +322,7 @@ def test_what_was_deleted_by_hand_is_named_and_up_makes_it_anew(
     lab.client("dynamodb").delete_table(TableName=lab.resources["table"])
     asked = command("ask", "Lisbon is it.", "which word?")
     assert asked.exit_code == 1
-    assert "python -m awslabs.ecs_qa up makes anew what was deleted by hand" in asked.stderr
+    assert "python -m awslabs.ecs_qa up --sandbox makes anew what was deleted by hand" in asked.stderr
     ecs_qa.up(lab, model="parrot", without_docker=True)
     assert command("ask", "Lisbon is it.", "which word?").exit_code == 0
 
