@@ -562,8 +562,9 @@ def test_of_several_with_one_token_the_one_that_is_in_use_is_kept(school: School
         (ours,) = [one for one in client.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
         spec = [{"ResourceType": "vpc", "Tags": ours["Tags"]}]
         twin = {"CidrBlock": "10.10.0.0/23", "TagSpecifications": spec}
-        while client.create_vpc(**twin)["Vpc"]["VpcId"] > ours["VpcId"]:
-            continue  # AWS does not tell when a VPC was made; one must come before ours in any order
+        for _ in range(20):  # AWS does not tell when a VPC was made: one is to come before ours in any order
+            if client.create_vpc(**twin)["Vpc"]["VpcId"] < ours["VpcId"]:
+                break
     assert school.up().exit_code == 0
     assert school.left() == stood
 
