@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import posixpath
 import shlex
 import shutil
@@ -469,7 +470,7 @@ class Trained(Shown):
     epochs : list of dict
         One per epoch: ``train_loss``, ``val_loss``, ``val_accuracy``, ``seconds``.
     val_accuracy : float
-        The best of them, between 0 and 1.
+        Between 0 and 1, of the epoch with the smallest validation loss: chapter 4 judges in the same way.
     seconds : float
         All epochs together.
     files : list of Path
@@ -480,6 +481,11 @@ class Trained(Shown):
     val_accuracy: float
     seconds: float
     files: list[Path]
+
+
+def loss_of(epoch: dict[str, Any]) -> float:
+    """Its validation loss; one that ran away (JSON has no number for it) is the largest there is."""
+    return math.inf if epoch["val_loss"] is None else epoch["val_loss"]
 
 
 def mnist(
@@ -528,7 +534,7 @@ def mnist(
     home = tunnel.get(address, "lab/results/.", folder)
     return Trained(
         lines,
-        max(line["val_accuracy"] for line in lines),
+        min(lines, key=loss_of)["val_accuracy"],
         round(sum(line["seconds"] for line in lines), 3),
         sorted(path for path in home.iterdir() if path.suffix in (".csv", ".png")),
     )
