@@ -77,7 +77,8 @@ class Lab:
     def build(self) -> None:
         """All that jobs need."""
         vpc_id = self.ec2.create_vpc(CidrBlock="10.10.0.0/24")["Vpc"]["VpcId"]
-        place = {"CidrBlock": "10.10.0.0/24", "AvailabilityZone": "us-east-1a"}  # not every zone has a c5.large
+        # Not every zone has a c5.large.
+        place = {"CidrBlock": "10.10.0.0/24", "AvailabilityZone": "us-east-1a"}
         subnet_id = self.ec2.create_subnet(VpcId=vpc_id, **place)["Subnet"]["SubnetId"]
         self.ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
         gateway_id = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
