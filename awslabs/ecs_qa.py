@@ -184,7 +184,7 @@ def up(
     variables = {
         "TABLE_NAME": table,
         "AWS_REGION": ledger.cloud.region,
-        **({} if engine else model_variable(model)),
+        **(model_variable(model) if bare or image else {}),
     }
     ledger.create(
         "task-definition",

@@ -218,13 +218,13 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
 
 
 def listed_tasks(ecs: Any, cluster: str, **chosen: str) -> list[str]:
-    """ARNs of a cluster's tasks, running and stopped; none where the cluster is gone."""
+    """ARNs of a cluster's tasks that are to run; none where the cluster is gone.
+
+    ``startedBy`` "must be the only filter" (ECS API reference, ListTasks), so nobody can ask by it for what
+    was stopped; what was stopped has ended, or is about to.
+    """
     try:
-        return [
-            arn
-            for status in ("RUNNING", "STOPPED")
-            for arn in pages(ecs, "list_tasks", "taskArns", cluster=cluster, desiredStatus=status, **chosen)
-        ]
+        return pages(ecs, "list_tasks", "taskArns", cluster=cluster, **chosen)
     except ecs.exceptions.ClusterNotFoundException:
         return []
 

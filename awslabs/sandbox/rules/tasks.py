@@ -721,6 +721,10 @@ def _list_tasks(call: Call, proceed: Proceed) -> Any:
     desired = call.get("desiredStatus", "RUNNING")
     if desired not in ("RUNNING", "PENDING", "STOPPED"):
         raise invalid("desiredStatus should be one of [RUNNING,PENDING,STOPPED]")
+    others = ("containerInstance", "desiredStatus", "family", "launchType", "serviceName")
+    if call.get("startedBy") and any(call.get(name) for name in others):
+        # Source: ECS API reference, ListTasks: "it must be the only filter that you use"; text unsourced.
+        raise invalid("startedBy must be the only filter")
     if call.get("containerInstance") or call.get("serviceName"):
         chosen: list[Task] = []  # there are no instances and no services that run
     else:
