@@ -108,8 +108,8 @@ class Kernel:
                 "channel": "shell",
             }
             wire.send(json.dumps(message))
-            value = ""
-            while True:
+            value, missing = "", {"reply", "idle"}  # two channels: the reply may overtake the value
+            while missing:
                 heard = json.loads(wire.recv())
                 if heard["parent_header"].get("msg_id") != message["header"]["msg_id"]:  # type: ignore[index]
                     continue
@@ -117,7 +117,10 @@ class Kernel:
                     value = heard["content"]["data"]["text/plain"]
                 if heard["msg_type"] == "execute_reply":
                     assert heard["content"]["status"] == "ok", heard
-                    return value
+                    missing.discard("reply")
+                if heard["msg_type"] == "status" and heard["content"]["execution_state"] == "idle":
+                    missing.discard("idle")
+            return value
         finally:
             wire.close()
 

@@ -429,10 +429,16 @@ class Bashoutter(BaseHTTPRequestHandler):
         """Nothing is said on stderr."""
 
 
+class Server(ThreadingHTTPServer):
+    """It may keep more than five connections waiting: `post_many` opens 32 at once."""
+
+    request_queue_size = 128
+
+
 @pytest.fixture
 def api() -> Iterator[haiku.Api]:
     Bashoutter.kept, Bashoutter.asked = [], 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Bashoutter)
+    server = Server(("127.0.0.1", 0), Bashoutter)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield haiku.Api(f"http://127.0.0.1:{server.server_port}")

@@ -11,18 +11,18 @@ gives the same answers:
 3. A span is widened to whole words. Spans with the same text, in whatever window, add up their scores.
 
 The pipeline reads one window after the other. Here the windows of many questions are sorted by length and go
-through the model in batches. That changes the last digits of the logits, so where two spans are too close to
-tell, their window is read once more by itself, exactly as the pipeline would: ties end the same way too.
+through the model in batches. That changes the last digits of the logits, so where an answer hangs on spans
+too close to tell apart, its windows are read once more one by one, exactly as the pipeline would: ties end
+the same way too.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,13 +35,25 @@ LONGEST_ANSWER = 15  # tokens
 CANDIDATES = 12  # spans per window, as the pipeline takes them to find one answer
 CLOSE = 1e-3  # scores that differ by less, relative to their size, may change places in a batch
 SMALLEST = 1e-37  # below, float32 runs out of digits
-
-Span = tuple[int, int, float]  # first and last token, score
+UNSURE = 1e-5  # by how much a score may differ from the pipeline's
 
 BATCH_TOKENS = 1024  # tokens that go through the model at once, padding included
 CHUNK = 64  # questions whose windows are sorted and batched together
 CHUNK_CHARACTERS = 500_000  # of context in a chunk, unless one question alone has more
 LONGEST_CONTEXT, LONGEST_QUESTION = 1_000_000, 10_000  # characters; what bounds the memory
+
+
+class Place(NamedTuple):
+    """Where a candidate stands, widened to whole words."""
+
+    window: int
+    start: int  # characters of the context
+    end: int
+    score: float
+
+
+Span = tuple[int, int, float]  # first and last token, score
+Texts = dict[str, list[Place]]  # window by window, the best places first
 
 
 class NoReader(Exception):
@@ -79,6 +91,12 @@ class Window:
     start: np.ndarray = field(init=False)  # logits, one per token
     end: np.ndarray = field(init=False)
     alone: bool = False  # read by itself, not in a batch with others
+
+    def text(self, context: str) -> str:
+        """Its piece of the context."""
+        parts = zip(self.encoding.offsets, self.encoding.sequence_ids, strict=True)
+        inside = [offsets for offsets, part in parts if part == 1]
+        return context[inside[0][0] : inside[-1][1]]
 
 
 class Reader:
@@ -210,42 +228,71 @@ class Reader:
         """The answer with the highest score, as ``answer, score, start, end``."""
         if not windows:
             return Unreadable("the question is too long for this model")
-        spans = [self.sure_spans(window) for window in windows]
-        answers = whole_words(context, windows, spans)
-        if close(sorted((answer["score"] for answer in answers), reverse=True)[:2]):
-            spans = [self.sure_spans(window, always=True) for window in windows]
-            answers = whole_words(context, windows, spans)
-        if not answers:
+        texts, loose = self.texts(windows, context)
+        if in_doubt(windows, context, texts, loose):
+            for window in windows:
+                if not window.alone:
+                    self.forward([window])
+            texts, _ = self.texts(windows, context)
+        if not texts:
             return Unreadable("this model sees no answer in the context")
-        return max(answers, key=lambda answer: answer["score"])
+        places = max(texts.values(), key=score)
+        start, end = places[0].start, places[0].end
+        return {"answer": context[start:end], "score": score(places), "start": start, "end": end}
 
-    def sure_spans(self, window: Window, always: bool = False) -> list[Span]:
-        """The candidates of a window; read once more by itself where the batch leaves them in doubt."""
-        spans, sure = self.spans(window)
-        if window.alone or (sure and not always):
-            return spans
-        self.forward([window])
-        return self.spans(window)[0]
+    def texts(self, windows: list[Window], context: str) -> tuple[Texts, list[float | None]]:
+        """The candidates of all windows by their text, in any case; and per window its loose end."""
+        texts: Texts = {}
+        loose: list[float | None] = []
+        for number, window in enumerate(windows):
+            spans, loose_end = self.spans(window)
+            loose.append(loose_end)
+            for first, last, share in spans:
+                start, end = characters(window.encoding, first, last)
+                texts.setdefault(context[start:end].lower(), []).append(Place(number, start, end, share))
+        return texts, loose
 
-    def spans(self, window: Window) -> tuple[list[Span], bool]:
-        """The best spans of a window, best first, and whether no other logits within CLOSE give others."""
+    def spans(self, window: Window) -> tuple[list[Span], float | None]:
+        """The best spans of a window, best first, and its loose end.
+
+        That is the score around which logits within CLOSE might have let other spans in; None where no other.
+        """
         ids = np.array(window.encoding.ids)
         context = np.array([part == 1 for part in window.encoding.sequence_ids])
         allowed = context | (ids == self.tokenizer.cls_token_id)
         start, end = probabilities(window.start, allowed), probabilities(window.end, allowed)
         scores = np.tril(np.triu(np.outer(start, end)), LONGEST_ANSWER - 1).ravel()
+        loose = None
         # These very calls, on all length x length scores, decide which of many equal spans are kept.
         if len(scores) < CANDIDATES:
-            order = ranked = np.argsort(-scores)
+            order = np.argsort(-scores)
         else:
             parted = np.argpartition(-scores, CANDIDATES)
             order = parted[:CANDIDATES]
             order = order[np.argsort(-scores[order])]
-            ranked = np.append(order, parted[CANDIDATES])  # the best of those left behind
+            lowest, left_out = scores[order[-1]], scores[parted[CANDIDATES]]
+            loose = float(lowest) if close(lowest, left_out) else None
         first, last = np.unravel_index(order, (len(ids), len(ids)))
         kept = allowed[first] & allowed[last]
         spans = zip(first[kept].tolist(), last[kept].tolist(), scores[order[kept]].tolist(), strict=True)
-        return list(spans), not close(scores[ranked])
+        return list(spans), loose
+
+
+def in_doubt(windows: list[Window], context: str, texts: Texts, loose: list[float | None]) -> bool:
+    """Whether scores that are off by CLOSE could give another answer, another place, or a worse score."""
+    if not texts:
+        return True
+    scores = {text: score(places) for text, places in texts.items()}
+    best, *others = sorted(scores, key=scores.__getitem__, reverse=True)
+    unsure = CANDIDATES * sum(loose_end or 0 for loose_end in loose)  # what a text may gain or lose by them
+    if unsure > UNSURE or close(scores[best] - unsure, scores[others[0]] + unsure if others else 0):
+        return True
+    first = texts[best][0]  # the answer's place: its best one, in the first window that has any
+    for window, loose_end in zip(windows[: first.window], loose, strict=False):
+        if loose_end is not None and best in window.text(context).lower():
+            return True
+    rivals = [place.score for place in texts[best] if place[:2] != first[:2] and place.window == first.window]
+    return any(close(first.score, rival) for rival in [*rivals, loose[first.window]] if rival is not None)
 
 
 def chunks(questions: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
@@ -290,20 +337,14 @@ def probabilities(logits: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     return shares
 
 
-def close(scores: Sequence[float]) -> bool:
-    """Whether neighbours among falling scores are too close to say which is higher."""
-    return any(high - low <= CLOSE * high or low < SMALLEST for high, low in pairwise(scores))
+def score(places: list[Place]) -> float:
+    """What the places of one text have together."""
+    return sum(place.score for place in places)
 
 
-def whole_words(context: str, windows: list[Window], spans: list[list[Span]]) -> list[dict]:
-    """Candidates as text, widened to whole words; those with one text, in any case, add up their scores."""
-    answers: dict[str, dict] = {}
-    for window, of_window in zip(windows, spans, strict=True):
-        for first, last, score in of_window:
-            start, end = characters(window.encoding, first, last)
-            new = {"answer": context[start:end], "score": 0.0, "start": start, "end": end}
-            answers.setdefault(context[start:end].lower(), new)["score"] += score
-    return list(answers.values())
+def close(high: float, low: float) -> bool:
+    """Whether two scores are too close to say which is higher."""
+    return high - low <= CLOSE * high or high < SMALLEST
 
 
 def characters(encoding: Any, first: int, last: int) -> tuple[int, int]:

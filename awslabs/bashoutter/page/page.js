@@ -340,7 +340,7 @@ function paint(one) {
   one.like.setAttribute("aria-label", say("like", haiku));
   one.card.classList.toggle("own", posted.has(haiku.item_id));
   one.remove.hidden = !posted.has(haiku.item_id);
-  askFirst(one, false);
+  askFirst(one, one.remove.classList.contains("sure")); // a list that arrives takes no answer out of one's mouth
 }
 
 async function addLike(one) {
