@@ -362,11 +362,11 @@ def show_object(result: dict, indent: str = "") -> None:
 
 
 def show_table(rows: list[dict]) -> None:
-    """A table with the keys of the rows as its heads; nothing for no rows."""
+    """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key."""
     if not rows:
         return
-    heads = list(rows[0])
-    cells = [[amount(head, row[head]) for head in heads] for row in rows]
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[amount(head, row[head]) if head in row else "" for head in heads] for row in rows]
     widths = [max(columns(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
     for line in [heads, *cells]:
         padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))

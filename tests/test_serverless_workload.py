@@ -81,6 +81,21 @@ def test_one_person_is_put_and_got_again(ledger: Ledger) -> None:
     assert tables.get(ledger, "nobody") is None
 
 
+def test_items_of_somebody_elses_are_shown_with_all_they_have(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = ledger.client("dynamodb")
+    mixed = {"big": {"N": "1" * 38}, "half": {"N": "0.5"}, "none": {"NULL": True}, "ages": {"NS": ["-1", "2"]}}
+    client.put_item(TableName="people", Item={"item_id": {"S": "0"}, **mixed})
+    client.put_item(TableName="people", Item={"item_id": {"S": "1"}, "b": {"B": b"\xff\x00"}})
+    found = {one["item_id"]: one for one in tables.scan(ledger).items}
+    assert found["0"] == {"item_id": "0", "big": int("1" * 38), "half": 0.5, "none": None, "ages": [-1, 2]}
+    assert found["1"] == {"item_id": "1", "b": "/wA="}
+    for as_json in (False, True):
+        cli.show([found["0"], found["1"]], as_json)
+    assert "/wA=" in capsys.readouterr().out.splitlines()[2]
+
+
 def test_a_table_of_many_pages_is_read_whole_by_several_readers(ledger: Ledger) -> None:
     client = ledger.client("dynamodb")
     for number in range(12):

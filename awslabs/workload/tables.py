@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import time
 import uuid
@@ -83,17 +84,22 @@ def people(many: int) -> Iterator[Item]:
 
 
 def plain(item: Item) -> dict[str, Any]:
-    """An item as Python has it; whole numbers as int."""
+    """An item as Python has it: whole numbers as int, bytes in base64, as the AWS CLI shows them."""
     return {name: as_python(value) for name, value in item.items()}
 
 
 def as_python(value: dict[str, Any]) -> Any:
     ((kind, content),) = value.items()
+    if kind in ("NS", "BS"):
+        return [as_python({kind[0]: one}) for one in content]
     if kind == "N":
-        number = float(content)
-        return int(number) if number.is_integer() else number
+        return int(content) if content.lstrip("-").isdigit() else float(content)
     if kind == "M":
         return plain(content)
+    if kind == "B":
+        return base64.b64encode(content).decode()
+    if kind == "NULL":
+        return None
     return [as_python(one) for one in content] if kind == "L" else content
 
 
