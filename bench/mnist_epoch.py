@@ -110,15 +110,21 @@ def our_epoch(root: Path, samples: int, device: torch.device) -> Run:
     prepared_s = time.perf_counter() - since
 
     losses = []
-    step = trainer._InTurn.step
+    team = trainer._team
 
-    def recorded(team, *batch):
-        loss = step(team, *batch)
-        losses.append(loss)
-        return loss
+    def watched(*arguments):
+        found = team(*arguments)
+        step = found.step
+
+        def noted(*batch):
+            losses.append(step(*batch))
+            return losses[-1]
+
+        found.step = noted
+        return found
 
     net = trainer.network(SEED, device)
-    trainer._InTurn.step = recorded
+    trainer._team = watched
     try:
         since = time.perf_counter()
         trainer.train(
@@ -133,7 +139,7 @@ def our_epoch(root: Path, samples: int, device: torch.device) -> Run:
         settle(device)
         seconds = time.perf_counter() - since
     finally:
-        trainer._InTurn.step = step
+        trainer._team = team
     return Run(seconds, torch.cat(losses).tolist(), prepared_s)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import importlib.util
@@ -215,6 +216,108 @@ def test_stacked_cells_learn_what_each_learns_alone(trainer, few):
                 torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_stacked_cells_draw_nothing_inside_vmap(trainer, few, monkeypatch):
+    """On CUDA vmap makes dropout's numbers in another way, and stacked cells would drop other units."""
+    drawn = []
+    for name in ("dropout", "dropout2d"):
+        function = getattr(torch.nn.functional, name)
+
+        def watched(x, *args, name=name, function=function, **kwargs):
+            drawn.append((name, torch._C._functorch.is_batchedtensor(x)))
+            return function(x, *args, **kwargs)
+
+        monkeypatch.setattr(torch.nn.functional, name, watched)
+    nets = [trainer.network(0), trainer.network(0)]
+    trainer.train_side_by_side(nets, few, [trainer.Cell(0.05, 0.9, 1)] * 2, stacked=True)
+    assert drawn == [("dropout2d", False), ("dropout", False)] * 2  # once for each of two batches
+
+
+class Graph(torch.utils._python_dispatch.TorchDispatchMode):
+    """A CUDA graph on a CPU: the calls that it saw are made again, on the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.played = [], 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        done = function(*arguments, **(named or {}))
+        self.calls.append((function, arguments, named or {}, done))
+        return done
+
+    @torch.no_grad()
+    def replay(self):
+        self.played += 1
+        for function, arguments, named, done in self.calls:
+            again = torch.utils._pytree.tree_leaves(function(*arguments, **named))
+            for old, new in zip(torch.utils._pytree.tree_leaves(done), again, strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.detach().copy_(new)
+
+
+@pytest.fixture
+def graphs(trainer, monkeypatch):
+    """What `trainer._Recorded` takes of CUDA, on a CPU; nothing is computed while it records."""
+    made = []
+
+    class Stream:
+        def __init__(self, device=None):
+            pass
+
+        def wait_stream(self, other):
+            pass
+
+    class Team(trainer._Recorded):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    @contextlib.contextmanager
+    def recording(graph, stream):
+        (net,), (optimizer,), dice = made[-1].nets, made[-1].optimizers, torch.get_rng_state()
+        moving = [*net.parameters(), *(state["momentum_buffer"] for state in optimizer.state.values())]
+        before = [tensor.detach().clone() for tensor in moving]
+        with graph:
+            yield
+        with torch.no_grad():
+            for tensor, value in zip(moving, before, strict=True):
+                tensor.copy_(value)
+        torch.set_rng_state(dice)
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: Team(nets, cells))
+    return made
+
+
+def test_a_recorded_step_learns_what_each_step_learns_alone(trainer, few, monkeypatch, graphs):
+    """Three batches an epoch, the last one smaller: it is not the one that was recorded."""
+    how = {"lr": 0.05, "momentum": 0.9, "epochs": 4, "batch_size": 48}
+    recorded, alone = trainer.network(0), trainer.network(0)
+    ours = trainer.train(recorded, few, **how)
+    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: trainer._InTurn(nets, cells))
+    theirs = trainer.train(alone, few, **how)
+    assert curves([ours]) == curves([theirs])
+    assert all(torch.equal(a, b) for a, b in zip(recorded.parameters(), alone.parameters(), strict=True))
+    assert graphs[0].graph.played == 2 * 4 - trainer.STEPS_BEFORE_RECORDING
+
+
+def test_convolutions_add_up_in_one_order_while_it_trains_and_then_as_before(trainer, few):
+    seen = []
+    trainer.train(
+        trainer.network(0),
+        few,
+        lr=0.05,
+        momentum=0.9,
+        epochs=1,
+        on_epoch=lambda epoch: seen.append(torch.backends.cudnn.deterministic),
+    )
+    assert seen == [True]
+    assert torch.backends.cudnn.deterministic is False
 
 
 def test_the_naive_loop_of_the_bench_has_the_same_loss_curve(tmp_path):
