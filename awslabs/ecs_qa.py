@@ -51,6 +51,7 @@ from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
 
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
+MODEL = "distilbert-base-cased-distilled-squad"  # which the Dockerfile takes unless told otherwise
 SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
 TASKS = "ecs-tasks.amazonaws.com"  # who acts in a role of tasks
@@ -128,6 +129,12 @@ def up(
 
     # <0> Before anything is built: may the account run a task, and can this computer build an image?
     require_vcpus(ledger.client("service-quotas"), ledger.cloud.region)
+    if image and model and not is_name(model):
+        raise LabError(
+            f"The model {model} cannot be put into {image}.",
+            "It is a folder of this computer, and an image that exists is taken as it is.",
+            f"{ledger.command('up')} --model {model}    # builds an image of the lab's own",
+        )
     recipe = recipe_with(ledger, model)
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
@@ -184,7 +191,7 @@ def up(
     variables = {
         "TABLE_NAME": table,
         "AWS_REGION": ledger.cloud.region,
-        **(model_variable(model) if bare or image else {}),
+        **model_variables(model, image=image, bare=bare),
     }
     ledger.create(
         "task-definition",
@@ -273,7 +280,7 @@ def recipe_with(ledger: Ledger, model: str | None) -> images.Recipe:
     if model is None:
         return images.Recipe(IMAGE)
     folder = small_reader(ledger) if model == SMALL else Path(model)
-    if folder.is_dir():
+    if not is_name(model) or folder.is_absolute() or model.startswith("."):
         if not (folder / "config.json").is_file():
             raise LabError(
                 f"{folder} holds no model.",
@@ -314,11 +321,18 @@ def small_reader(ledger: Ledger) -> Path:
     return folder
 
 
-def model_variable(model: str | None) -> dict[str, str]:
-    """What tells a program of its model, where no build has put one at the place it looks at first."""
+def model_variables(model: str | None, *, image: str | None, bare: bool) -> dict[str, str]:
+    """What answers call the model; and where it is, if no build has put it where a program looks first."""
     if model is None:
-        return {}
-    return {"QA_MODEL": "model" if model == SMALL or Path(model).is_dir() else model}
+        return {} if image else {"QA_MODEL_NAME": MODEL}
+    name = model if is_name(model) else Path(model).resolve().name
+    place = {"QA_MODEL": model if is_name(model) else "model"} if bare or image else {}
+    return {**place, "QA_MODEL_NAME": name}
+
+
+def is_name(model: str) -> bool:
+    """Whether a model is one of the Hugging Face hub, and not a folder of this computer."""
+    return model != SMALL and not Path(model).is_dir()
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------

@@ -280,9 +280,62 @@ def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LabError, match="holds no model"):
-        ecs_qa.up(ledger, model=str(tmp_path / "empty"), without_docker=True)
+    for folder in (str(tmp_path / "empty"), str(tmp_path / "mistyped"), "./mistyped"):
+        with pytest.raises(LabError, match="holds no model"):
+            ecs_qa.up(ledger, model=folder, without_docker=True)
+    with pytest.raises(LabError, match=r"cannot be put into public\.example/reader"):
+        ecs_qa.up(ledger, model=str(tmp_path / "empty"), image="public.example/reader")
     assert not ledger.resources
+
+
+def variables(ledger: Ledger) -> dict[str, str]:
+    """What tells the program of its model."""
+    definition = ledger.resources["task-definition"]
+    shown = ledger.client("ecs").describe_task_definition(taskDefinition=definition)
+    (container,) = shown["taskDefinition"]["containerDefinitions"]
+    return {one["name"]: one["value"] for one in container["environment"] if one["name"].startswith("QA_")}
+
+
+def test_a_folder_gives_its_answers_its_name(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "my-reader"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    ecs_qa.up(ledger, model=str(folder), without_docker=True)
+    assert variables(ledger) == {"QA_MODEL": "model", "QA_MODEL_NAME": "my-reader"}
+
+
+@pytest.mark.parametrize("model", [None, "somebody/elses"])
+def test_on_aws_a_second_up_needs_no_engine(
+    ledger: Ledger, run: sandbox.Run, monkeypatch: pytest.MonkeyPatch, model: str | None
+) -> None:
+    """The image is in the repository, under the tag of this model."""
+
+    def built(engine: object, recipe: images.Recipe, address: str) -> None:
+        ecr = ledger.client("ecr")
+        images.push_program(ecr, ledger.resources["repository"], recipe, address.rpartition(":")[2])
+
+    monkeypatch.setattr(ledger.cloud, "is_aws", True)
+    with monkeypatch.context() as engine:
+        engine.setattr(images, "engine", object)
+        engine.setattr(images, "build", built)
+        engine.setattr(images, "push", lambda *_: None)
+        reader = ecs_qa.up(ledger, model=model)
+    assert variables(ledger) == {"QA_MODEL_NAME": model or ecs_qa.MODEL}  # where it lies, the image knows
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    before = len(run.calls(ledger.cloud.identity["account"]))
+    assert ecs_qa.up(ledger, model=model) == reader
+    later = [call["operation"] for call in run.calls(ledger.cloud.identity["account"])[before:]]
+    assert [
+        name for name in later if not name.partition(":")[2].startswith(("Describe", "Get", "List"))
+    ] == []
+    with pytest.raises(LabError, match="No Docker engine answers"):
+        ecs_qa.up(ledger, model="another/one")
+
+
+def test_the_default_model_has_one_name() -> None:
+    folder = images.folder("qa_bot")
+    assert f"ARG MODEL={ecs_qa.MODEL}\n" in (folder / "Dockerfile").read_text(encoding="utf-8")
+    assert f'DEFAULT_MODEL = "{ecs_qa.MODEL}"\n' in (folder / "main.py").read_text(encoding="utf-8")
 
 
 # -- The command line -------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Pa
     assert right(asked) >= 0.75
     for answer in asked.answers:
         assert answer.context[answer.start : answer.end] == answer.answer
-        assert answer.model == "model"
+        assert answer.model == model.name
         assert 0 < answer.score <= 1.5
         assert answer.seconds > 0
     printed = [json.loads(line) for line in questions.logs(ledger) if line.startswith("{")]
@@ -92,7 +92,7 @@ def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(
     arguments = {"BASE_IMAGE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build", "MODEL": "model"}
     recipe = Recipe("qa_bot", arguments, {"model": model, "wheels": tmp_path / "wheels"})
     monkeypatch.setattr(ecs_qa, "recipe_with", lambda ledger, model: recipe)
-    reader = ecs_qa.up(docker_ledger)
+    reader = ecs_qa.up(docker_ledger, model=str(model))
     try:
         assert reader.image.endswith(f":{recipe.tag}")
         ecr, repository = docker_ledger.client("ecr"), docker_ledger.resources["repository"]
@@ -102,8 +102,8 @@ def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(
         asked = questions.ask_many(docker_ledger, questions.shipped()[:4], tasks=2)
         assert not asked.failed
         assert right(asked) >= 0.75
-        assert {answer.model for answer in asked.answers} == {"/model"}
-        assert ecs_qa.up(docker_ledger) == reader  # nothing is built, nothing pushed
+        assert {answer.model for answer in asked.answers} == {model.name}
+        assert ecs_qa.up(docker_ledger, model=str(model)) == reader  # nothing is built, nothing pushed
     finally:
         for image in client.images.list(name=reader.image.rpartition(":")[0]):
             client.images.remove(image.id, force=True)

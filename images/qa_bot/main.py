@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         table = None if asked.no_save and not asked.from_table else open_table()
         rows = read_rows(asked, table)
-        unanswered = answer(rows, asked.model, None if asked.no_save else table)
+        unanswered = answer(rows, asked.model, asked.model_name, None if asked.no_save else table)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -84,6 +84,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-save", action="store_true", help="print the answers only; no table is needed")
     asked = parser.parse_args(arguments)
+    own = asked.model == parser.get_default("model")
+    asked.model_name = (own and os.environ.get("QA_MODEL_NAME")) or asked.model
     sources = [bool(asked.pair), asked.file is not None, asked.from_table is not None]
     if sum(sources) != 1 or len(asked.pair) not in (0, 2):
         parser.error("give CONTEXT QUESTION, or --file, or --from-table")
@@ -134,7 +136,7 @@ def rows_in(data: bytes, source: str) -> list:
     return rows
 
 
-def answer(rows: list, model: str, table: cloud.Table | None) -> int:
+def answer(rows: list, model: str, model_name: str, table: cloud.Table | None) -> int:
     """Print and save an answer per row, as they come; returns how many rows have none."""
     questions = [question_in(row) for row in rows]
     readable = [one for one in questions if isinstance(one, Question)]
@@ -148,7 +150,7 @@ def answer(rows: list, model: str, table: cloud.Table | None) -> int:
             try:
                 if isinstance(one, Unreadable) or isinstance(result, Unreadable):
                     raise result
-                report(one, result, model, table)
+                report(one, result, model_name, table)
             except Unreadable as reason:
                 unanswered += 1
                 print(f"row {number}: {reason}.", file=sys.stderr, flush=True)
@@ -194,14 +196,14 @@ def load(model: str) -> Reader:
         ) from error
 
 
-def report(asked: Question, found: Answer, model: str, table: cloud.Table | None) -> None:
+def report(asked: Question, found: Answer, model_name: str, table: cloud.Table | None) -> None:
     """Save and print one answer."""
     item_id = asked.item_id or (str(uuid.uuid4()) if table else None)
     line = {"answer": found.answer, "score": found.score, "start": found.start, "end": found.end}
     if item_id:
         line["item_id"] = item_id
     if table:
-        texts = {"context": asked.context, "question": asked.question, "model": model}
+        texts = {"context": asked.context, "question": asked.question, "model": model_name}
         table.put(texts | line | {"seconds": found.seconds})
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
