@@ -428,6 +428,28 @@ SLOW = """
 """
 
 
+def test_a_function_has_its_share_of_a_processor_by_its_memory(aws: Account) -> None:
+    code = """
+        import resource, subprocess, sys
+
+        def used():
+            of_all = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+            return sum(one.ru_utime + one.ru_stime for one in of_all)
+
+        def handler(event, context):
+            before = used()
+            while used() - before < 0.02:
+                sum(range(1000))
+            subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+            return used() - before
+        """
+    for memory_mb in (128, 512):
+        aws.make(code, f"lab{memory_mb}", MemorySize=memory_mb)
+        seconds, _, tail = aws.invoke(name=f"lab{memory_mb}")
+        assert seconds > 0.02
+        assert float(report(tail)[1]) >= 1000 * seconds * 1769 / memory_mb
+
+
 def test_each_execution_has_a_process_of_its_own(aws: Account) -> None:
     aws.make(SLOW)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:

@@ -10,11 +10,13 @@ two minutes (times `slow_states`), and then goes to the function's dead-letter q
 for now (throttled, a role too fresh) comes again.
 
 What is like AWS: one event at a time per environment, reuse while warm, INIT of a cold start, timeouts,
-the memory limit (resident memory, looked at 20 times per second and after each event), the environment
-variables, credentials of the function's role, errors and their texts, throttles, log streams.
-What is not: functions run with the practice cloud's own Python, whatever 3.x they ask for, at the
-computer's own speed, whatever their memory; at most `CAPACITY` run at a time, others wait; an idle
-environment is not frozen. Layers, container images and other languages are refused.
+the memory limit (resident memory, looked at 20 times per second and after each event), a share of one
+processor in proportion to the memory, the environment variables, credentials of the function's role, errors
+and their texts, throttles, log streams.
+What is not: functions run with the practice cloud's own Python, whatever 3.x they ask for, on this
+computer's processor; its share is not held back while a handler works: what that would have taken longer is
+waited for at its end; at most `CAPACITY` run at a time, others wait; an idle environment is not frozen.
+Layers, container images and other languages are refused.
 """
 
 from __future__ import annotations
