@@ -210,7 +210,7 @@ def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, cha
     serverless.up(lab(cloud))
     assert names(changes) == ["lambda:UpdateFunctionConfiguration"]
     standing = cloud.client("lambda").get_function_configuration(FunctionName=name)
-    assert (standing["MemorySize"], standing["Environment"]["Variables"]["READ"]) == (128, "query")
+    assert (standing["MemorySize"], standing["Environment"]["Variables"]["READ"]) == (512, "query")
 
 
 def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, changes: list[Call]) -> None:
