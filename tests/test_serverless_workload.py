@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +19,7 @@ import pytest
 from moto import mock_aws
 
 from awslabs import cli, workload
-from awslabs.errors import AwsError, LabError, TimedOut
+from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
@@ -85,7 +87,12 @@ def test_items_of_somebody_elses_are_shown_with_all_they_have(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = ledger.client("dynamodb")
-    mixed = {"big": {"N": "1" * 38}, "half": {"N": "0.5"}, "none": {"NULL": True}, "ages": {"NS": ["-1", "2"]}}
+    mixed = {
+        "big": {"N": "1" * 38},
+        "half": {"N": "0.5"},
+        "none": {"NULL": True},
+        "ages": {"NS": ["-1", "2"]},
+    }
     client.put_item(TableName="people", Item={"item_id": {"S": "0"}, **mixed})
     client.put_item(TableName="people", Item={"item_id": {"S": "1"}, "b": {"B": b"\xff\x00"}})
     found = {one["item_id"]: one for one in tables.scan(ledger).items}
@@ -196,11 +203,11 @@ def test_a_cold_start_stands_in_its_own_report() -> None:
     assert (report.request_id, report.duration_ms, report.init_ms) == ("a-b", 8.5, 210.4)
 
 
-def test_settings_come_back_when_the_work_is_interrupted() -> None:
+def test_settings_come_back_when_the_work_is_interrupted(ledger: Ledger) -> None:
     client, seen = Lambda(), []
 
     def work() -> None:
-        with functions.restoring(client, "f", "MemorySize"):
+        with functions.restoring(ledger, client, "f", "MemorySize"):
             functions.configure(client, "f", MemorySize=1024)
             seen.append(client.settings["MemorySize"])
             raise KeyboardInterrupt
@@ -210,12 +217,22 @@ def test_settings_come_back_when_the_work_is_interrupted() -> None:
     assert (seen, client.settings["MemorySize"]) == ([1024], 128)
 
 
-def test_settings_that_were_not_changed_are_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_were_not_changed_are_not_written_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client, written = Lambda(), []
     monkeypatch.setattr(client, "update_function_configuration", lambda **settings: written.append(settings))
-    with functions.restoring(client, "f", "MemorySize") as before:
+    with functions.restoring(ledger, client, "f", "MemorySize") as before:
         assert before == {"MemorySize": 128}
     assert written == []
+
+
+def test_nobody_else_changes_settings_that_will_be_put_back(ledger: Ledger) -> None:
+    other = Ledger(ledger.cloud, ledger.lab)
+    other.patience = 0.0
+    with functions.restoring(ledger, Lambda(), "f", "MemorySize"):
+        with pytest.raises(LedgerError, match="in use"), functions.restoring(other, Lambda(), "f", "Timeout"):
+            pytest.fail("both changed them")
 
 
 def test_outliers_and_cold_starts_do_not_count() -> None:
@@ -435,7 +452,7 @@ class Bashoutter(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         with self.mutex:
-            left = [one for one in self.kept if one["item_id"] not in self.path]
+            left = [one for one in self.kept if self.path != f"/haiku/{one['item_id']}"]
             gone = len(left) < len(self.kept)
             self.kept[:] = left
         self.reply(204 if gone else 404, None if gone else {"message": "There is no such haiku."})
@@ -489,6 +506,37 @@ def test_a_stream_counts_every_request(api: haiku.Api) -> None:
     result = haiku.stream(api, rate=100, seconds=0.2, read="query")
     assert (result.requests, result.errors, result.statuses) == (20, 0, {"200": 20})
     assert 0 < result.p50_ms <= result.p95_ms <= result.p99_ms
+
+
+def test_a_stream_that_is_interrupted_sends_nothing_more(
+    api: haiku.Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    def send(*_: object) -> tuple[int, dict, bytes]:
+        sent.append(1)
+        if len(sent) == 3:  # the visit before the stream, and two of it
+            signal.raise_signal(signal.SIGINT)
+        return 200, {}, b"[]"
+
+    monkeypatch.setattr(haiku.Api, "send", send)
+    with pytest.raises(KeyboardInterrupt):
+        haiku.stream(api, rate=5, seconds=60, read="query")
+    assert len(sent) < 20
+
+
+def test_a_stream_says_how_fast_it_really_was(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haiku, "VISITORS", 1)
+    monkeypatch.setattr(haiku.Api, "send", lambda *_: (time.sleep(0.05), (200, {}, b"[]"))[1])
+    assert haiku.stream(api, rate=100, seconds=0.2, read="query").per_second < 30
+
+
+def test_an_id_is_never_a_part_of_another_address(api: haiku.Api) -> None:
+    Bashoutter.kept = [{"item_id": "f" * 32}]
+    for item_id in ("f" * 32 + "#", "f" * 32 + "?x", "../haiku/" + "f" * 32):
+        with pytest.raises(LabError, match="answered with 404") as caught:
+            haiku.delete(api, item_id)
+        assert caught.value.fix == "python -m awslabs.serverless haiku list"
 
 
 def test_a_server_that_is_gone_is_counted_as_errors(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,8 @@ def invoke_many(
     if not wait:
         return sent
     group = standing(ledger, "greeter-logs")
-    found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, timeout_s)
+    fix = ledger.command("logs")
+    found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, timeout_s, fix)
     spans = [(one.ended_at - one.duration_ms / 1000, one.ended_at) for one in found]
     running = pictures.at_the_same_time(spans)
     return ManyInvocations(
@@ -216,7 +217,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict]) -> ManyInvoc
 
 
 def await_reports(
-    logs: Any, group: str, request_ids: set[str], began: float, timeout_s: float
+    logs: Any, group: str, request_ids: set[str], began: float, timeout_s: float, fix: str = ""
 ) -> list[Report]:
     """The REPORT lines of these requests, once there is one of each."""
     found: dict[tuple[str, float], Report] = {}
@@ -239,7 +240,7 @@ def await_reports(
             all_have_run,
             timeout_s=timeout_s,
             longest_s=3.0,
-            fix="python -m awslabs.serverless logs",
+            fix=fix,
         )
     except TimedOut as late:
         seen = len({request_id for request_id, _ in found})
@@ -312,7 +313,7 @@ def tune(ledger: Ledger, *, sizes: Sequence[int] = (128, 256, 512, 1024), times:
     """
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
     tuned = []
-    with restoring(client, name, "MemorySize"):
+    with restoring(ledger, client, name, "MemorySize"):
         for size in sizes:
             configure(client, name, MemorySize=size)
             with awaiting(f"{times} invocations at {size} MB are over"):
@@ -337,28 +338,32 @@ def summary(size: int, measured: Sequence[Report]) -> Tuned:
 
 
 @contextlib.contextmanager
-def restoring(client: Any, function_name: str, *settings: str) -> Iterator[dict[str, Any]]:
+def restoring(ledger: Ledger, client: Any, function_name: str, *names: str) -> Iterator[dict[str, Any]]:
     """Put settings of a function back as they were when the body ends, whatever happened in it.
+
+    The ledger is held meanwhile: of two at once, the second would put back what the first has set for now.
 
     Yields
     ------
     dict
         The settings as they are.
     """
-
-    def read() -> dict[str, Any]:
-        standing = client.get_function_configuration(FunctionName=function_name)
-        return {name: standing[name] for name in settings}
-
-    before = read()
-    try:
-        yield before
-    finally:
-        if read() != before:
-            configure(client, function_name, **before)
+    with ledger.locked("tune or load"):
+        before = settings(client, function_name, *names)
+        try:
+            yield before
+        finally:
+            if settings(client, function_name, *names) != before:
+                configure(client, function_name, **before)
 
 
-def configure(client: Any, function_name: str, **settings: Any) -> None:
+def settings(client: Any, function_name: str, *names: str) -> dict[str, Any]:
+    """Some of a function's settings as they are."""
+    standing = client.get_function_configuration(FunctionName=function_name)
+    return {name: standing[name] for name in names}
+
+
+def configure(client: Any, function_name: str, **wanted: Any) -> None:
     """Give a function these settings, and wait until it works with them."""
 
     def settled() -> bool:
@@ -366,5 +371,5 @@ def configure(client: Any, function_name: str, **settings: Any) -> None:
         return answer.get("LastUpdateStatus", "Successful") != "InProgress"
 
     poll(f"{function_name} may be changed", settled, timeout_s=120, first_s=0.5, longest_s=2.0)
-    client.update_function_configuration(FunctionName=function_name, **settings)
+    client.update_function_configuration(FunctionName=function_name, **wanted)
     poll(f"{function_name} has its new settings", settled, timeout_s=120, first_s=0.5, longest_s=2.0)

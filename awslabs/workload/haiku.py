@@ -7,9 +7,11 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
@@ -17,6 +19,7 @@ from awslabs.show import Shown
 from awslabs.workload import functions, pictures, standing
 
 AT_ONCE = 32
+VISITORS = 256  # of `load`: who wait for an answer at the same time
 TRIES = 8
 NEXT_PAGE = re.compile(r'<(\?[^>]*)>;\s*rel="next"')
 SEASONS = ["spring", "summer", "autumn", "winter"]
@@ -29,12 +32,21 @@ class Api:
     ----------
     url : str
         Of the deployed stage, without a slash at its end.
+    connections : int
+        How many it keeps open.
+    command : callable
+        Makes of a verb the command line that runs it on this lab: `Ledger.command`.
     """
 
-    def __init__(self, url: str, connections: int = AT_ONCE) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections: int = AT_ONCE,
+        command: Callable[[str], str] = "python -m awslabs.serverless {}".format,
+    ) -> None:
         import urllib3
 
-        self.url = url
+        self.url, self.command = url, command
         self.pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=35.0)
 
     def send(self, method: str, path: str, body: dict | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -62,9 +74,11 @@ class Api:
             except (ValueError, KeyError, TypeError):
                 message = content[:200].decode(errors="replace")
             answered = f"was answered with {status}" if status else "got no answer"
-            raise LabError(
-                f"{method} {path} {answered}.", message, "try again; `haiku list` shows what there is"
+            fixes = {400: "say it again, as the line above asks", 404: self.command("haiku list")}
+            puts_right = (
+                f"{self.command('up')}    # puts the API right; then `logs` of its functions says more"
             )
+            raise LabError(f"{method} {path} {answered}.", message, fixes.get(status, puts_right))
         return headers, json.loads(content) if content else None
 
 
@@ -90,12 +104,12 @@ def newest(api: Api, limit: int = 30) -> list[dict[str, Any]]:
 
 def like(api: Api, item_id: str) -> dict[str, Any]:
     """Like a haiku once more."""
-    return api.ask("PATCH", f"/haiku/{item_id}")[1]
+    return api.ask("PATCH", f"/haiku/{quote(item_id, safe='')}")[1]
 
 
 def delete(api: Api, item_id: str) -> None:
     """Delete a haiku."""
-    api.ask("DELETE", f"/haiku/{item_id}")
+    api.ask("DELETE", f"/haiku/{quote(item_id, safe='')}")
 
 
 def post_many(api: Api, many: int) -> list[dict[str, Any]]:
@@ -147,7 +161,7 @@ class Load(Shown):
     requests, errors : int
         Sent, and answered with anything but 200 or not at all.
     per_second : float
-        Requests begun per second.
+        Requests begun per second: fewer than asked for where this computer cannot keep up.
     p50_ms, p95_ms, p99_ms : float
         Half, 95 and 99 of 100 good answers came within this time, counted from when the request was due.
     statuses : dict
@@ -185,10 +199,11 @@ def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, rea
         ``query`` (the index) or ``scan`` (the whole table); set back afterwards.
     """
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
-    with functions.restoring(client, name, "Environment") as before:
-        variables = before["Environment"]["Variables"]
-        if variables["READ"] != read:
-            functions.configure(client, name, Environment={"Variables": {**variables, "READ": read}})
+    if functions.settings(client, name, "Environment")["Environment"]["Variables"]["READ"] == read:
+        return stream(api, rate, seconds, read)
+    with functions.restoring(ledger, client, name, "Environment") as before:
+        variables = {**before["Environment"]["Variables"], "READ": read}
+        functions.configure(client, name, Environment={"Variables": variables})
         return stream(api, rate, seconds, read)
 
 
@@ -196,21 +211,31 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
     """Send the requests when they are due."""
     total = max(1, round(rate * seconds))
     api.send("GET", "/haiku")  # the cold start is another lesson
-    api = Api(api.url, connections=256)
+    api = Api(api.url, connections=VISITORS)
 
-    def one(due: float) -> tuple[int, float]:
-        time.sleep(max(0.0, due - time.monotonic()))
+    def one(due: float) -> tuple[float, int, float]:
+        sent_at = time.monotonic()
         status = api.send("GET", "/haiku")[0]
         more(1)
-        return status, 1000 * (time.monotonic() - due)
+        return sent_at, status, 1000 * (time.monotonic() - due)
 
-    began = time.monotonic() + 0.1
-    with pictures.counter("answered", total) as more, ThreadPoolExecutor(min(256, total)) as pool:
-        done = list(pool.map(one, [began + number / rate for number in range(total)]))
-    good = [milliseconds for status, milliseconds in done if status == 200]
-    statuses = Counter(str(status) for status, _ in done)
+    with pictures.counter("answered", total) as more, ThreadPoolExecutor(min(VISITORS, total)) as pool:
+        began, sent = time.monotonic(), []
+        try:
+            for number in range(total):
+                due = began + number / rate
+                time.sleep(max(0.0, due - time.monotonic()))
+                sent.append(pool.submit(one, due))
+            done = [each.result() for each in sent]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    lasted = max(sent_at for sent_at, _, _ in done) - began + 1 / rate
+    good = [milliseconds for _, status, milliseconds in done if status == 200]
+    statuses = Counter(str(status) for _, status, _ in done)
     p50, p95, p99 = (round(pictures.quantile(good, share), 1) for share in (0.5, 0.95, 0.99))
-    return Load(read, total, total - len(good), rate, p50, p95, p99, dict(statuses), histogram(good))
+    per_second, errors = round(total / lasted, 1), total - len(good)
+    return Load(read, total, errors, per_second, p50, p95, p99, dict(statuses), histogram(good))
 
 
 def histogram(milliseconds: list[float]) -> str:

@@ -16,6 +16,7 @@ from awslabs.ledger import Ledger
 from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
 
 MANY = click.IntRange(1, 1_000_000)
+FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"]
 
 
 def wants_json() -> bool:
@@ -66,7 +67,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
     add_bucket(bucket, lab)
 
     def api(ledger: Ledger) -> haiku.Api:
-        return haiku.Api(describe(ledger).api_url)
+        return haiku.Api(describe(ledger).api_url, command=ledger.command)
 
     add_haiku(poems, lab, api)
 
@@ -113,8 +114,9 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
             cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
             if not ledger.cloud.is_aws:
                 cli.say(
-                    "This is not AWS: every size may run at the same speed here. On AWS more memory is more "
-                    "processor, too: one vCPU at 1,769 MB."
+                    "This is not AWS: what was measured is this computer's processor, and what else it had "
+                    "to do. In the practice cloud a function has its share of one by its memory, as on AWS: "
+                    "a whole one at 1,769 MB."
                 )
         return [asdict(one) for one in tuned]
 
@@ -140,11 +142,12 @@ def add_functions(group: click.Group, lab: str) -> None:
     def _invoke_many(ledger: Ledger, many: int, no_wait: bool, failing: int) -> dict[str, Any]:
         """Send N events to the function at once, and show how many ran at the same time."""
         result = functions.invoke_many(ledger, many, wait=not no_wait, failing=failing)
-        if failing and not no_wait:
+        if failing:
             cli.say(
                 "Failed events are tried again after about 1 and 2 minutes; then `dead-letters` shows them."
             )
-        return with_picture(result, ("request_ids",))
+        unknown = ("finished", "most_at_once", "dead_letters") if no_wait else ()
+        return with_picture(result, ("request_ids", *unknown))
 
     @cli.verb(group, "dead-letters", lab)
     @click.option(
@@ -160,12 +163,12 @@ def add_functions(group: click.Group, lab: str) -> None:
         return [{**asdict(one), "event": json.dumps(one.event, ensure_ascii=False)} for one in dead]
 
     @cli.verb(group, "logs", lab)
-    @click.argument("function", default="greeter")
+    @click.argument("function", type=click.Choice(FUNCTIONS), default="greeter")
     @click.option(
         "--minutes", type=click.FloatRange(0.1), default=10, show_default=True, help="How far back."
     )
     def _logs(ledger: Ledger, function: str, minutes: float) -> Any:
-        """Show what FUNCTION has logged: greeter, list-haiku, post-haiku, like-haiku, delete-haiku."""
+        """Show what a function has logged; without a name, the greeting."""
         lines = functions.logs(ledger, function=function, minutes=minutes)
         if wants_json():
             return {"function": function, "lines": lines}
