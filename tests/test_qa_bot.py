@@ -261,6 +261,34 @@ def test_what_a_batch_changes_in_the_last_digits_changes_no_answer(
         assert (one.answer, one.start, one.end) == (other.answer, other.start, other.end)
 
 
+def test_a_text_that_only_just_is_no_candidate_puts_an_answer_in_doubt(program: ModuleType) -> None:
+    """All twelve candidates are one word; eleven of them might as well be another."""
+    from reader import Place, in_doubt
+
+    places = [Place(0, 0, 4, 1.5e-7), *[Place(0, 0, 4, 1e-7)] * 11]
+    assert in_doubt([], "word words", {"word": places}, [1e-7])
+    assert not in_doubt([], "word words", {"word": places}, [None])
+
+
+def test_token_types_reach_a_model_that_has_them(program: ModuleType, model: Path, tmp_path: Path) -> None:
+    """transformers 4 gave them to it, also where its tokenizer is of the general class."""
+    from reader import Reader
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
+    BertForQuestionAnswering(BertConfig(vocab_size=1000, **sizes)).save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    told["tokenizer_class"] = "PreTrainedTokenizerFast"
+    told.pop("model_input_names", None)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    reader = Reader(str(tmp_path))
+    given: list[dict] = []
+    reader.model.register_forward_pre_hook(lambda _, args, kwargs: given.append(kwargs), with_kwargs=True)
+    assert next(reader.read([("Blue.", "What colour?")])).answer
+    assert given[0]["token_type_ids"].unique().tolist() == [0, 1]
+
+
 def test_many_questions_go_through_the_model_in_few_passes(
     program: ModuleType, model: Path, monkeypatch
 ) -> None:
@@ -431,6 +459,14 @@ def test_answers_are_written_with_all_that_belongs_to_them(run: Callable, table,
     assert float(item.pop("score")) == line.pop("score")
     assert len(line["item_id"]) == 36
     assert item == {**line, "context": FUJI, "question": "How high is the summit?"}
+
+
+def test_answers_name_the_model_as_they_are_told(run: Callable, model: Path, table, monkeypatch) -> None:
+    monkeypatch.setenv("QA_MODEL_NAME", "ours")
+    assert run(FUJI, "How high is the summit?") == 0
+    assert [item["model"] for item in table.scan()["Items"]] == ["ours"]
+    assert run(FUJI, "How high is the summit?", "--model", f"{model}/") == 0  # another one
+    assert {item["model"] for item in table.scan()["Items"]} == {"ours", f"{model}/"}
 
 
 def test_a_second_run_of_the_same_ids_leaves_no_doubles(run: Callable, table, tmp_path: Path) -> None:

@@ -133,6 +133,11 @@ class Reader:
         if not self.tokenizer.is_fast:
             raise NoReader("its tokenizer does not tell which characters a token stands for")
         self.model.eval()
+        self.fields = {*self.tokenizer.model_input_names}
+        config = self.model.config
+        if getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "big_bird":
+            # Tokenizers of version 4 named them for all these (ALBERT); several of version 5 do not.
+            self.fields.add("token_type_ids")
         self.window = min(self.tokenizer.model_max_length, WINDOW)
         self.shared = min(self.window // 2, SHARED)
 
@@ -216,7 +221,7 @@ class Reader:
         inputs = {
             name: torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
             for name, (rows, padding) in fields.items()
-            if name in self.tokenizer.model_input_names
+            if name in self.fields
         }
         output = self.model(**inputs)
         logits = zip(output.start_logits.numpy(), output.end_logits.numpy(), strict=True)
@@ -285,7 +290,8 @@ def in_doubt(windows: list[Window], context: str, texts: Texts, loose: list[floa
     scores = {text: score(places) for text, places in texts.items()}
     best, *others = sorted(scores, key=scores.__getitem__, reverse=True)
     unsure = CANDIDATES * sum(loose_end or 0 for loose_end in loose)  # what a text may gain or lose by them
-    if unsure > UNSURE or close(scores[best] - unsure, scores[others[0]] + unsure if others else 0):
+    next_best = scores[others[0]] if others else 0
+    if unsure > UNSURE or close(scores[best] - unsure, next_best + unsure):
         return True
     first = texts[best][0]  # the answer's place: its best one, in the first window that has any
     for window, loose_end in zip(windows[: first.window], loose, strict=False):
