@@ -28,7 +28,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_reader.once(tmp_path_factory)
+    return small_reader.trained(tmp_path_factory)
 
 
 def opened(run: sandbox.Run) -> Iterator[Ledger]:
@@ -82,15 +82,15 @@ def docker_ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(
-    docker_ledger: Ledger, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docker_ledger: Ledger,
+    model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The project's own Dockerfile on a base of Debian packages; pip takes wheels out of the context."""
     client = docker_engine.needed()
-    base = docker_images.base(client)
-    shutil.copyfile(images.folder("qa_bot") / "requirements.txt", tmp_path / "requirements.txt")
-    docker_images.wheels(client, base, tmp_path)
-    arguments = {"BASE_IMAGE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build", "MODEL": "model"}
-    recipe = Recipe("qa_bot", arguments, {"model": model, "wheels": tmp_path / "wheels"})
+    recipe = docker_images.qa_bot(client, tmp_path_factory, model)
+    docker_images.build(client, tmp_path_factory, recipe)  # so that the lab's own build takes seconds
     monkeypatch.setattr(ecs_qa, "recipe_with", lambda ledger, model: recipe)
     reader = ecs_qa.up(docker_ledger, model=str(model))
     try:

@@ -56,7 +56,7 @@ ODD = [
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small reader, trained once."""
-    return small_reader.once(tmp_path_factory)
+    return small_reader.trained(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

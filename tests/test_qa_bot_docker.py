@@ -26,7 +26,8 @@ def client() -> docker.DockerClient:
 @pytest.fixture(scope="module")
 def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image with the small reader baked in."""
-    return docker_images.build(client, "qa_bot", small_reader.once(tmp_path_factory))
+    recipe = docker_images.qa_bot(client, tmp_path_factory, small_reader.trained(tmp_path_factory))
+    return docker_images.build(client, tmp_path_factory, recipe)
 
 
 @pytest.fixture
@@ -93,9 +94,12 @@ def test_a_stopped_container_ends_by_itself(client: docker.DockerClient, image: 
         container.remove(force=True)
 
 
-def test_an_image_without_a_model_says_so(client: docker.DockerClient) -> None:
+def test_an_image_without_a_model_says_so(
+    client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, image: str
+) -> None:
     """`--build-arg MODEL=`: for those who mount a model, or fetch it when the container starts."""
-    image = docker_images.build(client, "qa_bot")
+    recipe = docker_images.qa_bot(client, tmp_path_factory, None)
+    image = docker_images.build(client, tmp_path_factory, recipe)
     with pytest.raises(docker.errors.ContainerError) as ended:
         client.containers.run(image, ["--no-save", "a", "b?"], network_mode="none", remove=True)
     assert ended.value.exit_status == 1

@@ -1,0 +1,60 @@
+"""Chapter 4 on a computer with Docker: its image is built, pushed and pulled, and each cell trains in a container."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker_engine
+import docker_images
+import pytest
+
+from awslabs import batch_sweep, sandbox
+from awslabs.ledger import Cloud, Ledger
+from awslabs.sandbox import Run
+from awslabs.workload import batch_jobs, results, sweep
+from awslabs.workload.results import Series
+
+pytest.importorskip("torch", reason="its wheel goes into the image: pip install 'awslabs[ml]'")
+
+CELLS = sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1, 0.05])
+SERIES = Series("digits", 2, 5)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    docker_engine.needed()
+    with docker_engine.in_use():
+        run = sandbox.start(slow_states=0.01, home=tmp_path / "cloud")
+        yield run
+        run.stop()
+
+
+@pytest.fixture
+def ledger(
+    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ledger]:
+    client = docker_engine.needed()
+    recipe = docker_images.mnist(client, tmp_path_factory)
+    monkeypatch.setattr(batch_sweep, "recipe", lambda machine: recipe)
+    monkeypatch.setenv("AWSLABS_HOME", str(run.directory / "home"))
+    ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "batch_sweep")
+    lab = batch_sweep.up(ledger, cpu=True)
+    client.images.remove(f"{lab.repository_uri}:{recipe.tag}", force=True)  # a job must pull it
+    yield ledger
+    batch_sweep.down(ledger)
+    for image in client.images.list(name=lab.repository_uri):
+        client.images.remove(image.id, force=True)
+
+
+def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger) -> None:
+    engine, since = docker_engine.needed(), int(time.time())
+    swept = sweep.sweep(ledger, CELLS, SERIES)
+    batch_jobs.follow(ledger, swept.job_ids)
+    told = {"label": f"awslabs.practice={run.directory.resolve()}", "type": "container", "event": "die"}
+    ended = list(engine.events(since=since, until=int(time.time()) + 1, filters=told, decode=True))
+    assert [event["Actor"]["Attributes"]["exitCode"] for event in ended] == ["0"] * len(CELLS)
+    table = results.results(ledger, SERIES)
+    assert {(row.lr, row.momentum) for row in table.cells} == {(cell.lr, cell.momentum) for cell in CELLS}
+    assert results.there(ledger, SERIES) == {cell.name for cell in CELLS}
