@@ -451,7 +451,8 @@ class Ledger:
         if found and found[0].state == "going":
             self._prove(row)
             return None
-        if found and found[0].state == "spent":
+        lost = kind.join and row.digests != digests and self._lost_an_end(row)
+        if found and (found[0].state == "spent" or lost):
             self._delete(row)
             return None
         if found:
@@ -463,6 +464,10 @@ class Ledger:
             return row
         self._close(row, "gone")  # deleted by hand, or never made and no longer wanted like this
         return None
+
+    def _lost_an_end(self, row: Row) -> bool:
+        """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""
+        return not {one.number for one in self.journal.open_rows()}.issuperset(row.needs)
 
     def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict) -> None:
         if not row.digests:

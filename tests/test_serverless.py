@@ -181,6 +181,16 @@ def test_an_api_changed_by_hand_is_put_right_and_not_deployed_again(
     assert names(changes) == ["apigateway:PutRestApi"]
 
 
+def test_an_api_deleted_by_hand_is_made_anew_with_its_permissions(cloud: Cloud) -> None:
+    serverless.up(lab(cloud))
+    cloud.client("apigateway").delete_rest_api(restApiId=lab(cloud).resources["api"])
+    serverless.up(lab(cloud))
+    for name in ("list-haiku", "post-haiku", "like-haiku", "delete-haiku"):
+        answer = cloud.client("lambda").get_policy(FunctionName=lab(cloud).resources[name])
+        (statement,) = json.loads(answer["Policy"])["Statement"]
+        assert lab(cloud).resources["api"] in statement["Condition"]["ArnLike"]["AWS:SourceArn"]
+
+
 def test_another_description_is_deployed_once_and_the_old_deployment_goes(
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
