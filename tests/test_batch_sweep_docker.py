@@ -1,4 +1,4 @@
-"""Chapter 4 on a computer with Docker: its image is built, pushed and pulled, and each cell trains in a container."""
+"""Chapter 4 on a computer with Docker: an image is built, pushed and pulled, and each cell is a container."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import docker_images
 import pytest
 import small_reader
 
-from awslabs import ecs_qa, images, sandbox
-from awslabs.images import Recipe
+from awslabs import ecs_qa, sandbox
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import questions
 
