@@ -62,7 +62,7 @@ class Place:
     lab: str
     region: str
     account: str = ""
-    options: str = ""  # what the lab's commands need besides: `` --name second --sandbox``
+    options: str = ""  # what the lab's commands need besides: `` --name second --region eu-west-1``
 
 
 def vcpu_quota(instance_type: str, *, spot: bool = False) -> tuple[str, str]:
@@ -217,4 +217,5 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "run the same command again: it goes on where it stopped",
         )
     again = f"; {lab} up{place.options} makes anew what was deleted by hand" if place.lab else ""
-    return refusal(message, f"python -m awslabs.ledger verify    # shows what stands{again}")
+    where = re.sub(r" --name \S+", "", place.options)  # it looks at all copies
+    return refusal(message, f"python -m awslabs.ledger verify{where}    # shows what stands{again}")

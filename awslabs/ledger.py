@@ -100,6 +100,11 @@ class Cloud:
         ``AWS_ENDPOINT_URL`` and keys of a practice cloud, instead of what the process has.
 
     AWS calls: ``sts:GetCallerIdentity``.
+
+    Attributes
+    ----------
+    options : str
+        What a command needs to mean the same Region and profile: `` --region eu-west-1``.
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class Cloud:
         from botocore.exceptions import BotoCoreError
 
         given = environment or {}
+        asked = {"region": region, "profile": profile}
+        self.options = "".join(f" --{name} {value}" for name, value in asked.items() if value)
         # A practice cloud has keys of its own: the profile that AWS_PROFILE names has no part in it.
         unprofiled = {"profile": (None, None, None, None)} if given else {}
         try:
@@ -491,7 +498,7 @@ class Ledger:
         """What a command needs to mean this ledger."""
         name = self.journal.header["name"]
         copy = "" if name == "default" else f" --name {name}"
-        return copy + ("" if self.cloud.is_aws else " --sandbox")
+        return copy + self.cloud.options + ("" if self.cloud.is_aws else " --sandbox")
 
     # -- send: until AWS has answered one way or the other ------------------------------------------------
 

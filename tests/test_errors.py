@@ -15,12 +15,13 @@ import click
 import inprocess
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError, SSLError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, SSLError
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ec2, journal, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, TunnelError
-from awslabs.ledger import Ledger
+from awslabs.explain import Place, explain
+from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import weather
 
 ACCOUNT = "222233334444"
@@ -376,6 +377,16 @@ def test_an_error_says_what_and_why_and_gives_a_command(
 
 
 # -- What the same errors must not do ----------------------------------------------------------------------
+
+
+def test_a_command_to_paste_means_the_same_copy_region_and_cloud() -> None:
+    cloud = Cloud(region="eu-west-1", environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    assert cloud.options == " --region eu-west-1"
+    place = Place("ec2", "eu-west-1", options=f" --name second{cloud.options} --sandbox")
+    refused = ClientError({"Error": {"Code": "InvalidVpcID.NotFound", "Message": "gone"}}, "CreateSubnet")
+    fix = explain(refused, "ec2:CreateSubnet", place).fix
+    assert fix.startswith("python -m awslabs.ledger verify --region eu-west-1 --sandbox ")
+    assert "python -m awslabs.ec2 up --name second --region eu-west-1 --sandbox" in fix
 
 
 def test_a_locked_ledger_names_its_holder_and_nothing_is_called(aws: Failing) -> None:
