@@ -367,6 +367,10 @@ def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Res
     assert json.loads(command("clear", "--json").stdout)["count"] == 2
     assert json.loads(command("answers", "--json").stdout) == {"rows": []}
     assert json.loads(command("status", "--json").stdout)["tasks_running"] == 0
+    empty = command("ask", " ", "which word?")
+    assert "why:   It has no text as its context." in empty.output
+    assert 'ask --sandbox "Lisbon is' in empty.output
+    assert command("logs", "nobody").stdout == "Nothing was logged.\n"
 
 
 def test_what_was_deleted_by_hand_is_named_and_up_makes_it_anew(

@@ -60,7 +60,7 @@ class Answer(Shown):
     context, question, answer : str
         The answer stands in the context, from character `start` to before `end`.
     score : float
-        The reader's own opinion of it, 0 to about 1.
+        The reader's own opinion of it, 0 to 1; more where a long context has it in several places.
     start, end : int
         Characters, from 0.
     seconds : float
@@ -232,7 +232,12 @@ def ask(ledger: Ledger, context: str, question: str) -> Asked:
     LabError
         When there is no answer; it says what became of the task.
     """
-    asked = ask_many(ledger, [{"context": context, "question": question}], tasks=1)
+    row = {"context": context, "question": question}
+    for failed in sorted_out([row])[1]:
+        example = '"Lisbon is the capital of Portugal." "What is the capital?"    # a longer text in parts'
+        why = failed.why.replace("Row 1", "It", 1)
+        raise LabError("This cannot be asked.", why, f"{ledger.command('ask')} {example}")
+    asked = ask_many(ledger, [row], tasks=1)
     for failed in asked.failed:
         raise LabError("There is no answer.", failed.why, failed.fix)
     return asked
