@@ -26,6 +26,7 @@ from awslabs.ledger import Cloud, Ledger, header_of
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
+WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
 
 
 @dataclass(frozen=True)
@@ -372,7 +373,7 @@ def command_line() -> Any:
     @click.option("--all", "all_labs", is_flag=True, help="Every ledger on this computer.")
     @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
     def _down(labs: tuple[str, ...], all_labs: bool, dry_run: bool, **options: Any) -> list[dict[str, Any]]:
-        """Delete what the ledgers of these LABS hold (all copies, all Regions)."""
+        """Delete what the ledgers of these LABS hold (all copies, all Regions), with all results."""
         if bool(labs) == all_labs:
             raise click.UsageError("name the labs, or say --all")
         cloud = cli.open_cloud(**where(options))
@@ -380,6 +381,14 @@ def command_line() -> Any:
         if not entries:
             cli.say("Nothing stands.")
         if dry_run:
+            for one in entries:
+                if one.lab in WITH_RESULTS:
+                    copy = "" if one.name == "default" else f" --name {one.name}"
+                    place = " --sandbox" if one.cloud == "sandbox" else ""
+                    cli.say(
+                        f"{one.lab} ({one.name}, {one.region}): its results go too; to save them first: "
+                        f"python -m awslabs.{one.lab} down{copy} --region {one.region}{place}"
+                    )
             return [
                 {"lab": one.lab, "name": one.name, "region": one.region, "row": row.name, "id": row.id}
                 for one in entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from awslabs import after_class, ec2, journal, tunnel
 from awslabs.errors import LedgerError
 from awslabs.ledger import Ledger
+from awslabs.tour import CHAPTERS
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
 ME = "moto"  # whom moto's STS takes every caller for
@@ -200,6 +202,23 @@ def test_down_of_a_lab_takes_all_its_copies_in_all_regions(school: School) -> No
     ]
     assert school.left() == school.left(TOKYO) == []
     assert school.rows("list") == []
+
+
+def test_a_dry_run_names_the_command_that_saves_results_first(school: School) -> None:
+    school.up()
+    results = school.file().with_name(school.file().name.replace("ec2", "batch_sweep"))
+    results.write_text(school.file().read_text().replace('"lab": "ec2"', '"lab": "batch_sweep"'))
+    said = school.run("down", "--all", "--dry-run").stderr
+    saves = f"python -m awslabs.batch_sweep down --region {inprocess.REGION}"
+    assert [line.endswith(saves) for line in said.splitlines()] == [True]  # ec2 has none
+    results.unlink()
+    groups = {lab: importlib.import_module(f"awslabs.{lab}").command_line() for lab in CHAPTERS}
+    saving = [
+        lab
+        for lab, group in groups.items()
+        if "discard" in [option.name for option in group.commands["down"].params]
+    ]
+    assert sorted(saving) == sorted(after_class.WITH_RESULTS)
 
 
 def test_down_of_another_lab_leaves_this_one(school: School) -> None:
