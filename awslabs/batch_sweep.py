@@ -314,10 +314,11 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
     stands = ledger.resources  # after half a `down` too: the profile goes after the environment
     if "compute-environment" in stands and ("machine-profile" in stands) == bool(role_arn):
         own = "roles of its own" if role_arn else "roles that were given by --role-arn"
+        shown = describe_environment(ledger.client("batch"), stands["compute-environment"])
         raise LedgerError(
             f"The lab stands with {own}.",
             "Nothing was changed.",
-            f"{ledger.command('down')}    # then `up` again",
+            as_before_or_anew(ledger, shown),
         )
 
 
@@ -333,8 +334,15 @@ def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
         raise LedgerError(
             f"The lab stands with machines of type {' or '.join(types)}{', on spot' if on_spot else ''}.",
             "Nothing was changed.",
-            f"{ledger.command('down')}    # then `up` again",
+            as_before_or_anew(ledger, shown),
         )
+
+
+def as_before_or_anew(ledger: Ledger, environment: dict | None) -> str:
+    """The two ways on for whoever runs `up` with other options than those that the lab was built with."""
+    if environment is None:
+        return f"{ledger.command('down')}    # then `up` again"
+    return f"{batch_jobs.up_as_before(ledger, environment)}    # as it stands; for another one `down` first"
 
 
 def zones_of(ec2: Any, machine: Machine) -> list[str]:
@@ -543,6 +551,7 @@ def command_line() -> Any:
         ]
         usd = sum((hour or 0.0) + prices.PUBLIC_IPV4_HOUR for hour in hours)
         shown = {**cli.header(ledger), **vars(describe(ledger))}
+        cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
         return {**shown, "machines": len(running), "usd_per_hour": shown["usd_per_hour"] + usd}
 
     @cli.verb(group, "image", "batch_sweep")

@@ -427,7 +427,9 @@ def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
 def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
     costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
-    say(f"{costs} about {ledger.usd_per_hour:.4f} USD per hour until: {ledger.command('down')}")
+    usd = ledger.usd_per_hour
+    price = f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used,"
+    say(f"{costs} {price} until: {ledger.command('down')}")
 
 
 def add_down(
@@ -459,9 +461,10 @@ def add_down(
             if saved := bring_home(ledger, folder):
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
+        price = f"about {usd:.4f} USD" if usd else "nothing per hour, only what was used"
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "
-            f"{'It cost' if ledger.cloud.is_aws else 'On AWS it would have cost'} about {usd:.4f} USD."
+            f"{'It cost' if ledger.cloud.is_aws else 'On AWS it would have cost'} {price}."
             if rows
             else "Nothing stands."
         )

@@ -164,9 +164,22 @@ def test_a_lab_that_stands_does_not_change_its_machines(cloud: Cloud, changes: l
     batch_sweep.up(lab(cloud))
     changes.clear()
     for other in ({"cpu": True}, {"spot": True}):
-        with pytest.raises(LedgerError, match="stands with machines of type g4dn.xlarge"):
+        with pytest.raises(LedgerError, match="stands with machines of type g4dn.xlarge") as stopped:
             batch_sweep.up(lab(cloud), **other)
+        assert stopped.value.fix.startswith("python -m awslabs.batch_sweep up    #")
     assert changes == []
+
+
+def test_an_up_with_other_options_names_those_that_the_lab_was_built_with(cloud: Cloud) -> None:
+    built = batch_sweep.up(lab(cloud), cpu=True, spot=True)
+    for other in ({}, {"role_arn": "arn:1", "instance_profile_arn": "arn:2"}):
+        with pytest.raises(LedgerError, match="The lab stands with") as stopped:
+            batch_sweep.up(lab(cloud), **other)
+        assert stopped.value.fix.startswith("python -m awslabs.batch_sweep up --cpu --spot    #")
+    assert batch_sweep.up(lab(cloud), cpu=True, spot=True) == built
+    sweep.submit(lab(cloud), Cell(0.1, 0.5), DIGITS)
+    cloud.client("batch").update_job_queue(jobQueue=built.job_queue, state="DISABLED")
+    assert "up --cpu --spot    # puts it to use again" in why(lab(cloud)).fix
 
 
 def test_each_role_allows_what_it_needs_and_no_more(cloud: Cloud) -> None:
@@ -264,6 +277,21 @@ def test_up_makes_anew_what_was_deleted_by_hand_and_puts_to_use_what_was_disable
     batch.update_job_queue(jobQueue=built.job_queue, state="DISABLED")
     batch_sweep.up(lab(cloud))
     assert batch.describe_job_queues()["jobQueues"][0]["state"] == "ENABLED"
+
+
+def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one(cloud: Cloud) -> None:
+    old = batch_sweep.up(lab(cloud))
+    cloud.client("s3").delete_bucket(Bucket=old.bucket_name)
+    new = batch_sweep.up(lab(cloud))
+    assert new.bucket_name != old.bucket_name
+    document = cloud.client("iam").get_role_policy(
+        RoleName=f"{lab(cloud).prefix}-job-role", PolicyName="what-it-needs"
+    )["PolicyDocument"]
+    assert new.bucket_name in str(document)
+    assert old.bucket_name not in str(document)
+    sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
+    batch_sweep.down(lab(cloud))
+    assert after_class.everything_ours(cloud) == []
 
 
 def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
@@ -392,6 +420,36 @@ def test_cells_that_jobs_are_about_to_train_are_left_to_them(cloud: Cloud, chang
     assert sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1]), DIGITS).jobs == 6
 
 
+def test_jobs_whose_list_of_cells_was_deleted_are_not_counted_on(cloud: Cloud) -> None:
+    ledger = lab(cloud)
+    batch_sweep.up(ledger)
+    cells = sweep.grid([0.1, 0.01], [0.5])
+    sweep.sweep(ledger, cells, DIGITS)
+    s3, bucket = cloud.client("s3"), ledger.resources["bucket"]
+    for one in s3.list_objects_v2(Bucket=bucket, Prefix="cells/")["Contents"]:
+        s3.delete_object(Bucket=bucket, Key=one["Key"])
+    assert sweep.sweep(ledger, cells, DIGITS).jobs == 2
+
+
+def test_ctrl_c_ends_the_waiting_and_says_that_the_jobs_go_on(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = lab(cloud)
+    batch_sweep.up(ledger)
+    job_id = sweep.submit(ledger, Cell(0.1, 0.5), DIGITS)
+    assert job_id
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as waiting:
+        waiting.setattr(batch_jobs, "described", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch_jobs.follow(ledger, [job_id])
+    assert f"the jobs go on without you; to end them: {ledger.command('cancel')}" in caplog.text
+    assert [job.ended for job in batch_jobs.jobs(ledger)] == [False]
+
+
 def test_what_a_failed_child_of_an_array_should_have_trained_is_missing(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,6 +549,14 @@ def test_results_are_a_table_best_first_and_name_what_is_broken(cloud: Cloud) ->
     ]
     assert found.test_accuracy == 0.91
     assert "0.91" in found._repr_html_()
+    assert results.again(ledger, found.series, "holiday.jpg") == ""
+    for name in found.broken[1:]:
+        assert " submit --lr 0.001 --momentum 0." in results.again(ledger, found.series, name)
+    for cell in (Cell(0.1, 0.5), Cell(0.01, 0.5)):
+        s3.delete_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{cell.name}")
+    with pytest.raises(LabError, match="has no results") as stopped:
+        results.results(ledger, DIGITS)
+    assert stopped.value.fix == results.again(ledger, found.series, found.broken[1])
 
 
 def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp_path: Path) -> None:
@@ -682,10 +748,16 @@ def test_up_results_and_down_from_a_terminal(
     write(lab(cloud), DIGITS, Cell(10, 0.9), [float("nan")], [0.1])
     text = terminal("results", "--json").stdout
     assert json.loads(text, parse_constant=pytest.fail)["cells"][1]["val_loss"] is None
+    assert "is left out. python -m awslabs" not in terminal("results").stderr
+    cloud.client("s3").put_object(
+        Bucket=shown["bucket_name"], Key=f"{DIGITS.prefix}/{Cell(0.01, 0.9).name}", Body=b"x"
+    )
+    assert "is left out. python -m awslabs.batch_sweep submit --lr 0.01 " in terminal("results").stderr
     cancelled = json.loads(terminal("cancel", "--json").stdout)
     assert cancelled["job_ids"] == [listed["jobs"][0]["job_id"]]
     down = terminal("down")
     assert down.exit_code == 0, down.output
+    assert "nothing per hour, only what was used" in down.stderr
     assert (tmp_path / "awslabs-results/batch_sweep" / DIGITS.name / Cell(0.1, 0.5).name).exists()
     assert lab(cloud).resources == {}
 

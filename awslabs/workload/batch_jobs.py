@@ -9,6 +9,7 @@ A job that stays RUNNABLE is the riddle of every beginner with Batch: `waiting_j
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -113,9 +114,21 @@ def require_environment(ledger: Ledger) -> dict:
         raise LabError(
             f"The compute environment {name} was deleted.",
             "Somebody did so by hand; without it no machine will take a job.",
-            f"{ledger.command('up')}    # makes it anew",
+            f"{ledger.command('up')}    # makes it anew; with --cpu and --spot where it had them",
         )
     return shown
+
+
+def up_as_before(ledger: Ledger, environment: dict) -> str:
+    """The command that builds the lab as it stands: `up` alone takes a GPU and roles of its own."""
+    resources = environment["computeResources"]
+    gpus = any(one["imageType"].endswith("NVIDIA") for one in resources["ec2Configuration"])
+    command = ledger.command("up") + ("" if gpus else " --cpu")
+    command += " --spot" if resources["type"] == "SPOT" else ""
+    if "machine-profile" in ledger.resources:
+        return command
+    role_arn = definition(ledger)["containerProperties"]["jobRoleArn"] if definition_row(ledger) else "ARN"
+    return f"{command} --role-arn {role_arn} --instance-profile-arn {resources['instanceRole']}"
 
 
 def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict]:
@@ -246,7 +259,7 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
     said, explained = "", False
     tail = Tail(ledger)
     what = "the job has ended" if len(job_ids) == 1 else f"{len(job_ids)} jobs have ended"
-    with awaiting(what):
+    with awaiting(what), going_on(ledger):
         while True:
             shown = described(ledger, job_ids)
             state = summary(shown)
@@ -268,6 +281,16 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
     ledger.close_ended()
     require_success(ledger, shown)
     return [as_job(ledger, job) for job in shown]
+
+
+@contextlib.contextmanager
+def going_on(ledger: Ledger) -> Iterator[None]:
+    """Ctrl-C ends the waiting alone: say that the jobs, and what they cost, go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("the jobs go on without you; to end them: %s", ledger.command("cancel"))
+        raise
 
 
 def states_of(job: dict) -> dict[str, int]:

@@ -201,13 +201,30 @@ def results(ledger: Ledger, series: Series | None = None) -> Results:
         key=lambda one: (-one.accuracy, one.val_loss, one.lr, one.momentum),
     )
     if not cells:
-        raise LabError(
-            f"The series {series.name} has no results.",
-            f"Files that cannot be read: {', '.join(broken)}" if broken else "No cell of it was trained yet.",
-            ledger.command("jobs"),
-        )
+        raise no_results(ledger, series, broken)
     best = Cell(cells[0].lr, cells[0].momentum)
     return Results(series.name, cells, final.get(best), broken)
+
+
+def no_results(ledger: Ledger, series: Series, broken: Sequence[str]) -> LabError:
+    """What there is to say of a series without a single table that can be read."""
+    return LabError(
+        f"The series {series.name} has no results.",
+        f"Files that cannot be read: {', '.join(broken)}" if broken else "No cell of it was trained yet.",
+        next(filter(None, (again(ledger, series.name, name) for name in broken)), ledger.command("jobs")),
+    )
+
+
+def again(ledger: Ledger, series: str, name: str) -> str:
+    """The command that trains a cell anew whose file cannot be read; empty for what is no cell's file."""
+    of, cell = SERIES.fullmatch(series), FILE.fullmatch(name)
+    if of is None or cell is None:
+        return ""
+    final = " --final" if cell["kind"] == "final" else ""
+    return (
+        f"{ledger.command('submit')} --lr {float(cell['lr']):g} --momentum {float(cell['momentum']):g} "
+        f"--data {of['data']} --epochs {of['epochs']} --patience {of['patience']} --again{final}"
+    )
 
 
 def read(ledger: Ledger, series: Series, cell: Cell) -> Trained:
@@ -349,9 +366,9 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
             "matplotlib is not installed.", "It draws the picture.", "pip install 'awslabs[ml]'"
         ) from error
     series = series or newest_series(ledger)
-    curves, _, _ = read_all(ledger, series)
+    curves, broken, _ = read_all(ledger, series)
     if not curves:
-        raise LabError(f"The series {series.name} has no results.", "", ledger.command("jobs"))
+        raise no_results(ledger, series, broken)
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])

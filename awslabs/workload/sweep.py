@@ -99,12 +99,14 @@ def scattered(
 
 def checked(lr: float, momentum: float) -> Cell:
     """The cell of these two values, if a model can be trained with them and a file be named after them."""
-    for what, value, fits, range_ in (
-        ("learning rate", lr, 0 < lr <= 10, "above 0, at most 10"),
-        ("momentum", momentum, 0 <= momentum < 1, "0 to below 1"),
+    for what, value, fits, range_, mostly in (
+        ("learning rate", lr, 0 < lr <= 10, "above 0, at most 10", "0.01"),
+        ("momentum", momentum, 0 <= momentum < 1, "0 to below 1", "0.9"),
     ):
         if not fits:
-            raise LabError(f"A {what} of {value:g} trains nothing.", f"It must be {range_}.")
+            raise LabError(
+                f"A {what} of {value:g} trains nothing.", f"It must be {range_}.", f"take {mostly}"
+            )
         if round(value, DIGITS) != value:
             raise LabError(
                 f"The {what} {value:g} has more than {DIGITS} digits after the point.",
@@ -131,7 +133,9 @@ def series_of(
             "--epochs 10",
         )
     if patience < 0:
-        raise LabError(f"A patience of {patience} epochs makes no sense.", "0 means: never stop early.")
+        raise LabError(
+            f"A patience of {patience} epochs makes no sense.", "0 means: never stop early.", "--patience 0"
+        )
     return Series(data or ("mnist" if ledger.cloud.is_aws else "digits"), epochs, patience)
 
 
@@ -223,7 +227,10 @@ def under_way(ledger: Ledger, series: Series) -> dict[str, set[str]]:
             cell = Cell(float(said["--lr"]), float(said["--momentum"]))
             found[job["jobId"]] = {cell.final_name if "--final" in command else cell.name}
             continue
-        listed = json.loads(results.content(ledger, said["--cells"].partition("//")[2].partition("/")[2]))
+        try:
+            listed = json.loads(results.content(ledger, said["--cells"].partition("//")[2].partition("/")[2]))
+        except ledger.client("s3").exceptions.NoSuchKey:
+            continue  # somebody has deleted the list: what has not begun yet will fail
         pack, failed = int(said["--pack"]), batch_jobs.failed_indices(ledger, job)
         found[job["jobId"]] = {
             Cell(one["lr"], one["momentum"]).name

@@ -64,12 +64,13 @@ def series_named(name: str | None) -> Series | None:
     return Series(match["data"], int(match["epochs"]), int(match["patience"]))
 
 
-def table(found: Results) -> Any:
+def table(ledger: Ledger, found: Results) -> Any:
     """As JSON one object; on a terminal the table, and what else is to say, above it."""
     if wants_json():
         return asdict(found)
     for name in found.broken:
-        cli.say(f"{name} cannot be read as metrics, and is left out.")
+        mend = results.again(ledger, found.series, name)
+        cli.say(f"{name} cannot be read as metrics, and is left out. {mend}".rstrip())
     best = found.best
     tested = "" if found.test_accuracy is None else f"; on the test pictures {found.test_accuracy:.4f}"
     cli.say(
@@ -169,13 +170,13 @@ def add_training(group: click.Group, lab: str) -> None:
             batch_jobs.follow(ledger, begun.job_ids)
         found = results.results(ledger, series)
         if final:
-            found = look_once(ledger, series, found)
-        return table(found)
+            found = look_once(ledger, series, found, again)
+        return table(ledger, found)
 
-    def look_once(ledger: Ledger, series: Series, found: Results) -> Results:
+    def look_once(ledger: Ledger, series: Series, found: Results, again: bool) -> Results:
         """Train the best cell to its best epoch, and measure it on the test pictures."""
         best = Cell(found.best.lr, found.best.momentum)
-        job_id = sweep.submit(ledger, best, series, final=True)
+        job_id = sweep.submit(ledger, best, series, again=again, final=True)
         if job_id:
             batch_jobs.follow(ledger, [job_id], show_log=True)
         return results.results(ledger, series)
@@ -188,7 +189,7 @@ def add_results(group: click.Group, lab: str) -> None:
     @SERIES
     def _results(ledger: Ledger, series: str | None) -> Any:
         """Show all cells, the best first, each by its best epoch."""
-        return table(results.results(ledger, series_named(series)))
+        return table(ledger, results.results(ledger, series_named(series)))
 
     @cli.verb(group, "plot", lab)
     @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="sweep.png")
@@ -221,7 +222,10 @@ def add_jobs(group: click.Group, lab: str) -> None:
                 "machines": [asdict(one) for one in running],
                 "waiting": asdict(why) if why else None,
             }
-        cli.say("\n".join(f"{one.instance_id}  {one.instance_type}  {one.state}" for one in running))
+        for one in running:
+            cli.say(f"{one.instance_id}  {one.instance_type}  {one.state}")
+        if not found:
+            cli.say("There is no job yet.")
         if why:
             cli.say(f"{why.cause}\nwhy:   {why.why}\nfix:   {why.fix}")
         return [asdict(job) for job in found]

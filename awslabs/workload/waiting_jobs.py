@@ -242,7 +242,7 @@ def road(asked: Asked) -> Why | None:
             return Why(
                 "Machines have no road to the internet, so they never report to Batch.",
                 f"The subnet {subnet_id} has no route to 0.0.0.0/0.",
-                f"{asked.ledger.command('up')}    # puts the route back",
+                f"{batch_jobs.up_as_before(asked.ledger, asked.environment)}    # puts the route back",
             )
     return None
 
@@ -262,18 +262,19 @@ def routes_of(ec2: Any, subnet: dict) -> list[dict]:
 
 def environment(asked: Asked) -> Why | None:
     """The environment or the queue takes no jobs."""
+    up = batch_jobs.up_as_before(asked.ledger, asked.environment)
     for what, shown in (("compute environment", asked.environment), ("queue", asked.queue)):
         if shown.get("status") == "INVALID":
             return Why(
                 f"The {what} is INVALID.",
                 shown.get("statusReason", ""),
-                f"{asked.ledger.command('up')}    # lets Batch look again; a role may have been missing",
+                f"{up}    # lets Batch look again; a role may have been missing",
             )
         if shown.get("state") == "DISABLED":
             return Why(
                 f"The {what} is out of use.",
                 "Somebody has set it to DISABLED.",
-                f"{asked.ledger.command('up')}    # puts it to use again",
+                f"{up}    # puts it to use again",
             )
     return None
 
