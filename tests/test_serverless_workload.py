@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from awslabs import cli, workload
@@ -163,6 +165,24 @@ def test_a_file_goes_into_the_bucket_marked_as_ours_and_comes_back(ledger: Ledge
     assert buckets.ls(ledger) == []
     with pytest.raises(LabError, match="There is no poems/one.txt"):
         buckets.rm(ledger, "poems/one.txt")
+
+
+def test_what_is_wrong_with_a_file_here_or_a_bucket_there_is_said(ledger: Ledger, tmp_path: Path) -> None:
+    local = tmp_path / "haiku.txt"
+    local.write_text("furuike ya")
+    buckets.put(ledger, local, "folder/")
+    for work in (
+        lambda: buckets.put(ledger, tmp_path / "missing"),
+        lambda: buckets.put(ledger, tmp_path),
+        lambda: buckets.get(ledger, "folder/", tmp_path / "missing" / "here"),
+        lambda: buckets.get(ledger, ""),
+    ):
+        with pytest.raises(LabError):
+            work()
+    buckets.rm(ledger, "folder/")
+    ledger.client("s3").delete_bucket(Bucket="files")
+    with pytest.raises(ClientError, match="NoSuchBucket"):  # which the command line explains
+        buckets.put(ledger, local)
 
 
 # -- Functions ---------------------------------------------------------------------------------------------
@@ -380,6 +400,16 @@ def test_a_dead_letter_that_is_not_deleted_is_told(ledger: Ledger, dead: str) ->
 # -- Pictures ----------------------------------------------------------------------------------------------
 
 
+def test_who_comes_when_another_goes_does_not_run_at_the_same_time() -> None:
+    """Lambda's clock has whole milliseconds: what is computed from it begins up to one too early."""
+    first, second = (
+        functions.Report("r", duration, duration, 0.0, 128, 30, ended_at)
+        for duration, ended_at in ((2000.0, 100.0), (1000.6, 101.0))
+    )
+    running = pictures.at_the_same_time([functions.span(first), functions.span(second)])
+    assert max(many for _, many in running) == 1
+
+
 def test_the_picture_shows_how_many_ran_at_the_same_time() -> None:
     running = pictures.at_the_same_time([(0.0, 2.0), (1.0, 3.0), (1.5, 4.0)], steps=4)
     assert running == [(0.0, 1), (1.0, 3), (2.0, 3), (3.0, 2), (4.0, 1)]
@@ -544,6 +574,7 @@ def test_a_server_that_is_gone_is_counted_as_errors(api: haiku.Api, monkeypatch:
     monkeypatch.setattr(haiku.Api, "ask", lambda *_: None)  # the visit before the stream
     result = haiku.stream(gone, rate=50, seconds=0.1, read="query")
     assert (result.errors, result.statuses) == (5, {"0": 5})
+    assert math.isnan(result.p50_ms)  # not 0 ms, which would be fast
 
 
 def test_a_client_of_boto3s_own_sees_the_people_too(ledger: Ledger) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,13 @@ def put(ledger: Ledger, local: str | Path, key: str = "") -> dict[str, Any]:
     key : str
         Its name there; the file's own name unless given.
     """
-    path = Path(local)
-    if not path.is_file():
-        raise LabError(f"{path} is no file.", "", "name a file")
-    key, bytes_ = key or path.name, path.stat().st_size
-    with pictures.counter("bytes sent", bytes_) as more:
-        ledger.client("s3").upload_file(
-            str(path),
-            standing(ledger, "bucket"),
-            key,
-            ExtraArgs={"Metadata": {"awslabs-ledger": ledger.prefix}},
-            Callback=more,
-        )
+    path, bucket = Path(local), standing(ledger, "bucket")
+    key = key or path.name
+    marked = {"Metadata": {"awslabs-ledger": ledger.prefix}}
+    with reachable(path), path.open("rb") as file:
+        bytes_ = path.stat().st_size
+        with pictures.counter("bytes sent", bytes_) as more:
+            ledger.client("s3").upload_fileobj(file, bucket, key, ExtraArgs=marked, Callback=more)
     return {"key": key, "bytes": bytes_}
 
 
@@ -48,7 +45,7 @@ def get(ledger: Ledger, key: str, local: str | Path = "") -> dict[str, Any]:
     path = Path(local or name)
     path = path / name if path.is_dir() else path
     bytes_ = head(ledger, key)["ContentLength"]
-    with pictures.counter("bytes received", bytes_) as more:
+    with reachable(path), pictures.counter("bytes received", bytes_) as more:
         s3.download_file(bucket, key, str(path), Callback=more)
     return {"key": key, "bytes": bytes_, "path": path}
 
@@ -74,10 +71,22 @@ def rm(ledger: Ledger, key: str) -> dict[str, Any]:
     return {"key": key, "bytes": bytes_}
 
 
+@contextlib.contextmanager
+def reachable(path: Path) -> Iterator[None]:
+    """Say it in words when a file of this computer cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        fix = "name a file that can be read, or be written: in a folder that is there, on a disk with room"
+        raise LabError(f"{path}: {error.strerror or error}.", "", fix) from error
+
+
 def head(ledger: Ledger, key: str) -> dict[str, Any]:
     """What S3 knows of an object."""
     from botocore.exceptions import ClientError
 
+    if not key:
+        raise LabError("Every object has a key, and this one is empty.", "", ledger.command("bucket ls"))
     try:
         return ledger.client("s3").head_object(Bucket=standing(ledger, "bucket"), Key=key)
     except ClientError as error:

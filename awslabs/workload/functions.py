@@ -175,8 +175,7 @@ def invoke_many(
     group = standing(ledger, "greeter-logs")
     fix = ledger.command("logs")
     found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, timeout_s, fix)
-    spans = [(one.ended_at - one.duration_ms / 1000, one.ended_at) for one in found]
-    running = pictures.at_the_same_time(spans)
+    running = pictures.at_the_same_time([span(one) for one in found])
     return ManyInvocations(
         sent.sent,
         sent.seconds,
@@ -246,6 +245,11 @@ def await_reports(
         seen = len({request_id for request_id, _ in found})
         raise TimedOut(late.what, f"{seen} of {len(request_ids)} have run so far.", late.fix) from late
     return list(found.values())
+
+
+def span(report: Report) -> tuple[float, float]:
+    """When an invocation surely ran. A log's clock drops what is less than a millisecond: it began later."""
+    return min(report.ended_at - report.duration_ms / 1000 + 0.001, report.ended_at), report.ended_at
 
 
 def dead_letters(ledger: Ledger) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import time
@@ -163,7 +164,8 @@ class Load(Shown):
     per_second : float
         Requests begun per second: fewer than asked for where this computer cannot keep up.
     p50_ms, p95_ms, p99_ms : float
-        Half, 95 and 99 of 100 good answers came within this time, counted from when the request was due.
+        Half, 95 and 99 of 100 good answers came within this time, counted from when the request was due; nan
+        where there was no good one.
     statuses : dict
         How many of each HTTP status; 0 for no answer.
     picture : str
@@ -233,7 +235,8 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
     lasted = max(sent_at for sent_at, _, _ in done) - began + 1 / rate
     good = [milliseconds for _, status, milliseconds in done if status == 200]
     statuses = Counter(str(status) for _, status, _ in done)
-    p50, p95, p99 = (round(pictures.quantile(good, share), 1) for share in (0.5, 0.95, 0.99))
+    times = good or [math.nan]  # of no answers none came within any time
+    p50, p95, p99 = (round(pictures.quantile(times, share), 1) for share in (0.5, 0.95, 0.99))
     per_second, errors = round(total / lasted, 1), total - len(good)
     return Load(read, total, errors, per_second, p50, p95, p99, dict(statuses), histogram(good))
 
