@@ -3,7 +3,10 @@ in `test_ecs_qa_live.py`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ecs_qa, images, sandbox
-from awslabs.errors import LabError, LedgerError
+from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import questions, tables
@@ -274,6 +277,31 @@ def test_a_task_without_room_waits_for_it(
             questions.ask_many(lab, rows(2))
     run.weather(faults=[])
     assert len(questions.answers(lab)) == 2  # and no input lies about
+
+
+def test_ctrl_c_ends_the_search_for_room(lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one of the many that wait may start a task afterwards, which nobody would follow."""
+    waits: list[str] = []
+    tried: list[str] = []
+
+    @contextlib.contextmanager
+    def awaiting(what: str) -> Iterator[None]:
+        waits.append(what)
+        yield
+
+    def no_room(runs: questions.Runs, input_id: str) -> str:
+        tried.append(input_id)
+        if input_id == "input 15":
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AwsError("ecs:RunTask was refused.", "No room.", "", code="Capacity", operation="ecs:RunTask")
+
+    monkeypatch.setattr(questions, "awaiting", awaiting)
+    monkeypatch.setattr(questions, "PLACED_S", 3.0)
+    monkeypatch.setattr(questions.Runs, "run", no_room)
+    with pytest.raises(KeyboardInterrupt):
+        questions.Runs(lab, 60).start_all([f"input {number}" for number in range(60)])
+    assert len(tried) <= 2 * questions.AT_ONCE
+    assert waits == ["Fargate has room for all tasks"]
 
 
 def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(

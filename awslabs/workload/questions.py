@@ -11,10 +11,12 @@ API reference), and one long context has more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import re
+import threading
 import time
 import uuid
 from collections import Counter
@@ -41,6 +43,7 @@ MOST_TASKS = 100  # where the quota cannot be read
 ITEM_BYTES = 390_000  # of the 400 KB that DynamoDB takes as one item, names included
 AT_ONCE = 16  # RunTask calls under way
 PLACED_S = 600.0  # seconds to go on while there is no room for a task
+ROOM_S = 20.0  # at most, between two tries to find room
 ENDED_S = 3600.0  # seconds until all tasks must have stopped
 LOG_LINES = 12  # of a failed task, in its explanation
 # What ECS says where it only has no room just now.
@@ -329,21 +332,31 @@ class Runs:
         self.refused: dict[str, LabError] = {}
         self.told = ""
         self.began = time.monotonic()
+        self.over = threading.Event()  # no more tasks are to start
+        self.room, self.waits, self.mutex = contextlib.ExitStack(), False, threading.Lock()
 
     def start_all(self, inputs: list[str]) -> None:
-        """One task for each; raises the refusal if there is not one that started."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        """One task for each; raises the refusal if there is not one that started.
+
+        Ctrl-C ends it at once: what waits for room is not started any more.
+        """
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
             for input_id, result in zip(inputs, pool.map(self.start, inputs), strict=True):
                 if isinstance(result, LabError):
                     self.refused[input_id] = result
                 else:
                     self.arns[input_id] = result
+        finally:
+            self.over.set()
+            pool.shutdown(cancel_futures=True)
+            self.room.close()
         if not self.arns:
             raise next(iter(self.refused.values()))
 
     def start(self, input_id: str) -> str | LabError:
         """A task that answers the questions of one item; waits where there is no room for it yet."""
-        until = time.monotonic() + PLACED_S
+        until, pause_s = time.monotonic() + PLACED_S, 2.0
         while True:
             try:
                 return self.run(input_id)
@@ -352,8 +365,17 @@ class Runs:
                 passing = code in THROTTLED or any(words in f"{code} {error.why}" for words in NO_ROOM)
                 if not passing or time.monotonic() > until:
                     return error
-            with awaiting("Fargate has room for another task"):
-                time.sleep(2.0)
+                self.crowded()
+                if self.over.wait(pause_s):
+                    return error
+                pause_s = min(1.5 * pause_s, ROOM_S)
+
+    def crowded(self) -> None:
+        """Show that room is waited for, once for all tasks."""
+        with self.mutex:
+            if not self.waits:
+                self.waits = True
+                self.room.enter_context(awaiting("Fargate has room for all tasks"))
 
     def run(self, input_id: str) -> str:
         """RunTask; the size stands in it once more, so that the ledger knows what the task costs."""
