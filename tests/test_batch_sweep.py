@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,27 @@ def test_cells_that_jobs_are_about_to_train_are_left_to_them(cloud: Cloud, chang
     assert "arrayProperties" not in request
     batch_jobs.cancel(ledger)
     assert sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1]), DIGITS).jobs == 6
+
+
+def test_of_two_sweeps_at_once_the_second_leaves_all_to_the_first(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_sweep.up(lab(cloud))
+    cells, look, seconds = sweep.grid([0.1, 0.01], [0.5]), sweep.under_way, list[Future]()
+    with ThreadPoolExecutor(1) as other_terminal:
+
+        def meanwhile(ledger: Ledger, series: Series) -> dict[str, set[str]]:
+            found = look(ledger, series)
+            if not seconds:
+                seconds.append(other_terminal.submit(sweep.sweep, lab(cloud), cells, series))
+                wait(seconds, timeout=1.0)  # it would be through by then, if it did not wait
+            return found
+
+        monkeypatch.setattr(sweep, "under_way", meanwhile)
+        first = sweep.sweep(lab(cloud), cells, DIGITS)
+        second = seconds[0].result()
+    assert (first.jobs, second.jobs) == (2, 0)
+    assert second.job_ids == first.job_ids
 
 
 def test_jobs_whose_list_of_cells_was_deleted_are_not_counted_on(cloud: Cloud) -> None:

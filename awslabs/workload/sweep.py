@@ -161,13 +161,14 @@ def submit(
     """
     cell = checked(cell.lr, cell.momentum)
     name = cell.final_name if final else cell.name
-    if not again:
-        if name in results.there(ledger, series):
-            return None
-        for job_id, files in under_way(ledger, series).items():
-            if name in files:
-                return job_id
-    return begin(ledger, cell, series, again=again, final=final)
+    with ledger.locked("start"):  # another terminal's sweep looks before this job is there, or after
+        if not again:
+            if name in results.there(ledger, series):
+                return None
+            for job_id, files in under_way(ledger, series).items():
+                if name in files:
+                    return job_id
+        return begin(ledger, cell, series, again=again, final=final)
 
 
 def sweep(
@@ -196,6 +197,14 @@ def sweep(
         Train all, although results are there.
     """
     wanted = list(dict.fromkeys(checked(cell.lr, cell.momentum) for cell in cells))
+    with ledger.locked("start"):  # two sweeps at once would both find that nobody trains these cells
+        return missing_ones(ledger, wanted, series, pack=pack, single=single, again=again)
+
+
+def missing_ones(
+    ledger: Ledger, wanted: list[Cell], series: Series, *, pack: int, single: bool, again: bool
+) -> Swept:
+    """Begin jobs for those of these cells that have no results, and that nobody is about to train."""
     done, busy = (set(), {}) if again else (results.there(ledger, series), under_way(ledger, series))
     missing = [cell for cell in wanted if cell.name not in done]
     job_ids = [job_id for job_id, files in busy.items() if any(cell.name in files for cell in missing)]
