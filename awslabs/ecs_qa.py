@@ -40,7 +40,7 @@ from typing import Any
 
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, public_network, quota_value
-from awslabs.errors import AwsError, LabError
+from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.explain import ask_for_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
@@ -127,7 +127,8 @@ def up(
     ec2, ecs, ecr = ledger.client("ec2"), ledger.client("ecs"), ledger.client("ecr")
     dynamodb, logs = ledger.client("dynamodb"), ledger.client("logs")
 
-    # <0> Before anything is built: may the account run a task, and can this computer build an image?
+    # <0> Before anything is built: may the account run a task, can this computer build an image, and does the
+    # lab stand with another?
     require_vcpus(ledger.client("service-quotas"), ledger.cloud.region)
     if image and model and not is_name(model):
         raise LabError(
@@ -141,6 +142,7 @@ def up(
     if bare and model is None:
         model = SMALL
         recipe = recipe_with(ledger, model)
+    require_same(ledger, image or f"{recipe.tag}{'-program' if bare else ''}", role_arn)
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
@@ -273,6 +275,32 @@ def require_vcpus(quotas: Any, region: str) -> None:
             code="VcpuLimitExceeded",
             operation="ecs:RunTask",
         )
+
+
+def require_same(ledger: Ledger, image: str, role_arn: str | None) -> None:
+    """A lab keeps image and roles while it stands; to say so after building another image would be late.
+
+    AWS calls: ``ecs:DescribeTaskDefinition``.
+    """
+    ecs, stands = ledger.client("ecs"), ledger.resources
+    if "task-definition" not in stands:
+        return
+    try:
+        shown = ecs.describe_task_definition(taskDefinition=stands["task-definition"])["taskDefinition"]
+    except ecs.exceptions.ClientException:
+        return  # somebody has deleted it: it is made anew, with whatever is asked for now
+    other = shown["containerDefinitions"][0]["image"]
+    if shown["status"] != "ACTIVE":
+        return
+    if ("task-role" in stands) == bool(role_arn):
+        other = "roles of its own" if role_arn else "a role that was given by --role-arn"
+    elif image in (other, other.rpartition(":")[2]):
+        return
+    raise LedgerError(
+        f"The lab stands with {other}.",
+        "Nothing was changed.",
+        f"{ledger.command('down')}    # then `up` again; or `up` with the options that it was built with",
+    )
 
 
 def recipe_with(ledger: Ledger, model: str | None) -> images.Recipe:

@@ -159,9 +159,18 @@ def test_up_prints_what_stands_and_a_second_up_changes_nothing(lab: Ledger, run:
     ] == []
 
 
-def test_another_model_on_a_standing_lab_is_refused(lab: Ledger) -> None:
-    with pytest.raises(LedgerError, match="stands with another containerDefinitions"):
-        ecs_qa.up(lab, model="somebody/elses", without_docker=True)
+def test_other_options_on_a_standing_lab_are_refused_before_anything_is_made(
+    lab: Ledger, run: sandbox.Run, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = len(run.calls(lab.cloud.identity["account"]))
+    for other in ({"model": "some/body"}, {"model": str(tmp_path)}, {"image": "public.example/reader:1"}):
+        with pytest.raises(LedgerError, match="The lab stands with 127"):
+            ecs_qa.up(lab, without_docker=True, **other)  # type: ignore[arg-type]
+    with pytest.raises(LedgerError, match="stands with roles of its own"):
+        ecs_qa.up(lab, model="parrot", without_docker=True, role_arn="arn:aws:iam::111122223333:role/other")
+    asked = [call["operation"] for call in run.calls(lab.cloud.identity["account"])[before:]]
+    assert {name.partition(":")[2] for name in asked} == {"GetServiceQuota", "DescribeTaskDefinition"}
 
 
 def test_one_question_is_answered_and_its_time_is_split(lab: Ledger) -> None:

@@ -504,7 +504,7 @@ def why_it_failed(ledger: Ledger, task: dict) -> tuple[str, str]:
     if "CannotPull" in reason or "ResourceInitialization" in reason:
         return (
             f"The task could not begin: {reason}",
-            f"{ledger.command('up')}    # mends image, roles, network",
+            f"{ledger.command('up')}    # with the options it was built with: mends image, roles, network",
         )
     if task.get("stopCode") == "UserInitiated":
         return f"The task was stopped by hand: {reason}.", "ask again"
