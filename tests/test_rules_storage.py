@@ -72,6 +72,11 @@ def names() -> list[str]:
     return [said(make, Bucket=name) for name in wanted]
 
 
+def keys() -> list[str]:
+    put = functools.partial(client("s3").put_object, Bucket=new(), Body=b"")
+    return [said(put, Key=key) for key in ("k" * 1024, "k" * 1025, "句" * 342)]
+
+
 def a_public_policy() -> list[str]:
     name = new()
     put = functools.partial(client("s3").put_bucket_policy, Bucket=name)
@@ -171,6 +176,7 @@ CASES = (
         [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}],
     ),
     Case("bucket_names", names, ["ok"] * 5, [BAD_NAME] * 4 + ["ok"]),
+    Case("object_keys", keys, ["ok"] * 3, ["ok", "KeyTooLongError", "KeyTooLongError"]),
     Case("public_policies", a_public_policy, ["ok", "ok"], [NO, "ok"], (), ("new_buckets",)),
     Case("public_policies", a_public_policy_a_moment_later, ["ok", "ok"], [NO, "ok"], AWS_TIME),
     Case("bucket_policies", broken_policies, ["ok"] * 6, [BAD_POLICY] * 6),

@@ -24,6 +24,7 @@ from awslabs.sandbox.rules.engine import Rule, clock, memory, rule, scaled
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
+KEY_BYTES = 1024
 ENFORCED = "BucketOwnerEnforced"
 AES = {
     "Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}
@@ -179,6 +180,20 @@ def is_name(name: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+object_keys = rule(
+    "object_keys",
+    """A key of more than 1024 bytes: KeyTooLongError 400. moto keeps any.
+    Source: S3 user guide, "Naming Amazon S3 objects".""",
+)
+
+
+@_at(object_keys, "_key_response")
+def _look_at_key(asked: Asked) -> Answer | None:
+    if len(asked.key.encode()) > KEY_BYTES:
+        return refused(400, "KeyTooLongError", "Your key is too long", asked)
+    return None
 
 
 # --- policies -----------------------------------------------------------------------------------------
