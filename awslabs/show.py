@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import html
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+ROWS = 20  # of a list that stands in a cell
 
 
 class Shown:
     """For frozen dataclasses: a notebook shows one line per field."""
 
     def _repr_html_(self) -> str:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        lines = (
-            f"<tr><th>{field.name}</th><td>{cell(getattr(self, field.name))}</td></tr>" for field in fields
-        )
+        lines = (f"<tr><th>{name}</th><td>{cell(value)}</td></tr>" for name, value in fields(self).items())
         return f"<table>{''.join(lines)}</table>"
+
+
+def fields(one: Any) -> dict[str, Any]:
+    """The names and values of a dataclass or of a dictionary."""
+    if isinstance(one, Mapping):
+        return dict(one)
+    return {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
 
 
 def cell(value: Any) -> str:
     """A value as HTML; what comes from elsewhere never becomes markup; a picture keeps its lines."""
+    if isinstance(value, list) and value and all(map(is_row, value)):
+        return rows([fields(one) for one in value])
     text = html.escape(str(value))
     return f"<pre>{text}</pre>" if "\n" in text else text
+
+
+def is_row(value: Any) -> bool:
+    return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
+
+
+def rows(found: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the first of many; a row may lack what others have."""
+    heads = list(dict.fromkeys(name for one in found[:ROWS] for name in one))
+    lines = ["".join(f"<th>{html.escape(str(head))}</th>" for head in heads)]
+    lines += ["".join(f"<td>{cell(one.get(head, ''))}</td>" for head in heads) for one in found[:ROWS]]
+    more = f"and {len(found) - ROWS} more" if len(found) > ROWS else ""
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{more}"

@@ -440,6 +440,15 @@ def test_a_table_of_japanese_and_english_stands_in_columns(capsys: pytest.Captur
     ]
 
 
+def test_a_notebook_shows_the_first_of_many_items_as_a_table() -> None:
+    people = [{"item_id": str(number), "name": "<b>"} for number in range(500)]
+    shown = tables.Read(500, 500, 1, 1, 2.5, [*people[:1], {"item_id": "x"}, *people[2:]])._repr_html_()
+    assert "<tr><th>item_id</th><th>name</th></tr><tr><td>0</td><td>&lt;b&gt;</td></tr>" in shown
+    assert "<tr><td>x</td><td></td></tr>" in shown
+    assert shown.count("<tr>") == 6 + 1 + 20
+    assert "and 480 more" in shown
+
+
 def test_a_picture_keeps_its_lines_in_a_notebook() -> None:
     many = functions.ManyInvocations(2, 0.1, 20.0, picture="0 s # 1\n1 s ## 2")
     assert "<td><pre>0 s # 1\n1 s ## 2</pre></td>" in many._repr_html_()
