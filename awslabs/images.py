@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import logging
+import shlex
 import tarfile
 import tempfile
 import time
@@ -41,6 +42,8 @@ PROGRAM_ONLY = "awslabs.program-only"  # the label of an image without an operat
 SAY_S = 5.0  # seconds between two lines about a push
 TIMEOUT_S = 60.0  # for the registry to answer
 TRIES = 3  # of a push whose token has expired meanwhile
+# Docker's own command knows engines that the SDK finds by DOCKER_HOST alone: rootless ones, Colima's.
+WHERE = "docker context inspect --format '{{.Endpoints.docker.Host}}'"
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def engine_for(ledger: Any, recipe: Recipe, *, without: bool = False) -> DockerC
             raise LabError(
                 "No Docker engine answers on this computer, so no image can be built for AWS.",
                 "Docker is not installed, not running, or this user may not use it.",
-                f"docker info    # start Docker until this answers, then: {ledger.command('up')}",
+                f"docker info && export DOCKER_HOST=$({WHERE}) && {ledger.command('up')}",
             )
     return client
 
@@ -241,10 +244,14 @@ def build(client: DockerClient, recipe: Recipe, address: str) -> None:
                     raise DockerException(event["error"])
         except DockerException as error:
             tail = "\n       ".join(line for line in said[-12:] if line.strip())
+            args = " ".join(
+                f"--build-arg {shlex.quote(f'{name}={text}')}" for name, text in recipe.args.items()
+            )
+            command = f"docker build --platform {PLATFORM} {args}".rstrip()
             raise LabError(
                 f"The image {recipe.name} was not built.",
                 f"{error}\n       {tail}".rstrip(),
-                f"docker build --platform {PLATFORM} {folder(recipe.name)}    # shows all of it",
+                f"{command} {folder(recipe.name)}    # shows all of it",
             ) from error
 
 

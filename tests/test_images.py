@@ -125,8 +125,10 @@ def test_a_build_gets_the_platform_the_arguments_and_the_whole_folder() -> None:
 def test_a_build_that_fails_shows_its_last_lines() -> None:
     said = [{"stream": f"line {number}\n"} for number in range(40)]
     engine = Engine([*said, {"error": "pip returned a non-zero code: 1"}])
+    recipe = Recipe("qa_bot", {"MODEL": "a/b"})
     with pytest.raises(LabError) as failed:
-        images.build(engine, Recipe("qa_bot"), "registry/reader:one")  # type: ignore[arg-type]
+        images.build(engine, recipe, "registry/reader:one")  # type: ignore[arg-type]
+    assert " --build-arg MODEL=a/b /" in failed.value.fix
     assert "non-zero code" in failed.value.why
     assert "line 39" in failed.value.why
     assert "line 10\n" not in failed.value.why
@@ -166,8 +168,9 @@ def test_without_an_engine_aws_is_refused_and_the_practice_cloud_is_not(
     recipe = Recipe("qa_bot")
     assert images.engine_for(ledger, recipe) is None
     monkeypatch.setattr(ledger.cloud, "is_aws", True)
-    with pytest.raises(LabError, match="No Docker engine answers"):
+    with pytest.raises(LabError, match="No Docker engine answers") as refused:
         images.engine_for(ledger, recipe)
+    assert f"export DOCKER_HOST=$({images.WHERE}) && python -m awslabs.ecs_qa up" in refused.value.fix
     with pytest.raises(LabError, match="Without Docker no image") as refused:
         images.engine_for(ledger, recipe, without=True)
     assert "without --no-docker" in refused.value.fix
