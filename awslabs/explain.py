@@ -211,6 +211,12 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "run the same command again: it asks AWS first what took effect",
             f"{operation}: no answer came.",
         )
+    if "cannot be assumed by Lambda" in message:
+        name = request.get("Role", "NAME").rpartition("/")[2]
+        return refusal(
+            f"{message} It does not exist, or does not trust lambda.amazonaws.com.",
+            f"aws iam get-role --role-name {name}    # once it is right, run the same command again",
+        )
     if http_status(error) >= 500:
         return refusal(
             f"AWS had a fault of its own: {message}",

@@ -22,6 +22,7 @@ from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import rooms, rules, weather
 
 ROLE = "arn:aws:iam::123456789012:role/classroom"
+CANNOT_ASSUME = "The role defined for the function cannot be assumed by Lambda."
 READING = ("Describe", "Get", "List", "Head")
 Call = tuple[str, dict[str, Any]]
 
@@ -268,10 +269,19 @@ def test_a_standing_lab_does_not_change_its_roles(cloud: Cloud, changes: list[Ca
 
 
 def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(cloud: Cloud, refusing: Callable) -> None:
-    message = "The role defined for the function cannot be assumed by Lambda."
-    tried = refusing("CreateFunction", "InvalidParameterValueException", message, 2)
+    tried = refusing("CreateFunction", "InvalidParameterValueException", CANNOT_ASSUME, 2)
     serverless.up(lab(cloud))
     assert len(tried) == 7  # five functions and two refusals
+
+
+def test_a_role_that_lambda_never_assumes_is_named(
+    cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "patience", 0.0)
+    refusing("CreateFunction", "InvalidParameterValueException", CANNOT_ASSUME, 99)
+    with pytest.raises(AwsError) as caught:
+        serverless.up(lab(cloud), role_arn=ROLE)
+    assert caught.value.fix.startswith("aws iam get-role --role-name classroom ")
 
 
 def test_another_invalid_parameter_of_a_function_is_refused_at_once(cloud: Cloud, refusing: Callable) -> None:
