@@ -211,10 +211,11 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "run the same command again: it asks AWS first what took effect",
             f"{operation}: no answer came.",
         )
-    if "cannot be assumed by Lambda" in message:
-        name = request.get("Role", "NAME").rpartition("/")[2]
+    if "cannot be assumed by Lambda" in message or "Role is not valid" in message:
+        service = "lambda" if "Lambda" in message else "ecs-tasks"
+        name = (request.get("Role") or request.get("executionRoleArn", "NAME")).rpartition("/")[2]
         return refusal(
-            f"{message} It does not exist, or does not trust lambda.amazonaws.com.",
+            f"{message.rstrip('.')}. It does not exist, or does not trust {service}.amazonaws.com.",
             f"aws iam get-role --role-name {name}    # once it is right, run the same command again",
         )
     if http_status(error) >= 500:

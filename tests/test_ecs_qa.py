@@ -325,6 +325,16 @@ def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
     assert not ledger.resources
 
 
+def test_a_given_role_that_is_not_there_is_named(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = f"arn:aws:iam::{ledger.cloud.identity['account']}:role/nobody"
+    with monkeypatch.context() as hurry:
+        hurry.setattr(Ledger, "patience", 0.0)
+        with pytest.raises(AwsError, match="Role is not valid") as refused:
+            ecs_qa.up(ledger, model="parrot", without_docker=True, role_arn=nobody)
+    assert "does not trust ecs-tasks.amazonaws.com" in refused.value.why
+    assert refused.value.fix.startswith("aws iam get-role --role-name nobody ")
+
+
 def variables(ledger: Ledger) -> dict[str, str]:
     """What tells the program of its model."""
     definition = ledger.resources["task-definition"]
