@@ -323,8 +323,8 @@ def require_image(ledger: Ledger) -> None:
 def run(ledger: Ledger, params: dict[str, float], *, epochs: int = EPOCHS, data: str | None = None) -> float:
     """Train with these parameters as a Batch job, wait for it, and return its accuracy: between 0 and 1.
 
-    What a search calls again and again; see ``notebooks/optuna_sweep.ipynb``. A cell that was trained before
-    is not trained again. Threads may call it at the same time: each call is a job of its own.
+    What a search calls again and again; see ``notebooks/labs/optuna_sweep.ipynb``. A cell that was trained
+    before is not trained again. Threads may call it at the same time: each call is a job of its own.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class Asked:
     def says(self) -> str:
         """What Batch itself gives as reasons."""
         shown = self.job, self.environment, self.queue
-        return " ".join(one.get("statusReason", "") for one in shown)
+        return "; ".join(filter(None, (one.get("statusReason", "") for one in shown)))
 
 
 def stuck(ledger: Ledger, shown: Sequence[dict]) -> str:
