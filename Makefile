@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LAB ?= ec2
 EXTRAS ?= test
+PYTEST ?= -n auto --dist loadfile
 BIN = $(VENV)/bin
 comma = ,
 INSTALLED = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
