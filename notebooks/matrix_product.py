@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -56,6 +57,8 @@ def measure(device: str, size: int) -> Product:
     """Multiply two random matrices on this device, a few times; the best time counts."""
     import torch
 
+    if device == "cpu":
+        require_memory(size)
     a, b = (torch.rand(size, size, device=device) for _ in range(2))
     times = []
     for _ in range(1 + REPEATS):
@@ -66,6 +69,15 @@ def measure(device: str, size: int) -> Product:
         times.append(time.perf_counter() - since)
     seconds = min(times[1:])
     return Product(device, name_of(device), size, seconds, 2 * size**3 / seconds / 1e12)
+
+
+def require_memory(size: int) -> None:
+    """Refuse what the computer cannot hold: it would not refuse itself, but stand still and kill programs."""
+    needed, there = 3 * 4 * size**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise MemoryError(
+            f"three matrices of {size} rows take {needed / 2**30:.0f} GiB, and there are {there / 2**30:.0f}"
+        )
 
 
 def wait_for(device: str) -> None:

@@ -87,6 +87,19 @@ def test_the_matrix_product_tells_time_and_operations_of_each_device():
     assert "TFLOP/s" in matrix_product("--size", "100").stdout
 
 
+def test_matrices_that_the_memory_cannot_hold_are_refused_before_they_are_made():
+    sys.path.insert(0, str(NOTEBOOKS))
+    try:
+        import matrix_product as program
+    finally:
+        sys.path.remove(str(NOTEBOOKS))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    least = int((memory / 12) ** 0.5) + 1  # three matrices of 4 bytes a number
+    with pytest.raises(MemoryError, match=f"three matrices of {least} rows take"):
+        program.require_memory(least)
+    program.require_memory(least - 1)
+
+
 @pytest.mark.parametrize("size", ["0", "many", "-3", "100000"])
 def test_a_size_that_makes_no_sense_is_refused(size):
     ended = matrix_product("--size", size)
