@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -407,6 +408,47 @@ def test_what_a_library_prints_is_no_line_of_ours(monkeypatch: pytest.MonkeyPatc
     assert heard == [{"cell": 1}, {"device": "cpu"}]
 
 
+def talking(*said: str, status: int = 0, stderr: str = "") -> Callable[..., tunnel.Output]:
+    """A server on which every program prints these lines and ends so."""
+
+    def run(
+        client: Any,
+        command: Any,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> tunnel.Output:
+        for line in said if on_line else ():
+            on_line(line)
+        return tunnel.Output(status if on_line else 0, "", stderr)
+
+    return run
+
+
+def test_a_program_that_was_killed_says_what_is_the_most_likely_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", talking(status=-1))
+    with pytest.raises(LabError, match="The matrix product failed") as caught:
+        notebook.bench(None, again="up")  # type: ignore[arg-type]
+    assert "memory was used up" in caught.value.why
+    assert caught.value.fix.startswith("Do as its last words say")  # `up` alone would change nothing
+
+
+def test_what_a_training_leaves_is_not_what_others_have_left_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    epoch = '{"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.3, "seconds": 1.0}'
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", talking(epoch, '{"done": true, "written": ["metrics_new.csv"]}'))
+    monkeypatch.setattr(tunnel, "get", lambda address, remote, local: local)
+    (tmp_path / "metrics_old.csv").touch()
+    trained = notebook.mnist(None, tmp_path, again="up")  # type: ignore[arg-type]
+    assert trained.files == [tmp_path / "metrics_new.csv", tmp_path / "mnist.png"]
+    assert trained.val_accuracy == 0.9
+
+
 class Client:
     """A connection to a server that lacks some modules; `ran` holds what was installed."""
 
@@ -501,11 +543,20 @@ class Shell:
             f' *purelib*) echo {where} ;; "-m venv"*) {makes} ;; esac',
         )
 
-    def __call__(self, script: str, *arguments: str) -> subprocess.CompletedProcess:
-        environment = {"HOME": str(self.home), "PATH": f"{self.programs}:/usr/bin:/bin"}
-        return subprocess.run(
-            ["sh", "-c", script, "sh", *arguments], env=environment, capture_output=True, text=True
+    def start(self, script: str, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            ["sh", "-c", script, "sh", *arguments],
+            env={"HOME": str(self.home), "PATH": f"{self.programs}:/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+
+    def __call__(self, script: str, *arguments: str) -> subprocess.CompletedProcess:
+        with self.start(script, *arguments) as process:
+            return subprocess.CompletedProcess(
+                process.args, stdout=process.communicate()[0], returncode=process.returncode
+            )
 
     @property
     def calls(self) -> list[str]:
@@ -568,6 +619,33 @@ def test_ubuntu_without_venv_gets_its_package(shell: Shell) -> None:
         "sudo apt-get update -q",
         "sudo apt-get install -y -q -o DPkg::Lock::Timeout=300 python3-venv",
     ]
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="this computer has no flock (util-linux)")
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_second_installation_waits_for_the_first(shell: Shell, tmp_path: Path, mine: bool) -> None:
+    """Its `up` was killed, and pip runs on. With sudo, too, which closes what it was given."""
+    shell.python("python3", version=11, torch=False, where=str(tmp_path) if mine else "/nowhere")
+    shell.program("pip", "echo began; read go < ~/gate; touch ~/ended")
+    os.mkfifo(shell.home / "gate")
+    shell.program("sudo", 'exec 9>&-; shift; "$@"')
+    slow = shell.programs / "slow"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *pip*) exec pip ;; *) exec {shell.programs}/python3 "$@" ;; esac\n'
+    )
+    slow.chmod(0o755)
+    first = shell.start(notebook.INSTALL, str(slow), "torch")
+    assert first.stdout
+    assert first.stdout.readline() == "began\n"
+    second = shell.start(notebook.FIND_PYTHON + "test -e ~/ended && echo after")
+    third = shell.start(notebook.INSTALL.replace("1800", "0"), "python3", "torch")
+    assert third.wait(60) == 1
+    assert third.stderr
+    assert "another installation" in third.stderr.read()
+    with open(shell.home / "gate", "w") as gate:
+        gate.write("go\n")
+    assert second.communicate(timeout=60)[0].endswith("\nafter\n")
+    assert first.wait(60) == 0
 
 
 @pytest.mark.parametrize("mine", [True, False])

@@ -47,6 +47,8 @@ PORT = 8888  # of JupyterLab on the server's loopback; the next free one if it i
 LOCAL_PORT = 8931  # where a tunnel begins on this computer, or one of the next
 LOCAL_TRIES = 20
 INSTALL_S = 1800.0  # seconds for PyTorch and JupyterLab: a slow mirror and 3 GB
+AS_IT_SAYS = "Do as its last words say; if the server itself lacks something: {}"
+KILLED = "It was killed, most often because the memory was used up: ask for less, or take a larger server."
 RUNNER = Path(__file__).with_name("on_the_server.py")  # lies on the server in ~/.awslabs
 START_S = 120.0  # seconds for JupyterLab to start on a small server
 
@@ -65,15 +67,27 @@ MODULES = {
 TORCH = ("torch", "torchvision")
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"  # a tenth of the size of those with CUDA
 
+# Whoever installs waits for another who does: after an `up` that was killed, its pip runs on here. A computer
+# without flock, such as a Mac that lends a practice server, does without.
+ALONE = r"""
+mkdir -p "$HOME/.awslabs" && chmod 700 "$HOME/.awslabs"
+exec 9>> "$HOME/.awslabs/installing"
+if command -v flock > /dev/null && ! flock -w SECONDS 9; then
+    echo "another installation on the server has not ended within SECONDS s" >&2
+    exit 1
+fi
+""".replace("SECONDS", f"{INSTALL_S:.0f}")
+
 # Prints the path of a Python that has PyTorch, or that it can be installed for; 3.10 or newer. Deep Learning
 # AMIs bring /opt/pytorch (their release notes: python_location). Amazon Linux 2023 comes with Python 3.9 and
 # has newer ones beside it; Ubuntu wants a package for virtualenvs.
-FIND_PYTHON = r"""
+FIND_PYTHON = (
+    ALONE
+    + r"""
 set -e
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 has_torch() { "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' 2>/dev/null; }
 home="$HOME/.awslabs"
-mkdir -p "$home" && chmod 700 "$home"
 if [ -x /opt/pytorch/bin/python ]; then
     python=/opt/pytorch/bin/python
 elif [ -e "$home/venv/complete" ]; then
@@ -101,18 +115,23 @@ chmod 755 "$home/python.new"
 mv "$home/python.new" "$home/python"
 echo "$python"
 """
+)
 
 MISSING = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
 
-# pip as the user, or with sudo where the packages belong to root.
-INSTALL = r"""
+# pip as the user, or with sudo where the packages belong to root. No `exec`: sudo would let go of the lock.
+INSTALL = (
+    ALONE
+    + r"""
 python=$1; shift
 where=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ -w "$where" ]; then
-    exec "$python" -m pip install --quiet --disable-pip-version-check "$@"
+    "$python" -m pip install --quiet --disable-pip-version-check "$@"
+else
+    sudo -H "$python" -m pip install --quiet --disable-pip-version-check "$@"
 fi
-exec sudo -H "$python" -m pip install --quiet --disable-pip-version-check "$@"
 """
+)
 
 # A token of 192 bits: made here, on the server, once; without a newline, for JupyterLab would take it along.
 # The service is systemd's, not the session's: it outlives a dropped connection, and is started again if it
@@ -457,7 +476,7 @@ def bench(address: tunnel.Address, *, size: int | None = None, again: str) -> li
     with tunnel.connect(address) as client, awaiting("the matrices are multiplied on the server"):
         status, words = program(client, ["matrix_product.py", "--json", *asked], heard.append)
     if status or not heard:
-        raise LabError("The matrix product failed on the server.", words, again)
+        raise LabError("The matrix product failed on the server.", words, AS_IT_SAYS.format(again))
     return heard
 
 
@@ -515,9 +534,12 @@ def mnist(
         Called with each epoch's numbers as they come.
     """
     lines: list[dict[str, Any]] = []
+    written: list[str] = []
 
     def heard(line: dict[str, Any]) -> None:
-        if "val_accuracy" in line and "epoch" in line and not line.get("done"):
+        if line.get("done"):
+            written.extend(line["written"])
+        elif "val_accuracy" in line and "epoch" in line:
             lines.append(line)
             on_epoch(line)
 
@@ -529,14 +551,14 @@ def mnist(
         with awaiting("the network is trained on the server"):
             status, words = program(client, asked, heard)
     if status or not lines:
-        raise LabError("The training failed on the server.", words, again)
+        raise LabError("The training failed on the server.", words, AS_IT_SAYS.format(again))
     folder.mkdir(parents=True, exist_ok=True)
     home = tunnel.get(address, "lab/results/.", folder)
     return Trained(
         lines,
         min(lines, key=loss_of)["val_accuracy"],
         round(sum(line["seconds"] for line in lines), 3),
-        sorted(path for path in home.iterdir() if path.suffix in (".csv", ".png")),
+        [home / name for name in (*written, "mnist.png")],
     )
 
 
@@ -562,7 +584,7 @@ def program(
 
     command = f"cd lab && exec ../.awslabs/python {shlex.join(arguments)}"
     done = tunnel.run(client, command, on_line=on_line)
-    words = [line for line in done.stderr.splitlines() if line.strip()]
+    words = [line for line in done.stderr.splitlines() if line.strip()] or [KILLED] * (done.status < 0)
     return done.status, "\n       ".join(words[-5:])
 
 
