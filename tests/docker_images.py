@@ -28,12 +28,9 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 WHEELS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
-def qa_bot(
-    client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, model: Path | None
-) -> Recipe:
-    """The reader's image, with the model in this folder, or with none."""
-    extra = {"model": model} if model else {}
-    return offline(client, tmp_path_factory, Recipe("qa_bot", {"MODEL": "model" if model else ""}, extra))
+def qa_bot(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, model: Path) -> Recipe:
+    """The reader's image, with the model in this folder."""
+    return offline(client, tmp_path_factory, Recipe("qa_bot", {"MODEL": "model"}, {"model": model}))
 
 
 def mnist(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Recipe:

@@ -270,7 +270,7 @@ def test_a_task_without_a_role_has_no_credentials(lab: Lab) -> None:
 
 
 def test_more_memory_than_the_task_has_is_explained(lab: Lab) -> None:
-    task = lab.once("held = bytearray(700_000_000); print(len(held))")
+    task = lab.once("import time; held = bytearray(700_000_000); time.sleep(60)")
     (container,) = task["containers"]
     assert container["exitCode"] == 137
     assert container["reason"] == "OutOfMemoryError: Container killed due to memory usage"
