@@ -104,3 +104,11 @@ def build(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory,
     tag = f"awslabs-test-{recipe.name}:{recipe.tag}"
     once(tmp_path_factory, tag.replace(":", "-"), lambda _: images.build(client, recipe, tag))
     return tag
+
+
+def untag(client: docker.DockerClient, repository: str) -> None:
+    """Take a lab's names off the engine's images; other tests may use the same images under names of `build`."""
+    for image in client.images.list(name=repository):
+        for tag in image.tags:
+            if tag.startswith(f"{repository}:"):
+                client.images.remove(tag, force=True)

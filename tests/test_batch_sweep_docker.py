@@ -44,8 +44,7 @@ def ledger(
     client.images.remove(f"{lab.repository_uri}:{recipe.tag}", force=True)  # a job must pull it
     yield ledger
     batch_sweep.down(ledger)
-    for image in client.images.list(name=lab.repository_uri):
-        client.images.remove(image.id, force=True)
+    docker_images.untag(client, lab.repository_uri)
 
 
 def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger) -> None:

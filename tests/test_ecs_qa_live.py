@@ -103,5 +103,4 @@ def test_the_image_is_built_pushed_pulled_and_answers_from_a_container(
         assert {answer.model for answer in asked.answers} == {model.name}
         assert ecs_qa.up(docker_ledger, model=str(model)) == reader  # nothing is built, nothing pushed
     finally:
-        for image in client.images.list(name=reader.image.rpartition(":")[0]):
-            client.images.remove(image.id, force=True)
+        docker_images.untag(client, reader.image.rpartition(":")[0])
