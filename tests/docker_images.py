@@ -107,7 +107,7 @@ def build(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory,
 
 
 def untag(client: docker.DockerClient, repository: str) -> None:
-    """Take a lab's names off the engine's images; other tests may use the same images under names of `build`."""
+    """Take a lab's names off the engine's images; other tests may know the same images by other names."""
     for image in client.images.list(name=repository):
         for tag in image.tags:
             if tag.startswith(f"{repository}:"):
