@@ -39,7 +39,8 @@ def lab(chapter: str, /, **options: Any) -> Ledger:
         ``sandbox=True`` for the practice cloud on this computer; ``region``, ``profile``, ``owner`` as on the
         command line; ``name`` for a second copy of the lab.
     """
-    from awslabs.cli import open_ledger, watch_in_notebook
+    from awslabs.cli import open_ledger
+    from awslabs.screen import watch_in_notebook
 
     watch_in_notebook()
     return open_ledger(chapter, **options)

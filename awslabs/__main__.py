@@ -32,9 +32,9 @@ def overview() -> None:
 
     cli.show_table([{"lab": f"python -m awslabs.{lab}", "builds": what} for lab, what in LABS.items()])
     entries = standing(folders())
-    click.echo("\nNothing stands." if not entries else "\nWhat stands (python -m awslabs.ledger list):")
+    cli.out("\nNothing stands." if not entries else "\nWhat stands (python -m awslabs.ledger list):")
     for one in entries:
-        click.echo(
+        cli.out(
             f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {one.resources} resources, "
             f"{one.usd_per_hour:.4f} USD per hour"
         )

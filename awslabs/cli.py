@@ -6,26 +6,24 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interr
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
-import json
 import logging
-import math
 import os
 import re
 import sys
-import threading
-import time
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import progress
+from awslabs import progress, screen
 from awslabs.errors import LabError
+from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
+from awslabs.screen import say as say
+from awslabs.screen import show as show
+from awslabs.screen import show_table as show_table
 
 if TYPE_CHECKING:
     from awslabs.explain import Place
@@ -197,9 +195,10 @@ class reporting:
         self.verbose = verbose
 
     def __enter__(self) -> None:
-        self.watcher = TerminalWatcher() if sys.stderr.isatty() else PlainWatcher()
+        screen.never_fail_on_a_character()
+        self.watcher = screen.watcher_for(sys.stderr)
         progress.watcher = self.watcher
-        self.handler = WatcherHandler(self.watcher)
+        self.handler = screen.WatcherHandler()
         logger = logging.getLogger("awslabs")
         logger.addHandler(self.handler)
         logger.setLevel(logging.DEBUG if self.verbose else logging.INFO)
@@ -211,16 +210,14 @@ class reporting:
         if error is None or isinstance(error, (SystemExit, click.ClickException)):
             return
         if isinstance(error, KeyboardInterrupt):
-            click.echo("\ninterrupted. Nothing is lost: run the same command again, or `down`.", err=True)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            screen.complain("\ninterrupted. Nothing is lost: run the same command again, or `down`.")
             os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
         ours = as_lab_error(error)
         if ours is None:
             return
         for label, text in (("error: ", ours.what), ("why:   ", ours.why), ("fix:   ", ours.fix)):
             if text:
-                click.echo(label + text, err=True)
+                screen.complain(label + text)
         raise SystemExit(ours.exit_code) from error
 
 
@@ -239,159 +236,7 @@ def as_lab_error(error: BaseException, place: Place | None = None) -> LabError |
     return None
 
 
-# -- Progress on stderr ------------------------------------------------------------------------------------
-
-
-class PlainWatcher:
-    """Where stderr is no terminal: a line when a wait has lasted a second, and one when it is over."""
-
-    def begin(self, what: str) -> Any:
-        timer = threading.Timer(1.0, self.line, [f"waiting until {what}"])
-        timer.daemon = True
-        timer.start()
-        return what, time.monotonic(), timer
-
-    def end(self, wait: Any) -> None:
-        what, since, timer = wait
-        timer.cancel()
-        if (seconds := time.monotonic() - since) >= 1.0:
-            self.line(f"waited {seconds:.1f} s until {what}")
-
-    def line(self, text: str) -> None:
-        click.echo(text, err=True)
-
-    def close(self) -> None:
-        """Nothing is left on the screen."""
-
-
-class TerminalWatcher:
-    """On a terminal: a live line for each wait, with the seconds so far, under the lines of the log."""
-
-    def __init__(self) -> None:
-        self.live: Any = None
-        self.mutex = threading.Lock()
-
-    def begin(self, what: str) -> object:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        with self.mutex:
-            if self.live is None:
-                columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-                self.live = Progress(*columns, console=Console(stderr=True), transient=True)
-                self.live.start()
-            return self.live.add_task(f"waiting until {what}")
-
-    def end(self, wait: object) -> None:
-        with self.mutex:
-            self.live.remove_task(wait)
-
-    def line(self, text: str) -> None:
-        if self.live is None:
-            click.echo(text, err=True)
-        else:
-            self.live.console.print(text, markup=False, highlight=False)
-
-    def close(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-
-
-def watch_in_notebook() -> None:
-    """In a notebook, show waits as plain lines under the cell; elsewhere whoever calls decides."""
-    if "IPython" in sys.modules and progress.watcher is None:
-        progress.watcher = PlainWatcher()
-
-
-class WatcherHandler(logging.Handler):
-    """Log lines, above the waits."""
-
-    def __init__(self, watcher: PlainWatcher | TerminalWatcher) -> None:
-        super().__init__()
-        self.watcher = watcher
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.watcher.line(record.getMessage())
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal; scripts that read stdout do not see it."""
-    click.echo(text, err=True)
-
-
-# -- Results on stdout -------------------------------------------------------------------------------------
-
-
-def plain(value: Any) -> Any:
-    """A result as JSON can hold it: dataclasses as objects, paths as text, no number as null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no word for what is no number: a loss of a training that fell apart
-    return str(value) if isinstance(value, Path) else value
-
-
-def show(result: Any, as_json: bool) -> None:
-    """Print a dictionary as a table of two columns, a list of dictionaries as one of many.
-
-    As JSON it is one object always, a list its ``rows``.
-    """
-    result = plain(result)
-    if as_json:
-        whole = {"rows": result} if isinstance(result, list) else result
-        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
-    elif isinstance(result, list):
-        show_table(result)
-    else:
-        show_object(result)
-
-
-def show_object(result: dict, indent: str = "") -> None:
-    """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
-    width = max((len(key) for key in result), default=0)
-    for key, value in result.items():
-        if isinstance(value, dict) and value:
-            click.echo(f"{indent}{key}")
-            show_object(value, indent + "  ")
-        else:
-            click.echo(f"{indent}{key:<{width}}  {amount(key, value)}")
-
-
-def show_table(rows: list[dict]) -> None:
-    """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key."""
-    if not rows:
-        return
-    heads = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[amount(head, row[head]) if head in row else "" for head in heads] for row in rows]
-    widths = [max(columns(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
-    for line in [heads, *cells]:
-        padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
-
-
-def columns(text: str) -> int:
-    """How wide a terminal shows a text: a Japanese character takes two places, an accent on a letter none."""
-    return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
-        for one in text
-    )
-
-
-def amount(key: str, value: Any) -> str:
-    """A cell: four digits of a number, what is not known as ``?``, what is empty as ``none``."""
-    if value is None:
-        return "?"
-    if value in ({}, []):
-        return "none"
-    if key.startswith("usd") and isinstance(value, (int, float)):
-        return f"{value:.4f}"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+# -- What the result of a lab begins and ends with -----------------------------------------------------------
 
 
 def header(ledger: Ledger) -> dict[str, Any]:

@@ -546,7 +546,7 @@ def command_line() -> Any:
                 if as_json:
                     cli.show({"jupyter": {"local_url": notebook.local_url}}, as_json=True)
                 else:
-                    click.echo(notebook.url)
+                    cli.out(notebook.url)
                 cli.say("Whoever has this address may run anything on the server. Ctrl-C closes the tunnel.")
                 if not no_browser and not webbrowser.open(notebook.url):
                     cli.say("No browser was found here; open the address yourself.")

@@ -1,6 +1,7 @@
 """Say what is awaited, and for how long so far.
 
-Library code writes `with awaiting("the server boots"):` around whatever blocks; who watches (the
+Library code writes `with awaiting("the server boots"):` around whatever blocks, and `counting` around what is
+done one by one; who watches (the
 command line, a notebook, nobody) sets `watcher`.
 """
 
@@ -21,11 +22,17 @@ T = TypeVar("T")
 class Watcher(Protocol):
     """Whoever shows the waits."""
 
-    def begin(self, what: str) -> Any:
-        """A wait starts; what is returned is handed to `end`."""
+    def begin(self, what: str, total: int | None = None) -> Any:
+        """A wait starts, or a count up to `total`; what is returned is handed to `advance` and `end`."""
+
+    def advance(self, wait: Any, many: int) -> None:
+        """So many more are done."""
 
     def end(self, wait: Any) -> None:
         """That wait is over, for whatever reason."""
+
+    def line(self, text: str) -> None:
+        """Something is said meanwhile."""
 
 
 watcher: Watcher | None = None
@@ -40,6 +47,30 @@ def awaiting(what: str) -> Iterator[None]:
     seen_by, wait = watcher, watcher.begin(what)
     try:
         yield
+    finally:
+        seen_by.end(wait)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` are done while the body works.
+
+    Yields
+    ------
+    callable
+        Takes how many more are done; threads may call it.
+    """
+    if watcher is None:
+        yield lambda many: None
+        return
+    seen_by, wait, mutex = watcher, watcher.begin(what, total), threading.Lock()
+
+    def more(many: int) -> None:
+        with mutex:
+            seen_by.advance(wait, many)
+
+    try:
+        yield more
     finally:
         seen_by.end(wait)
 

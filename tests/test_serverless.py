@@ -309,10 +309,16 @@ class Watcher:
     def __init__(self, waits: list[str]) -> None:
         self.waits = waits
 
-    def begin(self, what: str) -> None:
+    def begin(self, what: str, total: int | None = None) -> None:
         self.waits.append(what)
 
+    def advance(self, wait: None, many: int) -> None:
+        """Nothing is shown."""
+
     def end(self, wait: None) -> None:
+        """Nothing is shown."""
+
+    def line(self, text: str) -> None:
         """Nothing is shown."""
 
 

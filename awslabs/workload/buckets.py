@@ -9,7 +9,8 @@ from typing import Any
 
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
-from awslabs.workload import pictures, standing
+from awslabs.progress import counting
+from awslabs.workload import standing
 
 
 def put(ledger: Ledger, local: str | Path, key: str = "") -> dict[str, Any]:
@@ -27,7 +28,7 @@ def put(ledger: Ledger, local: str | Path, key: str = "") -> dict[str, Any]:
     marked = {"Metadata": {"awslabs-ledger": ledger.prefix}}
     with reachable(path), path.open("rb") as file:
         bytes_ = path.stat().st_size
-        with pictures.counter("bytes sent", bytes_) as more:
+        with counting("bytes sent", bytes_) as more:
             ledger.client("s3").upload_fileobj(file, bucket, key, ExtraArgs=marked, Callback=more)
     return {"key": key, "bytes": bytes_}
 
@@ -45,7 +46,7 @@ def get(ledger: Ledger, key: str, local: str | Path = "") -> dict[str, Any]:
     path = Path(local or name)
     path = path / name if path.is_dir() else path
     bytes_ = head(ledger, key)["ContentLength"]
-    with reachable(path), pictures.counter("bytes received", bytes_) as more:
+    with reachable(path), counting("bytes received", bytes_) as more:
         s3.download_file(bucket, key, str(path), Callback=more)
     return {"key": key, "bytes": bytes_, "path": path}
 

@@ -15,7 +15,7 @@ from typing import Any
 from awslabs import prices
 from awslabs.errors import LabError, TimedOut
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting, poll
+from awslabs.progress import awaiting, counting, poll
 from awslabs.show import Shown
 from awslabs.workload import pictures, standing
 
@@ -195,7 +195,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict]) -> ManyInvoc
     rest is the time that boto3 needs to make a request, about 1 ms on one core.
     """
     began = time.monotonic()
-    with pictures.counter("sent", len(payloads)) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+    with counting("sent", len(payloads)) as more, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def one(payload: dict) -> str:
             answer = client.invoke(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
+from awslabs.progress import counting
 from awslabs.show import Shown
 from awslabs.workload import functions, pictures, standing
 
@@ -115,7 +116,7 @@ def delete(api: Api, item_id: str) -> None:
 
 def post_many(api: Api, many: int) -> list[dict[str, Any]]:
     """Leave generated haiku, 32 at a time."""
-    with pictures.counter("posted", many) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+    with counting("posted", many) as more, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def one(number: int) -> dict[str, Any]:
             season = random.choice(SEASONS)
@@ -221,7 +222,7 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
         more(1)
         return sent_at, status, 1000 * (time.monotonic() - due)
 
-    with pictures.counter("answered", total) as more, ThreadPoolExecutor(min(VISITORS, total)) as pool:
+    with counting("answered", total) as more, ThreadPoolExecutor(min(VISITORS, total)) as pool:
         began, sent = time.monotonic(), []
         try:
             for number in range(total):

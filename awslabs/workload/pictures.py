@@ -1,11 +1,8 @@
-"""Numbers as text: a bar per line, a counter that moves."""
+"""Numbers as text: a bar per line."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 WIDTH = 50  # characters of the longest bar
 
@@ -56,29 +53,3 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value below which this share of all lies; 0 for no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-@contextlib.contextmanager
-def counter(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Count upwards on stderr while the body works; silent where that is no terminal.
-
-    Yields
-    ------
-    callable
-        Takes how many more are done; threads may call it.
-    """
-    done, mutex, live = 0, threading.Lock(), sys.stderr.isatty()
-
-    def more(many: int) -> None:
-        nonlocal done
-        with mutex:
-            done += many
-            if live:
-                bar = "#" * int(30 * done / max(total, 1))
-                print(f"\r{what} [{bar:<30}] {done} of {total}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield more
-    finally:
-        if live:
-            print(file=sys.stderr)

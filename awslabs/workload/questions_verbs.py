@@ -73,7 +73,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         found = questions.logs(ledger, task, lines=lines)
         if wants_json():
             return {"lines": found}
-        click.echo("\n".join(found) or "Nothing was logged.")
+        cli.out("\n".join(found) or "Nothing was logged.")
         return None
 
 

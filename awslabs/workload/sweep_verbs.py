@@ -247,7 +247,7 @@ def add_jobs(group: click.Group, lab: str) -> None:
         lines = batch_jobs.logs(ledger, job)
         if wants_json():
             return {"lines": lines}
-        click.echo("\n".join(lines) or "Nothing was logged.")
+        cli.out("\n".join(lines) or "Nothing was logged.")
         return None
 
     @cli.verb(group, "cancel", lab)

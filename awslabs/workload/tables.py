@@ -14,8 +14,9 @@ from typing import Any
 
 from awslabs.errors import AwsError
 from awslabs.ledger import Ledger
+from awslabs.progress import counting
 from awslabs.show import Shown
-from awslabs.workload import pictures, standing
+from awslabs.workload import standing
 
 BATCH = 25  # the most that BatchWriteItem takes
 AT_ONCE = 32  # batches under way
@@ -150,7 +151,7 @@ def send(client: Any, table: str, requests: Iterable[dict], total: int) -> Writt
     """
     began, source = time.monotonic(), iter(requests)
     batches = iter(lambda: list(islice(source, BATCH)), [])
-    with pictures.counter("written", total) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+    with counting("written", total) as more, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def one(batch: list[dict]) -> tuple[int, int, int, float]:
             calls, retried, units = 0, 0, 0.0

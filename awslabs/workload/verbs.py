@@ -34,7 +34,7 @@ def with_picture(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
     if wants_json():
         return asdict(result)
     if result.picture:
-        click.echo(result.picture)
+        cli.out(result.picture)
     return short(result, ("picture", *without))
 
 
@@ -110,7 +110,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
             raise click.BadParameter("Lambda gives 128 to 10240 MB.", param_hint="--memory")
         tuned = functions.tune(ledger, sizes=sizes, times=times)
         if not wants_json():
-            click.echo(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
+            cli.out(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
             cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
             if not ledger.cloud.is_aws:
                 cli.say(
@@ -132,7 +132,7 @@ def add_functions(group: click.Group, lab: str) -> None:
         result = functions.invoke(ledger, {"name": who, "fail": fail})
         if wants_json():
             return asdict(result)
-        click.echo(result.log.rstrip())
+        cli.out(result.log.rstrip())
         return {"answer": result.answer, "failed": result.failed, "billed_ms": result.report.billed_ms}
 
     @cli.verb(group, "invoke-many", lab)
@@ -172,7 +172,7 @@ def add_functions(group: click.Group, lab: str) -> None:
         lines = functions.logs(ledger, function=function, minutes=minutes)
         if wants_json():
             return {"function": function, "lines": lines}
-        click.echo("\n".join(lines) or "Nothing was logged.")
+        cli.out("\n".join(lines) or "Nothing was logged.")
         return None
 
 
