@@ -8,11 +8,11 @@ are below the endpoint itself.
 from __future__ import annotations
 
 import ipaddress
-import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
 from awslabs.errors import LabError
+from awslabs.web import Web
 
 # Regions whose website endpoints are written with a dash; the others have a dot.
 # Source: "Amazon S3 endpoints and quotas", AWS General Reference.
@@ -30,10 +30,12 @@ DASHED_WEBSITES = {
 WHO_AM_I = "https://checkip.amazonaws.com"  # AWS's own; answers with the caller's public IPv4 address
 
 
+AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")  # the last: endpoints that speak IPv6, too
+
+
 def is_aws(client: Any) -> bool:
     """Whether a boto3 client talks to AWS itself."""
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return (urlsplit(client.meta.endpoint_url).hostname or "").endswith(AWS_DOMAINS)
 
 
 def my_ip(client: Any) -> str:
@@ -46,13 +48,14 @@ def my_ip(client: Any) -> str:
     """
     if not is_aws(client):
         return "127.0.0.1"
+    reply = Web(WHO_AM_I, timeout_s=10).send("GET", WHO_AM_I)
+    text = reply.content[:200].decode(errors="replace").strip()
     try:
-        with urllib.request.urlopen(WHO_AM_I, timeout=10) as answer:
-            return str(ipaddress.IPv4Address(answer.read(100).decode().strip()))
-    except (OSError, ValueError) as error:
+        return str(ipaddress.IPv4Address(text if reply.status == 200 else ""))
+    except ValueError as error:
         raise LabError(
             "Your own public address could not be found.",
-            f"{WHO_AM_I} did not answer with an IPv4 address: {error}",
+            f"{WHO_AM_I} did not answer with an IPv4 address: {text}",
             "say it yourself: --allow-from 203.0.113.7/32",
         ) from error
 

@@ -104,18 +104,19 @@ def up(
     """
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
-    # <0> Before anything is built, three questions to AWS at once: where, may we, and from which image?
-    zone, _, image = at_once(
+    # <0> Before anything is built, four questions at once: where, may we, from which image, and who are we?
+    zone, _, image, door_for = at_once(
         lambda: zone_offering(ec2, instance_type),
         lambda: require_quota(ec2, ledger.client("service-quotas"), instance_type),
         lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
+        lambda: allow_from or own_address(ec2),
     )
 
     # <1> The network: 512 addresses of our own, and the road to the internet.
     vpc_id, (subnet_id,) = public_network(ledger, "10.10.0.0/23", [Subnet("subnet", zone, "10.10.0.0/24")])
 
     # <2> The firewall: SSH, from this computer alone.
-    group_id = ssh_firewall(ledger, vpc_id, allow_from)
+    group_id = ssh_firewall(ledger, vpc_id, door_for)
 
     # <3> The key: made here, so no crash can lose it; AWS gets the public half only.
     key_name = own_key(ledger)
@@ -198,8 +199,13 @@ def public_network(ledger: Ledger, cidr: str, subnets: Sequence[Subnet]) -> tupl
     return vpc_id, subnet_ids
 
 
-def ssh_firewall(ledger: Ledger, vpc_id: str, allow_from: str | None) -> str:
-    """A security group that lets SSH in from one place alone: `allow_from`, or this computer's address.
+def own_address(ec2: Any) -> str:
+    """This computer alone, as CIDR: ``203.0.113.7/32``."""
+    return f"{addresses.my_ip(ec2)}/32"
+
+
+def ssh_firewall(ledger: Ledger, vpc_id: str, allow_from: str) -> str:
+    """A security group that lets SSH in from one place alone: `allow_from`, as CIDR.
 
     AWS calls: ``ec2:CreateSecurityGroup``, ``AuthorizeSecurityGroupIngress``.
     """
@@ -211,7 +217,7 @@ def ssh_firewall(ledger: Ledger, vpc_id: str, allow_from: str | None) -> str:
         GroupName=f"{ledger.prefix}-ssh",
         Description="SSH from one address",
     )
-    source = {"CidrIp": allow_from or f"{addresses.my_ip(ec2)}/32", "Description": "awslabs SSH"}
+    source = {"CidrIp": allow_from, "Description": "awslabs SSH"}
     ensure(
         ec2.authorize_security_group_ingress,
         GroupId=group_id,

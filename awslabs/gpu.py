@@ -46,6 +46,7 @@ from awslabs.ec2 import (
     Subnet,
     encrypted_root,
     newest_image,
+    own_address,
     own_key,
     public_network,
     require_quota,
@@ -132,17 +133,18 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
-    zones, _, image = at_once(
+    zones, _, image, door_for = at_once(
         lambda: whole_zones(ec2, instance_type),
         lambda: require_room(ledger, instance_type, spot),
         lambda: image_for(ec2, ssm, instance_type),
+        lambda: allow_from or own_address(ec2),
     )
 
     # <1> The network: a subnet in each of those zones, since one alone may have no GPU free.
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
     # <2> The firewall, and <3> the key: as in chapter 1.
-    group_id = ssh_firewall(ledger, vpc_id, allow_from)
+    group_id = ssh_firewall(ledger, vpc_id, door_for)
     key_name = own_key(ledger)
 
     # <4> The server: in the first zone that has room. From here on it costs money.

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from awslabs import journal
+from awslabs import addresses, journal
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
 from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
@@ -141,8 +141,9 @@ class Cloud:
                 "export AWS_REGION=us-east-1    # or add --sandbox: the practice cloud",
                 code="NoRegionError",
             )
-        address = urlsplit(self.client("sts").meta.endpoint_url)
-        self.is_aws = (address.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        sts = self.client("sts")
+        address = urlsplit(sts.meta.endpoint_url)
+        self.is_aws = addresses.is_aws(sts)
         self.folder = journal.home() if self.is_aws else journal.home() / f"{address.hostname}-{address.port}"
 
     def client(self, service: str, *, resends: bool = True) -> Any:

@@ -423,10 +423,12 @@ def wait_for_api(api_url: str) -> None:
     api = haiku.Api(api_url)
 
     def answers() -> bool:
-        status, _, content = api.send("GET", "/haiku")
-        if status in (400, 401, 404):
-            raise LabError(f"The API answers with {status}.", content[:200].decode(errors="replace"))
-        return status == 200  # AWS says 403 for an address that it does not know yet
+        reply = api.send("GET", "/haiku")
+        if reply.status in (400, 401, 404):
+            raise LabError(
+                f"The API answers with {reply.status}.", reply.content[:200].decode(errors="replace")
+            )
+        return reply.status == 200  # AWS says 403 for an address that it does not know yet
 
     poll(f"the API answers at {api_url}/haiku", answers, timeout_s=120, longest_s=2.0)
 

@@ -22,7 +22,7 @@ CHAPTERS = ["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "prices", "show"],
+    ["errors", "prices", "show", "web"],
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
     ["ledger"],
     ["cli"],

@@ -18,6 +18,7 @@ from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.progress import counting
 from awslabs.show import Shown
+from awslabs.web import Reply, Web
 from awslabs.workload import functions, pictures, standing
 
 AT_ONCE = 32
@@ -46,42 +47,35 @@ class Api:
         connections: int = AT_ONCE,
         command: Callable[[str], str] = "python -m awslabs.serverless {}".format,
     ) -> None:
-        import urllib3
-
         self.url, self.command = url, command
-        self.pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=35.0)
+        self.web = Web(url, connections=connections)
 
-    def send(self, method: str, path: str, body: dict | None = None) -> tuple[int, dict[str, str], bytes]:
-        """One request as it is: status, headers, content; status 0 and the reason where no answer came."""
-        from urllib3.exceptions import HTTPError
-
+    def send(self, method: str, path: str, body: dict | None = None) -> Reply:
+        """One request as it is, sent once."""
         sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"} if sent else {}
-        try:
-            answer = self.pool.request(method, f"{self.url}{path}", body=sent, headers=headers)
-        except HTTPError as error:
-            return 0, {}, str(error).encode()
-        return answer.status, dict(answer.headers), answer.data
+        return self.web.send(method, f"{self.url}{path}", sent, headers)
 
     def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
         """A request that is sent again when the API says 429: it took no effect then."""
         for tried in range(1, TRIES + 1):
-            status, headers, content = self.send(method, path, body)
-            if status != 429 or tried == TRIES:
+            reply = self.send(method, path, body)
+            if reply.status != 429 or tried == TRIES:
                 break
             time.sleep(min(0.1 * 2**tried, 5.0) * random.uniform(0.5, 1.0))
+        status = reply.status
         if not 200 <= status < 300:
             try:
-                message = json.loads(content)["message"]
+                message = json.loads(reply.content)["message"]
             except (ValueError, KeyError, TypeError):
-                message = content[:200].decode(errors="replace")
+                message = reply.content[:200].decode(errors="replace")
             answered = f"was answered with {status}" if status else "got no answer"
             fixes = {400: "say it again, as the line above asks", 404: self.command("haiku list")}
             puts_right = (
                 f"{self.command('up')}    # puts the API right; then `logs` of its functions says more"
             )
             raise LabError(f"{method} {path} {answered}.", message, fixes.get(status, puts_right))
-        return headers, json.loads(content) if content else None
+        return reply.headers, json.loads(reply.content) if reply.content else None
 
 
 def post(api: Api, username: str, first: str, second: str, third: str) -> dict[str, Any]:
@@ -98,8 +92,7 @@ def newest(api: Api, limit: int = 30) -> list[dict[str, Any]]:
     while query and len(found) < limit:
         headers, haiku = api.ask("GET", f"/haiku{query}")
         found += haiku
-        link = {name.lower(): value for name, value in headers.items()}.get("link", "")
-        following = NEXT_PAGE.search(link)
+        following = NEXT_PAGE.search(headers.get("link", ""))
         query = following[1] if following else ""
     return found[:limit]
 
@@ -218,7 +211,7 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
 
     def one(due: float) -> tuple[float, int, float]:
         sent_at = time.monotonic()
-        status = api.send("GET", "/haiku")[0]
+        status = api.send("GET", "/haiku").status
         more(1)
         return sent_at, status, 1000 * (time.monotonic() - due)
 
