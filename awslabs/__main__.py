@@ -1,7 +1,13 @@
-"""``python -m awslabs``: the labs, and what stands; ``python -m awslabs tour``: the whole course once."""
+"""``awslabs`` or ``python -m awslabs``: the labs and what stands, and every lab's own command below it.
+
+awslabs                  the labs, and what stands
+awslabs ec2 up           the same as  python -m awslabs.ec2 up
+awslabs tour             the whole course once, in the practice cloud
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
@@ -15,12 +21,37 @@ LABS = {
     "batch_sweep": "a grid of trainings on AWS Batch, on machines that come and go with the work",
     "serverless": "functions, tables, files, and Bashoutter, a web service made of them",
 }
+# Modules with a command line of their own: what each is for.
+COMMANDS = {
+    **LABS,
+    "ledger": "what all labs have built, and its end",
+    "sandbox": "the practice cloud on this computer",
+}
 
 
-@click.group(cls=cli.Group, invoke_without_command=True)
+class Course(cli.Group):
+    """The command lines of all modules, each of which is read only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "sandbox":
+            return importlib.import_module("awslabs.sandbox.__main__").main
+        if cmd_name == "ledger":
+            return importlib.import_module("awslabs.after_class").command_line()
+        if cmd_name in LABS:
+            return importlib.import_module(f"awslabs.{cmd_name}").command_line()
+        return super().get_command(ctx, cmd_name)
+
+    def lines_of_help(self) -> list[tuple[str, str]]:
+        return [*COMMANDS.items(), *super().lines_of_help()]
+
+
+@click.group(cls=Course, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """A cloud course that you can run. Each lab is a command of its own: python -m awslabs.LAB up."""
+    """A cloud course that you can run: `awslabs ec2 up` builds the first lab."""
     if context.invoked_subcommand is None:
         with cli.reporting():
             overview()

@@ -133,9 +133,12 @@ class Group(click.Group):
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        lines = [(name, verb.get_short_help_str(limit=1000)) for name, verb in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(lines)
+            formatter.write_dl(self.lines_of_help())
+
+    def lines_of_help(self) -> list[tuple[str, str]]:
+        """Each verb and what it does."""
+        return [(name, verb.get_short_help_str(limit=1000)) for name, verb in self.commands.items()]
 
 
 def lab_group(lab: str, page: str | None) -> click.Group:
