@@ -51,7 +51,10 @@ GONE_S = 900.0  # seconds until a deletion must have taken effect
 START_S = 30.0  # seconds to wait for one's turn, while another terminal starts work
 TIDY_S = 1.0  # the same, where nothing is lost if the turn does not come
 FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: ECS forgets the rest in an hour
-THROTTLE_S = 120.0  # seconds to go on while AWS asks for fewer calls
+# Seconds to go on while AWS asks for fewer calls: API Gateway takes one CreateDeployment per 5 s and account,
+# so the last of 60 students who start together waits five minutes for that one alone.
+THROTTLE_S = 900.0
+UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
     "EndpointConnectionError",
@@ -552,7 +555,7 @@ class Ledger:
                 self._keep(kind, row, found)
                 return True
         if unanswered or code in THROTTLED:
-            if spent_s < THROTTLE_S * self.patience:
+            if spent_s < (THROTTLE_S if code in THROTTLED else UNANSWERED_S) * self.patience:
                 return False
             raise refusal  # the row stays `creating`: nobody knows, and the next run asks
         if answers(error, kind.not_yet) and spent_s < NOT_YET_S * self.patience:
@@ -811,6 +814,12 @@ def ensure(method: Callable, /, **request: Any) -> bool:
     -------
     bool
         Whether anything was changed.
+
+    Raises
+    ------
+    AwsError
+        When AWS refuses. What it answers for a while only (what the request names is not visible yet, too
+        many calls) is waited out, as `Ledger.create` does.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -830,9 +839,11 @@ def ensure(method: Callable, /, **request: Any) -> bool:
                 changed = True
             return changed
         except (BotoCoreError, ClientError) as error:
+            spent_s = time.monotonic() - began
             repeated = error_code(error).endswith(("Duplicate", "AlreadyExists"))
-            late = answers(error, passing) and time.monotonic() - began < NOT_YET_S
-            if not repeated and not late:
+            late = answers(error, passing) and spent_s < NOT_YET_S
+            throttled = error_code(error) in THROTTLED and spent_s < THROTTLE_S
+            if not repeated and not late and not throttled:
                 raise explain(error, step, place, request) from error
             time.sleep(pause(attempt))
     raise TimedOut(f"{call} did not come to hold.", "", "run the same command again")

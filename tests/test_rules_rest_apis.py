@@ -303,6 +303,19 @@ def test_without_slow_states_there_are_no_rates() -> None:
             assert said(client("apigateway").delete_rest_api, restApiId=new()[0]) == "ok"
 
 
+def test_rates_are_awss_own_however_quick_the_states_are() -> None:
+    with cloud(every=True, slow_states=0.01):
+        first, _ = new()
+        wait(3.0)
+        second, _ = new()
+        delete = client("apigateway").delete_rest_api
+        answers = [said(delete, restApiId=first)]
+        for seconds in (29.0, 1.0):
+            wait(seconds)
+            answers.append(said(delete, restApiId=second))
+        assert answers == ["ok", OFTEN, "ok"]
+
+
 def test_a_document_gives_methods_answers_and_integrations() -> None:
     with cloud(every=True):
         api_id, _ = new()

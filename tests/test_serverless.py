@@ -274,6 +274,33 @@ def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(cloud: Cloud, refusi
     assert len(tried) == 7  # five functions and two refusals
 
 
+NO_GRANT = (
+    "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
+    "CreateGrant. KMS Exception: InvalidArnException KMS Message: ARN does not refer to a valid principal"
+)
+UPDATING = "There is already an update in progress. Please wait until the current update finishes."
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "message"),
+    [
+        ("CreateFunction", "InvalidParameterValueException", NO_GRANT),
+        ("PutRestApi", "BadRequestException", UPDATING),
+        ("CreateDeployment", "ConflictException", UPDATING),
+        ("CreateStage", "BadRequestException", UPDATING),
+        ("DeleteRestApi", "BadRequestException", UPDATING),
+    ],
+)
+def test_what_aws_needs_a_moment_for_is_waited_out(
+    cloud: Cloud, refusing: Callable, call: str, code: str, message: str
+) -> None:
+    tried = refusing(call, code, message, 2)
+    serverless.up(lab(cloud))
+    serverless.down(lab(cloud))
+    assert len(tried) >= 3
+    assert lab(cloud).resources == {}
+
+
 def test_a_role_that_lambda_never_assumes_is_named(
     cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +309,15 @@ def test_a_role_that_lambda_never_assumes_is_named(
     with pytest.raises(AwsError) as caught:
         serverless.up(lab(cloud), role_arn=ROLE)
     assert caught.value.fix.startswith("aws iam get-role --role-name classroom ")
+
+
+def test_a_step_that_is_throttled_for_minutes_is_waited_out(
+    cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("awslabs.ledger.pause", lambda attempt: 0.0)
+    tried = refusing("CreateDeployment", "TooManyRequestsException", "Too Many Requests", 60)
+    serverless.up(lab(cloud))
+    assert len(tried) == 61
 
 
 def test_another_invalid_parameter_of_a_function_is_refused_at_once(cloud: Cloud, refusing: Callable) -> None:

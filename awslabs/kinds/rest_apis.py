@@ -11,6 +11,12 @@ from awslabs.kinds.kind import Found, Kind, Mark, Step
 from awslabs.kinds.named import pages
 
 MISSING = ("NotFoundException",)
+# One change at a time: the last one is not everywhere yet. Source: hashicorp/terraform-provider-aws#45905.
+UNDER_WAY = (
+    "BadRequestException There is already an update in progress",
+    "ConflictException There is already an update in progress",
+    "ConflictException Unable to complete operation due to concurrent modification",
+)
 INTEGRATION = re.compile(r"arn:aws[\w-]*:apigateway:[^\s\"']+")
 
 
@@ -35,8 +41,8 @@ REST_API = Kind(
     ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
     doubles=True,
-    not_yet=(*MISSING, "ConflictException Stage already exists"),
-    busy=("ConflictException",),
+    not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),
+    busy=("ConflictException", *UNDER_WAY),
     absent=MISSING,
     busy_s=1800.0,
     rate="API Gateway takes one such deletion per 30 s in an account",

@@ -91,6 +91,11 @@ def scaled(seconds: float) -> float:
     return seconds * weather.current.slow_states
 
 
+def spaced(seconds: float) -> float:
+    """The time between two calls that AWS allows: a fixed rate, unless no time passes here at all."""
+    return seconds if weather.current.slow_states else 0.0
+
+
 # --- what a rule sees of a call -----------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.rules.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.rules.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
@@ -450,9 +450,9 @@ EVERYTHING = (0.1, 40)
 
 @refusal("apigateway:*")
 def control_plane_rates(call: Call) -> None:
-    """More calls than an account may make: TooManyRequestsException 429; DeleteRestApi one per 30 s (times
-    `slow_states`, as all of them), CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto
-    answers any number. Source: aws-facts (f).
+    """More calls than an account may make: TooManyRequestsException 429; DeleteRestApi one per 30 s,
+    CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.
+    Source: aws-facts (f).
     """
     buckets = memory(_backend(call), Buckets)
     rates = {"all": EVERYTHING}
@@ -464,7 +464,7 @@ def control_plane_rates(call: Call) -> None:
     now = clock.now()
     taken = {}
     for name, (seconds, burst) in rates.items():
-        each_s = scaled(seconds)
+        each_s = spaced(seconds)
         free_at = max(buckets.free_at.get(name, 0.0), now - each_s * (burst - 1))
         if free_at > now:
             raise Refused("TooManyRequestsException", "Too Many Requests", 429)

@@ -43,6 +43,7 @@ from awslabs.sandbox.rules.engine import (
     refusal,
     rule,
     scaled,
+    spaced,
 )
 from awslabs.sandbox.rules.task_definitions import backend_of, invalid, refuse
 
@@ -446,11 +447,11 @@ class Free:
 
 @refusal("ecs:RunTask")
 def run_task_rates(call: Call) -> None:
-    """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException
-    (times `slow_states`). moto answers any number. Source: aws-facts (f).
+    """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException.
+    moto answers any number. Source: aws-facts (f).
     """
     free, now = memory(backend_of(call), Free), clock.now()
-    call_s, task_s = scaled(RUN_EACH_S), scaled(LAUNCH_EACH_S)
+    call_s, task_s = spaced(RUN_EACH_S), spaced(LAUNCH_EACH_S)
     call_at = max(free.call_at, now - call_s * (RUN_BURST - 1))
     task_at = max(free.task_at, now - task_s * (LAUNCH_BURST - 1))
     if call_at > now or task_at > now:
