@@ -535,20 +535,29 @@ def command_line() -> Any:
     )
     @click.option("--no-browser", is_flag=True, help="Only print the address.")
     def _jupyter(ledger: Ledger, port: int | None, no_browser: bool) -> None:
-        """Open a tunnel to the notebook, and the browser; stay until Ctrl-C."""
+        """Open a tunnel to the notebook, and the browser; stay until Ctrl-C.
+
+        The browser is led there by a file of yours, so that its address is in no list of processes. If it may
+        not read that file (Firefox as a snap, Windows over WSL), open the printed address yourself.
+        """
         import webbrowser
+
+        from awslabs.workload.notebook import doorway
 
         as_json = click.get_current_context().params["as_json"]
         for url in open_tunnels(ledger):
             cli.say(f"Another tunnel is open already: {url}")
         try:
-            with jupyter(ledger, local_port=port) as (notebook, forward):
+            with (
+                jupyter(ledger, local_port=port) as (notebook, forward),
+                doorway(ledger.directory, notebook) as page,
+            ):
                 if as_json:
                     cli.show({"jupyter": {"local_url": notebook.local_url}}, as_json=True)
                 else:
                     click.echo(notebook.url)
                 cli.say("Whoever has this address may run anything on the server. Ctrl-C closes the tunnel.")
-                if not no_browser and not webbrowser.open(notebook.url):
+                if not no_browser and not webbrowser.open(page):
                     cli.say("No browser was found here; open the address yourself.")
                 stay(ledger, forward)
         except KeyboardInterrupt:
