@@ -57,7 +57,7 @@ from awslabs.ec2 import (
     wait_until_it_runs,
     zones_offering,
 )
-from awslabs.errors import AwsError, LabError
+from awslabs.errors import AwsError, LabError, install
 from awslabs.explain import NO_CAPACITY, error_code
 from awslabs.ledger import Ledger, exclusive
 from awslabs.progress import at_once
@@ -370,7 +370,7 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
         f"None of the {len(DEEP_LEARNING_AMIS)} Deep Learning AMIs that this lab knows exists in "
         f"{ec2.meta.region_name}.",
         "Their names change with PyTorch's versions; this version of the lab is older than those of today.",
-        f"git pull && pip install .    # until then, without a GPU: up --instance-type {CPU_TYPE}",
+        f"{install(newer=True)}    # until then, without a GPU: up --instance-type {CPU_TYPE}",
         code="ParameterNotFound",
         operation="ssm:GetParameter",
     )

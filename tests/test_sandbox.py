@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from awslabs import after_class, journal, sandbox
-from awslabs.errors import LabError
+from awslabs.errors import LabError, install
 from awslabs.sandbox.weather import Fault, Weather
 
 ROOT = Path(sandbox.__file__).parents[2]
@@ -446,7 +446,7 @@ def test_start_without_moto_says_what_to_install(place: Path, monkeypatch: pytes
     with pytest.raises(LabError, match="cannot start") as refused:
         sandbox.start(home=place)
     assert "moto_that_nobody_has" in refused.value.why
-    assert refused.value.fix == "pip install 'awslabs[sandbox]'"
+    assert refused.value.fix == install("sandbox")
 
 
 def test_start_reports_why_the_server_died(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from awslabs.errors import LabError
+from awslabs.errors import LabError, install
 from awslabs.sandbox.weather import ACCOUNT_ID, Weather
 
 HOST = "127.0.0.1"
@@ -509,7 +509,7 @@ def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
         raise LabError(
             "The practice cloud cannot start.",
             f"Python packages are missing: {', '.join(missing)}.",
-            "pip install 'awslabs[sandbox]'",
+            install("sandbox"),
         )
     token = secrets.token_urlsafe(24)
     order = {"home": str(home), "port": port, "token": token, "weather": changes, "lock": lock}
