@@ -105,10 +105,11 @@ def _shipped(*parts: str) -> Path:
         return checkout.parent
     import importlib.metadata
 
-    for file in importlib.metadata.files(DISTRIBUTION) or []:
-        installed = Path(str(file.locate())).resolve()
-        if file.parts[-len(parts) :] == parts and installed.is_file():
-            return installed.parent
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files(DISTRIBUTION) or []:
+            installed = Path(str(file.locate())).resolve()
+            if file.parts[-len(parts) :] == parts and installed.is_file():
+                return installed.parent
     raise LabError(
         f"{'/'.join(parts)} is not there.",
         "This installation of awslabs is not complete.",
