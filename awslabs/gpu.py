@@ -553,7 +553,9 @@ def command_line() -> Any:
                 doorway(ledger.directory, notebook) as page,
             ):
                 if as_json:
-                    cli.show({"jupyter": {"local_url": notebook.local_url}}, as_json=True)
+                    cli.show(
+                        {"jupyter": {"local_url": notebook.local_url, "url": notebook.url}}, as_json=True
+                    )
                 else:
                     click.echo(notebook.url)
                 cli.say("Whoever has this address may run anything on the server. Ctrl-C closes the tunnel.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -419,6 +420,8 @@ def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
     assert mode == "0o600"
     assert '<meta http-equiv="refresh" content="0; url=http://127.0.0.1:8931/lab?token=5ecret">' in text
     assert not page.exists()
+    done = click.testing.CliRunner().invoke(gpu.command_line(), ["jupyter", "--no-browser", "--json"])
+    assert json.loads(done.stdout)["jupyter"]["url"] == opened.url, "an address that opens"
 
 
 @pytest.mark.parametrize("said", ["", '{"port": 88'])
