@@ -9,6 +9,7 @@ python -m awslabs.ledger recover              write rows for what stands without
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
 from awslabs.ledger import Cloud, Ledger, header_of
+
+log = logging.getLogger(__name__)
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
@@ -94,7 +97,14 @@ def folders(sandbox: bool = False) -> list[Path]:
     """Where ledgers lie: AWS's, and those of the endpoint in use or of the running practice cloud."""
     from awslabs import sandbox as practice
 
-    run, endpoint = practice.current(), urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    try:
+        run = practice.living()
+    except LabError as problem:
+        if sandbox:
+            raise
+        run = None
+        log.warning("What stands in the practice cloud is not shown: %s", problem.what)
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
     there = [journal.home() / f"{endpoint.hostname}-{endpoint.port}"] if endpoint.hostname else []
     there += [run.directory] if run and run.directory not in there else []
     return there if sandbox else [journal.home(), *there]

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,7 @@ from typing import Any
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
 from awslabs.ecs_qa import role
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
@@ -361,10 +360,9 @@ def warn_of_missing(ledger: Ledger) -> None:
     lacks = [name for name in PROGRAM_NEEDS if importlib.util.find_spec(name) is None]
     if lacks and not ledger.cloud.is_aws:
         log.warning(
-            "jobs will fail: without Docker they run with this Python, which has no %s; mend it: "
-            "%s -m pip install 'awslabs[ml]'",
+            "jobs will fail: without Docker they run with this Python, which has no %s; mend it: %s",
             " and no ".join(lacks),
-            sys.executable,
+            install("ml"),
         )
 
 

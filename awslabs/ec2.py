@@ -509,16 +509,16 @@ def command_line() -> Any:
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))
     @click.argument("remote", default=".")
-    def _put(ledger: Ledger, local: str, remote: str) -> None:
-        """Copy a file or a folder to the server."""
-        tunnel.put(door(ledger), local, remote)
+    def _put(ledger: Ledger, local: str, remote: str) -> dict[str, Any]:
+        """Copy a file or a folder to the server; say where it is there."""
+        return {"remote": tunnel.put(door(ledger), local, remote)}
 
     @cli.verb(group, "get", "ec2")
     @click.argument("remote")
     @click.argument("local", default=".")
-    def _get(ledger: Ledger, remote: str, local: str) -> None:
-        """Copy a file or a folder from the server."""
-        tunnel.get(door(ledger), remote, local)
+    def _get(ledger: Ledger, remote: str, local: str) -> dict[str, Any]:
+        """Copy a file or a folder from the server; say where it is here."""
+        return {"local": tunnel.get(door(ledger), remote, local)}
 
     cli.add_down(group, "ec2", down)
     return group

@@ -40,7 +40,7 @@ from typing import Any
 
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, public_network, quota_value
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.explain import ask_for_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
@@ -332,7 +332,7 @@ def small_reader(ledger: Ledger) -> Path:
         raise LabError(
             "The reader cannot run on this computer.",
             f"Without Docker it runs with this Python, which has no {' and no '.join(lacks)}.",
-            f"{sys.executable} -m pip install 'awslabs[ml]'    # or start Docker",
+            f"{install('ml')}    # or start Docker",
         )
     program = images.folder(IMAGE) / "small_reader.py"
     ledger.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

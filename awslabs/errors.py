@@ -12,7 +12,18 @@ Raise one with its three sentences; `cli.py` prints them and exits with `exit_co
     error: ec2:RunInstances was refused (VcpuLimitExceeded).
     why:   t3.micro needs 2 vCPUs of the "Standard" quota; this account has 0 in us-east-1.
     fix:   aws service-quotas request-service-quota-increase ...
+
+Where the fix is to install something of ours, `install` writes the command.
 """
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+DISTRIBUTION = "awslabs-course"  # what pip calls it; the `awslabs` of PyPI is somebody else's
 
 
 class LabError(Exception):
@@ -77,3 +88,32 @@ class StillStanding(LabError):
     """`down` went through, and these things are still there."""
 
     exit_code = 3
+
+
+def install(extras: str = "", *, newer: bool = False) -> str:
+    """The command that installs awslabs from where this one came: its checkout, an archive, or PyPI.
+
+    Parameters
+    ----------
+    extras : str
+        What else, as setup.cfg names it: ``sandbox``, ``ml,notebook``.
+    newer : bool
+        Fetch the newest version first.
+    """
+    from importlib import metadata
+
+    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    wanted = f"[{extras}]" if extras else ""
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "setup.cfg").is_file():
+        pull = f"git -C {shlex.quote(str(checkout))} pull && " if newer else ""
+        return f"{pull}{pip} --editable {shlex.quote(f'{checkout}{wanted}')}"
+    try:
+        origin = json.loads(metadata.distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:
+        origin = {}
+    # Source: PEP 610; there is no such file for what came from PyPI.
+    kind = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
+    at = f" @ {kind}{origin['url']}" if origin else ""
+    upgrade = "--upgrade " if newer else ""
+    return f"{pip} {upgrade}{shlex.quote(f'{DISTRIBUTION}{wanted}{at}')}"

@@ -58,7 +58,7 @@ from awslabs.ec2 import (
     wait_until_it_runs,
     zones_offering,
 )
-from awslabs.errors import AwsError, LabError
+from awslabs.errors import AwsError, LabError, install
 from awslabs.explain import NO_CAPACITY, error_code
 from awslabs.ledger import Ledger, exclusive
 from awslabs.progress import at_once
@@ -372,7 +372,7 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
         f"None of the {len(DEEP_LEARNING_AMIS)} Deep Learning AMIs that this lab knows exists in "
         f"{ec2.meta.region_name}.",
         "Their names change with PyTorch's versions; this version of the lab is older than those of today.",
-        f"git pull && pip install .    # until then, without a GPU: up --instance-type {CPU_TYPE}",
+        f"{install(newer=True)}    # until then, without a GPU: up --instance-type {CPU_TYPE}",
         code="ParameterNotFound",
         operation="ssm:GetParameter",
     )
@@ -537,20 +537,31 @@ def command_line() -> Any:
     )
     @click.option("--no-browser", is_flag=True, help="Only print the address.")
     def _jupyter(ledger: Ledger, port: int | None, no_browser: bool) -> None:
-        """Open a tunnel to the notebook, and the browser; stay until Ctrl-C."""
+        """Open a tunnel to the notebook, and the browser; stay until Ctrl-C.
+
+        The browser is led there by a file of yours, so that its address is in no list of processes. If it may
+        not read that file (Firefox as a snap, Windows over WSL), open the printed address yourself.
+        """
         import webbrowser
+
+        from awslabs.workload.notebook import doorway
 
         as_json = click.get_current_context().params["as_json"]
         for url in open_tunnels(ledger):
             cli.say(f"Another tunnel is open already: {url}")
         try:
-            with jupyter(ledger, local_port=port) as (notebook, forward):
+            with (
+                jupyter(ledger, local_port=port) as (notebook, forward),
+                doorway(ledger.directory, notebook) as page,
+            ):
                 if as_json:
-                    cli.show({"jupyter": {"local_url": notebook.local_url}}, as_json=True)
+                    cli.show(
+                        {"jupyter": {"local_url": notebook.local_url, "url": notebook.url}}, as_json=True
+                    )
                 else:
                     cli.out(notebook.url)
                 cli.say("Whoever has this address may run anything on the server. Ctrl-C closes the tunnel.")
-                if not no_browser and not webbrowser.open(notebook.url):
+                if not no_browser and not webbrowser.open(page):
                     cli.say("No browser was found here; open the address yourself.")
                 stay(ledger, forward)
         except KeyboardInterrupt:

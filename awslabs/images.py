@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from awslabs.errors import LabError
+from awslabs.errors import DISTRIBUTION, LabError, install
 from awslabs.progress import awaiting
 
 if TYPE_CHECKING:
@@ -105,14 +105,15 @@ def _shipped(*parts: str) -> Path:
         return checkout.parent
     import importlib.metadata
 
-    for file in importlib.metadata.files("awslabs") or []:
-        installed = Path(str(file.locate())).resolve()
-        if file.parts[-len(parts) :] == parts and installed.is_file():
-            return installed.parent
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files(DISTRIBUTION) or []:
+            installed = Path(str(file.locate())).resolve()
+            if file.parts[-len(parts) :] == parts and installed.is_file():
+                return installed.parent
     raise LabError(
         f"{'/'.join(parts)} is not there.",
         "This installation of awslabs is not complete.",
-        "pip install --force-reinstall .    # in the folder of the project",
+        install(),
     )
 
 

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from awslabs.errors import LedgerError
+from awslabs.errors import LedgerError, install
 
 SCHEMA = 1
 SIGNED_S = 0.5  # seconds in which a lock may still show the name of the verb that had it before
@@ -364,7 +364,7 @@ def read(path: Path) -> tuple[dict, list[Row]]:
         raise LedgerError(
             f"The ledger {path} has schema {schema}; this version reads schema {SCHEMA}.",
             "It was written by another version of awslabs.",
-            "git pull && pip install .    # in the folder of the project",
+            install(newer=True),
         )
     if not complete:
         raise damaged(path, "its header is not complete")

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from awslabs import addresses, journal
-from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, install
 from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
@@ -267,7 +267,7 @@ class Ledger:
             raise LedgerError(
                 f"The ledger {self.journal.path} holds what this version cannot delete: {unknown[0]}.",
                 "It was written by a newer version of awslabs.",
-                "git pull && pip install .    # in the folder of the project",
+                install(newer=True),
             )
 
     # -- what it knows without asking AWS -------------------------------------------------------------

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from awslabs import after_class, batch_sweep, cli, ec2, ecs_qa, gpu, prices, serverless, tunnel
-from awslabs.errors import LabError
+from awslabs.errors import LabError, install
 from awslabs.ledger import Ledger
 from awslabs.workload import batch_jobs, functions, haiku, questions, results, sweep, tables
 
@@ -165,7 +164,7 @@ def tour() -> list[dict[str, Any]]:
         if missing := chapter.missing:
             cli.say(
                 f"{lab:<12} left out: it needs {', '.join(missing)}:  "
-                f"{sys.executable} -m pip install 'awslabs[sandbox,ml,notebook]'    # 6 GB"
+                f"{install('sandbox,ml,notebook')}    # 6 GB"
             )
         else:
             lines += run(cli.open_ledger(lab, name="tour", sandbox=True))

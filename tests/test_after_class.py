@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ec2, journal, tunnel
-from awslabs.errors import LedgerError
+from awslabs.errors import LedgerError, install
 from awslabs.ledger import Ledger
 from awslabs.tour import CHAPTERS
 
@@ -555,7 +555,7 @@ def test_a_ledger_of_a_newer_awslabs_is_no_damaged_one(school: School) -> None:
     school.file().write_text(newer)
     result = school.run("recover", "--yes")
     assert result.exit_code == 1
-    assert "git pull && pip install ." in result.stderr
+    assert f"fix:   {install(newer=True)}" in result.stderr
     assert school.file().read_text() == newer
 
 

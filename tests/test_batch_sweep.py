@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,7 +18,7 @@ from click.testing import CliRunner
 from moto import mock_aws
 
 from awslabs import after_class, batch_sweep, images
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.ledger import Cloud, Ledger
@@ -117,7 +116,7 @@ def test_up_says_at_once_what_jobs_will_lack_in_the_practice_cloud(
     assert "jobs will fail" not in caplog.text
     monkeypatch.setattr(cloud, "is_aws", False)
     batch_sweep.up(lab(cloud))
-    assert f"no torch; mend it: {sys.executable} -m pip install 'awslabs[ml]'" in caplog.text
+    assert f"no torch; mend it: {install('ml')}" in caplog.text
 
 
 def test_the_environment_is_as_the_course_says(cloud: Cloud) -> None:
@@ -602,7 +601,7 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
 
 
 def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install 'awslabs[ml]'")
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib.figure import Figure
 
     trained = [
@@ -623,7 +622,7 @@ def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Pa
 
 
 def test_plot_writes_a_png_that_a_notebook_shows(cloud: Cloud, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install 'awslabs[ml]'")
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib import image
 
     ledger = lab(cloud)

@@ -24,8 +24,8 @@ from awslabs.sandbox import Run
 from awslabs.workload import batch_jobs, results, sweep
 from awslabs.workload.results import Cell, Series
 
-pytest.importorskip("torch", reason="jobs train with it: pip install 'awslabs[ml]'")
-pytest.importorskip("sklearn", reason="the pictures of digits are in it: pip install 'awslabs[ml]'")
+pytest.importorskip("torch", reason="jobs train with it: pip install -e '.[ml]'")
+pytest.importorskip("sklearn", reason="the pictures of digits are in it: pip install -e '.[ml]'")
 
 RATES, MOMENTA = "0.1,0.01,0.001", "0.5,0.1,0.05"
 CELLS = sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1, 0.05])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 
-from awslabs import batch_sweep, ec2, ecs_qa, gpu, prices
+from awslabs import batch_sweep, ec2, ecs_qa, errors, gpu, prices
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,6 +82,31 @@ def test_the_price_in_table_and_chapter_is_the_price_that_up_tells(chapter: Modu
     assert {f"{told:.2f} USD per hour", f"{told:.3f} USD per hour"} & set(
         re.findall(r"[\d.]+ USD per hour", " ".join((chapter.__doc__ or "").split()))
     )
+
+
+def test_no_line_installs_a_package_of_somebody_else() -> None:
+    """`awslabs` of PyPI is another's: what is installed is the checkout, or our own name."""
+    anothers = re.compile(
+        r"(?:pip3?|pipx|uv)\b[ '\",]+(?:install|add|download)\b[^\n]*['\" ]awslabs(?![\w./-])"
+    )
+    name = "awslabs"
+    assert anothers.search(f"pip install '{name}[sandbox]'")
+    assert anothers.search(f"python -m pip install --upgrade {name}")
+    assert not anothers.search(f"pip install '{name}-course[sandbox]'")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for path in filter(None, tracked.stdout.split("\0")):
+        assert not anothers.findall((ROOT / path).read_text(encoding="utf-8", errors="replace")), path
+
+
+def test_what_pip_is_told_is_what_setup_cfg_calls_it() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["name"] == errors.DISTRIBUTION != "awslabs"
+    code = "".join(path.read_text() for path in (ROOT / "awslabs").rglob("*.py"))
+    asked = {
+        extra for extras in re.findall(r"\binstall\(['\"]([^'\"]+)", code) for extra in extras.split(",")
+    }
+    assert {"sandbox", "ml", "notebook"} <= asked <= set(setup["options.extras_require"])
 
 
 def test_the_programs_that_make_runs_exist() -> None:

@@ -112,9 +112,10 @@ def test_scp_copies_there_and_back(lab: Lab, tmp_path: Path) -> None:
 def test_put_and_get_copy_a_folder(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     (tmp_path / "folder" / "deep" / "file").write_text("42")
-    lab("put", str(tmp_path / "folder"))
+    assert json.loads(lab("put", str(tmp_path / "folder"), "--json").stdout)["remote"].endswith("folder")
     assert lab("ssh", "--", "cat folder/deep/file").stdout == "42"
-    lab("get", "folder/deep/file", str(tmp_path / "file"))
+    brought = lab("get", "folder/deep/file", str(tmp_path / "file"), "--json").stdout
+    assert json.loads(brought) == {"local": str(tmp_path / "file")}
     assert (tmp_path / "file").read_text() == "42"
 
 

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import re
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, SSLError
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, ec2, journal, tunnel
+from awslabs import after_class, ec2, errors, journal, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, TunnelError
 from awslabs.explain import Place, explain
 from awslabs.ledger import Cloud, Ledger
@@ -348,7 +350,7 @@ CASES = [
         ledger_of_the_future,
         "has schema 2",
         "another version",
-        "git pull && pip install .",
+        "pull && ",
     ),
     Case("a full disk", full_disk, "could not be written", "No space left", "make room on the disk"),
     Case(
@@ -529,3 +531,38 @@ def test_each_error_is_told_in_at_most_three_labelled_parts() -> None:
     }
     assert {kind: kind.exit_code for kind in family} == family
     assert all(issubclass(kind, LabError) for kind in family)
+
+
+ORIGINS = {
+    "from PyPI": ("", "awslabs-course[ml]"),
+    "from a folder": ('{"url": "file:///a/b", "dir_info": {}}', "awslabs-course[ml] @ file:///a/b"),
+    "from git": (
+        '{"url": "https://example.com/a", "vcs_info": {"vcs": "git", "commit_id": "1"}}',
+        "awslabs-course[ml] @ git+https://example.com/a",
+    ),
+    "not by pip": (None, "awslabs-course[ml]"),
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_what_is_to_be_installed_comes_from_where_this_came(
+    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, wanted = ORIGINS[origin]
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "awslabs" / "errors.py"))
+    if said is not None:
+        about = tmp_path / "awslabs_course-0.1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Name: awslabs-course\nVersion: 0.1.0\n")
+        (about / "direct_url.json").write_text(said)
+        monkeypatch.syspath_prepend(tmp_path)
+    pip = [sys.executable, "-m", "pip", "install"]
+    assert shlex.split(errors.install("ml")) == [*pip, wanted]
+    assert shlex.split(errors.install("ml", newer=True)) == [*pip, "--upgrade", wanted]
+
+
+def test_in_a_checkout_the_fix_names_the_checkout() -> None:
+    root = str(Path(__file__).parents[1])
+    pip = [sys.executable, "-m", "pip", "install", "--editable"]
+    assert shlex.split(errors.install("sandbox")) == [*pip, f"{root}[sandbox]"]
+    assert shlex.split(errors.install(newer=True)) == ["git", "-C", root, "pull", "&&", *pip, root]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import urllib.parse
+import urllib.request
+import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click.testing
 import inprocess
 import pytest
 from botocore.client import BaseClient
 
-from awslabs import addresses, explain, gpu, kinds, prices, tunnel
+from awslabs import addresses, cli, explain, gpu, kinds, prices, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
 from awslabs.ledger import Ledger
 from awslabs.sandbox import weather
@@ -384,6 +389,39 @@ def test_a_computer_without_room_for_the_notebooks_is_told_so(
     with pytest.raises(LabError, match="could not be brought home") as caught:
         notebook.bring_home(None, tmp_path / "file" / "home", "down --discard")  # type: ignore[arg-type]
     assert caught.value.fix == "down --discard"
+
+
+def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a browser is started with is in the list of processes, for all users of the computer."""
+    opened = notebook.Notebook("http://127.0.0.1:8931/lab", "5ecret")
+    monkeypatch.setattr(cli, "open_ledger", lambda *_, **__: ledger)
+    monkeypatch.setattr(gpu, "jupyter", lambda *_, **__: contextlib.nullcontext((opened, None)))
+    ledger.directory.mkdir(parents=True)  # where the key lies
+    (ledger.directory / "jupyter-8931.html").touch(0o644)  # left by a command that was killed
+    shown = []
+
+    def browser(address: str) -> bool:
+        page = Path(urllib.request.url2pathname(urllib.parse.urlsplit(address).path))
+        shown.append((address, page, oct(page.stat().st_mode & 0o777), page.read_text()))
+        return True
+
+    def until_ctrl_c(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    monkeypatch.setattr(gpu, "stay", until_ctrl_c)
+    done = click.testing.CliRunner().invoke(gpu.command_line(), ["jupyter"])
+    assert (done.exit_code, done.stdout) == (0, "http://127.0.0.1:8931/lab?token=5ecret\n")
+    ((address, page, mode, text),) = shown
+    assert address.startswith("file:///")
+    assert "5ecret" not in address + done.stderr
+    assert mode == "0o600"
+    assert '<meta http-equiv="refresh" content="0; url=http://127.0.0.1:8931/lab?token=5ecret">' in text
+    assert not page.exists()
+    done = click.testing.CliRunner().invoke(gpu.command_line(), ["jupyter", "--no-browser", "--json"])
+    assert json.loads(done.stdout)["jupyter"]["url"] == opened.url, "an address that opens"
 
 
 @pytest.mark.parametrize("said", ["", '{"port": 88'])

@@ -195,9 +195,11 @@ def test_a_busy_port_makes_way_for_the_next(lab: Lab) -> None:
 
 
 def test_jupyter_in_a_terminal_prints_the_address_and_ends_with_ctrl_c(lab: Lab) -> None:
-    line = [sys.executable, "-m", "awslabs.gpu", "jupyter", "--no-browser"]
+    line = [sys.executable, "-m", "awslabs.gpu", "jupyter"]
+    told = lab.home / "told"
+    environment = {**lab.environment, "BROWSER": f"sh -c 'echo \"$0\" > {told}' %s"}
     with subprocess.Popen(
-        line, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout
@@ -205,6 +207,10 @@ def test_jupyter_in_a_terminal_prints_the_address_and_ends_with_ctrl_c(lab: Lab)
             base, _, token = url.partition("/lab?token=")
             assert ask(f"{base}/api/status", token)["started"]
             assert json.loads(lab("status", "--json").stdout)["jupyter"] == {"local_url": f"{base}/lab"}
+            assert told.read_text().startswith(f"file://{lab.home}")
+            page = Path(told.read_text().strip().removeprefix("file://"))
+            assert f'url={url}"' in page.read_text()
+            assert token not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
         finally:
@@ -214,6 +220,7 @@ def test_jupyter_in_a_terminal_prints_the_address_and_ends_with_ctrl_c(lab: Lab)
     assert "Traceback" not in said
     assert token not in said
     assert json.loads(lab("status", "--json").stdout)["jupyter"] == {}
+    assert not page.exists()
 
 
 def test_the_token_stays_on_the_server(lab: Lab) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
 import re
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -350,6 +352,76 @@ def test_what_it_cannot_run_it_says(room: Room, monkeypatch: pytest.MonkeyPatch)
         assert end.exit_code is None
         assert re.match(reason, end.reason), end.reason
         assert not told.began.is_set()
+
+
+def raw_entry(name: str, size: int = 0, **more: Any) -> bytes:
+    """A header of an archive, whatever it says."""
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    for field, value in more.items():
+        setattr(entry, field, value)
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax_name(name: str) -> bytes:
+    """An entry that takes its name from a header before it, where a name may hold any byte."""
+    line = f" path={name}\n".encode()
+    record = f"{len(line) + 2}".encode() + line
+    return raw_entry("x", len(record), type=tarfile.XHDTYPE) + record.ljust(512, b"\0") + raw_entry("x")
+
+
+LINKS = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE
+TRAPS = {
+    "absolute": raw_entry("/etc/passwd"),
+    "up": raw_entry("app/../../up"),
+    "in": raw_entry("app/x/../../../app2/x"),
+    **{f"link {kind!r}": raw_entry("app/link", type=kind, linkname="/etc/passwd") for kind in LINKS},
+    "link, then below it": raw_entry("app/link", type=tarfile.SYMTYPE, linkname="/")
+    + raw_entry("app/link/x"),
+    "no name": pax_name("app/\0"),
+    "app is a file": raw_entry("app"),
+    "a folder over a file": raw_entry("app/x") + raw_entry("app/x/y"),
+    "a long header": raw_entry("x", 1 << 33, type=tarfile.XHDTYPE),
+    "a long name": raw_entry("x", 1 << 33, type=tarfile.GNUTYPE_LONGNAME),
+    "a negative size": raw_entry("app/x", -(1 << 40)) * 3,
+    "too large": raw_entry("app/x", 1 << 40),
+    "too many": raw_entry("app/", type=tarfile.DIRTYPE) * 60,
+    "broken": gzip.compress(raw_entry("app/x", 4096) + os.urandom(4096), mtime=0)[:-2000] + bytes(2000),
+    "cut": gzip.compress(raw_entry("app/x", 4096) + os.urandom(4096), mtime=0)[:2000],
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_layer_leads_nowhere_and_fills_no_disk(
+    trap: str, room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "IMAGE_ENTRIES", 50)
+    good = layer_of({"app/good": b"x" * 100})
+    layers = [tmp_path / "first", tmp_path / "second"]
+    layers[0].write_bytes(good)
+    content = TRAPS[trap]
+    layers[1].write_bytes(content if content[:2] == b"\x1f\x8b" else gzip.compress(content + bytes(1024)))
+    image = room.image("print(1)", layers=layers, digest=f"sha256:{trap}")
+    program, told = room.start(room.order(image))
+    assert program.wait(30)
+    (end,) = told.ended
+    assert re.match("CannotPullContainerError: ", end.reason), end
+    base = room.directory / "programs"
+    assert not [path for path in base.rglob("*") if path.name in ("good", "up", "app2", "link")]
+    assert Path("/etc/passwd").stat().st_size
+
+
+def test_what_a_layer_unpacks_to_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = room.image("print('fits')", {"app/zeros": bytes(3 << 20)})
+    with monkeypatch.context() as small:
+        small.setattr(programs, "IMAGE_BYTES", 1 << 20)
+        program, told = room.start(room.order(image))
+        assert program.wait(30)
+    assert told.ended[0].reason.endswith("no space left on device")
+    assert not list((room.directory / "programs").rglob("zeros"))
+    program, told = room.start(room.order(image))
+    assert program.wait(30)
+    assert told.texts == ["fits"]
 
 
 def test_a_command_that_is_not_there_ends_with_127_as_a_shell_says(room: Room) -> None:

@@ -8,6 +8,7 @@ import http.client
 import itertools
 import json
 import os
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,87 @@ def test_layers_may_come_by_the_api_as_well(aws: Account) -> None:
     registry = aws.registry
     assert registry.ask("GET", f"/v2/{aws.name}/manifests/api")[2] == image.manifest
     assert registry.ask("GET", f"/v2/{aws.name}/blobs/{digest_of(image.layer)}")[2] == image.layer
+
+
+NO_DIGESTS = [
+    "sha256:" + "0" * 63,
+    "sha256:" + "A" * 64,
+    f"sha256:{'0' * 64}\n",
+    "sha256:../../../../secret.tgz",
+    "../../../../secret.tgz",
+    "/secret.tgz",  # below this test's own folder
+    "",
+    None,
+    7,
+    ["sha256"],
+]
+
+
+def test_what_is_no_digest_names_no_file_of_the_host(aws: Account, tmp_path: Path) -> None:
+    """A manifest names parts by digest, and those are files here: a path would be read, run and deleted."""
+    registry, image = aws.registry, program("print(1)")
+    registry.put_blob(aws.name, image.layer)
+    registry.put_blob(aws.name, image.config)
+    secret = aws.run.directory.parent / "secret.tgz"
+    secret.write_bytes(image.layer)
+    whole = json.loads(image.manifest)
+    foreign = {"urls": ["https://example.com/layer"]}
+    for asked in NO_DIGESTS:
+        digest = str(secret) if asked == "/secret.tgz" else asked
+        layer, config = ({**part, "digest": digest} for part in (whole["layers"][0], whole["config"]))
+        wrong = [
+            {**whole, "layers": [layer]},
+            {**whole, "layers": [{**layer, **foreign}]},
+            {**whole, "config": config},
+            {**whole, "config": {**config, **foreign}},
+        ]
+        for number, manifest in enumerate(wrong):
+            text = json.dumps(manifest)
+            path = f"/v2/{aws.name}/manifests/tag{number}"
+            status, _, body = registry.ask("PUT", path, text.encode(), Content_Type=MANIFEST)
+            assert (status, code_of(body)) == (400, "MANIFEST_INVALID"), (digest, number)
+            request = {"repositoryName": aws.name, "imageManifest": text, "imageTag": f"tag{number}"}
+            with pytest.raises(aws.ecr.exceptions.InvalidParameterException, match="imageManifest"):
+                aws.ecr.put_image(**request, imageManifestMediaType=MANIFEST)
+        listed = {"schemaVersion": 2, "mediaType": LIST, "manifests": [{"digest": digest, "size": 1}]}
+        path = f"/v2/{aws.name}/manifests/list"
+        status, _, body = registry.ask("PUT", path, json.dumps(listed).encode(), Content_Type=LIST)
+        assert (status, code_of(body)) == (400, "MANIFEST_INVALID"), digest
+        if isinstance(digest, str):
+            upload = aws.ecr.initiate_layer_upload(repositoryName=aws.name)["uploadId"]
+            sent = {"repositoryName": aws.name, "uploadId": upload}
+            aws.ecr.upload_layer_part(partFirstByte=0, partLastByte=0, layerPartBlob=b"x", **sent)
+            with pytest.raises(aws.ecr.exceptions.InvalidParameterException, match="layerDigests"):
+                aws.ecr.complete_layer_upload(layerDigests=[digest], **sent)
+            quoted = urllib.parse.quote(digest, safe="")
+            for method, place in (
+                ("GET", f"blobs/{quoted}"),
+                ("HEAD", f"blobs/{quoted}"),
+                ("GET", f"manifests/{quoted}"),
+                ("PUT", f"manifests/{quoted}"),
+                ("POST", f"blobs/uploads/?mount={quoted}&from={aws.name}&digest={quoted}"),
+                ("PATCH", f"blobs/uploads/{quoted}"),
+                ("PUT", f"blobs/uploads/{quoted}?digest={quoted}"),
+            ):
+                status, _, body = registry.ask(method, f"/v2/{aws.name}/{place}", image.manifest)
+                assert 400 <= status < 500, (method, place)
+                assert image.layer not in body
+    assert aws.images() == []
+    with pytest.raises(aws.ecr.exceptions.InvalidLayerException):  # a digest, and of something else
+        aws.ecr.complete_layer_upload(layerDigests=[digest_of(b"y")], **sent)
+    assert secret.read_bytes() == image.layer
+    assert aws.blobs() == {digest_of(image.layer), digest_of(image.config)}
+
+
+def test_a_path_in_the_place_of_a_name_leads_nowhere(aws: Account) -> None:
+    registry, image = aws.registry, program("print(1)")
+    registry.push(aws.name, image)
+    here = f"{aws.name}/../{aws.name}"
+    for name in (here, "..", "../../registry", "%2e%2e/lab", "lab%2f..%2flab%2freader", "/etc", "lab/%00"):
+        for place in ("manifests/latest", "tags/list", f"blobs/{digest_of(image.layer)}", "blobs/uploads/"):
+            method = "POST" if place.endswith("/") else "GET"
+            status, _, body = registry.ask(method, f"/v2/{name}/{place}")
+            assert status in (404, 405), (name, place, body)
 
 
 # --- what goes ----------------------------------------------------------------------------------------

@@ -77,6 +77,23 @@ def another_digest() -> str:
     return put(image, imageDigest=digest_of(b"something else"))
 
 
+def a_layer_by(digest: str) -> str:
+    """What CompleteLayerUpload says to it."""
+    repository()
+    ecr = client("ecr")
+    sent = {"repositoryName": "lab", "uploadId": ecr.initiate_layer_upload(repositoryName="lab")["uploadId"]}
+    ecr.upload_layer_part(partFirstByte=0, partLastByte=0, layerPartBlob=b"x", **sent)
+    return said(ecr.complete_layer_upload, layerDigests=[digest], **sent)
+
+
+def a_layer_by_another_digest() -> str:
+    return a_layer_by(digest_of(b"y"))
+
+
+def a_layer_by_a_path() -> str:
+    return a_layer_by("sha256:../../etc/passwd")
+
+
 IMAGE = program("print(1)")
 
 
@@ -125,6 +142,8 @@ def two_tokens() -> bool:
     Case("layers_come_first", no_manifest, "TypeError", "InvalidParameterException"),
     Case("layers_come_first", no_repository, "Exception", "RepositoryNotFoundException"),
     Case("layers_come_first", another_digest, "ok", "ImageDigestDoesNotMatchException"),
+    Case("layers_are_what_they_are_called", a_layer_by_another_digest, "ok", "InvalidLayerException"),
+    Case("layers_are_what_they_are_called", a_layer_by_a_path, "ok", "InvalidParameterException"),
     Case(
         "image_digests",
         digest_and_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import http.client
 import itertools
 import json
@@ -22,8 +23,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from awslabs import sandbox
-from awslabs.errors import LabError
+from awslabs import after_class, journal, sandbox
+from awslabs.errors import LabError, install
 from awslabs.sandbox.weather import Fault, Weather
 
 ROOT = Path(sandbox.__file__).parents[2]
@@ -157,8 +158,7 @@ def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: 
     bystander = subprocess.Popen(["sleep", "60"])
     try:
         run.directory.mkdir()
-        note = {**run.__dict__, "directory": str(run.directory), "pid": bystander.pid}
-        (place / "sandbox.json").write_text(json.dumps(note))
+        sandbox.write_note(place, dataclasses.replace(run, pid=bystander.pid))
         assert sandbox.current(place) is None
         second = sandbox.start(home=place)
         assert bystander.poll() is None, "start ended a process that is not ours"
@@ -166,6 +166,154 @@ def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: 
     finally:
         bystander.kill()
         bystander.wait()
+
+
+def test_a_practice_cloud_that_lives_and_does_not_answer_is_cleared_by_stop_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWSLABS_HOME", str(place))
+    run = sandbox.start()
+    ledger = run.directory / "ec2.default.111122223333.us-east-1.json"
+    ledger.write_text("{}")
+    os.kill(run.pid, signal.SIGSTOP)
+    try:
+        lab = [sys.executable, "-m", "awslabs.ec2", "status", "--sandbox"]
+        silent = {
+            name: subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for name, line in {
+                "lab": lab,
+                **{verb: [*lab[:2], "awslabs.sandbox", verb] for verb in ("status", "start", "reset", "env")},
+            }.items()
+        }
+        for name, process in silent.items():
+            said = process.communicate()
+            assert process.returncode == 1, (name, said)
+            assert f"Its process {run.pid} lives" in said[1], name
+            assert "fix:   python -m awslabs.sandbox stop" in said[1], name
+        assert after_class.folders() == [journal.home(), run.directory], "its ledgers need no answer"
+        assert ledger.exists()
+        assert sandbox.born(run.pid) == run.born
+        os.kill(run.pid, signal.SIGCONT)
+        assert sandbox.current() == run
+        os.kill(run.pid, signal.SIGSTOP)
+    finally:
+        said = command("stop", home=place)
+    assert said.stdout.startswith(f"The practice cloud at {run.endpoint_url} is gone"), said
+    assert sandbox.born(run.pid) is None
+    assert sorted(path.name for path in place.iterdir()) == ["sandbox.lock"]
+
+
+def test_the_practice_cloud_of_another_computer_is_never_cleared(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWSLABS_HOME", str(place))
+    here = sandbox.Host.here()
+    directory = place / "127.0.0.1-4566"
+    directory.mkdir()
+    gone = sandbox.Run("http://127.0.0.1:4566", 2**22 + 1, directory, "token", "1", here)
+    others = [
+        dataclasses.replace(here, name="elsewhere", boot="b"),  # two computers installed from one image
+        dataclasses.replace(here, machine="m", boot="b"),  # two that have the same name
+        dataclasses.replace(here, pids="pid:[1]"),  # two containers
+    ]
+    for host in others:
+        sandbox.write_note(place, dataclasses.replace(gone, host=host))
+        for verb in ("status", "stop", "start", "env"):
+            said = command(verb, home=place)
+            assert said.returncode == 1, verb
+            assert f"runs on another computer: {host.name}." in said.stderr
+            assert f"fix:   export AWSLABS_HOME={place}-{here.name} " in said.stderr
+        assert after_class.folders() == [place], "ledgers of AWS are there for all that"
+        assert "What stands in the practice cloud is not shown" in caplog.text
+        with pytest.raises(LabError, match="on another computer"):
+            after_class.folders(sandbox=True)
+        assert directory.exists()
+        assert (place / "sandbox.json").exists()
+    # What this very computer left when it went down is known to be dead; its name may change while it runs.
+    for host, dead in (
+        (dataclasses.replace(here, boot="before"), True),
+        (dataclasses.replace(here, name="at-the-cafe"), False),
+    ):
+        mine = dataclasses.replace(gone, host=host, pid=os.getpid(), born=str(sandbox.born(os.getpid())))
+        assert mine.alive is not dead
+
+
+BROKEN_NOTES: list[Any] = [
+    b"",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"null",
+    b"[]",
+    {"pid": -1},  # kill(2): every process of this user
+    {"pid": 0},
+    {"pid": True},
+    {"pid": "12"},
+    {"pid": 1},
+    {"born": None},
+    {"token": 1},
+    {"endpoint_url": "http://127.0.0.1:80/../.."},
+    {"endpoint_url": "http://example.com:80"},
+    {"endpoint_url": None},
+    {"host": None},
+    {"host": {"name": "x"}},
+    {"unknown": 1},
+]
+
+
+def test_a_damaged_note_is_said_so_and_nothing_is_ended_or_deleted(place: Path) -> None:
+    directory = place / "127.0.0.1-80"
+    directory.mkdir()
+    path = place / "sandbox.json"
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        began = str(sandbox.born(bystander.pid))
+        good = sandbox.Run("http://127.0.0.1:80", bystander.pid, directory, "t", began, sandbox.Host.here())
+        sandbox.write_note(place, good)
+        assert sandbox.living(place) == good
+        note = json.loads(path.read_text())
+        for broken in BROKEN_NOTES:
+            path.write_bytes(broken if isinstance(broken, bytes) else json.dumps(note | broken).encode())
+            for find in (sandbox.living, sandbox.current, lambda home: sandbox.start(home=home)):
+                with pytest.raises(LabError, match="does not say which practice cloud runs") as refused:
+                    find(place)
+                assert refused.value.fix == f"rm {path}"
+        path.write_text(json.dumps(note | {"directory": str(place)}))
+        assert sandbox.living(place) == good, "a folder to delete is taken from no file"
+        assert bystander.poll() is None
+        assert directory.exists()
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_what_another_user_wrote_there_is_not_believed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = sandbox.Run("http://127.0.0.1:80", 2, place / "127.0.0.1-80", "t", "1", sandbox.Host.here())
+    sandbox.write_note(place, run)
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(LabError, match="belongs to another user") as refused:
+        sandbox.start(home=place)
+    assert refused.value.fix.startswith(f"export AWSLABS_HOME={place}-4711 ")
+    assert (place / "sandbox.json").exists()
+
+
+def test_a_home_where_nothing_can_be_kept_is_said_so(place: Path) -> None:
+    (place / "file").write_text("")
+    said = command("start", home=place / "file" / "home")
+    assert said.returncode == 1
+    assert "has no place in" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_the_traces_of_a_later_run_at_the_same_port_stay(place: Path) -> None:
+    first = sandbox.start(home=place)
+    first.stop()
+    second = sandbox.start(home=place, port=int(first.endpoint_url.rpartition(":")[2]))
+    try:
+        first.stop()
+        assert sandbox.current(place) == second
+        assert second.directory.exists()
+    finally:
+        second.stop()
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
@@ -298,7 +446,7 @@ def test_start_without_moto_says_what_to_install(place: Path, monkeypatch: pytes
     with pytest.raises(LabError, match="cannot start") as refused:
         sandbox.start(home=place)
     assert "moto_that_nobody_has" in refused.value.why
-    assert refused.value.fix == "pip install 'awslabs[sandbox]'"
+    assert refused.value.fix == install("sandbox")
 
 
 def test_start_reports_why_the_server_died(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,8 @@ def test_what_is_wrong_with_a_file_here_or_a_bucket_there_is_said(ledger: Ledger
 class Lambda:
     """A function whose answers are made here."""
 
-    def __init__(self, durations: list[float] | None = None) -> None:
+    def __init__(self, durations: list[float] | None = None, answer: Any = "Hola", **more: str) -> None:
+        self.answer, self.more = json.dumps(answer).encode(), more
         self.settings: dict[str, Any] = {"MemorySize": 128, "LastUpdateStatus": "Successful"}
         self.durations = durations or [12.0]
         self.seen: list[int] = []
@@ -201,7 +202,8 @@ class Lambda:
         line = LINE.format(id="r-1", ms=self.durations[len(self.seen) % len(self.durations)], more="")
         return {
             "LogResult": base64.b64encode(("hello\n" + line).encode()).decode(),
-            "Payload": io.BytesIO(b'"Hola"'),
+            "Payload": io.BytesIO(self.answer),
+            **self.more,
         }
 
     def get_function_configuration(self, FunctionName: str) -> dict:  # noqa: N803 (AWS's own name)
@@ -267,7 +269,7 @@ def test_outliers_and_cold_starts_do_not_count() -> None:
 def test_every_size_is_measured_and_the_own_one_comes_back(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Lambda()
+    client = Lambda(answer={"statusCode": 200})
     monkeypatch.setattr(ledger, "client", lambda service: client)
     ledger.journal.add(
         Row(0, "list-haiku", "lambda:CreateFunction", "t", state="standing", ids={"Name": "f"})
@@ -275,6 +277,28 @@ def test_every_size_is_measured_and_the_own_one_comes_back(
     tuned = functions.tune(ledger, sizes=(256, 512), times=4)
     assert [one.memory_mib for one in tuned] == [256, 512]
     assert Counter(client.seen) == {256: 5, 512: 5}
+    assert client.settings["MemorySize"] == 128
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        ({"errorMessage": "No module named 'haiku'"}, {"FunctionError": "Unhandled"}),
+        ({"statusCode": 500, "body": "the table is gone"}, {}),
+    ],
+)
+def test_how_fast_a_function_fails_is_not_measured(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, answer: dict, more: dict
+) -> None:
+    client = Lambda([0.3], answer, **more)
+    monkeypatch.setattr(ledger, "client", lambda service: client)
+    ledger.journal.add(
+        Row(0, "list-haiku", "lambda:CreateFunction", "t", state="standing", ids={"Name": "f"})
+    )
+    with pytest.raises(LabError, match="list-haiku failed at 256 MB") as failed:
+        functions.tune(ledger, sizes=(256,), times=4)
+    assert str(next(iter(answer.values()))) in failed.value.why
+    assert failed.value.fix.startswith("python -m awslabs.serverless logs list-haiku")
     assert client.settings["MemorySize"] == 128
 
 

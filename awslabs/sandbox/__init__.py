@@ -8,9 +8,12 @@ One background process serves moto on 127.0.0.1, with strict rules over it and w
 it. This module is the handle from outside: it starts, finds, changes and stops that process, and
 imports nothing heavy. What it keeps on disk, under ``AWSLABS_HOME`` (else ``~/.awslabs``):
 
-    sandbox.json         which process runs, its address and the token of its control routes   0600
+    sandbox.json         which process of which computer runs, its address and its token   0600
     sandbox.lock         held while one is being started or stopped
     127.0.0.1-PORT/      the run: sandbox.log, the instances' homes, the ledgers of this cloud
+
+Only what is known to be dead is cleared away: a process that lives and does not answer, and whatever may
+live on another computer that shares the folder, is an error that says what to do.
 """
 
 from __future__ import annotations
@@ -18,14 +21,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import http.client
 import importlib.util
 import json
 import os
+import re
 import secrets
 import select
+import shlex
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -34,7 +41,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from awslabs.errors import LabError
+from awslabs.errors import LabError, install
 from awslabs.sandbox.weather import ACCOUNT_ID, Weather
 
 HOST = "127.0.0.1"
@@ -63,6 +70,39 @@ STOP_S = 20.0  # for the instances to end; then SIGKILL
 
 
 @dataclasses.dataclass(frozen=True)
+class Host:
+    """Where a process number means something: one boot of one computer.
+
+    Attributes
+    ----------
+    name : str
+        As the network knows it.
+    machine : str
+        /etc/machine-id; empty where there is none. Computers installed from one image may share it.
+    boot : str
+        Random, of this boot.
+    pids : str
+        The PID namespace: containers of one computer count their processes apart.
+    """
+
+    name: str
+    machine: str
+    boot: str
+    pids: str
+
+    @classmethod
+    @functools.cache
+    def here(cls) -> Host:
+        """This one."""
+        if sys.platform == "linux":
+            machine, boot = map(_first_line, ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"))
+            return cls(socket.gethostname(), machine, boot, os.readlink("/proc/self/ns/pid"))
+        asked = ["sysctl", "-n", "kern.bootsessionuuid"]
+        boot = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        return cls(socket.gethostname(), "", boot, "")
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """A running practice cloud.
 
@@ -78,6 +118,8 @@ class Run:
         What the control routes ask for.
     born : str
         When the operating system says that the process began: tells it from a later one of the same number.
+    host : Host
+        Where that is.
     """
 
     endpoint_url: str
@@ -85,6 +127,30 @@ class Run:
     directory: Path
     token: str = dataclasses.field(repr=False)
     born: str
+    host: Host
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process lives, whether it answers or not.
+
+        Raises
+        ------
+        LabError
+            It is on another computer, so nobody here can know.
+        """
+        here = Host.here()
+        if self.host == here or (here.boot and (self.host.boot, self.host.pids) == (here.boot, here.pids)):
+            return born(self.pid) == self.born
+        ours = (self.host.name, self.host.machine) == (here.name, here.machine)
+        if ours and self.host.boot != here.boot:
+            return False  # this computer has been started anew since
+        home = self.directory.parent
+        raise LabError(
+            f"The practice cloud of {home} runs on another computer: {self.host.name}.",
+            f"It is process {self.pid} there, and a folder holds one practice cloud. (If {self.host.name} is "
+            f"this computer by an older name, or is no more: rm {shlex.quote(str(home / 'sandbox.json'))})",
+            f"export AWSLABS_HOME={shlex.quote(f'{home}-{here.name}')}    # a folder for this computer alone",
+        )
 
     def environment(self, account_id: str | None = None, region: str | None = None) -> dict[str, str]:
         """Variables that point any AWS client at this cloud.
@@ -164,11 +230,13 @@ class Run:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
-        except OSError as problem:
+        except (OSError, http.client.HTTPException) as problem:
+            why, fix = "Its process has ended.", "python -m awslabs.sandbox start"
+            if self.alive:
+                why = f"Its process {self.pid} lives, and is busy or hangs ({problem})."
+                fix = "python -m awslabs.sandbox stop    # or wait: stop ends all that stands in it"
             raise LabError(
-                f"The practice cloud at {self.endpoint_url} does not answer.",
-                str(problem),
-                "python -m awslabs.sandbox start",
+                f"The practice cloud at {self.endpoint_url} does not answer.", why, fix
             ) from problem
         finally:
             connection.close()
@@ -207,7 +275,8 @@ def start(
     Raises
     ------
     LabError
-        When it cannot start: a package is missing, the port is taken, the weather makes no sense.
+        When it cannot start: a package is missing, the port is taken, the weather makes no sense; and as
+        `current` does.
     """
     asked = {
         "latency_ms": latency_ms,
@@ -222,12 +291,11 @@ def start(
     except ValueError as problem:
         raise LabError("The practice cloud cannot have such weather.", str(problem)) from None
     home = _home(home)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _lock(home) as lock:
         run = current(home)
         if run is None:
             if remains := _noted(home):
-                _clear(remains)
+                forget(remains)
             return _launch(home, port, changes, lock)
         if port and run.endpoint_url != f"http://{HOST}:{port}":
             raise LabError(
@@ -241,14 +309,35 @@ def start(
 
 
 def current(home: Path | None = None) -> Run | None:
-    """The practice cloud that runs now: its process lives and answers. None when there is none."""
-    run = _noted(_home(home))
-    if run is None or born(run.pid) != run.born:
+    """The practice cloud that runs now and answers. None when there is none.
+
+    Raises
+    ------
+    LabError
+        Its process lives, but gave no answer within 10 s; or as `living` does.
+    """
+    run = living(home)
+    if run is None:
         return None
     try:
-        return run if run.about()["pid"] == run.pid else None
+        run.about()
     except LabError:
-        return None
+        if not run.alive:
+            return None  # it ended meanwhile
+        raise
+    return run
+
+
+def living(home: Path | None = None) -> Run | None:
+    """The practice cloud whose process lives, whether it answers or not. None when there is none.
+
+    Raises
+    ------
+    LabError
+        It is on another computer, or sandbox.json is damaged or another user's: who knows what lives?
+    """
+    run = _noted(_home(home))
+    return run if run is not None and run.alive else None
 
 
 def standing(directory: Path) -> list[str]:
@@ -291,7 +380,8 @@ def born(pid: int) -> str | None:
 
 def write_note(home: Path, run: Run) -> None:
     """Say on disk which process runs: all of it or nothing, for this user's eyes only."""
-    note = dataclasses.asdict(run) | {"directory": str(run.directory)}
+    note = dataclasses.asdict(run)
+    del note["directory"]  # it follows from the address; what a file says is deleted by nobody
     temporary = home / f".sandbox.{os.getpid()}"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(note, file)
@@ -299,10 +389,17 @@ def write_note(home: Path, run: Run) -> None:
 
 
 def forget(run: Run) -> None:
-    """Remove the traces of a run that has ended."""
+    """Remove the traces of a run that has ended; those of a later one at the same port stay."""
+    home = run.directory.parent
+    try:
+        noted = _noted(home)
+    except LabError:
+        noted = None  # a damaged note stays: it is not ours any more
+    if noted is not None and noted != run and noted.directory == run.directory:
+        return
     remove_tree(run.directory)
-    if _noted(run.directory.parent) == run:
-        (run.directory.parent / "sandbox.json").unlink()
+    if noted == run:
+        (home / "sandbox.json").unlink()
 
 
 def remove_tree(directory: Path) -> None:
@@ -320,19 +417,69 @@ def _home(home: Path | None) -> Path:
     return Path(home or os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs").absolute()
 
 
-def _noted(home: Path) -> Run | None:
-    """The run that sandbox.json names, whether it lives or not."""
+def _first_line(path: str) -> str:
+    """The first line of one of the system's files; empty where there is none."""
     try:
-        note = json.loads((home / "sandbox.json").read_text())
-        return Run(**note | {"directory": Path(note["directory"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        return Path(path).read_text().partition("\n")[0]
+    except OSError:
+        return ""
+
+
+def _noted(home: Path) -> Run | None:
+    """The run that sandbox.json names, whether it lives or not; None when there is no such file.
+
+    It is believed only as far as it can be ours: no process is ended and no folder deleted because a
+    damaged file says so, or another user.
+    """
+    path = home / "sandbox.json"
+    try:
+        with path.open() as file:
+            owner = os.fstat(file.fileno()).st_uid
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise _unreadable(path, str(problem)) from problem
+    if owner != os.getuid():
+        raise LabError(
+            f"{path} belongs to another user.",
+            "It is not this user's practice cloud, and a folder holds one.",
+            f"export AWSLABS_HOME={shlex.quote(f'{home}-{os.getuid()}')}    # a folder for this user alone",
+        )
+    try:
+        note = json.loads(text)
+        address = re.fullmatch(rf"http://({re.escape(HOST)}):(\d{{1,5}})", note["endpoint_url"])
+        if address is None or type(note["pid"]) is not int or note["pid"] < 2:
+            raise ValueError("it names no process")
+        where = {"host": Host(**note["host"]), "directory": home / "-".join(address.groups())}
+        run = Run(**note | where)
+        if not all(isinstance(word, str) for word in (run.token, run.born, *dataclasses.astuple(run.host))):
+            raise ValueError("a word is missing")
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
+        raise _unreadable(path, f"It is damaged, or of another version ({problem!r})") from problem
+    return run
+
+
+def _unreadable(path: Path, why: str) -> LabError:
+    return LabError(
+        f"{path} does not say which practice cloud runs.",
+        f"{why}. If one still runs, `pgrep -f awslabs.sandbox.server` finds it: end it first.",
+        f"rm {shlex.quote(str(path))}",
+    )
 
 
 @contextlib.contextmanager
 def _lock(home: Path) -> Iterator[int]:
     """Hold sandbox.lock, waiting for whoever has it; yields the open file, for the server to inherit."""
-    lock = os.open(home / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(home / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as problem:
+        raise LabError(
+            f"The practice cloud has no place in {home}.",
+            f"{problem.strerror}: {problem.filename}.",
+            "make that folder writable, or set AWSLABS_HOME to another one",
+        ) from problem
     try:
         deadline = time.monotonic() + LOCK_S
         while True:
@@ -362,7 +509,7 @@ def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
         raise LabError(
             "The practice cloud cannot start.",
             f"Python packages are missing: {', '.join(missing)}.",
-            "pip install 'awslabs[sandbox]'",
+            install("sandbox"),
         )
     token = secrets.token_urlsafe(24)
     order = {"home": str(home), "port": port, "token": token, "weather": changes, "lock": lock}
@@ -419,16 +566,17 @@ def _read_until_closed(source: int, timeout_s: float) -> bytes:
 
 def _clear(run: Run) -> None:
     """End a run's process, if it still lives, and remove its traces."""
-    if born(run.pid) == run.born:
+    if run.alive:
         _end(run)
     forget(run)
 
 
 def _end(run: Run) -> None:
-    """SIGTERM, and SIGKILL for a process that does not follow it in time."""
-    for signal_number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
+    """SIGTERM (which a stopped process hears when it goes on), and SIGKILL if it does not follow in time."""
+    for signals, patience_s in (((signal.SIGTERM, signal.SIGCONT), STOP_S), ((signal.SIGKILL,), 5.0)):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(run.pid, signal_number)
+            for signal_number in signals:
+                os.kill(run.pid, signal_number)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if born(run.pid) != run.born:

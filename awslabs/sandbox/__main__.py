@@ -98,8 +98,8 @@ def start(port: int, **options: Any) -> None:
 
 @main.command()
 def stop() -> None:
-    """End it and all that runs in it; say what still stood."""
-    run = sandbox.current()
+    """End it and all that runs in it, also if it does not answer; say what still stood."""
+    run = sandbox.living()
     if run is None:
         click.echo("No practice cloud is running.")
         return

@@ -51,6 +51,7 @@ from awslabs.sandbox import (
     HOST,
     KEY_PREFIX,
     TOKEN_HEADER,
+    Host,
     Run,
     born,
     forget,
@@ -499,7 +500,7 @@ def main() -> None:
     directory.mkdir(mode=0o700)
     began = born(os.getpid())
     assert began is not None
-    run = Run(f"http://{HOST}:{port}", os.getpid(), directory, order["token"], began)
+    run = Run(f"http://{HOST}:{port}", os.getpid(), directory, order["token"], began, Host.here())
     starter = os.dup(1)
     write_log_to(directory / "sandbox.log")
     stopping = threading.Event()

@@ -314,15 +314,31 @@ def tune(ledger: Ledger, *, sizes: Sequence[int] = (128, 256, 512, 1024), times:
         Memory in MiB, 128 to 10240.
     times : int
         Invocations that are measured at each size.
+
+    Raises
+    ------
+    LabError
+        An invocation failed: how fast it does that is no measure of its work.
     """
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
     tuned = []
+
+    def visit(size: int) -> Report:
+        done = call(client, name, A_VISIT)
+        if done.failed or not isinstance(done.answer, dict) or done.answer.get("statusCode") != 200:
+            raise LabError(
+                f"list-haiku failed at {size} MB, so there is nothing to measure.",
+                json.dumps(done.answer, ensure_ascii=False),
+                ledger.command("logs list-haiku"),
+            )
+        return done.report
+
     with restoring(ledger, client, name, "MemorySize"):
         for size in sizes:
             configure(client, name, MemorySize=size)
             with awaiting(f"{times} invocations at {size} MB are over"):
-                call(client, name, A_VISIT)  # the cold start
-                tuned.append(summary(size, [call(client, name, A_VISIT).report for _ in range(times)]))
+                visit(size)  # the cold start
+                tuned.append(summary(size, [visit(size) for _ in range(times)]))
     return tuned
 
 

@@ -2,6 +2,7 @@
 
     prepare        PyTorch and JupyterLab where the image lacks them; our files; the service
     opened         a tunnel to the notebook, for the length of a `with` block
+    doorway        a page that leads the browser to it, and tells nobody else
     run            a notebook from its first cell to its last; the executed copy comes back
     bench          a matrix product on the CPU and the GPU
     mnist          handwritten digits: loss and accuracy live, a picture at the end
@@ -17,14 +18,17 @@ All of it goes over SSH to one address (`tunnel.Address`), and knows nothing of 
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import math
+import os
 import posixpath
 import shlex
 import shutil
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -166,6 +170,15 @@ for file in $(ls -t "$HOME"/.awslabs/runtime/jpserver-*.json 2>/dev/null); do
 done
 """
 
+DOORWAY = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={0}">
+<title>JupyterLab</title>
+<p><a href="{0}">To the notebook</a>
+</html>
+"""
+
 
 @dataclass(frozen=True)
 class Notebook:
@@ -184,7 +197,7 @@ class Notebook:
 
     @property
     def url(self) -> str:
-        """The address to open in a browser: whoever has it may run anything on the server."""
+        """The address to open by hand: whoever has it may run anything on the server, so see `doorway`."""
         return f"{self.local_url}?token={self.token}"
 
 
@@ -366,6 +379,34 @@ def answers(url: str, token: str, again: str) -> bool:
         raise LabError(f"The notebook answers with HTTP status {error.code}.", str(error), again) from error
     except OSError:  # refused, reset, too slow: it may still come
         return False
+
+
+@contextmanager
+def doorway(folder: Path, notebook: Notebook) -> Iterator[str]:
+    """A page that leads to the notebook, for the length of a ``with`` block.
+
+    A browser gets the address to open as an argument, and every user of this computer can list the arguments
+    of all programs. So it gets the address of this file, which only its owner may read.
+    Source: jupyter_server, ``ServerApp.use_redirect_file``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the page lies; 0600.
+
+    Yields
+    ------
+    str
+        Its address: ``file:///...``. Not every browser may read it: a snap, or Windows' own over WSL.
+    """
+    page = folder.absolute() / f"jupyter-{urllib.parse.urlsplit(notebook.local_url).port}.html"
+    page.unlink(missing_ok=True)  # of a command that was killed
+    with open(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(DOORWAY.format(html.escape(notebook.url)))
+    try:
+        yield page.as_uri()
+    finally:
+        page.unlink(missing_ok=True)  # `down` may have been here
 
 
 # -- Work ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awslabs.errors import LabError
+from awslabs.errors import LabError, install
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
@@ -362,9 +362,7 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise LabError(
-            "matplotlib is not installed.", "It draws the picture.", "pip install 'awslabs[ml]'"
-        ) from error
+        raise LabError("matplotlib is not installed.", "It draws the picture.", install("ml")) from error
     series = series or newest_series(ledger)
     curves, broken, _ = read_all(ledger, series)
     if not curves:

@@ -304,7 +304,7 @@ def pip(arguments: list[str]) -> None:
         names = " ".join(word for word in arguments[1:] if not word.startswith("-") and "://" not in word)
         raise Refused(
             f"a practice instance installs nothing; it has the practice cloud's Python, without {names}. "
-            "Install it where the practice cloud runs (pip install 'awslabs[notebook,ml]'), then "
+            f"Install it where the practice cloud runs (python -m pip install {names}), then "
             "python -m awslabs.sandbox stop"
         )
     if arguments[:1] in (["list"], ["show"], ["freeze"], ["check"], ["--version"], ["-V"]):

@@ -22,6 +22,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gzip
+import io
 import itertools
 import logging
 import math
@@ -36,6 +38,7 @@ import sys
 import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +54,9 @@ USER = "app"
 LOOK_S = 0.1  # how often the memory of a program is looked at
 BURIED_S = 10.0  # for the last process of a program to be gone
 LONGEST_LINE = 250_000  # bytes; CloudWatch Logs takes events of 256 KB
+IMAGE_BYTES = 20 << 30  # of an unpacked image. Source: ECS developer guide, "Fargate task ephemeral storage"
+IMAGE_ENTRIES = 100_000
+HEADER_BYTES = 1 << 20  # at most, of a file's header in a layer: names and times
 SHARED_FROM = 1 << 20  # bytes: larger files of an image are not copied for each program
 MIB = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -569,8 +575,11 @@ class Programs:
                 scratch = unpacked.with_name(f".{unpacked.name}")
                 if scratch.exists():
                     remove_tree(scratch)
-                for layer in image.layers:
-                    unpack(layer, scratch)
+                try:
+                    unpack(image.layers, scratch)
+                except Unpackable:
+                    remove_tree(scratch)
+                    raise
                 scratch.rename(unpacked)
         name = f"{next(self.numbers)}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}"
         folder = base / name
@@ -596,35 +605,66 @@ class Programs:
             script.chmod(0o755)
 
 
-def unpack(layer: Path, target: Path) -> None:
-    """Unpack a layer: files and folders below /app, and nothing that could lead out of it.
+def unpack(layers: Iterable[Path], target: Path) -> None:
+    """Unpack layers: files and folders below /app, and nothing that could lead out of it or fill the disk.
 
     Raises
     ------
     Unpackable
         For anything else.
     """
-    (target / "app").mkdir(parents=True, exist_ok=True)
-    try:
-        with tarfile.open(layer) as archive:
-            for entry in archive:
-                name = posixpath.normpath("/" + entry.name).lstrip("/")
-                if name in ("", "app") and entry.isdir():
-                    continue
-                if not name.startswith("app/") or not (entry.isfile() or entry.isdir()):
-                    raise Unpackable(f"a program-only image holds files below /app only, not {entry.name}")
-                path = target / name
-                if entry.isdir():
-                    path.mkdir(parents=True, exist_ok=True)
-                    continue
-                path.parent.mkdir(parents=True, exist_ok=True)
-                content = archive.extractfile(entry)
-                assert content is not None
-                with content, path.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                path.chmod(0o755 if entry.mode & 0o100 else 0o644)
-    except (tarfile.TarError, EOFError, OSError) as problem:
-        raise Unpackable(f"the layer {layer.name} cannot be unpacked: {problem}") from problem
+    (target / "app").mkdir(parents=True)
+    bytes_left = min(IMAGE_BYTES, shutil.disk_usage(target).free // 2)
+    entries_left = IMAGE_ENTRIES
+    for layer in layers:
+        try:
+            with layer_file(layer) as file, tarfile.open(mode="r:", fileobj=Cautious(file)) as archive:  # type: ignore[call-overload]
+                for entry in archive:
+                    archive.members = []  # it would keep them all
+                    bytes_left, entries_left = bytes_left - abs(entry.size), entries_left - 1
+                    if min(bytes_left, entries_left) < 0:
+                        raise Unpackable(f"failed to extract layer {layer.name}: no space left on device")
+                    put(archive, entry, target)
+        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as problem:
+            raise Unpackable(f"the layer {layer.name} cannot be unpacked: {problem}") from problem
+
+
+def layer_file(layer: Path) -> io.BufferedIOBase:
+    """The archive in a layer: as it is, or compressed by gzip."""
+    with layer.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(layer) if packed else layer.open("rb")
+
+
+class Cautious:
+    """An archive that is read a little at a time: tarfile would read a header that says it has 8 GB."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= HEADER_BYTES:
+            raise ValueError(f"a header of {size} bytes")
+        return self.file.read(size)
+
+
+def put(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
+    """Take a file or a folder below /app out of an archive."""
+    name = posixpath.normpath("/" + entry.name).lstrip("/")
+    if name in ("", "app") and entry.isdir():
+        return
+    if not name.startswith("app/") or not (entry.isfile() or entry.isdir()):
+        raise Unpackable(f"a program-only image holds files below /app only, not {entry.name}")
+    path = target / name
+    if entry.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = archive.extractfile(entry)
+    assert content is not None
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    path.chmod(0o755 if entry.mode & 0o100 else 0o644)
 
 
 def lay_out(source: Path, target: Path) -> None:

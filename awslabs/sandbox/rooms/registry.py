@@ -43,12 +43,11 @@ from awslabs.sandbox.rules.engine import clock, memory
 log = logging.getLogger("awslabs.sandbox")
 
 PIECE = 1 << 20  # bytes that are in memory at a time
-MANIFEST_BYTES = 4 * 1024 * 1024  # Source: OCI distribution specification, "Pushing Manifests"
+MANIFEST_BYTES = 4 << 20  # or of a config. Source: OCI distribution specification, "Pushing Manifests"
 LABEL = "awslabs.program-only"
 PLATFORM = ("linux", "amd64")
 
 NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 # Method and what follows /v2/NAME/ -> the operation, and the IAM action it needs.
@@ -201,14 +200,17 @@ class Registry:
                     found = self.image(repository, for_platform(manifest))
                     manifest = json.loads(found.image_manifest)
             shelf = self.shelf(account, region, name)
+            layers = [shelf / plain(layer["digest"]) for layer in manifest["layers"]]
+            with (shelf / plain(manifest["config"]["digest"])).open() as file:
+                config = json.loads(file.read(MANIFEST_BYTES))
+            own = config.get("config") or {}
+            variables = dict(each.partition("=")[::2] for each in own.get("Env") or [])
         except Said as said:
             raise Missing(f"failed to resolve ref {image}: {image}: not found ({said.message})") from None
-        try:
-            config = json.loads((shelf / plain(manifest["config"]["digest"])).read_text())
         except FileNotFoundError:
             raise Missing(f"{image} was put there without its layers") from None
-        own = config.get("config") or {}
-        variables = dict(each.partition("=")[::2] for each in own.get("Env") or [])
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise Missing(f"failed to unpack image {image}: it is damaged ({problem!r})") from problem
         variables.pop("PATH", None)
         program_only = (own.get("Labels") or {}).get(LABEL) == "true"
         if not program_only and (config.get("os", "linux"), config.get("architecture", "amd64")) != PLATFORM:
@@ -219,7 +221,7 @@ class Registry:
             command=list(own.get("Cmd") or []),
             working_directory=own.get("WorkingDir") or "/",
             environment=variables,
-            layers=[shelf / plain(layer["digest"]) for layer in manifest["layers"]],
+            layers=layers,
             program_only=program_only,
         )
 
@@ -322,7 +324,7 @@ class Registry:
         """POST .../blobs/uploads/: begin, or (``digest``) all at once, or (``mount``) from a neighbour."""
         shelf = self.shelf(token.account, token.region, name)
         mount, neighbour = request.args.get("mount", ""), request.args.get("from", "")
-        if DIGEST.fullmatch(mount) and self.mount(token, name, shelf, mount, neighbour):
+        if strict.DIGEST.fullmatch(mount) and self.mount(token, name, shelf, mount, neighbour):
             return self.made(name, mount)
         number = str(uuid.uuid4())
         path = shelf / f"upload-{number}"
@@ -404,8 +406,6 @@ class Registry:
 
     def blob(self, token: strict.Token, name: str, digest: str) -> Path:
         """A blob's file."""
-        if not DIGEST.fullmatch(digest):
-            raise Said(400, "DIGEST_INVALID", f"Invalid digest: {digest}")
         path = self.shelf(token.account, token.region, name) / plain(digest)
         if not path.exists():
             raise Said(404, "BLOB_UNKNOWN", f"blob unknown to registry: {digest}")
@@ -469,11 +469,11 @@ class Registry:
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
         try:
             text = raw.decode()
-            manifest = json.loads(text)
+            manifest = strict.read(text)
             kind = kind if kind in strict.MANIFESTS + strict.LISTS else manifest.get("mediaType", kind)
-            needed = [each["digest"] for each in manifest["manifests"]] if kind in strict.LISTS else []
-            blobs = strict.references(manifest) if kind in strict.MANIFESTS else []
-        except (ValueError, KeyError, TypeError, AttributeError):
+            blobs = strict.references(manifest)
+            needed = [each["digest"] for each in manifest.get("manifests") or []]
+        except ValueError:
             raise Said(400, "MANIFEST_INVALID", "manifest invalid") from None
         if kind not in strict.MANIFESTS + strict.LISTS:
             raise Said(415, "MANIFEST_INVALID", f"Unsupported manifest media type: {kind}")
@@ -604,7 +604,15 @@ def for_platform(manifest: dict[str, Any]) -> str:
 
 
 def plain(digest: str) -> str:
-    """A digest as a file name."""
+    """A digest as a file name: the one way from a word of a client to the disk.
+
+    Raises
+    ------
+    Said
+        DIGEST_INVALID: for what is none. A path would lead to any file of this computer.
+    """
+    if not strict.DIGEST.fullmatch(digest):
+        raise Said(400, "DIGEST_INVALID", f"Invalid digest: {digest}")
     return digest.removeprefix("sha256:")
 
 

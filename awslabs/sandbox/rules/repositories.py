@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
 )
+
+DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
+"""A digest becomes the name of a file: nothing else is taken for one. Source: OCI image specification."""
 
 address = ""
 """Where this practice cloud's registry listens, ``127.0.0.1:PORT``; empty: nowhere, as under `mock_aws`."""
@@ -175,10 +179,29 @@ def digest_of(manifest: str) -> str:
     return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
 
 
+def read(text: str | bytes) -> dict[str, Any]:
+    """A manifest, or a list of them, all of whose parts have digests.
+
+    Raises
+    ------
+    ValueError
+        It is none, or what it gives as a digest is none, be it of a layer that lies elsewhere (``urls``).
+    """
+    try:
+        manifest = json.loads(text)
+        config = [manifest["config"]] if manifest.get("config") else []
+        for part in [*config, *(manifest.get("layers") or []), *(manifest.get("manifests") or [])]:
+            if not DIGEST.fullmatch(part["digest"]) or type(part.get("size", 0)) is not int:
+                raise ValueError(f"no part of an image: {part}")
+    except (TypeError, KeyError, AttributeError) as problem:
+        raise ValueError("no manifest") from problem
+    return manifest
+
+
 def references(manifest: dict[str, Any]) -> list[str]:
-    """The digests of config and layers that a manifest names, without those that lie elsewhere."""
-    parts = [manifest.get("config") or {}, *(manifest.get("layers") or [])]
-    return [each["digest"] for each in parts if "digest" in each and not each.get("urls")]
+    """The digests of config and layers that a manifest (`read`) names, without those that lie elsewhere."""
+    parts = [manifest.get("config"), *(manifest.get("layers") or [])]
+    return [part["digest"] for part in parts if part and not part.get("urls")]
 
 
 tags_move = rule(
@@ -230,9 +253,8 @@ def layers_come_first(call: Call) -> None:
             f"The repository with name '{name}' does not exist in the registry with id '{call.account}'",
         )
     try:
-        manifest = json.loads(text)
-        needed = references(manifest)
-    except (ValueError, AttributeError, TypeError) as problem:
+        needed = references(read(text))
+    except ValueError as problem:
         message = "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid manifest'"
         raise Refused("InvalidParameterException", message) from problem
     if call.get("imageDigest") not in (None, digest_of(text)):
@@ -247,4 +269,30 @@ def layers_come_first(call: Call) -> None:
             "LayersNotFoundException",
             f"Layers with digests '[{', '.join(missing)}]' required for pushing image into repository with "
             f"name '{name}' in the registry with id '{call.account}' do not exist",
+        )
+
+
+@refusal("ecr:CompleteLayerUpload")
+def layers_are_what_they_are_called(call: Call) -> None:
+    """What is no digest: InvalidParameterException; the digest of something else: InvalidLayerException. moto
+    takes any.
+
+    Source: botocore, ecr CompleteLayerUpload.
+    """
+    asked = call.get("layerDigests") or []
+    if not all(DIGEST.fullmatch(each) for each in asked):
+        message = f"'must satisfy regular expression '{DIGEST.pattern}''"
+        raise Refused(
+            "InvalidParameterException",
+            f"Invalid parameter at 'layerDigests' failed to satisfy constraint: {message}",
+        )
+    repository = ecr_backends[call.account][call.region].repositories.get(call.get("repositoryName", ""))
+    upload = repository.uploads.get(call.get("uploadId", "")) if repository is not None else None
+    if upload is None:
+        return  # moto says what is missing
+    found = "sha256:" + hashlib.sha256(upload.layer_parts).hexdigest()
+    if found not in asked:
+        raise Refused(
+            "InvalidLayerException",
+            f"Layer digests '[{', '.join(asked)}]' do not match the digest of the upload '{found}'",
         )
