@@ -465,7 +465,7 @@ def test_a_ledger_is_not_touched_with_another_account(ledger: Ledger) -> None:
     theirs = again(ledger)
     assert theirs.resources == {}  # another file
     theirs.journal.path.write_text(ledger.journal.path.read_text())
-    with pytest.raises(LedgerError, match="--profile"):
+    with pytest.raises(journal.Damaged, match="says account"):
         again(ledger)
 
 
