@@ -44,8 +44,22 @@ LARGEST_MIB = 64  # of a ledger: a hundred thousand rows
 
 
 def home() -> Path:
-    """Where ledgers live: ``AWSLABS_HOME``, or ``~/.awslabs``."""
-    return Path(os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs")
+    """Where ledgers live: ``AWSLABS_HOME``, or ``~/.awslabs``.
+
+    Raises
+    ------
+    LedgerError
+        When that is no absolute path: in each directory it would mean other ledgers.
+    """
+    told = os.environ.get("AWSLABS_HOME") or "~/.awslabs"
+    path = Path(os.path.expanduser(told))
+    if not path.is_absolute():
+        raise LedgerError(
+            f"AWSLABS_HOME is {told!r}, which is no absolute path.",
+            "What one directory's ledgers hold, the commands in another one would not know.",
+            f'export AWSLABS_HOME="$PWD/{told}"' if told[0] != "~" else "export AWSLABS_HOME=$HOME/.awslabs",
+        )
+    return path
 
 
 def now() -> str:

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from moto.ec2.models import ec2_backends
 
-from awslabs import after_class, cli, ec2, journal
+from awslabs import after_class, cli, ec2, journal, sandbox
 from awslabs.__main__ import main
 from awslabs.errors import LabError, LedgerError
 from awslabs.journal import HEADER_FORMS, ROW_FORMS, Row
@@ -605,6 +605,24 @@ def test_the_list_of_labs_names_a_damaged_ledger(world: World) -> None:
 
 
 # -- The folder, the lock, the clock -------------------------------------------------------------------------
+
+
+def test_a_tilde_in_awslabs_home_is_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWSLABS_HOME", "~/ledgers")
+    assert journal.home() == sandbox._home(None) == tmp_path / "ledgers"
+
+
+@pytest.mark.parametrize("told", ["ledgers", "./ledgers", "~nobody-of-this-name/ledgers"])
+def test_an_awslabs_home_that_is_relative_is_refused(
+    told: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.neighbours = []
+    monkeypatch.setenv("AWSLABS_HOME", told)
+    result = world.run("list")
+    assert result.exit_code == 1
+    assert "is no absolute path" in result.stderr
+    assert "fix:   export AWSLABS_HOME=" in result.stderr
 
 
 if EXAMPLES:
