@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -407,9 +408,10 @@ class Journal:
                     os.close(self._lock_file)
 
     def _clean_up(self) -> None:
-        """Remove temporary files that a killed process left behind."""
-        for left in self.path.parent.glob(f".{self.path.stem}-*"):
-            left.unlink(missing_ok=True)
+        """Remove temporary files that a killed process left behind; where the disk lets nobody, they stay."""
+        with contextlib.suppress(OSError):
+            for left in self.path.parent.glob(f".{self.path.stem}-*"):
+                left.unlink(missing_ok=True)
 
 
 def take_lock(path: Path, verb: str, until: float) -> int:
@@ -425,10 +427,13 @@ def take_lock(path: Path, verb: str, until: float) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise LedgerError(
             f"The ledger folder {path.parent} could not be opened.",
             f"{error.strerror or error}.",
-            "make that folder writable, or set AWSLABS_HOME to another one",
+            f"make room on the disk that holds {path.parent}, then run the same command again"
+            if full
+            else "make that folder writable, or set AWSLABS_HOME to another one",
         ) from error
     while True:
         try:
@@ -440,6 +445,13 @@ def take_lock(path: Path, verb: str, until: float) -> int:
                 os.close(descriptor)
                 raise in_use(path, holder or "another process") from None
             time.sleep(0.05)
+        except OSError as error:  # ENOSYS, ENOLCK, EOPNOTSUPP: some network and FUSE file systems
+            os.close(descriptor)
+            raise LedgerError(
+                f"The ledger folder {path.parent} cannot be locked.",
+                f"{error.strerror or error} (flock). Without a lock two builders build everything twice.",
+                "export AWSLABS_HOME=/FOLDER    # on a disk of this computer",
+            ) from error
     with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only stays unsigned
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"`{verb}`, process {os.getpid()}, since {now()}\n".encode(), 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -623,6 +624,52 @@ def test_an_awslabs_home_that_is_relative_is_refused(
     assert result.exit_code == 1
     assert "is no absolute path" in result.stderr
     assert "fix:   export AWSLABS_HOME=" in result.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_that_knows_no_locks_is_refused_in_one_sentence(
+    number: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    open_files = len(os.listdir("/dev/fd"))
+    with pytest.raises(LedgerError, match="cannot be locked") as refused:
+        world.build("default", inprocess.REGION)
+    assert os.strerror(number) in refused.value.why
+    assert len(os.listdir("/dev/fd")) == open_files
+
+
+def test_a_full_disk_at_the_lock_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def full(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_CREAT and str(path).endswith(".lock"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(LedgerError, match="make room"):
+        world.build("default", inprocess.REGION)
+
+
+def test_a_temporary_file_that_nobody_may_remove_is_in_nobodys_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.begin()
+    left = world.file().with_name(f".{world.file().stem}-left")
+    left.write_text("")
+    unlink = Path.unlink
+
+    def refuse(path: Path, *args: Any, **options: Any) -> None:
+        if path == left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # of a file system that copies on write
+        unlink(path, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert world.run("down", "--all").exit_code == 0
+    assert world.stands() | world.stands(TOKYO) == world.foreign
 
 
 if EXAMPLES:
