@@ -73,8 +73,8 @@ def _moment(text: str) -> datetime:
 
 
 def seconds_since(moment: str, until: str = "") -> float:
-    """Seconds from one of a row's times to another, or to now."""
-    return (_moment(until or now()) - _moment(moment)).total_seconds()
+    """Seconds from one of a row's times to another, or to now; 0 where the clock was set back in between."""
+    return max(0.0, (_moment(until or now()) - _moment(moment)).total_seconds())
 
 
 @dataclasses.dataclass

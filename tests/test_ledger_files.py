@@ -672,6 +672,12 @@ def test_a_temporary_file_that_nobody_may_remove_is_in_nobodys_way(
     assert world.stands() | world.stands(TOKYO) == world.foreign
 
 
+def test_a_clock_that_was_set_back_makes_nothing_cheaper_and_no_wait_longer() -> None:
+    later = "2999-01-01T00:00:00.000Z"
+    row = Row(1, "instance", "ec2:RunInstances", "t", "standing", made=later, usd_per_hour=1.0)
+    assert journal.seconds_since(later) == row.usd == 0.0
+
+
 if EXAMPLES:
 
     def test_what_happened(aloud: Callable[[str], None]) -> None:
