@@ -555,7 +555,8 @@ def command_line() -> Any:
             return unless_failed([], failures, options["as_json"])
         if not yes:
             mends = f" and mend {len(damaged)} damaged" if damaged else ""
-            click.confirm(f"Write {len(chosen)} ledgers back{mends}?", abort=True, err=True)
+            again = " ".join(["python -m awslabs.ledger recover", *named, "--yes"])
+            cli.agree(f"Write {len(chosen)} ledgers back{mends}?", again)
         ledgers = []
         for path in damaged:
             lab, name, *_ = path.name.split(".")

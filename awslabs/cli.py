@@ -319,6 +319,24 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def agree(question: str, unasked: str) -> None:
+    """Ask for a yes.
+
+    Raises
+    ------
+    LabError
+        For a no; and where nobody answers, naming the command that does not ask.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C or Ctrl-D
+        raise LabError("Nobody is there to answer, so nothing was done.", "", unasked) from None
+    if not agreed:
+        raise LabError("Nothing was done.")
+
+
 # -- Results on stdout -------------------------------------------------------------------------------------
 
 

@@ -678,6 +678,17 @@ def test_a_clock_that_was_set_back_makes_nothing_cheaper_and_no_wait_longer() ->
     assert journal.seconds_since(later) == row.usd == 0.0
 
 
+def test_recover_without_a_terminal_names_the_option_that_does_not_ask(world: World) -> None:
+    world.begin()
+    world.file().write_text("{")
+    result = world.run("recover", "ec2")
+    assert result.exit_code == 1
+    assert "Nobody is there to answer" in result.stderr
+    assert "fix:   python -m awslabs.ledger recover ec2 --yes" in result.stderr
+    assert world.file().read_text() == "{"
+    world.sweep()
+
+
 if EXAMPLES:
 
     def test_what_happened(aloud: Callable[[str], None]) -> None:
