@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from awslabs import journal
+from awslabs import journal, show
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut
 from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
@@ -307,6 +307,16 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         """Nothing ends with the block: what was built stands until `down`."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what stands, as a table. Asks AWS nothing."""
+        head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        standing = [
+            {"row": row.name, "state": row.state, "id": row.id}
+            | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
+            for row in self.journal.open_rows()
+        ]
+        return show.rows([head]) + (show.rows(standing) if standing else "Nothing stands.")
 
     # -- create -----------------------------------------------------------------------------------------
 
