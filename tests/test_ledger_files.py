@@ -569,7 +569,15 @@ def test_a_ledger_of_a_newer_version_does_not_keep_recover_from_the_others(world
     world.sweep()
 
 
-def test_a_full_disk_leaves_the_damaged_file_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["linked", "moved"])
+def test_a_full_disk_leaves_the_damaged_file_as_it_was(
+    how: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if how == "moved":
+        monkeypatch.setattr(os, "link", no_link)
     world.begin()
     world.file().write_text("{")
 
