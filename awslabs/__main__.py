@@ -65,10 +65,12 @@ def overview() -> None:
     entries = standing(folders())
     cli.out("\nNothing stands." if not entries else "\nWhat stands (python -m awslabs.ledger list):")
     for one in entries:
-        cli.out(
-            f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {one.resources} resources, "
-            f"{one.usd_per_hour:.4f} USD per hour"
+        what = (
+            one.unread.what
+            if one.unread
+            else f"{one.resources} resources, {one.usd_per_hour:.4f} USD per hour"
         )
+        cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 
 
 @cli.plain_verb(main, "tour")

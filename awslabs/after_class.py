@@ -9,8 +9,11 @@ python -m awslabs.ledger recover              write rows for what stands without
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ from awslabs import journal
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
-from awslabs.ledger import Cloud, Ledger, header_of
+from awslabs.ledger import Cloud, Ledger, header_of, path_of
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +46,13 @@ class Standing:
     hours : float
         Age of what stands longest.
     resources : int
-        Rows that are open; -1 for a damaged file.
+        Rows that are open; -1 for a file that does not read.
     usd_per_hour, usd_so_far : float
         Estimates in US dollars.
     path : Path
         The file.
+    unread : LedgerError or None
+        Why it does not read.
     """
 
     lab: str
@@ -61,6 +66,7 @@ class Standing:
     usd_per_hour: float
     usd_so_far: float
     path: Path
+    unread: LedgerError | None = None
 
 
 def standing(folders: Iterable[Path]) -> list[Standing]:
@@ -73,8 +79,10 @@ def _entry(path: Path) -> Standing | None:
     cloud = "aws" if path.parent == journal.home() else "sandbox"
     try:
         header, rows = journal.read(path)
-    except LedgerError:
-        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, 0.0, 0.0, path)
+    except journal.Absent:
+        return None  # removed a moment ago
+    except LedgerError as error:
+        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, 0.0, 0.0, path, error)
     still = [row for row in rows if row.open]
     if not still:
         return None
@@ -255,6 +263,10 @@ class Lost:
         return self.prefix.removeprefix("awslabs-").rpartition("-")[0].replace("-", "_")
 
     @property
+    def tokens(self) -> set[str]:
+        return {one.token for one in self.things}
+
+    @property
     def hours(self) -> float:
         return max(journal.seconds_since(one.begun) for one in self.things) / 3600
 
@@ -270,69 +282,141 @@ def lost(cloud: Cloud) -> list[Lost]:
     return sorted(by_prefix.values(), key=lambda one: one.prefix)
 
 
-def rows_of(things: list[Ours], first: int = 1) -> list[Row]:
-    """Rows for what was found, from number `first` on, in the order in which it was made.
+def rows_of(things: list[Ours], beside: list[Row]) -> list[Row]:
+    """All rows of a ledger: those `beside`, and one for each thing that was found and none of them knows.
 
-    They go down one by one in falling number, since what hung on what is not known any more.
+    Such a thing gets the number in its tag where that is free among theirs, else one after them all, in the
+    order in which it was made. They go down one by one in falling number, since what hung on what is not
+    known any more.
     """
-    return [
-        Row(
-            number=number,
-            name=thing.row[1],
-            call=thing.call,
-            token=thing.token,
-            state="standing",
-            ids=thing.found.ids,
-            needs=list(range(1, number)),
-            begun=thing.begun,
-            made=thing.begun,
-            usd_per_hour=None,
+    known, taken = {row.token: row for row in beside if row.open}, {row.number for row in beside}
+    fresh = []
+    for thing in sorted(things, key=lambda thing: thing.row):
+        if row := known.get(thing.token):
+            row.ids = thing.found.ids if row.call == thing.call else row.ids  # AWS knows better than the file
+            continue
+        last = max(taken, default=0)
+        number = thing.row[0] if thing.row[0] in set(range(1, last)) - taken else last + 1
+        taken.add(number)
+        fresh.append(
+            Row(
+                number=number,
+                name=thing.row[1],
+                call=thing.call,
+                token=thing.token,
+                state="standing",
+                ids=thing.found.ids,
+                begun=thing.begun,
+                made=thing.begun,
+                usd_per_hour=None,
+            )
         )
-        for number, thing in enumerate(sorted(things, key=lambda thing: thing.row), start=first)
-    ]
+    for row in fresh:
+        row.needs = sorted(number for number in taken if number < row.number)
+    return journal.in_order([*beside, *fresh])
 
 
 def write_back(cloud: Cloud, one: Lost) -> Ledger:
     """Give what was lost its rows back, so that `down` can delete it."""
     ledger = next((ledger for ledger in ledgers_of(cloud) if ledger.prefix == one.prefix), None)
     if ledger is None:
-        taken = [other.journal.header["name"] for other in ledgers_of(cloud) if other.lab == one.lab]
-        names = ["default", f"recovered-{one.prefix[-6:]}"]
-        ledger = Ledger(cloud, one.lab, next(name for name in names if name not in taken), one.owner)
+        numbered = (f"recovered-{one.prefix[-6:]}-{number}" for number in itertools.count(2))
+        names = itertools.chain(["default", f"recovered-{one.prefix[-6:]}"], numbered)
+        free = next(name for name in names if not os.path.lexists(path_of(cloud, one.lab, name)))
+        ledger = Ledger(cloud, one.lab, free, one.owner)
     with ledger.locked("recover"):
-        first = max((row.number for row in ledger.journal.rows), default=0) + 1
-        for row in rows_of(one.things, first):
-            ledger.journal.add(row)
+        ledger.journal.rows = rows_of(one.things, ledger.journal.rows)
         ledger.journal.header["prefix"] = one.prefix
         ledger.journal.save()
     return ledger
 
 
-def damaged_files(cloud: Cloud) -> list[Path]:
-    """Ledgers of this account and Region that do not read as such."""
-    damaged = []
+def unread(cloud: Cloud) -> dict[Path, LedgerError]:
+    """Ledgers of this account and Region that do not read, each with the reason."""
+    reasons = {}
     for path in journal.files(cloud.folder):
         _, _, account, region, _ = path.name.split(".")
         if (account, region) == (cloud.identity["account"], cloud.region):
             try:
                 journal.read(path)
-            except journal.Damaged:
-                damaged.append(path)
-    return damaged
+            except journal.Absent:
+                continue
+            except LedgerError as error:
+                reasons[path] = error
+    return reasons
+
+
+def damaged_files(cloud: Cloud) -> list[Path]:
+    """Those of them that `rebuild` can mend: a file of a newer version is not damaged."""
+    return [path for path, error in unread(cloud).items() if isinstance(error, journal.Damaged)]
 
 
 def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Lost | None]:
-    """Replace a damaged file by what stands of it: whose prefix its text shows, or its lab's only one."""
+    """Replace a damaged file by those of its rows that are whole, and by what AWS shows beside them.
+
+    On AWS its own is what stands under a prefix that its text shows, or carries a token of its rows; if no
+    prefix can be read any more, what is lost of its lab, if that is one ledger. A join is known by its row
+    alone, since AWS does not tell whose it is. A row that another ledger here has is that one's; and of a
+    file that says it is another one's, rows are taken only if AWS shows one of them here.
+    """
     lab, name, _, _, _ = path.name.split(".")
-    text = path.read_text(errors="replace")
-    of_lab = [one for one in candidates if one.lab == lab]
-    shown = [one for one in of_lab if one.prefix in text]
-    found = next(iter(shown or (of_lab if len(of_lab) == 1 else [])), None)
-    prefix, things = (found.prefix, found.things) if found else (journal.fresh_prefix(lab), [])
-    return journal.replace_damaged(path, header_of(cloud, lab, name), prefix, rows_of(things)), found
+    lock = journal.take_lock(path, "recover", time.monotonic())
+    try:
+        if path.is_file() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # another user's: its rows are then read off AWS's tags
+                path.chmod(0o600)
+        left = journal.remains(path)
+        others = [ledger for ledger in ledgers_of(cloud) if ledger.journal.path != path]  # it may read now
+        tokens = {row.token for ledger in others for row in ledger.journal.open_rows()}
+        rows = [row for row in left.rows if row.token not in tokens]
+        taken = {ledger.prefix for ledger in others}
+        of_lab = [one for one in candidates if one.lab == lab and one.prefix not in taken]
+        marked = {row.token for row in rows}
+        found = next((one for one in of_lab if one.prefix in left.text or one.tokens & marked), None)
+        if found is None and "prefix" not in left.header and len(of_lab) == 1:
+            found = of_lab[0]
+        told = {} if journal.misplaced(path, left.header) else left.header
+        if found is None and told != left.header:
+            rows = []
+        prefix = found.prefix if found else told.get("prefix", "")
+        header = {
+            **header_of(cloud, lab, name, told.get("owner") or (found.owner if found else None)),
+            "prefix": prefix if prefix and prefix not in taken else journal.fresh_prefix(lab),
+            "begun": told.get("begun", journal.now()),
+            "usd_before": told.get("usd_before", 0.0),
+        }
+        rows = rows_of(found.things if found else [], rows)
+        return journal.replace_damaged(path, header, rows), found
+    finally:
+        os.close(lock)
 
 
 # -- The command line ---------------------------------------------------------------------------------------
+
+
+def rows_in(paths: list[Path]) -> tuple[dict[Path, list[Row]], list[LabError]]:
+    """The rows of each file that reads, and why the others do not."""
+    rows, failures = {}, list[LabError]()
+    for path in paths:
+        try:
+            rows[path] = journal.read(path)[1]
+        except LedgerError as error:
+            failures.append(error)
+    return rows, failures
+
+
+def unless_failed(result: list[dict], failures: list[LabError], as_json: bool) -> list[dict]:
+    """A result that is whole. Of one that is not, what there is is shown, and what failed is raised."""
+    from awslabs import cli
+
+    if not failures:
+        return result
+    cli.show(result, as_json)
+    first, *more = failures
+    if not more:
+        raise first
+    whys = "\n       ".join(f"{one.what} {one.why}" for one in failures)
+    raise LedgerError(f"{len(failures)} ledgers are left out.", whys, first.fix)
 
 
 def command_line() -> Any:
@@ -353,30 +437,38 @@ def command_line() -> Any:
         if not entries:
             cli.say("Nothing stands.")
         for entry in entries:
-            if entry.resources < 0:
+            if isinstance(entry.unread, journal.Damaged):
                 cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
+            elif entry.unread:
+                cli.say(f"not readable: {entry.unread}")
         usd = sum(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
         if usd:
             cli.say(
                 f"About {usd:.4f} USD per hour on AWS. Delete it all: python -m awslabs.ledger down --all"
             )
-        shown = [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
+        left_out = ("path", "unread")
+        shown = [
+            {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
+        ]
         return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
 
     @cli.plain_verb(group, "show")
     @click.argument("lab")
     @click.option("--name", default="default", help="Name of the copy.")
-    def _show(lab: str, name: str, sandbox: bool, **_: Any) -> list[dict[str, Any]]:
+    def _show(lab: str, name: str, sandbox: bool, as_json: bool, **_: Any) -> list[dict[str, Any]]:
         """Show the rows of a LAB's ledger, those that are gone too. Asks AWS nothing."""
-        paths = [path for folder in folders(sandbox) for path in folder.glob(f"{lab}.{name}.*.json")]
+        listed = [path for folder in folders(sandbox) for path in journal.files(folder)]
+        paths = [path for path in listed if path.name.split(".")[:2] == [lab, name]]
         if not paths:
             raise LabError(f"There is no ledger of {lab} ({name}).", "", "python -m awslabs.ledger list")
-        return [
+        rows, failures = rows_in(paths)
+        shown = [
             {"row": row.number, "name": row.name, "state": row.state, "id": row.id, "needs": row.needs}
             | {"made": row.made, "ended": row.ended, "usd": row.usd}
-            for path in paths
-            for row in journal.read(path)[1]
+            for those in rows.values()
+            for row in those
         ]
+        return unless_failed(shown, failures, as_json)
 
     @cli.plain_verb(group, "down")
     @click.argument("labs", nargs=-1)
@@ -399,12 +491,15 @@ def command_line() -> Any:
                         f"{one.lab} ({one.name}, {one.region}): its results go too; to save them first: "
                         f"python -m awslabs.{one.lab} down{copy} --region {one.region}{place}"
                     )
-            return [
-                {"lab": one.lab, "name": one.name, "region": one.region, "row": row.name, "id": row.id}
-                for one in entries
-                for row in reversed(journal.read(one.path)[1])
+            rows, failures = rows_in([one.path for one in entries])
+            would = [
+                {"lab": lab, "name": name, "region": region, "row": row.name, "id": row.id}
+                for path, those in rows.items()
+                for lab, name, _, region, _ in [path.name.split(".")]
+                for row in reversed(those)
                 if row.open
             ]
+            return unless_failed(would, failures, options["as_json"])
         regions = Clouds(cloud, lambda region: cli.open_cloud(**{**where(options), "region": region}))
         results = down_all(regions, entries)
         failed = [f"{one.lab} ({one.name}): {error}" for one, error in results if error]
@@ -446,8 +541,12 @@ def command_line() -> Any:
         cloud = cli.open_cloud(**where(options))
         damaged, chosen = damaged_files(cloud), []
         labs = {path.name.partition(".")[0] for path in damaged}
-        texts = [path.read_text(errors="replace") for path in damaged]
+        texts = [journal.remains(path).text for path in damaged]
+        newer = {path: error for path, error in unread(cloud).items() if path not in damaged}
+        theirs = [journal.remains(path).text for path in newer]
         for one in lost(cloud):
+            if any(one.prefix in text for text in theirs):
+                continue  # it stands in a ledger, which this version does not read
             is_named = one.prefix in named or one.lab in named or one.lab in labs
             is_ours = one.owner == cloud.identity["owner"] or any(one.prefix in text for text in texts)
             others = not is_ours and not all_owners
@@ -459,24 +558,36 @@ def command_line() -> Any:
             things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
             cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
             chosen.append(one)
+        failures: list[LabError] = list(newer.values())
         if not chosen and not damaged:
-            cli.say("Nothing to recover.")
-            return []
+            if not failures:
+                cli.say("Nothing to recover.")
+            return unless_failed([], failures, options["as_json"])
         if not yes:
             mends = f" and mend {len(damaged)} damaged" if damaged else ""
-            click.confirm(f"Write {len(chosen)} ledgers back{mends}?", abort=True, err=True)
-        mended = []
+            again = " ".join(["python -m awslabs.ledger recover", *named, "--yes"])
+            cli.agree(f"Write {len(chosen)} ledgers back{mends}?", again)
+        ledgers = []
         for path in damaged:
-            aside, found = rebuild(cloud, path, chosen)
-            cli.say(f"{path.name} is mended; the damaged one is kept as {aside.name}.")
             lab, name, *_ = path.name.split(".")
-            mended.append(Ledger(cloud, lab, name))
-            chosen = [one for one in chosen if one is not found]
-        ledgers = mended + [write_back(cloud, one) for one in chosen]
-        return [
+            try:
+                aside, found = rebuild(cloud, path, chosen)
+                cli.say(f"{path.name} is mended; the damaged one is kept as {aside.name}.")
+                chosen = [one for one in chosen if one is not found]
+                ledgers.append(Ledger(cloud, lab, name))
+            except LabError as error:
+                failures.append(error)
+                chosen = [one for one in chosen if one.lab != lab]  # perhaps its own: not twice
+        for one in chosen:
+            try:
+                ledgers.append(write_back(cloud, one))
+            except LabError as error:
+                failures.append(error)
+        written = [
             {"lab": one.lab, "name": one.journal.header["name"], "prefix": one.prefix}
             | {"resources": len(one.resources), "down": one.command("down")}
             for one in ledgers
         ]
+        return unless_failed(written, failures, options["as_json"])
 
     return group

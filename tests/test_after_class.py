@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ec2, journal, tunnel
-from awslabs.errors import LedgerError, install
+from awslabs.errors import install
 from awslabs.ledger import Ledger
 from awslabs.tour import CHAPTERS
 
@@ -278,7 +278,7 @@ def test_an_open_notebook_refuses_a_file_that_came_from_another_account(school: 
     school.file().write_text(theirs)
     school.trouble.calls.clear()
     for verb in (notebook.down, lambda: ec2.up(notebook, allow_from="192.0.2.1/32")):
-        with pytest.raises(LedgerError, match=f"is of account {OTHER_ACCOUNT}"):
+        with pytest.raises(journal.Damaged, match=f"says account {OTHER_ACCOUNT}, its file name {ACCOUNT}"):
             verb()
     assert school.changing_calls() == []
     assert school.file().read_text() == theirs

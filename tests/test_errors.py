@@ -325,10 +325,9 @@ CASES = [
     Case(
         "a ledger of another account",
         ledger_of_another_account,
-        "is of account 999988887777",
-        f"These credentials are of account {ACCOUNT}",
-        "--profile",
-        advice=True,
+        "is damaged",
+        f"Its header says account 999988887777, its file name {ACCOUNT}",
+        "python -m awslabs.ledger recover",
     ),
     Case(
         "a damaged ledger",

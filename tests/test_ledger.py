@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
+import awslabs
 from awslabs import journal, tunnel
-from awslabs.errors import AwsError, LedgerError, StillStanding
+from awslabs.__main__ import LABS
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.ledger import Cloud, Ledger, ensure, operation
 
 READING = ("Describe", "Get", "List")
@@ -465,7 +468,7 @@ def test_a_ledger_is_not_touched_with_another_account(ledger: Ledger) -> None:
     theirs = again(ledger)
     assert theirs.resources == {}  # another file
     theirs.journal.path.write_text(ledger.journal.path.read_text())
-    with pytest.raises(LedgerError, match="--profile"):
+    with pytest.raises(journal.Damaged, match="says account"):
         again(ledger)
 
 
@@ -556,3 +559,38 @@ def test_what_a_lab_has_cost_is_kept_after_down(ledger: Ledger) -> None:
     assert ledger.usd_so_far == pytest.approx(1.0)
     ledger.journal.start_over()
     assert ledger.usd_so_far == pytest.approx(1.0)
+
+
+# -- In a notebook ------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_shows_itself_as_a_table_of_what_stands(ledger: Ledger, wire: Wire) -> None:
+    assert "Nothing stands." in ledger._repr_html_()
+    vpc_id = make_vpc(ledger)
+    wire.calls.clear()
+    ledger.journal.rows[0].usd_per_hour = None
+    html = ledger._repr_html_()
+    assert f"<td>vpc</td><td>standing</td><td>{vpc_id}</td><td>?</td>" in html
+    assert "<td>ec2</td><td>default</td><td>aws</td>" in html
+    ledger.journal.header["owner"] = ledger.journal.rows[0].name = "<script>"
+    assert "<script>" not in ledger._repr_html_()
+    assert wire.calls == []
+
+
+def test_lab_opens_one_of_the_five_and_names_them_all_otherwise(wire: Wire) -> None:
+    assert {*get_args(awslabs.Chapter)} == {*LABS}
+    assert awslabs.lab("ec2", name="second").journal.header["name"] == "second"
+    with pytest.raises(LabError, match="There is no lab 'ec3'") as refused:
+        awslabs.lab("ec3")  # type: ignore[arg-type]
+    assert all(lab in refused.value.why for lab in LABS)
+    with pytest.raises(TypeError, match="sandox"):
+        awslabs.lab("ec2", sandox=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "option", [{"sandbox": "no"}, {"region": 1}, {"name": None}, {"owner": ["ben"]}], ids=str
+)
+def test_lab_takes_no_option_of_another_type(option: dict[str, Any], wire: Wire) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(LabError, match=re.escape(f"{name} is {value!r}")):
+        awslabs.lab("ec2", **option)

@@ -64,6 +64,7 @@ def delete_environment(batch: Any, found: Found) -> None:
 
 COMPUTE_ENVIRONMENT = Kind(
     call="batch:CreateComputeEnvironment",
+    known_by=("computeEnvironmentName",),
     ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
     mark=mark_environment,
     look=look_by_name(show_environment),
@@ -112,6 +113,7 @@ def delete_queue(batch: Any, found: Found) -> None:
 
 JOB_QUEUE = Kind(
     call="batch:CreateJobQueue",
+    known_by=("jobQueueName",),
     ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
     mark=mark_tags,
     look=look_by_name(show_queue),
@@ -162,6 +164,7 @@ def look_for_definition(batch: Any, row: Any) -> list[Found]:
 
 JOB_DEFINITION = Kind(
     call="batch:RegisterJobDefinition",
+    known_by=("jobDefinitionArn|jobDefinitionName",),
     ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
     mark=mark_tags,
     look=look_for_definition,
@@ -229,6 +232,7 @@ def our_jobs(batch: Any) -> Iterator[Found]:
 
 JOB = Kind(
     call="batch:SubmitJob",
+    known_by=("jobId|jobQueue", "jobId|jobName"),
     ids=lambda request, answer: {name: answer[name] for name in ("jobId", "jobName")} if answer else {},
     mark=mark_job,
     look=look_for_job,

@@ -46,6 +46,7 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
 
 REPOSITORY = Kind(
     call="ecr:CreateRepository",
+    known_by=("repositoryName",),
     ids=repository_ids,
     mark=mark_repository,
     look=look_by_name(show_repository),
@@ -99,6 +100,7 @@ def our_clusters(ecs: Any) -> list[str]:
 
 CLUSTER = Kind(
     call="ecs:CreateCluster",
+    known_by=("clusterName",),
     ids=lambda request, answer: {"clusterName": request["clusterName"]},
     mark=mark_cluster,
     look=look_by_name(show_cluster),
@@ -168,6 +170,7 @@ def delete_definition(ecs: Any, found: Found) -> None:
 
 DEFINITION = Kind(
     call="ecs:RegisterTaskDefinition",
+    known_by=("taskDefinitionArn|family",),
     ids=lambda request, answer: (
         {"taskDefinitionArn": answer["taskDefinition"]["taskDefinitionArn"]} if answer else {}
     ),
@@ -255,6 +258,7 @@ def task_usd_per_hour(request: dict, region: str) -> float | None:
 
 TASK = Kind(
     call="ecs:RunTask",
+    known_by=("clusterArn|cluster",),
     ids=lambda request, answer: {
         "taskArn": answer["tasks"][0]["taskArn"],
         "clusterArn": answer["tasks"][0]["clusterArn"],

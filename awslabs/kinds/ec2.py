@@ -163,6 +163,7 @@ def look_for_attachment(ec2: Any, row: Any) -> list[Found]:
 
 GATEWAY_ATTACHMENT = Kind(
     call="ec2:AttachInternetGateway",
+    known_by=("InternetGatewayId", "VpcId"),
     ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
     mark=lambda request, mark: request,
     look=look_for_attachment,

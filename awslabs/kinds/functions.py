@@ -39,6 +39,7 @@ def show_function(client: Any, ids: dict[str, str]) -> Found | None:
 
 FUNCTION = Kind(
     call="lambda:CreateFunction",
+    known_by=("FunctionName",),
     ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
     mark=mark_function,
     look=look_by_name(show_function),
@@ -75,6 +76,7 @@ def look_for_permission(client: Any, row: Any) -> list[Found]:
 
 PERMISSION = Kind(
     call="lambda:AddPermission",
+    known_by=("FunctionName", "StatementId"),
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
     mark=mark_permission,
     look=look_for_permission,

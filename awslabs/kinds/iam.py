@@ -44,6 +44,7 @@ def delete_role(iam: Any, found: Found) -> None:
 
 ROLE = Kind(
     call="iam:CreateRole",
+    known_by=("RoleName",),
     ids=role_ids,
     mark=mark_role,
     look=look_by_name(show_role),
@@ -64,6 +65,7 @@ def look_for_policy(iam: Any, row: Any) -> list[Found]:
 
 ROLE_POLICY = Kind(
     call="iam:PutRolePolicy",
+    known_by=("RoleName", "PolicyName"),
     ids=lambda request, answer: {name: request[name] for name in ("RoleName", "PolicyName")},
     mark=lambda request, mark: request,
     look=look_for_policy,
@@ -104,6 +106,7 @@ def delete_profile(iam: Any, found: Found) -> None:
 
 INSTANCE_PROFILE = Kind(
     call="iam:CreateInstanceProfile",
+    known_by=("InstanceProfileName",),
     ids=profile_ids,
     mark=mark_role,
     look=look_by_name(show_profile),
@@ -129,6 +132,7 @@ def look_for_role_in_profile(iam: Any, row: Any) -> list[Found]:
 
 ROLE_IN_PROFILE = Kind(
     call="iam:AddRoleToInstanceProfile",
+    known_by=("InstanceProfileName", "RoleName"),
     ids=lambda request, answer: {name: request[name] for name in ("InstanceProfileName", "RoleName")},
     mark=lambda request, mark: request,
     look=look_for_role_in_profile,

@@ -93,6 +93,9 @@ class Kind:
         It ends by itself: a task, a job. Recorded by `start`; its rows close when AWS shows the end.
     named : bool
         Its name is its identifier, so `look` can ask for it by name before AWS has answered.
+    known_by : names of identifiers
+        What `look` cannot do without, beside the token; ``taskArn|cluster`` is the identifier ``taskArn`` or
+        else the telling parameter ``cluster``. An open row that lacks one is damaged.
     taken : codes
         "There is one already": ours, if it carries our token.
     not_yet : codes
@@ -127,6 +130,7 @@ class Kind:
     join: bool = False
     work: bool = False
     named: bool = False
+    known_by: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()

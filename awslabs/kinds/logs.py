@@ -33,6 +33,7 @@ def show_group(logs: Any, ids: dict[str, str]) -> Found | None:
 
 LOG_GROUP = Kind(
     call="logs:CreateLogGroup",
+    known_by=("logGroupName",),
     ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
     mark=mark_group,
     look=look_by_name(show_group),

@@ -29,6 +29,7 @@ def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
 
 TABLE = Kind(
     call="dynamodb:CreateTable",
+    known_by=("TableName",),
     ids=lambda request, answer: {"TableName": request["TableName"]},
     mark=mark_table,
     look=look_by_name(show_table),

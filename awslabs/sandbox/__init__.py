@@ -414,7 +414,9 @@ def remove_tree(directory: Path) -> None:
 
 def _home(home: Path | None) -> Path:
     """The given place, or the usual one; absolute, since the server works elsewhere."""
-    return Path(home or os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs").absolute()
+    from awslabs import journal
+
+    return home.absolute() if home else journal.home()
 
 
 def _first_line(path: str) -> str:
