@@ -144,9 +144,9 @@ def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
 
 def look_for_definition(ecs: Any, row: Any) -> list[Found]:
     if "taskDefinitionArn" in row.ids:
-        shown = show_definitions(ecs, iter([row.ids["taskDefinitionArn"]]))
-    else:  # its number is AWS's to give: among all of its family the token tells
-        shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
+        return list(show_definitions(ecs, iter([row.ids["taskDefinitionArn"]])))
+    # Its number is AWS's to give: among all of its family the token tells.
+    shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
     return sorted(
         (found for found in shown if found.tags.get("awslabs:token") == row.token),
         key=lambda found: found.since,
@@ -205,7 +205,10 @@ def task_refused(answer: dict) -> tuple[str, str] | None:
 
 
 def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
-    """Tasks with their tags; AWS shows a stopped one for an hour."""
+    """Tasks with their tags; AWS shows a stopped one for an hour.
+
+    The token stands in `startedBy`, too, which nobody can take away.
+    """
     shown = []
     for first in range(0, len(arns), 100):
         answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
@@ -213,7 +216,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
-            shown.append(Found(ids, state, tags_in(task), since, until))
+            tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
+            shown.append(Found(ids, state, tags, since, until))
     return shown
 
 
@@ -242,7 +246,7 @@ def look_for_task(ecs: Any, row: Any) -> list[Found]:
 def our_tasks(ecs: Any) -> list[Found]:
     """What runs in our clusters and carries a token."""
     found = [one for name in our_clusters(ecs) for one in show_tasks(ecs, name, listed_tasks(ecs, name))]
-    return [one for one in found if "awslabs:token" in one.tags and one.state != "ended"]
+    return [one for one in found if "awslabs:ledger" in one.tags and one.state != "ended"]
 
 
 def task_usd_per_hour(request: dict, region: str) -> float | None:
