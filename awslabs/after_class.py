@@ -340,6 +340,11 @@ def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Los
     return journal.replace_damaged(path, header_of(cloud, lab, name), prefix, rows_of(things)), found
 
 
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
 # -- The command line ---------------------------------------------------------------------------------------
 
 
@@ -392,7 +397,7 @@ def command_line() -> Any:
             tags = ", ".join(f"{key}={value}" for key, value in found.tags.items() if value) or "none"
             cli.say(f"{row.name} {found.id}{f', of {found.since}' if found.since else ''}; its tags: {tags}")
         if not (yes or dry_run):
-            if not sys.stdin.isatty():
+            if not is_terminal():
                 raise LabError(
                     f"Whether the {row.name} {row.id} may be deleted was not asked.",
                     "There is no terminal to ask on, and nothing shows that it is ours.",

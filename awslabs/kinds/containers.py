@@ -37,9 +37,8 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     (repository,) = answer["repositories"]
-    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=repository["repositoryArn"])
-    if tagged is None:
-        return None
+    arn = repository["repositoryArn"]
+    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=arn) or {"tags": []}
     tags = {tag["Key"]: tag["Value"] for tag in tagged["tags"]}
     return Found(repository_ids({}, {"repository": repository}), tags=tags)
 
