@@ -2,7 +2,8 @@
 
 python -m awslabs.ledger list                 every ledger on this computer, and what it costs
 python -m awslabs.ledger show ec2             its rows
-python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what; --force-row: what is not ours
+python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
+python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
 python -m awslabs.ledger verify               ask AWS whether this is all true
 python -m awslabs.ledger recover              write rows for what stands without one
 """

@@ -14,6 +14,7 @@ first what carries the token.
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
     python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+    python -m awslabs.ledger down --force-row LAB ROW
 """
 
 from __future__ import annotations
@@ -343,7 +344,8 @@ class Ledger:
         Raises
         ------
         LedgerError
-            For an operation without an entry, arguments other than those of the standing one, a full disk.
+            For an operation without an entry, arguments other than those of the standing one, a join of what
+            no row holds, a full disk.
         NotOurs
             When what the row has made stands without its token.
         AwsError
@@ -434,6 +436,12 @@ class Ledger:
         if kind.join or kind.named:
             row.ids = kind.ids(kind.mark(request, self._mark(row)), {})
         try:
+            if kind.join and not self._holds_ends(kind, row):
+                raise LedgerError(
+                    f"{kind.call} would tie what this ledger does not hold.",
+                    "`down` unties only what rows of its own ledger have made, so it was not called.",
+                    "make both ends with `ledger.create` first",
+                )
             self.journal.save()
         except LedgerError:
             self.journal.drop(row)

@@ -283,6 +283,17 @@ def test_a_gateway_that_was_moved_to_another_vpc_is_not_taken_off_it(ledger: Led
     assert [tie["VpcId"] for tie in shown["Attachments"]] == [theirs]
 
 
+def test_a_join_to_what_no_row_holds_is_not_made(ledger: Ledger, wire: Wire) -> None:
+    ids, ec2 = build(ledger), ledger.client("ec2")
+    theirs = ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"]
+    rows, calls = len(ledger.journal.rows), len(wire.calls)
+    with pytest.raises(LedgerError, match="would tie what this ledger does not hold"):
+        ledger.create(
+            "another", ec2.attach_internet_gateway, InternetGatewayId=ids["internet-gateway"], VpcId=theirs
+        )
+    assert (len(ledger.journal.rows), len(wire.calls)) == (rows, calls)
+
+
 def test_a_join_of_what_no_row_holds_is_left_alone(ledger: Ledger) -> None:
     ids, ec2 = build(ledger), ledger.client("ec2")
     theirs = {

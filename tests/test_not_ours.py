@@ -205,10 +205,7 @@ MARKED_BY_TAG = sorted(MAKERS.keys() - INDELIBLE)
 def untag(ledger: Ledger, row: str = "it") -> None:
     """Take all of our tags away, as somebody in the console would."""
     one = ledger.open_row(row)
-    kind, keys = (
-        KINDS[one.call],
-        ["Name", *(f"awslabs:{name}" for name in ("ledger", "owner", "row", "token"))],
-    )
+    kind, keys = KINDS[one.call], list(ledger._mark(one).tags())
     client, ids = ledger.client(kind.service), one.ids
     if kind.service == "ec2":
         resource = one.id
@@ -466,6 +463,18 @@ def test_force_row_asks_shows_the_tags_and_needs_yes_without_a_terminal(
     assert forced.exit_code == 0
     assert json.loads(forced.stdout)["rows"] == [{"lab": "ec2", "name": "default", "row": "it", "id": vpc_id}]
     assert stands(again(ledger)) == []
+
+
+def test_the_way_out_names_the_copy_of_the_lab(ledger: Ledger) -> None:
+    second = Ledger(ledger.cloud, "ec2", "second")
+    vpc(second)
+    untag(second)
+    with pytest.raises(StillStanding) as left:
+        second.down()
+    command = left.value.fix.partition("    #")[0]
+    assert command == "python -m awslabs.ledger down --force-row ec2 it --name second"
+    assert run(*command.split()[3:], "--yes").exit_code == 0
+    assert stands(Ledger(ledger.cloud, "ec2", "second")) == []
 
 
 def test_force_row_of_a_row_that_is_not_there_names_those_that_are(ledger: Ledger) -> None:
