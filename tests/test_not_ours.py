@@ -39,7 +39,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     assert rooms.ROOMS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
-    monkeypatch.setattr(Ledger, "patience", 0.05)
+    monkeypatch.setattr(Ledger, "patience", 0.3)
     with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
         yield Ledger(Cloud(), "ec2")
 
@@ -328,7 +328,7 @@ def test_another_thing_under_our_name_is_left_alone_and_not_awaited(
     began = time.monotonic()
     with pytest.raises(StillStanding, match="--force-row ec2 it"):
         again(ledger).down()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert len(stands(again(ledger))) == 1
 
 
@@ -413,7 +413,7 @@ def test_an_accepted_deletion_after_which_it_stands_without_tags_is_not_awaited(
         patched.setattr(BaseClient, "_make_api_call", only_untagged)
         with pytest.raises(StillStanding, match=re.escape(SENTENCE)):
             again(ledger).down()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_crash_before_the_answer_and_no_tags_to_be_seen_is_not_never_made(ledger: Ledger) -> None:
