@@ -3,6 +3,7 @@
 python -m awslabs.ledger list                 every ledger on this computer, and what it costs
 python -m awslabs.ledger show ec2             its rows
 python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
+python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
 python -m awslabs.ledger verify               ask AWS whether this is all true
 python -m awslabs.ledger recover              write rows for what stands without one
 """
@@ -14,6 +15,7 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from awslabs import journal
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
-from awslabs.ledger import Cloud, Ledger, header_of, path_of
+from awslabs.ledger import Cloud, Ledger, header_of, is_foreign, path_of
 
 log = logging.getLogger(__name__)
 
@@ -213,38 +215,56 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps), or
-        ``stands, in no ledger`` for what carries our mark and no row here knows.
+        ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps),
+        ``stands, not ours any more`` for what lost its mark, or ``stands, in no ledger`` for what carries our
+        mark and no row here knows.
     """
     seen = everything_ours(cloud)
     by_token = {one.token: one for one in seen}
-    known, report = set(), []
-    for ledger in ledgers_of(cloud):
+    ledgers, report = list(ledgers_of(cloud)), []
+    for ledger in ledgers:
         for row in ledger.journal.open_rows():
-            known.add(row.token)
-            kind = KINDS[row.call]
-            there = kind.look(cloud.client(kind.service), row) if kind.join else row.token in by_token
+            listed = row.token in by_token and by_token[row.token].found.id == row.id
+            shown = [] if listed else ledger.shown(row)
+            there = (
+                "stands, not ours any more"
+                if is_foreign(shown)
+                else "stands"
+                if listed or shown
+                else "absent"
+            )
             report.append(
                 {
                     "ledger": ledger.prefix,
                     "row": row.name,
                     "id": row.id,
-                    "on_aws": "stands" if there else "absent",
+                    "on_aws": there,
                     "owner": ledger.journal.header["owner"],
                 }
             )
-    for one in seen:
-        if one.token not in known:
-            report.append(
-                {
-                    "ledger": one.ledger,
-                    "row": one.row[1],
-                    "id": one.found.id,
-                    "on_aws": "stands, in no ledger",
-                    "owner": one.found.tags.get("awslabs:owner", "?"),
-                }
-            )
+    for one in without_row(seen, ledgers):
+        report.append(
+            {
+                "ledger": one.ledger,
+                "row": one.row[1],
+                "id": one.found.id,
+                "on_aws": "stands, in no ledger",
+                "owner": one.found.tags.get("awslabs:owner", "?"),
+            }
+        )
     return report
+
+
+def without_row(seen: list[Ours], ledgers: Iterable[Ledger]) -> list[Ours]:
+    """What carries a mark and is no open row's own: its row was lost, or its mark was copied by hand."""
+    rows: dict[str, list[Row]] = {}
+    for row in (row for ledger in ledgers for row in ledger.journal.open_rows()):
+        rows.setdefault(row.token, []).append(row)
+
+    def is_copy(one: Ours, row: Row) -> bool:
+        return KINDS[one.call].judged(one.found, row).state == "copy"
+
+    return [one for one in seen if all(is_copy(one, row) for row in rows.get(one.token, []))]
 
 
 # -- Recover ----------------------------------------------------------------------------------------------
@@ -273,12 +293,10 @@ class Lost:
 
 def lost(cloud: Cloud) -> list[Lost]:
     """What carries a ledger's mark and stands in none of this computer's ledgers, by prefix."""
-    known = {row.token for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()}
     by_prefix: dict[str, Lost] = {}
-    for one in everything_ours(cloud):
-        if one.token not in known:
-            owner = one.found.tags.get("awslabs:owner", "?")
-            by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
+    for one in without_row(everything_ours(cloud), ledgers_of(cloud)):
+        owner = one.found.tags.get("awslabs:owner", "?")
+        by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
     return sorted(by_prefix.values(), key=lambda one: one.prefix)
 
 
@@ -470,15 +488,44 @@ def command_line() -> Any:
         ]
         return unless_failed(shown, failures, as_json)
 
+    def force(ledger: Ledger, row_name: str, dry_run: bool, yes: bool) -> list[dict[str, Any]]:
+        row = ledger.open_row(row_name)
+        for found in ledger.shown(row):
+            tags = ", ".join(f"{key}={value}" for key, value in found.tags.items() if value) or "none"
+            cli.say(f"{row.name} {found.id}{f', of {found.since}' if found.since else ''}; its tags: {tags}")
+        if not (yes or dry_run):
+            cli.agree("Delete it, whosever it is?", f"{ledger.command_to_force(row)} --yes")
+        if not dry_run:
+            ledger.force(row.name)
+        return [{"lab": ledger.lab, "name": ledger.journal.header["name"], "row": row.name, "id": row.id}]
+
     @cli.plain_verb(group, "down")
     @click.argument("labs", nargs=-1)
     @click.option("--all", "all_labs", is_flag=True, help="Every ledger on this computer.")
     @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-    def _down(labs: tuple[str, ...], all_labs: bool, dry_run: bool, **options: Any) -> list[dict[str, Any]]:
+    @click.option(
+        "--force-row",
+        nargs=2,
+        metavar="LAB ROW",
+        help="Delete what stands under one row's identifier, though it is not shown to be ours.",
+    )
+    @click.option("--name", default="default", help="With --force-row: name of the copy.")
+    @click.option("--yes", is_flag=True, help="With --force-row: do not ask.")
+    def _down(
+        labs: tuple[str, ...],
+        all_labs: bool,
+        dry_run: bool,
+        force_row: tuple[str, str] | None,
+        name: str,
+        yes: bool,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
         """Delete what the ledgers of these LABS hold (all copies, all Regions), with all results."""
-        if bool(labs) == all_labs:
-            raise click.UsageError("name the labs, or say --all")
+        if [bool(labs), all_labs, bool(force_row)].count(True) != 1:
+            raise click.UsageError("name the labs, or say --all, or --force-row LAB ROW")
         cloud = cli.open_cloud(**where(options))
+        if force_row:
+            return force(Ledger(cloud, force_row[0], name), force_row[1], dry_run, yes)
         entries = [one for one in standing([cloud.folder]) if all_labs or one.lab in labs]
         if not entries:
             cli.say("Nothing stands.")
@@ -518,10 +565,12 @@ def command_line() -> Any:
         report = verify(cloud)
         strays = [one for one in report if one["on_aws"] == "stands, in no ledger"]
         mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
-        stands = sum(one["on_aws"] == "stands" for one in report)
+        count = Counter(one["on_aws"] for one in report)
+        not_ours = count["stands, not ours any more"]
         cli.say(
-            f"{stands} rows stand, {len(report) - stands - len(strays)} absent on AWS. In no ledger here: "
+            f"{count['stands']} rows stand, {count['absent']} absent on AWS. In no ledger here: "
             f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners."
+            + (f" Stands, but not ours any more: {not_ours}." if not_ours else "")
         )
         if mine:
             cli.show(report, options["as_json"])

@@ -2,6 +2,7 @@
 
     LabError                 exit 1
      |-- LedgerError         the journal on this computer: locked, damaged, of another account, disk full
+     |-- NotOurs             what a row has made still stands, but does not carry its token any more
      |-- AwsError            AWS refused a call; `code` and `operation` say which
      |-- TimedOut            something awaited did not come
      |-- TunnelError         SSH: no answer, another host key, a busy port
@@ -56,6 +57,10 @@ class LabError(Exception):
 
 class LedgerError(LabError):
     """The journal on this computer stands in the way."""
+
+
+class NotOurs(LabError):
+    """AWS shows something under an identifier of ours, without our token: it is left alone."""
 
 
 class AwsError(LabError):

@@ -573,7 +573,7 @@ def test_two_of_one_token_are_both_recovered_and_deleted(school: School) -> None
     assert school.left() == []
 
 
-def test_of_several_with_one_token_the_one_that_is_in_use_is_kept(school: School) -> None:
+def test_a_copied_mark_is_seen_by_verify_and_goes_once_it_was_recovered(school: School) -> None:
     school.up()
     stood = school.left()
     with school.trouble.hand():
@@ -585,7 +585,14 @@ def test_of_several_with_one_token_the_one_that_is_in_use_is_kept(school: School
             if client.create_vpc(**twin)["Vpc"]["VpcId"] < ours["VpcId"]:
                 break
     assert school.up().exit_code == 0
-    assert school.left() == stood
+    copies = sorted({*school.left()} - {*stood})
+    assert copies
+    verified = school.run("verify")
+    assert verified.exit_code == 3
+    assert all(copy in verified.stdout for copy in copies)
+    school.rows("recover", "--yes", "ec2")
+    assert school.run("down", "ec2").exit_code == 0
+    assert school.left() == []
 
 
 def test_recover_in_another_region_finds_that_region_s(school: School) -> None:

@@ -14,8 +14,14 @@ from pathlib import Path
 
 import pytest
 from harness import LABS, Case, Matrix, Recording, Verdict, report, short
-from harness.broken import closes_what_still_stands, lets_botocore_resend, never_settles, saves_too_late
-from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, WEATHER, Fault, Point
+from harness.broken import (
+    closes_what_still_stands,
+    lets_botocore_resend,
+    never_settles,
+    saves_too_late,
+    takes_what_lost_its_tags_for_gone,
+)
+from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, STAYS_UNTAGGED, WEATHER, Fault, Point
 from harness.small import SMALL
 
 from awslabs import sandbox
@@ -90,6 +96,12 @@ def test_every_operation_can_fail_or_lose_its_answer(all_good: Callable, recordi
     all_good(recording, [case for case in short(recording) if case.fault in WEATHER])
 
 
+def test_what_a_failed_deletion_leaves_without_tags_is_not_called_gone(
+    all_good: Callable, recording: Recording
+) -> None:
+    all_good(recording, [case for case in short(recording) if case.fault == STAYS_UNTAGGED])
+
+
 def test_ctrl_c_and_a_full_disk_lose_nothing(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in (*INTERRUPTIONS, DISK_FULL)]
     all_good(recording, cases)
@@ -148,6 +160,14 @@ def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
 
 def test_the_harness_sees_rows_closed_too_early(matrix: Matrix, small: Recording) -> None:
     case = Case(SMALL, Point("down", "ec2:DeleteVpc"), DENIED, ("down",), broken=closes_what_still_stands)
+    (verdict,) = matrix.run([case], small)
+    assert kinds(verdict)["ec2 vpc"] == 1
+    assert "down ended with done, not with StillStanding 3" in verdict.complaints[0]
+
+
+def test_the_harness_sees_what_lost_its_tags_and_is_called_gone(matrix: Matrix, small: Recording) -> None:
+    broken = takes_what_lost_its_tags_for_gone
+    case = Case(SMALL, Point("down", "ec2:DeleteVpc"), STAYS_UNTAGGED, ("down",), broken=broken)
     (verdict,) = matrix.run([case], small)
     assert kinds(verdict)["ec2 vpc"] == 1
     assert "down ended with done, not with StillStanding 3" in verdict.complaints[0]

@@ -114,7 +114,8 @@ def test_what_carries_another_token_is_not_ours(ledger: Ledger) -> None:
     for row in ledger.journal.open_rows():
         if row.call.startswith("batch:"):
             row.token = "20260101000000-0123456789abcdef"
-            assert KINDS[row.call].look(ledger.client("batch"), row) == []
+            shown = KINDS[row.call].seen(ledger.client("batch"), row)
+            assert [one.state for one in shown] == ["foreign"]
 
 
 def test_recover_sees_environment_queue_definition_and_jobs_but_no_machine(ledger: Ledger) -> None:

@@ -159,7 +159,7 @@ def look_for_definition(batch: Any, row: Any) -> list[Found]:
     """Among all of its name, which a recovered row has from its ARN: ``.../NAME:REVISION``."""
     name = row.telling.get("jobDefinitionName") or row.id.rpartition("/")[2].rpartition(":")[0]
     found = active_definitions(batch, jobDefinitionName=name)
-    return [one for one in found if one.tags.get("awslabs:token") == row.token]
+    return [one for one in found if one.tags.get("awslabs:token") == row.token or one.id == row.id]
 
 
 JOB_DEFINITION = Kind(

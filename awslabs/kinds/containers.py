@@ -37,9 +37,8 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     (repository,) = answer["repositories"]
-    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=repository["repositoryArn"])
-    if tagged is None:
-        return None
+    arn = repository["repositoryArn"]
+    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=arn) or {"tags": []}
     tags = {tag["Key"]: tag["Value"] for tag in tagged["tags"]}
     return Found(repository_ids({}, {"repository": repository}), tags=tags)
 
@@ -146,9 +145,9 @@ def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
 
 def look_for_definition(ecs: Any, row: Any) -> list[Found]:
     if "taskDefinitionArn" in row.ids:
-        shown = show_definitions(ecs, iter([row.ids["taskDefinitionArn"]]))
-    else:  # its number is AWS's to give: among all of its family the token tells
-        shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
+        return list(show_definitions(ecs, iter([row.ids["taskDefinitionArn"]])))
+    # Its number is AWS's to give: among all of its family the token tells.
+    shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
     return sorted(
         (found for found in shown if found.tags.get("awslabs:token") == row.token),
         key=lambda found: found.since,
@@ -208,7 +207,10 @@ def task_refused(answer: dict) -> tuple[str, str] | None:
 
 
 def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
-    """Tasks with their tags; AWS shows a stopped one for an hour."""
+    """Tasks with their tags; AWS shows a stopped one for an hour.
+
+    The token stands in `startedBy`, too, which nobody can take away.
+    """
     shown = []
     for first in range(0, len(arns), 100):
         answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
@@ -216,7 +218,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
-            shown.append(Found(ids, state, tags_in(task), since, until))
+            tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
+            shown.append(Found(ids, state, tags, since, until))
     return shown
 
 
@@ -245,7 +248,7 @@ def look_for_task(ecs: Any, row: Any) -> list[Found]:
 def our_tasks(ecs: Any) -> list[Found]:
     """What runs in our clusters and carries a token."""
     found = [one for name in our_clusters(ecs) for one in show_tasks(ecs, name, listed_tasks(ecs, name))]
-    return [one for one in found if "awslabs:token" in one.tags and one.state != "ended"]
+    return [one for one in found if "awslabs:ledger" in one.tags and one.state != "ended"]
 
 
 def task_usd_per_hour(request: dict, region: str) -> float | None:

@@ -39,6 +39,7 @@ def tagged(
     id_name: str,
     describe: str,
     listing: str,
+    by_id: str,
     *,
     answer_in: str = "",
     marks: Callable[[dict, Mark], dict] | None = None,
@@ -49,7 +50,7 @@ def tagged(
     since: str = "",
     **others: Any,
 ) -> Kind:
-    """An entry for what EC2 tags at creation and lists with `describe` and a tag filter."""
+    """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
 
     def mark(request: dict, mark: Mark) -> dict:
         request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
@@ -77,11 +78,17 @@ def tagged(
         ]
         return sorted(found, key=lambda one: (one.since, one.id))
 
+    def look(client: Any, row: Any) -> list[Found]:
+        found = find(client, {"Name": "tag:awslabs:token", "Values": [row.token]})
+        if row.id and row.id not in [one.id for one in found]:
+            found += find(client, {"Name": by_id, "Values": [row.id]})
+        return found
+
     return Kind(
         call=f"ec2:{operation}",
         ids=ids,
         mark=mark,
-        look=lambda client, row: find(client, {"Name": "tag:awslabs:token", "Values": [row.token]}),
+        look=look,
         ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}),
         not_yet=NOT_YET,
         busy=BUSY,
@@ -97,6 +104,7 @@ VPC = tagged(
     "VpcId",
     "describe_vpcs",
     "Vpcs",
+    "vpc-id",
     answer_in="Vpc",
     doubles=True,
     telling=("CidrBlock",),
@@ -110,6 +118,7 @@ SUBNET = tagged(
     "SubnetId",
     "describe_subnets",
     "Subnets",
+    "subnet-id",
     answer_in="Subnet",
     taken=("InvalidSubnet.Conflict",),
     floating=("AvailabilityZone",),
@@ -120,15 +129,23 @@ SUBNET = tagged(
 
 
 def delete_internet_gateway(ec2: Any, found: Found) -> None:
-    """Delete a gateway of ours; one that still hangs on a VPC (its join was lost) is taken off first."""
+    """Delete a gateway of ours; from a VPC of its ledger (their join was lost) it is taken off first.
+
+    It stays on somebody else's VPC: AWS refuses the deletion then.
+    """
     try:
         ec2.delete_internet_gateway(InternetGatewayId=found.id)
     except ec2.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "DependencyViolation":
             raise
         (gateway,) = ec2.describe_internet_gateways(InternetGatewayIds=[found.id])["InternetGateways"]
-        for attachment in gateway["Attachments"]:
-            ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=attachment["VpcId"])
+        attached = {
+            "vpc-id": [attachment["VpcId"] for attachment in gateway["Attachments"]],
+            "tag:awslabs:ledger": [found.tags.get("awslabs:ledger", "none")],
+        }
+        filters = [{"Name": name, "Values": values} for name, values in attached.items()]
+        for vpc in ec2.describe_vpcs(Filters=filters)["Vpcs"]:
+            ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=vpc["VpcId"])
         ec2.delete_internet_gateway(InternetGatewayId=found.id)
 
 
@@ -138,6 +155,7 @@ INTERNET_GATEWAY = tagged(
     "InternetGatewayId",
     "describe_internet_gateways",
     "InternetGateways",
+    "internet-gateway-id",
     answer_in="InternetGateway",
     doubles=True,
     delete=delete_internet_gateway,
@@ -169,7 +187,7 @@ GATEWAY_ATTACHMENT = Kind(
     look=look_for_attachment,
     ours=lambda ec2: [],
     delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
-    join=True,
+    ends=("InternetGatewayId", "VpcId"),
     taken=("Resource.AlreadyAssociated",),
     not_yet=NOT_YET,
     busy=BUSY,
@@ -185,6 +203,7 @@ SECURITY_GROUP = tagged(
     "GroupId",
     "describe_security_groups",
     "SecurityGroups",
+    "group-id",
     names=("GroupName",),
     taken=("InvalidGroup.Duplicate",),
     delete=lambda ec2, found: ec2.delete_security_group(GroupId=found.ids["GroupId"]),
@@ -197,6 +216,7 @@ KEY_PAIR = tagged(
     "KeyName",
     "describe_key_pairs",
     "KeyPairs",
+    "key-name",
     since="CreateTime",
     taken=("InvalidKeyPair.Duplicate",),
     delete=lambda ec2, found: ec2.delete_key_pair(KeyName=found.id),
@@ -236,6 +256,7 @@ INSTANCE = tagged(
     "InstanceId",
     "describe_instances",
     "Reservations",
+    "instance-id",
     answer_in="Instances",
     marks=mark_instance,
     read=lambda answer: [item for reservation in answer["Reservations"] for item in reservation["Instances"]],

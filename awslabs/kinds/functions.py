@@ -34,7 +34,9 @@ def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     state = "coming" if answer["Configuration"].get("State") == "Pending" else "standing"
-    return Found({"FunctionName": answer["Configuration"]["FunctionName"]}, state, answer.get("Tags", {}))
+    ids = {"FunctionName": answer["Configuration"]["FunctionName"]}
+    # Without lambda:ListTags the answer has no tags, and says so ("TagsError", Lambda API, GetFunction).
+    return Found(ids, state, answer.get("Tags", {}), unread=answer.get("TagsError", {}).get("Message", ""))
 
 
 FUNCTION = Kind(
@@ -82,7 +84,7 @@ PERMISSION = Kind(
     look=look_for_permission,
     ours=lambda client: [],
     delete=lambda client, found: client.remove_permission(**found.ids),
-    join=True,
+    ends=("FunctionName",),
     taken=TAKEN,
     not_yet=(*MISSING, *UNDER_WAY),
     busy=UNDER_WAY,

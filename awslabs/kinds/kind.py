@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # One step of putting something right: a method of a client, and its arguments.
@@ -44,9 +44,13 @@ class Found:
     state : str
         ``coming``, ``standing`` or ``going``; what is gone is not found at all. Work that AWS still shows
         after its end (a stopped task) is ``ended``; what stands and is of no use any more (a deregistered
-        task definition) is ``spent``: `down` deletes it, and `create` does so before it makes another.
+        task definition) is ``spent``: `down` deletes it, and `create` does so before it makes another. What
+        stands under the identifier that a row has recorded, but without the row's token, is ``foreign``; what
+        carries the token of a row that has another identifier is a ``copy``. Neither is deleted unasked.
     tags : dict of str
         Its tags.
+    unread : str
+        Why its tags could not be read, if AWS shows the thing but not them.
     since : str
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
     until : str
@@ -58,6 +62,7 @@ class Found:
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    unread: str = ""
 
     @property
     def id(self) -> str:
@@ -78,7 +83,8 @@ class Kind:
     mark : callable
         (request, Mark) -> the request as it is sent.
     look : callable
-        (client, row) -> what stands on AWS under the row's token, oldest first.
+        (client, row) -> what stands on AWS under the row's token, oldest first; and what stands under the
+        identifier that the row has recorded, whatever it carries: `seen` judges whose it is.
     ours : callable
         (client) -> everything of this kind with any ledger's mark; empty for joins, which carry none.
     delete : callable
@@ -87,8 +93,8 @@ class Kind:
         A second call makes a second thing: never send one again without looking first.
     lingers : bool
         Its deletion takes its time; what it hangs on cannot go before it is gone.
-    join : bool
-        It ties two things together and has no identifier of its own.
+    ends : names of identifiers
+        Of a join, which ties things together and has no identifier of its own: those of what it ties.
     work : bool
         It ends by itself: a task, a job. Recorded by `start`; its rows close when AWS shows the end.
     named : bool
@@ -127,7 +133,7 @@ class Kind:
     delete: Callable[[Any, Found], None]
     doubles: bool = False
     lingers: bool = False
-    join: bool = False
+    ends: tuple[str, ...] = ()
     work: bool = False
     named: bool = False
     known_by: tuple[str, ...] = ()
@@ -146,3 +152,29 @@ class Kind:
     def service(self) -> str:
         """The client that it needs: ``ec2``."""
         return self.call.partition(":")[0]
+
+    @property
+    def join(self) -> bool:
+        """Whether it ties things together and has no identifier of its own."""
+        return bool(self.ends)
+
+    def seen(self, client: Any, row: Any) -> list[Found]:
+        """What `look` shows, each with the state that says whether it is this row's."""
+        return [self.judged(one, row) for one in self.look(client, row)]
+
+    def judged(self, found: Found, row: Any) -> Found:
+        """One thing as this row sees it: its own, ``foreign``, or a ``copy``.
+
+        The token stands in the tags or at the end of a name. A join carries none: its two ends are its mark.
+        What is on its way out needs no deletion, so it is nobody's concern whose it is.
+        """
+        if self.named:
+            is_another = row.ids and not {*found.ids.values()} & {*row.ids.values()}
+        else:
+            is_another = row.state in ("standing", "deleting") and row.id and found.id != row.id
+        if is_another and not self.join:
+            return replace(found, state="ended" if found.state == "going" else "copy")
+        marks = (found.tags.get("awslabs:token", ""), *found.ids.values())
+        if self.join or found.state in ("going", "ended") or any(one.endswith(row.token) for one in marks):
+            return found
+        return replace(found, state="foreign")

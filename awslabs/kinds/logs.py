@@ -27,8 +27,8 @@ def show_group(logs: Any, ids: dict[str, str]) -> Found | None:
     if group is None:
         return None
     arn = group["arn"].removesuffix(":*")
-    answer = unless(MISSING, logs.list_tags_for_resource, resourceArn=arn)
-    return Found({"logGroupName": group["logGroupName"]}, tags=answer["tags"]) if answer else None
+    answer = unless(MISSING, logs.list_tags_for_resource, resourceArn=arn) or {}
+    return Found({"logGroupName": group["logGroupName"]}, tags=answer.get("tags", {}))
 
 
 LOG_GROUP = Kind(
