@@ -26,6 +26,7 @@ from awslabs.ledger import Cloud, Ledger, header_of
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
+STRAY = "stands, in no ledger"
 WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
 
 
@@ -171,11 +172,47 @@ class Ours:
 
 
 def everything_ours(cloud: Cloud) -> list[Ours]:
-    """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind."""
+    """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind.
+
+    Of what AWS lists in every Region alike, what its path puts into another one is left out.
+    """
     with ThreadPoolExecutor(8) as pool:
         lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
         ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
-    return [one for one in ours if one.ledger.startswith("awslabs-")]  # others may have such tags, too
+    return [
+        one
+        for one in ours
+        if one.ledger.startswith("awslabs-")  # others may have such tags, too
+        and one.found.region in (None, "", cloud.region)
+    ]
+
+
+def known_tokens(cloud: Cloud) -> set[str]:
+    """What the open rows of all ledgers on this computer carry, whatever their account and Region."""
+    tokens = set()
+    for path in journal.files(cloud.folder):
+        try:
+            _, rows = journal.read(path)
+        except LedgerError:
+            continue  # damaged: `list` shows it, `recover` mends it
+        tokens |= {row.token for row in rows if row.open}
+    return tokens
+
+
+def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:
+    """Prefixes of which nothing tells that they belong to this Region.
+
+    Roles that an older awslabs made stand under a path without a Region, so every Region lists them. They
+    belong to this one where something else of their ledger stands here, or a file of this Region names it.
+    """
+    here = {one.ledger for one in ours if one.found.region != ""}
+    here |= {ledger.prefix for ledger in ledgers_of(cloud)}
+    texts = [path.read_text(errors="replace") for path in damaged_files(cloud)]
+    return (
+        {one.ledger for one in ours}
+        - here
+        - {one.ledger for one in ours if any(one.ledger in text for text in texts)}
+    )
 
 
 def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
@@ -196,14 +233,15 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
     -------
     list of dict
         ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps), or
-        ``stands, in no ledger`` for what carries our mark and no row here knows.
+        ``stands, in no ledger`` for what carries our mark and no row here knows. A role of an older awslabs,
+        whose path does not tell its Region, is ``stands, in no ledger, of an unknown Region``.
     """
     seen = everything_ours(cloud)
+    elsewhere = prefixes_elsewhere(cloud, seen)
     by_token = {one.token: one for one in seen}
-    known, report = set(), []
+    known, report = known_tokens(cloud), []
     for ledger in ledgers_of(cloud):
         for row in ledger.journal.open_rows():
-            known.add(row.token)
             kind = KINDS[row.call]
             there = kind.look(cloud.client(kind.service), row) if kind.join else row.token in by_token
             report.append(
@@ -222,7 +260,7 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
                     "ledger": one.ledger,
                     "row": one.row[1],
                     "id": one.found.id,
-                    "on_aws": "stands, in no ledger",
+                    "on_aws": STRAY + (", of an unknown Region" if one.ledger in elsewhere else ""),
                     "owner": one.found.tags.get("awslabs:owner", "?"),
                 }
             )
@@ -234,11 +272,12 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
 
 @dataclass
 class Lost:
-    """What stands on AWS under one prefix without a row on this computer."""
+    """What stands on AWS under one prefix without a row on this computer; `placed`: in this Region."""
 
     prefix: str
     owner: str
     things: list[Ours] = field(default_factory=list)
+    placed: bool = True
 
     @property
     def lab(self) -> str:
@@ -251,13 +290,16 @@ class Lost:
 
 def lost(cloud: Cloud) -> list[Lost]:
     """What carries a ledger's mark and stands in none of this computer's ledgers, by prefix."""
-    known = {row.token for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()}
+    known = known_tokens(cloud)
     by_prefix: dict[str, Lost] = {}
-    for one in everything_ours(cloud):
+    for one in (ours := everything_ours(cloud)):
         if one.token not in known:
             owner = one.found.tags.get("awslabs:owner", "?")
             by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
-    return sorted(by_prefix.values(), key=lambda one: one.prefix)
+    elsewhere = prefixes_elsewhere(cloud, ours)
+    for lab in by_prefix.values():
+        lab.placed = lab.prefix not in elsewhere
+    return sorted(by_prefix.values(), key=lambda lab: lab.prefix)
 
 
 def rows_of(things: list[Ours], first: int = 1) -> list[Row]:
@@ -411,8 +453,8 @@ def command_line() -> Any:
         """Ask AWS whether each row stands, and whether anything of ours stands that no row knows."""
         cloud = cli.open_cloud(**where(options))
         report = verify(cloud)
-        strays = [one for one in report if one["on_aws"] == "stands, in no ledger"]
-        mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
+        strays = [one for one in report if one["on_aws"].startswith(STRAY)]
+        mine = [one for one in strays if one["on_aws"] == STRAY and one["owner"] == cloud.identity["owner"]]
         stands = sum(one["on_aws"] == "stands" for one in report)
         cli.say(
             f"{stands} rows stand, {len(report) - stands - len(strays)} absent on AWS. In no ledger here: "
@@ -447,6 +489,12 @@ def command_line() -> Any:
                 cli.say(f"{one.prefix}: younger than an hour, so perhaps at work; name it to recover it.")
                 continue
             things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
+            if not one.placed:
+                cli.say(
+                    f"{one.prefix}, of {one.owner}: {things}. Nothing tells its Region, so it is left alone: "
+                    "run `recover` in the Region where its lab was, or delete it in the IAM console."
+                )
+                continue
             cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
             chosen.append(one)
         if not chosen and not damaged:

@@ -437,7 +437,13 @@ class Ledger:
 
     def _mark(self, row: Row) -> Mark:
         """What this row's resource carries on AWS."""
-        return Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
+        return Mark(
+            ledger=self.prefix,
+            owner=self.journal.header["owner"],
+            row=f"{row.number:02d} {row.name}",
+            token=row.token,
+            region=self.cloud.region,
+        )
 
     def _needs(self, request: dict) -> list[int]:
         """Numbers of the open rows that the request names, at any depth, inside JSON text too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import re
@@ -15,8 +16,9 @@ import inprocess
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, ec2, journal, tunnel
+from awslabs import after_class, ec2, journal, policies, tunnel
 from awslabs.errors import LedgerError
+from awslabs.kinds import KINDS, iam
 from awslabs.ledger import Ledger
 from awslabs.tour import CHAPTERS
 
@@ -586,6 +588,75 @@ def test_of_several_with_one_token_the_one_that_is_in_use_is_kept(school: School
                 break
     assert school.up().exit_code == 0
     assert school.left() == stood
+
+
+def make_role(region: str, path: str = "") -> Ledger:
+    """A ledger in which one role stands; under the path of an older awslabs, if one is given."""
+    ledger = Ledger(inprocess.open_cloud(ACCOUNT, ME, region), "serverless")
+    with pytest.MonkeyPatch.context() as patch:
+        if path:
+            mark = iam.mark_role
+            older = lambda request, made: {**mark(request, made), "Path": f"{path}{made.ledger}/"}  # noqa: E731
+            patch.setitem(KINDS, "iam:CreateRole", dataclasses.replace(iam.ROLE, mark=older))
+        ledger.create(
+            "role",
+            ledger.client("iam").create_role,
+            RoleName=f"{ledger.prefix}-role",
+            AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com"),
+        )
+    return ledger
+
+
+def roles() -> list[str]:
+    """The paths of all roles that a lab made, by a plain call."""
+    listed = boto3.client("iam").list_roles(PathPrefix="/awslabs/")["Roles"]
+    return [role["Path"] for role in listed]
+
+
+def test_a_role_stands_under_a_path_of_its_region(school: School) -> None:
+    ledger = make_role(TOKYO)
+    assert roles() == [f"/awslabs/{TOKYO}/{ledger.prefix}/"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("path", ["", "/awslabs/"])
+def test_roles_of_a_lab_in_another_region_are_left_alone(is_lost: bool, path: str, school: School) -> None:
+    ledger = make_role(TOKYO, path)
+    there = roles()
+    if is_lost:
+        ledger.journal.path.unlink()
+    school.up()
+    school.clock.sleep(3601)
+    found = [row["row"] for row in school.rows("verify") if row["on_aws"] != "stands"]
+    assert found == (["role"] if is_lost and path else [])  # a path without a Region tells nobody whose it is
+    for line in (["--all-owners"], ["serverless"], [ledger.prefix, "--all-owners"]):
+        result = school.run("recover", "--yes", *line)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert ("Nothing tells its Region" in result.stderr) == bool(found)
+    assert school.run("down", "--all").exit_code == 0
+    assert school.rows("list") == [] or not is_lost
+    assert roles() == ([] if not is_lost else there)
+
+
+def test_a_lost_role_is_recovered_in_its_own_region(school: School) -> None:
+    make_role(TOKYO).journal.path.unlink()
+    result = school.run("verify", "--region", TOKYO)
+    assert result.exit_code == 3
+    (row,) = school.rows("recover", "--yes", "serverless", "--region", TOKYO)
+    assert row["resources"] == 1
+    assert school.run("down", "--all").exit_code == 0
+    assert roles() == []
+
+
+def test_a_role_under_an_older_path_is_recovered_beside_what_tells_its_region(school: School) -> None:
+    ledger = make_role(TOKYO, "/awslabs/")
+    ledger.create("queue", ledger.client("sqs").create_queue, QueueName=f"{ledger.prefix}-queue")
+    ledger.journal.path.unlink()
+    assert "Nothing tells its Region" in school.run("recover", "--yes", "--all-owners", "serverless").stderr
+    (row,) = school.rows("recover", "--yes", "--all-owners", "serverless", "--region", TOKYO)
+    assert row["resources"] == 2
+    assert school.run("down", "--all").exit_code == 0
+    assert roles() == []
 
 
 def test_recover_in_another_region_finds_that_region_s(school: School) -> None:

@@ -21,6 +21,7 @@ class Mark:
     owner: str
     row: str
     token: str
+    region: str
 
     def tags(self) -> dict[str, str]:
         """The four tags (and a Name for the console's lists)."""
@@ -51,6 +52,9 @@ class Found:
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
     until : str
         When it ended, if AWS tells, as rows keep times.
+    region : str or None
+        Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
+        does not tell. None for what AWS lists in its own Region only.
     """
 
     ids: dict[str, str]
@@ -58,6 +62,7 @@ class Found:
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    region: str | None = None
 
     @property
     def id(self) -> str:
