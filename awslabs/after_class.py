@@ -156,10 +156,22 @@ class Ours:
         return self.found.tags.get("awslabs:ledger", "")
 
     @property
+    def is_marked(self) -> bool:
+        """Whether a ledger can have written these tags: others may have such tags, too."""
+        forms = {"awslabs:token": journal.TOKEN, "awslabs:row": journal.ROW}
+        return bool(journal.lab_of(self.ledger)) and all(
+            form.fullmatch(self.found.tags.get(key, "")) for key, form in forms.items()
+        )
+
+    @property
+    def owner(self) -> str:
+        return journal.fit_owner(self.found.tags.get("awslabs:owner", "")) or "?"
+
+    @property
     def row(self) -> tuple[int, str]:
         """Number and name, from the tag ``07 instance``."""
-        number, _, name = self.found.tags.get("awslabs:row", "").partition(" ")
-        return (int(number), name) if number.isdigit() and name else (0, self.call)
+        number, _, name = self.found.tags["awslabs:row"].partition(" ")
+        return int(number), name
 
     @property
     def begun(self) -> str:
@@ -179,12 +191,7 @@ def everything_ours(cloud: Cloud) -> list[Ours]:
     with ThreadPoolExecutor(8) as pool:
         lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
         ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
-    return [
-        one
-        for one in ours
-        if one.ledger.startswith("awslabs-")  # others may have such tags, too
-        and one.found.region in (None, "", cloud.region)
-    ]
+    return [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
 
 
 def known_tokens(cloud: Cloud) -> set[str]:
@@ -261,7 +268,7 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
                     "row": one.row[1],
                     "id": one.found.id,
                     "on_aws": STRAY + (", of an unknown Region" if one.ledger in elsewhere else ""),
-                    "owner": one.found.tags.get("awslabs:owner", "?"),
+                    "owner": one.owner,
                 }
             )
     return report
@@ -281,7 +288,7 @@ class Lost:
 
     @property
     def lab(self) -> str:
-        return self.prefix.removeprefix("awslabs-").rpartition("-")[0].replace("-", "_")
+        return journal.lab_of(self.prefix)
 
     @property
     def hours(self) -> float:
@@ -294,8 +301,7 @@ def lost(cloud: Cloud) -> list[Lost]:
     by_prefix: dict[str, Lost] = {}
     for one in (ours := everything_ours(cloud)):
         if one.token not in known:
-            owner = one.found.tags.get("awslabs:owner", "?")
-            by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
+            by_prefix.setdefault(one.ledger, Lost(one.ledger, one.owner)).things.append(one)
     elsewhere = prefixes_elsewhere(cloud, ours)
     for lab in by_prefix.values():
         lab.placed = lab.prefix not in elsewhere

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from awslabs.ledger import Cloud, Ledger
 
 INTERRUPTED = 130
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 CLOUD_OPTIONS = [
     click.option(
         "--sandbox",
@@ -316,7 +317,12 @@ class WatcherHandler(logging.Handler):
 
 def say(text: str) -> None:
     """A line for the person at the terminal; scripts that read stdout do not see it."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
+
+
+def harmless(text: str) -> str:
+    """A text without the characters by which it could command a terminal: names on AWS are anybody's."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 # -- Results on stdout -------------------------------------------------------------------------------------
@@ -390,7 +396,7 @@ def amount(key: str, value: Any) -> str:
     if key.startswith("usd") and isinstance(value, (int, float)):
         return f"{value:.4f}"
     if not isinstance(value, float):
-        return str(value)
+        return harmless(str(value))
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 

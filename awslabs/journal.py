@@ -34,6 +34,12 @@ SCHEMA = 1
 SIGNED_S = 0.5  # seconds in which a lock may still show the name of the verb that had it before
 CLOSED = ("gone", "refused")  # states in which a row stands for nothing any more
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+# What tags on AWS hold anybody may have written: only what has exactly these forms is a ledger's mark.
+LABS = ("ec2", "gpu", "ecs_qa", "batch_sweep", "serverless")
+PREFIX = re.compile(f"awslabs-({'|'.join(LABS).replace('_', '-')})-[a-z0-9]{{6}}")
+TOKEN = re.compile("[0-9]{14}-[0-9a-f]{16}")
+ROW = re.compile("([0-9]{1,6}) ([a-z][a-z0-9-]{0,40})")
+UNFIT = re.compile(r"[^\w .:/=+@-]")  # in an owner's name: some service refuses it in the value of a tag
 
 
 def home() -> Path:
@@ -123,6 +129,17 @@ def fresh_prefix(lab: str) -> str:
     """``awslabs-ec2-k3x9qa``: what the names of one life of a lab begin with."""
     letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
     return f"awslabs-{lab.replace('_', '-')}-{letters}"
+
+
+def lab_of(prefix: str) -> str:
+    """``ecs_qa`` of ``awslabs-ecs-qa-k3x9qa``; empty for what no lab's ledger can have drawn."""
+    match = PREFIX.fullmatch(prefix)
+    return match[1].replace("-", "_") if match else ""
+
+
+def fit_owner(name: str) -> str:
+    """An owner's name with a dash for each character that some service refuses in tags; at most 64 long."""
+    return UNFIT.sub("-", name)[:64].strip()
 
 
 class Journal:

@@ -16,7 +16,9 @@ import inprocess
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, ec2, journal, policies, tunnel
+from awslabs import after_class, cli, ec2, journal, policies, tunnel
+from awslabs.__main__ import LABS
+from awslabs.after_class import STRAY
 from awslabs.errors import LedgerError
 from awslabs.kinds import KINDS, iam
 from awslabs.ledger import Ledger
@@ -357,6 +359,79 @@ def test_tags_of_another_tool_that_look_like_ours_are_not_ours(school: School) -
     assert school.rows("verify") == []
     result = school.run("recover", "--yes", "--all-owners", "ec2")
     assert "Nothing to recover." in result.stderr
+
+
+MARK = {
+    "awslabs:ledger": "awslabs-ec2-abc123",
+    "awslabs:owner": ME,
+    "awslabs:row": "01 vpc",
+    "awslabs:token": "20260101000000-0123456789abcdef",
+}
+
+
+def make_vpc(school: School, **tags: str) -> None:
+    """A VPC that somebody has given the tags of a ledger, with changes."""
+    marked = {**MARK, **{f"awslabs:{key}": value for key, value in tags.items()}}
+    spec = {"ResourceType": "vpc", "Tags": [{"Key": key, "Value": value} for key, value in marked.items()]}
+    with school.trouble.hand():
+        school.console().create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[spec])
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("ledger", "awslabs-../../x-abc123"),
+        ("ledger", "awslabs-/etc/x-abc123"),
+        ("ledger", "awslabs-quantum-abc123"),  # no lab of ours
+        ("ledger", "awslabs-ec2-abc12"),
+        ("ledger", "awslabs-ec2-ABC123"),
+        ("ledger", "awslabs-ec2-abc123\n"),
+        ("ledger", "awslabs-ecs_qa-abc123"),
+        ("row", "vpc"),
+        ("row", "01 ../vpc"),
+        ("row", "² vpc"),
+        ("row", "01 \u009b2Jvpc"),
+        ("token", "20260101000000-0123"),
+        ("token", "20260101000000-0123456789abcdef, 1"),
+    ],
+)
+def test_what_has_not_the_form_of_a_ledgers_mark_is_not_ours(tag: str, value: str, school: School) -> None:
+    make_vpc(school, **{tag: value})
+    before = sorted(journal.home().parent.rglob("*"))
+    assert school.rows("verify") == []
+    for named in ((), ("ec2",), (value,)):
+        assert "Nothing to recover." in school.run("recover", "--yes", "--all-owners", *named).stderr
+    assert sorted(journal.home().parent.rglob("*")) == before
+
+
+def test_the_same_mark_in_our_form_is_ours(school: School) -> None:
+    make_vpc(school)
+    assert [row["on_aws"] for row in json.loads(school.run("verify", "--json").stdout)["rows"]] == [STRAY]
+    (row,) = school.rows("recover", "--yes", "--all-owners")
+    assert (row["lab"], row["prefix"]) == ("ec2", "awslabs-ec2-abc123")
+
+
+def test_an_owner_from_a_tag_commands_no_terminal(school: School) -> None:
+    make_vpc(school, owner="ben \u009b31m, (red)")
+    for line in (["verify"], ["recover", "--yes", "--all-owners"], ["list"]):
+        result = school.run(*line)
+        assert result.exit_code == 0
+        assert "ben -31m- -red-" in result.output
+        assert "\u009b" not in result.output
+
+
+def test_no_text_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.say("a \x1b[2J\u009b1mkey")
+    cli.show([{"key\tname": "b \x1b]0;x\x07"}], as_json=False)
+    shown = capsys.readouterr()
+    assert (shown.err, shown.out) == ("a \ufffd[2J\ufffd1mkey\n", "key\tname\nb \ufffd]0;x\ufffd\n")
+
+
+def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
+    assert tuple(LABS) == journal.LABS
+    prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
+    assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
+    assert journal.TOKEN.fullmatch(journal.fresh_token())
 
 
 # -- Recover -----------------------------------------------------------------------------------------------
