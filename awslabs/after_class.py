@@ -10,7 +10,8 @@ python -m awslabs.ledger recover              write rows for what stands without
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,14 +20,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from awslabs import journal
-from awslabs.errors import LabError, LedgerError, StillStanding
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
+from awslabs.explain import Place, explain
 from awslabs.journal import Row
-from awslabs.kinds import KINDS, Found
+from awslabs.kinds import KINDS, Found, Kind
 from awslabs.ledger import Cloud, Ledger, header_of
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
 STRAY = "stands, in no ledger"
+UNSEEN = "not looked at"
 WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
 
 
@@ -183,15 +186,64 @@ class Ours:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def everything_ours(cloud: Cloud) -> list[Ours]:
-    """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind.
+@dataclass(frozen=True)
+class Survey:
+    """What AWS shows of all ledgers' things in one account and Region.
 
-    Of what AWS lists in every Region alike, what its path puts into another one is left out.
+    Attributes
+    ----------
+    ours : list of Ours
+        All that carries a ledger's mark. Of what AWS lists in every Region alike (roles), what its path puts
+        into another one is left out.
+    refused : dict of AwsError
+        Why a kind could not be looked at, by its create call: AWS refused the listing, or did not answer. Of
+        such a kind nothing is proven, not even that nothing stands.
     """
+
+    ours: list[Ours]
+    refused: dict[str, AwsError]
+
+
+def survey(cloud: Cloud) -> Survey:
+    """Look at every kind; what cannot be looked at does not stand in the way of the others.
+
+    AWS calls: one list per kind, most with one description or list of tags per thing. The clients go on while
+    AWS asks for fewer calls (up to 10 attempts each).
+    """
+    refused: dict[str, AwsError] = {}
     with ThreadPoolExecutor(8) as pool:
-        lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
+        lists = pool.map(lambda kind: attempt(cloud, kind, kind.ours, refused), KINDS.values())
         ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
-    return [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
+    here = [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
+    return Survey(here, refused)
+
+
+def attempt(
+    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found]], refused: dict[str, AwsError]
+) -> list[Found]:
+    """What AWS answers; nothing, with the reason in `refused`, where it does not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return ask(cloud.client(kind.service))
+    except (BotoCoreError, ClientError) as error:
+        call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
+        refused[kind.call] = explain(error, call, Place("", cloud.region))
+        return []
+
+
+def everything_ours(cloud: Cloud) -> list[Ours]:
+    """All on AWS, in this account and Region, that carries a ledger's mark: nothing is left unlooked at.
+
+    Raises
+    ------
+    AwsError
+        When a kind could not be looked at.
+    """
+    seen = survey(cloud)
+    for error in seen.refused.values():
+        raise error
+    return seen.ours
 
 
 def known_tokens(cloud: Cloud) -> set[str]:
@@ -233,7 +285,7 @@ def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
                 continue  # damaged: `list` shows it, `recover` mends it
 
 
-def verify(cloud: Cloud) -> list[dict[str, Any]]:
+def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
     """Compare every ledger with what AWS shows, in both directions.
 
     Returns
@@ -241,26 +293,35 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
     list of dict
         ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps), or
         ``stands, in no ledger`` for what carries our mark and no row here knows. A role of an older awslabs,
-        whose path does not tell its Region, is ``stands, in no ledger, of an unknown Region``.
+        whose path does not tell its Region, is ``stands, in no ledger, of an unknown Region``. Rows of a kind
+        that could not be looked at are ``not looked at``, and so is the kind itself, with AWS's code.
+    dict of AwsError
+        Why not, by kind.
     """
-    seen = everything_ours(cloud)
-    elsewhere = prefixes_elsewhere(cloud, seen)
-    by_token = {one.token: one for one in seen}
+    seen = survey(cloud)
+    elsewhere = prefixes_elsewhere(cloud, seen.ours)
+    tokens = {one.token for one in seen.ours}
+
+    def stands(row: Row) -> bool:
+        kind = KINDS[row.call]
+        if kind.join:  # it carries no mark, so it is asked for by its two ends
+            return bool(attempt(cloud, kind, lambda client: kind.look(client, row), seen.refused))
+        return row.token in tokens
+
     known, report = known_tokens(cloud), []
     for ledger in ledgers_of(cloud):
         for row in ledger.journal.open_rows():
-            kind = KINDS[row.call]
-            there = kind.look(cloud.client(kind.service), row) if kind.join else row.token in by_token
+            on_aws = "stands" if stands(row) else UNSEEN if row.call in seen.refused else "absent"
             report.append(
                 {
                     "ledger": ledger.prefix,
                     "row": row.name,
                     "id": row.id,
-                    "on_aws": "stands" if there else "absent",
+                    "on_aws": on_aws,
                     "owner": ledger.journal.header["owner"],
                 }
             )
-    for one in seen:
+    for one in seen.ours:
         if one.token not in known:
             report.append(
                 {
@@ -271,7 +332,21 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
                     "owner": one.owner,
                 }
             )
-    return report
+    for call, error in sorted(seen.refused.items()):
+        report.append(
+            {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
+        )
+    return report, seen.refused
+
+
+def not_proven(refused: dict[str, AwsError]) -> StillStanding:
+    """Exit 3, as for what stands: nobody knows whether something of these kinds does."""
+    lines = [f"{call}: not looked at: {error.code}. {error.why}" for call, error in sorted(refused.items())]
+    return StillStanding(
+        f"{len(refused)} kinds could not be looked at: whether anything of them stands is not proven.",
+        "\n       ".join(lines),
+        next(iter(refused.values())).fix,
+    )
 
 
 # -- Recover ----------------------------------------------------------------------------------------------
@@ -295,11 +370,11 @@ class Lost:
         return max(journal.seconds_since(one.begun) for one in self.things) / 3600
 
 
-def lost(cloud: Cloud) -> list[Lost]:
-    """What carries a ledger's mark and stands in none of this computer's ledgers, by prefix."""
+def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:
+    """What of `ours` stands in none of this computer's ledgers, by prefix."""
     known = known_tokens(cloud)
     by_prefix: dict[str, Lost] = {}
-    for one in (ours := everything_ours(cloud)):
+    for one in ours:
         if one.token not in known:
             by_prefix.setdefault(one.ledger, Lost(one.ledger, one.owner)).things.append(one)
     elsewhere = prefixes_elsewhere(cloud, ours)
@@ -458,21 +533,27 @@ def command_line() -> Any:
     def _verify(**options: Any) -> list[dict[str, Any]]:
         """Ask AWS whether each row stands, and whether anything of ours stands that no row knows."""
         cloud = cli.open_cloud(**where(options))
-        report = verify(cloud)
+        report, refused = verify(cloud)
         strays = [one for one in report if one["on_aws"].startswith(STRAY)]
         mine = [one for one in strays if one["on_aws"] == STRAY and one["owner"] == cloud.identity["owner"]]
-        stands = sum(one["on_aws"] == "stands" for one in report)
+        count = Counter(one["on_aws"] for one in report)
+        unseen = f", {count[UNSEEN]} not looked at" if count[UNSEEN] else ""
         cli.say(
-            f"{stands} rows stand, {len(report) - stands - len(strays)} absent on AWS. In no ledger here: "
+            f"{count['stands']} rows stand, {count['absent']} absent on AWS{unseen}. In no ledger here: "
             f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners."
         )
-        if mine:
+        if mine or refused:
             cli.show(report, options["as_json"])
+        if mine:
+            if refused:
+                cli.say(str(not_proven(refused)))
             raise StillStanding(
                 f"{len(mine)} things of yours stand in no ledger on this computer.",
                 "A ledger was lost, or they were built from another computer.",
                 "python -m awslabs.ledger recover",
             )
+        if refused:
+            raise not_proven(refused)
         return report
 
     @cli.plain_verb(group, "recover")
@@ -485,7 +566,8 @@ def command_line() -> Any:
         damaged, chosen = damaged_files(cloud), []
         labs = {path.name.partition(".")[0] for path in damaged}
         texts = [path.read_text(errors="replace") for path in damaged]
-        for one in lost(cloud):
+        seen = survey(cloud)
+        for one in lost(cloud, seen.ours):
             is_named = one.prefix in named or one.lab in named or one.lab in labs
             is_ours = one.owner == cloud.identity["owner"] or any(one.prefix in text for text in texts)
             others = not is_ours and not all_owners
@@ -504,6 +586,8 @@ def command_line() -> Any:
             cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
             chosen.append(one)
         if not chosen and not damaged:
+            if seen.refused:
+                raise not_proven(seen.refused)
             cli.say("Nothing to recover.")
             return []
         if not yes:
@@ -517,10 +601,14 @@ def command_line() -> Any:
             mended.append(Ledger(cloud, lab, name))
             chosen = [one for one in chosen if one is not found]
         ledgers = mended + [write_back(cloud, one) for one in chosen]
-        return [
+        written = [
             {"lab": one.lab, "name": one.journal.header["name"], "prefix": one.prefix}
             | {"resources": len(one.resources), "down": one.command("down")}
             for one in ledgers
         ]
+        if seen.refused:
+            cli.show(written, options["as_json"])
+            raise not_proven(seen.refused)
+        return written
 
     return group

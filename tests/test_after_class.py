@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import boto3
 import inprocess
 import pytest
+from botocore.client import BaseClient
 from click.testing import CliRunner, Result
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
 
 from awslabs import after_class, cli, ec2, journal, policies, tunnel
 from awslabs.__main__ import LABS
@@ -432,6 +436,102 @@ def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
     prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
     assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
     assert journal.TOKEN.fullmatch(journal.fresh_token())
+
+
+@contextlib.contextmanager
+def refused(operations: dict[str, str]) -> Iterator[None]:
+    """These operations are answered with these error codes."""
+    send = BaseClient._make_api_call
+
+    def answer(client: Any, operation: str, request: dict) -> Any:
+        if code := operations.get(operation):
+            raise inprocess.refusal(operation, code, 403, f"You may not {operation}.")
+        return send(client, operation, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", answer)
+        yield
+
+
+NO_LISTS = {"ListRoles": "AccessDenied", "DescribeVpcs": "UnauthorizedOperation"}
+
+
+def test_verify_goes_past_what_it_may_not_list_and_exits_3(school: School) -> None:
+    school.up()
+    with refused(NO_LISTS):
+        result = school.run("verify", "--json")
+    rows = json.loads(result.stdout)["rows"]
+    assert Counter(row["on_aws"] for row in rows) == {
+        "stands": 6,
+        "not looked at": 1,
+        "not looked at: AccessDenied": 1,
+        "not looked at: UnauthorizedOperation": 1,
+    }
+    by_row = {row["row"]: row["on_aws"] for row in rows}
+    assert (by_row["vpc"], by_row["iam:CreateRole"]) == ("not looked at", "not looked at: AccessDenied")
+    assert result.exit_code == 3
+    assert "6 rows stand, 0 absent on AWS, 1 not looked at" in result.stderr
+    assert "2 kinds could not be looked at" in result.stderr
+    assert "iam:CreateRole: not looked at: AccessDenied. These credentials may not do iam:ListRoles" in (
+        result.stderr
+    )
+
+
+def test_a_join_that_cannot_be_looked_at_is_not_absent(school: School) -> None:
+    school.up()
+    with refused({"DescribeInternetGateways": "AccessDenied"}):
+        rows = json.loads(school.run("verify", "--json").stdout)["rows"]
+    by_row = {row["row"]: row["on_aws"] for row in rows}
+    assert by_row["gateway-attachment"] == by_row["internet-gateway"] == "not looked at"
+    assert by_row["ec2:AttachInternetGateway"] == "not looked at: AccessDenied"
+
+
+def test_verify_names_both_what_is_lost_and_what_it_could_not_look_at(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    with refused(NO_LISTS):
+        result = school.run("verify")
+    assert result.exit_code == 3
+    assert "5 things of yours stand in no ledger" in result.stderr
+    assert "not looked at: UnauthorizedOperation" in result.stderr
+
+
+def test_recover_writes_back_what_it_sees_and_exits_3_for_the_rest(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    with refused({**NO_LISTS, "ListFunctions": "ThrottlingException"}):
+        result = school.run("recover", "--yes", "ec2", "--json")
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["resources"], result.exit_code) == (5, 3)
+    assert "3 kinds could not be looked at" in result.stderr
+    (row,) = school.rows("recover", "--yes", "ec2")  # allowed to look, it finds the rest
+    assert row["resources"] == 6
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_recover_that_finds_nothing_does_not_say_so_where_it_could_not_look(school: School) -> None:
+    with refused(NO_LISTS):
+        result = school.run("recover", "--yes")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "Nothing to recover." not in result.stderr
+    assert "not proven" in result.stderr
+
+
+def test_what_only_asks_for_fewer_calls_is_looked_at_all_the_same(school: School) -> None:
+    school.up()
+    asked, describe = [], EC2Backend.describe_vpcs
+
+    def throttle(backend: Any, *args: Any, **options: Any) -> Any:
+        asked.append(1)
+        if len(asked) < 3:
+            raise EC2ClientError("RequestLimitExceeded", "Request limit exceeded.")
+        return describe(backend, *args, **options)
+
+    school.patch.setattr(EC2Backend, "describe_vpcs", throttle)
+    rows = school.rows("verify")
+    assert len(asked) == 3
+    assert [row["on_aws"] for row in rows] == ["stands"] * 7
 
 
 # -- Recover -----------------------------------------------------------------------------------------------
