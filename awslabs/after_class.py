@@ -9,7 +9,9 @@ python -m awslabs.ledger recover              write rows for what stands without
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +173,12 @@ class Ours:
         return journal.fit_owner(self.found.tags.get("awslabs:owner", "")) or "?"
 
     @property
+    def home(self) -> str:
+        """The id of the folder from which it was built; empty where no tag tells."""
+        home = self.found.tags.get("awslabs:home", "")
+        return home if journal.HOME_ID.fullmatch(home) else ""
+
+    @property
     def row(self) -> tuple[int, str]:
         """Number and name, from the tag ``07 instance``."""
         number, _, name = self.found.tags["awslabs:row"].partition(" ")
@@ -295,6 +303,7 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
         ``stands, in no ledger`` for what carries our mark and no row here knows. A role of an older awslabs,
         whose path does not tell its Region, is ``stands, in no ledger, of an unknown Region``. Rows of a kind
         that could not be looked at are ``not looked at``, and so is the kind itself, with AWS's code.
+        ``owner``; and, of what no row knows, ``home``: whether it was built from ``this`` folder of ledgers.
     dict of AwsError
         Why not, by kind.
     """
@@ -308,7 +317,7 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
             return bool(attempt(cloud, kind, lambda client: kind.look(client, row), seen.refused))
         return row.token in tokens
 
-    known, report = known_tokens(cloud), []
+    known, home, report = known_tokens(cloud), journal.home_id(), []
     for ledger in ledgers_of(cloud):
         for row in ledger.journal.open_rows():
             on_aws = "stands" if stands(row) else UNSEEN if row.call in seen.refused else "absent"
@@ -330,6 +339,7 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
                     "id": one.found.id,
                     "on_aws": STRAY + (", of an unknown Region" if one.ledger in elsewhere else ""),
                     "owner": one.owner,
+                    "home": "this" if one.home == home else "another" if one.home else "?",
                 }
             )
     for call, error in sorted(seen.refused.items()):
@@ -337,6 +347,11 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
             {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
         )
     return report, seen.refused
+
+
+def again(cloud: Cloud, verb: str) -> str:
+    """The command that runs another verb of the ledger in the same account and Region."""
+    return f"python -m awslabs.ledger {verb}{cloud.options}{'' if cloud.is_aws else ' --sandbox'}"
 
 
 def not_proven(refused: dict[str, AwsError]) -> StillStanding:
@@ -354,11 +369,17 @@ def not_proven(refused: dict[str, AwsError]) -> StillStanding:
 
 @dataclass
 class Lost:
-    """What stands on AWS under one prefix without a row on this computer; `placed`: in this Region."""
+    """What stands on AWS under one prefix without a row on this computer.
+
+    `owner` and `home` are its tags'; `placed`: whether it is known to belong to this Region; `known`: what
+    stands under the same prefix and has its row.
+    """
 
     prefix: str
     owner: str
+    home: str
     things: list[Ours] = field(default_factory=list)
+    known: list[Ours] = field(default_factory=list)
     placed: bool = True
 
     @property
@@ -371,16 +392,27 @@ class Lost:
 
 
 def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:
-    """What of `ours` stands in none of this computer's ledgers, by prefix."""
+    """What of `ours` stands in none of this computer's ledgers, by prefix, owner and home."""
     known = known_tokens(cloud)
-    by_prefix: dict[str, Lost] = {}
+    by_marks: dict[tuple[str, str, str], Lost] = {}
     for one in ours:
         if one.token not in known:
-            by_prefix.setdefault(one.ledger, Lost(one.ledger, one.owner)).things.append(one)
+            marks = one.ledger, one.owner, one.home
+            by_marks.setdefault(marks, Lost(*marks)).things.append(one)
     elsewhere = prefixes_elsewhere(cloud, ours)
-    for lab in by_prefix.values():
+    for lab in by_marks.values():
         lab.placed = lab.prefix not in elsewhere
-    return sorted(by_prefix.values(), key=lambda lab: lab.prefix)
+        lab.known = [one for one in ours if one.ledger == lab.prefix and one.token in known]
+    return [by_marks[marks] for marks in sorted(by_marks)]
+
+
+def whole(labs: list[Lost]) -> list[Lost]:
+    """One for each prefix: what several have built of one ledger goes down in one order."""
+    by_prefix: dict[str, Lost] = {}
+    for lab in labs:
+        there = by_prefix.setdefault(lab.prefix, dataclasses.replace(lab, things=[]))
+        there.things.extend(lab.things)
+    return list(by_prefix.values())
 
 
 def rows_of(things: list[Ours], first: int = 1) -> list[Row]:
@@ -411,10 +443,17 @@ def write_back(cloud: Cloud, one: Lost) -> Ledger:
     if ledger is None:
         taken = [other.journal.header["name"] for other in ledgers_of(cloud) if other.lab == one.lab]
         names = ["default", f"recovered-{one.prefix[-6:]}"]
-        ledger = Ledger(cloud, one.lab, next(name for name in names if name not in taken), one.owner)
+        name, owner = next(name for name in names if name not in taken), one.owner.strip("?")
+        ledger = Ledger(cloud, one.lab, name, owner)
     with ledger.locked("recover"):
-        first = max((row.number for row in ledger.journal.rows), default=0) + 1
-        for row in rows_of(one.things, first):
+        rows, things = ledger.journal.rows, list(one.things)
+        if not any(row.digests for row in ledger.journal.open_rows()):
+            # All was recovered, and not all of it at once: what was found late may have been made first.
+            there = {row.token for row in ledger.journal.open_rows()}
+            things += [thing for thing in one.known if thing.token in there]
+            rows[:] = [row for row in rows if row.token not in {thing.token for thing in things}]
+        first = max((row.number for row in rows), default=0) + 1
+        for row in rows_of(things, first):
             ledger.journal.add(row)
         ledger.journal.header["prefix"] = one.prefix
         ledger.journal.save()
@@ -460,11 +499,15 @@ def command_line() -> Any:
         return {key: options[key] for key in ("sandbox", "region", "profile")}
 
     @cli.plain_verb(group, "list")
-    def _list(sandbox: bool, **_: Any) -> list[dict[str, Any]]:
+    @cli.OWNER
+    def _list(sandbox: bool, owner: str | None, **_: Any) -> list[dict[str, Any]]:
         """Show every ledger on this computer in which something stands. Asks AWS nothing."""
-        entries = standing(folders(sandbox))
+        whose, found = journal.chosen_owner(owner), standing(folders(sandbox))
+        entries = [one for one in found if whose in (None, one.owner) or one.resources < 0]
         if not entries:
             cli.say("Nothing stands.")
+        if len(entries) < len(found):
+            cli.say(f"Of other owners than {whose}, {len(found) - len(entries)} ledgers are not shown.")
         for entry in entries:
             if entry.resources < 0:
                 cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
@@ -530,18 +573,27 @@ def command_line() -> Any:
         return [{"lab": one.lab, "name": one.name, "deleted": one.resources} for one in entries]
 
     @cli.plain_verb(group, "verify")
-    def _verify(**options: Any) -> list[dict[str, Any]]:
+    @cli.OWNER
+    def _verify(owner: str | None, **options: Any) -> list[dict[str, Any]]:
         """Ask AWS whether each row stands, and whether anything of ours stands that no row knows."""
+        whose = journal.chosen_owner(owner)
         cloud = cli.open_cloud(**where(options))
+        whose = whose or cloud.identity["owner"]
         report, refused = verify(cloud)
         strays = [one for one in report if one["on_aws"].startswith(STRAY)]
-        mine = [one for one in strays if one["on_aws"] == STRAY and one["owner"] == cloud.identity["owner"]]
+        named = [one for one in strays if one["on_aws"] == STRAY and one["owner"] == whose]
+        mine = [one for one in named if one["home"] == "this"]
         count = Counter(one["on_aws"] for one in report)
         unseen = f", {count[UNSEEN]} not looked at" if count[UNSEEN] else ""
         cli.say(
             f"{count['stands']} rows stand, {count['absent']} absent on AWS{unseen}. In no ledger here: "
-            f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners."
+            f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners or computers."
         )
+        if len(named) > len(mine):
+            cli.say(
+                f"{len(named) - len(mine)} are of {whose}, and built from another computer. If that was you: "
+                f"{again(cloud, 'recover')} --owner {shlex.quote(whose)} --any-home"
+            )
         if mine or refused:
             cli.show(report, options["as_json"])
         if mine:
@@ -549,8 +601,8 @@ def command_line() -> Any:
                 cli.say(str(not_proven(refused)))
             raise StillStanding(
                 f"{len(mine)} things of yours stand in no ledger on this computer.",
-                "A ledger was lost, or they were built from another computer.",
-                "python -m awslabs.ledger recover",
+                "They were built from here, so a ledger was lost.",
+                again(cloud, "recover") + (f" --owner {shlex.quote(owner)}" if owner else ""),
             )
         if refused:
             raise not_proven(refused)
@@ -559,22 +611,37 @@ def command_line() -> Any:
     @cli.plain_verb(group, "recover")
     @click.argument("named", nargs=-1, metavar="[LAB_OR_PREFIX...]")
     @click.option("--all-owners", is_flag=True, help="Those of other owners too: for the teacher.")
+    @click.option("--any-home", is_flag=True, help="What --owner built from other computers, too.")
+    @cli.OWNER
     @click.option("--yes", is_flag=True, help="Do not ask.")
-    def _recover(named: tuple[str, ...], all_owners: bool, yes: bool, **options: Any) -> list[dict[str, Any]]:
+    def _recover(
+        named: tuple[str, ...], all_owners: bool, any_home: bool, owner: str | None, yes: bool, **options: Any
+    ) -> list[dict[str, Any]]:
         """Find what carries a ledger's mark but stands in no ledger here, and write its rows back."""
+        whose = journal.chosen_owner(owner)
+        if any_home and not whose:
+            raise click.UsageError("--any-home needs --owner NAME: a class may share one IAM name")
         cloud = cli.open_cloud(**where(options))
+        whose, home = whose or cloud.identity["owner"], journal.home_id()
         damaged, chosen = damaged_files(cloud), []
+        left = Counter[str]()
         labs = {path.name.partition(".")[0] for path in damaged}
         texts = [path.read_text(errors="replace") for path in damaged]
         seen = survey(cloud)
         for one in lost(cloud, seen.ours):
             is_named = one.prefix in named or one.lab in named or one.lab in labs
-            is_ours = one.owner == cloud.identity["owner"] or any(one.prefix in text for text in texts)
-            others = not is_ours and not all_owners
-            if (named and not is_named) or others:
+            is_mine = one.owner == whose and (any_home or one.home == home)
+            if named and not is_named:
+                continue
+            if not (is_mine or all_owners or any(one.prefix in text for text in texts)):
+                left["of other owners or computers"] += 1
                 continue
             if not is_named and one.hours * 3600 < YOUNG_S:
-                cli.say(f"{one.prefix}: younger than an hour, so perhaps at work; name it to recover it.")
+                cli.say(
+                    f"{one.prefix}, of {one.owner}: younger than an hour, so perhaps at work; name it to "
+                    "recover it."
+                )
+                left["younger than an hour"] += 1
                 continue
             things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
             if not one.placed:
@@ -583,8 +650,12 @@ def command_line() -> Any:
                     "run `recover` in the Region where its lab was, or delete it in the IAM console."
                 )
                 continue
-            cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
+            built = "" if one.home == home else ", built from another computer"
+            cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old: {things}")
             chosen.append(one)
+        chosen = whole(chosen)
+        if left:
+            cli.say("Left out: " + ", ".join(f"{count} {why}" for why, count in left.items()) + ".")
         if not chosen and not damaged:
             if seen.refused:
                 raise not_proven(seen.refused)

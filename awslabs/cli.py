@@ -43,9 +43,12 @@ CLOUD_OPTIONS = [
     click.option("--region", metavar="REGION", help="AWS Region; else AWS_REGION or the AWS configuration."),
     click.option("--profile", metavar="PROFILE", help="Profile of the AWS configuration."),
 ]
+OWNER = click.option(
+    "--owner", metavar="OWNER", help="Whose it is; default: AWSLABS_OWNER, or else your IAM name."
+)
 LEDGER_OPTIONS = [
     click.option("--name", metavar="NAME", default="default", help="Name of this copy of the lab."),
-    click.option("--owner", metavar="OWNER", help="Who owns what is built; default: your IAM name."),
+    OWNER,
 ]
 OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),

@@ -6,6 +6,7 @@ One JSON file per lab, name, account and Region:
     ~/.awslabs/ec2.default.123456789012.us-east-1.lock      who builds now
     ~/.awslabs/ec2.default.123456789012.us-east-1/          its SSH keys        mode 0700
     ~/.awslabs/127.0.0.1-8500/...                           the same, of a cloud that is not AWS
+    ~/.awslabs/home-id                                      tells this folder from all others
 
 This module knows files and locks. What a row means to AWS stands in `ledger.py`.
 """
@@ -19,6 +20,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import string
 import tempfile
@@ -39,12 +41,69 @@ LABS = ("ec2", "gpu", "ecs_qa", "batch_sweep", "serverless")
 PREFIX = re.compile(f"awslabs-({'|'.join(LABS).replace('_', '-')})-[a-z0-9]{{6}}")
 TOKEN = re.compile("[0-9]{14}-[0-9a-f]{16}")
 ROW = re.compile("([0-9]{1,6}) ([a-z][a-z0-9-]{0,40})")
+HOME_ID = re.compile("[0-9a-f]{16}")
 UNFIT = re.compile(r"[^\w .:/=+@-]")  # in an owner's name: some service refuses it in the value of a tag
 
 
 def home() -> Path:
     """Where ledgers live: ``AWSLABS_HOME``, or ``~/.awslabs``."""
     return Path(os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs")
+
+
+def home_id() -> str:
+    """Sixteen random hexadecimal digits that stand on all that is built from here, on AWS and elsewhere.
+
+    Several students may share one IAM user, and then one owner's name: this tells whose things are whose.
+    The first who needs it draws it.
+
+    Raises
+    ------
+    LedgerError
+        When it can be neither read nor written.
+    """
+    path = home() / "home-id"
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # of two who come at once, one draws
+                if not path.exists():
+                    write(path, secrets.token_hex(8) + "\n")
+            finally:
+                os.close(lock)
+        found = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise LedgerError(
+            f"{path} could not be read or written.",
+            f"{error.strerror or error}. It tells what is built from here from what others build.",
+            f"make {path.parent} writable, or set AWSLABS_HOME to another folder",
+        ) from error
+    if not HOME_ID.fullmatch(found):
+        raise LedgerError(
+            f"{path} is damaged.",
+            "It held 16 hexadecimal digits, the tag awslabs:home of all that was built from here.",
+            f"rm {path}    # another is drawn; a lost ledger then needs `recover --owner NAME --any-home`",
+        )
+    return found
+
+
+def chosen_owner(given: str | None = None) -> str | None:
+    """The owner that an option or ``AWSLABS_OWNER`` names; None where neither does: then the IAM caller's.
+
+    Raises
+    ------
+    LedgerError
+        When some service would refuse that name in a tag.
+    """
+    owner = given or os.environ.get("AWSLABS_OWNER")
+    if owner and fit_owner(owner) != owner:
+        raise LedgerError(
+            f"{ascii(owner)} cannot be the name of an owner.",
+            "It goes into tags: letters, digits, spaces and _ . : / = + - @ are taken by all, 64 at most.",
+            f"use another, such as --owner {shlex.quote(fit_owner(owner) or 'ana')}",
+        )
+    return owner or None
 
 
 def now() -> str:

@@ -181,7 +181,7 @@ class Cloud:
         return {
             "account": answer["Account"],
             "arn": answer["Arn"],
-            "owner": answer["Arn"].rpartition("/")[2].rpartition(":")[2],
+            "owner": journal.fit_owner(answer["Arn"].rpartition("/")[2].rpartition(":")[2]),
         }
 
 
@@ -226,7 +226,7 @@ class Ledger:
     name : str
         Tells a second copy of the lab from the first; lower-case letters, digits and dashes, at most 20.
     owner : str, optional
-        Who is asked when something stands for long; the caller's IAM name unless given.
+        Who is asked when something stands for long; AWSLABS_OWNER or the caller's IAM name unless given.
 
     Attributes
     ----------
@@ -243,6 +243,7 @@ class Ledger:
                 "It becomes part of file names and of names on AWS.",
                 "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
             )
+        owner = journal.chosen_owner(owner)
         self.cloud, self.lab = cloud, lab
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
         self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
@@ -414,6 +415,7 @@ class Ledger:
 
     def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
         """A row on disk, with its token, before the call."""
+        journal.home_id()  # where it cannot be had, nothing is begun
         row = Row(
             number=0,
             name=name,
@@ -443,6 +445,7 @@ class Ledger:
             row=f"{row.number:02d} {row.name}",
             token=row.token,
             region=self.cloud.region,
+            home=journal.home_id(),
         )
 
     def _needs(self, request: dict) -> list[int]:

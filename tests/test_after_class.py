@@ -7,6 +7,9 @@ import dataclasses
 import importlib
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +27,7 @@ from awslabs import after_class, cli, ec2, journal, policies, tunnel
 from awslabs.__main__ import LABS
 from awslabs.after_class import STRAY
 from awslabs.errors import LedgerError
-from awslabs.kinds import KINDS, iam
+from awslabs.kinds import KINDS, Mark, iam
 from awslabs.ledger import Ledger
 from awslabs.tour import CHAPTERS
 
@@ -365,6 +368,8 @@ def test_tags_of_another_tool_that_look_like_ours_are_not_ours(school: School) -
     assert "Nothing to recover." in result.stderr
 
 
+MARKS = ("ledger", "owner", "home", "row", "token")
+HOME_OF_NOBODY = "nowhere"
 MARK = {
     "awslabs:ledger": "awslabs-ec2-abc123",
     "awslabs:owner": ME,
@@ -375,7 +380,8 @@ MARK = {
 
 def make_vpc(school: School, **tags: str) -> None:
     """A VPC that somebody has given the tags of a ledger, with changes."""
-    marked = {**MARK, **{f"awslabs:{key}": value for key, value in tags.items()}}
+    own = {"awslabs:home": journal.home_id()}
+    marked = {**MARK, **own, **{f"awslabs:{key}": value for key, value in tags.items()}}
     spec = {"ResourceType": "vpc", "Tags": [{"Key": key, "Value": value} for key, value in marked.items()]}
     with school.trouble.hand():
         school.console().create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[spec])
@@ -436,6 +442,176 @@ def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
     prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
     assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
     assert journal.TOKEN.fullmatch(journal.fresh_token())
+
+
+# -- Whose it is -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def at_home_of(student: str) -> Iterator[None]:
+    """On the computer of a student; all of them have the same credentials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWSLABS_HOME", str(Path.home() / student))
+        yield
+
+
+def test_of_two_students_with_one_iam_user_neither_takes_the_others_lab(school: School) -> None:
+    with at_home_of("ana"):
+        school.up()
+        anas, prefix = school.left(), json.loads(school.file().read_text())["prefix"]
+    school.clock.sleep(3601)
+    with at_home_of("ben"):
+        school.up()
+        result = school.run("verify", "--json")
+        rows = json.loads(result.stdout)["rows"]
+        strays = [(row["id"], row["owner"], row["home"]) for row in rows if row["on_aws"] == STRAY]
+        assert sorted(strays) == sorted((one, ME, "another") for one in anas)
+        assert result.exit_code == 0
+        assert "0 things of yours, 6 of other owners or computers" in result.stderr
+        for named in ((), ("ec2",), (prefix,), ("--owner", ME)):
+            result = school.run("recover", "--yes", *named)
+            assert (result.exit_code, result.stdout) == (0, "")
+            assert "Left out: 1 of other owners or computers." in result.stderr
+            assert "Nothing to recover." in result.stderr
+        assert school.run("down", "--all").exit_code == 0
+        assert sorted(school.left()) == sorted(anas)
+    with at_home_of("ana"):
+        assert [row["on_aws"] for row in school.rows("verify")] == ["stands"] * 7
+        assert school.run("down", "--all").exit_code == 0
+        assert school.left() == []
+
+
+def test_a_new_laptop_takes_over_what_its_owner_names_and_asks_first(school: School) -> None:
+    with at_home_of("old"):
+        school.up("--owner", "ana")
+    school.clock.sleep(3601)
+    with at_home_of("new"):
+        assert school.run("recover", "--yes", "--any-home").exit_code == 2
+        said = school.run("verify", "--owner", "ana").stderr
+        command = "python -m awslabs.ledger recover --owner ana --any-home"
+        assert f"6 are of ana, and built from another computer. If that was you: {command}" in said
+        line = command.split()[3:]
+        refused = school.run(*line, said="n\n")
+        assert refused.exit_code == 1
+        assert re.search(r"awslabs-ec2-\w+, of ana, built from another computer, 1\.0 h old", refused.stderr)
+        assert not school.file().exists()
+        assert school.run("recover", "--any-home", "--owner", "ben", "--yes").stdout == ""
+        assert school.run(*line, said="y\n").exit_code == 0
+        assert school.rows("list", "--owner", "ana")[0]["resources"] == 6
+        assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_what_carries_no_home_is_anothers(school: School) -> None:
+    make_vpc(school, home=HOME_OF_NOBODY)
+    result = school.run("verify", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["rows"][0]["home"]) == (0, "?")
+    assert "Nothing to recover." in school.run("recover", "--yes", "ec2").stderr
+    (row,) = school.rows("recover", "--yes", "--owner", ME, "--any-home")
+    assert row["resources"] == 1
+
+
+def test_what_two_computers_built_of_one_ledger_goes_down_in_one_order(school: School) -> None:
+    with at_home_of("old"):
+        school.die_in_up(7)
+        text = school.file().read_text()
+    with at_home_of("new"):
+        journal.home().mkdir()
+        school.file().write_text(text)
+        school.up()
+        school.file().unlink()
+        (row,) = school.rows("recover", "--yes", "ec2", "--owner", ME, "--any-home")
+        assert row["resources"] == 6
+        assert [row["name"] for row in school.rows("show", "ec2")] == [
+            *("vpc", "subnet", "internet-gateway", "security-group", "key-pair", "instance")
+        ]
+        assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_the_owner_may_stand_in_the_environment(school: School) -> None:
+    school.patch.setenv("AWSLABS_OWNER", "ana")
+    school.up()
+    school.up("--name", "second", "--owner", "ben")
+    assert [row["owner"] for row in school.rows("list")] == ["ana"]
+    assert "Of other owners than ana, 1 ledgers are not shown." in school.run("list").stderr
+    assert [row["owner"] for row in school.rows("list", "--owner", "ben")] == ["ben"]
+    school.file().unlink()
+    assert "6 things of yours" in school.run("verify").stderr
+    assert "0 things of yours" in school.run("verify", "--owner", "ben").stderr
+    (row,) = school.rows("recover", "--yes", "ec2")
+    assert row["resources"] == 6
+    school.patch.delenv("AWSLABS_OWNER")
+    assert {row["owner"] for row in school.rows("list")} == {"ana", "ben"}
+
+
+def test_an_owner_whom_some_tag_refuses_is_refused_before_any_call(school: School) -> None:
+    def is_refused(result: Result) -> None:
+        assert (result.exit_code, result.stdout, school.trouble.asked) == (1, "", [])
+        assert "cannot be the name of an owner" in result.stderr
+        (other,) = shlex.split(result.stderr.split("such as --owner ")[1])
+        assert journal.chosen_owner(other) == other
+
+    for owner in ("Tanaka, Taro", "ana (2)", "ana\u009b1m", " ana", "a" * 65, "?"):
+        is_refused(school.up("--owner", owner))
+        for verb in ("list", "verify", "recover"):
+            is_refused(school.run(verb, "--owner", owner))
+        school.patch.setenv("AWSLABS_OWNER", owner)
+        is_refused(school.up())
+        school.patch.delenv("AWSLABS_OWNER")
+
+
+def test_an_iam_name_that_some_tag_refuses_is_an_owner_with_dashes(school: School) -> None:
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/student/tanaka,taro@example.com"
+    send = BaseClient._make_api_call
+    school.patch.setattr(
+        BaseClient,
+        "_make_api_call",
+        lambda client, operation, request: (
+            {"Account": ACCOUNT, "Arn": arn}
+            if operation == "GetCallerIdentity"
+            else send(client, operation, request)
+        ),
+    )
+    school.up()
+    assert school.rows("list")[0]["owner"] == "tanaka-taro@example.com"
+    assert school.run("verify").exit_code == 0
+
+
+def test_the_home_id_is_drawn_once_however_many_come_at_once() -> None:
+    program = "from awslabs import journal; print(journal.home_id())"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+    drawn = {one.communicate()[0].strip() for one in started}
+    assert drawn == {journal.home_id()}
+    assert journal.HOME_ID.fullmatch(journal.home_id())
+    for path in journal.home().iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in journal.home().iterdir()) == ["home-id", "home-id.lock"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "0123456789ABCDEF", "0" * 17])
+def test_a_damaged_home_id_stops_up_before_it_builds_and_says_what_mends_it(
+    text: str, school: School
+) -> None:
+    journal.home().mkdir()
+    (journal.home() / "home-id").write_text(text)
+    result = school.up()
+    assert (result.exit_code, school.changing_calls()) == (1, [])
+    assert f"{journal.home() / 'home-id'} is damaged" in result.stderr
+    assert not school.file().exists()
+    (journal.home() / "home-id").unlink()
+    assert school.up().exit_code == 0
+
+
+def test_every_kind_that_takes_tags_carries_all_of_them() -> None:
+    mark = Mark("awslabs-ec2-abc123", "ana", "01 thing", journal.fresh_token(), "us-east-1", "0" * 16)
+    request = {"Bucket": "b", "jobName": "j", "StatementId": "s", "computeResources": {}}
+    for kind in KINDS.values():
+        marked = json.dumps(kind.mark(request, mark))
+        assert kind.join or all(json.dumps(value) in marked for value in mark.tags().values()), kind.call
+    assert set(mark.tags()) == {"Name", *(f"awslabs:{one}" for one in MARKS)}
 
 
 @contextlib.contextmanager
@@ -593,7 +769,9 @@ def test_a_young_ledger_is_left_alone_unless_it_is_named(school: School) -> None
         result = school.run(*line)
         assert (result.exit_code, result.stdout) == (0, "")
         assert not school.file().exists()
-    assert f"{prefix}: younger than an hour" in school.run("recover", "--yes").stderr
+    said = school.run("recover", "--yes").stderr
+    assert f"{prefix}, of {ME}: younger than an hour" in said
+    assert "Left out: 1 younger than an hour." in said
     (row,) = school.rows("recover", "--yes", prefix)
     assert (row["lab"], row["prefix"], row["name"]) == ("ec2", prefix, "default")
 

@@ -22,13 +22,15 @@ class Mark:
     row: str
     token: str
     region: str
+    home: str
 
     def tags(self) -> dict[str, str]:
-        """The four tags (and a Name for the console's lists)."""
+        """The five tags (and a Name for the console's lists)."""
         return {
             "Name": f"{self.ledger} {self.row[3:]}",
             "awslabs:ledger": self.ledger,
             "awslabs:owner": self.owner,
+            "awslabs:home": self.home,
             "awslabs:row": self.row,
             "awslabs:token": self.token,
         }
