@@ -36,7 +36,7 @@ def overview() -> None:
     for one in entries:
         click.echo(
             f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {one.resources} resources, "
-            f"{one.usd_per_hour:.4f} USD per hour"
+            f"{cli.amount('usd', one.usd_per_hour)} USD per hour"
         )
 
 

@@ -47,8 +47,8 @@ class Standing:
         Age of what stands longest.
     resources : int
         Rows that are open; -1 for a damaged file.
-    usd_per_hour, usd_so_far : float
-        Estimates in US dollars.
+    usd_per_hour, usd_so_far : float or None
+        Estimates in US dollars; None where a part of it is not known.
     path : Path
         The file.
     """
@@ -61,8 +61,8 @@ class Standing:
     owner: str
     hours: float
     resources: int
-    usd_per_hour: float
-    usd_so_far: float
+    usd_per_hour: float | None
+    usd_so_far: float | None
     path: Path
 
 
@@ -77,7 +77,7 @@ def _entry(path: Path) -> Standing | None:
     try:
         header, rows = journal.read(path)
     except LedgerError:
-        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, 0.0, 0.0, path)
+        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, None, None, path)
     still = [row for row in rows if row.open]
     if not still:
         return None
@@ -90,8 +90,8 @@ def _entry(path: Path) -> Standing | None:
         header["owner"],
         max(journal.seconds_since(row.begun) for row in still) / 3600,
         len(still),
-        sum(row.usd_per_hour or 0.0 for row in still),
-        header["usd_before"] + sum(row.usd for row in rows),
+        journal.total(row.usd_per_hour for row in still),
+        journal.total([header["usd_before"], *(row.usd for row in rows)]),
         path,
     )
 
@@ -151,6 +151,7 @@ class Ours:
 
     call: str
     found: Found
+    usd_per_hour: float | None
 
     @property
     def token(self) -> str:
@@ -221,7 +222,11 @@ def survey(cloud: Cloud) -> Survey:
     refused: dict[str, AwsError] = {}
     with ThreadPoolExecutor(8) as pool:
         lists = pool.map(lambda kind: attempt(cloud, kind, kind.ours, refused), KINDS.values())
-        ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
+        ours = [
+            Ours(kind.call, found, kind.usd_per_hour(found.request, cloud.region))
+            for kind, many in zip(KINDS.values(), lists, strict=True)
+            for found in many
+        ]
     here = [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
     return Survey(here, refused)
 
@@ -390,6 +395,10 @@ class Lost:
     def hours(self) -> float:
         return max(journal.seconds_since(one.begun) for one in self.things) / 3600
 
+    @property
+    def usd_per_hour(self) -> float | None:
+        return journal.total(one.usd_per_hour for one in self.things)
+
 
 def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:
     """What of `ours` stands in none of this computer's ledgers, by prefix, owner and home."""
@@ -431,7 +440,7 @@ def rows_of(things: list[Ours], first: int = 1) -> list[Row]:
             needs=list(range(1, number)),
             begun=thing.begun,
             made=thing.begun,
-            usd_per_hour=None,
+            usd_per_hour=thing.usd_per_hour,
         )
         for number, thing in enumerate(sorted(things, key=lambda thing: thing.row), start=first)
     ]
@@ -511,11 +520,10 @@ def command_line() -> Any:
         for entry in entries:
             if entry.resources < 0:
                 cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
-        usd = sum(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
-        if usd:
-            cli.say(
-                f"About {usd:.4f} USD per hour on AWS. Delete it all: python -m awslabs.ledger down --all"
-            )
+        usd = journal.total(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
+        if usd != 0:
+            price = cli.per_hour(usd).capitalize().replace("usd", "USD")
+            cli.say(f"{price} on AWS. Delete it all: python -m awslabs.ledger down --all")
         shown = [{key: value for key, value in vars(entry).items() if key != "path"} for entry in entries]
         return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
 
@@ -636,10 +644,11 @@ def command_line() -> Any:
             if not (is_mine or all_owners or any(one.prefix in text for text in texts)):
                 left["of other owners or computers"] += 1
                 continue
+            price = cli.per_hour(one.usd_per_hour)
             if not is_named and one.hours * 3600 < YOUNG_S:
                 cli.say(
                     f"{one.prefix}, of {one.owner}: younger than an hour, so perhaps at work; name it to "
-                    "recover it."
+                    f"recover it. {len(one.things)} things, {price}."
                 )
                 left["younger than an hour"] += 1
                 continue
@@ -651,7 +660,7 @@ def command_line() -> Any:
                 )
                 continue
             built = "" if one.home == home else ", built from another computer"
-            cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old: {things}")
+            cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old, {price}: {things}")
             chosen.append(one)
         chosen = whole(chosen)
         if left:

@@ -26,7 +26,7 @@ import string
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -172,11 +172,19 @@ class Row:
         return self.state not in CLOSED
 
     @property
-    def usd(self) -> float:
-        """What it has cost so far, in US dollars: an estimate from its hourly price."""
+    def usd(self) -> float | None:
+        """What it has cost so far, in US dollars: an estimate from its hourly price; None without one."""
         if not self.made:
             return 0.0
-        return seconds_since(self.made, self.ended) / 3600 * (self.usd_per_hour or 0.0)
+        if self.usd_per_hour is None:
+            return None
+        return seconds_since(self.made, self.ended) / 3600 * self.usd_per_hour
+
+
+def total(amounts: Iterable[float | None]) -> float | None:
+    """A sum that is not known, None, as soon as one part of it is not."""
+    known = list(amounts)
+    return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
 def fresh_token() -> str:
@@ -303,7 +311,7 @@ class Journal:
         with self._mutex:
             if not self.rows or self.open_rows():
                 return
-            self.header["usd_before"] += sum(row.usd for row in self.rows)
+            self.header["usd_before"] = total([self.header["usd_before"], *(row.usd for row in self.rows)])
             self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
             self.rows.clear()
 

@@ -291,14 +291,14 @@ class Ledger:
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
 
     @property
-    def usd_per_hour(self) -> float:
-        """What the standing rows cost each hour, in US dollars: an estimate."""
-        return sum(row.usd_per_hour or 0.0 for row in self.journal.open_rows())
+    def usd_per_hour(self) -> float | None:
+        """What the standing rows cost each hour, in US dollars: an estimate; None where one has no price."""
+        return journal.total(row.usd_per_hour for row in self.journal.open_rows())
 
     @property
-    def usd_so_far(self) -> float:
-        """What this ledger has cost until now, in US dollars: an estimate."""
-        return self.journal.header["usd_before"] + sum(row.usd for row in self.journal.rows)
+    def usd_so_far(self) -> float | None:
+        """What this ledger has cost until now, in US dollars: an estimate; None where that is not known."""
+        return journal.total([self.journal.header["usd_before"], *(row.usd for row in self.journal.rows)])
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
@@ -795,9 +795,10 @@ class Ledger:
             f"{rows[number].name} {rows[number].id}: {error.what} {error.why}".rstrip()
             for number, error in sorted(failures.items(), reverse=True)
         ]
-        usd = sum(rows[number].usd_per_hour or 0.0 for number in failures)
+        usd = journal.total(rows[number].usd_per_hour for number in failures)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
         return StillStanding(
-            f"{len(failures)} of the lab's resources still stand, at about {usd:.4f} USD per hour.",
+            f"{len(failures)} of the lab's resources still stand, at {price}.",
             "\n       ".join(lines),
             f"{self.command('down')}    # tries again what is left",
         )

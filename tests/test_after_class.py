@@ -24,7 +24,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from awslabs import after_class, cli, ec2, journal, policies, tunnel
-from awslabs.__main__ import LABS
+from awslabs.__main__ import LABS, main
 from awslabs.after_class import STRAY
 from awslabs.errors import LedgerError
 from awslabs.kinds import KINDS, Mark, iam
@@ -170,7 +170,8 @@ def test_list_names_damaged_files_and_what_mends_them(school: School) -> None:
     assert result.exit_code == 0
     assert f"damaged: {school.file()}" in result.stderr
     assert "python -m awslabs.ledger recover" in result.stderr
-    assert school.rows("list")[0]["resources"] == -1
+    (row,) = school.rows("list")
+    assert (row["resources"], row["usd_per_hour"]) == (-1, None)
 
 
 def test_show_prints_all_rows_those_that_are_gone_too(school: School) -> None:
@@ -491,9 +492,9 @@ def test_a_new_laptop_takes_over_what_its_owner_names_and_asks_first(school: Sch
         command = "python -m awslabs.ledger recover --owner ana --any-home"
         assert f"6 are of ana, and built from another computer. If that was you: {command}" in said
         line = command.split()[3:]
-        refused = school.run(*line, said="n\n")
-        assert refused.exit_code == 1
-        assert re.search(r"awslabs-ec2-\w+, of ana, built from another computer, 1\.0 h old", refused.stderr)
+        asked = school.run(*line, said="n\n")
+        assert asked.exit_code == 1
+        assert re.search(r"awslabs-ec2-\w+, of ana, built from another computer, 1\.0 h old", asked.stderr)
         assert not school.file().exists()
         assert school.run("recover", "--any-home", "--owner", "ben", "--yes").stdout == ""
         assert school.run(*line, said="y\n").exit_code == 0
@@ -807,13 +808,47 @@ def test_down_never_touches_what_stands_in_no_ledger(school: School) -> None:
     assert "6 of other owners" in school.run("verify").stderr
 
 
+@pytest.mark.parametrize("disks", [True, False])
+def test_what_was_recovered_costs_what_it_did_or_nobody_knows(disks: bool, school: School) -> None:
+    school.up()
+    usd = school.rows("list")[0]["usd_per_hour"]
+    school.file().unlink()
+    with contextlib.nullcontext() if disks else refused({"DescribeVolumes": "UnauthorizedOperation"}):
+        young = school.run("recover", "--yes", "--all-owners").stderr
+        school.clock.sleep(2 * 3600)
+        said = school.run("recover", "--yes", "--all-owners").stderr
+    price = "about 0.0163 USD per hour" if disks else "an unknown price"
+    assert f"6 things, {price}." in young
+    assert "Left out: 1 younger than an hour." in young
+    assert f"2.0 h old, {price}: vpc" in said
+    (row,) = school.rows("list")
+    assert row["usd_per_hour"] == (pytest.approx(usd) if disks else None)
+    assert row["usd_so_far"] == (pytest.approx(2 * usd, rel=0.01) if disks else None)
+    table = school.run("list")
+    assert ("?" in table.stdout.splitlines()[1].split()) == (not disks)
+    assert f"{price[0].upper()}{price[1:]} on AWS." in table.stderr
+    status = school.run("status", group=ec2.command_line()).stdout
+    assert re.search(r"usd_per_hour +(\S+)", status)[1] == ("0.0163" if disks else "?")  # type: ignore[index]
+    if not disks:
+        assert " ? USD per hour" in CliRunner().invoke(main, []).output
+    with school.trouble.ahead({1: "UnauthorizedOperation"}, {}):
+        assert f"still stand, at {price}." in school.run("down", group=ec2.command_line()).stderr
+    down = school.run("down", group=ec2.command_line()).stderr
+    assert ("It cost an unknown price." in down) == (not disks)
+    school.up()  # a new life: what the old one has cost stays as unknown as it was
+    assert (school.rows("list")[0]["usd_so_far"] is None) == (not disks)
+
+
 def test_recover_asks_first_and_says_what_of_whom_and_how_old(school: School) -> None:
     school.up()
     school.file().unlink()
     school.clock.sleep(2 * 3600)
     refused = school.run("recover", said="n\n")
     assert refused.exit_code == 1
-    assert re.search(rf"awslabs-ec2-\w+, of {ME}, 2\.0 h old: vpc vpc-\w+, subnet subnet-", refused.stderr)
+    assert re.search(
+        rf"awslabs-ec2-\w+, of {ME}, 2\.0 h old, about 0\.0163 USD per hour: vpc vpc-\w+, subnet subnet-",
+        refused.stderr,
+    )
     assert not school.file().exists()
     agreed = school.run("recover", said="y\n")
     assert agreed.exit_code == 0

@@ -213,7 +213,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
-            shown.append(Found(ids, state, tags_in(task), since, until))
+            size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
+            shown.append(Found(ids, state, tags_in(task), since, until, request=size))
     return shown
 
 

@@ -57,6 +57,8 @@ class Found:
     region : str or None
         Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
         does not tell. None for what AWS lists in its own Region only.
+    request : dict
+        Of the request that made it, what its price hangs on, as far as AWS shows it.
     """
 
     ids: dict[str, str]
@@ -65,6 +67,7 @@ class Found:
     since: str = ""
     until: str = ""
     region: str | None = None
+    request: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
