@@ -1,7 +1,8 @@
 """What the command lines of all labs share: options, the ledger they open, output, exit codes.
 
 Progress goes to stderr, results to stdout: as a table, or with ``--json`` as one JSON object.
-Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interrupted.
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands or could not be looked at,
+130 interrupted.
 """
 
 from __future__ import annotations
