@@ -75,9 +75,10 @@ def home_id() -> str:
         found = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise LedgerError(
-            f"{path} could not be read or written.",
+            f"{path} could not be written or read.",
             f"{error.strerror or error}. It tells what is built from here from what others build.",
-            f"make {path.parent} writable, or set AWSLABS_HOME to another folder",
+            f"make room on the disk that holds {path.parent}, or set AWSLABS_HOME to another folder; then run the "
+            "same command again",
         ) from error
     if not HOME_ID.fullmatch(found):
         raise LedgerError(
