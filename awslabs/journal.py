@@ -77,8 +77,8 @@ def home_id() -> str:
         raise LedgerError(
             f"{path} could not be written or read.",
             f"{error.strerror or error}. It tells what is built from here from what others build.",
-            f"make room on the disk that holds {path.parent}, or set AWSLABS_HOME to another folder; then run the "
-            "same command again",
+            f"make room on the disk that holds {path.parent}, or set AWSLABS_HOME to another folder; "
+            "then run the same command again",
         ) from error
     if not HOME_ID.fullmatch(found):
         raise LedgerError(
