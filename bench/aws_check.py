@@ -40,10 +40,10 @@ def main(lab: str, report: Path | None, yes: bool, **where: str | None) -> None:
 def check(lab: str, report: Path, yes: bool, where: dict) -> None:
     ledger, chapter = cli.open_ledger(lab, name="check", **where), tour.CHAPTERS[lab]
     hourly = chapter.usd_per_hour
-    most = None if hourly is None else hourly * LONGEST_H
+    most = "?" if hourly is None else f"{hourly * LONGEST_H:.3f}"
     cli.say(
         f"Will build {chapter.builds} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, "
-        f"use it, and delete it: at most about {cli.amount('usd', most)} USD, "
+        f"use it, and delete it: at most about {most} USD, "
         f"if it takes under {LONGEST_H * 60:.0f} min."
     )
     if not yes:
