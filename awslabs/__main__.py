@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from awslabs import cli
+from awslabs import cli, screen
 
 LABS = {
     "ec2": "a network, a firewall, a key, one server",
@@ -68,7 +68,7 @@ def overview() -> None:
         what = (
             one.unread.what
             if one.unread
-            else f"{one.resources} resources, {one.usd_per_hour:.4f} USD per hour"
+            else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
         )
         cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 

@@ -11,12 +11,14 @@ python -m awslabs.ledger recover              write rows for what stands without
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import os
+import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,15 +27,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from awslabs import journal
-from awslabs.errors import LabError, LedgerError, StillStanding
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
+from awslabs.explain import Place, explain
 from awslabs.journal import Row
-from awslabs.kinds import KINDS, Found
+from awslabs.kinds import KINDS, Found, Kind
 from awslabs.ledger import Cloud, Ledger, header_of, is_foreign, path_of
 
 log = logging.getLogger(__name__)
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 LEDGERS_AT_ONCE = 16
+STRAY = "stands, in no ledger"
+UNSEEN = "not looked at"
+NOT_OURS = "stands, not ours any more"
 WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
 
 
@@ -49,8 +55,8 @@ class Standing:
         Age of what stands longest.
     resources : int
         Rows that are open; -1 for a file that does not read.
-    usd_per_hour, usd_so_far : float
-        Estimates in US dollars.
+    usd_per_hour, usd_so_far : float or None
+        Estimates in US dollars; None where a part of it is not known.
     path : Path
         The file.
     unread : LedgerError or None
@@ -65,8 +71,8 @@ class Standing:
     owner: str
     hours: float
     resources: int
-    usd_per_hour: float
-    usd_so_far: float
+    usd_per_hour: float | None
+    usd_so_far: float | None
     path: Path
     unread: LedgerError | None = None
 
@@ -84,7 +90,7 @@ def _entry(path: Path) -> Standing | None:
     except journal.Absent:
         return None  # removed a moment ago
     except LedgerError as error:
-        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, 0.0, 0.0, path, error)
+        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, None, None, path, error)
     still = [row for row in rows if row.open]
     if not still:
         return None
@@ -97,8 +103,8 @@ def _entry(path: Path) -> Standing | None:
         header["owner"],
         max(journal.seconds_since(row.begun) for row in still) / 3600,
         len(still),
-        sum(row.usd_per_hour or 0.0 for row in still),
-        header["usd_before"] + sum(row.usd for row in rows),
+        journal.total(row.usd_per_hour for row in still),
+        journal.total([header["usd_before"], *(row.usd for row in rows)]),
         path,
     )
 
@@ -165,6 +171,7 @@ class Ours:
 
     call: str
     found: Found
+    usd_per_hour: float | None
 
     @property
     def token(self) -> str:
@@ -175,10 +182,28 @@ class Ours:
         return self.found.tags.get("awslabs:ledger", "")
 
     @property
+    def is_marked(self) -> bool:
+        """Whether a ledger can have written these tags: others may have such tags, too."""
+        forms = {"awslabs:token": journal.TOKEN, "awslabs:row": journal.ROW}
+        return bool(journal.lab_of(self.ledger)) and all(
+            form.fullmatch(self.found.tags.get(key, "")) for key, form in forms.items()
+        )
+
+    @property
+    def owner(self) -> str:
+        return journal.fit_owner(self.found.tags.get("awslabs:owner", "")) or "?"
+
+    @property
+    def home(self) -> str:
+        """The id of the folder from which it was built; empty where no tag tells."""
+        home = self.found.tags.get("awslabs:home", "")
+        return home if journal.HOME_ID.fullmatch(home) else ""
+
+    @property
     def row(self) -> tuple[int, str]:
         """Number and name, from the tag ``07 instance``."""
-        number, _, name = self.found.tags.get("awslabs:row", "").partition(" ")
-        return (int(number), name) if number.isdigit() and name else (0, self.call)
+        number, _, name = self.found.tags["awslabs:row"].partition(" ")
+        return int(number), name
 
     @property
     def begun(self) -> str:
@@ -190,12 +215,102 @@ class Ours:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def everything_ours(cloud: Cloud) -> list[Ours]:
-    """All on AWS, in this account and Region, that carries a ledger's mark. AWS calls: one list per kind."""
+@dataclass(frozen=True)
+class Survey:
+    """What AWS shows of all ledgers' things in one account and Region.
+
+    Attributes
+    ----------
+    ours : list of Ours
+        All that carries a ledger's mark. Of what AWS lists in every Region alike (roles), what its path puts
+        into another one is left out.
+    refused : dict of AwsError
+        Why a kind could not be looked at, by its create call: AWS refused the listing, or did not answer. Of
+        such a kind nothing is proven, not even that nothing stands.
+    """
+
+    ours: list[Ours]
+    refused: dict[str, AwsError]
+
+
+def survey(cloud: Cloud) -> Survey:
+    """Look at every kind; what cannot be looked at does not stand in the way of the others.
+
+    AWS calls: one list per kind, most with one description or list of tags per thing. The clients go on while
+    AWS asks for fewer calls (up to 10 attempts each).
+    """
+    refused: dict[str, AwsError] = {}
     with ThreadPoolExecutor(8) as pool:
-        lists = pool.map(lambda kind: kind.ours(cloud.client(kind.service)), KINDS.values())
-        ours = [Ours(call, found) for call, many in zip(KINDS, lists, strict=True) for found in many]
-    return [one for one in ours if one.ledger.startswith("awslabs-")]  # others may have such tags, too
+        lists = pool.map(lambda kind: attempt(cloud, kind, kind.ours, refused), KINDS.values())
+        ours = [
+            Ours(kind.call, found, kind.usd_per_hour(found.request, cloud.region))
+            for kind, many in zip(KINDS.values(), lists, strict=True)
+            for found in many
+        ]
+    here = [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
+    return Survey(here, refused)
+
+
+def attempt(
+    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found]], refused: dict[str, AwsError]
+) -> list[Found]:
+    """What AWS answers; nothing, with the reason in `refused`, where it does not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return ask(cloud.client(kind.service))
+    except (BotoCoreError, ClientError) as error:
+        call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
+        refused[kind.call] = explain(error, call, Place("", cloud.region))
+        return []
+
+
+def everything_ours(cloud: Cloud) -> list[Ours]:
+    """All on AWS, in this account and Region, that carries a ledger's mark: nothing is left unlooked at.
+
+    Raises
+    ------
+    AwsError
+        When a kind could not be looked at.
+    """
+    seen = survey(cloud)
+    for error in seen.refused.values():
+        raise error
+    return seen.ours
+
+
+def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
+    """What is no open row's own, in any ledger of this computer, whatever its account and Region.
+
+    Its row was lost, or its mark was copied by hand.
+    """
+    rows: dict[str, list[Row]] = {}
+    for path in journal.files(cloud.folder):
+        with contextlib.suppress(LedgerError):  # damaged: `list` shows it, `recover` mends it
+            for row in journal.read(path)[1]:
+                if row.open:
+                    rows.setdefault(row.token, []).append(row)
+
+    def is_copy(one: Ours, row: Row) -> bool:
+        return KINDS[one.call].judged(one.found, row).state == "copy"
+
+    return [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
+
+
+def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:
+    """Prefixes of which nothing tells that they belong to this Region.
+
+    Roles that an older awslabs made stand under a path without a Region, so every Region lists them. They
+    belong to this one where something else of their ledger stands here, or a file of this Region names it.
+    """
+    here = {one.ledger for one in ours if one.found.region != ""}
+    here |= {ledger.prefix for ledger in ledgers_of(cloud)}
+    texts = [journal.remains(path).text for path in damaged_files(cloud)]
+    return (
+        {one.ledger for one in ours}
+        - here
+        - {one.ledger for one in ours if any(one.ledger in text for text in texts)}
+    )
 
 
 def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
@@ -209,7 +324,7 @@ def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
                 continue  # damaged: `list` shows it, `recover` mends it
 
 
-def verify(cloud: Cloud) -> list[dict[str, Any]]:
+def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
     """Compare every ledger with what AWS shows, in both directions.
 
     Returns
@@ -217,54 +332,72 @@ def verify(cloud: Cloud) -> list[dict[str, Any]]:
     list of dict
         ``ledger``, ``row``, ``id`` and ``on_aws``: ``stands``, ``absent`` (deleted by hand, perhaps),
         ``stands, not ours any more`` for what lost its mark, or ``stands, in no ledger`` for what carries our
-        mark and no row here knows.
+        mark and no row here knows. A role of an older awslabs, whose path does not tell its Region, is
+        ``stands, in no ledger, of an unknown Region``. Rows of a kind that could not be looked at are
+        ``not looked at``, and so is the kind itself, with AWS's code.
+        ``owner``; and, of what no row knows, ``home``: whether it was built from ``this`` folder of ledgers.
+    dict of AwsError
+        Why not, by kind.
     """
-    seen = everything_ours(cloud)
-    by_token = {one.token: one for one in seen}
-    ledgers, report = list(ledgers_of(cloud)), []
-    for ledger in ledgers:
+    seen = survey(cloud)
+    elsewhere = prefixes_elsewhere(cloud, seen.ours)
+    listed = {(one.token, one.found.id) for one in seen.ours}
+    home, report = journal.home_id(), []
+
+    def on_aws(ledger: Ledger, row: Row) -> str:
+        if (row.token, row.id) in listed:
+            return "stands"
+        if row.call in seen.refused:
+            return UNSEEN
+        try:
+            shown = ledger.shown(row)
+        except AwsError as error:
+            seen.refused[row.call] = error
+            return UNSEEN
+        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
+
+    for ledger in ledgers_of(cloud):
         for row in ledger.journal.open_rows():
-            listed = row.token in by_token and by_token[row.token].found.id == row.id
-            shown = [] if listed else ledger.shown(row)
-            there = (
-                "stands, not ours any more"
-                if is_foreign(shown)
-                else "stands"
-                if listed or shown
-                else "absent"
-            )
             report.append(
                 {
                     "ledger": ledger.prefix,
                     "row": row.name,
                     "id": row.id,
-                    "on_aws": there,
+                    "on_aws": on_aws(ledger, row),
                     "owner": ledger.journal.header["owner"],
                 }
             )
-    for one in without_row(seen, ledgers):
+    for one in without_row(cloud, seen.ours):
         report.append(
             {
                 "ledger": one.ledger,
                 "row": one.row[1],
                 "id": one.found.id,
-                "on_aws": "stands, in no ledger",
-                "owner": one.found.tags.get("awslabs:owner", "?"),
+                "on_aws": STRAY + (", of an unknown Region" if one.ledger in elsewhere else ""),
+                "owner": one.owner,
+                "home": "this" if one.home == home else "another" if one.home else "?",
             }
         )
-    return report
+    for call, error in sorted(seen.refused.items()):
+        report.append(
+            {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
+        )
+    return report, seen.refused
 
 
-def without_row(seen: list[Ours], ledgers: Iterable[Ledger]) -> list[Ours]:
-    """What carries a mark and is no open row's own: its row was lost, or its mark was copied by hand."""
-    rows: dict[str, list[Row]] = {}
-    for row in (row for ledger in ledgers for row in ledger.journal.open_rows()):
-        rows.setdefault(row.token, []).append(row)
+def again(cloud: Cloud, verb: str) -> str:
+    """The command that runs another verb of the ledger in the same account and Region."""
+    return f"python -m awslabs.ledger {verb}{cloud.options}{'' if cloud.is_aws else ' --sandbox'}"
 
-    def is_copy(one: Ours, row: Row) -> bool:
-        return KINDS[one.call].judged(one.found, row).state == "copy"
 
-    return [one for one in seen if all(is_copy(one, row) for row in rows.get(one.token, []))]
+def not_proven(refused: dict[str, AwsError]) -> StillStanding:
+    """Exit 3, as for what stands: nobody knows whether something of these kinds does."""
+    lines = [f"{call}: not looked at: {error.code}. {error.why}" for call, error in sorted(refused.items())]
+    return StillStanding(
+        f"{len(refused)} kinds could not be looked at: whether anything of them stands is not proven.",
+        "\n       ".join(lines),
+        next(iter(refused.values())).fix,
+    )
 
 
 # -- Recover ----------------------------------------------------------------------------------------------
@@ -272,15 +405,22 @@ def without_row(seen: list[Ours], ledgers: Iterable[Ledger]) -> list[Ours]:
 
 @dataclass
 class Lost:
-    """What stands on AWS under one prefix without a row on this computer."""
+    """What stands on AWS under one prefix without a row on this computer.
+
+    `owner` and `home` are its tags'; `placed`: whether it is known to belong to this Region; `known`: what
+    stands under the same prefix and has its row.
+    """
 
     prefix: str
     owner: str
+    home: str
     things: list[Ours] = field(default_factory=list)
+    known: list[Ours] = field(default_factory=list)
+    placed: bool = True
 
     @property
     def lab(self) -> str:
-        return self.prefix.removeprefix("awslabs-").rpartition("-")[0].replace("-", "_")
+        return journal.lab_of(self.prefix)
 
     @property
     def tokens(self) -> set[str]:
@@ -290,31 +430,50 @@ class Lost:
     def hours(self) -> float:
         return max(journal.seconds_since(one.begun) for one in self.things) / 3600
 
+    @property
+    def usd_per_hour(self) -> float | None:
+        return journal.total(one.usd_per_hour for one in self.things)
 
-def lost(cloud: Cloud) -> list[Lost]:
-    """What carries a ledger's mark and stands in none of this computer's ledgers, by prefix."""
+
+def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:
+    """What of `ours` stands in none of this computer's ledgers, by prefix, owner and home."""
+    strays = without_row(cloud, ours)
+    by_marks: dict[tuple[str, str, str], Lost] = {}
+    for one in strays:
+        marks = one.ledger, one.owner, one.home
+        by_marks.setdefault(marks, Lost(*marks)).things.append(one)
+    elsewhere = prefixes_elsewhere(cloud, ours)
+    for lab in by_marks.values():
+        lab.placed = lab.prefix not in elsewhere
+        lab.known = [one for one in ours if one.ledger == lab.prefix and one not in strays]
+    return [by_marks[marks] for marks in sorted(by_marks)]
+
+
+def whole(labs: list[Lost]) -> list[Lost]:
+    """One for each prefix: what several have built of one ledger goes down in one order."""
     by_prefix: dict[str, Lost] = {}
-    for one in without_row(everything_ours(cloud), ledgers_of(cloud)):
-        owner = one.found.tags.get("awslabs:owner", "?")
-        by_prefix.setdefault(one.ledger, Lost(one.ledger, owner)).things.append(one)
-    return sorted(by_prefix.values(), key=lambda one: one.prefix)
+    for lab in labs:
+        there = by_prefix.setdefault(lab.prefix, dataclasses.replace(lab, things=[]))
+        there.things.extend(lab.things)
+    return list(by_prefix.values())
 
 
-def rows_of(things: list[Ours], beside: list[Row]) -> list[Row]:
+def rows_of(things: list[Ours], beside: list[Row], known: Iterable[Ours] = ()) -> list[Row]:
     """All rows of a ledger: those `beside`, and one for each thing that was found and none of them knows.
 
     Such a thing gets the number in its tag where that is free among theirs, else one after them all, in the
     order in which it was made. They go down one by one in falling number, since what hung on what is not
-    known any more.
+    known any more. `known`: what AWS shows of the rows `beside`; the rest of a token is a copy of its mark.
     """
-    known, taken = {row.token: row for row in beside if row.open}, {row.number for row in beside}
+    by_token, taken = {row.token: row for row in beside if row.open}, {row.number for row in beside}
+    shown = {one.found.id for one in (*things, *known)}
     fresh = []
     for thing in sorted(things, key=lambda thing: thing.row):
-        if row := known.get(thing.token):
-            row.ids = thing.found.ids if row.call == thing.call else row.ids  # AWS knows better than the file
+        row = by_token.get(thing.token)
+        if row and row.call == thing.call and (row.id == thing.found.id or row.id not in shown):
+            row.ids = thing.found.ids  # AWS knows better than a damaged file
             continue
-        last = max(taken, default=0)
-        number = thing.row[0] if thing.row[0] in set(range(1, last)) - taken else last + 1
+        number = thing.row[0] if thing.row[0] not in taken else max(taken) + 1
         taken.add(number)
         fresh.append(
             Row(
@@ -326,10 +485,11 @@ def rows_of(things: list[Ours], beside: list[Row]) -> list[Row]:
                 ids=thing.found.ids,
                 begun=thing.begun,
                 made=thing.begun,
-                usd_per_hour=None,
+                usd_per_hour=thing.usd_per_hour,
             )
         )
-    for row in fresh:
+    recovered = [row for row in beside if row.open and not row.digests]
+    for row in (*recovered, *fresh):
         row.needs = sorted(number for number in taken if number < row.number)
     return journal.in_order([*beside, *fresh])
 
@@ -341,9 +501,9 @@ def write_back(cloud: Cloud, one: Lost) -> Ledger:
         numbered = (f"recovered-{one.prefix[-6:]}-{number}" for number in itertools.count(2))
         names = itertools.chain(["default", f"recovered-{one.prefix[-6:]}"], numbered)
         free = next(name for name in names if not os.path.lexists(path_of(cloud, one.lab, name)))
-        ledger = Ledger(cloud, one.lab, free, one.owner)
+        ledger = Ledger(cloud, one.lab, free, one.owner.strip("?"))
     with ledger.locked("recover"):
-        ledger.journal.rows = rows_of(one.things, ledger.journal.rows)
+        ledger.journal.rows = rows_of(one.things, ledger.journal.rows, one.known)
         ledger.journal.header["prefix"] = one.prefix
         ledger.journal.save()
     return ledger
@@ -434,7 +594,8 @@ def unless_failed(result: list[dict], failures: list[LabError], as_json: bool) -
     if not more:
         raise first
     whys = "\n       ".join(f"{one.what} {one.why}" for one in failures)
-    raise LedgerError(f"{len(failures)} ledgers are left out.", whys, first.fix)
+    unproven = any(isinstance(one, StillStanding) for one in failures)
+    raise (StillStanding if unproven else LedgerError)("Not all could be looked at.", whys, first.fix)
 
 
 def command_line() -> Any:
@@ -449,21 +610,24 @@ def command_line() -> Any:
         return {key: options[key] for key in ("sandbox", "region", "profile")}
 
     @cli.plain_verb(group, "list")
-    def _list(sandbox: bool, **_: Any) -> list[dict[str, Any]]:
+    @cli.OWNER
+    def _list(sandbox: bool, owner: str | None, **_: Any) -> list[dict[str, Any]]:
         """Show every ledger on this computer in which something stands. Asks AWS nothing."""
-        entries = standing(folders(sandbox))
+        whose, found = journal.chosen_owner(owner), standing(folders(sandbox))
+        entries = [one for one in found if whose in (None, one.owner) or one.resources < 0]
         if not entries:
             cli.say("Nothing stands.")
+        if len(entries) < len(found):
+            cli.say(f"Of other owners than {whose}, {len(found) - len(entries)} ledgers are not shown.")
         for entry in entries:
             if isinstance(entry.unread, journal.Damaged):
                 cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
             elif entry.unread:
                 cli.say(f"not readable: {entry.unread}")
-        usd = sum(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
-        if usd:
-            cli.say(
-                f"About {usd:.4f} USD per hour on AWS. Delete it all: python -m awslabs.ledger down --all"
-            )
+        usd = journal.total(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
+        if usd != 0:
+            price = cli.per_hour(usd).capitalize().replace("usd", "USD")
+            cli.say(f"{price} on AWS. Delete it all: python -m awslabs.ledger down --all")
         left_out = ("path", "unread")
         shown = [
             {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
@@ -559,55 +723,98 @@ def command_line() -> Any:
         return [{"lab": one.lab, "name": one.name, "deleted": one.resources} for one in entries]
 
     @cli.plain_verb(group, "verify")
-    def _verify(**options: Any) -> list[dict[str, Any]]:
+    @cli.OWNER
+    def _verify(owner: str | None, **options: Any) -> list[dict[str, Any]]:
         """Ask AWS whether each row stands, and whether anything of ours stands that no row knows."""
+        whose = journal.chosen_owner(owner)
         cloud = cli.open_cloud(**where(options))
-        report = verify(cloud)
-        strays = [one for one in report if one["on_aws"] == "stands, in no ledger"]
-        mine = [one for one in strays if one["owner"] == cloud.identity["owner"]]
+        whose = whose or cloud.identity["owner"]
+        report, refused = verify(cloud)
+        strays = [one for one in report if one["on_aws"].startswith(STRAY)]
+        named = [one for one in strays if one["on_aws"] == STRAY and one["owner"] == whose]
+        mine = [one for one in named if one["home"] == "this"]
         count = Counter(one["on_aws"] for one in report)
-        not_ours = count["stands, not ours any more"]
+        unseen = f", {count[UNSEEN]} not looked at" if count[UNSEEN] else ""
         cli.say(
-            f"{count['stands']} rows stand, {count['absent']} absent on AWS. In no ledger here: "
-            f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners."
-            + (f" Stands, but not ours any more: {not_ours}." if not_ours else "")
+            f"{count['stands']} rows stand, {count['absent']} absent on AWS{unseen}. In no ledger here: "
+            f"{len(mine)} things of yours, {len(strays) - len(mine)} of other owners or computers."
+            + (f" Stands, but not ours any more: {count[NOT_OURS]}." if count[NOT_OURS] else "")
         )
-        if mine:
+        if len(named) > len(mine):
+            cli.say(
+                f"{len(named) - len(mine)} are of {whose}, and built from another computer. If that was you: "
+                f"{again(cloud, 'recover')} --owner {shlex.quote(whose)} --any-home"
+            )
+        if mine or refused:
             cli.show(report, options["as_json"])
+        if mine:
+            if refused:
+                cli.say(str(not_proven(refused)))
             raise StillStanding(
                 f"{len(mine)} things of yours stand in no ledger on this computer.",
-                "A ledger was lost, or they were built from another computer.",
-                "python -m awslabs.ledger recover",
+                "They were built from here, so a ledger was lost.",
+                again(cloud, "recover") + (f" --owner {shlex.quote(owner)}" if owner else ""),
             )
+        if refused:
+            raise not_proven(refused)
         return report
 
     @cli.plain_verb(group, "recover")
     @click.argument("named", nargs=-1, metavar="[LAB_OR_PREFIX...]")
     @click.option("--all-owners", is_flag=True, help="Those of other owners too: for the teacher.")
+    @click.option("--any-home", is_flag=True, help="What --owner built from other computers, too.")
+    @cli.OWNER
     @click.option("--yes", is_flag=True, help="Do not ask.")
-    def _recover(named: tuple[str, ...], all_owners: bool, yes: bool, **options: Any) -> list[dict[str, Any]]:
+    def _recover(
+        named: tuple[str, ...], all_owners: bool, any_home: bool, owner: str | None, yes: bool, **options: Any
+    ) -> list[dict[str, Any]]:
         """Find what carries a ledger's mark but stands in no ledger here, and write its rows back."""
+        whose = journal.chosen_owner(owner)
+        if any_home and not whose:
+            raise click.UsageError("--any-home needs --owner NAME: a class may share one IAM name")
         cloud = cli.open_cloud(**where(options))
+        whose, home = whose or cloud.identity["owner"], journal.home_id()
         damaged, chosen = damaged_files(cloud), []
+        left = Counter[str]()
         labs = {path.name.partition(".")[0] for path in damaged}
         texts = [journal.remains(path).text for path in damaged]
         newer = {path: error for path, error in unread(cloud).items() if path not in damaged}
         theirs = [journal.remains(path).text for path in newer]
-        for one in lost(cloud):
+        seen = survey(cloud)
+        for one in lost(cloud, seen.ours):
             if any(one.prefix in text for text in theirs):
                 continue  # it stands in a ledger, which this version does not read
             is_named = one.prefix in named or one.lab in named or one.lab in labs
-            is_ours = one.owner == cloud.identity["owner"] or any(one.prefix in text for text in texts)
-            others = not is_ours and not all_owners
-            if (named and not is_named) or others:
+            is_mine = one.owner == whose and (any_home or one.home == home)
+            if named and not is_named:
                 continue
+            if not (is_mine or all_owners or any(one.prefix in text for text in texts)):
+                left["of other owners or computers"] += 1
+                continue
+            price = cli.per_hour(one.usd_per_hour)
             if not is_named and one.hours * 3600 < YOUNG_S:
-                cli.say(f"{one.prefix}: younger than an hour, so perhaps at work; name it to recover it.")
+                cli.say(
+                    f"{one.prefix}, of {one.owner}: younger than an hour, so perhaps at work; name it to "
+                    f"recover it. {len(one.things)} things, {price}."
+                )
+                left["younger than an hour"] += 1
                 continue
             things = ", ".join(f"{thing.row[1]} {thing.found.id}" for thing in one.things)
-            cli.say(f"{one.prefix}, of {one.owner}, {one.hours:.1f} h old: {things}")
+            if not one.placed:
+                cli.say(
+                    f"{one.prefix}, of {one.owner}: {things}. Nothing tells its Region, so it is left alone: "
+                    "run `recover` in the Region where its lab was, or delete it in the IAM console."
+                )
+                continue
+            built = "" if one.home == home else ", built from another computer"
+            cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old, {price}: {things}")
             chosen.append(one)
+        chosen = whole(chosen)
+        if left:
+            cli.say("Left out: " + ", ".join(f"{count} {why}" for why, count in left.items()) + ".")
         failures: list[LabError] = list(newer.values())
+        if seen.refused:
+            failures.append(not_proven(seen.refused))
         if not chosen and not damaged:
             if not failures:
                 cli.say("Nothing to recover.")

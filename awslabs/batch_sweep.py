@@ -38,7 +38,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs import images, policies, prices
+from awslabs import images, journal, policies, prices
 from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
 from awslabs.ecs_qa import role
 from awslabs.errors import AwsError, LabError, LedgerError, install
@@ -547,10 +547,10 @@ def command_line() -> Any:
         hours = [
             prices.instance_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running
         ]
-        usd = sum((hour or 0.0) + prices.PUBLIC_IPV4_HOUR for hour in hours)
         shown = {**cli.header(ledger), **vars(describe(ledger))}
+        usd = journal.total([shown["usd_per_hour"], *hours, len(hours) * prices.PUBLIC_IPV4_HOUR])
         cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
-        return {**shown, "machines": len(running), "usd_per_hour": shown["usd_per_hour"] + usd}
+        return {**shown, "machines": len(running), "usd_per_hour": usd}
 
     @cli.verb(group, "image", "batch_sweep")
     @cli.NO_DOCKER

@@ -1,7 +1,8 @@
 """What the command lines of all labs share: options, the ledger they open, output, exit codes.
 
 Progress goes to stderr, results to stdout: as a table, or with ``--json`` as one JSON object.
-Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interrupted.
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands or could not be looked at,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ CLOUD_OPTIONS = [
     click.option("--region", metavar="REGION", help="AWS Region; else AWS_REGION or the AWS configuration."),
     click.option("--profile", metavar="PROFILE", help="Profile of the AWS configuration."),
 ]
+OWNER = click.option(
+    "--owner", metavar="OWNER", help="Whose it is; default: AWSLABS_OWNER, or else your IAM name."
+)
 LEDGER_OPTIONS = [
     click.option("--name", metavar="NAME", default="default", help="Name of this copy of the lab."),
-    click.option("--owner", metavar="OWNER", help="Who owns what is built; default: your IAM name."),
+    OWNER,
 ]
 OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
@@ -281,12 +285,7 @@ def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
 
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    if usd_per_hour is None:
-        price = "an unknown price"
-    elif usd_per_hour == 0:
-        price = "nothing per hour, only what is used"
-    else:
-        price = f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
+    price = per_hour(usd_per_hour) + (f" (prices of {AS_OF})" if usd_per_hour else "")
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
 
 
@@ -294,8 +293,14 @@ def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
     costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
     usd = ledger.usd_per_hour
-    price = f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used,"
-    say(f"{costs} {price} until: {ledger.command('down')}")
+    say(f"{costs} {per_hour(usd)}{',' if usd == 0 else ''} until: {ledger.command('down')}")
+
+
+def per_hour(usd: float | None) -> str:
+    """An hourly price in words."""
+    if usd is None:
+        return "an unknown price"
+    return f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used"
 
 
 def add_down(
@@ -328,6 +333,7 @@ def add_down(
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
         price = f"about {usd:.4f} USD" if usd else "nothing per hour, only what was used"
+        price = "an unknown price" if usd is None else price
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "
             f"{'It cost' if ledger.cloud.is_aws else 'On AWS it would have cost'} {price}."

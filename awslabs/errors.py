@@ -6,7 +6,7 @@
      |-- AwsError            AWS refused a call; `code` and `operation` say which
      |-- TimedOut            something awaited did not come
      |-- TunnelError         SSH: no answer, another host key, a busy port
-     '-- StillStanding       exit 3: `down` is done, and something still costs money
+     '-- StillStanding       exit 3: `down` is done, and something still costs money; or nobody could look
 
 Raise one with its three sentences; `cli.py` prints them and exits with `exit_code`:
 
@@ -90,7 +90,7 @@ class TunnelError(LabError):
 
 
 class StillStanding(LabError):
-    """`down` went through, and these things are still there."""
+    """These things are still there, or could not be looked at: nothing proves that they are gone."""
 
     exit_code = 3
 

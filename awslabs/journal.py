@@ -6,6 +6,7 @@ One JSON file per lab, name, account and Region:
     ~/.awslabs/ec2.default.123456789012.us-east-1.lock      who builds now
     ~/.awslabs/ec2.default.123456789012.us-east-1/          its SSH keys        mode 0700
     ~/.awslabs/127.0.0.1-8500/...                           the same, of a cloud that is not AWS
+    ~/.awslabs/home-id                                      tells this folder from all others
 
 This module knows files and locks. What a row means to AWS stands in `ledger.py`. Whatever is read is checked
 field by field first (`ROW_FORMS`, `HEADER_FORMS`): a file may have met a full disk, an editor or a dying one.
@@ -21,6 +22,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import string
@@ -42,6 +44,13 @@ STATES = ("creating", "standing", "deleting", *CLOSED)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 FILE = re.compile(rf"[a-z0-9_]+\.{NAME.pattern}\.[0-9]+\.[A-Za-z0-9-]+\.json")  # lab, name, account, Region
 LARGEST_MIB = 64  # of a ledger: a hundred thousand rows
+# What tags on AWS hold anybody may have written: only what has exactly these forms is a ledger's mark.
+LABS = ("ec2", "gpu", "ecs_qa", "batch_sweep", "serverless")
+PREFIX = re.compile(f"awslabs-({'|'.join(LABS).replace('_', '-')})-[a-z0-9]{{6}}")
+TOKEN = re.compile("[0-9]{14}-[0-9a-f]{16}")
+ROW = re.compile("([0-9]{1,6}) ([a-z][a-z0-9-]{0,40})")
+HOME_ID = re.compile("[0-9a-f]{16}")
+UNFIT = re.compile(r"[^\w .:/=+@-]")  # in an owner's name: some service refuses it in the value of a tag
 
 
 def home() -> Path:
@@ -61,6 +70,63 @@ def home() -> Path:
             f'export AWSLABS_HOME="$PWD/{told}"' if told[0] != "~" else "export AWSLABS_HOME=$HOME/.awslabs",
         )
     return path
+
+
+def home_id() -> str:
+    """Sixteen random hexadecimal digits that stand on all that is built from here, on AWS and elsewhere.
+
+    Several students may share one IAM user, and then one owner's name: this tells whose things are whose.
+    The first who needs it draws it.
+
+    Raises
+    ------
+    LedgerError
+        When it can be neither read nor written.
+    """
+    path = home() / "home-id"
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # of two who come at once, one draws
+                if not path.exists():
+                    write(path, secrets.token_hex(8) + "\n")
+            finally:
+                os.close(lock)
+        found = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise LedgerError(
+            f"{path} could not be written or read.",
+            f"{error.strerror or error}. It tells what is built from here from what others build.",
+            f"make room on the disk that holds {path.parent}, or set AWSLABS_HOME to another folder; "
+            "then run the same command again",
+        ) from error
+    if not HOME_ID.fullmatch(found):
+        raise LedgerError(
+            f"{path} is damaged.",
+            "It held 16 hexadecimal digits, the tag awslabs:home of all that was built from here.",
+            f"rm {path}    # another is drawn; a lost ledger then needs `recover --owner NAME --any-home`",
+        )
+    return found
+
+
+def chosen_owner(given: str | None = None) -> str | None:
+    """The owner that an option or ``AWSLABS_OWNER`` names; None where neither does: then the IAM caller's.
+
+    Raises
+    ------
+    LedgerError
+        When some service would refuse that name in a tag.
+    """
+    owner = given or os.environ.get("AWSLABS_OWNER")
+    if owner and fit_owner(owner) != owner:
+        raise LedgerError(
+            f"{ascii(owner)} cannot be the name of an owner.",
+            "It goes into tags: letters, digits, spaces and _ . : / = + - @ are taken by all, 64 at most.",
+            f"use another, such as --owner {shlex.quote(fit_owner(owner) or 'ana')}",
+        )
+    return owner or None
 
 
 def now() -> str:
@@ -132,11 +198,19 @@ class Row:
         return self.state not in CLOSED
 
     @property
-    def usd(self) -> float:
-        """What it has cost so far, in US dollars: an estimate from its hourly price."""
+    def usd(self) -> float | None:
+        """What it has cost so far, in US dollars: an estimate from its hourly price; None without one."""
         if not self.made:
             return 0.0
-        return seconds_since(self.made, self.ended) / 3600 * (self.usd_per_hour or 0.0)
+        if self.usd_per_hour is None:
+            return None
+        return seconds_since(self.made, self.ended) / 3600 * self.usd_per_hour
+
+
+def total(amounts: Iterable[float | None]) -> float | None:
+    """A sum that is not known, None, as soon as one part of it is not."""
+    known = list(amounts)
+    return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
 def fresh_token() -> str:
@@ -154,7 +228,7 @@ def fresh_prefix(lab: str) -> str:
 
 TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")  # what a terminal shows as it is
 CALL = re.compile(r"[a-z0-9-]+:[A-Za-z0-9]+")
-PREFIX = re.compile(r"awslabs(-[a-z0-9]+)+-[a-z0-9]{6}")
+ANY_PREFIX = re.compile(r"awslabs(-[a-z0-9]+)+-[a-z0-9]{6}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z")
 
 
@@ -206,9 +280,9 @@ HEADER_FORMS: Mapping[str, Callable[[Any], bool]] = {
     "account": is_text,
     "region": is_text,
     "owner": is_text,
-    "prefix": _is(PREFIX),
+    "prefix": _is(ANY_PREFIX),
     "begun": _is_time,
-    "usd_before": _is_amount,
+    "usd_before": lambda value: value is None or _is_amount(value),
 }
 
 
@@ -244,6 +318,17 @@ def as_row(fields: Any) -> Row:
         if KINDS[row.call].join and (more := row.ids.keys() - {*KINDS[row.call].known_by}):
             raise ValueError(f"has an unknown {min(more)!r:.40}")  # its ids are sent as they are
     return row
+
+
+def lab_of(prefix: str) -> str:
+    """``ecs_qa`` of ``awslabs-ecs-qa-k3x9qa``; empty for what no lab's ledger can have drawn."""
+    match = PREFIX.fullmatch(prefix)
+    return match[1].replace("-", "_") if match else ""
+
+
+def fit_owner(name: str) -> str:
+    """An owner's name with a dash for each character that some service refuses in tags; at most 64 long."""
+    return UNFIT.sub("-", name)[:64].strip()
 
 
 # -- the journal --------------------------------------------------------------------------------------------
@@ -360,7 +445,7 @@ class Journal:
         with self._mutex:
             if not self.rows or self.open_rows():
                 return
-            self.header["usd_before"] += sum(row.usd for row in self.rows)
+            self.header["usd_before"] = total([self.header["usd_before"], *(row.usd for row in self.rows)])
             self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
             self.rows.clear()
 

@@ -195,7 +195,7 @@ class Cloud:
         return {
             "account": answer["Account"],
             "arn": answer["Arn"],
-            "owner": answer["Arn"].rpartition("/")[2].rpartition(":")[2],
+            "owner": journal.fit_owner(answer["Arn"].rpartition("/")[2].rpartition(":")[2]),
         }
 
 
@@ -240,7 +240,7 @@ class Ledger:
     name : str
         Tells a second copy of the lab from the first; lower-case letters, digits and dashes, at most 20.
     owner : str, optional
-        Who is asked when something stands for long; the caller's IAM name unless given.
+        Who is asked when something stands for long; AWSLABS_OWNER or the caller's IAM name unless given.
 
     Attributes
     ----------
@@ -257,6 +257,7 @@ class Ledger:
                 "It becomes part of file names and of names on AWS.",
                 "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
             )
+        owner = journal.chosen_owner(owner)
         self.cloud, self.lab = cloud, lab
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
         self._copies: dict[str, Row] = {}  # by identifier: what carries a row's token and is not the row's
@@ -298,14 +299,14 @@ class Ledger:
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
 
     @property
-    def usd_per_hour(self) -> float:
-        """What the standing rows cost each hour, in US dollars: an estimate."""
-        return sum(row.usd_per_hour or 0.0 for row in self.journal.open_rows())
+    def usd_per_hour(self) -> float | None:
+        """What the standing rows cost each hour, in US dollars: an estimate; None where one has no price."""
+        return journal.total(row.usd_per_hour for row in self.journal.open_rows())
 
     @property
-    def usd_so_far(self) -> float:
-        """What this ledger has cost until now, in US dollars: an estimate."""
-        return self.journal.header["usd_before"] + sum(row.usd for row in self.journal.rows)
+    def usd_so_far(self) -> float | None:
+        """What this ledger has cost until now, in US dollars: an estimate; None where that is not known."""
+        return journal.total([self.journal.header["usd_before"], *(row.usd for row in self.journal.rows)])
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
@@ -435,6 +436,7 @@ class Ledger:
 
     def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
         """A row on disk, with its token, before the call."""
+        journal.home_id()  # where it cannot be had, nothing is begun
         row = Row(
             number=0,
             name=name,
@@ -464,7 +466,14 @@ class Ledger:
 
     def _mark(self, row: Row) -> Mark:
         """What this row's resource carries on AWS."""
-        return Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
+        return Mark(
+            ledger=self.prefix,
+            owner=self.journal.header["owner"],
+            row=f"{row.number:02d} {row.name}",
+            token=row.token,
+            region=self.cloud.region,
+            home=journal.home_id(),
+        )
 
     def _needs(self, request: dict) -> list[int]:
         """Numbers of the open rows that the request names, at any depth, inside JSON text too."""
@@ -922,9 +931,10 @@ class Ledger:
             fixes.append(
                 f"python -m awslabs.ledger recover {self.lab}{there}    # gives it a row; then `down`"
             )
-        usd = sum(rows[number].usd_per_hour or 0.0 for number in failures)
+        usd = journal.total(rows[number].usd_per_hour for number in failures)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
         return StillStanding(
-            f"{len(failures)} of the lab's resources still stand, at about {usd:.4f} USD per hour."
+            f"{len(failures)} of the lab's resources still stand, at {price}."
             if failures
             else "What the lab has made is gone, but something else that carries its mark stands.",
             "\n       ".join(lines),

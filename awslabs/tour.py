@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs import after_class, batch_sweep, cli, ec2, ecs_qa, gpu, prices, serverless, tunnel
+from awslabs import after_class, batch_sweep, cli, ec2, ecs_qa, gpu, journal, prices, serverless, tunnel
 from awslabs.errors import LabError, install
 from awslabs.ledger import Ledger
 from awslabs.workload import batch_jobs, functions, haiku, questions, results, sweep, tables
@@ -91,8 +91,9 @@ class Chapter:
         What it builds, in a few words.
     up, work, down : callable
         Its verbs; each takes the ledger. `work` does what the lab is for, and says in a line what came of it.
-    usd_per_hour : float
-        What it costs in us-east-1 while it stands, for who runs it on a real account.
+    usd_per_hour : float or None
+        What it costs in us-east-1 while it stands, for who runs it on a real account; None where the price
+        table does not know it.
     needs : tuple of str
         Modules that its work needs on this computer when it runs in the practice cloud.
     """
@@ -101,7 +102,7 @@ class Chapter:
     up: Callable[[Ledger], object]
     work: Callable[[Ledger], str]
     down: Callable[[Ledger], None]
-    usd_per_hour: float
+    usd_per_hour: float | None
     needs: tuple[str, ...] = ()
 
     @property
@@ -116,14 +117,14 @@ CHAPTERS = {
         ec2.up,
         ec2_work,
         ec2.down,
-        ec2.usd_per_hour("t3.micro", "us-east-1") or 0.0,
+        ec2.usd_per_hour("t3.micro", "us-east-1"),
     ),
     "gpu": Chapter(
         "a GPU server with a notebook",
         gpu.up,
         gpu_work,
         gpu.down,
-        gpu.usd_per_hour(gpu.INSTANCE_TYPE, "us-east-1") or 0.0,
+        gpu.usd_per_hour(gpu.INSTANCE_TYPE, "us-east-1"),
         ("jupyterlab", "nbclient", *LEARNING),
     ),
     "ecs_qa": Chapter(
@@ -139,7 +140,7 @@ CHAPTERS = {
         batch_sweep_up,
         batch_sweep_work,
         batch_sweep.down,
-        4 * (batch_sweep.usd_per_machine_hour(False, False, "us-east-1") or 0.0),
+        journal.total(4 * [batch_sweep.usd_per_machine_hour(False, False, "us-east-1")]),
         LEARNING,
     ),
     "serverless": Chapter(

@@ -231,5 +231,9 @@ def trouble() -> Iterator[Trouble]:
                 lambda: send(client, operation, request), operation, request
             ),
         )
-        patched.setattr(journal, "write", lambda path, text: made.save(write, path, text))
+        patched.setattr(
+            journal,
+            "write",
+            lambda path, text: made.save(write, path, text) if path.suffix == ".json" else write(path, text),
+        )
         yield made

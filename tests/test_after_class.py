@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +18,16 @@ from typing import Any
 import boto3
 import inprocess
 import pytest
+from botocore.client import BaseClient
 from click.testing import CliRunner, Result
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
 
-from awslabs import after_class, ec2, journal, tunnel
+from awslabs import after_class, cli, ec2, journal, policies, tunnel
+from awslabs.__main__ import LABS, main
+from awslabs.after_class import STRAY
 from awslabs.errors import install
+from awslabs.kinds import KINDS, Mark, iam
 from awslabs.ledger import Ledger
 from awslabs.tour import CHAPTERS
 
@@ -159,7 +170,8 @@ def test_list_names_damaged_files_and_what_mends_them(school: School) -> None:
     assert result.exit_code == 0
     assert f"damaged: {school.file()}" in result.stderr
     assert "python -m awslabs.ledger recover" in result.stderr
-    assert school.rows("list")[0]["resources"] == -1
+    (row,) = school.rows("list")
+    assert (row["resources"], row["usd_per_hour"]) == (-1, None)
 
 
 def test_show_prints_all_rows_those_that_are_gone_too(school: School) -> None:
@@ -357,6 +369,348 @@ def test_tags_of_another_tool_that_look_like_ours_are_not_ours(school: School) -
     assert "Nothing to recover." in result.stderr
 
 
+MARKS = ("ledger", "owner", "home", "row", "token")
+HOME_OF_NOBODY = "nowhere"
+MARK = {
+    "awslabs:ledger": "awslabs-ec2-abc123",
+    "awslabs:owner": ME,
+    "awslabs:row": "01 vpc",
+    "awslabs:token": "20260101000000-0123456789abcdef",
+}
+
+
+def make_vpc(school: School, **tags: str) -> None:
+    """A VPC that somebody has given the tags of a ledger, with changes."""
+    own = {"awslabs:home": journal.home_id()}
+    marked = {**MARK, **own, **{f"awslabs:{key}": value for key, value in tags.items()}}
+    spec = {"ResourceType": "vpc", "Tags": [{"Key": key, "Value": value} for key, value in marked.items()]}
+    with school.trouble.hand():
+        school.console().create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[spec])
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("ledger", "awslabs-../../x-abc123"),
+        ("ledger", "awslabs-/etc/x-abc123"),
+        ("ledger", "awslabs-quantum-abc123"),  # no lab of ours
+        ("ledger", "awslabs-ec2-abc12"),
+        ("ledger", "awslabs-ec2-ABC123"),
+        ("ledger", "awslabs-ec2-abc123\n"),
+        ("ledger", "awslabs-ecs_qa-abc123"),
+        ("row", "vpc"),
+        ("row", "01 ../vpc"),
+        ("row", "² vpc"),
+        ("row", "01 \u009b2Jvpc"),
+        ("token", "20260101000000-0123"),
+        ("token", "20260101000000-0123456789abcdef, 1"),
+    ],
+)
+def test_what_has_not_the_form_of_a_ledgers_mark_is_not_ours(tag: str, value: str, school: School) -> None:
+    make_vpc(school, **{tag: value})
+    before = sorted(journal.home().parent.rglob("*"))
+    assert school.rows("verify") == []
+    for named in ((), ("ec2",), (value,)):
+        assert "Nothing to recover." in school.run("recover", "--yes", "--all-owners", *named).stderr
+    assert sorted(journal.home().parent.rglob("*")) == before
+
+
+def test_the_same_mark_in_our_form_is_ours(school: School) -> None:
+    make_vpc(school)
+    assert [row["on_aws"] for row in json.loads(school.run("verify", "--json").stdout)["rows"]] == [STRAY]
+    (row,) = school.rows("recover", "--yes", "--all-owners")
+    assert (row["lab"], row["prefix"]) == ("ec2", "awslabs-ec2-abc123")
+
+
+def test_an_owner_from_a_tag_commands_no_terminal(school: School) -> None:
+    make_vpc(school, owner="ben \u009b31m, (red)")
+    for line in (["verify"], ["recover", "--yes", "--all-owners"], ["list"]):
+        result = school.run(*line)
+        assert result.exit_code == 0
+        assert "ben -31m- -red-" in result.output
+        assert "\u009b" not in result.output
+
+
+def test_no_text_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.say("a \x1b[2J\u009b1mkey")
+    cli.show([{"key\tname": "b \x1b]0;x\x07"}], as_json=False)
+    shown = capsys.readouterr()
+    assert (shown.err, shown.out) == ("a \ufffd[2J\ufffd1mkey\n", "key\tname\nb \ufffd]0;x\ufffd\n")
+
+
+def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
+    assert tuple(LABS) == journal.LABS
+    prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
+    assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
+    assert journal.TOKEN.fullmatch(journal.fresh_token())
+
+
+# -- Whose it is -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def at_home_of(student: str) -> Iterator[None]:
+    """On the computer of a student; all of them have the same credentials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWSLABS_HOME", str(Path.home() / student))
+        yield
+
+
+def test_of_two_students_with_one_iam_user_neither_takes_the_others_lab(school: School) -> None:
+    with at_home_of("ana"):
+        school.up()
+        anas, prefix = school.left(), json.loads(school.file().read_text())["prefix"]
+    school.clock.sleep(3601)
+    with at_home_of("ben"):
+        school.up()
+        result = school.run("verify", "--json")
+        rows = json.loads(result.stdout)["rows"]
+        strays = [(row["id"], row["owner"], row["home"]) for row in rows if row["on_aws"] == STRAY]
+        assert sorted(strays) == sorted((one, ME, "another") for one in anas)
+        assert result.exit_code == 0
+        assert "0 things of yours, 6 of other owners or computers" in result.stderr
+        for named in ((), ("ec2",), (prefix,), ("--owner", ME)):
+            result = school.run("recover", "--yes", *named)
+            assert (result.exit_code, result.stdout) == (0, "")
+            assert "Left out: 1 of other owners or computers." in result.stderr
+            assert "Nothing to recover." in result.stderr
+        assert school.run("down", "--all").exit_code == 0
+        assert sorted(school.left()) == sorted(anas)
+    with at_home_of("ana"):
+        assert [row["on_aws"] for row in school.rows("verify")] == ["stands"] * 7
+        assert school.run("down", "--all").exit_code == 0
+        assert school.left() == []
+
+
+def test_a_new_laptop_takes_over_what_its_owner_names_and_asks_first(school: School) -> None:
+    with at_home_of("old"):
+        school.up("--owner", "ana")
+    school.clock.sleep(3601)
+    with at_home_of("new"):
+        assert school.run("recover", "--yes", "--any-home").exit_code == 2
+        said = school.run("verify", "--owner", "ana").stderr
+        command = "python -m awslabs.ledger recover --owner ana --any-home"
+        assert f"6 are of ana, and built from another computer. If that was you: {command}" in said
+        line = command.split()[3:]
+        asked = school.run(*line, said="n\n")
+        assert asked.exit_code == 1
+        assert re.search(r"awslabs-ec2-\w+, of ana, built from another computer, 1\.0 h old", asked.stderr)
+        assert not school.file().exists()
+        assert school.run("recover", "--any-home", "--owner", "ben", "--yes").stdout == ""
+        assert school.run(*line, said="y\n").exit_code == 0
+        assert school.rows("list", "--owner", "ana")[0]["resources"] == 6
+        assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_what_carries_no_home_is_anothers(school: School) -> None:
+    make_vpc(school, home=HOME_OF_NOBODY)
+    result = school.run("verify", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["rows"][0]["home"]) == (0, "?")
+    assert "Nothing to recover." in school.run("recover", "--yes", "ec2").stderr
+    (row,) = school.rows("recover", "--yes", "--owner", ME, "--any-home")
+    assert row["resources"] == 1
+
+
+def test_what_two_computers_built_of_one_ledger_goes_down_in_one_order(school: School) -> None:
+    with at_home_of("old"):
+        school.die_in_up(7)
+        text = school.file().read_text()
+    with at_home_of("new"):
+        journal.home().mkdir()
+        school.file().write_text(text)
+        school.up()
+        school.file().unlink()
+        (row,) = school.rows("recover", "--yes", "ec2", "--owner", ME, "--any-home")
+        assert row["resources"] == 6
+        assert [row["name"] for row in school.rows("show", "ec2")] == [
+            *("vpc", "subnet", "internet-gateway", "security-group", "key-pair", "instance")
+        ]
+        assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_the_owner_may_stand_in_the_environment(school: School) -> None:
+    school.patch.setenv("AWSLABS_OWNER", "ana")
+    school.up()
+    school.up("--name", "second", "--owner", "ben")
+    assert [row["owner"] for row in school.rows("list")] == ["ana"]
+    assert "Of other owners than ana, 1 ledgers are not shown." in school.run("list").stderr
+    assert [row["owner"] for row in school.rows("list", "--owner", "ben")] == ["ben"]
+    school.file().unlink()
+    assert "6 things of yours" in school.run("verify").stderr
+    assert "0 things of yours" in school.run("verify", "--owner", "ben").stderr
+    (row,) = school.rows("recover", "--yes", "ec2")
+    assert row["resources"] == 6
+    school.patch.delenv("AWSLABS_OWNER")
+    assert {row["owner"] for row in school.rows("list")} == {"ana", "ben"}
+
+
+def test_an_owner_whom_some_tag_refuses_is_refused_before_any_call(school: School) -> None:
+    def is_refused(result: Result) -> None:
+        assert (result.exit_code, result.stdout, school.trouble.asked) == (1, "", [])
+        assert "cannot be the name of an owner" in result.stderr
+        (other,) = shlex.split(result.stderr.split("such as --owner ")[1])
+        assert journal.chosen_owner(other) == other
+
+    for owner in ("Tanaka, Taro", "ana (2)", "ana\u009b1m", " ana", "a" * 65, "?"):
+        is_refused(school.up("--owner", owner))
+        for verb in ("list", "verify", "recover"):
+            is_refused(school.run(verb, "--owner", owner))
+        school.patch.setenv("AWSLABS_OWNER", owner)
+        is_refused(school.up())
+        school.patch.delenv("AWSLABS_OWNER")
+
+
+def test_an_iam_name_that_some_tag_refuses_is_an_owner_with_dashes(school: School) -> None:
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/student/tanaka,taro@example.com"
+    send = BaseClient._make_api_call
+    school.patch.setattr(
+        BaseClient,
+        "_make_api_call",
+        lambda client, operation, request: (
+            {"Account": ACCOUNT, "Arn": arn}
+            if operation == "GetCallerIdentity"
+            else send(client, operation, request)
+        ),
+    )
+    school.up()
+    assert school.rows("list")[0]["owner"] == "tanaka-taro@example.com"
+    assert school.run("verify").exit_code == 0
+
+
+def test_the_home_id_is_drawn_once_however_many_come_at_once() -> None:
+    program = "from awslabs import journal; print(journal.home_id())"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+    drawn = {one.communicate()[0].strip() for one in started}
+    assert drawn == {journal.home_id()}
+    assert journal.HOME_ID.fullmatch(journal.home_id())
+    for path in journal.home().iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in journal.home().iterdir()) == ["home-id", "home-id.lock"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "0123456789ABCDEF", "0" * 17])
+def test_a_damaged_home_id_stops_up_before_it_builds_and_says_what_mends_it(
+    text: str, school: School
+) -> None:
+    journal.home().mkdir()
+    (journal.home() / "home-id").write_text(text)
+    result = school.up()
+    assert (result.exit_code, school.changing_calls()) == (1, [])
+    assert f"{journal.home() / 'home-id'} is damaged" in result.stderr
+    assert not school.file().exists()
+    (journal.home() / "home-id").unlink()
+    assert school.up().exit_code == 0
+
+
+def test_every_kind_that_takes_tags_carries_all_of_them() -> None:
+    mark = Mark("awslabs-ec2-abc123", "ana", "01 thing", journal.fresh_token(), "us-east-1", "0" * 16)
+    request = {"Bucket": "b", "jobName": "j", "StatementId": "s", "computeResources": {}}
+    for kind in KINDS.values():
+        marked = json.dumps(kind.mark(request, mark))
+        assert kind.join or all(json.dumps(value) in marked for value in mark.tags().values()), kind.call
+    assert set(mark.tags()) == {"Name", *(f"awslabs:{one}" for one in MARKS)}
+
+
+@contextlib.contextmanager
+def refused(operations: dict[str, str]) -> Iterator[None]:
+    """These operations are answered with these error codes."""
+    send = BaseClient._make_api_call
+
+    def answer(client: Any, operation: str, request: dict) -> Any:
+        if code := operations.get(operation):
+            raise inprocess.refusal(operation, code, 403, f"You may not {operation}.")
+        return send(client, operation, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", answer)
+        yield
+
+
+NO_LISTS = {"ListRoles": "AccessDenied", "DescribeVpcs": "UnauthorizedOperation"}
+
+
+def test_verify_goes_past_what_it_may_not_list_and_exits_3(school: School) -> None:
+    school.up()
+    with refused(NO_LISTS):
+        result = school.run("verify", "--json")
+    rows = json.loads(result.stdout)["rows"]
+    assert Counter(row["on_aws"] for row in rows) == {
+        "stands": 6,
+        "not looked at": 1,
+        "not looked at: AccessDenied": 1,
+        "not looked at: UnauthorizedOperation": 1,
+    }
+    by_row = {row["row"]: row["on_aws"] for row in rows}
+    assert (by_row["vpc"], by_row["iam:CreateRole"]) == ("not looked at", "not looked at: AccessDenied")
+    assert result.exit_code == 3
+    assert "6 rows stand, 0 absent on AWS, 1 not looked at" in result.stderr
+    assert "2 kinds could not be looked at" in result.stderr
+    assert "iam:CreateRole: not looked at: AccessDenied. These credentials may not do iam:ListRoles" in (
+        result.stderr
+    )
+
+
+def test_a_join_that_cannot_be_looked_at_is_not_absent(school: School) -> None:
+    school.up()
+    with refused({"DescribeInternetGateways": "AccessDenied"}):
+        rows = json.loads(school.run("verify", "--json").stdout)["rows"]
+    by_row = {row["row"]: row["on_aws"] for row in rows}
+    assert by_row["gateway-attachment"] == by_row["internet-gateway"] == "not looked at"
+    assert by_row["ec2:AttachInternetGateway"] == "not looked at: AccessDenied"
+
+
+def test_verify_names_both_what_is_lost_and_what_it_could_not_look_at(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    with refused(NO_LISTS):
+        result = school.run("verify")
+    assert result.exit_code == 3
+    assert "5 things of yours stand in no ledger" in result.stderr
+    assert "not looked at: UnauthorizedOperation" in result.stderr
+
+
+def test_recover_writes_back_what_it_sees_and_exits_3_for_the_rest(school: School) -> None:
+    school.up()
+    school.file().unlink()
+    with refused({**NO_LISTS, "ListFunctions": "ThrottlingException"}):
+        result = school.run("recover", "--yes", "ec2", "--json")
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["resources"], result.exit_code) == (5, 3)
+    assert "3 kinds could not be looked at" in result.stderr
+    (row,) = school.rows("recover", "--yes", "ec2")  # allowed to look, it finds the rest
+    assert row["resources"] == 6
+    assert school.run("down", "--all").exit_code == 0
+    assert school.left() == []
+
+
+def test_recover_that_finds_nothing_does_not_say_so_where_it_could_not_look(school: School) -> None:
+    with refused(NO_LISTS):
+        result = school.run("recover", "--yes")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "Nothing to recover." not in result.stderr
+    assert "not proven" in result.stderr
+
+
+def test_what_only_asks_for_fewer_calls_is_looked_at_all_the_same(school: School) -> None:
+    school.up()
+    asked, describe = [], EC2Backend.describe_vpcs
+
+    def throttle(backend: Any, *args: Any, **options: Any) -> Any:
+        asked.append(1)
+        if len(asked) < 3:
+            raise EC2ClientError("RequestLimitExceeded", "Request limit exceeded.")
+        return describe(backend, *args, **options)
+
+    school.patch.setattr(EC2Backend, "describe_vpcs", throttle)
+    rows = school.rows("verify")
+    assert len(asked) == 3
+    assert [row["on_aws"] for row in rows] == ["stands"] * 7
+
+
 # -- Recover -----------------------------------------------------------------------------------------------
 
 
@@ -416,7 +770,9 @@ def test_a_young_ledger_is_left_alone_unless_it_is_named(school: School) -> None
         result = school.run(*line)
         assert (result.exit_code, result.stdout) == (0, "")
         assert not school.file().exists()
-    assert f"{prefix}: younger than an hour" in school.run("recover", "--yes").stderr
+    said = school.run("recover", "--yes").stderr
+    assert f"{prefix}, of {ME}: younger than an hour" in said
+    assert "Left out: 1 younger than an hour." in said
     (row,) = school.rows("recover", "--yes", prefix)
     assert (row["lab"], row["prefix"], row["name"]) == ("ec2", prefix, "default")
 
@@ -452,13 +808,47 @@ def test_down_never_touches_what_stands_in_no_ledger(school: School) -> None:
     assert "6 of other owners" in school.run("verify").stderr
 
 
+@pytest.mark.parametrize("disks", [True, False])
+def test_what_was_recovered_costs_what_it_did_or_nobody_knows(disks: bool, school: School) -> None:
+    school.up()
+    usd = school.rows("list")[0]["usd_per_hour"]
+    school.file().unlink()
+    with contextlib.nullcontext() if disks else refused({"DescribeVolumes": "UnauthorizedOperation"}):
+        young = school.run("recover", "--yes", "--all-owners").stderr
+        school.clock.sleep(2 * 3600)
+        said = school.run("recover", "--yes", "--all-owners").stderr
+    price = "about 0.0163 USD per hour" if disks else "an unknown price"
+    assert f"6 things, {price}." in young
+    assert "Left out: 1 younger than an hour." in young
+    assert f"2.0 h old, {price}: vpc" in said
+    (row,) = school.rows("list")
+    assert row["usd_per_hour"] == (pytest.approx(usd) if disks else None)
+    assert row["usd_so_far"] == (pytest.approx(2 * usd, rel=0.01) if disks else None)
+    table = school.run("list")
+    assert ("?" in table.stdout.splitlines()[1].split()) == (not disks)
+    assert f"{price[0].upper()}{price[1:]} on AWS." in table.stderr
+    status = school.run("status", group=ec2.command_line()).stdout
+    assert re.search(r"usd_per_hour +(\S+)", status)[1] == ("0.0163" if disks else "?")  # type: ignore[index]
+    if not disks:
+        assert " ? USD per hour" in CliRunner().invoke(main, []).output
+    with school.trouble.ahead({1: "UnauthorizedOperation"}, {}):
+        assert f"still stand, at {price}." in school.run("down", group=ec2.command_line()).stderr
+    down = school.run("down", group=ec2.command_line()).stderr
+    assert ("It cost an unknown price." in down) == (not disks)
+    school.up()  # a new life: what the old one has cost stays as unknown as it was
+    assert (school.rows("list")[0]["usd_so_far"] is None) == (not disks)
+
+
 def test_recover_asks_first_and_says_what_of_whom_and_how_old(school: School) -> None:
     school.up()
     school.file().unlink()
     school.clock.sleep(2 * 3600)
     refused = school.run("recover", said="n\n")
     assert refused.exit_code == 1
-    assert re.search(rf"awslabs-ec2-\w+, of {ME}, 2\.0 h old: vpc vpc-\w+, subnet subnet-", refused.stderr)
+    assert re.search(
+        rf"awslabs-ec2-\w+, of {ME}, 2\.0 h old, about 0\.0163 USD per hour: vpc vpc-\w+, subnet subnet-",
+        refused.stderr,
+    )
     assert not school.file().exists()
     agreed = school.run("recover", said="y\n")
     assert agreed.exit_code == 0
@@ -593,6 +983,75 @@ def test_a_copied_mark_is_seen_by_verify_and_goes_once_it_was_recovered(school: 
     school.rows("recover", "--yes", "ec2")
     assert school.run("down", "ec2").exit_code == 0
     assert school.left() == []
+
+
+def make_role(region: str, path: str = "") -> Ledger:
+    """A ledger in which one role stands; under the path of an older awslabs, if one is given."""
+    ledger = Ledger(inprocess.open_cloud(ACCOUNT, ME, region), "serverless")
+    with pytest.MonkeyPatch.context() as patch:
+        if path:
+            mark = iam.mark_role
+            older = lambda request, made: {**mark(request, made), "Path": f"{path}{made.ledger}/"}  # noqa: E731
+            patch.setitem(KINDS, "iam:CreateRole", dataclasses.replace(iam.ROLE, mark=older))
+        ledger.create(
+            "role",
+            ledger.client("iam").create_role,
+            RoleName=f"{ledger.prefix}-role",
+            AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com"),
+        )
+    return ledger
+
+
+def roles() -> list[str]:
+    """The paths of all roles that a lab made, by a plain call."""
+    listed = boto3.client("iam").list_roles(PathPrefix="/awslabs/")["Roles"]
+    return [role["Path"] for role in listed]
+
+
+def test_a_role_stands_under_a_path_of_its_region(school: School) -> None:
+    ledger = make_role(TOKYO)
+    assert roles() == [f"/awslabs/{TOKYO}/{ledger.prefix}/"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("path", ["", "/awslabs/"])
+def test_roles_of_a_lab_in_another_region_are_left_alone(is_lost: bool, path: str, school: School) -> None:
+    ledger = make_role(TOKYO, path)
+    there = roles()
+    if is_lost:
+        ledger.journal.path.unlink()
+    school.up()
+    school.clock.sleep(3601)
+    found = [row["row"] for row in school.rows("verify") if row["on_aws"] != "stands"]
+    assert found == (["role"] if is_lost and path else [])  # a path without a Region tells nobody whose it is
+    for line in (["--all-owners"], ["serverless"], [ledger.prefix, "--all-owners"]):
+        result = school.run("recover", "--yes", *line)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert ("Nothing tells its Region" in result.stderr) == bool(found)
+    assert school.run("down", "--all").exit_code == 0
+    assert school.rows("list") == [] or not is_lost
+    assert roles() == ([] if not is_lost else there)
+
+
+def test_a_lost_role_is_recovered_in_its_own_region(school: School) -> None:
+    make_role(TOKYO).journal.path.unlink()
+    result = school.run("verify", "--region", TOKYO)
+    assert result.exit_code == 3
+    (row,) = school.rows("recover", "--yes", "serverless", "--region", TOKYO)
+    assert row["resources"] == 1
+    assert school.run("down", "--all").exit_code == 0
+    assert roles() == []
+
+
+def test_a_role_under_an_older_path_is_recovered_beside_what_tells_its_region(school: School) -> None:
+    ledger = make_role(TOKYO, "/awslabs/")
+    ledger.create("queue", ledger.client("sqs").create_queue, QueueName=f"{ledger.prefix}-queue")
+    ledger.journal.path.unlink()
+    assert "Nothing tells its Region" in school.run("recover", "--yes", "--all-owners", "serverless").stderr
+    (row,) = school.rows("recover", "--yes", "--all-owners", "serverless", "--region", TOKYO)
+    assert row["resources"] == 2
+    assert school.run("down", "--all").exit_code == 0
+    assert roles() == []
 
 
 def test_recover_in_another_region_finds_that_region_s(school: School) -> None:

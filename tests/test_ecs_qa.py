@@ -215,11 +215,11 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
 
 def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
     lab.journal.path.unlink()
-    (lost,) = after_class.lost(lab.cloud)
+    (lost,) = after_class.lost(lab.cloud, after_class.everything_ours(lab.cloud))
     found = after_class.write_back(lab.cloud, lost)
     assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
     found.down()
-    assert after_class.lost(lab.cloud) == []
+    assert after_class.lost(lab.cloud, after_class.everything_ours(lab.cloud)) == []
     lab.journal.reload()  # for the end of the test: nothing is open
 
 

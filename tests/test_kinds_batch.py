@@ -217,7 +217,7 @@ def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
     submit(ledger, queue, definition)
     names_before = set(ledger.resources)
     ledger.journal.path.unlink()
-    (lost,) = after_class.lost(ledger.cloud)
+    (lost,) = after_class.lost(ledger.cloud, after_class.everything_ours(ledger.cloud))
     found = after_class.write_back(ledger.cloud, lost)
     assert names_before - set(found.resources) == {"policy", "join"}  # they go with their parents
     assert found.journal.last("job") is not None

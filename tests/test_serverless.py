@@ -382,7 +382,7 @@ def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> N
     ledger = lab(cloud)
     serverless.up(ledger)
     ledger.journal.path.unlink()
-    (lost,) = after_class.lost(cloud)
+    (lost,) = after_class.lost(cloud, after_class.everything_ours(cloud))
     assert lost.prefix == ledger.prefix
     assert len(lost.things) == 21  # all but the joins, which go with their parents
     after_class.write_back(cloud, lost).down()

@@ -35,7 +35,8 @@ def mark_environment(request: dict, mark: Mark) -> dict:
 
     The machines get no token: they are Batch's own to delete, and no row of ours knows them.
     """
-    names = {"Name": f"{mark.ledger} machine", "awslabs:ledger": mark.ledger, "awslabs:owner": mark.owner}
+    names = {key: value for key, value in mark.tags().items() if key not in ("awslabs:row", "awslabs:token")}
+    names["Name"] = f"{mark.ledger} machine"
     resources = {**request["computeResources"], "tags": names}
     return {**request, "computeResources": resources, "tags": mark.tags()}
 

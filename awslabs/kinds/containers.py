@@ -219,7 +219,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
             tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
-            shown.append(Found(ids, state, tags, since, until))
+            size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
+            shown.append(Found(ids, state, tags, since, until, request=size))
     return shown
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import pages
 
 # A fresh id is not known everywhere at once: "EC2 is eventually consistent" (AWS docs, "Troubleshooting API
 # request errors"). These are answered for ids that a lab made a moment ago.
@@ -48,6 +49,7 @@ def tagged(
     filters: tuple[dict, ...] = (),
     names: tuple[str, ...] = (),
     since: str = "",
+    priced: Callable[[Any, list[dict]], dict[str, dict]] = lambda client, items: {},
     **others: Any,
 ) -> Kind:
     """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
@@ -62,17 +64,19 @@ def tagged(
             item = item[0]
         return {name: item.get(name) or request[name] for name in (id_name, *names)}
 
-    def find(client: Any, condition: dict) -> list[Found]:
-        pages = client.get_paginator(describe) if client.can_paginate(describe) else None
+    def find(client: Any, condition: dict, *, with_prices: bool = False) -> list[Found]:
+        paginator = client.get_paginator(describe) if client.can_paginate(describe) else None
         request = {"Filters": [condition, *filters]}
-        answers = pages.paginate(**request) if pages else [getattr(client, describe)(**request)]
+        answers = paginator.paginate(**request) if paginator else [getattr(client, describe)(**request)]
         items = [item for answer in answers for item in (read(answer) if read else answer[listing])]
+        requests = priced(client, items) if with_prices else {}
         found = [
             Found(
                 {name: item[name] for name in (id_name, *names)},
                 state(item),
                 tag_dict(item.get("Tags")),
                 str(item.get(since, "")),
+                request=requests.get(item[id_name], {}),
             )
             for item in items
         ]
@@ -89,7 +93,7 @@ def tagged(
         ids=ids,
         mark=mark,
         look=look,
-        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}),
+        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}, with_prices=True),
         not_yet=NOT_YET,
         busy=BUSY,
         **others,
@@ -242,12 +246,39 @@ def mark_instance(request: dict, mark: Mark) -> dict:
 def instance_usd_per_hour(request: dict, region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
-    server = prices.instance_hour(request["InstanceType"], region, spot=is_spot)
+    server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
     disks = sum(
         prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
         for mapping in request.get("BlockDeviceMappings", [])
     )
     return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+
+
+def instance_requests(ec2: Any, items: list[dict]) -> dict[str, dict]:
+    """What the prices of servers hang on, by id; of none, where their disks cannot be looked at.
+
+    AWS calls: ``ec2:DescribeVolumes``.
+    """
+    ours = [{"Name": "tag-key", "Values": ["awslabs:token"]}]
+    try:
+        volumes = pages(ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
+    except ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in ("UnauthorizedOperation", "AccessDenied"):
+            raise
+        return {}
+    requests = {
+        item["InstanceId"]: {
+            "InstanceType": item["InstanceType"],
+            "InstanceMarketOptions": {"MarketType": item.get("InstanceLifecycle", "")},
+            "BlockDeviceMappings": [],
+        }
+        for item in items
+    }
+    for volume in volumes:
+        for tie in volume["Attachments"]:
+            if request := requests.get(tie["InstanceId"]):
+                request["BlockDeviceMappings"].append({"Ebs": {"VolumeSize": volume["Size"]}})
+    return requests
 
 
 INSTANCE = tagged(
@@ -271,6 +302,7 @@ INSTANCE = tagged(
     since="LaunchTime",
     floating=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
     telling=("InstanceType",),
+    priced=instance_requests,
     lingers=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),

@@ -21,13 +21,16 @@ class Mark:
     owner: str
     row: str
     token: str
+    region: str
+    home: str
 
     def tags(self) -> dict[str, str]:
-        """The four tags (and a Name for the console's lists)."""
+        """The five tags (and a Name for the console's lists)."""
         return {
             "Name": f"{self.ledger} {self.row[3:]}",
             "awslabs:ledger": self.ledger,
             "awslabs:owner": self.owner,
+            "awslabs:home": self.home,
             "awslabs:row": self.row,
             "awslabs:token": self.token,
         }
@@ -55,6 +58,11 @@ class Found:
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
     until : str
         When it ended, if AWS tells, as rows keep times.
+    region : str or None
+        Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
+        does not tell. None for what AWS lists in its own Region only.
+    request : dict
+        Of the request that made it, what its price hangs on, as far as AWS shows it.
     """
 
     ids: dict[str, str]
@@ -63,6 +71,8 @@ class Found:
     since: str = ""
     until: str = ""
     unread: str = ""
+    region: str | None = None
+    request: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
