@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interr
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import ipaddress
@@ -14,11 +15,13 @@ import logging
 import math
 import os
 import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +69,20 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
         environment = (practice.current() or practice.start()).environment(region=region)
     return Cloud(region, None if sandbox else profile, environment)
+
+
+@contextlib.contextmanager
+def practice_cloud() -> Iterator[None]:
+    """The practice cloud for a while: one that is started for it ends with it, one that ran before stays."""
+    from awslabs import sandbox as practice
+
+    ran_before = practice.current()
+    run = ran_before or practice.start()
+    try:
+        yield
+    finally:
+        if ran_before is None:
+            run.stop()
 
 
 def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
@@ -317,6 +334,12 @@ class WatcherHandler(logging.Handler):
 def say(text: str) -> None:
     """A line for the person at the terminal; scripts that read stdout do not see it."""
     click.echo(text, err=True)
+
+
+def say_beside(head: str, text: str) -> None:
+    """The same, with the text in a column to the right of `head`, as wide as the terminal leaves."""
+    width = max(shutil.get_terminal_size().columns, len(head) + 40)
+    say(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 # -- Results on stdout -------------------------------------------------------------------------------------
