@@ -18,6 +18,8 @@ from hosts_kit import Instance, eventually, mentioning, on_both, running, starte
 
 from awslabs.sandbox.hosts import Hosts, inside, isolation
 
+pytestmark = pytest.mark.live
+
 # Namespaces.
 
 
