@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,11 @@ def pytest_configure() -> None:
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Count them by layer. Where xdist runs the tests, only its workers get to know."""
     config = items[0].config
-    found = Counter(layer for item in items for layer in LAYERS if item.get_closest_marker(layer))
-    config.stash[LEFT_OUT] = dict(found)
+    found = config.stash.setdefault(LEFT_OUT, {})
+    for layer in LAYERS:
+        found[layer] = found.get(layer, 0) + sum(item.get_closest_marker(layer) is not None for item in items)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["left_out"] = dict(found)
+        config.workeroutput["left_out"] = found
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,7 +50,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Name the layers that did not run, and the commands that run them."""
-    if found := config.stash.get(LEFT_OUT, {}):
+    if found := {layer: many for layer, many in config.stash.get(LEFT_OUT, {}).items() if many}:
         many = ", ".join(f"{many} {layer}" for layer, many in found.items())
         terminalreporter.write_line(f"left out: {many}. All of them: make test-all")
         terminalreporter.write_line(f"one layer: make test-rest LAYERS={next(iter(found))}")
