@@ -225,12 +225,25 @@ def tour() -> list[dict[str, Any]]:
     with cli.practice_cloud():
         for lab in CHAPTERS:
             lines += run(cli.open_ledger(lab, name="tour", sandbox=True))
-    seconds = sum(line["seconds"] for line in lines)
-    cli.say(f"The tour is over: {len(CHAPTERS)} labs, {len(lines)} steps, {seconds:.0f} s.")
-    if left_out := [line["lab"] for line in lines if line["result"].startswith(LEFT_OUT)]:
-        cli.say(f"Work was left out in {', '.join(left_out)}. With these (6 GB) the tour does it:")
-        cli.say(f"{sys.executable} -m pip install 'awslabs[sandbox,ml,notebook]'")
+    sum_up(lines)
     return lines
+
+
+def sum_up(lines: list[dict[str, Any]]) -> None:
+    """A line for each lab, since the log has carried the others away, and what was left out."""
+    seconds = sum(line["seconds"] for line in lines)
+    cli.say(f"\nThe tour is over: {len(CHAPTERS)} labs, {len(lines)} steps, {seconds:.0f} s.")
+    left_out = [line for line in lines if line["result"].startswith(LEFT_OUT)]
+    for lab in CHAPTERS:
+        steps = [
+            f"{line['step']} {LEFT_OUT if line in left_out else str(line['seconds']) + ' s'}"
+            for line in lines
+            if line["lab"] == lab
+        ]
+        cli.say_beside(f"{lab:<12} ", ", ".join(steps))
+    if left_out:
+        cli.say("Work that was left out needs PyTorch (6 GB). With this the tour does it:")
+        cli.say(f"{sys.executable} -m pip install 'awslabs[sandbox,ml,notebook]'")
 
 
 def run(ledger: Ledger) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ from awslabs.sandbox.rooms import programs
 from awslabs.sandbox.rooms import tasks as rooms_tasks
 from awslabs.sandbox.rules import tasks as strict
 
+pytestmark = pytest.mark.live
+
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",

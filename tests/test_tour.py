@@ -52,11 +52,15 @@ def test_all_labs_are_built_looked_at_and_taken_down_without_pytorch(monkeypatch
         assert sandbox.standing(run.directory) == []
     finally:
         run.stop()
-    said = [line for line in ended.output.splitlines() if line.split(" ")[0] in CHAPTERS]
+    steps, _, summary = ended.output.partition("\nThe tour is over: 5 labs, 25 steps, ")
+    said = [line for line in steps.splitlines() if line.split(" ")[0] in CHAPTERS]
     assert [line.split()[:2] for line in said] == [
         [lab, step] for lab in CHAPTERS for step in ("up", "look", "work", "down", "verify")
     ]
-    assert max(map(len, said)) <= 80
+    labs = summary.splitlines()[1:6]
+    assert [line.split()[0] for line in labs] == list(CHAPTERS)
+    assert "work left out" in labs[1]
+    assert max(map(len, said + labs)) <= 80
     left_out = [line.split()[0] for line in said if "left out: it needs" in line]
     assert left_out == ["gpu", "ecs_qa", "batch_sweep"]
     assert ended.output.splitlines()[-1].endswith("-m pip install 'awslabs[sandbox,ml,notebook]'")
