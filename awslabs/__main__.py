@@ -79,7 +79,6 @@ def tour(as_json: bool, **_: Any) -> list[dict[str, Any]] | None:
     from awslabs.tour import tour
 
     lines = tour()
-    cli.say(f"The tour is over: {len(lines)} steps in {sum(line['seconds'] for line in lines):.0f} s.")
     return lines if as_json else None
 
 

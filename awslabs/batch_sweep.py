@@ -32,7 +32,6 @@ What one does with it stands in `workload/sweep.py`. To read along: "What is AWS
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 from dataclasses import dataclass
@@ -357,7 +356,7 @@ def cidr_of(zone: str) -> str:
 
 def warn_of_missing(ledger: Ledger) -> None:
     """Say at once what jobs will lack that the practice cloud runs as processes of this computer."""
-    lacks = [name for name in PROGRAM_NEEDS if importlib.util.find_spec(name) is None]
+    lacks = images.lacking(PROGRAM_NEEDS)
     if lacks and not ledger.cloud.is_aws:
         log.warning(
             "jobs will fail: without Docker they run with this Python, which has no %s; mend it: %s",

@@ -7,13 +7,13 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands or could no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from awslabs import progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
+from awslabs.screen import say_beside as say_beside
 from awslabs.screen import show as show
 from awslabs.screen import show_table as show_table
 
@@ -68,6 +69,20 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
         environment = (practice.current() or practice.start()).environment(region=region)
     return Cloud(region, None if sandbox else profile, environment)
+
+
+@contextlib.contextmanager
+def practice_cloud() -> Iterator[None]:
+    """The practice cloud for a while: one that is started for it ends with it, one that ran before stays."""
+    from awslabs import sandbox as practice
+
+    ran_before = practice.current()
+    run = ran_before or practice.start()
+    try:
+        yield
+    finally:
+        if ran_before is None:
+            run.stop()
 
 
 def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:

@@ -29,7 +29,7 @@ along: "What is Amazon Elastic Container Service?" in AWS's guides.
 
 from __future__ import annotations
 
-import importlib.util
+import logging
 import shutil
 import subprocess
 import sys
@@ -47,7 +47,9 @@ from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
 from awslabs.workload import missing
-from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
+from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
+
+log = logging.getLogger(__name__)
 
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
@@ -106,7 +108,8 @@ def up(
     model : str, optional
         The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
         the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD; and without
-        Docker ``small``, a reader of the lab's own questions that is trained here in half a minute.
+        Docker ``small``, a reader of the lab's own questions that is trained here in half a minute. Where
+        that cannot be, for lack of PyTorch, the lab is built without a reader, and questions are refused.
     without_docker : bool
         Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
     role_arn : str, optional
@@ -139,10 +142,10 @@ def up(
     recipe = recipe_with(ledger, model)
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
-    if bare and model is None:
+    if bare and model is None and not warn_of_missing():
         model = SMALL
         recipe = recipe_with(ledger, model)
-    require_same(ledger, image or f"{recipe.tag}{'-program' if bare else ''}", role_arn)
+    require_same(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}", role_arn)
 
     # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
@@ -303,6 +306,14 @@ def require_same(ledger: Ledger, image: str, role_arn: str | None) -> None:
     )
 
 
+def warn_of_missing() -> bool:
+    """Say at once that the practice cloud will have no reader: whether this Python cannot make one."""
+    lacks = images.lacking(READER_NEEDS)
+    if lacks:
+        log.warning("no reader goes into the image: this Python has no %s", " and no ".join(lacks))
+    return bool(lacks)
+
+
 def recipe_with(ledger: Ledger, model: str | None) -> images.Recipe:
     """The image with this model: a name goes to the build, a folder into the image."""
     if model is None:
@@ -327,8 +338,7 @@ def small_reader(ledger: Ledger) -> Path:
     folder = ledger.directory / "small-reader"
     if (folder / "config.json").exists():
         return folder
-    lacks = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if lacks:
+    if lacks := images.lacking(READER_NEEDS):
         raise LabError(
             "The reader cannot run on this computer.",
             f"Without Docker it runs with this Python, which has no {' and no '.join(lacks)}.",

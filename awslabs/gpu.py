@@ -101,6 +101,7 @@ def up(
     instance_type: str = INSTANCE_TYPE,
     spot: bool = False,
     ttl_minutes: int | None = TTL_MINUTES,
+    without_notebook: bool = False,
 ) -> Server:
     """Build a network with one server in it, and wait until its notebook answers.
 
@@ -117,6 +118,8 @@ def up(
         Spare capacity at less than half the price. AWS may take it back with two minutes' notice.
     ttl_minutes : int, optional
         Minutes after which the server shuts itself down, and with that is deleted; None: never.
+    without_notebook : bool
+        The server alone: nothing is installed on it and nothing runs. Another `up` makes up for it.
 
     Returns
     -------
@@ -173,6 +176,8 @@ def up(
     wait_for_login(ledger, server)
 
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
+    if without_notebook:
+        return server
     from awslabs.workload import notebook
 
     wants_gpu = has_gpu(ec2, instance_type)
@@ -507,18 +512,21 @@ def command_line() -> Any:
         type=cli.Duration(),
         help="Delete the server after 90m, 3h, ...",
     )
+    @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
     def _up(
-        ledger: Ledger, instance_type: str, spot: bool, allow_from: str | None, ttl: int
+        ledger: Ledger, instance_type: str, spot: bool, ttl: int, without_notebook: bool, **how: Any
     ) -> dict[str, Any]:
         """Build the network and the server, and wait until its notebook runs."""
         kind = f"spot {instance_type}" if spot else instance_type
         cli.announce(
             ledger,
-            f"a network and one {kind} with a notebook",
+            f"a network and one {kind} {'without' if without_notebook else 'with'} a notebook",
             usd_per_hour(instance_type, ledger.cloud.region, spot=spot),
         )
-        server = up(ledger, allow_from=allow_from, instance_type=instance_type, spot=spot, ttl_minutes=ttl)
-        cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
+        how |= {"instance_type": instance_type, "spot": spot, "without_notebook": without_notebook}
+        server = up(ledger, ttl_minutes=ttl, **how)
+        if not without_notebook:
+            cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
         cli.say(f"The server deletes itself {ttl // 60} h {ttl % 60} min after its start.")
         cli.farewell(ledger)
         return report(ledger, server)

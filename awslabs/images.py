@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import logging
@@ -22,7 +23,7 @@ import shlex
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 PLATFORM = "linux/amd64"  # what Fargate and the labs' servers are, also where the laptop is an ARM
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 PROGRAM_ONLY = "awslabs.program-only"  # the label of an image without an operating system
+PROGRAM_TAG = "-program"  # what its tag ends with
 SAY_S = 5.0  # seconds between two lines about a push
 TIMEOUT_S = 60.0  # for the registry to answer
 TRIES = 3  # of a push whose token has expired meanwhile
@@ -92,6 +94,11 @@ class Recipe:
 def folder(name: str) -> Path:
     """The folder ``images/NAME``, in a checkout or as the wheel has installed it."""
     return _shipped("images", name, "main.py")
+
+
+def lacking(modules: Iterable[str]) -> list[str]:
+    """Modules that a program would miss where the practice cloud runs it with this Python."""
+    return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
 def notebooks() -> Path:
@@ -193,7 +200,7 @@ def publish(ledger: Any, repository: str, recipe: Recipe, client: DockerClient |
     ecr = ledger.client("ecr")
     (shown,) = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
     built = is_there(ecr, repository, recipe.tag)
-    tag = recipe.tag if client or built else f"{recipe.tag}-program"
+    tag = recipe.tag if client or built else f"{recipe.tag}{PROGRAM_TAG}"
     address = f"{shown['repositoryUri']}:{tag}"
     if built or is_there(ecr, repository, tag):
         log.info("image %s is there already", address)

@@ -19,6 +19,8 @@ from awslabs.ledger import Cloud, Ledger
 from awslabs.serverless import Serverless
 from awslabs.workload import haiku
 
+pytestmark = pytest.mark.live
+
 FROG = {"username": "芭蕉", "first": "古池や", "second": "蛙飛びこむ", "third": "水の音"}
 
 

@@ -600,6 +600,7 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
     assert results.bring_home(ledger, tmp_path / "home") == ""
 
 
+@pytest.mark.ml
 def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib.figure import Figure
@@ -621,6 +622,7 @@ def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Pa
     assert axes.patches[0].get_xy() == (0.5, 0.5)  # the frame is around the best
 
 
+@pytest.mark.ml
 def test_plot_writes_a_png_that_a_notebook_shows(cloud: Cloud, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib import image
@@ -739,6 +741,15 @@ def terminal(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> C
     return run
 
 
+@pytest.mark.ml
+def test_a_picture_that_cannot_be_written_is_said(cloud: Cloud, terminal: Callable[..., Any]) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
+    batch_sweep.up(lab(cloud))
+    write(lab(cloud), DIGITS, Cell(0.1, 0.5), [0.9, 0.3], [0.5, 0.8])
+    nowhere = terminal("plot", "/dev/null/sweep.png")
+    assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
+
+
 def test_up_results_and_down_from_a_terminal(
     terminal: Callable[..., Any], cloud: Cloud, tmp_path: Path
 ) -> None:
@@ -764,8 +775,6 @@ def test_up_results_and_down_from_a_terminal(
     assert [job["name"] for job in listed["jobs"]] == ["sweep"]
     (job_id,) = (job["job_id"] for job in listed["jobs"])
     assert "There is no job" in terminal("logs", f"{job_id}:99").stderr
-    nowhere = terminal("plot", "/dev/null/sweep.png")
-    assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
     write(lab(cloud), DIGITS, Cell(10, 0.9), [float("nan")], [0.1])
     text = terminal("results", "--json").stdout
     assert json.loads(text, parse_constant=pytest.fail)["cells"][1]["val_loss"] is None

@@ -16,6 +16,8 @@ from awslabs.sandbox import Run
 from awslabs.workload import batch_jobs, results, sweep
 from awslabs.workload.results import Series
 
+pytestmark = pytest.mark.docker
+
 pytest.importorskip("torch", reason="its wheel goes into the image: pip install -e '.[ml]'")
 
 CELLS = sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1, 0.05])

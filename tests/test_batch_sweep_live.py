@@ -24,6 +24,8 @@ from awslabs.sandbox import Run
 from awslabs.workload import batch_jobs, results, sweep
 from awslabs.workload.results import Cell, Series
 
+pytestmark = pytest.mark.ml
+
 pytest.importorskip("torch", reason="jobs train with it: pip install -e '.[ml]'")
 pytest.importorskip("sklearn", reason="the pictures of digits are in it: pip install -e '.[ml]'")
 

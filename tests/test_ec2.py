@@ -23,9 +23,12 @@ from awslabs import sandbox
 
 LAB = [sys.executable, "-m", "awslabs.ec2"]
 KEYS = {"lab", "name", "cloud", "account", "region", "ledger", "usd_per_hour", "resources", "instance_id"}
-pytestmark = pytest.mark.skipif(
-    shutil.which("ssh") is None, reason="needs OpenSSH's client: apt install openssh-client"
-)
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        shutil.which("ssh") is None, reason="needs OpenSSH's client: apt install openssh-client"
+    ),
+]
 
 
 class Lab:

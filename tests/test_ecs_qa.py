@@ -4,6 +4,7 @@ in `test_ecs_qa_live.py`."""
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from awslabs import after_class, ecs_qa, images, sandbox
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import questions, tables
@@ -389,7 +390,7 @@ def test_the_default_model_has_one_name() -> None:
 
 
 @pytest.fixture
-def command(run: sandbox.Run, lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def command(run: sandbox.Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for name, value in run.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -399,6 +400,7 @@ def command(run: sandbox.Run, lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> C
     return call
 
 
+@pytest.mark.usefixtures("lab")
 def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Result], tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps([rows(1)[0], {"context": "", "question": "q"}]))
@@ -435,3 +437,27 @@ def test_work_on_a_lab_that_does_not_stand_says_up(command: Callable[..., Result
     asked = command("ask", "Lisbon is it.", "which word?", "--name", "other")
     assert asked.exit_code == 1
     assert "python -m awslabs.ecs_qa up --name other" in asked.output
+
+
+def test_without_pytorch_the_lab_stands_and_only_questions_are_refused(
+    command: Callable[..., Result],
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    find = importlib.util.find_spec
+    with monkeypatch.context() as here:
+        here.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "torch" else find(name))
+        ecs_qa.up(ledger, without_docker=True)
+        assert "no reader goes into the image: this Python has no torch\n" in caplog.text
+        asked = command("ask", "Lisbon is it.", "which word?")
+        assert asked.exit_code == 1
+        assert "There is no reader in the lab's image." in asked.stderr
+        again = f"{ledger.command('down')} && {ledger.command('up')} --no-docker"
+        assert f"fix:   {install('ml')} && {again}\n" in asked.stderr
+    installed = command("ask", "Lisbon is it.", "which word?")
+    assert f"fix:   {again}\n" in installed.stderr
+    with pytest.raises(LabError, match="There is no reader"):
+        questions.ask_many(ledger, rows(2))
+    assert ledger.journal.last("task") is None
+    assert questions.answers(ledger) == []

@@ -17,6 +17,8 @@ from awslabs import ecs_qa, sandbox
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import questions
 
+pytestmark = pytest.mark.ml
+
 pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
 pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")
 

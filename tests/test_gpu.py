@@ -151,6 +151,17 @@ def test_without_a_gpu_it_is_plain_amazon_linux_with_room_for_pytorch(aws: Aws, 
     assert image_name(ledger).startswith("al2023-ami-")
 
 
+def test_without_a_notebook_nothing_is_installed_and_another_up_makes_up_for_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[tunnel.Address] = []
+    monkeypatch.setattr(notebook, "prepare", lambda address, **_: prepared.append(address) or "")
+    server = gpu.up(ledger, without_notebook=True)
+    assert (server.state, prepared) == ("running", [])
+    assert gpu.up(ledger).instance_id == server.instance_id
+    assert len(prepared) == 1
+
+
 def test_prepare_is_told_whether_there_is_a_gpu(
     aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

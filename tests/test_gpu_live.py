@@ -26,6 +26,8 @@ from awslabs.errors import LabError, TunnelError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import notebook
 
+pytestmark = pytest.mark.ml
+
 HOW = "pip install '.[notebook,ml]'"
 for module in ("jupyterlab", "nbclient", "torch", "torchvision", "sklearn", "matplotlib"):
     if importlib.util.find_spec(module) is None:

@@ -82,26 +82,31 @@ def all_good(matrix: Matrix, figures: list[Verdict]) -> Callable[[Recording, lis
 # -- The labs ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 def test_up_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb != "down"]
     all_good(recording, cases)
 
 
+@pytest.mark.kill
 def test_down_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb == "down"]
     all_good(recording, cases)
 
 
+@pytest.mark.kill
 def test_every_operation_can_fail_or_lose_its_answer(all_good: Callable, recording: Recording) -> None:
     all_good(recording, [case for case in short(recording) if case.fault in WEATHER])
 
 
+@pytest.mark.kill
 def test_what_a_failed_deletion_leaves_without_tags_is_not_called_gone(
     all_good: Callable, recording: Recording
 ) -> None:
     all_good(recording, [case for case in short(recording) if case.fault == STAYS_UNTAGGED])
 
 
+@pytest.mark.kill
 def test_ctrl_c_and_a_full_disk_lose_nothing(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in (*INTERRUPTIONS, DISK_FULL)]
     all_good(recording, cases)
@@ -145,6 +150,7 @@ def test_the_harness_sees_what_leaks_from_a_ledger_that_saves_too_late(
     assert kinds(verdict)["ec2 vpc"] == 1
 
 
+@pytest.mark.kill
 def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
     cloud: Run, matrix: Matrix, small: Recording
 ) -> None:
@@ -158,6 +164,7 @@ def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
     assert kinds(verdict)["ec2 vpc"] == 1
 
 
+@pytest.mark.kill
 def test_the_harness_sees_rows_closed_too_early(matrix: Matrix, small: Recording) -> None:
     case = Case(SMALL, Point("down", "ec2:DeleteVpc"), DENIED, ("down",), broken=closes_what_still_stands)
     (verdict,) = matrix.run([case], small)
@@ -179,6 +186,7 @@ def test_the_harness_sees_a_fault_that_never_came(matrix: Matrix, small: Recordi
     assert verdict.complaints == ["nothing went wrong: CreateVpc (2) of up never came"]
 
 
+@pytest.mark.kill
 def test_the_harness_ends_what_hangs(tmp_path: Path) -> None:
     hang = f"forks.one(lambda: time.sleep(600), pathlib.Path({str(tmp_path / 'log')!r}), 0.5)"
     program = f"import pathlib, time; from harness import forks; print({hang}.trouble)"

@@ -45,6 +45,8 @@ from awslabs.errors import LabError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import weather
 
+pytestmark = pytest.mark.live
+
 EXAMPLES = int(os.environ.get("AWSLABS_TEST_MACHINE", "0"))  # 0: the short run of CI
 VISIBLE_S = 30.0  # after this many seconds everybody sees everything, at the longest lag used here
 

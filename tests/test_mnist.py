@@ -22,6 +22,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+pytestmark = pytest.mark.ml
+
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[ml]'")
 
 FOLDER = Path(__file__).resolve().parents[1] / "images" / "mnist"

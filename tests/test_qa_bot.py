@@ -27,6 +27,8 @@ import boto3
 import pytest
 import small_reader
 
+pytestmark = pytest.mark.ml
+
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[ml]'")
 pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[ml]'")
 moto = pytest.importorskip("moto", reason="moto is not installed: pip install '.[sandbox]'")

@@ -348,6 +348,7 @@ def test_stopping_the_practice_cloud_ends_all_jobs(tmp_path_factory: pytest.Temp
     assert not alive(word)
 
 
+@pytest.mark.docker
 def test_an_image_with_an_operating_system_runs_as_a_container(tmp_path: Path) -> None:
     engine = docker_engine.needed()
     with docker_engine.in_use():

@@ -22,6 +22,8 @@ from awslabs.sandbox.rooms import nursery as nursery_module
 from awslabs.sandbox.rooms.nursery import Ended, Nurseries, Nursery, TooBig, TooLong
 from awslabs.sandbox.rules import functions as strict  # noqa: F401  (rules of the room)
 
+pytestmark = pytest.mark.live
+
 ACCOUNT = "123456789012"
 VARIABLES = {
     "AWS_LAMBDA_FUNCTION_NAME": "lab",

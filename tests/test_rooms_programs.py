@@ -24,6 +24,8 @@ from awslabs.sandbox.hosts import isolation
 from awslabs.sandbox.rooms import containers, programs, registry
 from awslabs.sandbox.rooms.programs import Ended, Order
 
+pytestmark = pytest.mark.live
+
 _numbers = itertools.count(1)
 ACCOUNT = "600000000001"
 

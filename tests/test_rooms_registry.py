@@ -495,6 +495,7 @@ def test_calls_to_aws_that_begin_alike_go_to_aws(aws: Account) -> None:
 # --- a real engine --------------------------------------------------------------------------------------
 
 
+@pytest.mark.docker
 def test_a_docker_engine_pushes_and_pulls(aws: Account) -> None:
     engine = docker_engine.needed()
     api = engine.api

@@ -24,6 +24,8 @@ from awslabs.sandbox.rooms import programs
 from awslabs.sandbox.rooms import tasks as rooms_tasks
 from awslabs.sandbox.rules import tasks as strict
 
+pytestmark = pytest.mark.live
+
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -632,6 +634,7 @@ def containers(run: sandbox.Run) -> list[Any]:
     return docker_engine.engine().containers.list(all=True, filters=chosen)
 
 
+@pytest.mark.docker
 def test_an_image_with_an_operating_system_runs_as_a_container(engine_lab: Lab) -> None:
     command = "id -u; env; echo to the other end >&2; printf 'no line end'; exit 4"
     image = engine_lab.push(docker_engine.operating_system(command, User="1000:1000", WorkingDir="/tmp"))
@@ -646,6 +649,7 @@ def test_an_image_with_an_operating_system_runs_as_a_container(engine_lab: Lab) 
     assert containers(engine_lab.run) == []
 
 
+@pytest.mark.docker
 def test_an_image_is_pulled_by_its_digest(engine_lab: Lab) -> None:
     image = engine_lab.push(docker_engine.operating_system("echo pulled"))
     (found,) = engine_lab.ecr.describe_images(
@@ -657,6 +661,7 @@ def test_an_image_is_pulled_by_its_digest(engine_lab: Lab) -> None:
     assert task["containers"][0]["imageDigest"] == found["imageDigest"]
 
 
+@pytest.mark.docker
 def test_what_the_engine_cannot_pull_or_start_is_said(engine_lab: Lab) -> None:
     reason = failed(engine_lab, engine_lab.define("127.0.0.1:1/nobody/listens:1"))
     assert reason.startswith("CannotPullContainerError: ")
@@ -668,6 +673,7 @@ def test_what_the_engine_cannot_pull_or_start_is_said(engine_lab: Lab) -> None:
     assert containers(engine_lab.run) == []
 
 
+@pytest.mark.docker
 def test_a_container_s_memory_is_limited(engine_lab: Lab) -> None:
     image = engine_lab.push(docker_engine.operating_system("tail /dev/zero"))
     definition = engine_lab.define(image, container={"memory": 64})
@@ -679,6 +685,7 @@ def test_a_container_s_memory_is_limited(engine_lab: Lab) -> None:
     )
 
 
+@pytest.mark.docker
 def test_a_container_is_stopped(engine_lab: Lab) -> None:
     image = engine_lab.push(
         docker_engine.operating_system("trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.2; done")
@@ -695,6 +702,7 @@ def test_a_container_is_stopped(engine_lab: Lab) -> None:
     assert containers(engine_lab.run) == []
 
 
+@pytest.mark.docker
 def test_a_program_only_image_runs_as_a_process_also_with_an_engine(engine_lab: Lab) -> None:
     word = number()
     (arn,) = engine_lab.start(engine_lab.define(engine_lab.push(SLEEPY)), word)
@@ -703,6 +711,7 @@ def test_a_program_only_image_runs_as_a_process_also_with_an_engine(engine_lab: 
     assert alive(word) != []
 
 
+@pytest.mark.docker
 def test_no_container_outlives_a_practice_cloud_that_was_killed(
     tmp_path: Any,
 ) -> None:

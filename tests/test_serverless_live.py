@@ -12,6 +12,8 @@ from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import buckets, functions, haiku, letters, tables
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:

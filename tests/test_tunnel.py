@@ -34,6 +34,8 @@ from awslabs import tunnel
 from awslabs.errors import TimedOut, TunnelError
 from awslabs.tunnel import forwarding, session
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import images
-from awslabs.errors import AwsError, LabError, TimedOut
+from awslabs.errors import AwsError, LabError, TimedOut, install
 from awslabs.explain import THROTTLED
 from awslabs.ledger import Ledger
 from awslabs.progress import awaiting, poll
@@ -37,6 +37,7 @@ from awslabs.workload import standing, tables
 log = logging.getLogger(__name__)
 
 CONTAINER = "reader"  # the name of a task's one container
+READER_NEEDS = ("torch", "transformers")  # modules; in an image that Docker has built they are anyway
 FARGATE_VCPUS = "L-3032A538"  # the quota "Fargate On-Demand vCPU resource count"
 PER_TASK = 16  # questions: with one model load for all of them, fewer would mostly pay for loading
 MOST_TASKS = 100  # where the quota cannot be read
@@ -264,7 +265,7 @@ def ask_many(ledger: Ledger, rows: Sequence[Any] | None = None, *, tasks: int | 
     Raises
     ------
     LabError
-        When the lab does not stand, or no task could be started.
+        When the lab does not stand or has no reader, or no task could be started.
 
     AWS calls: ``dynamodb:PutItem``, ``ecs:RunTask``, ``ecs:DescribeTasks``, ``dynamodb:BatchGetItem``,
     ``dynamodb:BatchWriteItem``; for what failed ``logs:GetLogEvents``.
@@ -279,6 +280,7 @@ def ask_many(ledger: Ledger, rows: Sequence[Any] | None = None, *, tasks: int | 
         for share in shares(questions, max(1, min(wanted, len(questions), most_tasks(ledger))))
     }
     runs = Runs(ledger, len(work))
+    require_reader(ledger)
     put_down(ledger, work)
     try:
         runs.start_all(list(work))
@@ -297,6 +299,28 @@ def ask_many(ledger: Ledger, rows: Sequence[Any] | None = None, *, tasks: int | 
     )
     seconds = round(time.monotonic() - began, 3)
     return Asked(answers, sorted(failed, key=lambda one: one.number), len(shown), seconds, longest)
+
+
+def require_reader(ledger: Ledger) -> None:
+    """Stop before tasks start in a practice cloud that got the program alone, without a model.
+
+    AWS calls: ``ecs:DescribeTaskDefinition``, in the practice cloud only.
+    """
+    if ledger.cloud.is_aws:
+        return
+    shown = ledger.client("ecs").describe_task_definition(taskDefinition=standing(ledger, "task-definition"))
+    (container,) = shown["taskDefinition"]["containerDefinitions"]
+    named = {variable["name"] for variable in container["environment"]}
+    if not container["image"].endswith(images.PROGRAM_TAG) or "QA_MODEL" in named:
+        return
+    lacks = images.lacking(READER_NEEDS)
+    first = f"{install('ml')} && " if lacks else ""
+    raise LabError(
+        "There is no reader in the lab's image.",
+        "It was built without Docker, by a Python that could not make one"
+        + (f": it has no {' and no '.join(lacks)}." if lacks else "; by now it could."),
+        f"{first}{ledger.command('down')} && {ledger.command('up')} --no-docker",
+    )
 
 
 def put_down(ledger: Ledger, work: dict[str, list[Question]]) -> None:

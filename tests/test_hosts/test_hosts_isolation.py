@@ -18,6 +18,8 @@ from hosts_kit import Instance, eventually, mentioning, on_both, running, starte
 
 from awslabs.sandbox.hosts import Hosts, inside, isolation
 
+pytestmark = pytest.mark.live
+
 # Namespaces.
 
 
@@ -246,3 +248,20 @@ def test_the_reason_for_no_namespaces_is_the_systems_own(
     monkeypatch.setattr(isolation.shutil, "which", lambda name, path=None: None)
     assert "there is no unshare" in asyncio.run(isolation.why_no_namespaces(tmp_path))
     assert list(tmp_path.glob("try-*")) == []
+
+
+def test_a_python_that_is_known_by_a_link_runs_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where ~/.local/bin/python3.12 is a link, and a virtual environment was made with that."""
+    called, venv = tmp_path / "links" / "python3", tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    called.parent.mkdir()
+    called.symlink_to(os.path.realpath(sys.executable))
+    (venv / "bin" / "python").symlink_to("python3")
+    (venv / "bin" / "python3").symlink_to(called)
+    monkeypatch.setattr(isolation.sys, "prefix", str(venv))
+    monkeypatch.setattr(isolation.sys, "executable", str(venv / "bin" / "python"))
+    shown = isolation.interpreter_folders()
+    assert shown[-2:] == [str(venv), str(called.parent)]
+    assert not [path for path in shown if path in ("/bin", "/usr/bin")]

@@ -13,6 +13,8 @@ from hosts_kit import Instance, eventually, on_both, running
 from awslabs.sandbox.hosts import Hosts
 from awslabs.sandbox.hosts.host import CONSOLE_CHARACTERS
 
+pytestmark = pytest.mark.live
+
 
 def console_shows(instance: Instance, text: str) -> str:
     """Wait until the console shows a text, and return all of it."""

@@ -22,6 +22,8 @@ from hosts_kit import Instance, eventually, on_both, running, started
 
 from awslabs.sandbox.hosts import Hosts, isolation
 
+pytestmark = pytest.mark.live
+
 # The door.
 
 

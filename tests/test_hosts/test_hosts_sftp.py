@@ -14,6 +14,8 @@ from hosts_kit import Instance, on_both
 
 from awslabs.sandbox.hosts import Hosts
 
+pytestmark = pytest.mark.live
+
 
 def scp(instance: Instance, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run OpenSSH's scp; the instance is called HOST in the arguments."""

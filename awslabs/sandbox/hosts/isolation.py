@@ -332,14 +332,22 @@ def tool(name: str) -> str:
 
 
 def interpreter_folders() -> list[str]:
-    """Return the folders of this Python and its virtual environment that the system's folders do not hold."""
-    folders = []
-    for path in dict.fromkeys([sys.base_prefix, sys.prefix]):
-        path = os.path.realpath(path)
-        holds_home = Path.home().is_relative_to(path)
-        if not holds_home and not path.startswith(("/usr/", "/opt/")) and path != "/usr":
-            folders.append(path)
-    return folders
+    """Return the folders of this Python and its virtual environment that the system's folders do not hold.
+
+    And those of the links between the two: a virtual environment links to the name under which its Python was
+    called, such as ~/.local/bin/python3.12, and that is a link itself.
+    """
+    folders = [os.path.realpath(path) for path in (sys.base_prefix, sys.prefix)]
+    link = sys.executable
+    while os.path.islink(link):
+        link = os.path.abspath(os.path.join(os.path.dirname(link), os.readlink(link)))
+        if not any(Path(link).is_relative_to(folder) for folder in folders):
+            folders.append(os.path.dirname(link))
+    return [
+        path
+        for path in dict.fromkeys(folders)
+        if not Path.home().is_relative_to(path) and not f"{path}/".startswith(("/bin/", "/opt/", "/usr/"))
+    ]
 
 
 async def lines_of(fd: int) -> AsyncGenerator[str, None]:
