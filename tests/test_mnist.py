@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import gzip
 import importlib.util
 import io
@@ -96,7 +97,7 @@ def lines(text: str) -> list[dict]:
 
 
 def test_the_network_learns_what_the_textbook_order_of_its_layers_learns(trainer, few):
-    """ReLU after the max-pool instead of before it: equal scores, equal gradients."""
+    """ReLU and bias after the max-pool instead of before it: equal scores, equal gradients."""
     net = trainer.network(0).eval()
     images, labels = few.train.images[:32], few.train.labels[:32]
 
@@ -112,6 +113,23 @@ def test_the_network_learns_what_the_textbook_order_of_its_layers_learns(trainer
         net.zero_grad()
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_bias_after_the_max_pool_gives_the_same_bits(trainer, few):
+    """Forward, and the gradient that the convolution's weights get: a rounded sum with b keeps the order."""
+    net = trainer.network(0)
+    bias = net.conv2.bias.detach().view(-1, 1, 1)
+    with torch.no_grad():
+        below = torch.relu(net.conv1(few.train.images[:32]))
+    found = []
+    for after in (True, False):
+        x = torch.nn.functional.conv2d(below, net.conv2.weight)
+        x = torch.max_pool2d(x, 2) + bias if after else torch.max_pool2d(x + bias, 2)
+        torch.relu(x).square().sum().backward()
+        found.append((x.detach(), net.conv2.weight.grad.clone()))
+        net.zero_grad()
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_the_digits_of_scikit_learn_are_read_at_97_percent(trainer, digits):
@@ -256,6 +274,14 @@ class Graph(torch.utils._python_dispatch.TorchDispatchMode):
                     old.detach().copy_(new)
 
 
+def memory(team) -> list[torch.Tensor]:
+    """What a step of this team changes."""
+    if hasattr(team, "velocities"):
+        return [*team.weights, *team.velocities, team.loss]
+    buffers = [state["momentum_buffer"] for state in team.optimizer.state.values()]
+    return [*team.net.parameters(), *buffers, team.loss]
+
+
 @pytest.fixture
 def graphs(trainer, monkeypatch):
     """What `trainer._Recorded` takes of CUDA, on a CPU; nothing is computed while it records."""
@@ -268,15 +294,18 @@ def graphs(trainer, monkeypatch):
         def wait_stream(self, other):
             pass
 
-    class Team(trainer._Recorded):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            made.append(self)
+    class Recorded(trainer._Recorded):
+        def step(self, picks):
+            fresh = self.graph is None
+            monkeypatch.setattr(torch.cuda, "graph", functools.partial(recording, self.team))
+            losses = super().step(picks)
+            if fresh and self.graph is not None:
+                made.append(self.graph)
+            return losses
 
     @contextlib.contextmanager
-    def recording(graph, stream):
-        (net,), (optimizer,), dice = made[-1].nets, made[-1].optimizers, torch.get_rng_state()
-        moving = [*net.parameters(), *(state["momentum_buffer"] for state in optimizer.state.values())]
+    def recording(team, graph, stream):
+        moving, dice = memory(team), torch.get_rng_state()
         before = [tensor.detach().clone() for tensor in moving]
         with graph:
             yield
@@ -285,25 +314,66 @@ def graphs(trainer, monkeypatch):
                 tensor.copy_(value)
         torch.set_rng_state(dice)
 
+    def team(nets, cells, train, *, stacked, graph):
+        found = original(nets, cells, train, stacked=stacked, graph=False)
+        if not graph:
+            return found
+        if isinstance(found, trainer._InTurn):
+            found.teams = [Recorded(one) for one in found.teams]
+            return found
+        return Recorded(found)
+
+    original = trainer._team
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", recording)
-    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: Team(nets, cells))
+    monkeypatch.setattr(trainer, "_team", team)
     return made
 
 
-def test_a_recorded_step_learns_what_each_step_learns_alone(trainer, few, monkeypatch, graphs):
+def test_a_recorded_step_learns_what_each_step_learns_alone(trainer, few, graphs):
     """Three batches an epoch, the last one smaller: it is not the one that was recorded."""
-    how = {"lr": 0.05, "momentum": 0.9, "epochs": 4, "batch_size": 48}
+    cells, how = [trainer.Cell(0.05, 0.9, 4)], {"batch_size": 48}
     recorded, alone = trainer.network(0), trainer.network(0)
-    ours = trainer.train(recorded, few, **how)
-    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: trainer._InTurn(nets, cells))
-    theirs = trainer.train(alone, few, **how)
-    assert curves([ours]) == curves([theirs])
+    ours = trainer.train_side_by_side([recorded], few, cells, **how)
+    (graph,) = graphs
+    theirs = trainer.train_side_by_side([alone], few, cells, **how, graph=False)
+    assert len(graphs) == 1  # the other one made none
+    assert curves(ours) == curves(theirs)
     assert all(torch.equal(a, b) for a, b in zip(recorded.parameters(), alone.parameters(), strict=True))
-    assert graphs[0].graph.played == 2 * 4 - trainer.STEPS_BEFORE_RECORDING
+    assert graph.played == 2 * 4 - trainer.STEPS_BEFORE_RECORDING
+    fetched = torch.ops.aten.index.Tensor
+    assert [function for function, *_ in graph.calls].count(
+        fetched
+    ) == 2  # images and labels, in the recording
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_recorded_cells_learn_what_they_learn_unrecorded_also_when_one_ends_early(
+    trainer, few, graphs, stacked
+):
+    """When one of the stacked ones has ended, the others lie elsewhere: record anew."""
+    cells, how = cells_of(trainer), {"batch_size": 24, "stacked": stacked}
+    nets, others = ([trainer.network(0) for _ in cells] for _ in "ab")
+    ours = trainer.train_side_by_side(nets, few, cells, **how)
+    theirs = trainer.train_side_by_side(others, few, cells, **how, graph=False)
+    assert curves(ours) == curves(theirs)
+    for one, other in zip(nets, others, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert len(graphs) == 3  # stacked: with three cells, with two, with one; in turns: one for each cell
+
+
+def test_stacked_cells_take_no_more_memory_to_evaluate_than_one(trainer, few, monkeypatch):
+    seen = []
+    forward = trainer.Net.forward
+    monkeypatch.setattr(trainer, "EVALUATE_AT_ONCE", 64)
+    monkeypatch.setattr(
+        trainer.Net, "forward", lambda net, images: seen.append(len(images)) or forward(net, images)
+    )
+    cells = [trainer.Cell(0.05, 0.9, 1)] * 4
+    trainer.train_side_by_side([trainer.network(0) for _ in cells], few, cells, batch_size=128, stacked=True)
+    assert seen == [128, 16, 16, 16, 16]
 
 
 def test_convolutions_add_up_in_one_order_while_it_trains_and_then_as_before(trainer, few):
