@@ -605,7 +605,15 @@ def test_a_picture_is_drawn(program):
         (("--lr", "0"), 2, "0.0001 to 100"),
         (("--lr", "0.00001"), 2, "more decimals"),
         (("--momentum", "1"), 2, "from 0 to below 1"),
+        (("--momentum", "-0.1"), 2, "from 0 to below 1"),
+        (("--momentum", "inf"), 2, "'inf' is not a number"),
         (("--epochs", "0"), 2, "from 1 up"),
+        (("--seed", "1" * 19), 2, "18 digits at most"),
+        (("--uploadS3", "perhaps"), 2, "neither true nor false"),
+        (("--uploadS3", "true"), 2, "set BUCKET_NAME"),
+        (("--uploadS3", "true", "--out", "here"), 2, "leave --out"),
+        (("--picture", "picture.bmp"), 1, "ends with .png"),
+        (("--picture", "file/picture.png"), 1, "cannot be written.*--picture"),
         (("--epochs", "2.5"), 2, "from 1 up"),
         (("--patience", "-1"), 2, "from 0 up"),
         (("--cells", "nowhere.json"), 1, "cannot be read"),
@@ -621,17 +629,137 @@ def test_a_picture_is_drawn(program):
         (("--cells", '[{"lr": 0.1, "momentum": 0}, {"lr": 0.1, "momentum": 0}]'), 1, "the same file"),
         (("--out", "s3://"), 1, "names no bucket"),
         (("--out", "file/below"), 1, "no folder to write to"),
-        (("--device", "mps"), 1, "sees no mps device"),
+        (("--device", "mps"), 1, "can use no mps device"),
     ],
 )
 def test_bad_input_is_one_sentence(program, monkeypatch, arguments, status, words):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.delenv("BUCKET_NAME", raising=False)
     Path("file").write_text("a file")
     found, out, err = program(*arguments)
     assert (found, out) == (status, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert re.search(words, err)
+
+
+@pytest.mark.parametrize("zero", ["-0", "-0.0", "0", "0e5"])
+def test_there_is_one_zero(program, zero):
+    assert program("--lr", "1e-2", "--momentum", zero, "--epochs", "1")[0] == 0
+    assert os.listdir("results") == ["metrics_lr0.0100_m0.0000.csv"]
+
+
+def test_the_same_number_written_in_another_way_is_the_same_cell(program):
+    cells = '[{"lr": 0.010, "momentum": -0.0}, {"lr": 1e-2, "momentum": 0}]'
+    status, _, err = program("--cells", cells, "--pack", "2")
+    assert (status, "the same file" in err) == (1, True)
+
+
+def test_a_wrong_index_of_an_array_is_one_sentence(program, monkeypatch):
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "first")
+    status, _, err = program("--cells", '[{"lr": 0.1, "momentum": 0.1}]')
+    assert status == 1
+    assert re.fullmatch(r"error: AWS_BATCH_JOB_ARRAY_INDEX is wrong.*\n", err)
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(program, monkeypatch):
+    monkeypatch.setattr(program.main.os, "access", lambda *_: False)  # root may write everywhere
+    status, out, err = program("--epochs", "1")
+    assert (status, out) == (1, "")
+    assert "Permission denied" in err
+
+
+def test_an_output_that_takes_nothing_more_is_one_sentence(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full here")
+    command = [sys.executable, str(FOLDER / "main.py"), "--data", "digits", "--epochs", "1"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=300
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: the output takes nothing more \(No space left on device\).*\n", done.stderr)
+
+
+def test_more_cells_than_fit_are_trained_group_by_group(program, trainer, monkeypatch):
+    groups = []
+    train = trainer.train_side_by_side
+    monkeypatch.setattr(trainer, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(
+        trainer,
+        "train_side_by_side",
+        lambda nets, *all_, **how: groups.append(len(nets)) or train(nets, *all_, **how),
+    )
+    cells = [{"lr": lr, "momentum": 0.5} for lr in (0.1, 0.05, 0.02)]
+    asked = ("--cells", json.dumps(cells), "--pack", "3", "--epochs", "1", "--picture", "best.png")
+    assert program(*asked)[0] == 0
+    assert groups == [2, 1]
+    assert len(os.listdir("results")) == 3
+
+
+# --- The device ----------------------------------------------------------------------------------
+
+
+def test_a_gpu_that_is_asked_for_is_never_a_silent_cpu(program, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    for asked in (("--device", "cuda"), ()):
+        monkeypatch.setenv("MNIST_DEVICE", "cuda")
+        status, out, err = program("--epochs", "1", *asked)
+        assert (status, out) == (1, "")
+        assert re.search("no cuda device here .it is a build without CUDA.*--device cpu", err)
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    assert "(The NVIDIA driver on your system is too old (found version 11040)):" in program()[2]
+    monkeypatch.setenv("MNIST_DEVICE", "tpu")
+    assert program()[0] == 2
+
+
+def test_a_machine_may_say_that_its_cpu_stands_in_for_a_gpu(program, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("GPU_STAND_IN", "cpu")
+    status, out, _ = program("--epochs", "1", "--device", "cuda")
+    assert status == 0
+    assert "on cpu, which stands in for a GPU" in out
+    assert "stands in" not in program("--epochs", "1", "--again")[1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"),
+            "memory is used up",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "smaller --batch-size or --pack",
+        ),
+        (MemoryError(), "memory is used up .MemoryError"),
+        (RuntimeError("CUDA error: no kernel image is available for execution"), "no kernels for this GPU"),
+    ],
+)
+def test_what_the_device_lacks_is_one_sentence(program, trainer, monkeypatch, raised, words):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(trainer, "train_side_by_side", fail)
+    status, _, err = program("--epochs", "1")
+    assert status == 1
+    assert re.fullmatch(rf"error: .*{words}.*\n", err)
+
+
+def test_a_fault_of_the_program_stays_a_traceback(program, trainer, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(trainer, "train_side_by_side", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        program("--epochs", "1")
 
 
 def test_a_full_disk_leaves_no_half_csv(program, monkeypatch):
@@ -675,6 +803,26 @@ def test_results_go_to_s3_and_are_found_there(program, bucket):
     assert lines(program(*asked, "--epochs", "2", "--progress", "json")[1])[0]["skipped"] == [
         "metrics_lr0.0500_m0.9000.csv"
     ]
+
+
+def test_the_textbooks_own_way_leaves_percent_at_the_root_anew_each_time(program, bucket, monkeypatch):
+    monkeypatch.setenv("BUCKET_NAME", "results-of-a-class")
+    asked = ("-l", "0.05", "-m", "0.9", "-e", "2", "-u", "true", "--progress", "json")
+    for _ in range(2):
+        status, out, err = program(*asked)
+        assert (status, err) == (0, "")
+        *epochs, done = lines(out)
+        assert (len(epochs), done["device"]) == (2, "cpu")
+        assert done["written"] == ["metrics_lr0.0500_m0.9000.csv"]
+    (key,) = [item["Key"] for item in bucket.list_objects_v2(Bucket="results-of-a-class")["Contents"]]
+    answer = bucket.get_object(Bucket="results-of-a-class", Key=key)
+    rows = list(csv.DictReader(io.StringIO(answer["Body"].read().decode())))
+    assert list(rows[0]) == ["train_loss", "val_loss", "val_accuracy"]
+    for row, epoch in zip(rows, epochs, strict=True):
+        assert float(row["val_accuracy"]) == pytest.approx(100 * epoch["val_accuracy"], abs=1e-6)
+    assert (key, answer["Metadata"]["device"]) == ("metrics_lr0.0500_m0.9000.csv", "cpu")
+    assert program("-l", "0.05", "-m", "0.9", "-e", "1", "-u", "false")[0] == 0
+    assert "metrics_lr0.0500_m0.9000.csv" in os.listdir("results")
 
 
 def test_another_prefix_is_not_taken_for_ours(program, bucket):

@@ -34,6 +34,7 @@ import copy
 import ctypes
 import gzip
 import math
+import os
 import socket
 import sys
 import tempfile
@@ -116,13 +117,75 @@ class Epoch:
 
 
 def best_device(wish: str = "auto") -> torch.device:
-    """The device that is asked for; `auto` takes CUDA, then Apple's GPU, then the CPU."""
+    """The device that is asked for, once it has computed something; `auto`: CUDA, Apple's GPU or the CPU.
+
+    A machine without a GPU that stands in for one with, for practice, says so by GPU_STAND_IN=cpu in its
+    environment. Nothing else lets the CPU work for a GPU that was asked for: that has the GPU's price.
+
+    Raises
+    ------
+    TrainerError
+        There is no such device, or this PyTorch cannot use it: why not, in PyTorch's own words.
+    """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wish == "auto":
-        return torch.device(next(name for name, present in here.items() if present))
+        wish = next(name for name, present in here.items() if present)
+    if wish == "cuda" and not here["cuda"] and os.environ.get("GPU_STAND_IN") == "cpu":
+        return torch.device("cpu")
     if not here[wish]:
-        raise TrainerError(f"torch {torch.__version__} sees no {wish} device here: run with --device auto")
-    return torch.device(wish)
+        raise TrainerError(
+            f"PyTorch {torch.__version__} can use no {wish} device here ({_why_not(wish)}): mend that, or "
+            "train on the processor with --device cpu"
+        )
+    device = torch.device(wish)
+    try:
+        torch.ones(1, device=device).add(1).tolist()
+    except RuntimeError as error:
+        raise TrainerError(
+            explained(error) or f"the {wish} device computes nothing: {_first(error)}"
+        ) from error
+    return device
+
+
+def name_of(device: torch.device) -> str:
+    """What results call it: `Tesla T4`, `cpu`, `mps`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def explained(error: RuntimeError | MemoryError) -> str:
+    """The sentence for what PyTorch has raised, where it is no fault of the program; else nothing."""
+    words = str(error)
+    if "no kernel image" in words:
+        return (
+            f"PyTorch {torch.__version__} has no kernels for this GPU (it has {_kernels()}): take a newer "
+            "GPU, or a PyTorch that was built for this one"
+        )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in words:
+        return f"the memory is used up ({_first(error)}): give a smaller --batch-size or --pack"
+    return ""
+
+
+def _kernels() -> str:
+    """The kinds of GPU that this PyTorch was built for: sm_75, sm_80."""
+    return ", ".join(torch.cuda.get_arch_list()) or "none for any"
+
+
+def _why_not(kind: str) -> str:
+    """Why there is no such device."""
+    if kind == "mps":
+        return "it is a part of Apple's computers"
+    if torch.version.cuda is None:
+        return "it is a build without CUDA"
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        return _first(error)
+    return "no GPU is to be seen"
+
+
+def _first(error: BaseException) -> str:
+    """The first sentence of what it says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
 
 
 # --- Data ---------------------------------------------------------------------------------------
