@@ -11,7 +11,7 @@
                   . . . . . . . . . . . . . . . . . . . .
        plot             | results, as the <4> job role may
        ^                v
-       '------- <2> bucket: cells/  results/
+       '------- <2> bucket: cells/  results/; the textbook's notebook finds its files at the root
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some

@@ -484,6 +484,36 @@ def test_broken_idx_files_are_named_with_what_mends_them(trainer, idx_folder):
         trainer.load(str(idx_folder / "nowhere"))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"x",
+        lambda whole: b"\0\0\x0d" + whole[3:],  # floating-point numbers, says the magic
+        lambda whole: b"<htm" + whole[4:],
+        lambda whole: whole[:4] + struct.pack(">I", 4) + whole[8:],  # a count that disagrees
+        lambda whole: whole[:4] + struct.pack(">I", 2**31) + whole[8:],
+    ],
+)
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_mnist_that_is_damaged_on_disk_is_named_and_not_called_a_failed_download(
+    trainer, idx_folder, tmp_path, name, damage
+):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.parent.mkdir(parents=True)
+    idx_folder.rename(raw)
+    (raw / name).write_bytes(damage((raw / name).read_bytes()))
+    with pytest.raises(trainer.TrainerError, match=f"damaged: .*{raw}.*Delete the folder {raw}"):
+        trainer.load("mnist", tmp_path / "data")
+
+
+def test_a_data_folder_that_is_a_file_is_one_sentence(trainer, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(trainer.TrainerError, match="could not be downloaded to .*another --data-folder"):
+        trainer.load("mnist", tmp_path / "file")
+
+
 def test_without_a_network_the_download_says_what_else_there_is(trainer, tmp_path, monkeypatch):
     from torchvision.datasets import MNIST
 

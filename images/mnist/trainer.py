@@ -247,21 +247,33 @@ def _digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _mnist(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """MNIST, downloaded by torchvision where it is not in the folder yet."""
+    raw = folder / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in IDX):
+        _download(folder)
+    try:
+        return _idx(folder)
+    except TrainerError as error:
+        raise TrainerError(
+            f"MNIST in {folder} is damaged: {error}. Delete the folder {raw}, and it is downloaded anew"
+        ) from error
+
+
+def _download(folder: Path) -> None:
+    """Let torchvision fetch the four files and look at their sums."""
     from torchvision.datasets import MNIST
 
     patience_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
-        train, test = (MNIST(str(folder), train=part, download=True) for part in (True, False))
+        MNIST(str(folder), download=True)
     except (URLError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise TrainerError(
-            f"MNIST could not be downloaded to {folder} ({reason}): use --data digits, or --data FOLDER with "
-            "the four IDX files"
+            f"MNIST could not be downloaded to {folder} ({reason}): use --data digits, --data FOLDER with "
+            "the four IDX files, or another --data-folder"
         ) from error
     finally:
         socket.setdefaulttimeout(patience_s)
-    return train.data, train.targets, test.data, test.targets
 
 
 def _idx(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
