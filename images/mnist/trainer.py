@@ -469,7 +469,7 @@ def train_side_by_side(
     Parameters
     ----------
     nets, cells
-        One network for each cell; about 20 MB of the device's memory each, so give `MOST_AT_ONCE` at most.
+        One network for each cell, `MOST_AT_ONCE` at most: each takes some 100 MB of a GPU (an estimate).
     on_epoch, on_end
         Called with the index of the cell, and its latest epoch or all its epochs.
     stacked
