@@ -11,7 +11,7 @@
                   . . . . . . . . . . . . . . . . . . . .
        plot             | results, as the <4> job role may
        ^                v
-       '------- <2> bucket: cells/  results/
+       '------- <2> bucket: cells/  results/; the textbook's notebook finds its files at the root
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
@@ -199,6 +199,7 @@ def up(
             allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
             allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
             allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
+            allow(f"arn:aws:s3:::{bucket}/metrics_lr*.csv", "s3:PutObject"),  # of the textbook's own client
         )
     if instance_profile_arn is None:
         instance_profile_arn = machine_profile(ledger, repository, log_group)
@@ -409,20 +410,33 @@ def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
 
 def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, log_group: str) -> str:
     """A job definition for this image: its share of a machine, and what happens when it fails."""
+    batch = ledger.client("batch")
     gpus = [{"type": "GPU", "value": str(machine.gpus)}] if machine.gpus else []
+    environment = [
+        {"name": "AWSLABS_LEDGER", "value": ledger.prefix},  # marks files in the bucket
+        {"name": "BUCKET_NAME", "value": standing(ledger, "bucket")},  # for --uploadS3
+        # A GPU is paid for: a program that finds none must say so, not train on the processor.
+        {"name": "MNIST_DEVICE", "value": "cuda" if machine.gpus else "cpu"},
+    ]
     name, newest = f"{batch_jobs.DEFINITION}{address.rpartition(':')[2]}", batch_jobs.definition_row(ledger)
-    if newest is not None and newest.name != name:
-        ledger.delete(name)  # files as they were before: their definition must be the newest again
+    if newest is not None:
+        (shown,) = batch.describe_job_definitions(jobDefinitions=[newest.id])["jobDefinitions"] or [None]
+        if (
+            newest.name != name
+            or shown is None
+            or variables_of(shown["containerProperties"]["environment"]) != variables_of(environment)
+        ):
+            ledger.delete(name)  # files as they were before, or another bucket: it must be the newest
     return ledger.create(
         name,
-        ledger.client("batch").register_job_definition,
+        batch.register_job_definition,
         jobDefinitionName=f"{ledger.prefix}-training",
         type="container",
         platformCapabilities=["EC2"],
         containerProperties={
             "image": address,
             "jobRoleArn": role_arn,
-            "environment": [{"name": "AWSLABS_LEDGER", "value": ledger.prefix}],  # marks files in the bucket
+            "environment": environment,
             "resourceRequirements": [
                 {"type": "VCPU", "value": str(machine.vcpus)},
                 {"type": "MEMORY", "value": str(machine.memory_mib)},
@@ -446,6 +460,11 @@ def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, lo
             ],
         },
     )
+
+
+def variables_of(environment: list[dict[str, str]]) -> dict[str, str]:
+    """An environment as Batch writes it, by name."""
+    return {one["name"]: one["value"] for one in environment}
 
 
 def recipe(machine: Machine) -> images.Recipe:

@@ -74,6 +74,9 @@ TTL_MINUTES = 180
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
 RESULTS = Path("awslabs-results", "gpu")
+# GPUs of the families P2, P3, G3 and G2, which the open driver of the images below does not know. Source:
+# release notes of the DLAMIs, supported_ec2_instances.
+TOO_OLD = ("K80", "V100", "M60", "K520")
 
 # Deep Learning AMIs, the best first: with PyTorch, then with the GPU's driver alone. Their names come and go
 # with PyTorch's versions, so several are tried. Source: "Finding the ID of a DLAMI" and the release notes in
@@ -181,9 +184,13 @@ def up(
     from awslabs.workload import notebook
 
     wants_gpu = has_gpu(ec2, instance_type)
-    found = notebook.prepare(server.ssh, gpu=wants_gpu, again=ledger.command("up"))
+    found = notebook.prepare(
+        server.ssh, gpu=wants_gpu, again=ledger.command("up"), without=without_gpu(ledger)
+    )
     if wants_gpu:
-        log.info("the server's GPU: %s", found or "none is to be seen; everything runs on its CPU")
+        log.info(
+            "PyTorch computes on: %s", f"{found}, which stands in for a GPU" if found == "cpu" else found
+        )
     return server
 
 
@@ -357,6 +364,11 @@ def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
         ) from error
 
 
+def without_gpu(ledger: Ledger) -> str:
+    """The commands that lead from this lab to one without a GPU."""
+    return f"{ledger.command('down')} && {ledger.command('up')} --instance-type {CPU_TYPE}"
+
+
 def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
     """The image for this type as ``ec2:DescribeImages`` shows it: for deep learning, or plain without a GPU.
 
@@ -384,7 +396,7 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
 
 
 def has_gpu(ec2: Any, instance_type: str) -> bool:
-    """Whether servers of this type have an NVIDIA GPU, on a processor that the images are made for.
+    """Whether servers of this type have a GPU; one that the images cannot drive is refused.
 
     AWS calls: ``ec2:DescribeInstanceTypes``.
     """
@@ -397,7 +409,17 @@ def has_gpu(ec2: Any, instance_type: str) -> bool:
             code="Unsupported",
             operation="ec2:RunInstances",
         )
-    return any(gpu["Manufacturer"] == "NVIDIA" for gpu in size.get("GpuInfo", {}).get("Gpus", []))
+    gpus = size.get("GpuInfo", {}).get("Gpus", [])
+    for gpu in gpus:
+        if gpu["Manufacturer"] != "NVIDIA" or gpu["Name"] in TOO_OLD:
+            raise AwsError(
+                f"The lab's images cannot use the GPU of {instance_type} ({gpu['Name']}).",
+                "They drive NVIDIA's from the T4 on; you would pay for a GPU that nothing uses.",
+                f"run `up` with another type, such as --instance-type {INSTANCE_TYPE}",
+                code="Unsupported",
+                operation="ec2:RunInstances",
+            )
+    return bool(gpus)
 
 
 def usd_per_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:

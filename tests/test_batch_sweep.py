@@ -138,6 +138,8 @@ def test_the_environment_is_as_the_course_says(cloud: Cloud) -> None:
     (definition,) = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
     needs = {one["type"]: one["value"] for one in definition["containerProperties"]["resourceRequirements"]}
     assert needs == {"VCPU": "4", "MEMORY": "12000", "GPU": "1"}
+    asked = {one["name"]: one["value"] for one in definition["containerProperties"]["environment"]}
+    assert asked["MNIST_DEVICE"] == "cuda"  # a GPU that is paid for and not used is an error of the program
     assert definition["timeout"]["attemptDurationSeconds"] == 7200
     assert definition["retryStrategy"]["evaluateOnExit"][0] == {
         "onStatusReason": "Host EC2*",
@@ -158,6 +160,8 @@ def test_spot_and_cpu_take_other_machines(cloud: Cloud) -> None:
     assert resources["ec2Configuration"][0]["imageType"] == "ECS_AL2023"
     needs = batch_jobs.definition(lab(cloud))["containerProperties"]["resourceRequirements"]
     assert {one["type"] for one in needs} == {"VCPU", "MEMORY"}
+    environment = batch_jobs.definition(lab(cloud))["containerProperties"]["environment"]
+    assert {"name": "MNIST_DEVICE", "value": "cpu"} in environment
 
 
 def test_a_lab_that_stands_does_not_change_its_machines(cloud: Cloud, changes: list[Call]) -> None:
@@ -195,6 +199,7 @@ def test_each_role_allows_what_it_needs_and_no_more(cloud: Cloud) -> None:
         (f"{bucket}/cells/*", "s3:GetObject"),
         (f"{bucket}/results/*", "s3:GetObject"),
         (f"{bucket}/results/*", "s3:PutObject"),
+        (f"{bucket}/metrics_lr*.csv", "s3:PutObject"),
     }
     document = cloud.client("iam").get_role_policy(
         RoleName=f"{ledger.prefix}-machine-role", PolicyName="what-it-needs"
@@ -288,6 +293,8 @@ def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one
         RoleName=f"{lab(cloud).prefix}-job-role", PolicyName="what-it-needs"
     )["PolicyDocument"]
     assert new.bucket_name in str(document)
+    environment = batch_jobs.definition(lab(cloud))["containerProperties"]["environment"]
+    assert {"name": "BUCKET_NAME", "value": new.bucket_name} in environment
     assert old.bucket_name not in str(document)
     sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
     batch_sweep.down(lab(cloud))
@@ -343,6 +350,7 @@ def test_a_grid_is_every_pair_once() -> None:
     cells = sweep.grid([0.1, 0.01, 0.1], [0.5, 0.05])
     assert cells == [Cell(0.1, 0.5), Cell(0.1, 0.05), Cell(0.01, 0.5), Cell(0.01, 0.05)]
     assert cells[2].name == "metrics_lr0.0100_m0.5000.csv"
+    assert sweep.grid([0.01], [-0.0])[0].name == "metrics_lr0.0100_m0.0000.csv"
 
 
 @pytest.mark.parametrize(
@@ -578,6 +586,25 @@ def test_results_are_a_table_best_first_and_name_what_is_broken(cloud: Cloud) ->
     with pytest.raises(LabError, match="has no results") as stopped:
         results.results(ledger, DIGITS)
     assert stopped.value.fix == results.again(ledger, found.series, found.broken[1])
+
+
+def test_the_place_and_not_the_size_of_a_number_tells_percent(cloud: Cloud, tmp_path: Path) -> None:
+    """One percent at the bucket's root, all of them under our prefix: both files say 1."""
+    ledger, cell = lab(cloud), Cell(0.1, 0.5)
+    batch_sweep.up(ledger)
+    write(ledger, DIGITS, cell, [0.2], [1.0])
+    assert results.newest_series(ledger) == DIGITS
+    s3, bucket = ledger.client("s3"), ledger.resources["bucket"]
+    text = "train_loss,val_loss,val_accuracy\n0.5,0.2,1.0\n"
+    s3.put_object(Bucket=bucket, Key=cell.name, Body=text.encode(), Metadata={"device": "Tesla T4"})
+    s3.put_object(Bucket=bucket, Key="notes.txt", Body=b"nothing of a cell")
+    assert results.results(ledger, DIGITS).best.accuracy == 1.0
+    ours = results.results(ledger, results.TEXTBOOK)
+    assert (ours.best.accuracy, ours.best.device, ours.broken) == (0.01, "Tesla T4", [])
+    assert "<td>Tesla T4</td>" in ours._repr_html_()
+    assert results.bring_home(ledger, tmp_path) == "2 files of results"
+    assert (tmp_path / "textbook" / cell.name).read_text() == text
+    assert (tmp_path / DIGITS.name / cell.name).is_file()
 
 
 def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp_path: Path) -> None:

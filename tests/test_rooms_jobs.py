@@ -7,7 +7,9 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -51,6 +53,18 @@ TRUST = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
     "Principal": {"Service": "%s.amazonaws.com"}}]}"""
 FOR_ECS = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 _numbers = itertools.count(1)
+
+
+def test_a_job_that_asked_for_a_gpu_is_told_what_stands_in_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = SimpleNamespace(access_key_id="id", secret_access_key="secret", session_token="token")
+    monkeypatch.setattr(jobs.roles, "credentials", lambda *_: session)
+    task = running.Task("key", "1", "us-east-1", "image", [], {}, 4, 100, 1, "role", "session")
+    room = jobs.Jobs("http://127.0.0.1:1")
+    assert room.environment(task)["GPU_STAND_IN"] == "cpu"
+    assert "GPU_STAND_IN" not in room.environment(replace(task, gpus=0))
+    assert room.environment(task)["MNIST_DATA"] == "digits"
+    own = replace(task, environment={"MNIST_DATA": "mnist"})  # what a definition or a client says, counts
+    assert room.environment(own)["MNIST_DATA"] == "mnist"
 
 
 class Lab:

@@ -82,9 +82,10 @@ if command -v flock > /dev/null && ! flock -w SECONDS 9; then
 fi
 """.replace("SECONDS", f"{INSTALL_S:.0f}")
 
-# Prints the path of a Python that has PyTorch, or that it can be installed for; 3.10 or newer. Deep Learning
-# AMIs bring /opt/pytorch (their release notes: python_location). Amazon Linux 2023 comes with Python 3.9 and
-# has newer ones beside it; Ubuntu wants a package for virtualenvs.
+# Prints the path of a Python that has PyTorch, or that it can be installed for; 3.10 or newer. What runs with
+# it trains on the device $1: where a GPU is paid for, a processor must not take its place in silence. Deep
+# Learning AMIs bring /opt/pytorch (their release notes: python_location). Amazon Linux 2023 comes with Python
+# 3.9 and has newer ones beside it; Ubuntu wants a package for virtualenvs.
 FIND_PYTHON = (
     ALONE
     + r"""
@@ -114,12 +115,21 @@ else
     touch "$home/venv/complete"
     python="$home/venv/bin/python"
 fi
-printf '#!/bin/sh\nexec %s "$@"\n' "$python" > "$home/python.new"
+printf '#!/bin/sh\nexport MNIST_DEVICE=%s\nexec %s "$@"\n' "${1:-auto}" "$python" > "$home/python.new"
 chmod 755 "$home/python.new"
 mv "$home/python.new" "$home/python"
 echo "$python"
 """
 )
+
+# One small computation by PyTorch: a driver that lists its GPU may still be too old for it.
+ASK_GPU = """
+import sys, trainer
+try:
+    print(trainer.name_of(trainer.best_device("cuda")))
+except trainer.TrainerError as error:
+    sys.exit(str(error))
+"""
 
 MISSING = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
 
@@ -156,6 +166,7 @@ if ! systemctl is-active --quiet UNIT; then
         --property=StandardOutput="append:$home/jupyter.log" \
         --property=StandardError="append:$home/jupyter.log" \
         --setenv=PATH="$(dirname "$python"):$PATH" --setenv=HOME="$HOME" \
+        --setenv=MNIST_DEVICE="$(sed -n 's/^export MNIST_DEVICE=//p' "$home/python")" \
         --setenv=JUPYTER_TOKEN_FILE="$home/token" --setenv=JUPYTER_RUNTIME_DIR="$home/runtime" \
         "$python" -m jupyterlab --no-browser --ip=127.0.0.1 --port=PORT \
         --ServerApp.root_dir="$HOME/lab"
@@ -204,7 +215,7 @@ class Notebook:
 # -- Getting the server ready --------------------------------------------------------------------------------
 
 
-def prepare(address: tunnel.Address, *, gpu: bool, again: str) -> str:
+def prepare(address: tunnel.Address, *, gpu: bool, again: str, without: str) -> str:
     """Install what the image lacks, bring our files, start JupyterLab. What is there already stays.
 
     Parameters
@@ -213,20 +224,23 @@ def prepare(address: tunnel.Address, *, gpu: bool, again: str) -> str:
         Whether PyTorch must be able to use a GPU; if not, a smaller one is installed.
     again : str
         The command that goes on after an interruption.
+    without : str
+        The commands that lead to a server without a GPU.
 
     Returns
     -------
     str
-        The server's GPU, as NVIDIA's driver names it; empty if it shows none.
+        What PyTorch computes on: the GPU's name, or ``cpu``.
 
     Raises
     ------
     LabError, TimedOut, TunnelError
-        A step failed; run `again`, it goes on where it stopped.
+        A step failed; run `again`, it goes on where it stopped. Or PyTorch cannot use the server's GPU.
     """
     with tunnel.connect(address) as client:
         with awaiting("the server has a Python for PyTorch"):
-            python = remote(client, FIND_PYTHON, "find or make a Python", again).strip()
+            find = ["sh", "-c", FIND_PYTHON, "find", "cuda" if gpu else "auto"]
+            python = remote(client, find, "find or make a Python", again).strip()
         missing = remote(client, [python, "-c", MISSING, *MODULES], "look for PyTorch", again).split()
         torch = [MODULES[name] for name in missing if name in TORCH]
         if torch and "torch" not in missing:  # what goes with the one that is there: no other in its place
@@ -242,8 +256,11 @@ def prepare(address: tunnel.Address, *, gpu: bool, again: str) -> str:
         bring(address)
     with tunnel.connect(address) as client:
         serve(client, again)
-        asked = tunnel.run(client, "nvidia-smi --query-gpu=name --format=csv,noheader")
-        return "" if asked.status else asked.stdout.strip()  # no driver, or none that finds a GPU
+        if not gpu:
+            return "cpu"
+        with awaiting("PyTorch computes on the server's GPU"):
+            asked = f"cd lab && exec ../.awslabs/python -c {shlex.quote(ASK_GPU)}"
+            return remote(client, asked, "compute on its GPU", without).strip()
 
 
 def bring(address: tunnel.Address) -> None:
@@ -535,12 +552,15 @@ class Trained(Shown):
         All epochs together.
     files : list of Path
         What was brought home: the metrics as CSV, and the picture.
+    device : str
+        What trained: the GPU's name, or ``cpu``.
     """
 
     epochs: list[dict[str, Any]]
     val_accuracy: float
     seconds: float
     files: list[Path]
+    device: str = ""
 
 
 def loss_of(epoch: dict[str, Any]) -> float:
@@ -575,11 +595,11 @@ def mnist(
         Called with each epoch's numbers as they come.
     """
     lines: list[dict[str, Any]] = []
-    written: list[str] = []
+    end: dict[str, Any] = {}
 
     def heard(line: dict[str, Any]) -> None:
         if line.get("done"):
-            written.extend(line["written"])
+            end.update(line)
         elif "val_accuracy" in line and "epoch" in line:
             lines.append(line)
             on_epoch(line)
@@ -599,7 +619,8 @@ def mnist(
         lines,
         min(lines, key=loss_of)["val_accuracy"],
         round(sum(line["seconds"] for line in lines), 3),
-        [home / name for name in (*written, "mnist.png")],
+        [home / name for name in (*end.get("written", ()), "mnist.png")],
+        end.get("device", ""),
     )
 
 

@@ -2,6 +2,7 @@
 
     results/digits-epochs10-patience5/metrics_lr0.0100_m0.1000.csv     one line per epoch
     results/digits-epochs10-patience5/final_lr0.0100_m0.1000.json      the one look at the test pictures
+    metrics_lr0.0100_m0.1000.csv                    of the textbook's own client: accuracy is in percent there
 
 A model is judged by the epoch in which its loss on the validation pictures was smallest: later it has only
 learned its training pictures by heart. The test pictures are looked at once, with the best cell alone.
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 import base64
 import csv
+import html
 import io
 import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,26 @@ class Series:
         """Where its files lie in the bucket, without a slash at the end."""
         return TOP + self.name
 
+    def key(self, name: str = "") -> str:
+        """Where one of its files lies."""
+        return f"{self.prefix}/{name}"
+
+
+class Textbook(Series):
+    """What jobs of the textbook's own client leave at the bucket's root: whatever its settings, side by side.
+
+    Its place tells that accuracies are in percent; the size of a number does not (1 may be either).
+    """
+
+    name = "textbook"
+    prefix = ""
+
+    def key(self, name: str = "") -> str:
+        return name
+
+
+TEXTBOOK = Textbook("", 0, 0)
+
 
 @dataclass(frozen=True)
 class Trained(Shown):
@@ -95,6 +117,8 @@ class Trained(Shown):
         How many were trained.
     val_loss, accuracy : float
         On the validation pictures, in the best epoch; accuracy from 0 to 1.
+    device : str
+        What trained it: the GPU's name, or ``cpu``; empty where the file does not say.
     """
 
     lr: float
@@ -103,6 +127,7 @@ class Trained(Shown):
     epochs: int
     val_loss: float
     accuracy: float
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +157,13 @@ class Results(Shown):
     def _repr_html_(self) -> str:
         heads = list(Trained.__dataclass_fields__)
         lines = ["".join(f"<th>{head}</th>" for head in heads)]
-        lines += ["".join(f"<td>{getattr(one, head):g}</td>" for head in heads) for one in self.cells]
+        lines += [
+            "".join(
+                f"<td>{html.escape(value) if isinstance(value, str) else format(value, 'g')}</td>"
+                for value in values
+            )
+            for values in map(astuple, self.cells)
+        ]
         table = "".join(f"<tr>{line}</tr>" for line in lines)
         test = "" if self.test_accuracy is None else f", test accuracy {self.test_accuracy:.4f}"
         return f"<p>{self.series}{test}</p><table>{table}</table>"
@@ -154,11 +185,16 @@ class Picture(Shown):
 
 def there(ledger: Ledger, series: Series) -> set[str]:
     """Names of the files that a series has so far. AWS calls: ``s3:ListObjectsV2``, once per 1000 files."""
-    prefix = f"{series.prefix}/"
-    listed = pages(
-        ledger.client("s3"), "list_objects_v2", "Contents", Bucket=standing(ledger, "bucket"), Prefix=prefix
+    return {one["Key"].removeprefix(series.key()) for one in listed(ledger, series.key())}
+
+
+def listed(ledger: Ledger, prefix: str) -> list[dict]:
+    """What the bucket holds under a prefix; at its root without what lies in folders."""
+    more = {"Prefix": prefix} if prefix else {"Delimiter": "/"}
+    found = pages(
+        ledger.client("s3"), "list_objects_v2", "Contents", Bucket=standing(ledger, "bucket"), **more
     )
-    return {one["Key"].removeprefix(prefix) for one in listed}
+    return [one for one in found if prefix or FILE.fullmatch(one["Key"])]
 
 
 def newest_series(ledger: Ledger) -> Series:
@@ -169,11 +205,10 @@ def newest_series(ledger: Ledger) -> Series:
     LabError
         When there is none.
     """
-    listed = pages(
-        ledger.client("s3"), "list_objects_v2", "Contents", Bucket=standing(ledger, "bucket"), Prefix=TOP
-    )
-    found = []
-    for one in listed:
+    found: list[tuple[Any, str, Series]] = [
+        (one["LastModified"], TEXTBOOK.name, TEXTBOOK) for one in listed(ledger, "")
+    ]
+    for one in listed(ledger, TOP):
         folder, _, name = one["Key"].removeprefix(TOP).rpartition("/")
         if (match := SERIES.fullmatch(folder)) and FILE.fullmatch(name):
             series = Series(match["data"], int(match["epochs"]), int(match["patience"]))
@@ -184,7 +219,7 @@ def newest_series(ledger: Ledger) -> Series:
             "The bucket holds no metrics.",
             f"{ledger.command('sweep')} --lr 0.1,0.01,0.001 --momentum 0.5,0.1,0.05",
         )
-    return max(found)[2]
+    return max(found, key=lambda one: one[:2])[2]
 
 
 def results(ledger: Ledger, series: Series | None = None) -> Results:
@@ -195,9 +230,9 @@ def results(ledger: Ledger, series: Series | None = None) -> Results:
     series : Series, optional
         The one that was written to last, unless given.
     """
-    curves, broken, final = read_all(ledger, series := series or newest_series(ledger))
+    curves, broken, final, devices = read_all(ledger, series := series or newest_series(ledger))
     cells = sorted(
-        (judged(cell, epochs) for cell, epochs in curves.items()),
+        (replace(judged(cell, epochs), device=devices[cell]) for cell, epochs in curves.items()),
         key=lambda one: (-one.accuracy, one.val_loss, one.lr, one.momentum),
     )
     if not cells:
@@ -231,52 +266,64 @@ def read(ledger: Ledger, series: Series, cell: Cell) -> Trained:
     """What came of one cell. AWS calls: ``s3:GetObject``."""
     s3 = ledger.client("s3")
     try:
-        epochs = metrics(content(ledger, f"{series.prefix}/{cell.name}"))
+        text, device = object_of(ledger, series.key(cell.name))
+        epochs = metrics(text)
     except s3.exceptions.NoSuchKey as error:
         raise LabError(
             f"{cell.name} is not in the bucket.",
             f"The series {series.name} has not trained that cell.",
             f"{ledger.command('submit')} --lr {cell.lr:g} --momentum {cell.momentum:g}",
         ) from error
-    return judged(cell, epochs)
+    return replace(judged(cell, epochs), device=device)
 
 
 def test_accuracy(ledger: Ledger, series: Series, cell: Cell) -> float:
     """What the final training of a cell has measured. AWS calls: ``s3:GetObject``."""
-    return float(json.loads(content(ledger, f"{series.prefix}/{cell.final_name}"))["test_accuracy"])
+    return float(json.loads(content(ledger, series.key(cell.final_name)))["test_accuracy"])
 
 
 Curves = dict[Cell, list[dict[str, float]]]
 
 
-def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Cell, float]]:
-    """Each cell's metrics per epoch; names of files that are none; test accuracies."""
+def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Cell, float], dict[Cell, str]]:
+    """Each cell's metrics per epoch; names of files that are none; test accuracies; devices."""
+    percent = isinstance(series, Textbook)
     matches = {name: FILE.fullmatch(name) for name in sorted(there(ledger, series))}
     named = {name: match for name, match in matches.items() if match}
     broken = [name for name in matches if name not in named and not name.endswith("/") and name]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        texts = pool.map(lambda name: content(ledger, f"{series.prefix}/{name}"), named)
-        curves, final = Curves(), dict[Cell, float]()
-        for (name, match), text in zip(named.items(), texts, strict=True):
+        texts = pool.map(lambda name: object_of(ledger, series.key(name)), named)
+        curves, final, devices = Curves(), dict[Cell, float](), dict[Cell, str]()
+        for (name, match), (text, device) in zip(named.items(), texts, strict=True):
             try:
                 cell = Cell(float(match["lr"]), float(match["momentum"]))
                 if match["kind"] == "final":
                     final[cell] = float(json.loads(text)["test_accuracy"])
                 else:
-                    curves[cell] = metrics(text)
+                    curves[cell], devices[cell] = metrics(text, percent=percent), device
             except (ValueError, KeyError, TypeError, csv.Error):
                 broken.append(name)
-    return curves, sorted(broken), final
+    return curves, sorted(broken), final, devices
 
 
 def content(ledger: Ledger, key: str) -> str:
     """An object of the bucket as text."""
+    return object_of(ledger, key)[0]
+
+
+def object_of(ledger: Ledger, key: str) -> tuple[str, str]:
+    """An object of the bucket as text, and the device that its metadata name."""
     answer = ledger.client("s3").get_object(Bucket=standing(ledger, "bucket"), Key=key)
-    return answer["Body"].read().decode(errors="replace")
+    return answer["Body"].read().decode(errors="replace"), answer.get("Metadata", {}).get("device", "")
 
 
-def metrics(text: str) -> list[dict[str, float]]:
-    """The lines of one CSV, an epoch each: ``train_loss, val_loss, val_accuracy``.
+def metrics(text: str, *, percent: bool = False) -> list[dict[str, float]]:
+    """The lines of one CSV, an epoch each: ``train_loss, val_loss, val_accuracy`` (0 to 1).
+
+    Parameters
+    ----------
+    percent : bool
+        Accuracies in the file are in percent.
 
     Raises
     ------
@@ -289,6 +336,8 @@ def metrics(text: str) -> list[dict[str, float]]:
     ]
     if not lines:
         raise ValueError("no epoch")
+    for line in lines if percent else ():
+        line["val_accuracy"] /= 100
     return lines
 
 
@@ -314,7 +363,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
         return ""
     s3 = ledger.client("s3")
     try:
-        keys = [one["Key"] for one in pages(s3, "list_objects_v2", "Contents", Bucket=row.id, Prefix=TOP)]
+        keys = [one["Key"] for prefix in (TOP, "") for one in listed(ledger, prefix)]
     except s3.exceptions.NoSuchBucket:
         return ""  # somebody has deleted it: there is nothing to save
     keys = [
@@ -322,7 +371,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
     ]  # those are folders that somebody made in the console
 
     def fetch(key: str) -> None:
-        path = folder / key.removeprefix(TOP)
+        path = folder / (key.removeprefix(TOP) if key.startswith(TOP) else f"{TEXTBOOK.name}/{key}")
         if not path.resolve().is_relative_to(folder.resolve()):
             return  # a key such as results/../../x was put there by nobody of ours
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -364,7 +413,7 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
     except ImportError as error:
         raise LabError("matplotlib is not installed.", "It draws the picture.", install("ml")) from error
     series = series or newest_series(ledger)
-    curves, broken, _ = read_all(ledger, series)
+    curves, broken, *_ = read_all(ledger, series)
     if not curves:
         raise no_results(ledger, series, broken)
     figure = Figure(figsize=(13, 4.5), layout="constrained")
@@ -377,7 +426,8 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
     else:
         draw_points(figure, left, trained)
     draw_curves(right, curves, trained)
-    figure.suptitle(f"{series.data}: accuracy on validation pictures, at most {series.epochs} epochs")
+    about = "" if series is TEXTBOOK else f", at most {series.epochs} epochs"
+    figure.suptitle(f"{series.data or series.name}: accuracy on validation pictures{about}")
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

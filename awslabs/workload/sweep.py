@@ -113,7 +113,7 @@ def checked(lr: float, momentum: float) -> Cell:
                 "Files of results are named with that many, so two cells could share one.",
                 f"take {max(round(value, DIGITS), 10**-DIGITS):g}",
             )
-    return Cell(float(lr), float(momentum))
+    return Cell(lr + 0.0, momentum + 0.0)  # files have no -0.0000
 
 
 def series_of(

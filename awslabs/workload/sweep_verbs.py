@@ -56,10 +56,12 @@ def series_named(name: str | None) -> Series | None:
     """The series of this name; None for none."""
     if name is None:
         return None
+    if name == results.TEXTBOOK.name:
+        return results.TEXTBOOK
     match = re.fullmatch(results.SERIES, name)
     if match is None:
         raise click.BadParameter(
-            f"{name!r} is none; such as digits-epochs10-patience5.", param_hint="--series"
+            f"{name!r} is none; such as digits-epochs10-patience5, or textbook.", param_hint="--series"
         )
     return Series(match["data"], int(match["epochs"]), int(match["patience"]))
 

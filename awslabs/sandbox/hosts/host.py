@@ -270,6 +270,7 @@ class Host:
             "LANG": "C.UTF-8",
             "AWSLABS_POWER": self.place.inside(POWER_PIPE),
             "MNIST_DATA": "digits",  # the digits inside scikit-learn: nothing has to be downloaded
+            "GPU_STAND_IN": "cpu",  # of a type with a GPU or not: this computer lends its processor
         }
 
     async def run_user_data(self, user_data: bytes) -> None:

@@ -208,7 +208,7 @@ def keep(
     if NAMESPACES and user == caller:  # back from root to the user who asked
         unshare = str(shutil.which("unshare", path=SYSTEM_PATH))
         argv = [unshare, "--user", "--map-user=1000", "--map-group=1000", "--", *argv]
-    kept = ("AWSLABS_POWER", "AWSLABS_PRACTICE", "LANG", "MNIST_DATA", "SHELL")
+    kept = ("AWSLABS_POWER", "AWSLABS_PRACTICE", "GPU_STAND_IN", "LANG", "MNIST_DATA", "SHELL")
     environment = {key: os.environ[key] for key in kept if key in os.environ}
     environment |= {"USER": user, "LOGNAME": user, "PATH": f"{STAND_INS}:{SYSTEM_PATH}", **assigned}
     child = os.fork()

@@ -6,7 +6,8 @@
 
 What is like AWS: environment variables, command, exit codes, memory limit, SIGTERM before SIGKILL, timeouts,
 retries, arrays, logs. What is not: all instances share this computer, so that more of them make nothing
-faster, and none of them has a GPU: a program that asks for one finds none and runs on the processor.
+faster, and none of them has a GPU: jobs that asked Batch for one are told so by GPU_STAND_IN=cpu, and a
+program that knows that word works on the processor.
 """
 
 from __future__ import annotations
@@ -67,19 +68,26 @@ class Jobs:
     def environment(self, task: running.Task) -> dict[str, str]:
         """All variables of a program."""
         session = roles.credentials(task.account, task.role_arn, task.session_name, task.region)
-        return task.environment | {
-            "AWS_ACCESS_KEY_ID": session.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
-            "AWS_SESSION_TOKEN": session.session_token,
-            "AWS_REGION": task.region,
-            "AWS_DEFAULT_REGION": task.region,
-            "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
-            # What AWS has no need of: where AWS is.
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": HOST,
-            "no_proxy": HOST,
-        }
+        practice = {"MNIST_DATA": "digits"}  # inside scikit-learn: nothing has to be downloaded
+        if task.gpus:
+            practice["GPU_STAND_IN"] = "cpu"
+        return (
+            practice
+            | task.environment
+            | {
+                "AWS_ACCESS_KEY_ID": session.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+                "AWS_SESSION_TOKEN": session.session_token,
+                "AWS_REGION": task.region,
+                "AWS_DEFAULT_REGION": task.region,
+                "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
+                # What AWS has no need of: where AWS is.
+                "AWS_ENDPOINT_URL": self.endpoint_url,
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "NO_PROXY": HOST,
+                "no_proxy": HOST,
+            }
+        )
 
 
 def furnish(cloud: Any) -> None:

@@ -147,6 +147,7 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
         environment=variables(job),
         vcpus=job.vcpus,
         memory_mib=job.memory_mib,
+        gpus=job.gpus,
         role_arn=role_arn,
         session_name=job.seen["taskArn"].rpartition("/")[2],
     )

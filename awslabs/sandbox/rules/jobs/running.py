@@ -34,6 +34,7 @@ class Task:
     environment: dict[str, str] = field(repr=False)
     vcpus: int
     memory_mib: int
+    gpus: int
     role_arn: str
     session_name: str
 
