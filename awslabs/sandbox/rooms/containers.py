@@ -199,8 +199,9 @@ def pull(api: Any, image: str, login: dict[str, str] | None) -> None:
         head, colon, last = name.rpartition(":")
         name, tag = (head, last) if colon and "/" not in last else (name, "latest")
     for line in api.pull(name, tag=tag, stream=True, decode=True, platform=PLATFORM, auth_config=login):
-        if "error" in line:
-            raise docker.errors.APIError(line["error"])
+        detail = line.get("errorDetail") or {}  # Engine API: `error` is deprecated for it, and will go
+        if said := detail.get("message") or line.get("error"):
+            raise docker.errors.APIError(said)
 
 
 def explained(problem: Exception) -> str:
