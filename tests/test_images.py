@@ -239,8 +239,8 @@ def test_an_image_of_another_architecture_is_never_pushed(
     assert f"&& {ledger.command('up')} " in refused.value.fix
 
 
-# What an engine sends during a push. The classic store: recorded, Engine 20.10. Images kept by containerd (the
-# default since Engine 29): made after its progress.go, which leaves out every number that is 0.
+# What an engine sends during a push. The classic store: recorded, Engine 20.10. Images kept by containerd (as
+# Engine 29 does unless told otherwise): made after its progress.go, which leaves out every number that is 0.
 CLASSIC = [
     {"status": "The push refers to repository [127.0.0.1:42847/reader]"},
     {"status": "Preparing", "progressDetail": {}, "id": "d6e77b04f0d6"},

@@ -45,7 +45,6 @@ log = logging.getLogger("awslabs.sandbox")
 PIECE = 1 << 20  # bytes that are in memory at a time
 MANIFEST_BYTES = 4 * 1024 * 1024  # Source: OCI distribution specification, "Pushing Manifests"
 LABEL = "awslabs.program-only"
-PLATFORM = ("linux", "amd64")
 
 NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
@@ -96,6 +95,8 @@ class Stored:
         The blobs, lowest first.
     program_only : bool
         It has no operating system: see `rooms.programs`.
+    architecture : str
+        Of the machines that it was built for: ``amd64``, ``arm64``.
     """
 
     digest: str
@@ -105,6 +106,7 @@ class Stored:
     environment: dict[str, str]
     layers: list[Path]
     program_only: bool
+    architecture: str = "amd64"
 
 
 class Shelf:
@@ -181,7 +183,7 @@ class Registry:
 
     # -- for the runner ---------------------------------------------------------------------------
 
-    def look(self, account: str, region: str, image: str) -> Stored | None:
+    def look(self, account: str, region: str, image: str, architecture: str) -> Stored | None:
         """See the function `look` of this module."""
         host, _, rest = image.partition("/")
         if re.fullmatch(r"\d{12}\.dkr\.ecr\..*\.amazonaws\.com", host):
@@ -198,7 +200,7 @@ class Registry:
                 found = self.image(repository, reference)
                 manifest = json.loads(found.image_manifest)
                 if "manifests" in manifest:
-                    found = self.image(repository, for_platform(manifest))
+                    found = self.image(repository, for_platform(manifest, architecture))
                     manifest = json.loads(found.image_manifest)
             shelf = self.shelf(account, region, name)
         except Said as said:
@@ -211,8 +213,8 @@ class Registry:
         variables = dict(each.partition("=")[::2] for each in own.get("Env") or [])
         variables.pop("PATH", None)
         program_only = (own.get("Labels") or {}).get(LABEL) == "true"
-        if not program_only and (config.get("os", "linux"), config.get("architecture", "amd64")) != PLATFORM:
-            raise Missing(NO_PLATFORM)
+        if config.get("os", "linux") != "linux":
+            raise Missing(no_platform(architecture))
         return Stored(
             digest=found.get_image_digest(),
             entry_point=list(own.get("Entrypoint") or []),
@@ -221,6 +223,7 @@ class Registry:
             environment=variables,
             layers=[shelf / plain(layer["digest"]) for layer in manifest["layers"]],
             program_only=program_only,
+            architecture=config.get("architecture", "amd64"),
         )
 
     # -- answering --------------------------------------------------------------------------------
@@ -588,19 +591,21 @@ class Registry:
         shutil.rmtree(self.folder / account, ignore_errors=True)
 
 
-NO_PLATFORM = (
-    "pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching "
-    f"platform '{'/'.join(PLATFORM)}'"
-)
+def no_platform(architecture: str) -> str:
+    """What a pull says of an image that has no variant for these machines."""
+    return (
+        "pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching "
+        f"platform 'linux/{architecture}'"
+    )
 
 
-def for_platform(manifest: dict[str, Any]) -> str:
-    """The digest in a list of manifests that is for this cloud's machines."""
+def for_platform(manifest: dict[str, Any], architecture: str) -> str:
+    """The digest in a list of manifests that is for these machines."""
     for each in manifest["manifests"]:
         platform = each.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == PLATFORM:
+        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
             return each["digest"]
-    raise Missing(NO_PLATFORM)
+    raise Missing(no_platform(architecture))
 
 
 def plain(digest: str) -> str:
@@ -613,7 +618,7 @@ def plain(digest: str) -> str:
 current: Registry | None = None
 
 
-def look(account: str, region: str, image: str) -> Stored | None:
+def look(account: str, region: str, image: str, architecture: str = "amd64") -> Stored | None:
     """An image of the practice registry; None: the name leads elsewhere.
 
     Parameters
@@ -622,13 +627,15 @@ def look(account: str, region: str, image: str) -> Stored | None:
         Whose registry.
     image : str
         ``127.0.0.1:PORT/NAME``, with ``:TAG`` (default: latest) or ``@DIGEST``.
+    architecture : str
+        Which variant, where the name stands for a list of them.
 
     Raises
     ------
     Missing
-        If it should be here and is not, or not for linux/amd64.
+        If it should be here and is not, or is a list without this variant.
     """
-    return current.look(account, region, image) if current is not None else None
+    return current.look(account, region, image, architecture) if current is not None else None
 
 
 def login(account: str, region: str) -> dict[str, str]:
