@@ -184,6 +184,7 @@ def up(
         "task",
         TASKS,
         allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
+        allow(ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"),  # for definitions of your own
     )
 
     # <5> The cluster: a name under which tasks run. With Fargate there is no server in it.

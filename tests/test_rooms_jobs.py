@@ -262,7 +262,7 @@ def test_a_timeout_ends_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     layer = tmp_path / "layer"
     layer.write_bytes(layer_of({"app/main.py": PROGRAM}))
     stored = registry.Stored("sha256:0", ["python", "main.py"], [], "/app", {}, [layer], True)
-    monkeypatch.setattr(registry, "look", lambda account, region, image: stored)
+    monkeypatch.setattr(registry, "look", lambda account, region, image, architecture: stored)
     monkeypatch.setattr(programs, "current", programs.Programs(tmp_path, 12345))
     monkeypatch.setattr(running, "current", jobs.Jobs("http://127.0.0.1:1"))
     word = seconds()
