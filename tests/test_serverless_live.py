@@ -61,6 +61,24 @@ def test_haiku_are_posted_liked_and_deleted_through_the_api(ledger: Ledger) -> N
     assert posted["item_id"] not in [one["item_id"] for one in haiku.newest(api)]
 
 
+def test_what_a_test_of_your_own_puts_into_the_table_is_listed_by_the_api(ledger: Ledger) -> None:
+    """As the test of a textbook's API does: rows straight into the table, and then the list."""
+    lab = serverless.describe(ledger)
+    table, api = ledger.client("dynamodb"), haiku.Api(lab.api_url)
+    kept = haiku.post(api, "芭蕉", "古池や", "蛙飛び込む", "水の音")
+    for number in (1, 2):
+        texts = {"username": "me", "first": "one", "second": "two", "third": "three"}
+        item = {name: {"S": text} for name, text in texts.items()}
+        item |= {"item_id": {"S": f"my id {number}"}, "likes": {"N": "0"}}
+        item |= {"created_at": {"S": f"2036-01-01T00:00:0{number}"}}
+        table.put_item(TableName=lab.haiku_table_name, Item=item)
+    table.put_item(TableName=lab.haiku_table_name, Item={"item_id": {"S": "no haiku"}, "likes": {"N": "1.5"}})
+    assert [one["item_id"] for one in haiku.newest(api)] == ["my id 2", "my id 1", kept["item_id"]]
+    assert haiku.like(api, "my id 1")["likes"] == 1
+    assert haiku.clear(api) == 3
+    assert haiku.newest(api) == []
+
+
 def test_load_by_scan_and_tune_leave_the_function_as_it_was(ledger: Ledger) -> None:
     client, name = ledger.client("lambda"), ledger.resources["list-haiku"]
     before = client.get_function_configuration(FunctionName=name)

@@ -529,6 +529,13 @@ def test_a_list_follows_the_pages_as_far_as_asked(api: haiku.Api) -> None:
     assert haiku.newest(api, 3) == Bashoutter.kept[:3]
 
 
+def test_clear_ends_where_nothing_can_be_deleted(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    Bashoutter.kept = [{"item_id": "never/there"}]
+    monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
+    with pytest.raises(LabError, match="1 haiku are shown, and not one of them could be deleted"):
+        haiku.clear(api)
+
+
 def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:
     Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
     assert haiku.clear(api) == 7

@@ -129,11 +129,21 @@ def post_many(api: Api, many: int) -> list[dict[str, Any]]:
 
 
 def clear(api: Api) -> int:
-    """Delete all haiku that there are; returns how many."""
-    count = 0
+    """Delete all haiku that are shown; returns how many."""
+    count = in_vain = 0
     while haiku := newest(api, 100):
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            count += sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+            gone = sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+        in_vain = 0 if gone else in_vain + 1
+        if in_vain > 1:
+            time.sleep(0.1 * 2**in_vain)  # an index may show for a moment what is deleted
+        if in_vain == TRIES:
+            raise LabError(
+                f"{len(haiku)} haiku are shown, and not one of them could be deleted.",
+                "The API says of each that it is not there.",
+                api.command("haiku clear"),
+            )
+        count += gone
     return count
 
 

@@ -7,9 +7,9 @@
     python main.py --from-table ITEM_ID      the same, from the attribute `questions` of an item of the table
 
 Each answer is printed as one JSON object on a line of its own, and put into the table that the environment
-variable TABLE_NAME names, or, where there is none, the SSM parameter TABLE_NAME; with --no-save, or --no_save,
-it is only printed. A question that cannot be answered is named on stderr by its number, from 1; the others are
-answered, and the exit status is 1.
+variable TABLE_NAME names, or else the SSM parameter TABLE_NAME; with --no-save (or --no_save)
+it is only printed. A question that cannot be answered is named on stderr by its number, from 1; the others
+are answered, and the exit status is 1.
 
 AWS is reached through boto3's ordinary environment (AWS_REGION, role or keys, AWS_ENDPOINT_URL).
 
