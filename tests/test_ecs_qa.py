@@ -8,16 +8,17 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, ecs_qa, images, sandbox
+from awslabs import after_class, cli, ecs_qa, images, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions, tables
+from awslabs.workload import questions, questions_verbs, tables
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
 PARROT = """
@@ -234,6 +235,31 @@ def test_a_task_that_ecs_has_forgotten_is_not_waited_for(
     assert all("does not show its task" in one.why for one in asked.failed)
 
 
+def test_answers_of_other_programs_are_shown_and_harm_nobody(
+    lab: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[dict] = [
+        {"answer": {"S": "four"}, "context": {"S": "c"}, "question": {"S": "q?"}, "score": {"N": "0.5"}},
+        {"answer": {"S": "five"}, "score": {"S": "high"}, "start": {"NULL": True}, "model": {"N": "7"}},
+        {"answer": {"M": {}}, "score": {"N": "1"}},
+        {"questions": {"S": "[]"}},
+    ]
+    for number, item in enumerate(others):
+        lab.client("dynamodb").put_item(
+            TableName=lab.resources["table"], Item={"item_id": {"S": str(number)}, **item}
+        )
+    found = sorted(questions.answers(lab), key=lambda one: one.item_id)
+    assert [(one.answer, one.question, one.score) for one in found] == [
+        ("four", "q?", 0.5),
+        ("five", "", None),
+    ]
+    cli.show([questions_verbs.short(one) for one in found], as_json=False)
+    assert capsys.readouterr().out.splitlines()[1:] == ["q?        four    0.500", "          five    ?"]
+    cli.show([asdict(one) for one in found], as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"][1]["score"] is None
+    assert tables.clear(lab).count == 4
+
+
 def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert questions.bring_home(lab, tmp_path / "results") == ""
     questions.ask_many(lab, rows(3))
@@ -242,7 +268,7 @@ def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert sorted(one["answer"] for one in saved) == ["word0", "word1", "word2"]
     tables.clear(lab)
     questions.ask_many(lab, rows(1))
-    by_hand = {"item_id": {"S": "mine"}, "answer": {"S": "42"}}
+    by_hand = {"item_id": {"S": "mine"}, "answer": {"N": "42"}}
     lab.client("dynamodb").put_item(TableName=lab.resources["table"], Item=by_hand)
     assert questions.bring_home(lab, tmp_path / "results") == "1 answers"
     saved = json.loads((tmp_path / "results" / "answers.json").read_text())
