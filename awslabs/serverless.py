@@ -43,7 +43,7 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import poll
 from awslabs.show import Shown
-from awslabs.workload import haiku, missing
+from awslabs.workload import haiku, missing, parameters
 
 RUNTIME = "python3.13"
 STAGE = "prod"
@@ -106,7 +106,7 @@ class Serverless(Shown):
 
 
 @exclusive
-def up(ledger: Ledger, *, role_arn: str | None = None, read: str = READ) -> Serverless:
+def up(ledger: Ledger, *, role_arn: str | None = None, read: str = READ, export: bool = False) -> Serverless:
     """Build the functions, tables and buckets, put Bashoutter on top, and wait until its API answers.
 
     Parameters
@@ -118,6 +118,8 @@ def up(ledger: Ledger, *, role_arn: str | None = None, read: str = READ) -> Serv
         trust ``lambda.amazonaws.com`` and allow what `may` below does.
     read : str
         How haiku are listed: ``scan`` (the whole table) or ``query`` (its index).
+    export : bool
+        Keep the API's address and its table's name as SSM parameters, for programs of your own (`exports`).
 
     Returns
     -------
@@ -263,7 +265,15 @@ def up(ledger: Ledger, *, role_arn: str | None = None, read: str = READ) -> Serv
     for name in may:
         wait_for_function(lambda_, f"{ledger.prefix}-{name}")
     wait_for_api(api_url)
-    return describe(ledger)
+    lab = describe(ledger)
+    if export:
+        parameters.put(ledger, exports(lab))
+    return lab
+
+
+def exports(lab: Serverless) -> dict[str, str]:
+    """What a program of your own needs to use Bashoutter's API and table, by the names it may look for."""
+    return {"ENDPOINT_URL": lab.api_url, "TABLE_NAME": lab.haiku_table_name}
 
 
 def describe(ledger: Ledger) -> Serverless:
@@ -460,13 +470,14 @@ def command_line() -> Any:
         show_default=True,
         help="How Bashoutter lists its haiku: from the whole table, or from its index.",
     )
-    def _up(ledger: Ledger, role_arn: str | None, read: str) -> dict[str, Any]:
+    @cli.EXPORT
+    def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the functions, tables, buckets and Bashoutter."""
         cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)
-        lab = up(ledger, role_arn=role_arn, read=read)
+        lab = up(ledger, export=export == "ssm", **how)
         cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
         cli.farewell(ledger)
-        return {**cli.header(ledger), **vars(lab)}
+        return verbs.built(ledger, lab, exports(lab), export)
 
     @cli.verb(group, "status", "serverless")
     def _status(ledger: Ledger) -> dict[str, Any]:

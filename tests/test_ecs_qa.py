@@ -461,3 +461,52 @@ def test_work_on_a_lab_that_does_not_stand_says_up(command: Callable[..., Result
     asked = command("ask", "Lisbon is it.", "which word?", "--name", "other")
     assert asked.exit_code == 1
     assert "python -m awslabs.ecs_qa up --name other" in asked.output
+
+
+UP = ("up", "--model", "parrot", "--no-docker")
+
+
+def test_names_are_exported_for_a_shell_and_as_parameters_that_go_with_the_lab(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    built = ecs_qa.describe(lab)
+    names = [
+        "ECS_CLUSTER_NAME",
+        "ECS_TASK_DEFINITION_ARN",
+        "CONTAINER_NAME",
+        "ECS_TASK_VPC_SUBNET_1",
+        "TABLE_NAME",
+    ]
+    printed = command(*UP, "--export")
+    assert printed.stdout.splitlines()[-1] == f"export TABLE_NAME={built.table_name}"
+    assert [line.split("=")[0] for line in printed.stdout.splitlines()] == [
+        f"export {name}" for name in names
+    ]
+    ssm = lab.client("ssm")
+    assert ssm.describe_parameters()["Parameters"] == []
+    assert "TABLE_NAME" in command(*UP, "--export=ssm").stdout
+    shown = {one["Name"]: one["Value"] for one in ssm.get_parameters(Names=names)["Parameters"]}
+    assert shown == ecs_qa.exports(built)
+    ssm.put_parameter(Name="CONTAINER_NAME", Value="changed", Overwrite=True)
+    command(*UP, "--export=ssm")
+    assert ssm.get_parameter(Name="CONTAINER_NAME")["Parameter"]["Value"] == built.container_name
+    lab.journal.reload()
+    assert "ssm:PutParameter" in {row.call for row in lab.journal.open_rows()}
+    lab.down()
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_a_parameter_of_somebody_else_is_never_overwritten(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    ssm = lab.client("ssm")
+    ssm.put_parameter(Name="TABLE_NAME", Value="theirs", Type="String")
+    refused = command(*UP, "--export=ssm")
+    assert refused.exit_code == 1
+    assert "was refused (ParameterAlreadyExists)" in refused.stderr
+    assert "TABLE_NAME stands in this account and Region already, and not as this lab's." in refused.stderr
+    assert "up --export" in refused.stderr
+    lab.journal.reload()
+    lab.down()
+    assert ssm.get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "theirs"
+    ssm.delete_parameter(Name="TABLE_NAME")

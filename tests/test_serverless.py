@@ -388,3 +388,20 @@ def test_the_same_files_are_packed_to_the_same_bytes() -> None:
     files = {"haiku.py": b"one", "more.py": b"two"}
     assert serverless.packed(files) == serverless.packed(dict(files))
     assert serverless.packed(files) != serverless.packed({**files, "haiku.py": b"other"})
+
+
+def test_the_api_is_exported_as_parameters_that_up_leaves_alone_and_down_takes(
+    cloud: Cloud, changes: list[Call]
+) -> None:
+    built = serverless.up(lab(cloud), export=True)
+    ssm = cloud.client("ssm")
+    shown = {
+        one["Name"]: one["Value"]
+        for one in ssm.get_parameters(Names=["ENDPOINT_URL", "TABLE_NAME"])["Parameters"]
+    }
+    assert shown == {"ENDPOINT_URL": built.api_url, "TABLE_NAME": built.haiku_table_name}
+    changes.clear()
+    assert serverless.up(lab(cloud), export=True) == built
+    assert changes == []
+    serverless.down(lab(cloud))
+    assert ssm.describe_parameters()["Parameters"] == []

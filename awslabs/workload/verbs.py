@@ -13,7 +13,7 @@ import click
 
 from awslabs import cli
 from awslabs.ledger import Ledger
-from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
+from awslabs.workload import buckets, functions, haiku, letters, parameters, pictures, tables
 
 MANY = click.IntRange(1, 1_000_000)
 FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"]
@@ -22,6 +22,14 @@ FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"
 def wants_json() -> bool:
     """Whether the verb that runs now was called with ``--json``."""
     return bool(click.get_current_context().params["as_json"])
+
+
+def built(ledger: Ledger, lab: Any, values: dict[str, str], export: str | None) -> dict[str, Any] | None:
+    """What `up` prints at its end: the lab, or with ``--export`` lines for a shell."""
+    if export == "shell" and not wants_json():
+        click.echo(parameters.as_shell(values))
+        return None
+    return {**cli.header(ledger), **vars(lab), **({"export": values} if export else {})}
 
 
 def short(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
