@@ -405,3 +405,26 @@ def test_the_api_is_exported_as_parameters_that_up_leaves_alone_and_down_takes(
     assert changes == []
     serverless.down(lab(cloud))
     assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_a_public_api_answers_ten_requests_per_second_unless_told_and_its_table_has_a_cap(
+    cloud: Cloud, changes: list[Call]
+) -> None:
+    def stage() -> tuple[float, int]:
+        (shown,) = cloud.client("apigateway").get_stages(restApiId=lab(cloud).resources["api"])["item"]
+        settings = shown["methodSettings"]["*/*"]
+        return settings["throttlingRateLimit"], settings["throttlingBurstLimit"]
+
+    serverless.up(lab(cloud))
+    assert stage() == (10.0, 50)
+    people, poems = (request for call, request in changes if call == "dynamodb:CreateTable")
+    cap = {"MaxReadRequestUnits": 1000, "MaxWriteRequestUnits": 100}
+    assert "OnDemandThroughput" not in people  # its writers are as fast as they can, and have keys
+    assert [poems["OnDemandThroughput"], poems["GlobalSecondaryIndexes"][0]["OnDemandThroughput"]] == [
+        cap,
+        cap,
+    ]
+    changes.clear()
+    serverless.up(lab(cloud), rate=200)
+    assert stage() == (200.0, 1000)
+    assert names(changes) == ["apigateway:UpdateStage"]

@@ -14,17 +14,22 @@ from awslabs.workload import buckets, functions, haiku, letters, tables
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """The lab, standing in a cloud in which nothing takes its time."""
-    home = tmp_path_factory.mktemp("cloud")
-    run = sandbox.start(slow_states=0, home=home)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
+    """A practice cloud in which nothing takes its time."""
+    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
+    yield run
+    run.stop()
+
+
+@pytest.fixture(scope="module")
+def ledger(run: sandbox.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """The lab, standing in it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("AWSLABS_HOME", str(home))
+        patched.setenv("AWSLABS_HOME", str(tmp_path_factory.mktemp("home")))
         ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "serverless")
         serverless.up(ledger)
         yield ledger
         serverless.down(ledger)
-    run.stop()
 
 
 def test_the_greeting_greets_and_says_what_it_costs(ledger: Ledger) -> None:
@@ -77,6 +82,21 @@ def test_what_a_test_of_your_own_puts_into_the_table_is_listed_by_the_api(ledger
     assert haiku.like(api, "my id 1")["likes"] == 1
     assert haiku.clear(api) == 3
     assert haiku.newest(api) == []
+
+
+def test_a_new_account_posts_as_many_at_once_as_it_may_and_none_is_lost(
+    run: sandbox.Run, ledger: Ledger
+) -> None:
+    bears = haiku.limits(ledger)
+    assert bears == haiku.Limits(10.0, 10)
+    api = haiku.Api(serverless.describe(ledger).api_url)
+    run.weather(account="new")
+    try:
+        assert haiku.limits(ledger).at_once == 10
+        assert len(haiku.post_many(api, 70, at_once=32)) == 70  # the stage's burst is 50
+    finally:
+        run.weather(account="old")
+    assert haiku.clear(api) == 70
 
 
 def test_load_by_scan_and_tune_leave_the_function_as_it_was(ledger: Ledger) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import math
 import random
 import re
@@ -19,9 +21,15 @@ from awslabs.ledger import Ledger
 from awslabs.show import Shown
 from awslabs.workload import functions, pictures, standing
 
-AT_ONCE = 32
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # requests under way
+FUNCTIONS_AT_ONCE = "L-B99A9384"  # the quota "Concurrent executions"; new accounts have 10
+# What API Gateway says by itself; a function's own words are others.
+GATEWAYS_OWN = "Internal server error"
 VISITORS = 256  # of `load`: who wait for an answer at the same time
 TRIES = 8
+PATIENCE_S = 60.0  # with a stage that says 429
 NEXT_PAGE = re.compile(r'<(\?[^>]*)>;\s*rel="next"')
 SEASONS = ["spring", "summer", "autumn", "winter"]
 
@@ -63,24 +71,70 @@ class Api:
         return answer.status, dict(answer.headers), answer.data
 
     def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
-        """A request that is sent again when the API says 429: it took no effect then."""
-        for tried in range(1, TRIES + 1):
+        """A request that is sent again where it was one too many, for it took no effect then.
+
+        That is 429 from the stage, and 500 in the gateway's words where Lambda runs no more functions.
+        Source: re:Post, "How do I troubleshoot HTTP 500 errors from API Gateway?".
+        """
+        until = time.monotonic() + PATIENCE_S
+        for tried in itertools.count(1):
             status, headers, content = self.send(method, path, body)
-            if status != 429 or tried == TRIES:
+            message = message_of(content)
+            crowded = status == 500 and message == GATEWAYS_OWN
+            if not (status == 429 and time.monotonic() < until) and not (crowded and tried < TRIES):
                 break
             time.sleep(min(0.1 * 2**tried, 5.0) * random.uniform(0.5, 1.0))
         if not 200 <= status < 300:
-            try:
-                message = json.loads(content)["message"]
-            except (ValueError, KeyError, TypeError):
-                message = content[:200].decode(errors="replace")
+            if crowded:
+                message += (
+                    ". So says API Gateway where it may not call a function, and where as many run as "
+                    f'the quota "Concurrent executions" ({FUNCTIONS_AT_ONCE}) allows.'
+                )
             answered = f"was answered with {status}" if status else "got no answer"
-            fixes = {400: "say it again, as the line above asks", 404: self.command("haiku list")}
+            fixes = {
+                400: "say it again, as the line above asks",
+                404: self.command("haiku list"),
+                429: f"{self.command('up')} --rate 100    # lets more through; it costs more, too",
+            }
             puts_right = (
                 f"{self.command('up')}    # puts the API right; then `logs` of its functions says more"
             )
             raise LabError(f"{method} {path} {answered}.", message, fixes.get(status, puts_right))
         return headers, json.loads(content) if content else None
+
+
+def message_of(content: bytes) -> str:
+    """What an answer says of a refusal."""
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the API bears: requests per second, and functions at once."""
+
+    per_second: float
+    at_once: int
+
+
+def limits(ledger: Ledger) -> Limits:
+    """Of the stage, and of the account's functions.
+
+    AWS calls: ``apigateway:GetStages``, ``lambda:GetAccountSettings``.
+    """
+    from botocore.exceptions import ClientError
+
+    (stage,) = ledger.client("apigateway").get_stages(restApiId=standing(ledger, "api"))["item"]
+    per_second = stage["methodSettings"]["*/*"]["throttlingRateLimit"]
+    try:
+        settings = ledger.client("lambda").get_account_settings()
+        free = settings["AccountLimit"]["UnreservedConcurrentExecutions"]
+    except ClientError as error:  # not everybody may ask
+        log.debug("the account's functions: %s", error)
+        free = AT_ONCE
+    return Limits(per_second, max(1, min(AT_ONCE, free, int(per_second))))
 
 
 def post(api: Api, username: str, first: str, second: str, third: str) -> dict[str, Any]:
@@ -113,9 +167,9 @@ def delete(api: Api, item_id: str) -> None:
     api.ask("DELETE", f"/haiku/{quote(item_id, safe='')}")
 
 
-def post_many(api: Api, many: int) -> list[dict[str, Any]]:
-    """Leave generated haiku, 32 at a time."""
-    with pictures.counter("posted", many) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+def post_many(api: Api, many: int, at_once: int = AT_ONCE) -> list[dict[str, Any]]:
+    """Leave generated haiku, so many at a time: more than `limits` says would only wait for each other."""
+    with pictures.counter("posted", many) as more, ThreadPoolExecutor(at_once) as pool:
 
         def one(number: int) -> dict[str, Any]:
             season = random.choice(SEASONS)
@@ -193,7 +247,7 @@ class Load(Shown):
     picture: str
 
 
-def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, read: str = "query") -> Load:
+def load(ledger: Ledger, api: Api, *, rate: float = 5, seconds: float = 10, read: str = "query") -> Load:
     """List haiku at a steady rate, whatever the answers do, and see how long they take.
 
     The stream is open: the next request goes out when it is due, even if earlier ones still wait. So a slow
@@ -204,7 +258,7 @@ def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, rea
     Parameters
     ----------
     rate : float
-        Requests per second. The stage lets 100 through.
+        Requests per second. What is more than the stage lets through (`limits`), it answers with 429.
     seconds : float
         For how long.
     read : str
