@@ -206,6 +206,13 @@ NO_DOCKER = click.option(
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
 )
+EXPORT = click.option(
+    "--export",
+    is_flag=False,
+    flag_value="shell",
+    type=click.Choice(["shell", "ssm"]),
+    help="Print names and addresses as variables of a shell; =ssm: keep them as SSM parameters until down.",
+)
 
 
 # -- Errors and exit codes -------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
-from awslabs.workload import missing
+from awslabs.workload import missing, parameters
 from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ def up(
     model: str | None = None,
     without_docker: bool = False,
     role_arn: str | None = None,
+    export: bool = False,
 ) -> Reader:
     """Build what tasks need: an image, a place in a network, a cluster, and a table for the answers.
 
@@ -115,6 +116,8 @@ def up(
     role_arn : str, optional
         A role that exists, for Fargate and for the program, where you may not make roles. It is never
         deleted. It must trust ``ecs-tasks.amazonaws.com`` and allow what the policies below would.
+    export : bool
+        Keep the lab's names as SSM parameters, for programs of your own that look for them there (`exports`).
 
     Returns
     -------
@@ -187,6 +190,7 @@ def up(
         "task",
         TASKS,
         allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
+        allow(ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"),  # for definitions of your own
     )
 
     # <5> The cluster: a name under which tasks run. With Fargate there is no server in it.
@@ -227,7 +231,21 @@ def up(
         ],
     )
     wait_for_table(dynamodb, table)
-    return describe(ledger)
+    lab = describe(ledger)
+    if export:
+        parameters.put(ledger, exports(lab))
+    return lab
+
+
+def exports(lab: Reader) -> dict[str, str]:
+    """What a program of your own needs to run tasks and to read answers, by the names it may look for."""
+    return {
+        "ECS_CLUSTER_NAME": lab.cluster_name,
+        "ECS_TASK_DEFINITION_ARN": lab.task_definition_arn,
+        "CONTAINER_NAME": lab.container_name,
+        "ECS_TASK_VPC_SUBNET_1": lab.subnet_id,
+        "TABLE_NAME": lab.table_name,
+    }
 
 
 def describe(ledger: Ledger) -> Reader:
@@ -425,7 +443,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import questions, questions_verbs
+    from awslabs.workload import questions, questions_verbs, verbs
 
     group = cli.lab_group("ecs_qa", __doc__)
 
@@ -440,14 +458,15 @@ def command_line() -> Any:
     @click.option(
         "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
     )
-    def _up(ledger: Ledger, **how: Any) -> dict[str, Any]:
+    @cli.EXPORT
+    def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
         cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
-        lab = up(ledger, **how)
+        lab = up(ledger, export=export == "ssm", **how)
         cli.farewell(ledger)
-        return {**cli.header(ledger), **vars(lab)}
+        return verbs.built(ledger, lab, exports(lab), export)
 
     @cli.verb(group, "status", "ecs_qa")
     def _status(ledger: Ledger) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def main() -> None:
     run = sandbox.start(slow_states=0)
     try:
         ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "serverless")
-        api = haiku.Api(serverless.up(ledger).api_url)
+        api = haiku.Api(serverless.up(ledger, read="query", rate=1000).api_url)
         fill(ledger, 30)
         item_id = haiku.newest(api)[0]["item_id"]
         warm("GET /haiku, 30 of them", lambda: haiku.newest(api))

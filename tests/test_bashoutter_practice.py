@@ -32,7 +32,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serverless]:
     try:
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("AWSLABS_HOME", str(home))
-            yield serverless.up(Ledger(Cloud(environment=run.environment()), "serverless"))
+            ledger = Ledger(Cloud(environment=run.environment()), "serverless")
+            yield serverless.up(ledger, rate=1000)  # these tests are in a hurry
     finally:
         run.stop()
 

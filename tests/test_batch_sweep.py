@@ -565,27 +565,32 @@ def test_results_are_a_table_best_first_and_name_what_is_broken(cloud: Cloud) ->
     s3, bucket = cloud.client("s3"), ledger.resources["bucket"]
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.5000.csv", Body=b"half a fi")
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/holiday.jpg", Body=b"\xff\xd8")
+    deep = f"{DIGITS.prefix}/{Cell(0.001, 0.9).final_name}"
+    s3.put_object(Bucket=bucket, Key=deep, Body=b"[" * 100_000)
+    cold = f"{DIGITS.prefix}/{Cell(0.001, 0.8).name}"
+    s3.put_object(Bucket=bucket, Key=cold, Body=b"archived", StorageClass="GLACIER")
+    s3.put_object(
+        Bucket=bucket, Key=f"results/digits-epochs{'9' * 900}-patience5/{Cell(1, 0).name}", Body=b""
+    )
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.1000.csv", Body=b"x" * 200_000)
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/", Body=b"")  # as the console makes a folder
     final = json.dumps({"test_accuracy": 0.91, "test_loss": 0.3, "epoch": 2}).encode()
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{Cell(0.01, 0.5).final_name}", Body=final)
     found = results.results(ledger)
     assert [(one.lr, one.accuracy) for one in found.cells] == [(0.01, 0.9), (0.1, 0.8)]
-    assert found.broken == [
-        "holiday.jpg",
-        "metrics_lr0.0010_m0.1000.csv",
-        "metrics_lr0.0010_m0.5000.csv",
-    ]
+    deep, cold = (key.rpartition("/")[2] for key in (deep, cold))
+    broken = [deep, "holiday.jpg", "metrics_lr0.0010_m0.1000.csv", "metrics_lr0.0010_m0.5000.csv", cold]
+    assert found.broken == broken
     assert found.test_accuracy == 0.91
     assert "0.91" in found._repr_html_()
     assert results.again(ledger, found.series, "holiday.jpg") == ""
-    for name in found.broken[1:]:
+    for name in found.broken[2:]:
         assert " submit --lr 0.001 --momentum 0." in results.again(ledger, found.series, name)
     for cell in (Cell(0.1, 0.5), Cell(0.01, 0.5)):
         s3.delete_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{cell.name}")
     with pytest.raises(LabError, match="has no results") as stopped:
         results.results(ledger, DIGITS)
-    assert stopped.value.fix == results.again(ledger, found.series, found.broken[1])
+    assert stopped.value.fix == results.again(ledger, found.series, found.broken[0])
 
 
 def test_the_place_and_not_the_size_of_a_number_tells_percent(cloud: Cloud, tmp_path: Path) -> None:
@@ -615,7 +620,10 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
     cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key="results/../../outside", Body=b"x")
     for folder in ("results/", "results/mine/"):  # as the console makes them
         cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key=folder, Body=b"")
-    assert results.bring_home(ledger, tmp_path / "home") == "2 files of results"
+    for key in ("mine", "mine/below", "x" * 300):  # which a disk does not take
+        cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key=f"results/{key}", Body=b"x")
+    found = results.bring_home(ledger, tmp_path / "home")
+    assert found == "2 files of results"  # one of the two whose names cannot both be
     assert (tmp_path / "home" / DIGITS.name / Cell(0.1, 0.5).name).read_text().startswith("train_loss")
     assert not (tmp_path / "outside").exists()
     (tmp_path / "file").write_text("")

@@ -9,16 +9,17 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, ecs_qa, images, sandbox
+from awslabs import after_class, cli, ecs_qa, images, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions, tables
+from awslabs.workload import questions, questions_verbs, tables
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
 PARROT = """
@@ -235,6 +236,31 @@ def test_a_task_that_ecs_has_forgotten_is_not_waited_for(
     assert all("does not show its task" in one.why for one in asked.failed)
 
 
+def test_answers_of_other_programs_are_shown_and_harm_nobody(
+    lab: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[dict] = [
+        {"answer": {"S": "four"}, "context": {"S": "c"}, "question": {"S": "q?"}, "score": {"N": "0.5"}},
+        {"answer": {"S": "five"}, "score": {"S": "high"}, "start": {"NULL": True}, "model": {"N": "7"}},
+        {"answer": {"M": {}}, "score": {"N": "1"}},
+        {"questions": {"S": "[]"}},
+    ]
+    for number, item in enumerate(others):
+        lab.client("dynamodb").put_item(
+            TableName=lab.resources["table"], Item={"item_id": {"S": str(number)}, **item}
+        )
+    found = sorted(questions.answers(lab), key=lambda one: one.item_id)
+    assert [(one.answer, one.question, one.score) for one in found] == [
+        ("four", "q?", 0.5),
+        ("five", "", None),
+    ]
+    cli.show([questions_verbs.short(one) for one in found], as_json=False)
+    assert capsys.readouterr().out.splitlines()[1:] == ["q?        four    0.500", "          five    ?"]
+    cli.show([asdict(one) for one in found], as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"][1]["score"] is None
+    assert tables.clear(lab).count == 4
+
+
 def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert questions.bring_home(lab, tmp_path / "results") == ""
     questions.ask_many(lab, rows(3))
@@ -243,7 +269,7 @@ def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert sorted(one["answer"] for one in saved) == ["word0", "word1", "word2"]
     tables.clear(lab)
     questions.ask_many(lab, rows(1))
-    by_hand = {"item_id": {"S": "mine"}, "answer": {"S": "42"}}
+    by_hand = {"item_id": {"S": "mine"}, "answer": {"N": "42"}}
     lab.client("dynamodb").put_item(TableName=lab.resources["table"], Item=by_hand)
     assert questions.bring_home(lab, tmp_path / "results") == "1 answers"
     saved = json.loads((tmp_path / "results" / "answers.json").read_text())
@@ -461,3 +487,52 @@ def test_without_pytorch_the_lab_stands_and_only_questions_are_refused(
         questions.ask_many(ledger, rows(2))
     assert ledger.journal.last("task") is None
     assert questions.answers(ledger) == []
+
+
+UP = ("up", "--model", "parrot", "--no-docker")
+
+
+def test_names_are_exported_for_a_shell_and_as_parameters_that_go_with_the_lab(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    built = ecs_qa.describe(lab)
+    names = [
+        "ECS_CLUSTER_NAME",
+        "ECS_TASK_DEFINITION_ARN",
+        "CONTAINER_NAME",
+        "ECS_TASK_VPC_SUBNET_1",
+        "TABLE_NAME",
+    ]
+    printed = command(*UP, "--export")
+    assert printed.stdout.splitlines()[-1] == f"export TABLE_NAME={built.table_name}"
+    assert [line.split("=")[0] for line in printed.stdout.splitlines()] == [
+        f"export {name}" for name in names
+    ]
+    ssm = lab.client("ssm")
+    assert ssm.describe_parameters()["Parameters"] == []
+    assert "TABLE_NAME" in command(*UP, "--export=ssm").stdout
+    shown = {one["Name"]: one["Value"] for one in ssm.get_parameters(Names=names)["Parameters"]}
+    assert shown == ecs_qa.exports(built)
+    ssm.put_parameter(Name="CONTAINER_NAME", Value="changed", Overwrite=True)
+    command(*UP, "--export=ssm")
+    assert ssm.get_parameter(Name="CONTAINER_NAME")["Parameter"]["Value"] == built.container_name
+    lab.journal.reload()
+    assert "ssm:PutParameter" in {row.call for row in lab.journal.open_rows()}
+    lab.down()
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_a_parameter_of_somebody_else_is_never_overwritten(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    ssm = lab.client("ssm")
+    ssm.put_parameter(Name="TABLE_NAME", Value="theirs", Type="String")
+    refused = command(*UP, "--export=ssm")
+    assert refused.exit_code == 1
+    assert "was refused (ParameterAlreadyExists)" in refused.stderr
+    assert "TABLE_NAME stands in this account and Region already, and not as this lab's." in refused.stderr
+    assert "up --export" in refused.stderr
+    lab.journal.reload()
+    lab.down()
+    assert ssm.get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "theirs"
+    ssm.delete_parameter(Name="TABLE_NAME")

@@ -72,6 +72,58 @@ def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Pa
     assert right(many) >= 0.75
 
 
+def test_a_client_of_your_own_asks_one_task_per_question_and_waits_for_its_item(
+    ledger: Ledger, model: Path
+) -> None:
+    """As a textbook's script does: only boto3, and names and ids that one has been given."""
+    lab = ecs_qa.up(ledger, model=str(model), without_docker=True)
+    ecs, table = ledger.client("ecs"), ledger.client("dynamodb")
+
+    def ask(item_id: str, context: str, question: str, definition: str) -> dict:
+        place = {"subnets": [lab.subnet_id], "assignPublicIp": "ENABLED"}
+        started = ecs.run_task(
+            cluster=lab.cluster_name,
+            taskDefinition=definition,
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": place},
+            overrides={
+                "containerOverrides": [{"name": lab.container_name, "command": [context, question, item_id]}]
+            },
+        )
+        arns = [task["taskArn"] for task in started["tasks"]]
+        waiter = ecs.get_waiter("tasks_stopped")
+        waiter.wait(cluster=lab.cluster_name, tasks=arns, WaiterConfig={"Delay": 1, "MaxAttempts": 100})
+        return table.get_item(TableName=lab.table_name, Key={"item_id": {"S": item_id}})["Item"]
+
+    (line,) = re.findall(r"ecs_qa ask (.*) --sandbox", README.read_text(encoding="utf-8"))
+    context, question = shlex.split(line)
+    item = ask("1", context, question, lab.task_definition_arn)
+    assert (item["context"]["S"], item["question"]["S"]) == (context, question)
+    assert item["answer"]["S"] == "three"
+    assert float(item["score"]["N"]) > 0
+    # A definition of one's own has no variable TABLE_NAME: then the parameter of that name says it.
+    own = ecs.describe_task_definition(taskDefinition=lab.task_definition_arn)["taskDefinition"]
+    (container,) = own["containerDefinitions"]
+    variables = [one for one in container["environment"] if one["name"] != "TABLE_NAME"]
+    registered = ecs.register_task_definition(
+        family="own",
+        containerDefinitions=[{**container, "environment": variables}],
+        **{
+            name: own[name]
+            for name in (
+                *("requiresCompatibilities", "networkMode", "cpu", "memory", "executionRoleArn"),
+                "taskRoleArn",
+            )
+        },
+    )
+    definition = registered["taskDefinition"]["taskDefinitionArn"]
+    ledger.client("ssm").put_parameter(Name="TABLE_NAME", Type="String", Value=lab.table_name)
+    assert ask("2", context, question, definition)["answer"]["S"] == "three"
+    # The lab's own verb shows both.
+    assert {one.item_id for one in questions.answers(ledger)} == {"1", "2"}
+    ecs.deregister_task_definition(taskDefinition=definition)
+
+
 @pytest.fixture
 def docker_ledger(tmp_path: Path) -> Iterator[Ledger]:
     docker_engine.needed()

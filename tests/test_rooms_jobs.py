@@ -18,7 +18,7 @@ import pytest
 import test_rules_jobs as small
 from botocore.config import Config
 from processes import alive, eventually
-from registry_client import Registry, layer_of, program
+from registry_client import Image, Registry, layer_of, program
 
 from awslabs import sandbox
 from awslabs.sandbox.rooms import jobs, programs, registry
@@ -132,14 +132,15 @@ class Lab:
         eventually(lambda: self.environment()["status"] == "VALID")
         order = [{"order": 1, "computeEnvironment": "lab"}]
         self.batch.create_job_queue(jobQueueName="queue", priority=1, computeEnvironmentOrder=order)
+        self.ecr.create_repository(repositoryName="work")
         self.image = self.push(PROGRAM)
         self.register("work")
 
-    def push(self, code: str) -> str:
-        uri = self.ecr.create_repository(repositoryName="work")["repository"]["repositoryUri"]
+    def push(self, code: str, tag: str = "1", **config: Any) -> str:
+        uri = f"{self.run.endpoint_url.removeprefix('http://')}/work"
         token = self.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        Registry(self.run.endpoint_url, token).push("work", program(textwrap.dedent(code)), "1")
-        return f"{uri}:1"
+        Registry(self.run.endpoint_url, token).push("work", program(textwrap.dedent(code), **config), tag)
+        return f"{uri}:{tag}"
 
     def register(self, name: str, **more: Any) -> None:
         container = {
@@ -275,7 +276,7 @@ def test_a_timeout_ends_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     layer = tmp_path / "layer"
     layer.write_bytes(layer_of({"app/main.py": PROGRAM}))
     stored = registry.Stored("sha256:0", ["python", "main.py"], [], "/app", {}, [layer], True)
-    monkeypatch.setattr(registry, "look", lambda account, region, image: stored)
+    monkeypatch.setattr(registry, "look", lambda account, region, image, architecture: stored)
     monkeypatch.setattr(programs, "current", programs.Programs(tmp_path, 12345))
     monkeypatch.setattr(running, "current", jobs.Jobs("http://127.0.0.1:1"))
     word = seconds()
@@ -341,6 +342,14 @@ def test_an_image_that_was_never_pushed(lab: Lab) -> None:
     assert len(found["attempts"]) == 2
 
 
+def test_an_image_for_other_machines_than_the_environment_has(lab: Lab) -> None:
+    lab.register("other", image=lab.push("print(1)", "arm", architecture="arm64"))
+    job_id = lab.submit("x", jobDefinition="other")
+    found = lab.end(job_id)
+    assert (found["status"], found["container"]["exitCode"]) == ("FAILED", 1)
+    assert lab.log(job_id) == ["exec python: exec format error"]
+
+
 def test_a_reset_ends_all_jobs(lab: Lab) -> None:
     word = seconds()
     lab.running(lab.submit("sleep", word, retryStrategy={"attempts": 10}))
@@ -373,13 +382,20 @@ def test_an_image_with_an_operating_system_runs_as_a_container(tmp_path: Path) -
         token = lab.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         image = docker_engine.operating_system("exit 9", User="1000:1000")
         Registry(run.endpoint_url, token).push("work", image, "system")
+        arm = json.dumps(json.loads(image.config) | {"architecture": "arm64"}).encode()
+        Registry(run.endpoint_url, token).push("work", Image(image.layer, arm), "arm")
         lab.image = lab.image.rpartition(":")[0] + ":system"
         lab.register("system")
         command = "id -u; echo $FROM_IMAGE $AWS_BATCH_JOB_ATTEMPT; exit 3"
         job_id = lab.submit(command, jobDefinition="system")
         job = lab.end(job_id)
-        assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 3), job.get("statusReason")
+        assert (job["status"], job["container"].get("exitCode")) == ("FAILED", 3), job.get("statusReason")
         assert lab.log(job_id) == ["1000", "1 1"]
+        lab.image = lab.image.rpartition(":")[0] + ":arm"
+        lab.register("arm")
+        job_id = lab.submit(command, jobDefinition="arm")
+        assert lab.end(job_id)["container"]["exitCode"] == 1
+        assert lab.log(job_id) == ["exec /bin/sh: exec format error"]
         labelled = {"label": f"awslabs.practice={run.directory.resolve()}"}
         assert engine.containers.list(all=True, filters=labelled) == []
     finally:

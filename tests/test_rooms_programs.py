@@ -68,6 +68,7 @@ class Room:
             "environment": {},
             "layers": [path],
             "program_only": True,
+            "architecture": "amd64",
         }
         self.images[name] = registry.Stored(**known | more)
         return name
@@ -127,7 +128,7 @@ def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room
 
 @pytest.fixture
 def room(shared: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
-    monkeypatch.setattr(registry, "look", lambda account, region, image: shared.images.get(image))
+    monkeypatch.setattr(registry, "look", lambda account, region, image, _: shared.images.get(image))
     monkeypatch.setattr(containers, "engine", lambda: None)
     return shared
 
@@ -334,7 +335,7 @@ def test_what_it_cannot_run_it_says(room: Room, monkeypatch: pytest.MonkeyPatch)
     broken = room.image("print(1)")
     room.images[broken].layers[0].write_bytes(b"no archive")
 
-    def missing(account: str, region: str, image: str) -> Any:
+    def missing(account: str, region: str, image: str, architecture: str) -> Any:
         if image == "127.0.0.1:12345/unknown":
             raise registry.Missing("failed to resolve ref: not found")
         return room.images.get(image)
@@ -424,6 +425,21 @@ def test_what_a_layer_unpacks_to_is_bounded(room: Room, monkeypatch: pytest.Monk
     program, told = room.start(room.order(image))
     assert program.wait(30)
     assert told.texts == ["fits"]
+
+
+@pytest.mark.parametrize("machine", ["amd64", "arm64"])
+def test_an_image_is_judged_by_the_machine_it_would_run_on_and_not_by_this_one(
+    room: Room, machine: str
+) -> None:
+    for architecture in ("amd64", "arm64"):
+        image = room.image("print('ran')", architecture=architecture)
+        program, told = room.start(room.order(image, architecture=machine))
+        assert program.wait(30)
+        assert told.began.is_set()
+        if architecture == machine:
+            assert (told.texts, told.ended) == (["ran"], [Ended(0, "")])
+        else:
+            assert (told.texts, told.ended) == (["exec python: exec format error"], [Ended(1, "")])
 
 
 def test_a_command_that_is_not_there_ends_with_127_as_a_shell_says(room: Room) -> None:

@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from processes import alive, eventually
-from registry_client import Image, Registry, program
+from registry_client import LIST, MANIFEST, Image, Registry, digest_of, program
 from test_rules_support import client, cloud, net
 
 from awslabs import sandbox
@@ -410,10 +410,51 @@ def test_an_image_that_cannot_be_had_is_named(lab: Lab) -> None:
     assert "Docker engine" in reason
     whole = program("print(1)", program_only=False)
     assert "has an operating system" in failed(lab, lab.define(lab.push(whole)))
-    arm = program("print(1)", program_only=False, architecture="arm64")
-    assert "does not contain descriptor matching platform 'linux/amd64'" in failed(
-        lab, lab.define(lab.push(arm))
-    )
+
+
+ARM = {"runtimePlatform": {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}}
+
+
+def test_an_image_for_other_machines_than_the_definition_names_does_not_run(lab: Lab) -> None:
+    intel, arm = (lab.push(program("print(1)", architecture=one)) for one in ("amd64", "arm64"))
+    for image, more, lines, exit_code in (
+        (intel, {}, ["1"], 0),
+        (arm, ARM, ["1"], 0),
+        (arm, {}, ["exec python: exec format error"], 1),
+        (intel, ARM, ["exec python: exec format error"], 1),
+    ):
+        task = lab.finish(lab.start(lab.define(image, **more))[0])
+        assert task["stoppedReason"] == "Essential container in task exited"
+        assert (lab.log(task), task["containers"][0]["exitCode"]) == (lines, exit_code)
+
+
+def test_of_a_list_of_images_the_one_for_the_machine_runs(lab: Lab) -> None:
+    images = {one: program(f"print('{one}')", architecture=one) for one in ("amd64", "arm64")}
+    for image in images.values():
+        lab.push(image)
+
+    def listed(*architectures: str) -> str:
+        """Push a list of these; what a definition calls it."""
+        entries = [
+            {
+                "mediaType": MANIFEST,
+                "size": len(images[one].manifest),
+                "digest": digest_of(images[one].manifest),
+                "platform": {"os": "linux", "architecture": one},
+            }
+            for one in architectures
+        ]
+        text = json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": entries}).encode()
+        token = lab.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        tag = "-".join(architectures)
+        path = f"/v2/lab/manifests/{tag}"
+        assert Registry(lab.run.endpoint_url, token).ask("PUT", path, text, Content_Type=LIST)[0] == 201
+        return f"{lab.uri}:{tag}"
+
+    both, arm = listed("amd64", "arm64"), listed("arm64")
+    for more, line in (({}, "amd64"), (ARM, "arm64")):
+        assert lab.log(lab.finish(lab.start(lab.define(both, **more))[0])) == [line]
+    assert "does not contain descriptor matching platform 'linux/amd64'" in failed(lab, lab.define(arm))
 
 
 def test_a_task_needs_a_way_to_the_internet(lab: Lab) -> None:
@@ -509,7 +550,6 @@ def test_what_the_practice_cloud_does_not_run_it_refuses(lab: Lab) -> None:
     secret = [{"name": "X", "valueFrom": "arn:aws:ssm:us-east-1:1:parameter/x"}]
     for method, request in (
         (lab.start, {"definition": lab.define(image, container={"secrets": secret})}),
-        (lab.start, {"definition": lab.define(image, runtimePlatform={"cpuArchitecture": "ARM64"})}),
         (lab.ecs.create_service, {"serviceName": "x", "cluster": "lab", "taskDefinition": lab.define(image)}),
     ):
         with pytest.raises(ClientError) as caught:

@@ -20,7 +20,7 @@ from awslabs.sandbox.rules import engine
 
 WITH_CASES = {  # files whose rules are all in the tables of these tests
     *("dry_runs", "functions", "iam", "images", "instances", "keys", "launch", "logs", "network", "queues"),
-    *("quotas", "rest_apis", "spot", "storage", "tables", "tagging", "visibility"),
+    *("parameters", "quotas", "rest_apis", "spot", "storage", "tables", "tagging", "visibility"),
 }
 PLACES = [
     (BaseResponse, "call_action"),

@@ -18,9 +18,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import cli, workload
+from awslabs import cli, serverless, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
@@ -487,6 +488,7 @@ class Bashoutter(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     kept: list[dict] = []
     asked = 0
+    refusal: tuple[int, Any] = (429, {"message": "Too Many Requests"})
     mutex = threading.Lock()
 
     def reply(self, status: int, body: Any, **headers: str) -> None:
@@ -503,7 +505,7 @@ class Bashoutter(BaseHTTPRequestHandler):
         with self.mutex:
             Bashoutter.asked += 1
             if Bashoutter.asked % 3 == 0:
-                return self.reply(429, {"message": "Too Many Requests"})
+                return self.reply(*Bashoutter.refusal)
             made = {"item_id": f"{len(self.kept):032x}", **sent}
             self.kept.append(made)
         return self.reply(201, made)
@@ -542,15 +544,59 @@ def api() -> Iterator[haiku.Api]:
     server.server_close()
 
 
-def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(api: haiku.Api) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [(429, {"message": "Too Many Requests"}), (500, {"message": "Internal server error"})],
+    ids=["by the stage", "for lack of functions"],
+)
+def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(
+    api: haiku.Api, refusal: tuple[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bashoutter, "refusal", refusal)
     assert len(haiku.post_many(api, 30)) == 30
     assert len(Bashoutter.kept) == 30
+
+
+@pytest.mark.parametrize(
+    ("message", "times", "said"),
+    [
+        ("Internal server error", haiku.TRIES, "Concurrent executions"),
+        ("Something went wrong here.", 1, "wrong here"),
+    ],
+)
+def test_a_stage_that_never_lets_one_through_is_named_with_its_rate(
+    api: haiku.Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "send", lambda *_: (429, {}, b'{"message": "Too Many Requests"}'))
+    monkeypatch.setattr(haiku, "PATIENCE_S", 0.3)
+    with pytest.raises(LabError, match="answered with 429") as caught:
+        haiku.post(api, "a", "b", "c", "d")
+    assert "up --rate 100" in caught.value.fix
+
+
+def test_a_500_is_the_function_s_own_or_names_the_quota(
+    api: haiku.Api, message: str, times: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    answer = 500, {}, json.dumps({"message": message}).encode()
+    monkeypatch.setattr(api, "send", lambda method, *_: sent.append(method) or answer)
+    monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
+    with pytest.raises(LabError, match="answered with 500") as caught:
+        haiku.post(api, "a", "b", "c", "d")
+    assert (len(sent), said in caught.value.why) == (times, True)
 
 
 def test_a_list_follows_the_pages_as_far_as_asked(api: haiku.Api) -> None:
     Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
     assert haiku.newest(api, 100) == Bashoutter.kept
     assert haiku.newest(api, 3) == Bashoutter.kept[:3]
+
+
+def test_clear_ends_where_nothing_can_be_deleted(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    Bashoutter.kept = [{"item_id": "never/there"}]
+    monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
+    with pytest.raises(LabError, match="1 haiku are shown, and not one of them could be deleted"):
+        haiku.clear(api)
 
 
 def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:
@@ -614,3 +660,19 @@ def test_a_client_of_boto3s_own_sees_the_people_too(ledger: Ledger) -> None:
     person = tables.put(ledger, "Grace", "Hopper", 50)
     seen = boto3.resource("dynamodb").Table("people").get_item(Key={"item_id": person["item_id"]})["Item"]
     assert dict(seen) == person
+
+
+def test_more_than_ten_thousand_invocations_are_paid_for_only_after_a_yes(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    result = functions.ManyInvocations(sent=0, seconds=0.0, per_second=0.0)
+    monkeypatch.setattr(functions, "invoke_many", lambda ledger, many, **_: sent.append(many) or result)
+    monkeypatch.setattr(cli, "open_ledger", lambda lab, **_: ledger)
+    command = serverless.command_line()
+    refused = CliRunner().invoke(command, ["invoke-many", "10001"])
+    assert (refused.exit_code, sent) == (2, [])
+    assert "10,001 invocations cost about 0.07 USD on AWS. Say --yes." in refused.output
+    for arguments in (["invoke-many", "10000"], ["invoke-many", "10001", "--yes"]):
+        assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert sent == [10_000, 10_001]

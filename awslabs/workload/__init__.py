@@ -22,6 +22,9 @@
     pictures.py    numbers as bars of text
     verbs.py       all of it from a terminal
 
+    Chapters 3 and 5
+    parameters.py  what programs of your own look for: variables, SSM parameters
+
 Each function takes the ledger first, as everything of a chapter does:
 
     from awslabs.workload import functions

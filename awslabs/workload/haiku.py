@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import math
 import random
 import re
@@ -21,9 +23,15 @@ from awslabs.show import Shown
 from awslabs.web import Reply, Web
 from awslabs.workload import functions, pictures, standing
 
-AT_ONCE = 32
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # requests under way
+FUNCTIONS_AT_ONCE = "L-B99A9384"  # the quota "Concurrent executions"; new accounts have 10
+# What API Gateway says by itself; a function's own words are others.
+GATEWAYS_OWN = "Internal server error"
 VISITORS = 256  # of `load`: who wait for an answer at the same time
 TRIES = 8
+PATIENCE_S = 60.0  # with a stage that says 429
 NEXT_PAGE = re.compile(r'<(\?[^>]*)>;\s*rel="next"')
 SEASONS = ["spring", "summer", "autumn", "winter"]
 
@@ -57,25 +65,71 @@ class Api:
         return self.web.send(method, f"{self.url}{path}", sent, headers)
 
     def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
-        """A request that is sent again when the API says 429: it took no effect then."""
-        for tried in range(1, TRIES + 1):
+        """A request that is sent again where it was one too many, for it took no effect then.
+
+        That is 429 from the stage, and 500 in the gateway's words where Lambda runs no more functions.
+        Source: re:Post, "How do I troubleshoot HTTP 500 errors from API Gateway?".
+        """
+        until = time.monotonic() + PATIENCE_S
+        for tried in itertools.count(1):
             reply = self.send(method, path, body)
-            if reply.status != 429 or tried == TRIES:
+            message = message_of(reply.content)
+            crowded = reply.status == 500 and message == GATEWAYS_OWN
+            if not (reply.status == 429 and time.monotonic() < until) and not (crowded and tried < TRIES):
                 break
             time.sleep(min(0.1 * 2**tried, 5.0) * random.uniform(0.5, 1.0))
         status = reply.status
         if not 200 <= status < 300:
-            try:
-                message = json.loads(reply.content)["message"]
-            except (ValueError, KeyError, TypeError):
-                message = reply.content[:200].decode(errors="replace")
+            if crowded:
+                message += (
+                    ". So says API Gateway where it may not call a function, and where as many run as "
+                    f'the quota "Concurrent executions" ({FUNCTIONS_AT_ONCE}) allows.'
+                )
             answered = f"was answered with {status}" if status else "got no answer"
-            fixes = {400: "say it again, as the line above asks", 404: self.command("haiku list")}
+            fixes = {
+                400: "say it again, as the line above asks",
+                404: self.command("haiku list"),
+                429: f"{self.command('up')} --rate 100    # lets more through; it costs more, too",
+            }
             puts_right = (
                 f"{self.command('up')}    # puts the API right; then `logs` of its functions says more"
             )
             raise LabError(f"{method} {path} {answered}.", message, fixes.get(status, puts_right))
         return reply.headers, json.loads(reply.content) if reply.content else None
+
+
+def message_of(content: bytes) -> str:
+    """What an answer says of a refusal."""
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the API bears: requests per second, and functions at once."""
+
+    per_second: float
+    at_once: int
+
+
+def limits(ledger: Ledger) -> Limits:
+    """Of the stage, and of the account's functions.
+
+    AWS calls: ``apigateway:GetStages``, ``lambda:GetAccountSettings``.
+    """
+    from botocore.exceptions import ClientError
+
+    (stage,) = ledger.client("apigateway").get_stages(restApiId=standing(ledger, "api"))["item"]
+    per_second = stage["methodSettings"]["*/*"]["throttlingRateLimit"]
+    try:
+        settings = ledger.client("lambda").get_account_settings()
+        free = settings["AccountLimit"]["UnreservedConcurrentExecutions"]
+    except ClientError as error:  # not everybody may ask
+        log.debug("the account's functions: %s", error)
+        free = AT_ONCE
+    return Limits(per_second, max(1, min(AT_ONCE, free, int(per_second))))
 
 
 def post(api: Api, username: str, first: str, second: str, third: str) -> dict[str, Any]:
@@ -107,9 +161,9 @@ def delete(api: Api, item_id: str) -> None:
     api.ask("DELETE", f"/haiku/{quote(item_id, safe='')}")
 
 
-def post_many(api: Api, many: int) -> list[dict[str, Any]]:
-    """Leave generated haiku, 32 at a time."""
-    with counting("posted", many) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+def post_many(api: Api, many: int, at_once: int = AT_ONCE) -> list[dict[str, Any]]:
+    """Leave generated haiku, so many at a time: more than `limits` says would only wait for each other."""
+    with counting("posted", many) as more, ThreadPoolExecutor(at_once) as pool:
 
         def one(number: int) -> dict[str, Any]:
             season = random.choice(SEASONS)
@@ -123,11 +177,21 @@ def post_many(api: Api, many: int) -> list[dict[str, Any]]:
 
 
 def clear(api: Api) -> int:
-    """Delete all haiku that there are; returns how many."""
-    count = 0
+    """Delete all haiku that are shown; returns how many."""
+    count = in_vain = 0
     while haiku := newest(api, 100):
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            count += sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+            gone = sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+        in_vain = 0 if gone else in_vain + 1
+        if in_vain > 1:
+            time.sleep(0.1 * 2**in_vain)  # an index may show for a moment what is deleted
+        if in_vain == TRIES:
+            raise LabError(
+                f"{len(haiku)} haiku are shown, and not one of them could be deleted.",
+                "The API says of each that it is not there.",
+                api.command("haiku clear"),
+            )
+        count += gone
     return count
 
 
@@ -177,7 +241,7 @@ class Load(Shown):
     picture: str
 
 
-def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, read: str = "query") -> Load:
+def load(ledger: Ledger, api: Api, *, rate: float = 5, seconds: float = 10, read: str = "query") -> Load:
     """List haiku at a steady rate, whatever the answers do, and see how long they take.
 
     The stream is open: the next request goes out when it is due, even if earlier ones still wait. So a slow
@@ -188,7 +252,7 @@ def load(ledger: Ledger, api: Api, *, rate: float = 20, seconds: float = 10, rea
     Parameters
     ----------
     rate : float
-        Requests per second. The stage lets 100 through.
+        Requests per second. What is more than the stage lets through (`limits`), it answers with 429.
     seconds : float
         For how long.
     read : str

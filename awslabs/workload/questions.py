@@ -73,18 +73,24 @@ class Answer(Shown):
         Its name or folder.
     context_start : int
         Of a context too large for an item of the table only a part is kept: it begins at this character.
+
+    Another program's answer may lack all but the first four, and its score; that is None then, or empty.
     """
 
     item_id: str
     context: str
     question: str
     answer: str
-    score: float
-    start: int
-    end: int
-    seconds: float
+    score: float | None
+    start: int | None
+    end: int | None
+    seconds: float | None
     model: str
-    context_start: int = 0
+    context_start: int | None = 0
+
+
+FIELDS = tuple(Answer.__dataclass_fields__)
+TEXTS = ("item_id", "context", "question", "answer", "model")
 
 
 @dataclass(frozen=True)
@@ -468,7 +474,7 @@ def fetch(ledger: Ledger, item_ids: Sequence[str]) -> dict[str, Answer]:
         for attempt in range(12):
             answer = client.batch_get_item(RequestItems=wanted)
             for item in answer["Responses"].get(table, []):
-                found[item["item_id"]["S"]] = as_answer(tables.plain(item))  # the reader writes all of it
+                found[item["item_id"]["S"]] = as_answer(tables.plain(item))
             wanted = answer.get("UnprocessedKeys", {})
             if not wanted:
                 break
@@ -479,8 +485,16 @@ def fetch(ledger: Ledger, item_ids: Sequence[str]) -> dict[str, Answer]:
 
 
 def as_answer(item: dict[str, Any]) -> Answer:
-    """An item of the table as an answer."""
-    return Answer(**{name: item[name] for name in Answer.__dataclass_fields__ if name in item})
+    """An item of the table as an answer; what is of another type than the reader writes is None, or empty."""
+    values = {name: item.get(name, 0 if name == "context_start" else None) for name in FIELDS}
+    texts = {name: values[name] if isinstance(values[name], str) else "" for name in TEXTS}
+    return Answer(
+        **{name: value if is_number(value) else None for name, value in values.items()} | texts  # type: ignore[arg-type]
+    )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 # -- What went wrong -----------------------------------------------------------------------------------------
@@ -576,14 +590,15 @@ def seconds_of(task: dict) -> dict[str, float]:
 def answers(ledger: Ledger, limit: int | None = None) -> list[Answer]:
     """The answers in the table, at most `limit`; DynamoDB keeps no order. AWS calls: ``dynamodb:Scan``.
 
-    What is no answer, such as an item that somebody put there by hand, is left out.
+    An item is one if it has a text as its ``answer``; what else others have put there is left out.
     """
     read = tables.scan_all(
-        ledger.client("dynamodb"), standing(ledger, "table"), FilterExpression="attribute_exists(answer)"
+        ledger.client("dynamodb"),
+        standing(ledger, "table"),
+        FilterExpression="attribute_type(answer, :text)",
+        ExpressionAttributeValues={":text": {"S": "S"}},
     )
-    needed = Answer.__dataclass_fields__.keys() - {"context_start"}
-    whole = [item for item in read.items if needed <= item.keys()]
-    return [as_answer(item) for item in whole][:limit]
+    return [as_answer(item) for item in read.items][:limit]
 
 
 def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:

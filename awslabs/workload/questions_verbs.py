@@ -79,7 +79,8 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
 
 def short(answer: questions.Answer) -> dict[str, Any]:
     """An answer as a line of a table."""
-    return {"question": answer.question, "answer": answer.answer, "score": f"{answer.score:.3f}"}
+    score = None if answer.score is None else f"{answer.score:.3f}"
+    return {"question": answer.question, "answer": answer.answer, "score": score}
 
 
 def not_all(asked: questions.Asked) -> LabError:

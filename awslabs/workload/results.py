@@ -15,6 +15,7 @@ import csv
 import html
 import io
 import json
+import logging
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +32,11 @@ from awslabs.workload import standing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 16  # files read at the same time
-FILE = re.compile(r"(?P<kind>metrics|final)_lr(?P<lr>\d+\.\d{4})_m(?P<momentum>\d\.\d{4})\.(csv|json)")
-SERIES = re.compile(r"(?P<data>.+)-epochs(?P<epochs>\d+)-patience(?P<patience>\d+)")
+FILE = re.compile(r"(?P<kind>metrics|final)_lr(?P<lr>\d{1,9}\.\d{4})_m(?P<momentum>\d\.\d{4})\.(csv|json)")
+SERIES = re.compile(r"(?P<data>.+)-epochs(?P<epochs>\d{1,9})-patience(?P<patience>\d{1,9})")
 TOP = "results/"  # of the bucket: a job may write nowhere else
 CURVES = 10  # learning curves in a picture, and colours: more cannot be told apart
 
@@ -292,7 +295,7 @@ def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Ce
     named = {name: match for name, match in matches.items() if match}
     broken = [name for name in matches if name not in named and not name.endswith("/") and name]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        texts = pool.map(lambda name: object_of(ledger, series.key(name)), named)
+        texts = pool.map(lambda name: readable(ledger, series.key(name)), named)
         curves, final, devices = Curves(), dict[Cell, float](), dict[Cell, str]()
         for (name, match), (text, device) in zip(named.items(), texts, strict=True):
             try:
@@ -301,7 +304,7 @@ def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Ce
                     final[cell] = float(json.loads(text)["test_accuracy"])
                 else:
                     curves[cell], devices[cell] = metrics(text, percent=percent), device
-            except (ValueError, KeyError, TypeError, csv.Error):
+            except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
                 broken.append(name)
     return curves, sorted(broken), final, devices
 
@@ -315,6 +318,19 @@ def object_of(ledger: Ledger, key: str) -> tuple[str, str]:
     """An object of the bucket as text, and the device that its metadata name."""
     answer = ledger.client("s3").get_object(Bucket=standing(ledger, "bucket"), Key=key)
     return answer["Body"].read().decode(errors="replace"), answer.get("Metadata", {}).get("device", "")
+
+
+def readable(ledger: Ledger, key: str) -> tuple[str, str]:
+    """The same; empty for what cannot be read any more: deleted meanwhile, archived, locked by others."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return object_of(ledger, key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "InvalidObjectState", "AccessDenied"):
+            raise
+        log.warning("%s: %s", key, error)
+        return "", ""
 
 
 def metrics(text: str, *, percent: bool = False) -> list[dict[str, float]]:
@@ -370,23 +386,32 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
         key for key in keys if not key.endswith("/")
     ]  # those are folders that somebody made in the console
 
-    def fetch(key: str) -> None:
+    def fetch(key: str) -> bool:
         path = folder / (key.removeprefix(TOP) if key.startswith(TOP) else f"{TEXTBOOK.name}/{key}")
         if not path.resolve().is_relative_to(folder.resolve()):
-            return  # a key such as results/../../x was put there by nobody of ours
-        path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(row.id, key, str(path))
+            return False  # a key such as results/../../x was put there by nobody of ours
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(row.id, key, str(path))
+        except OSError as error:
+            series, _, name = key.removeprefix(TOP).rpartition("/")
+            if SERIES.fullmatch(series) and FILE.fullmatch(name):
+                raise
+            # Such as a file of others whose name is a folder of this computer, or too long for one.
+            log.warning("%s is left out: %s", key, error.strerror)
+            return False
+        return True
 
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(fetch, keys))
+            saved = sum(pool.map(fetch, keys))
     except OSError as error:
         raise LabError(
             "The results could not be saved on this computer, so nothing was deleted.",
             str(error),
             f"make room, or leave them: {ledger.command('down')} --discard",
         ) from error
-    return f"{len(keys)} files of results" if keys else ""
+    return f"{saved} files of results" if saved else ""
 
 
 # -- The picture -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,15 +14,36 @@ import click
 
 from awslabs import cli
 from awslabs.ledger import Ledger
-from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
+from awslabs.workload import buckets, functions, haiku, letters, parameters, pictures, tables
 
 MANY = click.IntRange(1, 1_000_000)
 FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"]
 
 
+ASK_FROM = 10_000  # invocations
+GREETING_USD = 7.49e-6  # of one: 128 MiB for 3.5 s (us-east-1)
+
+
 def wants_json() -> bool:
     """Whether the verb that runs now was called with ``--json``."""
     return bool(click.get_current_context().params["as_json"])
+
+
+def built(ledger: Ledger, lab: Any, values: dict[str, str], export: str | None) -> dict[str, Any] | None:
+    """What `up` prints at its end: the lab, or with ``--export`` lines for a shell."""
+    if export == "shell" and not wants_json():
+        click.echo(parameters.as_shell(values))
+        return None
+    return {**cli.header(ledger), **vars(lab), **({"export": values} if export else {})}
+
+
+def say_limit(ledger: Ledger, limits: haiku.Limits, asked: float) -> None:
+    """Say it where more is asked for than the API answers in a second."""
+    if asked > limits.per_second:
+        cli.say(
+            f"The API answers {limits.per_second:g} requests per second, and the rest with 429: try again. "
+            f"For more: {ledger.command('up')} --rate {min(1000, asked):g}"
+        )
 
 
 def short(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -81,7 +103,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
 
     @cli.verb(group, "load", lab)
     @click.option(
-        "--rate", type=click.FloatRange(0.1, 1000), default=20, show_default=True, help="Per second."
+        "--rate", type=click.FloatRange(0.1, 1000), default=5, show_default=True, help="Per second."
     )
     @click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long.")
     @click.option(
@@ -93,6 +115,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
     )
     def _load(ledger: Ledger, rate: float, seconds: float, read: str) -> dict[str, Any]:
         """Send a steady stream of requests to the API, and show how long the answers take."""
+        say_limit(ledger, haiku.limits(ledger), rate)
         return with_picture(haiku.load(ledger, api(ledger), rate=rate, seconds=seconds, read=read))
 
     @cli.verb(group, "tune", lab)
@@ -139,8 +162,14 @@ def add_functions(group: click.Group, lab: str) -> None:
     @click.argument("many", metavar="N", type=MANY)
     @click.option("--no-wait", is_flag=True, help="Only send; do not watch them run.")
     @click.option("--failing", type=click.IntRange(0), default=0, help="So many of them fail.")
-    def _invoke_many(ledger: Ledger, many: int, no_wait: bool, failing: int) -> dict[str, Any]:
+    @click.option("--yes", is_flag=True, help=f"Do not ask first where they are more than {ASK_FROM:,}.")
+    def _invoke_many(ledger: Ledger, many: int, no_wait: bool, failing: int, yes: bool) -> dict[str, Any]:
         """Send N events to the function at once, and show how many ran at the same time."""
+        if many > ASK_FROM and not yes:
+            costs = f"{many:,} invocations cost about {many * GREETING_USD:.2f} USD on AWS"
+            if not sys.stdin.isatty():
+                raise click.UsageError(f"{costs}. Say --yes.")
+            click.confirm(f"{costs}. Send them?", abort=True, err=True)
         result = functions.invoke_many(ledger, many, wait=not no_wait, failing=failing)
         if failing:
             cli.say(
@@ -286,7 +315,9 @@ def add_haiku(group: click.Group, lab: str, api: Callable[[Ledger], haiku.Api]) 
     @click.argument("many", metavar="N", type=MANY)
     def _post_many(ledger: Ledger, many: int) -> dict[str, Any]:
         """Leave N generated haiku, 32 at a time."""
-        return {"posted": len(haiku.post_many(api(ledger), many))}
+        limits = haiku.limits(ledger)
+        say_limit(ledger, limits, many)
+        return {"posted": len(haiku.post_many(api(ledger), many, limits.at_once))}
 
     @cli.verb(group, "clear", lab)
     def _clear(ledger: Ledger) -> dict[str, Any]:

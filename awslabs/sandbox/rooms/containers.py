@@ -25,7 +25,6 @@ from typing import Any
 log = logging.getLogger("awslabs.sandbox")
 
 LABEL = "awslabs.practice"
-PLATFORM = "linux/amd64"
 LOOK_AGAIN_S = 5.0  # until an engine that did not answer is asked again
 PING_S = 5.0
 PULL_S = 600.0  # without a word from the engine
@@ -38,6 +37,14 @@ class NoImage(Exception):
 
 class NoStart(Exception):
     """The container cannot be made or started; the text says why."""
+
+
+class OtherMachine(Exception):
+    """The image is for another architecture; `argv` is what it would have run."""
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(argv)
+        self.argv = argv
 
 
 _mutex = threading.Lock()
@@ -139,6 +146,7 @@ def create(
     environment: dict[str, str],
     vcpus: float,
     memory_bytes: int,
+    architecture: str,
 ) -> Container:
     """Pull an image and make a container of it, which does not run yet.
 
@@ -150,22 +158,30 @@ def create(
         The folder of the practice run, under whose name the container is found again.
     vcpus : float
         Processors; at most as many as the engine has.
+    architecture : str
+        Of the machine that it would run on, on AWS. An engine of another one emulates it, if it can.
 
     Raises
     ------
     NoImage, NoStart
         With what the engine says.
+    OtherMachine
+        The image is for another architecture.
     """
     import docker
 
     try:
         watch(run)
-        pull(api, image, login)
+        pull(api, image, login, f"linux/{architecture}")
         if login is not None:
             with _mutex:
                 _pulled.setdefault(run, set()).add(image)
+        shown = api.inspect_image(image)
     except (docker.errors.DockerException, OSError) as problem:
         raise NoImage(explained(problem)) from None
+    if shown.get("Architecture", architecture) != architecture:
+        own = shown.get("Config") or {}
+        raise OtherMachine([*(own.get("Entrypoint") or []), *(own.get("Cmd") or [])])
     try:
         processors = api.info()["NCPU"]
         host = api.create_host_config(
@@ -189,7 +205,7 @@ def create(
     return Container(api, made["Id"])
 
 
-def pull(api: Any, image: str, login: dict[str, str] | None) -> None:
+def pull(api: Any, image: str, login: dict[str, str] | None, platform: str) -> None:
     """Let the engine pull; errors stand inside its stream of words."""
     import docker
 
@@ -198,9 +214,10 @@ def pull(api: Any, image: str, login: dict[str, str] | None) -> None:
     if not at:
         head, colon, last = name.rpartition(":")
         name, tag = (head, last) if colon and "/" not in last else (name, "latest")
-    for line in api.pull(name, tag=tag, stream=True, decode=True, platform=PLATFORM, auth_config=login):
-        if "error" in line:
-            raise docker.errors.APIError(line["error"])
+    for line in api.pull(name, tag=tag, stream=True, decode=True, platform=platform, auth_config=login):
+        detail = line.get("errorDetail") or {}  # Engine API: `error` is deprecated for it, and will go
+        if said := detail.get("message") or line.get("error"):
+            raise docker.errors.APIError(said)
 
 
 def explained(problem: Exception) -> str:

@@ -48,6 +48,7 @@ class Jobs:
             environment=self.environment(task),
             vcpus=task.vcpus,
             memory_mib=task.memory_mib,
+            architecture=task.architecture,
         )
 
         def ended(how: programs.Ended) -> None:

@@ -12,7 +12,8 @@ no namespaces, /app is the working directory and has no such name.
 
 What is like AWS: environment, entry point and command, working directory, exit codes (128 + signal),
 SIGTERM then SIGKILL, everything ends with the main process, the memory limit (a process: memory of the
-whole tree, looked at 10 times per second), the architecture linux/amd64. What is not: the network is this
+whole tree, looked at 10 times per second), the architecture: an image for other machines than the order's
+prints ``exec format error`` and ends with 1, whatever this computer is. What is not: the network is this
 computer's own; a process has no limit on its CPU time, but OMP_NUM_THREADS and its kin say how many
 threads it should take; SIGTERM ends a Python process, while PID 1 of a container ignores it.
 """
@@ -94,6 +95,8 @@ class Order:
         None: the image's own.
     working_directory : str or None
         None: the image's own.
+    architecture : str
+        Of the machine that it would run on, on AWS: ``amd64``, ``arm64``.
     """
 
     key: str
@@ -106,6 +109,7 @@ class Order:
     memory_mib: int
     entry_point: list[str] | None = None
     working_directory: str | None = None
+    architecture: str = "amd64"
 
 
 @dataclass(frozen=True)
@@ -191,9 +195,11 @@ class Program:
         """Find the image and run it."""
         order = self.order
         try:
-            stored = registry.look(order.account, order.region, order.image)
+            stored = registry.look(order.account, order.region, order.image, order.architecture)
         except registry.Missing as missing:
             return Ended(None, f"{CANNOT_PULL}{missing}")
+        if stored is not None and stored.architecture != order.architecture:
+            return self.of_another_machine(stored.entry_point + stored.command)
         if stored is not None and stored.program_only:
             return self.as_process(stored)
         engine = containers.engine()
@@ -205,6 +211,16 @@ class Program:
                 "none answers on this computer. Without one it runs program-only images of its own registry.",
             )
         return self.as_container(engine, stored)
+
+    def of_another_machine(self, argv: list[str]) -> Ended:
+        """What the kernel says to a program that was compiled for another processor.
+
+        Source: AWS re:Post, "exec format error" in Amazon ECS: the task begins, and ends with 1.
+        """
+        self.tell_began()
+        what = [*(self.order.entry_point or argv), *(self.order.command or []), "main"][0]
+        self.say(time.time(), f"exec {what}: exec format error")
+        return Ended(1)
 
     def tell_began(self) -> None:
         """Say that it runs now."""
@@ -308,7 +324,10 @@ class Program:
                 environment=order.environment,
                 vcpus=order.vcpus,
                 memory_bytes=order.memory_mib * MIB,
+                architecture=order.architecture,
             )
+        except containers.OtherMachine as other:
+            return self.of_another_machine(other.argv)
         except containers.NoImage as problem:
             return Ended(None, f"{CANNOT_PULL}{problem}")
         except containers.NoStart as problem:

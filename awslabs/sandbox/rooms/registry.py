@@ -45,7 +45,6 @@ log = logging.getLogger("awslabs.sandbox")
 PIECE = 1 << 20  # bytes that are in memory at a time
 MANIFEST_BYTES = 4 << 20  # or of a config. Source: OCI distribution specification, "Pushing Manifests"
 LABEL = "awslabs.program-only"
-PLATFORM = ("linux", "amd64")
 
 NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -95,6 +94,8 @@ class Stored:
         The blobs, lowest first.
     program_only : bool
         It has no operating system: see `rooms.programs`.
+    architecture : str
+        Of the machines that it was built for: ``amd64``, ``arm64``.
     """
 
     digest: str
@@ -104,6 +105,7 @@ class Stored:
     environment: dict[str, str]
     layers: list[Path]
     program_only: bool
+    architecture: str = "amd64"
 
 
 class Shelf:
@@ -180,7 +182,7 @@ class Registry:
 
     # -- for the runner ---------------------------------------------------------------------------
 
-    def look(self, account: str, region: str, image: str) -> Stored | None:
+    def look(self, account: str, region: str, image: str, architecture: str) -> Stored | None:
         """See the function `look` of this module."""
         host, _, rest = image.partition("/")
         if re.fullmatch(r"\d{12}\.dkr\.ecr\..*\.amazonaws\.com", host):
@@ -197,7 +199,7 @@ class Registry:
                 found = self.image(repository, reference)
                 manifest = json.loads(found.image_manifest)
                 if "manifests" in manifest:
-                    found = self.image(repository, for_platform(manifest))
+                    found = self.image(repository, for_platform(manifest, architecture))
                     manifest = json.loads(found.image_manifest)
             shelf = self.shelf(account, region, name)
             layers = [shelf / plain(layer["digest"]) for layer in manifest["layers"]]
@@ -213,8 +215,8 @@ class Registry:
             raise Missing(f"failed to unpack image {image}: it is damaged ({problem!r})") from problem
         variables.pop("PATH", None)
         program_only = (own.get("Labels") or {}).get(LABEL) == "true"
-        if not program_only and (config.get("os", "linux"), config.get("architecture", "amd64")) != PLATFORM:
-            raise Missing(NO_PLATFORM)
+        if config.get("os", "linux") != "linux":
+            raise Missing(no_platform(architecture))
         return Stored(
             digest=found.get_image_digest(),
             entry_point=list(own.get("Entrypoint") or []),
@@ -223,6 +225,7 @@ class Registry:
             environment=variables,
             layers=layers,
             program_only=program_only,
+            architecture=config.get("architecture", "amd64"),
         )
 
     # -- answering --------------------------------------------------------------------------------
@@ -588,19 +591,21 @@ class Registry:
         shutil.rmtree(self.folder / account, ignore_errors=True)
 
 
-NO_PLATFORM = (
-    "pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching "
-    f"platform '{'/'.join(PLATFORM)}'"
-)
+def no_platform(architecture: str) -> str:
+    """What a pull says of an image that has no variant for these machines."""
+    return (
+        "pull image manifest has been retried 1 time(s): image Manifest does not contain descriptor matching "
+        f"platform 'linux/{architecture}'"
+    )
 
 
-def for_platform(manifest: dict[str, Any]) -> str:
-    """The digest in a list of manifests that is for this cloud's machines."""
+def for_platform(manifest: dict[str, Any], architecture: str) -> str:
+    """The digest in a list of manifests that is for these machines."""
     for each in manifest["manifests"]:
         platform = each.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == PLATFORM:
+        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
             return each["digest"]
-    raise Missing(NO_PLATFORM)
+    raise Missing(no_platform(architecture))
 
 
 def plain(digest: str) -> str:
@@ -621,7 +626,7 @@ def plain(digest: str) -> str:
 current: Registry | None = None
 
 
-def look(account: str, region: str, image: str) -> Stored | None:
+def look(account: str, region: str, image: str, architecture: str = "amd64") -> Stored | None:
     """An image of the practice registry; None: the name leads elsewhere.
 
     Parameters
@@ -630,13 +635,15 @@ def look(account: str, region: str, image: str) -> Stored | None:
         Whose registry.
     image : str
         ``127.0.0.1:PORT/NAME``, with ``:TAG`` (default: latest) or ``@DIGEST``.
+    architecture : str
+        Which variant, where the name stands for a list of them.
 
     Raises
     ------
     Missing
-        If it should be here and is not, or not for linux/amd64.
+        If it should be here and is not, or is a list without this variant.
     """
-    return current.look(account, region, image) if current is not None else None
+    return current.look(account, region, image, architecture) if current is not None else None
 
 
 def login(account: str, region: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ log = logging.getLogger("awslabs.sandbox")
 FLUSH_S = 0.25  # how often what containers have printed is written to their streams
 MOST_EVENTS = 10_000  # Source: botocore, logs PutLogEvents
 RETRIED = "has been retried 1 time(s)"
+ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}  # ECS's word and an image's
 
 
 class Cannot(Exception):
@@ -247,6 +248,7 @@ class Tasks:
             }
         cpu = container.override.get("cpu") or container.definition.get("cpu") or task.cpu
         limit = container.override.get("memory") or container.definition.get("memory") or task.memory_mib
+        platform = task.definition.runtime_platform or {}
         return programs.Order(
             key=f"{task.id}-{container.name}",
             account=task.account,
@@ -265,6 +267,7 @@ class Tasks:
             memory_mib=min(limit, task.memory_mib),
             entry_point=container.definition.get("entryPoint") or None,
             working_directory=container.definition.get("workingDirectory") or None,
+            architecture=ARCHITECTURES[platform.get("cpuArchitecture", "X86_64")],
         )
 
     # -- what programs tell, from their own threads -----------------------------------------------

@@ -23,6 +23,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     quotas.py      quotas of an account and the Service Quotas API
     iam.py         policies, roles, profiles, service-linked roles, STS
     functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
+    parameters.py  SSM parameters
     rest_apis.py   API Gateway
     jobs/          AWS Batch
     repositories.py, task_definitions.py, tasks.py  ECR and ECS
@@ -57,6 +58,7 @@ from awslabs.sandbox.rules import logs as logs  # isort: skip
 from awslabs.sandbox.rules import queues as queues  # isort: skip
 from awslabs.sandbox.rules import tables as tables  # isort: skip
 from awslabs.sandbox.rules import storage as storage  # isort: skip
+from awslabs.sandbox.rules import parameters as parameters  # isort: skip
 from awslabs.sandbox.rules import rest_apis as rest_apis  # isort: skip
 from awslabs.sandbox.rules import jobs as jobs  # isort: skip
 from awslabs.sandbox.rules import repositories as repositories  # isort: skip

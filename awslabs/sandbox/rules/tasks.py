@@ -634,8 +634,6 @@ def _look_at_containers(definition: TaskDefinition, asked: dict[str, Any]) -> No
         driver = (each.get("logConfiguration") or {}).get("logDriver", "awslogs")
         unheard += [f"the log driver {driver}"] if driver != "awslogs" else []
         unheard += ["enableExecuteCommand"] if asked.get("enableExecuteCommand") else []
-        platform = (definition.runtime_platform or {}).get("cpuArchitecture", "X86_64")
-        unheard += [f"cpuArchitecture {platform}"] if platform != "X86_64" else []
         if unheard:
             message = f"The practice cloud runs no tasks with {', '.join(unheard)}."
             raise Refused("NotImplemented", message, 501)

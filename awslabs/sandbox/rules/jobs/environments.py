@@ -87,6 +87,12 @@ def size_of(instance_type: str) -> tuple[int, int]:
     return known["VCpuInfo"]["DefaultVCpus"], known["MemoryInfo"]["SizeInMiB"]
 
 
+def architecture_of(instance_type: str) -> str:
+    """Of a type, as images call it."""
+    arm = "arm64" in INSTANCE_TYPES[instance_type]["ProcessorInfo"]["SupportedArchitectures"]
+    return "arm64" if arm else "amd64"
+
+
 def gpus_of(instance_type: str) -> int:
     listed = INSTANCE_TYPES[instance_type].get("GpuInfo", {}).get("Gpus", [])
     return sum(gpu["Count"] for gpu in listed if gpu.get("Manufacturer") == "NVIDIA")

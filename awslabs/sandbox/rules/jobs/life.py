@@ -127,6 +127,7 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
     if job.over:
         _finish(store, job, None, "")
         return
+    assert job.host is not None  # who lets go of it ends the attempt
     environment = store.environments[job.environment]
     instance_role = environments.instance_role(store, environment)
     container = job.work.container
@@ -150,6 +151,7 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
         gpus=job.gpus,
         role_arn=role_arn,
         session_name=job.seen["taskArn"].rpartition("/")[2],
+        architecture=environments.architecture_of(job.host.instance.instance_type),
     )
     if running.current is None:
         _began(store, job, attempt)

@@ -24,6 +24,8 @@ class Task:
         Whose credentials the program gets: the job's role, or else that of its instance.
     environment : dict
         What Batch and the definition set; endpoint and credentials come from who runs it.
+    architecture : str
+        Of the instance, as images call it: ``amd64``, ``arm64``.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Task:
     gpus: int
     role_arn: str
     session_name: str
+    architecture: str
 
 
 @dataclass(frozen=True)
