@@ -488,9 +488,11 @@ def rows_of(things: list[Ours], beside: list[Row], known: Iterable[Ours] = ()) -
                 usd_per_hour=thing.usd_per_hour,
             )
         )
-    recovered = [row for row in beside if row.open and not row.digests]
-    for row in (*recovered, *fresh):
+    for row in fresh:
         row.needs = sorted(number for number in taken if number < row.number)
+    for row in beside:  # of one whose request is known, `needs` are too
+        if row.open and not row.digests:
+            row.needs = sorted({*row.needs, *(one.number for one in fresh if one.number < row.number)})
     return journal.in_order([*beside, *fresh])
 
 

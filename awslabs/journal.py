@@ -355,14 +355,6 @@ class Journal:
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
         self.header["usd_before"] = 0.0
-        if wrong := fault(
-            self.header, HEADER_FORMS
-        ):  # an owner of three lines, say: it could not be read again
-            raise LedgerError(
-                f"The ledger {path} cannot be begun.",
-                f"Its header {wrong}.",
-                "use letters, digits and spaces, such as --owner ben",
-            )
         self.rows: list[Row] = []
         self._mutex = threading.RLock()
         self._writing = threading.Lock()

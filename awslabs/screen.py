@@ -159,10 +159,11 @@ def show_table(rows: list[dict]) -> None:
         return
     heads = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[amount(head, row[head]) if head in row else "" for head in heads] for row in rows]
-    widths = [max(cell_len(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
+    cells.insert(0, [one_line(head) for head in heads])
+    widths = [max(cell_len(line[column]) for line in cells) for column in range(len(heads))]
     padded = (
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        for line in [heads, *cells]
+        for line in cells
     )
     out("\n".join(line.rstrip() for line in padded))
 

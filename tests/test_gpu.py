@@ -578,7 +578,7 @@ def test_a_gpu_that_pytorch_cannot_use_ends_up_with_its_reason(monkeypatch: pyte
 @pytest.mark.parametrize("stands_in", [True, False])
 def test_the_question_for_the_gpu_asks_pytorch(stands_in: bool, tmp_path: Path) -> None:
     """With a PyTorch that finds none: a sentence, unless the computer says that it only stands in for one."""
-    pytest.importorskip("torch", reason="pip install 'awslabs[ml]'")
+    pytest.importorskip("torch", reason="pip install -e '.[ml]'")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(images.folder("mnist"))}
     environment.pop("GPU_STAND_IN", None)
     more = {"GPU_STAND_IN": "cpu"} if stands_in else {}

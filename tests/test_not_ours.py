@@ -105,6 +105,11 @@ def function(ledger: Ledger) -> str:
     return ledger.create("it", method, FunctionName=f"{ledger.prefix}-it", Code=code, **settings)
 
 
+def parameter(ledger: Ledger) -> str:
+    method = ledger.client("ssm").put_parameter
+    return ledger.create("it", method, Name="TABLE_NAME", Value="people", Type="String")
+
+
 def table(ledger: Ledger) -> str:
     return ledger.create(
         "it",
@@ -187,6 +192,7 @@ MAKERS: dict[str, Callable[[Ledger], str]] = {
     "iam:CreateRole": role,
     "iam:CreateInstanceProfile": profile,
     "lambda:CreateFunction": function,
+    "ssm:PutParameter": parameter,
     "dynamodb:CreateTable": table,
     "s3:CreateBucket": bucket,
     "sqs:CreateQueue": queue,
@@ -220,6 +226,8 @@ def untag(ledger: Ledger, row: str = "it") -> None:
         client.untag_resource(Resource=ledger.arn("lambda", f"function:{one.id}"), TagKeys=keys)
     elif kind.service == "dynamodb":
         client.untag_resource(ResourceArn=ledger.arn("dynamodb", f"table/{one.id}"), TagKeys=keys)
+    elif kind.service == "ssm":
+        client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=one.id, TagKeys=keys)
     elif kind.service == "s3":
         client.delete_bucket_tagging(Bucket=one.id)
     elif kind.service == "sqs":

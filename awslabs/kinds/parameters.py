@@ -35,6 +35,7 @@ def show_parameter(ssm: Any, ids: dict[str, str]) -> Found | None:
 
 PARAMETER = Kind(
     call="ssm:PutParameter",
+    known_by=("Name",),
     ids=lambda request, answer: {"Name": request["Name"]},
     mark=mark_parameter,
     look=look_by_name(show_parameter),
