@@ -39,7 +39,7 @@ class Course(cli.Group):
         if cmd_name == "sandbox":
             return importlib.import_module("awslabs.sandbox.__main__").main
         if cmd_name == "ledger":
-            return importlib.import_module("awslabs.after_class").command_line()
+            return importlib.import_module("awslabs.ledger_cli").command_line()
         if cmd_name in LABS:
             return importlib.import_module(f"awslabs.{cmd_name}").command_line()
         return super().get_command(ctx, cmd_name)
@@ -59,7 +59,7 @@ def main(context: click.Context) -> None:
 
 def overview() -> None:
     """Print the labs, and under them what stands."""
-    from awslabs.after_class import folders, standing
+    from awslabs.ledger_cli import folders, standing
 
     cli.show_table([{"lab": f"python -m awslabs.{lab}", "builds": what} for lab, what in LABS.items()])
     entries = standing(folders())

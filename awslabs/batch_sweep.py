@@ -27,7 +27,7 @@ for its machine.
 AWS calls, in order: CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public
 network (chapter 1), CreateSecurityGroup, CreateRole, PutRolePolicy, CreateInstanceProfile,
 AddRoleToInstanceProfile, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
-What one does with it stands in `workload/sweep.py`. To read along: "What is AWS Batch?" in AWS's guides.
+What one does with it stands in `workload/batch_sweep/`. To read along: "What is AWS Batch?" in AWS's guides.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import at_once, meanwhile, poll
 from awslabs.show import Shown
-from awslabs.workload import batch_jobs, missing, standing
+from awslabs.workload import missing, standing
+from awslabs.workload.batch_sweep import batch_jobs
 
 log = logging.getLogger(__name__)
 
@@ -529,7 +530,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import results, sweep_verbs
+    from awslabs.workload.batch_sweep import results, verbs
 
     group = cli.lab_group("batch_sweep", __doc__)
 
@@ -576,7 +577,7 @@ def command_line() -> Any:
         """Build and push the image anew; jobs that are submitted later run it."""
         return vars(image(ledger, without_docker=without_docker))
 
-    sweep_verbs.add(group, "batch_sweep")
+    verbs.add(group, "batch_sweep")
     cli.add_down(group, "batch_sweep", down, results.bring_home)
     return group
 

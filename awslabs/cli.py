@@ -120,6 +120,11 @@ def plain_verb(group: click.Group, name: str) -> Callable:
     return decorate
 
 
+def wants_json() -> bool:
+    """Whether the verb that runs now was called with ``--json``."""
+    return bool(click.get_current_context().params["as_json"])
+
+
 def verb(group: click.Group, name: str, lab: str) -> Callable:
     """Make a function a verb of a lab: it gets the lab's ledger first, then its own options."""
 

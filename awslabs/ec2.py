@@ -282,7 +282,7 @@ def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None)
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 
 
-def door(ledger: Ledger) -> tunnel.Address:
+def server_address(ledger: Ledger) -> tunnel.Address:
     """Where to log in, if the server runs. AWS calls: ``ec2:DescribeInstances``.
 
     Raises
@@ -461,7 +461,7 @@ def report(ledger: Ledger, server: Server) -> dict[str, Any]:
     }
 
 
-def add_ssh(group: Any, lab: str, door: Callable[[Ledger], tunnel.Address]) -> None:
+def add_ssh(group: Any, lab: str, server_address: Callable[[Ledger], tunnel.Address]) -> None:
     """The verb `ssh` of a lab with a server."""
     import click
 
@@ -471,7 +471,7 @@ def add_ssh(group: Any, lab: str, door: Callable[[Ledger], tunnel.Address]) -> N
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)
     def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
         """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(door(ledger), command))
+        raise SystemExit(tunnel.interactive(server_address(ledger), command))
 
 
 def command_line() -> Any:
@@ -504,21 +504,21 @@ def command_line() -> Any:
             return cli.header(ledger)
         return report(ledger, describe(ledger))
 
-    add_ssh(group, "ec2", door)
+    add_ssh(group, "ec2", server_address)
 
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))
     @click.argument("remote", default=".")
     def _put(ledger: Ledger, local: str, remote: str) -> dict[str, Any]:
         """Copy a file or a folder to the server; say where it is there."""
-        return {"remote": tunnel.put(door(ledger), local, remote)}
+        return {"remote": tunnel.put(server_address(ledger), local, remote)}
 
     @cli.verb(group, "get", "ec2")
     @click.argument("remote")
     @click.argument("local", default=".")
     def _get(ledger: Ledger, remote: str, local: str) -> dict[str, Any]:
         """Copy a file or a folder from the server; say where it is here."""
-        return {"local": tunnel.get(door(ledger), remote, local)}
+        return {"local": tunnel.get(server_address(ledger), remote, local)}
 
     cli.add_down(group, "ec2", down)
     return group

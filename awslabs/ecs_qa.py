@@ -23,7 +23,7 @@ Time: two to five minutes to build, most of it for the image; a minute to take d
 
 AWS calls, in order: CreateRepository, CreateTable, those of a public network (chapter 1),
 CreateSecurityGroup, CreateLogGroup, PutRetentionPolicy, CreateRole, PutRolePolicy, CreateCluster,
-RegisterTaskDefinition; for work RunTask. What one does with it stands in `workload/questions.py`. To read
+RegisterTaskDefinition; for work RunTask. What one does with it stands in `workload/ecs_qa/`. To read
 along: "What is Amazon Elastic Container Service?" in AWS's guides.
 """
 
@@ -47,7 +47,7 @@ from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
 from awslabs.workload import missing, parameters
-from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
+from awslabs.workload.ecs_qa.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
 
 log = logging.getLogger(__name__)
 
@@ -443,7 +443,9 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import questions, questions_verbs, verbs
+    from awslabs.workload.ecs_qa import questions
+    from awslabs.workload.ecs_qa import verbs as questions_verbs
+    from awslabs.workload.serverless import verbs
 
     group = cli.lab_group("ecs_qa", __doc__)
 

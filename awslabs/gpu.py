@@ -64,7 +64,7 @@ from awslabs.ledger import Ledger, exclusive
 from awslabs.progress import at_once
 
 if TYPE_CHECKING:
-    from awslabs.workload.notebook import Executed, Notebook, Trained
+    from awslabs.workload.gpu.notebook import Executed, Notebook, Trained
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def up(
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
     if without_notebook:
         return server
-    from awslabs.workload import notebook
+    from awslabs.workload.gpu import notebook
 
     wants_gpu = has_gpu(ec2, instance_type)
     found = notebook.prepare(
@@ -205,7 +205,7 @@ def describe(ledger: Ledger) -> Server:
     return chapter1.describe(ledger, login_of)
 
 
-def door(ledger: Ledger) -> tunnel.Address:
+def server_address(ledger: Ledger) -> tunnel.Address:
     """Where to log in, if the server runs. AWS calls: as `describe`.
 
     Raises
@@ -245,9 +245,9 @@ def jupyter(
     (Notebook, tunnel.Forward)
         Its ``url`` opens it; `stay` waits until the tunnel ends.
     """
-    from awslabs.workload import notebook
+    from awslabs.workload.gpu import notebook
 
-    address = door(ledger)
+    address = server_address(ledger)
     with notebook.opened(
         address,
         local_port=local_port,
@@ -273,7 +273,7 @@ def stay(ledger: Ledger, forward: tunnel.Forward) -> None:
         if forward.is_up:
             continue
         try:
-            now = door(ledger)
+            now = server_address(ledger)
         except (BotoCoreError, ClientError) as error:  # no network, as for the tunnel itself: both come back
             log.debug("AWS could not be asked for the server: %s", error)
             continue
@@ -291,18 +291,18 @@ def run(
     folder: Path = RESULTS,
     on_cell: Callable[[dict], None] | None = None,
 ) -> Executed:
-    """Run a notebook on the server and bring the executed copy back; see `workload.notebook.run`."""
-    from awslabs.workload import notebook as work
+    """Run a notebook on the server and bring the executed copy back; see `workload.gpu.notebook.run`."""
+    from awslabs.workload.gpu import notebook as work
 
     heard = on_cell or (lambda line: None)
-    return work.run(door(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
+    return work.run(server_address(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
 
 
 def bench(ledger: Ledger, size: int | None = None) -> list[dict[str, Any]]:
-    """The product of two matrices on the server's CPU and GPU; see `workload.notebook.bench`."""
-    from awslabs.workload import notebook
+    """The product of two matrices on the server's CPU and GPU; see `workload.gpu.notebook.bench`."""
+    from awslabs.workload.gpu import notebook
 
-    return notebook.bench(door(ledger), size=size, again=ledger.command("up"))
+    return notebook.bench(server_address(ledger), size=size, again=ledger.command("up"))
 
 
 def mnist(
@@ -315,12 +315,12 @@ def mnist(
     folder: Path = RESULTS,
     on_epoch: Callable[[dict], None] | None = None,
 ) -> Trained:
-    """Train a network on handwritten digits on the server; see `workload.notebook.mnist`."""
-    from awslabs.workload import notebook
+    """Train a network on handwritten digits on the server; see `workload.gpu.notebook.mnist`."""
+    from awslabs.workload.gpu import notebook
 
     heard = on_epoch or (lambda line: None)
     return notebook.mnist(
-        door(ledger),
+        server_address(ledger),
         folder,
         epochs=epochs,
         lr=lr,
@@ -333,11 +333,11 @@ def mnist(
 
 def bring_home(ledger: Ledger, folder: Path) -> str:
     """Copy notebooks and results from the server, if it runs; say in a few words what was saved."""
-    from awslabs.workload import notebook
+    from awslabs.workload.gpu import notebook
 
     if "instance" not in ledger.resources or describe(ledger).state != "running":
         return ""
-    return notebook.bring_home(door(ledger), folder, f"{ledger.command('down')} --discard")
+    return notebook.bring_home(server_address(ledger), folder, f"{ledger.command('down')} --discard")
 
 
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
@@ -574,7 +574,7 @@ def command_line() -> Any:
         """
         import webbrowser
 
-        from awslabs.workload.notebook import doorway
+        from awslabs.workload.gpu.notebook import doorway
 
         as_json = click.get_current_context().params["as_json"]
         for url in open_tunnels(ledger):
@@ -660,7 +660,7 @@ def command_line() -> Any:
             return vars(trained)
         return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}
 
-    chapter1.add_ssh(group, "gpu", door)
+    chapter1.add_ssh(group, "gpu", server_address)
     cli.add_down(group, "gpu", down, bring_home)
     return group
 

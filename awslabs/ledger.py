@@ -444,7 +444,7 @@ class Ledger:
             token=journal.fresh_token(),
             needs=self._needs(request),
             digests=digests,
-            telling={key: str(request[key]) for key in kind.telling if key in request},
+            telling={key: str(request[key]) for key in kind.described_by if key in request},
             begun=journal.now(),
             usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
         )
@@ -489,7 +489,7 @@ class Ledger:
         if row.state == "deleting":
             self._delete(row)
             return None
-        repeatable = row.state == "creating" and row.digests == digests and not kind.doubles
+        repeatable = row.state == "creating" and row.digests == digests and not kind.not_idempotent
         found = self._look(kind, row) if repeatable else self._settled(kind, row)
         if repeatable and is_foreign(found):
             found = self._settled(kind, row)  # its tags may not be visible yet
@@ -534,7 +534,7 @@ class Ledger:
     def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict) -> None:
         if not row.digests:
             return  # recovered from AWS, where its request is not kept
-        names = sorted((digests.keys() | row.digests.keys()) - set(kind.floating))
+        names = sorted((digests.keys() | row.digests.keys()) - set(kind.looked_up))
         others = [name for name in names if digests.get(name) != row.digests.get(name)]
         if others:
             stands = ", ".join(f"{key} {value}" for key, value in row.telling.items())
@@ -603,7 +603,7 @@ class Ledger:
         taken = answers(error, kind.taken)
         if taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
             # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
-            patient = taken or (unanswered and kind.doubles)
+            patient = taken or (unanswered and kind.not_idempotent)
             found = self._settled(kind, row) if patient else self._look(kind, row)
             if taken and unsure:
                 self._refuse_foreign(row, found)
@@ -809,7 +809,7 @@ class Ledger:
                         raise error
                     if step is ask:
                         running[pool.submit(self._prove, row)] = (self._prove, row)
-                    if step is not ask or not KINDS[row.call].lingers:
+                    if step is not ask or not KINDS[row.call].deletes_slowly:
                         for others in before.values():
                             others.discard(row.number)
         finally:
@@ -899,7 +899,7 @@ class Ledger:
             f"the {row.name} {row.id} is gone",
             is_gone,
             timeout_s=GONE_S * self.patience,
-            first_s=1.0 if KINDS[row.call].lingers else 0.2,
+            first_s=1.0 if KINDS[row.call].deletes_slowly else 0.2,
             longest_s=2.0,
             fix=self.command("down"),
         )
@@ -1026,6 +1026,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.after_class import command_line
+    from awslabs.ledger_cli import command_line
 
     command_line()(prog_name="python -m awslabs.ledger")

@@ -23,7 +23,8 @@ Time: half a minute to build; up to a minute and a half to take down, for a queu
 AWS calls, in order: CreateTable, CreateBucket, CreateQueue, CreateLogGroup, PutRetentionPolicy, CreateRole,
 PutRolePolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, CreateStage,
 UpdateStage, DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it
-stands in `workload/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's guides.
+stands in `workload/serverless/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's
+guides.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import poll
 from awslabs.show import Shown
-from awslabs.workload import haiku, missing, parameters
+from awslabs.workload import missing, parameters
+from awslabs.workload.serverless import haiku
 
 RUNTIME = "python3.13"
 STAGE = "prod"
@@ -473,7 +475,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import functions, verbs
+    from awslabs.workload.serverless import functions, verbs
 
     group = cli.lab_group("serverless", __doc__)
 

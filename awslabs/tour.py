@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import (
-    after_class,
     batch_sweep,
     cli,
     ec2,
@@ -17,13 +16,17 @@ from awslabs import (
     gpu,
     images,
     journal,
+    ledger_cli,
     prices,
     serverless,
     tunnel,
 )
 from awslabs.errors import LabError, install
 from awslabs.ledger import Ledger
-from awslabs.workload import batch_jobs, functions, haiku, questions, results, sweep, tables
+from awslabs.workload import tables
+from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.ecs_qa import questions
+from awslabs.workload.serverless import functions, haiku
 
 # Modules that the programs of three labs need, beside the package's own.
 LEARNING = ("matplotlib", "sklearn", "torch", "torchvision")
@@ -39,7 +42,7 @@ def ec2_look(ledger: Ledger) -> str:
 
 def ec2_work(ledger: Ledger) -> str:
     """Chapter 1: log in to the server, and let it say what it is."""
-    with tunnel.connect(ec2.door(ledger)) as server:
+    with tunnel.connect(ec2.server_address(ledger)) as server:
         answer = tunnel.run(server, ["uname", "-sr"])
     if answer.status != 0:
         raise LabError("The server did not run `uname`.", answer.stderr.strip(), ledger.command("ssh"))
@@ -53,7 +56,7 @@ def gpu_up(ledger: Ledger) -> ec2.Server:
 
 def gpu_look(ledger: Ledger) -> str:
     """Chapter 2: log in, and see who is there."""
-    with tunnel.connect(gpu.door(ledger)) as server:
+    with tunnel.connect(gpu.server_address(ledger)) as server:
         answer = tunnel.run(server, "id -un; nvidia-smi --list-gpus || echo it shows no GPU")
     user, seen = answer.stdout.strip().split("\n", 1)
     return f"logged in as {user}: {'; '.join(seen.splitlines())}"
@@ -296,7 +299,7 @@ def run(ledger: Ledger) -> list[dict[str, Any]]:
 
 def verify(ledger: Ledger) -> str:
     """Ask the cloud, not the ledger, whether anything of this ledger still stands."""
-    left = [one for one in after_class.everything_ours(ledger.cloud) if one.ledger == ledger.prefix]
+    left = [one for one in ledger_cli.everything_ours(ledger.cloud) if one.ledger == ledger.prefix]
     if left:
         things = ", ".join(one.found.id for one in left)
         raise LabError(f"Of {ledger.lab} there is still {things}.", "", ledger.command("down"))

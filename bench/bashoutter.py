@@ -20,7 +20,8 @@ from typing import Any
 
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import haiku, pictures, tables
+from awslabs.workload import pictures, tables
+from awslabs.workload.serverless import haiku
 
 TIMES = 200
 SECONDS = 15.0

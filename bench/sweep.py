@@ -20,8 +20,8 @@ from pathlib import Path
 
 from awslabs import batch_sweep, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Cell, Series
+from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 RATES, MOMENTA = [0.1, 0.01, 0.001], [0.5, 0.1, 0.05]
 SLOW_STATES = 0.05  # a machine boots in some seconds

@@ -17,7 +17,7 @@ from test_bashoutter_openapi import make_up_requests, needs_schemathesis
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
 from awslabs.serverless import Serverless
-from awslabs.workload import haiku
+from awslabs.workload.serverless import haiku
 
 pytestmark = pytest.mark.live
 

@@ -17,15 +17,17 @@ from botocore.client import BaseClient
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import after_class, batch_sweep, images
+from awslabs import batch_sweep, images, ledger_cli
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import rooms, rules, weather
-from awslabs.sandbox.rules import iam, quotas
-from awslabs.workload import batch_jobs, results, sweep, waiting_jobs
-from awslabs.workload.results import Cell, Series
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
+from awslabs.sandbox.services.iam import identities
+from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.workload.batch_sweep import batch_jobs, results, sweep, waiting_jobs
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 G_AND_VT = "L-DB2E81BA"
 Call = tuple[str, dict[str, Any]]
@@ -35,7 +37,7 @@ DIGITS = Series("digits", 10, 5)
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """moto under the strict rules, at once what AWS takes its time for; here no image is built."""
-    assert rooms.ROOMS
+    assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(images, "publish", publish)
@@ -101,7 +103,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     batch_sweep.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
     assert not [
         role for role in cloud.client("iam").list_roles()["Roles"] if role["Path"].startswith("/awslabs")
     ]
@@ -248,7 +250,7 @@ def test_a_role_that_is_not_known_yet_makes_the_environment_invalid_and_up_mends
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0.05))
-    monkeypatch.setattr(iam, "READY_S", 50.0)  # seconds, times the time scale; CREATING takes 20
+    monkeypatch.setattr(identities, "READY_S", 50.0)  # seconds, times the time scale; CREATING takes 20
     batch_sweep.up(lab(cloud))
     assert "batch:UpdateComputeEnvironment" in [call for call, _ in changes]
     (environment,) = cloud.client("batch").describe_compute_environments()["computeEnvironments"]
@@ -298,7 +300,7 @@ def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one
     assert old.bucket_name not in str(document)
     sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
     batch_sweep.down(lab(cloud))
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
 
 
 def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
@@ -710,13 +712,13 @@ def test_a_waiting_job_is_explained_by_its_first_cause(
     assert subnet_id in why(ledger).fix
 
     asked = waiting_jobs.ask(ledger, batch_jobs.find(ledger))
-    large = waiting_jobs.Asked(**{**vars(asked), "memory_mib": 15_500})
+    large = waiting_jobs.WaitingJob(**{**vars(asked), "memory_mib": 15_500})
     monkeypatch.setattr(waiting_jobs, "ask", lambda *_: large)
     assert "asks for more" in why(ledger).cause
     assert "15500 MiB" in why(ledger).why
 
     job = {**large.job, "statusReason": "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill"}
-    full = waiting_jobs.Asked(**{**vars(large), "job": job})
+    full = waiting_jobs.WaitingJob(**{**vars(large), "job": job})
     monkeypatch.setattr(waiting_jobs, "ask", lambda *_: full)
     assert why(ledger).cause.startswith("AWS has no g4dn.xlarge free")
 

@@ -13,8 +13,8 @@ import pytest
 from awslabs import batch_sweep, sandbox
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Series
+from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.batch_sweep.results import Series
 
 pytestmark = pytest.mark.docker
 

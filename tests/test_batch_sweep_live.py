@@ -23,8 +23,8 @@ from awslabs import batch_sweep, sandbox
 from awslabs.errors import LabError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Cell, Series
+from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 pytestmark = pytest.mark.ml
 

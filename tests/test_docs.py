@@ -27,7 +27,7 @@ def group_of(module: str) -> click.Command:
     if module in ("awslabs", "awslabs.sandbox"):
         return importlib.import_module(f"{module}.__main__").main
     if module == "awslabs.ledger":
-        return importlib.import_module("awslabs.after_class").command_line()
+        return importlib.import_module("awslabs.ledger_cli").command_line()
     return importlib.import_module(module).command_line()
 
 

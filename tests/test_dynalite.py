@@ -18,7 +18,7 @@ from uuid import UUID
 
 import boto3
 import pytest
-from test_rules_support import cloud
+from test_services_support import cloud
 
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger

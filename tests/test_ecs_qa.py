@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import after_class, cli, ecs_qa, images, sandbox
+from awslabs import cli, ecs_qa, images, ledger_cli, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions, questions_verbs, tables
+from awslabs.workload import tables
+from awslabs.workload.ecs_qa import questions, verbs
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
 PARROT = """
@@ -208,7 +209,7 @@ def test_each_failure_is_explained_and_the_others_are_answered(lab: Ledger) -> N
 
 def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
     runs = questions.Runs(lab, 1)
-    questions.put_down(lab, {"sleepers": []})
+    questions.store_questions(lab, {"sleepers": []})
     (parrot / "main.py").write_text("import time; time.sleep(600)")
     runs.start_all(["sleepers"])
     lab.down()
@@ -217,11 +218,11 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
 
 def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
     lab.journal.path.unlink()
-    (lost,) = after_class.lost(lab.cloud, after_class.everything_ours(lab.cloud))
-    found = after_class.write_back(lab.cloud, lost)
+    (lost,) = ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud))
+    found = ledger_cli.write_back(lab.cloud, lost)
     assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
     found.down()
-    assert after_class.lost(lab.cloud, after_class.everything_ours(lab.cloud)) == []
+    assert ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud)) == []
     lab.journal.reload()  # for the end of the test: nothing is open
 
 
@@ -254,7 +255,7 @@ def test_answers_of_other_programs_are_shown_and_harm_nobody(
         ("four", "q?", 0.5),
         ("five", "", None),
     ]
-    cli.show([questions_verbs.short(one) for one in found], as_json=False)
+    cli.show([verbs.short(one) for one in found], as_json=False)
     assert capsys.readouterr().out.splitlines()[1:] == ["q?        four    0.500", "          five    ?"]
     cli.show([asdict(one) for one in found], as_json=True)
     assert json.loads(capsys.readouterr().out)["rows"][1]["score"] is None
@@ -293,7 +294,7 @@ def test_down_saves_what_tasks_answer_until_it_stops_them(
         return save(ledger, folder)
 
     monkeypatch.setattr(questions, "bring_home", saved)
-    questions.put_down(lab, {"sleepers": []})
+    questions.store_questions(lab, {"sleepers": []})
     questions.Runs(lab, 1).start_all(["sleepers"])
     down = command("down", "--json")
     assert json.loads(down.stdout)["deleted"] > 10

@@ -15,7 +15,7 @@ import small_reader
 
 from awslabs import ecs_qa, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions
+from awslabs.workload.ecs_qa import questions
 
 pytestmark = pytest.mark.ml
 
@@ -44,7 +44,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     yield from opened(sandbox.start(slow_states=0.02))
 
 
-def right(asked: questions.Asked) -> float:
+def right(asked: questions.Outcome) -> float:
     """The share of answers that are what the reader has learned."""
     expected = [small_reader.ANSWERS[answer.question] for answer in asked.answers]
     return sum(answer.answer == text for answer, text in zip(asked.answers, expected, strict=True)) / len(

@@ -27,8 +27,8 @@ from botocore.client import BaseClient
 from awslabs import addresses, cli, explain, gpu, images, kinds, prices, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
 from awslabs.ledger import Ledger
-from awslabs.sandbox import weather
-from awslabs.workload import notebook
+from awslabs.sandbox.core import weather
+from awslabs.workload.gpu import notebook
 
 ACCOUNT = "333344445555"
 ZONES = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]  # 1e has no g4dn.xlarge

@@ -24,7 +24,7 @@ import pytest
 from awslabs import gpu, images, progress, sandbox, tunnel
 from awslabs.errors import LabError, TunnelError
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import notebook
+from awslabs.workload.gpu import notebook
 
 pytestmark = pytest.mark.ml
 

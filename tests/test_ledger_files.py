@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from moto.ec2.models import ec2_backends
 
-from awslabs import after_class, cli, ec2, journal, sandbox
+from awslabs import cli, ec2, journal, ledger_cli, sandbox
 from awslabs.__main__ import main
 from awslabs.errors import LabError, LedgerError, install
 from awslabs.journal import HEADER_FORMS, ROW_FORMS, Row
@@ -115,7 +115,7 @@ class World:
     def run(self, *line: str, group: Any = None) -> Result:
         """One command; anything but an exit code is a bug."""
         before = {path: path.read_bytes() for path in self.neighbours}
-        result = CliRunner().invoke(group or after_class.command_line(), line)
+        result = CliRunner().invoke(group or ledger_cli.command_line(), line)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         happened[f"{' '.join(line)}: exit {result.exit_code}"] += 1
@@ -130,7 +130,7 @@ def world() -> Iterator[World]:
     with inprocess.cloud(), pytest.MonkeyPatch.context() as patched:
         made = World()
         patched.setattr(cli, "open_cloud", made.open_cloud)
-        patched.setattr(after_class, "KINDS", {kind.call: kind for kind in EC2})  # all that these labs make
+        patched.setattr(ledger_cli, "KINDS", {kind.call: kind for kind in EC2})  # all that these labs make
         yield made
 
 

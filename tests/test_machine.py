@@ -40,10 +40,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from awslabs import after_class, ec2, journal
+from awslabs import ec2, journal, ledger_cli
 from awslabs.errors import LabError
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import weather
+from awslabs.sandbox.core import weather
 
 pytestmark = pytest.mark.live
 
@@ -92,7 +92,7 @@ opened: dict[Desk, Cloud] = {}  # boto3 clients take long to make, so they are m
 
 def command(*line: str) -> Any:
     """``python -m awslabs.ledger ...`` at the desk where we sit; no exception may come out of it."""
-    result = CliRunner().invoke(after_class.command_line(), line)
+    result = CliRunner().invoke(ledger_cli.command_line(), line)
     happened["recovered"] += result.stdout.count("awslabs-ec2-") if line[0] == "recover" else 0
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception

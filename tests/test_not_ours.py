@@ -22,11 +22,12 @@ from click.testing import CliRunner
 from moto import mock_aws
 from moto.apigateway.models import apigateway_backends
 
-from awslabs import after_class, policies, tunnel
+from awslabs import ledger_cli, policies, tunnel
 from awslabs.errors import NotOurs, StillStanding
 from awslabs.kinds import KINDS, Found
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import rooms, rules, weather
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
 
 SENTENCE = "still stands, but nothing shows any more that it is ours."
 # Nobody can take the token from these: it stands in a bucket's name, a job's name, a task's startedBy.
@@ -36,7 +37,7 @@ INDELIBLE = {"s3:CreateBucket", "batch:SubmitJob", "ecs:RunTask"}
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """moto under the strict rules; what AWS takes its time for comes at once."""
-    assert rooms.ROOMS
+    assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(Ledger, "patience", 0.3)
@@ -442,7 +443,7 @@ def test_a_crash_before_the_answer_and_no_tags_to_be_seen_is_not_never_made(ledg
 
 
 def run(*line: str, said: str | None = None) -> Any:
-    result = CliRunner().invoke(after_class.command_line(), line, input=said)
+    result = CliRunner().invoke(ledger_cli.command_line(), line, input=said)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -13,13 +13,14 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import after_class, policies, progress, serverless
+from awslabs import ledger_cli, policies, progress, serverless
 from awslabs.errors import AwsError, LedgerError, StillStanding
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.kinds.rest_apis import REST_API
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import rooms, rules, weather
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
 
 ROLE = "arn:aws:iam::123456789012:role/classroom"
 CANNOT_ASSUME = "The role defined for the function cannot be assumed by Lambda."
@@ -30,7 +31,7 @@ Call = tuple[str, dict[str, Any]]
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """moto under the strict rules, at once what AWS takes its time for; no API answers here."""
-    assert rooms.ROOMS  # with them come the strict rules of their services
+    assert running_parts.PARTS  # with them come the strict rules of their services
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(serverless, "wait_for_api", lambda url: None)
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
@@ -98,7 +99,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     serverless.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
@@ -382,11 +383,11 @@ def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> N
     ledger = lab(cloud)
     serverless.up(ledger)
     ledger.journal.path.unlink()
-    (lost,) = after_class.lost(cloud, after_class.everything_ours(cloud))
+    (lost,) = ledger_cli.lost(cloud, ledger_cli.everything_ours(cloud))
     assert lost.prefix == ledger.prefix
     assert len(lost.things) == 21  # all but the joins, which go with their parents
-    after_class.write_back(cloud, lost).down()
-    assert after_class.everything_ours(cloud) == []
+    ledger_cli.write_back(cloud, lost).down()
+    assert ledger_cli.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import buckets, functions, haiku, letters, tables
+from awslabs.workload import tables
+from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
 pytestmark = pytest.mark.live
 
@@ -51,12 +52,12 @@ def test_many_run_at_the_same_time_and_those_that_fail_become_dead_letters(ledge
     while functions.dead_letters(ledger) < 2 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert functions.dead_letters(ledger) == 2
-    dead = letters.read(ledger)
+    dead = dead_letters.read(ledger)
     assert sorted(one.event["name"] for one in dead) == ["number 0", "number 1"]
     assert {one.error for one in dead} == {"asked to fail"}
     assert {one.request_id for one in dead} <= set(result.request_ids)
-    assert letters.read(ledger, discard=True) == dead
-    assert letters.read(ledger) == []
+    assert dead_letters.read(ledger, discard=True) == dead
+    assert dead_letters.read(ledger) == []
 
 
 def test_haiku_are_posted_liked_and_deleted_through_the_api(ledger: Ledger) -> None:

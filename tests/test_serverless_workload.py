@@ -25,7 +25,8 @@ from awslabs import cli, serverless, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
+from awslabs.workload import pictures, tables
+from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
 LINE = (
     "REPORT RequestId: {id}\tDuration: {ms} ms\tBilled Duration: 13 ms\tMemory Size: 128 MB\t"
@@ -370,7 +371,7 @@ def dead(ledger: Ledger) -> str:
 
 def test_dead_letters_say_what_failed_and_why_and_stay(ledger: Ledger, dead: str) -> None:
     for _ in range(2):  # the first look takes nothing away from the second
-        found = letters.read(ledger, limit=100)
+        found = dead_letters.read(ledger, limit=100)
         assert sorted(one.event["number"] for one in found) == list(range(13))
         assert {one.request_id for one in found} == {f"r-{number}" for number in range(13)}
         assert {(one.error, one.error_code) for one in found} == {("asked to fail", 200)}
@@ -379,16 +380,16 @@ def test_dead_letters_say_what_failed_and_why_and_stay(ledger: Ledger, dead: str
 
 
 def test_only_dead_letters_that_were_shown_are_discarded(ledger: Ledger, dead: str) -> None:
-    shown = letters.read(ledger, limit=11, discard=True)
-    left = letters.read(ledger, limit=100)
+    shown = dead_letters.read(ledger, limit=11, discard=True)
+    left = dead_letters.read(ledger, limit=100)
     assert (len(shown), len(left)) == (11, 2)
     assert sorted(one.event["number"] for one in shown + left) == list(range(13))
 
 
 def test_a_message_of_somebody_elses_is_shown_as_it_is(ledger: Ledger, dead: str) -> None:
-    letters.read(ledger, limit=100, discard=True)
+    dead_letters.read(ledger, limit=100, discard=True)
     ledger.client("sqs").send_message(QueueUrl=dead, MessageBody="by hand")
-    (found,) = letters.read(ledger)
+    (found,) = dead_letters.read(ledger)
     assert (found.event, found.error, found.error_code) == ("by hand", "", 0)
 
 
@@ -404,7 +405,7 @@ def test_a_queue_that_answers_little_and_twice_is_read_whole_and_each_once() -> 
             return {"Messages": [{"MessageId": self.answers.pop(0)}]} if self.answers else {}
 
     queue = Queue()
-    found = letters.receive(queue, "url", 10, about=2)
+    found = dead_letters.receive(queue, "url", 10, about=2)
     assert [one["MessageId"] for one in found] == ["a", "b", "c"]
     assert queue.waited == [1, 1, 0, 0, 0]
 
@@ -418,7 +419,7 @@ def test_a_dead_letter_that_is_not_deleted_is_told(ledger: Ledger, dead: str) ->
             return {"Failed": [{"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True}]}
 
     with pytest.raises(AwsError, match="did not delete 1 of 2") as caught:
-        letters.settle(Sqs(), dead, [{"ReceiptHandle": "x"}, {"ReceiptHandle": "y"}], discard=True)
+        dead_letters.settle(Sqs(), dead, [{"ReceiptHandle": "x"}, {"ReceiptHandle": "y"}], discard=True)
     assert caught.value.code == "ReceiptHandleIsInvalid"
 
 

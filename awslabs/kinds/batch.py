@@ -79,7 +79,7 @@ COMPUTE_ENVIRONMENT = Kind(
     ),
     delete=delete_environment,
     named=True,
-    lingers=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
+    deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
     taken=TAKEN,
     busy=BUSY,
     absent=GONE,
@@ -128,7 +128,7 @@ JOB_QUEUE = Kind(
     ),
     delete=delete_queue,
     named=True,
-    lingers=True,
+    deletes_slowly=True,
     taken=TAKEN,
     not_yet=("ClientException must be valid before attaching",),
     busy=BUSY,
@@ -171,8 +171,8 @@ JOB_DEFINITION = Kind(
     look=look_for_definition,
     ours=lambda batch: [one for one in active_definitions(batch) if "awslabs:token" in one.tags],
     delete=lambda batch, found: batch.deregister_job_definition(jobDefinition=found.id),
-    doubles=True,
-    telling=("jobDefinitionName",),
+    not_idempotent=True,
+    described_by=("jobDefinitionName",),
     absent=GONE,
 )
 
@@ -240,10 +240,10 @@ JOB = Kind(
     ours=lambda batch: list(our_jobs(batch)),
     # CancelJob does nothing to a job that runs: TerminateJob ends each, and of an array all its children.
     delete=lambda batch, found: batch.terminate_job(jobId=found.id, reason="awslabs: down"),
-    doubles=True,
-    lingers=True,
+    not_idempotent=True,
+    deletes_slowly=True,
     work=True,
-    telling=("jobQueue", "jobName"),
+    described_by=("jobQueue", "jobName"),
     absent=GONE,
 )
 

@@ -179,8 +179,8 @@ DEFINITION = Kind(
         found for found in show_definitions(ecs, listed_definitions(ecs)) if "awslabs:token" in found.tags
     ],
     delete=delete_definition,
-    doubles=True,
-    telling=("family", "cpu", "memory"),
+    not_idempotent=True,
+    described_by=("family", "cpu", "memory"),
     not_yet=("ClientException Role is not valid",),
     absent=("ClientException The specified task definition does not exist",),
 )
@@ -274,8 +274,8 @@ TASK = Kind(
         cluster=found.ids["clusterArn"], task=found.id, reason="awslabs: down"
     ),
     work=True,
-    lingers=True,
-    telling=("cluster",),
+    deletes_slowly=True,
+    described_by=("cluster",),
     not_yet=("ClientException ECS was unable to assume the role",),
     absent=(*NO_CLUSTER, "InvalidParameterException The referenced task was not found"),
     refusal=task_refused,

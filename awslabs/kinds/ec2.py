@@ -110,8 +110,8 @@ VPC = tagged(
     "Vpcs",
     "vpc-id",
     answer_in="Vpc",
-    doubles=True,
-    telling=("CidrBlock",),
+    not_idempotent=True,
+    described_by=("CidrBlock",),
     delete=lambda ec2, found: ec2.delete_vpc(VpcId=found.id),
     absent=("InvalidVpcID.NotFound",),
 )
@@ -125,8 +125,8 @@ SUBNET = tagged(
     "subnet-id",
     answer_in="Subnet",
     taken=("InvalidSubnet.Conflict",),
-    floating=("AvailabilityZone",),
-    telling=("CidrBlock",),
+    looked_up=("AvailabilityZone",),
+    described_by=("CidrBlock",),
     delete=lambda ec2, found: ec2.delete_subnet(SubnetId=found.id),
     absent=("InvalidSubnetID.NotFound",),
 )
@@ -161,7 +161,7 @@ INTERNET_GATEWAY = tagged(
     "InternetGateways",
     "internet-gateway-id",
     answer_in="InternetGateway",
-    doubles=True,
+    not_idempotent=True,
     delete=delete_internet_gateway,
     absent=("InvalidInternetGatewayID.NotFound", "Gateway.NotAttached"),
 )
@@ -300,10 +300,10 @@ INSTANCE = tagged(
     ),
     state=lambda item: {"pending": "coming", "shutting-down": "going"}.get(item["State"]["Name"], "standing"),
     since="LaunchTime",
-    floating=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
-    telling=("InstanceType",),
+    looked_up=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
+    described_by=("InstanceType",),
     priced=instance_requests,
-    lingers=True,
+    deletes_slowly=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),
     usd_per_hour=instance_usd_per_hour,

@@ -55,7 +55,7 @@ FUNCTION = Kind(
     ),
     delete=lambda client, found: client.delete_function(FunctionName=found.id),
     named=True,
-    telling=("MemorySize",),
+    described_by=("MemorySize",),
     taken=TAKEN,
     not_yet=NOT_YET,
     busy=UNDER_WAY,

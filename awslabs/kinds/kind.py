@@ -99,9 +99,9 @@ class Kind:
         (client) -> everything of this kind with any ledger's mark; empty for joins, which carry none.
     delete : callable
         (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
-    doubles : bool
+    not_idempotent : bool
         A second call makes a second thing: never send one again without looking first.
-    lingers : bool
+    deletes_slowly : bool
         Its deletion takes its time; what it hangs on cannot go before it is gone.
     ends : names of identifiers
         Of a join, which ties things together and has no identifier of its own: those of what it ties.
@@ -125,9 +125,9 @@ class Kind:
         Seconds to go on while AWS refuses the deletion.
     rate : str
         How often AWS takes such a deletion, where that is so rare that a class waits for it.
-    floating : names of parameters
+    looked_up : names of parameters
         Looked up anew each time (the newest image), so another value is no other request.
-    telling : names of parameters
+    described_by : names of parameters
         What a person knows it by.
     refusal : callable
         (answer) -> code and message of a refusal that came inside HTTP 200, or None.
@@ -141,8 +141,8 @@ class Kind:
     look: Callable[[Any, Any], list[Found]]
     ours: Callable[[Any], list[Found]]
     delete: Callable[[Any, Found], None]
-    doubles: bool = False
-    lingers: bool = False
+    not_idempotent: bool = False
+    deletes_slowly: bool = False
     ends: tuple[str, ...] = ()
     work: bool = False
     named: bool = False
@@ -153,8 +153,8 @@ class Kind:
     absent: tuple[str, ...] = ()
     busy_s: float = 300.0
     rate: str = ""
-    floating: tuple[str, ...] = ()
-    telling: tuple[str, ...] = ()
+    looked_up: tuple[str, ...] = ()
+    described_by: tuple[str, ...] = ()
     refusal: Callable[[dict], tuple[str, str] | None] = lambda answer: None
     usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
 

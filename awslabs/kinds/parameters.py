@@ -57,7 +57,7 @@ PARAMETER = Kind(
     not_yet=("TooManyUpdates",),
     busy=("TooManyUpdates",),
     absent=MISSING,
-    floating=("Value",),  # what it names may be made anew: `value` puts it right
+    looked_up=("Value",),  # what it names may be made anew: `value` puts it right
 )
 
 KINDS = [PARAMETER]

@@ -42,7 +42,7 @@ REST_API = Kind(
     ],
     ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
-    doubles=True,
+    not_idempotent=True,
     not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),
     busy=("ConflictException", *UNDER_WAY),
     absent=MISSING,

@@ -9,7 +9,7 @@ from unittest import mock
 
 from awslabs import ecs_qa, images
 from awslabs.ledger import Ledger
-from awslabs.workload import questions
+from awslabs.workload.ecs_qa import questions
 from harness import cases, outside
 from harness.labs import Lab
 from harness.outside import Thing, everything, thing
