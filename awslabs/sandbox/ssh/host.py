@@ -22,7 +22,6 @@ from typing import Any
 import asyncssh
 
 from awslabs.sandbox.run import isolation
-from awslabs.sandbox.ssh.sessions import Connection
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +41,13 @@ class Host:
     instance_id : str
     folder : Path
         Made at the first boot, removed by `stop`.
+    new_connection : callable
+        Who looks after one SSH connection to this host: `sessions.Connection`.
     """
 
-    def __init__(self, instance_id: str, folder: Path):
+    def __init__(self, instance_id: str, folder: Path, new_connection: Callable[[Host], asyncssh.SSHServer]):
         self.instance_id = instance_id
+        self.new_connection = new_connection
         self.folder = folder
         self.link: Path | None = None  # where the folder would be, if it had to be made elsewhere
         self.user = ""
@@ -124,7 +126,7 @@ class Host:
     def listen(self) -> None:
         """Let sshd answer."""
         self.options = asyncssh.SSHServerConnectionOptions(
-            server_factory=lambda: Connection(self),
+            server_factory=lambda: self.new_connection(self),
             server_host_keys=self.host_keys,
             encoding=None,
             allow_scp=False,
@@ -151,7 +153,7 @@ class Host:
             self.keep(self.serve(connection))
 
     async def serve(self, connection: socket.socket) -> None:
-        """See a client through its login; after that the Connection looks after it."""
+        """See a client through its login; after that its `sessions.Connection` does."""
         try:
             await asyncssh.run_server(connection, options=self.options)
         except (asyncssh.Error, OSError) as error:

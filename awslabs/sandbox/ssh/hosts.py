@@ -34,6 +34,7 @@ import asyncssh
 
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.ssh.host import Host
+from awslabs.sandbox.ssh.sessions import Connection
 
 __all__ = ["Hosts"]
 
@@ -89,7 +90,8 @@ class Hosts:
 
         async def find_or_make() -> Host:
             if instance_id not in self.hosts:
-                self.hosts[instance_id] = Host(instance_id, self.directory / "instances" / instance_id)
+                folder = self.directory / "instances" / instance_id
+                self.hosts[instance_id] = Host(instance_id, folder, Connection)
             return self.hosts[instance_id]
 
         return self.call(find_or_make()).port

@@ -14,15 +14,13 @@ import errno
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncssh
 
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.ssh import terminal
-
-if TYPE_CHECKING:
-    from awslabs.sandbox.ssh.host import Host
+from awslabs.sandbox.ssh.host import Host
 
 log = logging.getLogger(__name__)
 
