@@ -24,7 +24,7 @@ from awslabs import (
 from awslabs.errors import LabError, install
 from awslabs.ledger import Ledger
 from awslabs.workload import tables
-from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.batch_sweep import following, results, sweep
 from awslabs.workload.ecs_qa import questions
 from awslabs.workload.serverless import functions, haiku
 
@@ -112,7 +112,7 @@ def batch_sweep_work(ledger: Ledger) -> str:
     """Chapter 4: a grid of two by two, trained for three epochs on machines that come and go."""
     series = sweep.series_of(ledger, epochs=3)
     swept = sweep.sweep(ledger, sweep.grid([0.1, 0.01], [0.9, 0.5]), series)
-    batch_jobs.follow(ledger, swept.job_ids)
+    following.follow(ledger, swept.job_ids)
     found = results.results(ledger, series)
     best = found.best
     return (

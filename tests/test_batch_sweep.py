@@ -26,7 +26,7 @@ from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.servicequotas import quotas
-from awslabs.workload.batch_sweep import batch_jobs, results, sweep, waiting_jobs
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep, waiting_jobs
 from awslabs.workload.batch_sweep.results import Cell, Series
 
 G_AND_VT = "L-DB2E81BA"
@@ -476,7 +476,7 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_jobs_go_on(
     with monkeypatch.context() as waiting:
         waiting.setattr(batch_jobs, "described", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            batch_jobs.follow(ledger, [job_id])
+            following.follow(ledger, [job_id])
     assert f"the jobs go on without you; to end them: {ledger.command('cancel')}" in caplog.text
     assert [job.ended for job in batch_jobs.jobs(ledger)] == [False]
 

@@ -23,7 +23,7 @@ from awslabs import batch_sweep, sandbox
 from awslabs.errors import LabError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
-from awslabs.workload.batch_sweep import batch_jobs, results, sweep
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
 from awslabs.workload.batch_sweep.results import Cell, Series
 
 pytestmark = pytest.mark.ml
@@ -148,7 +148,7 @@ def test_what_is_missing_is_trained_and_nothing_else_packed_into_one_job(run: Ru
     standing = s3.head_object(Bucket=bucket, Key=f"{SERIES.prefix}/{kept.name}")["LastModified"]
     begun = sweep.sweep(ledger, CELLS, SERIES, pack=2)
     assert (begun.skipped, begun.jobs) == (7, 1)
-    batch_jobs.follow(ledger, begun.job_ids)
+    following.follow(ledger, begun.job_ids)
     assert submitted(run) == before + 1
     assert s3.head_object(Bucket=bucket, Key=f"{SERIES.prefix}/{kept.name}")["LastModified"] == standing
     # Trained side by side, they learn what each learned alone.
@@ -175,7 +175,7 @@ def test_a_job_that_fails_is_told_with_its_exit_code_and_its_log(ledger: Ledger)
     job_id = sweep.submit(ledger, Cell(0.1, 0.5), Series("/nowhere", 1, 5))
     assert job_id
     with pytest.raises(LabError, match="The job failed") as failed:
-        batch_jobs.follow(ledger, [job_id])
+        following.follow(ledger, [job_id])
     assert "exit code 1" in failed.value.why
     assert " logs " in failed.value.fix
     assert failed.value.fix.endswith(job_id)

@@ -8,7 +8,8 @@
 
     batch_sweep/   Chapter 4: trainings as Batch jobs
         sweep.py         grid, scattered, submit, sweep, run
-        batch_jobs.py    jobs, machines, follow, logs, cancel
+        batch_jobs.py    jobs, machines, logs, cancel
+        following.py     follow: until they have ended
         waiting_jobs.py  explain: why a job stays RUNNABLE
         results.py       results, plot, bring_home
         verbs.py         all of it from a terminal

@@ -1,4 +1,4 @@
-"""Jobs of AWS Batch: list them, follow them, read their logs, end them.
+"""Jobs of AWS Batch: list them, read their logs, end them; `following.py` waits for them.
 
     SUBMITTED -> PENDING -> RUNNABLE -> STARTING -> RUNNING -> SUCCEEDED or FAILED
                  waits for   waits for    pulls the
@@ -9,7 +9,6 @@ A job that stays RUNNABLE is the riddle of every beginner with Batch: `waiting_j
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
@@ -22,7 +21,6 @@ from awslabs.errors import LabError
 from awslabs.kinds.batch import ENDED, describe_environment, jobs_named
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting
 from awslabs.show import Shown
 from awslabs.workload import standing
 
@@ -31,8 +29,6 @@ log = logging.getLogger(__name__)
 DEFINITION = "job-definition-"  # what rows of job definitions begin with; the tag of the image follows
 ORDER = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 AT_ONCE = 100  # jobs that one DescribeJobs takes (Batch API)
-EXPLAIN_S = 60.0  # seconds in RUNNABLE after which it is said why
-FIRST_S, LONGEST_S = 0.5, 5.0  # seconds between two looks at jobs that are followed
 
 
 @dataclass(frozen=True)
@@ -236,61 +232,6 @@ def find(ledger: Ledger, beginning: str = "") -> str:
 
 
 # -- Following ----------------------------------------------------------------------------------------------
-
-
-def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) -> list[Job]:
-    """Wait until all have ended, saying what changes; a job that waits for long is explained.
-
-    AWS calls: ``batch:DescribeJobs`` every few seconds, ``logs:GetLogEvents``.
-
-    Parameters
-    ----------
-    show_log : bool
-        Say each epoch as the program logs it; for a single job.
-
-    Raises
-    ------
-    LabError
-        When one has failed; the others have ended by then, too.
-    """
-    from awslabs.workload.batch_sweep import waiting_jobs
-
-    began = since = time.monotonic()
-    said, explained = "", False
-    tail = Tail(ledger)
-    what = "the job has ended" if len(job_ids) == 1 else f"{len(job_ids)} jobs have ended"
-    with awaiting(what), going_on(ledger):
-        while True:
-            shown = described(ledger, job_ids)
-            state = summary(shown)
-            if state != said:
-                log.info("%s", state)
-                said, since = state, time.monotonic()
-            if show_log:
-                for job in shown:
-                    tail.say(job)
-            if shown and all(job["status"] in ENDED for job in shown):
-                break
-            if time.monotonic() - since > EXPLAIN_S * ledger.patience and not explained:
-                stuck = waiting_jobs.stuck(ledger, shown)
-                if stuck:
-                    why = waiting_jobs.explain(ledger, stuck)
-                    log.warning("%s\nwhy:   %s\nfix:   %s", why.cause, why.why, why.fix)
-                    explained = True
-            time.sleep(min(LONGEST_S, FIRST_S * max(1.0, (time.monotonic() - began) / 30)))
-    ledger.close_ended()
-    require_success(ledger, shown)
-    return [as_job(ledger, job) for job in shown]
-
-
-@contextlib.contextmanager
-def going_on(ledger: Ledger) -> Iterator[None]:
-    """Ctrl-C ends the waiting alone: say that the jobs, and what they cost, go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        log.warning("the jobs go on without you; to end them: %s", ledger.command("cancel"))
-        raise
 
 
 def states_of(job: dict) -> dict[str, int]:

@@ -23,7 +23,7 @@ from awslabs.errors import LabError
 from awslabs.ledger import Ledger, ensure
 from awslabs.show import Shown
 from awslabs.workload import standing
-from awslabs.workload.batch_sweep import batch_jobs, results
+from awslabs.workload.batch_sweep import batch_jobs, following, results
 from awslabs.workload.batch_sweep.results import Cell, Series
 
 DIGITS = 4  # after the point, in the names of files: values that differ later would share a file
@@ -346,5 +346,5 @@ def run(ledger: Ledger, params: dict[str, float], *, epochs: int = EPOCHS, data:
     series = series_of(ledger, data=data, epochs=epochs)
     job_id = submit(ledger, cell, series)
     if job_id:
-        batch_jobs.follow(ledger, [job_id])
+        following.follow(ledger, [job_id])
     return results.read(ledger, series, cell).accuracy

@@ -13,7 +13,7 @@ import click
 from awslabs import cli
 from awslabs.cli import wants_json
 from awslabs.ledger import Ledger
-from awslabs.workload.batch_sweep import batch_jobs, results, sweep, waiting_jobs
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep, waiting_jobs
 from awslabs.workload.batch_sweep.results import Cell, Results, Series
 
 WATCH_S = 2.0  # seconds between two looks of `jobs --watch`
@@ -118,7 +118,7 @@ def add_training(group: click.Group, lab: str) -> None:
         elif no_wait:
             return {"job_id": job_id, "series": series.name}
         else:
-            batch_jobs.follow(ledger, [job_id], show_log=True)
+            following.follow(ledger, [job_id], show_log=True)
         if final:
             return {**asdict(cell), "test_accuracy": results.test_accuracy(ledger, series, cell)}
         return {"job_id": job_id, "series": series.name, **asdict(results.read(ledger, series, cell))}
@@ -169,7 +169,7 @@ def add_training(group: click.Group, lab: str) -> None:
         if no_wait:
             return asdict(begun)
         if begun.job_ids:
-            batch_jobs.follow(ledger, begun.job_ids)
+            following.follow(ledger, begun.job_ids)
         found = results.results(ledger, series)
         if final:
             found = look_once(ledger, series, found, again)
@@ -180,7 +180,7 @@ def add_training(group: click.Group, lab: str) -> None:
         best = Cell(found.best.lr, found.best.momentum)
         job_id = sweep.submit(ledger, best, series, again=again, final=True)
         if job_id:
-            batch_jobs.follow(ledger, [job_id], show_log=True)
+            following.follow(ledger, [job_id], show_log=True)
         return results.results(ledger, series)
 
 
