@@ -352,6 +352,20 @@ def interpreter_folders() -> list[str]:
     ]
 
 
+def python_with_packages(ground: Ground) -> list[str]:
+    """Return the Python of functions and programs: this one, with what its virtual environment has.
+
+    A root server without namespaces, whose Python other users cannot reach, has only the system's to give.
+    """
+    prefix, name = Path(sys.prefix).resolve(), Path(sys.executable).name
+    inside = prefix / "bin" / name
+    path = inside if inside.exists() else Path(sys.executable)
+    away = practice_uid() is not None and not open_to_all(path.resolve())
+    if ground.why_plain and away:
+        path = Path(ground.python[0])
+    return [str(path), "-I"]
+
+
 async def lines_of(fd: int) -> AsyncGenerator[str, None]:
     """Yield the lines that come from a pipe until its end; close it."""
     reader = asyncio.StreamReader(limit=LONGEST_LINE)

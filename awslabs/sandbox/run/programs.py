@@ -48,7 +48,6 @@ from typing import Any, TypeVar
 from awslabs.sandbox import HOST, remove_tree
 from awslabs.sandbox.run import containers, isolation
 from awslabs.sandbox.services.ecr import registry
-from awslabs.sandbox.services.lambda_ import environments
 
 log = logging.getLogger("awslabs.sandbox")
 
@@ -623,7 +622,7 @@ class Programs:
             path.chmod(0o755)
         for name in ("python", "python3"):
             script = practice / "python" / name
-            script.write_text(f'#!/bin/sh\nexec {environments.python(self.ground)[0]} "$@"\n')
+            script.write_text(f'#!/bin/sh\nexec {isolation.python_with_packages(self.ground)[0]} "$@"\n')
             script.chmod(0o755)
 
 

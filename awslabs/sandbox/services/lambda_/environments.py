@@ -390,7 +390,9 @@ class ForkServers:
         place = kind(isolation.Place(folder, practice, USER, "169-254-10-1", f"functions-{account}"))
         fork_server = ForkServer(folder, place)
         try:
-            await fork_server.start(python(self.ground), f"{place.practice_inside}/runtime.py")
+            await fork_server.start(
+                isolation.python_with_packages(self.ground), f"{place.practice_inside}/runtime.py"
+            )
         except BaseException:
             await fork_server.end()
             raise
@@ -418,17 +420,3 @@ class ForkServers:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread of the loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-
-
-def python(ground: isolation.Ground) -> list[str]:
-    """The Python that functions run with: this one, with what is installed in its virtual environment.
-
-    A root server without namespaces, whose Python other users cannot reach, has only the system's to give.
-    """
-    prefix, name = Path(sys.prefix).resolve(), Path(sys.executable).name
-    inside = prefix / "bin" / name
-    path = inside if inside.exists() else Path(sys.executable)
-    away = isolation.practice_uid() is not None and not isolation.open_to_all(path.resolve())
-    if ground.why_plain and away:
-        path = Path(ground.python[0])
-    return [str(path), "-I"]
