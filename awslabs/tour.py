@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,9 @@ from awslabs import (
 )
 from awslabs.errors import LabError, install
 from awslabs.ledger import Ledger
+from awslabs.web import Web
 from awslabs.workload import tables
-from awslabs.workload.batch_sweep import following, results, sweep
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
 from awslabs.workload.ecs_qa import questions
 from awslabs.workload.serverless import functions, haiku
 
@@ -123,8 +123,8 @@ def batch_sweep_work(ledger: Ledger) -> str:
 
 def serverless_look(ledger: Ledger) -> str:
     """Chapter 5: Bashoutter's page, as a browser gets it."""
-    with urllib.request.urlopen(serverless.describe(ledger).site_url, timeout=LOOK_S) as answer:
-        page = answer.read()
+    url = serverless.describe(ledger).site_url
+    page = Web(url, timeout_s=LOOK_S).send("GET", url).content
     if b"<title>Bashoutter</title>" not in page:
         raise LabError("The site shows another page than Bashoutter's.", "", ledger.command("status"))
     return f"Bashoutter's page is there, {len(page)} bytes"
