@@ -147,15 +147,15 @@ def lab_group(lab: str, page: str | None) -> click.Group:
 
 
 class Duration(click.ParamType):
-    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 1 minute to 7 days."""
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
         minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
-        if not 1 <= minutes <= 7 * 24 * 60:
-            self.fail(f"{value!r} is no time from 1m to 168h; write 90m, 3h or 1h30m.", param, ctx)
+        if not 10 <= minutes <= 7 * 24 * 60:
+            self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
         return minutes
 
 
