@@ -278,7 +278,8 @@ def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None)
     instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
     login = login_of(ec2, instance) if login_of else LOGIN
-    ssh = tunnel.Address(host, port, login, ledger.directory / "key", ledger.directory / "known_hosts")
+    key_path, known_hosts_path = ledger.directory / "key", ledger.directory / "known_hosts"
+    ssh = tunnel.Address(host, port, login, key_path, known_hosts_path, host_key_alias=instance_id)
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 
 

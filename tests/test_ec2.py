@@ -251,6 +251,29 @@ def test_wrong_usage_exits_with_2(lab: Lab, arguments: list[str]) -> None:
     lab(*arguments, expect=2)
 
 
+def test_a_server_that_was_stopped_and_started_is_still_trusted(lab: Lab) -> None:
+    up = json.loads(lab("up", "--name", "moved", "--json").stdout)
+    import boto3
+
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=lab.run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=lab.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=lab.environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    same = {"InstanceIds": [up["instance_id"]]}
+    ec2.stop_instances(**same)
+    ec2.get_waiter("instance_stopped").wait(**same, WaiterConfig={"Delay": 1})
+    again = json.loads(lab("up", "--name", "moved", "--json").stdout)  # starts it
+    assert again["instance_id"] == up["instance_id"]
+    assert again["ssh"]["port"] != up["ssh"]["port"]
+    assert "HOST KEY" not in ec2.get_console_output(InstanceId=up["instance_id"])["Output"]
+    done = subprocess.run([*shlex.split(again["ssh"]["command"]), "echo in"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "in\n")
+    lab("down", "--name", "moved")
+
+
 def test_a_server_with_a_ttl_ends_itself_and_says_so(lab: Lab) -> None:
     """It was built with a minute to live, before the other tests: it powers off, and that is its end."""
     for _ in range(90):

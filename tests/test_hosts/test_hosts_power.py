@@ -192,7 +192,9 @@ def test_the_cloud_may_stop_the_instance_from_within_its_answer(
     assert not instance.folder.exists()
 
 
-def test_halt_and_boot_again_keep_keys_port_and_home(hosts: Hosts, launch: Callable[..., Instance]) -> None:
+def test_halt_and_boot_again_keep_keys_and_home_and_change_the_port(
+    hosts: Hosts, launch: Callable[..., Instance]
+) -> None:
     instance = launch("i-1")
     keys = instance.known_hosts.read_text()
     instance.output("echo kept > file; sudo shutdown +100")
@@ -201,7 +203,10 @@ def test_halt_and_boot_again_keep_keys_port_and_home(hosts: Hosts, launch: Calla
     hosts.reboot("i-1")  # which wakes nobody who is off
     assert instance.refuses()
     again = launch("i-1")
-    assert (again.port, again.known_hosts.read_text()) == (instance.port, keys)
+    assert again.port != instance.port
+    assert again.known_hosts.read_text().replace(str(again.port), str(instance.port)) == keys
+    assert "host name" in hosts.console("i-1")
+    assert "SSH HOST KEY" not in hosts.console("i-1")
     assert again.output("cat file") == "kept\n"
     with pytest.raises(ValueError, match="runs already"):
         launch("i-1")

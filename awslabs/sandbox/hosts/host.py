@@ -86,6 +86,14 @@ class Host:
         if not task.cancelled() and task.exception() is not None:
             log.error("%s: %s", self.instance_id, task.exception(), exc_info=task.exception())
 
+    async def move(self) -> int:
+        """Return the port; while the instance is off another one, as on AWS a started server's address is."""
+        async with self.changing:
+            if not self.up and not self.stopped:
+                self.socket.close()
+                self.socket = reserve_port()
+        return self.port
+
     # Boot and its opposites.
 
     async def boot(
@@ -117,7 +125,7 @@ class Host:
             who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
             self.boot_text = (
                 f"{self.stamp()}practice instance {self.instance_id}: a stand-in, no kernel boots here\n"
-                f"{self.stamp()}host name {hostname}, {who}\n{self.key_text()}"
+                f"{self.stamp()}host name {hostname}, {who}\n{self.key_text() if first else ''}"
             )
             self.later_text = ""
             if first and user_data:
@@ -166,7 +174,7 @@ class Host:
             log.info("%s: nobody logged in: %s", self.instance_id, error)
 
     async def halt(self) -> None:
-        """End all processes and connections; port, keys and folder stay."""
+        """End all processes and connections; keys and folder stay."""
         async with self.changing:
             await self.go_down()
 
@@ -375,7 +383,7 @@ class Host:
         return f"[{time.monotonic() - self.booted_at:12.6f}] "
 
     def write_console(self, text: str) -> None:
-        """Append to the console; like EC2's it keeps the latest, but never loses the host keys."""
+        """Append to the console; like EC2's it keeps the latest, but never loses how the boot began."""
         self.later_text = (self.later_text + text)[len(self.boot_text) - CONSOLE_CHARACTERS :]
 
     def console(self) -> str:
@@ -383,7 +391,7 @@ class Host:
         return self.boot_text + self.later_text
 
     def key_text(self) -> str:
-        """Return the host keys as cloud-init prints them (aws-facts, section i)."""
+        """Return the host keys as cloud-init prints them, at the first boot (aws-facts, sections i, k)."""
         frame = "#" * 61
         kinds = {"ecdsa-sha2-nistp256": "ECDSA", "ssh-ed25519": "ED25519"}
         lines = [frame, "-----BEGIN SSH HOST KEY FINGERPRINTS-----"]
