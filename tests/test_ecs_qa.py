@@ -7,11 +7,14 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
+from test_rules_support import client, cloud
 
 from awslabs import after_class, ecs_qa, images, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError
@@ -77,6 +80,22 @@ def lab(ledger: Ledger) -> Ledger:
 
 def rows(many: int, question: str = "which word?") -> list[dict[str, str]]:
     return [{"context": f"word{number} is the first", "question": question} for number in range(many)]
+
+
+def test_logs_without_a_task_are_those_of_the_one_that_began_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS shows 50 streams at a time, and tells late which of them was written to last."""
+    monkeypatch.setattr(questions, "standing", lambda ledger, row: "group")
+    with cloud(every=True, slow_states=1.0):
+        logs, here = client("logs"), SimpleNamespace(client=client)
+        logs.create_log_group(logGroupName="group")
+        assert questions.logs(here) == []  # type: ignore[arg-type]
+        for name in [*(f"{number:02}" for number in range(60)), "00-the-latest"]:
+            stream = {"logGroupName": "group", "logStreamName": f"task/{questions.CONTAINER}/{name}"}
+            logs.create_log_stream(**stream)
+            event = {"timestamp": int(time.time() * 1000), "message": name}
+            logs.put_log_events(**stream, logEvents=[event])
+            time.sleep(0.002)  # creation is told in milliseconds
+        assert questions.logs(here) == ["00-the-latest"]  # type: ignore[arg-type]
 
 
 # -- What is asked ----------------------------------------------------------------------------------------

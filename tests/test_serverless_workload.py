@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -20,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from awslabs import cli, workload
+from awslabs import cli, tour, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
@@ -551,6 +552,20 @@ def test_a_list_follows_the_pages_as_far_as_asked(api: haiku.Api) -> None:
     Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
     assert haiku.newest(api, 100) == Bashoutter.kept
     assert haiku.newest(api, 3) == Bashoutter.kept[:3]
+
+
+def test_the_tour_waits_until_the_index_shows_its_haiku(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index follows its table a moment later: first nothing, then the haiku without its like, then all."""
+    posted = {"item_id": "1", "first": "an old pond", "likes": 0}
+    lists = [[], [posted], [{**posted, "likes": 1}]]
+    monkeypatch.setattr(functions, "invoke_many", lambda *_: SimpleNamespace(finished=20, most_at_once=3))
+    monkeypatch.setattr(tables, "write", lambda *_: SimpleNamespace(count=500))
+    monkeypatch.setattr(tour.serverless, "describe", lambda _: SimpleNamespace(api_url="http://127.0.0.1:1"))
+    monkeypatch.setattr(haiku, "post", lambda *_: posted)
+    monkeypatch.setattr(haiku, "like", lambda *_: {**posted, "likes": 1})
+    monkeypatch.setattr(haiku, "newest", lambda _: lists.pop(0))
+    assert "a haiku liked" in tour.serverless_work(SimpleNamespace())  # type: ignore[arg-type]
+    assert lists == []
 
 
 def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:

@@ -563,17 +563,19 @@ def answers(ledger: Ledger, limit: int | None = None) -> list[Answer]:
 
 
 def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:
-    """The last lines of one task, or of the one that printed last.
+    """The last lines of one task, or of the one that began last.
+
+    Not of the one that printed last: AWS tells the time of a stream's last event up to an hour late.
 
     AWS calls: ``logs:DescribeLogStreams``, ``logs:GetLogEvents``.
     """
     if not task_id:
-        answer = ledger.client("logs").describe_log_streams(
-            logGroupName=standing(ledger, "log-group"), orderBy="LastEventTime", descending=True, limit=1
-        )
-        if not answer["logStreams"]:
+        pages = ledger.client("logs").get_paginator("describe_log_streams")
+        group = standing(ledger, "log-group")
+        streams = [stream for page in pages.paginate(logGroupName=group) for stream in page["logStreams"]]
+        if not streams:
             return []
-        task_id = answer["logStreams"][0]["logStreamName"].rpartition("/")[2]
+        task_id = max(streams, key=lambda stream: stream["creationTime"])["logStreamName"]
     return lines_of(ledger, id_of(task_id))[-lines:]
 
 
