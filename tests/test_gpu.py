@@ -391,6 +391,36 @@ def test_a_computer_without_room_for_the_notebooks_is_told_so(
     assert caught.value.fix == "down --discard"
 
 
+def test_down_leaves_the_executed_copy_that_run_has_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "lab"
+    (there / "executed").mkdir(parents=True)
+    (there / "mnist.ipynb").write_text("as written")
+    (there / "executed/mnist.ipynb").write_text("with its pictures")
+
+    def get(address: object, remote: str, local: Path) -> Path:
+        source, target = tmp_path / remote, local / Path(remote).name if local.is_dir() else local
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, target, **{"dirs_exist_ok": True} if source.is_dir() else {})
+        return target
+
+    def program(client: object, arguments: list[str], heard: Callable[[dict], None]) -> tuple[int, str]:
+        heard({"ok": True})
+        return 0, ""
+
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", lambda *_: tunnel.Output(0, "mnist.ipynb\nexecuted\n", ""))
+    monkeypatch.setattr(tunnel, "get", get)
+    monkeypatch.setattr(notebook, "program", program)
+    home = tmp_path / "home"
+    ran = notebook.run(None, "mnist", home, again="up")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    notebook.bring_home(None, home, "down --discard")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    assert (home / "mnist.ipynb").read_text() == "as written"
+
+
 def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
