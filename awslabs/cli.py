@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ def plain_verb(group: click.Group, name: str) -> Callable:
         decorated: Callable = run
         for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
             decorated = option(decorated)
-        command = group.command(name)(decorated)
+        command = group.command(name, cls=Verb)(decorated)
         command.params.sort(key=lambda param: param.name in SHARED)  # help shows the verb's own options first
         return command
 
@@ -121,6 +122,22 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
         return plain_verb(group, name)(decorated)
 
     return decorate
+
+
+class Verb(click.Command):
+    """A verb; where it takes texts, it says how one with a dash in front is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # click takes them from its list as it reads
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            texts = [word for word in given if re.match(r"-[^-]|--.*\s", word)]
+            if texts and any(isinstance(param, click.Argument) for param in self.params):
+                line = f"{ctx.command_path} [OPTIONS] -- {shlex.quote(texts[0])} ..."
+                hint = f"A text that begins with a dash comes after --, behind all options: {line}"
+                raise click.UsageError(f"{error.format_message()}\n{hint}", ctx) from error
+            raise
 
 
 class Group(click.Group):

@@ -332,6 +332,23 @@ def test_ctrl_c_ends_the_search_for_room(lab: Ledger, monkeypatch: pytest.Monkey
     assert waits == ["Fargate has room for all tasks"]
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (["ask", "-1 is less than 0.", "what?"], "ask [OPTIONS] -- '-1 is less than 0.' ..."),
+        (["ask", "Dashes.", "-- or - ?"], "ask [OPTIONS] -- '-- or - ?' ..."),
+        (["ask", "text", "what?", "--nonsense"], ""),
+        (["status", "-x"], ""),
+    ],
+)
+def test_a_text_with_a_dash_in_front_is_told_its_place(line: list[str], hint: str) -> None:
+    done = CliRunner().invoke(ecs_qa.command_line(), line, prog_name="python -m awslabs.ecs_qa")
+    assert done.exit_code == 2
+    assert "No such option" in done.stderr
+    assert hint in done.stderr
+    assert ("begins with a dash" in done.stderr) == bool(hint)
+
+
 def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
     ledger: Ledger, tmp_path: Path
 ) -> None:
