@@ -279,14 +279,12 @@ def ask_many(ledger: Ledger, rows: Sequence[Any] | None = None, *, tasks: int | 
         for share in shares(questions, max(1, min(wanted, len(questions), most_tasks(ledger))))
     }
     runs = Runs(ledger, len(work))
-    put_down(ledger, work)
     try:
+        put_down(ledger, work)
         runs.start_all(list(work))
-    except LabError:
-        take_up(ledger, work)
-        raise
-    shown = runs.follow()
-    take_up(ledger, work)
+        shown = runs.follow()
+    finally:
+        take_up(ledger, work)  # after Ctrl-C, too: a task that has not read its questions yet gives up then
     ledger.close_ended()
     found = fetch(ledger, [one.item_id for one in questions])
     for input_id, share in work.items():
@@ -308,7 +306,7 @@ def put_down(ledger: Ledger, work: dict[str, list[Question]]) -> None:
 
 
 def take_up(ledger: Ledger, work: Iterable[str]) -> None:
-    """Remove them again, once no task will read them any more. AWS calls: ``dynamodb:BatchWriteItem``."""
+    """Remove them again, once no task is to read them any more. AWS calls: ``dynamodb:BatchWriteItem``."""
     keys = [{"DeleteRequest": {"Key": {"item_id": {"S": input_id}}}} for input_id in work]
     tables.send(ledger.client("dynamodb"), standing(ledger, "table"), keys, len(keys))
 
