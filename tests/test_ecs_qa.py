@@ -360,7 +360,7 @@ def test_ctrl_c_ends_the_search_for_room(lab: Ledger, monkeypatch: pytest.Monkey
     assert waits == ["Fargate has room for all tasks"]
 
 
-@pytest.mark.parametrize("at", ["put_down", "start_all", "follow"])
+@pytest.mark.parametrize("at", ["store_questions", "start_all", "follow"])
 def test_ctrl_c_leaves_no_question_in_the_table(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -368,10 +368,11 @@ def test_ctrl_c_leaves_no_question_in_the_table(at: str, monkeypatch: pytest.Mon
     taken: list[str] = []
     monkeypatch.setattr(questions, "standing", lambda ledger, row: row)
     monkeypatch.setattr(questions, "most_tasks", lambda ledger: 2)
-    monkeypatch.setattr(questions, "put_down", lambda ledger, work: None)
-    monkeypatch.setattr(questions, "take_up", lambda ledger, work: taken.extend(work))
+    monkeypatch.setattr(questions, "require_reader", lambda ledger: None)
+    monkeypatch.setattr(questions, "store_questions", lambda ledger, work: None)
+    monkeypatch.setattr(questions, "remove_questions", lambda ledger, work: taken.extend(work))
     monkeypatch.setattr(questions.Runs, "start_all", lambda runs, inputs: None)
-    monkeypatch.setattr(questions if at == "put_down" else questions.Runs, at, interrupted)
+    monkeypatch.setattr(questions if at == "store_questions" else questions.Runs, at, interrupted)
     with pytest.raises(KeyboardInterrupt):
         questions.ask_many(SimpleNamespace(client=lambda _: None), rows(3), tasks=2)  # type: ignore[arg-type]
     assert len(taken) == 2
