@@ -1,0 +1,262 @@
+"""A practice cloud on a shared computer: each attack was seen to succeed before its defence stood.
+
+What runs in the practice cloud looks around as somebody who means harm would: at the terminals, the mounts,
+the control groups and the homes of this computer, and at what runs beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import why_no_namespaces
+
+from awslabs.sandbox.run import first_process, isolation
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDENT = 60701  # an ordinary user of this computer, beside PRACTICE_UID; needs no entry in /etc/passwd
+
+needs_namespaces = pytest.mark.skipif(bool(why_no_namespaces()), reason="this computer gives no namespaces")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or mount")
+
+# Runs a program in a place of its own, as instances, functions, tasks and jobs have theirs.
+DRIVER = """
+import asyncio, os, sys
+from pathlib import Path
+from awslabs.sandbox.run import first_process, isolation
+async def main(base, code):
+    folder, practice = base / "one", base / "practice"
+    (practice / "bin").mkdir(parents=True)
+    (base / "other").mkdir()
+    (base / "other" / "diary").write_text("of another instance, or of the student")
+    for path in (folder, folder / "home", folder / "home/ec2-user", folder / "tmp"):
+        path.mkdir()
+        isolation.own(path)
+    place = isolation.Namespaces(isolation.Place(folder, practice, "ec2-user", "ip-10-0-0-1", "one"))
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    try:
+        one = await place.spawn(
+            [*isolation.PYTHON, "-c", code],
+            env={"DIARY": os.environ["DIARY"]}, stdin=nothing, stdout=1, stderr=2,
+        )
+        return await one.wait()
+    finally:
+        await place.end()
+sys.exit(asyncio.run(main(Path(sys.argv[1]), sys.argv[2])))
+"""
+
+
+@pytest.fixture(params=["root's", "a student's"])
+def inside(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Runs Python in a place of its own, of a practice cloud that root or an ordinary user has started."""
+    uid = STUDENT if request.param == "a student's" else None
+    if uid is not None and os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    base = Path(tempfile.mkdtemp(prefix="awslabs-safe-"))
+    base.chmod(0o755)
+
+    def run(code: str, *, before: str = "true", driver: str = DRIVER) -> str:
+        folder = Path(tempfile.mkdtemp(dir=base))
+        become, python = [], sys.executable
+        if uid is not None:
+            os.chown(folder, uid, uid)
+            become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+            if not isolation.open_to_all(Path(sys.executable).resolve()):
+                python = "/usr/bin/python3"  # nothing but the standard library runs there
+        private = ["unshare", "--mount"] if os.geteuid() == 0 else []
+        line = [*private, "sh", "-c", f'{before} && exec "$@"', "sh", *become, python, "-c", driver]
+        done = subprocess.run(
+            [*line, str(folder), code], capture_output=True, text=True, timeout=60, cwd="/",
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SECRET": "of-the-student",
+                 "HOME": str(base), "DIARY": str(folder / "other" / "diary")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run.uid = isolation.practice_uid() if uid is None else uid  # type: ignore[attr-defined]
+    yield run
+    shutil.rmtree(base)
+
+
+WRITE_TO_TERMINALS = """
+import os, stat
+NO_TERMINALS = ("null", "zero", "full", "random", "urandom")
+for folder, _, names in os.walk("/dev"):
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if name in NO_TERMINALS or not stat.S_ISCHR(os.lstat(path).st_mode):
+                continue
+            fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            os.write(fd, b"stolen")
+            print(path)
+        except OSError:
+            continue
+"""
+
+
+@needs_namespaces
+def test_no_terminal_of_this_computer_is_within_reach(inside: Any) -> None:
+    master, slave = pty.openpty()
+    try:
+        os.fchown(slave, inside.uid, -1)  # as that of the student at this computer, or of another server
+        opened = inside(WRITE_TO_TERMINALS).split()
+        assert os.ttyname(slave) not in opened
+        assert not select.select([master], [], [], 0)[0], os.read(master, 100)
+        assert set(opened) <= {"/dev/ptmx", "/dev/pts/ptmx", "/dev/console"}
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@needs_namespaces
+def test_a_terminal_of_a_practice_server_is_its_own(inside: Any) -> None:
+    on_terminal = DRIVER.replace(
+        "one = await place.spawn(",
+        """opened = await place.terminal()
+        os.fchown(opened.slave, isolation.practice_uid() or os.getuid(), -1)
+        nothing = opened.slave
+        one = await place.spawn(tty=True, argv=""",
+    )
+    look = (
+        "import os; print(os.ttyname(0), os.ttyname(os.open('/dev/tty', os.O_RDWR)), os.listdir('/dev/pts'))"
+    )
+    assert on_terminal != DRIVER
+    assert inside(look, driver=on_terminal) == "/dev/pts/0 /dev/tty ['0', 'ptmx']\n"
+
+
+WRITE_EVERYWHERE = """
+import os
+for line in open("/proc/self/mountinfo"):
+    point = line.split()[4].encode().decode("unicode_escape")
+    try:
+        with open(os.path.join(point, "mine"), "w"):
+            print(point)
+    except OSError:
+        continue
+"""
+OWN = {"/", "/dev/shm", "/run", "/tmp"}
+
+
+@needs_namespaces
+@needs_root
+@pytest.mark.parametrize("kernel", ["this", "before 5.12"])
+def test_read_only_is_what_lies_below_too(inside: Any, kernel: str) -> None:
+    below = "mount -t tmpfs -o mode=1777 none /usr/local/lib && mkdir '/usr/local/lib/a b' &&"
+    below += " chmod 777 '/usr/local/lib/a b' && mount -t tmpfs -o mode=1777 none '/usr/local/lib/a b'"
+    driver = DRIVER
+    if kernel != "this":  # one that knows no mount_setattr: its number is nobody's
+        text = Path(first_process.__file__).read_text()
+        assert "SYS_MOUNT_SETATTR = 442" in text
+        driver = f"""
+from awslabs.sandbox.run import isolation
+import pathlib, sys
+isolation.HERE = pathlib.Path(sys.argv[1])
+text = {text.replace("SYS_MOUNT_SETATTR = 442", "SYS_MOUNT_SETATTR = 4420")!r}
+(isolation.HERE / "first_process.py").write_text(text)
+{DRIVER}"""
+    assert set(inside(WRITE_EVERYWHERE, before=below, driver=driver).splitlines()) <= OWN
+
+
+KILL_CONTROL_GROUPS = """
+import os
+for folder, _, names in os.walk("/sys"):
+    for name in names:
+        if name in ("cgroup.kill", "cgroup.procs", "cgroup.freeze"):
+            print(folder)
+            try:
+                with open(os.path.join(folder, name), "w") as file:
+                    file.write("1")
+            except OSError:
+                continue
+"""
+
+
+@pytest.fixture
+def control_group() -> Iterator[Path]:
+    """A control group of this computer, of version 2."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    points = [Path(words[1]) for words in mounts if words[2] == "cgroup2"]
+    if not points or os.geteuid() != 0:
+        pytest.skip("makes a control group, for which it needs root and version 2 of them")
+    path = points[0] / f"awslabs-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    path.rmdir()
+
+
+@needs_namespaces
+def test_control_groups_of_this_computer_are_not_there(inside: Any, control_group: Path) -> None:
+    for path in (control_group, *control_group.iterdir()):
+        os.chown(path, inside.uid, inside.uid)  # as systemd gives one to whoever logs in
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        try:
+            (control_group / "cgroup.procs").write_text(str(bystander.pid))
+            seen = inside(KILL_CONTROL_GROUPS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                bystander.wait(0.3)
+            assert bystander.returncode is None, "killed through its control group"
+            assert seen == ""
+        finally:
+            bystander.kill()
+
+
+LOOK = """
+import ctypes, json, os, sys
+seen = {}
+seen["files"] = sorted(
+    path for top in ("/home", "/root", "/mnt", "/srv", "/var", "/run", "/tmp", "/media", "/practice")
+    for folder, _, names in os.walk(top) for path in (os.path.join(folder, name) for name in names)
+    if "diary" in path
+) + [path for path in (os.environ["DIARY"], "/proc/1/root" + os.environ["DIARY"]) if os.path.exists(path)]
+seen["processes"] = len([name for name in os.listdir("/proc") if name.isdigit()])
+def readable(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) is not None and bool(file.read())
+    except OSError:
+        return False
+seen["environments"] = any(
+    b"of-the-student" in open(f"/proc/{pid}/environ", "rb").read()
+    for pid in os.listdir("/proc") if pid.isdigit() and readable(f"/proc/{pid}/environ")
+)
+def writes(path):
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        return True
+    except OSError:
+        return False
+seen["kernel"] = [
+    path for folder in ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs")
+    for where, _, names in os.walk(folder) for path in (os.path.join(where, name) for name in names)
+    if writes(path)
+] + [path for path in ("/proc/sysrq-trigger", "/proc/mtrr") if writes(path)]
+seen["memory"] = [path for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/dev/mem", "/dev/kmsg")
+                  if readable(path)]
+seen["traced"] = [
+    pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+    if pid != os.getpid() and ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0
+]
+print(json.dumps(seen))
+"""
+
+
+@needs_namespaces
+def test_who_looks_around_sees_nothing_of_this_computer(inside: Any) -> None:
+    seen = json.loads(inside(LOOK))
+    assert seen["processes"] <= 3
+    del seen["processes"]
+    assert seen == {
+        "files": [], "environments": False, "kernel": [], "memory": [], "traced": [],
+    }  # fmt: skip
