@@ -170,6 +170,34 @@ def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:
     assert files == ["var/task/one/etc/evil.py", "var/task/one/evil.py", "var/task/one/good.py"]
 
 
+def test_a_link_in_a_zip_stays_a_link(fork_servers: ForkServers) -> None:
+    """As with `zip --symlinks`; what lies outside of the folder is neither written nor read on the way."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, target in (
+            ("lab.py", "lib/real.py"),
+            ("out", "/etc"),
+            ("lib/up", "../../../.."),
+            ("loop", "loop"),
+        ):
+            link = zipfile.ZipInfo(name)
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, target)
+        archive.writestr("lib/real.py", CODE)
+        tool = zipfile.ZipInfo("tool")
+        tool.external_attr = 0o100755 << 16
+        archive.writestr(tool, "#!/bin/sh")
+    fork_server = fork_servers.of(ACCOUNT)
+    environment = started(fork_server, file.getvalue())
+    assert ask(environment, {"text": "four"})[1] == 4
+    folder = fork_server.folder / "var/task/lab"
+    assert os.readlink(folder / "lab.py") == "lib/real.py"
+    assert os.readlink(folder / "out") == "/etc"
+    assert (folder / "tool").stat().st_mode & 0o777 == 0o755
+    assert (folder / "lib/real.py").stat().st_mode & 0o777 == 0o644
+    environment.kill()
+
+
 # --- the whole -----------------------------------------------------------------------------------------
 
 
