@@ -18,10 +18,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import boto3
 import pytest
+import requests
 from processes import why_no_namespaces
 
+from awslabs import policies
 from awslabs.sandbox.run import first_process, isolation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +38,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 DRIVER = """
 import asyncio, os, sys
 from pathlib import Path
+from awslabs import policies
 from awslabs.sandbox.run import first_process, isolation
 async def main(base, code):
     folder, practice = base / "one", base / "practice"
@@ -260,3 +265,36 @@ def test_who_looks_around_sees_nothing_of_this_computer(inside: Any) -> None:
     assert seen == {
         "files": [], "environments": False, "kernel": [], "memory": [], "traced": [],
     }  # fmt: skip
+
+
+# --- what a client sends ------------------------------------------------------------------------------------
+
+
+@pytest.mark.live
+def test_a_key_of_an_object_is_any_text(run: Any) -> None:
+    """Line breaks too; in XML a carriage return survives. Lists are for who may list."""
+    variables = run.environment()
+    s3 = boto3.Session(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]).client(
+        "s3", endpoint_url=run.endpoint_url, region_name="us-east-1"
+    )
+    s3.create_bucket(Bucket="lab-keys")
+    keys = sorted(["a\r\nb", "\n", "a/\n\n/b", "a\rb", "tab\t", " ", "a%0Ab", "a&<b>?", "//", "句\u2028"])
+    for key in keys:
+        s3.put_object(Bucket="lab-keys", Key=key, Body=key.encode())
+        assert s3.get_object(Bucket="lab-keys", Key=key)["Body"].read() == key.encode()
+        assert s3.head_object(Bucket="lab-keys", Key=key)["ContentLength"] == len(key.encode())
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket="lab-keys")["Contents"]] == keys
+    s3.delete_public_access_block(Bucket="lab-keys")
+    policy = json.loads(policies.public_read("lab-keys"))
+    policy["Statement"].append(
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::lab-keys"}
+    )
+    s3.put_bucket_policy(Bucket="lab-keys", Policy=json.dumps(policy).replace("{", "{\r\n"))
+    assert "{\r\n" in s3.get_bucket_policy(Bucket="lab-keys")["Policy"]
+    bare = requests.get(f"{run.endpoint_url}/lab-keys", timeout=20).text  # no encoding-type=url, unlike boto3
+    assert sorted(element.text or "" for element in ElementTree.fromstring(bare).findall(".//{*}Key")) == keys
+    gone = s3.delete_objects(Bucket="lab-keys", Delete={"Objects": [{"Key": key} for key in keys]})
+    assert len(gone["Deleted"]) == len(keys)
+    assert s3.list_objects_v2(Bucket="lab-keys")["KeyCount"] == 0
+    everything = requests.get(run.endpoint_url, timeout=20)
+    assert (everything.status_code, "AccessDenied" in everything.text) == (403, True)
