@@ -23,6 +23,10 @@ from xml.etree import ElementTree
 import boto3
 import pytest
 import requests
+from bashoutter_browser import browser, needs_browser
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from processes import why_no_namespaces
 
 from awslabs import policies
@@ -298,3 +302,79 @@ def test_a_key_of_an_object_is_any_text(run: Any) -> None:
     assert s3.list_objects_v2(Bucket="lab-keys")["KeyCount"] == 0
     everything = requests.get(run.endpoint_url, timeout=20)
     assert (everything.status_code, "AccessDenied" in everything.text) == (403, True)
+
+
+# --- a page in a public bucket ------------------------------------------------------------------------------
+
+FETCH = """
+const done = arguments[arguments.length - 1], all = arguments[0];
+(async () => {
+  const answers = [];
+  for (const [method, path, headers, body] of all) {
+    const answer = await fetch(path, {method, headers, body: body || undefined});
+    answers.push([answer.status, await answer.text()]);
+  }
+  done(answers);
+})();
+"""
+
+
+def vpc_call(run: Any) -> tuple[dict[str, str], str]:
+    """CreateVpc as boto3 would send it: its headers, with a signature, and its body."""
+    variables = run.environment()
+    keys = Credentials(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
+    body = "Action=CreateVpc&CidrBlock=10.0.0.0%2F16&Version=2016-11-15"
+    request = AWSRequest("POST", f"{run.endpoint_url}/", data=body)
+    request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    SigV4Auth(keys, "ec2", "us-east-1").add_auth(request)
+    return dict(request.headers.items()), body
+
+
+@pytest.mark.live
+@needs_browser
+def test_a_page_in_a_public_bucket_is_anybody(run: Any, tmp_path: Path) -> None:
+    """Also one that has got hold of a signature: it reads what is public, and calls nothing."""
+    variables = run.environment()
+    session = boto3.Session(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
+    where = {"endpoint_url": run.endpoint_url, "region_name": "us-east-1"}
+    s3, ec2 = session.client("s3", **where), session.client("ec2", **where)
+    for name in ("lab-page", "lab-private"):
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="index.html", Body=b"<p>hello</p>", ContentType="text/html")
+    s3.delete_public_access_block(Bucket="lab-page")
+    s3.put_bucket_policy(Bucket="lab-page", Policy=policies.public_read("lab-page"))
+    headers, body = vpc_call(run)
+    presigned = {
+        what: s3.generate_presigned_url(what, {"Bucket": bucket, "Key": "index.html"})
+        for what, bucket in (("get_object", "lab-private"), ("delete_object", "lab-page"))
+    }
+    stranger = (
+        "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=me&WebIdentityToken=made-up"
+    )
+    stranger += "&RoleArn=arn:aws:iam::111122223333:role/any"
+    wanted: dict[str, tuple[str, str, dict[str, str], str]] = {
+        "public": ("GET", "/lab-page/index.html", {}, ""),
+        "a call": ("POST", "/", headers, body),
+        "a read": ("GET", presigned["get_object"], {}, ""),
+        "a deletion": ("DELETE", presigned["delete_object"], {}, ""),
+        "an older signature": ("GET", "/lab-private/index.html", {"Authorization": "AWS key:made-up"}, ""),
+        "an overwriting": ("PUT", "/lab-page/index.html", {}, "<p>mine</p>"),
+        "a list": ("GET", "/", {}, ""),
+        "a role": ("POST", "/", {"Content-Type": headers["Content-Type"]}, stranger),
+        "the controls": ("POST", "/_awslabs/reset", {}, "{}"),
+    }
+    with browser(tmp_path / "chromium") as window:
+        window.get(f"{run.endpoint_url}/lab-page/index.html")
+        answers = window.execute_async_script(FETCH, list(wanted.values()))
+        window.execute_script("localStorage.setItem('name', '芭蕉')")
+        window.get(f"{run.endpoint_url}/lab-page/index.html")
+        assert window.execute_script("return localStorage.getItem('name')") == "芭蕉"
+        window.get(presigned["get_object"])  # somebody follows a link that he was given
+        assert "hello" in window.page_source
+    got = dict(zip(wanted, answers, strict=True))
+    assert got.pop("public") == [200, "<p>hello</p>"]
+    assert {name: status for name, (status, _) in got.items()} == dict.fromkeys(got, 403), got
+    assert [vpc for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
+    assert s3.get_object(Bucket="lab-page", Key="index.html")["Body"].read() == b"<p>hello</p>"
+    # The same call is a good one: it was refused for where it came from.
+    assert requests.post(f"{run.endpoint_url}/", body, headers=headers, timeout=20).status_code == 200

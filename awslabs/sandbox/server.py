@@ -220,6 +220,8 @@ class Cloud:
         origin = request.headers.get("Origin")
         if origin and origin.removeprefix("http://") not in self.names:
             return say(403, f"The practice cloud does not take calls from web pages of {origin}.")
+        if brings_credentials(request) and (origin or request.headers.get("Sec-Fetch-Site") == "same-origin"):
+            return say(403, "The practice cloud takes no signed calls from web pages in its own buckets.")
         return self.aws(request, body)
 
     def aws(self, request: Request, body: bytes) -> HttpAnswer:
@@ -358,6 +360,18 @@ def nothing_here(request: Request, body: bytes) -> HttpAnswer:
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to pretend that something ran."""
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
+
+
+def brings_credentials(request: Request) -> bool:
+    """Whether a request says who sends it, in its headers or its address.
+
+    Objects of buckets have the same origin as the API here, unlike on AWS. So a browser lets a page in a
+    public bucket read every answer; with a name in it, a call is more than anybody's. Browsers say where it
+    comes from (Origin, Sec-Fetch-Site), and no script can change that.
+    """
+    return "Authorization" in request.headers or not request.args.keys().isdisjoint(
+        ("X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature")
+    )
 
 
 def may_come_in(call: wire.Call) -> bool:
