@@ -27,9 +27,11 @@ from bashoutter_browser import browser, needs_browser
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from click.testing import CliRunner
 from processes import why_no_namespaces
 
-from awslabs import policies
+from awslabs import policies, sandbox
+from awslabs.sandbox.__main__ import main as command_line
 from awslabs.sandbox.run import first_process, isolation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +44,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 DRIVER = """
 import asyncio, os, sys
 from pathlib import Path
-from awslabs import policies
-from awslabs.sandbox.run import first_process, isolation
+from awslabs.sandbox.run import isolation
 async def main(base, code):
     folder, practice = base / "one", base / "practice"
     (practice / "bin").mkdir(parents=True)
@@ -269,6 +270,43 @@ def test_who_looks_around_sees_nothing_of_this_computer(inside: Any) -> None:
     assert seen == {
         "files": [], "environments": False, "kernel": [], "memory": [], "traced": [],
     }  # fmt: skip
+
+
+# --- without namespaces -------------------------------------------------------------------------------------
+
+
+@pytest.mark.live
+@needs_namespaces
+def test_where_there_is_no_wall_it_is_said_or_nothing_starts(tmp_path: Path) -> None:
+    def start(*options: str) -> subprocess.CompletedProcess[str]:
+        """On a computer where user namespaces are switched off."""
+        off = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        line = ["unshare", "--user", "--map-root-user", "sh", "-c", off, "sh"]
+        command = [sys.executable, "-m", "awslabs.sandbox", "start", *options]
+        environment = os.environ | {"AWSLABS_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        return subprocess.run([*line, *command], capture_output=True, text=True, timeout=120, env=environment)
+
+    refused = start("--require-isolation")
+    assert refused.returncode == 1
+    assert "cannot keep what runs in it from your files" in refused.stderr
+    assert sandbox.living(tmp_path) is None
+    try:
+        started = start()
+        assert started.returncode == 0, started.stderr
+        assert "~/.aws and ~/.ssh too. Run only code that you trust." in started.stderr
+    finally:
+        run = sandbox.living(tmp_path)
+        assert run is not None
+        run.stop()
+
+
+@pytest.mark.live
+@needs_namespaces
+def test_where_there_is_a_wall_nothing_is_said(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWSLABS_HOME", str(run.directory.parent))
+    done = CliRunner().invoke(command_line, ["start", "--require-isolation"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "ran already" in done.stdout
 
 
 # --- what a client sends ------------------------------------------------------------------------------------

@@ -53,8 +53,16 @@ class NoPlace(Exception):
 
 
 def practice_uid() -> int | None:
-    """Return the user id that practice processes get instead of the server's, or None for the same."""
-    return PRACTICE_UID if os.geteuid() == 0 else None
+    """Return the user id that practice processes get instead of the server's, or None for the same.
+
+    The same: for an ordinary user, and where only a user namespace, without other users in it, says root.
+    """
+    if os.geteuid() != 0:
+        return None
+    if sys.platform != "linux":
+        return PRACTICE_UID
+    mapped = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return PRACTICE_UID if any(0 <= PRACTICE_UID - first < count for first, _, count in mapped) else None
 
 
 def login_shell() -> str:
