@@ -7,15 +7,20 @@ the control groups and the homes of this computer, and at what runs beside it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import io
 import json
 import os
 import pty
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -270,6 +275,107 @@ def test_who_looks_around_sees_nothing_of_this_computer(inside: Any) -> None:
     assert seen == {
         "files": [], "environments": False, "kernel": [], "memory": [], "traced": [],
     }  # fmt: skip
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+NEIGHBOUR = """
+import ctypes, os, time
+def handler(event, context):
+    for folder in ("/tmp", "/dev/shm"):
+        with open(folder + "/diary", "w") as file:
+            file.write("of the neighbour")
+    time.sleep(event["seconds"])
+"""
+NOSY = """
+import ctypes, json, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+def handler(event, context):
+    me = os.getpid()
+    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != me]
+    with open("/tmp/mine", "w"), socket.socket(socket.AF_UNIX) as line:
+        reached = line.connect_ex(event["socket"]) == 0
+    key = libc.syscall(event["keyctl"], 10, -3, b"user", event["key"].encode(), 0)  # KEYCTL_SEARCH
+    return {
+        "others": len(others) > 0,
+        "environments": [pid for pid in others if b"AWS_SECRET_ACCESS_KEY" in read(f"/proc/{pid}/environ")],
+        "memories": [pid for pid in others if read(f"/proc/{pid}/maps")],
+        "traced": [pid for pid in others if libc.ptrace(16, int(pid), 0, 0) == 0],
+        "roots": [pid for pid in others if os.path.exists(f"/proc/{pid}/root/tmp")],
+        "code": sorted(os.listdir("/var/task")),
+        "files": sorted(os.listdir("/tmp") + os.listdir("/dev/shm")),
+        "undone": [
+            libc.unshare(flags) == 0 and libc.umount2(name, 2) == 0
+            for flags in (0, 0x10020000) for name in (b"/var/task", b"/tmp")
+        ].count(True),
+        "socket": reached,
+        "key": key > 0,
+    }
+"""
+KEYCTL = {"x86_64": 250}.get(os.uname().machine, 219)
+
+
+def invoke_beside_a_neighbour(run: Any, event: dict[str, Any]) -> Any:
+    """What the nosy function answers while the neighbour runs, of the same account and role."""
+    variables = run.environment()
+    session = boto3.Session(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
+    where = {"endpoint_url": run.endpoint_url, "region_name": "us-east-1"}
+    lambda_ = session.client("lambda", **where)
+    role = session.client("iam", **where).create_role(
+        RoleName="lab", AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com")
+    )
+    for name, text in (("neighbour", NEIGHBOUR), ("nosy", NOSY)):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(f"{name}.py", text)
+        lambda_.create_function(
+            FunctionName=name, Runtime="python3.13", Role=role["Role"]["Arn"], Handler=f"{name}.handler",
+            Code={"ZipFile": file.getvalue()}, Timeout=30,
+        )  # fmt: skip
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+    lambda_.invoke(FunctionName="neighbour", Payload=b'{"seconds": 0}')
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(lambda_.invoke, FunctionName="neighbour", Payload=b'{"seconds": 5}')
+        answer = lambda_.invoke(FunctionName="nosy", Payload=json.dumps(event))
+        running.result()
+    return json.loads(answer["Payload"].read())
+
+
+@pytest.mark.live
+@needs_namespaces
+def test_a_function_sees_neither_its_neighbour_nor_what_a_login_holds(tmp_path: Path) -> None:
+    """Keys in the kernel's keyring of the login, and sockets with abstract names, which no mount hides."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.syscall(KEYCTL, 1, None) > 0  # a session of our own, as a login has one
+    add_key = {"x86_64": 248}.get(os.uname().machine, 217)
+    assert libc.syscall(add_key, b"user", b"awslabs-diary", b"secret", 6, -3) > 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0awslabs-diary")
+        listener.listen()
+        run = sandbox.start(slow_states=0, home=tmp_path)
+        try:
+            event = {"socket": "\0awslabs-diary", "key": "awslabs-diary", "keyctl": KEYCTL}
+            seen = invoke_beside_a_neighbour(run, event)
+        finally:
+            run.stop()
+    assert seen.pop("others")
+    if not scopes_sockets():
+        seen["socket"] = False  # Linux before 6.12 has nothing to keep them out with
+    assert seen == {
+        "environments": [], "memories": [], "traced": [], "roots": [], "code": ["nosy.py"], "files": ["mine"],
+        "undone": 0, "socket": False, "key": False,
+    }  # fmt: skip
+
+
+def scopes_sockets() -> bool:
+    """Whether this kernel's Landlock can part abstract sockets (version 6 of its interface)."""
+    return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 6
 
 
 # --- without namespaces -------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def fork_servers(
 
 def started(fork_server: ForkServer, code: bytes = b"", handler: str = "lab.handler") -> Any:
     task = fork_server.unpack("lab", code or zipped())
-    environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler})
+    environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler, "own": {}})
     ready = environment.listen(deadline=time.monotonic() + 20, memory_bytes=1e12)
     assert ready.header["ready"]
     return environment
@@ -149,7 +149,7 @@ def test_after_its_end_an_environment_says_so(fork_servers: ForkServers) -> None
     with pytest.raises(Ended):
         ask(environment, {})
     with pytest.raises(Ended):
-        fork_server.fork({"environment": VARIABLES, "task": "/", "handler": "lab.handler"})
+        fork_server.fork({"environment": VARIABLES, "task": "/", "handler": "lab.handler", "own": {}})
 
 
 def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:

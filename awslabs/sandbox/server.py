@@ -61,6 +61,7 @@ from awslabs.sandbox import (
     write_note,
 )
 from awslabs.sandbox.core import moto_changes, weather, wire
+from awslabs.sandbox.run import isolation
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -498,6 +499,7 @@ def main() -> None:
     order = json.loads(sys.stdin.buffer.read())
     if os.fork():
         os._exit(0)  # whoever started this is not its parent, so need not wait for its end
+    isolation.leave_login()
     home = Path(order["home"])
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

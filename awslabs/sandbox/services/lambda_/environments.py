@@ -318,6 +318,14 @@ class ForkServer:
                 scratch.rename(target)
         return self.place.inside(f"var/task/{name}")
 
+    def own(self, task: str, scratch: str) -> dict[str, str]:
+        """The folders that an environment shall have for itself, by AWS's names for them.
+
+        Empty without namespaces: there all environments of an account see one another.
+        """
+        walls = isinstance(self.place, isolation.Namespaces)
+        return {"/var/task": task, "/tmp": scratch} if walls else {}
+
     def scratch(self, name: str) -> str:
         """A fresh folder for temporary files; what the function calls it."""
         path = self.folder / "tmp" / name
