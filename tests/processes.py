@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from awslabs.sandbox.run import isolation
 
 
 def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -39,3 +43,16 @@ def running() -> Iterator[tuple[int, int, str]]:
 def alive(word: str) -> list[str]:
     """Command lines of processes of this computer in which this word stands."""
     return [command for _, _, command in running() if word in command]
+
+
+@lru_cache
+def why_no_namespaces() -> str:
+    """Say why this computer gives no namespaces, asked once, and not with the code under test."""
+    unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc"]
+    as_root = ["setpriv", "--reuid", str(isolation.PRACTICE_UID), "--clear-groups", "unshare", "--user"]
+    line = [*unshare, *as_root] if os.geteuid() == 0 else [*unshare, "--user", "--map-root-user"]
+    try:
+        tried = subprocess.run([*line, "true"], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        return str(error)
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "unshare fails without a word"

@@ -78,7 +78,7 @@ def fork_servers(
 
 def started(fork_server: ForkServer, code: bytes = b"", handler: str = "lab.handler") -> Any:
     task = fork_server.unpack("lab", code or zipped())
-    environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler})
+    environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler, "own": {}})
     ready = environment.listen(deadline=time.monotonic() + 20, memory_bytes=1e12)
     assert ready.header["ready"]
     return environment
@@ -149,7 +149,7 @@ def test_after_its_end_an_environment_says_so(fork_servers: ForkServers) -> None
     with pytest.raises(Ended):
         ask(environment, {})
     with pytest.raises(Ended):
-        fork_server.fork({"environment": VARIABLES, "task": "/", "handler": "lab.handler"})
+        fork_server.fork({"environment": VARIABLES, "task": "/", "handler": "lab.handler", "own": {}})
 
 
 def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:
@@ -168,6 +168,34 @@ def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:
     assert fork_server.unpack("one", file.getvalue()) == "var/task/one"
     files = sorted(path.relative_to(folder).as_posix() for path in tmp_path.rglob("*.py"))
     assert files == ["var/task/one/etc/evil.py", "var/task/one/evil.py", "var/task/one/good.py"]
+
+
+def test_a_link_in_a_zip_stays_a_link(fork_servers: ForkServers) -> None:
+    """As with `zip --symlinks`; what lies outside of the folder is neither written nor read on the way."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, target in (
+            ("lab.py", "lib/real.py"),
+            ("out", "/etc"),
+            ("lib/up", "../../../.."),
+            ("loop", "loop"),
+        ):
+            link = zipfile.ZipInfo(name)
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, target)
+        archive.writestr("lib/real.py", CODE)
+        tool = zipfile.ZipInfo("tool")
+        tool.external_attr = 0o100755 << 16
+        archive.writestr(tool, "#!/bin/sh")
+    fork_server = fork_servers.of(ACCOUNT)
+    environment = started(fork_server, file.getvalue())
+    assert ask(environment, {"text": "four"})[1] == 4
+    folder = fork_server.folder / "var/task/lab"
+    assert os.readlink(folder / "lab.py") == "lib/real.py"
+    assert os.readlink(folder / "out") == "/etc"
+    assert (folder / "tool").stat().st_mode & 0o777 == 0o755
+    assert (folder / "lib/real.py").stat().st_mode & 0o777 == 0o644
+    environment.kill()
 
 
 # --- the whole -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import time
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -139,6 +140,34 @@ def an_empty_zip() -> str:
     file = io.BytesIO()
     zipfile.ZipFile(file, "w").close()
     return _made(Code={"ZipFile": file.getvalue()})
+
+
+def what_no_folder_can_hold() -> list[str]:
+    """A file and something below it, also when the file is a link; a link to nowhere; too long a name."""
+    link = zipfile.ZipInfo("a")
+    link.external_attr = 0o120777 << 16
+    wanted: list[list[Any]] = [
+        ["a", "a/b"],
+        ["a/b", "a"],
+        [link, "a/b"],
+        ["a", "a/"],
+        ["b" * 256],
+        ["a", "a"],
+    ]
+    arn, answers = role(), []
+    for number, names in enumerate(wanted):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of two entries with one name
+            for name in names:
+                archive.writestr(name, "" if str(name).endswith("/") else "lab.py")
+        wanted_now = asked(FunctionName=f"lab-{number}", Role=arn, Code={"ZipFile": file.getvalue()})
+        answers.append(said(client("lambda").create_function, **wanted_now))
+    aws = client("s3")
+    aws.create_bucket(Bucket="lab-code")
+    aws.put_object(Bucket="lab-code", Key="lab.zip", Body=b"no zip")
+    stored = asked(FunctionName="stored", Role=arn, Code={"S3Bucket": "lab-code", "S3Key": "lab.zip"})
+    return [*answers, said(client("lambda").create_function, **stored)]
 
 
 def unknown_network() -> str:
@@ -362,6 +391,7 @@ CASES = (
     Case("code_is_a_zip", no_zip, "ok", NO),
     Case("code_is_a_zip", no_zip_later, "ok", NO),
     Case("code_is_a_zip", an_empty_zip, "ok", NO),
+    Case("code_is_a_zip", what_no_folder_can_hold, ["ok"] * 7, [NO] * 5 + ["ok", NO]),
     Case("function_network_exists", unknown_network, "ok", NO),
     Case(
         "function_states",

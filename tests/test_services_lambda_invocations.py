@@ -294,9 +294,9 @@ def test_a_function_finds_its_surroundings_and_none_of_the_students(
         assert variables["AWS_ACCESS_KEY_ID"].startswith("ASIA")
         assert found["key"] == variables["AWS_ACCESS_KEY_ID"]
         assert "SECRET_OF_THE_STUDENT" not in variables
-        assert found["home"] == []
+        assert set(found["home"]) <= {"kept"}  # it is /tmp, where there are namespaces
         assert found["where"].startswith(variables["TMPDIR"])
-        if found["cwd"].startswith("/var/task/"):  # in namespaces, not on macOS and the like
+        if found["cwd"] == "/var/task":  # in namespaces, not on macOS and the like
             assert not found["seen"], "a function sees the home directory of who runs the practice cloud"
     finally:
         run.stop()

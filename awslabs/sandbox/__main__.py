@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +15,7 @@ import click
 from awslabs import cli, sandbox
 from awslabs.errors import LabError
 from awslabs.sandbox.core.weather import ACCOUNT_ID, Fault
+from awslabs.sandbox.run import isolation
 
 RANGE = click.FloatRange(0, 60_000)
 
@@ -78,8 +82,18 @@ def main() -> None:
 @click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
 @click.option("--account", type=click.Choice(["new", "old"]), help="Quotas: of an account opened today?")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-def start(port: int, **options: Any) -> None:
+@click.option(
+    "--require-isolation", is_flag=True, help="Do not start where what runs in it could read your files."
+)
+def start(port: int, require_isolation: bool, **options: Any) -> None:
     """Start it, or change the weather of the one that runs."""
+    exposed = _why_exposed()
+    if exposed and require_isolation:
+        raise LabError(
+            "The practice cloud cannot keep what runs in it from your files.",
+            f"That takes namespaces of Linux: {exposed}",
+            "python -m awslabs.sandbox start    # without --require-isolation: run only code that you trust",
+        )
     options["faults"] = options["faults"] or None
     before = sandbox.current()
     run = sandbox.start(port=port, **options)
@@ -93,6 +107,12 @@ def start(port: int, **options: Any) -> None:
         click.echo(f"The practice cloud ran already, at {run.endpoint_url}.")
     if run == before or asked:
         click.echo(_weather_line(run.weather()))
+    if exposed:
+        click.echo(
+            "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
+            f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({exposed})",
+            err=True,
+        )
     click.echo('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
 
 
@@ -162,6 +182,12 @@ def _running() -> sandbox.Run:
     if run is None:
         raise LabError("No practice cloud is running.", "", "python -m awslabs.sandbox start")
     return run
+
+
+def _why_exposed() -> str:
+    """Why what runs in the practice cloud could read this user's files; empty where it cannot."""
+    with tempfile.TemporaryDirectory(prefix="awslabs-") as scratch:
+        return asyncio.run(isolation.why_no_namespaces(Path(scratch)))
 
 
 def _weather_line(weather: dict[str, Any]) -> str:

@@ -61,6 +61,7 @@ from awslabs.sandbox import (
     write_note,
 )
 from awslabs.sandbox.core import moto_changes, weather, wire
+from awslabs.sandbox.run import isolation
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -220,6 +221,8 @@ class Cloud:
         origin = request.headers.get("Origin")
         if origin and origin.removeprefix("http://") not in self.names:
             return say(403, f"The practice cloud does not take calls from web pages of {origin}.")
+        if brings_credentials(request) and (origin or request.headers.get("Sec-Fetch-Site") == "same-origin"):
+            return say(403, "The practice cloud takes no signed calls from web pages in its own buckets.")
         return self.aws(request, body)
 
     def aws(self, request: Request, body: bytes) -> HttpAnswer:
@@ -360,6 +363,18 @@ def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
 
 
+def brings_credentials(request: Request) -> bool:
+    """Whether a request says who sends it, in its headers or its address.
+
+    Objects of buckets have the same origin as the API here, unlike on AWS. So a browser lets a page in a
+    public bucket read every answer; with a name in it, a call is more than anybody's. Browsers say where it
+    comes from (Origin, Sec-Fetch-Site), and no script can change that.
+    """
+    return "Authorization" in request.headers or not request.args.keys().isdisjoint(
+        ("X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature")
+    )
+
+
 def may_come_in(call: wire.Call) -> bool:
     """Whether AWS would look at this request at all: signed, or one of the few that need not be.
 
@@ -484,6 +499,7 @@ def main() -> None:
     order = json.loads(sys.stdin.buffer.read())
     if os.fork():
         os._exit(0)  # whoever started this is not its parent, so need not wait for its end
+    isolation.leave_login()
     home = Path(order["home"])
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,27 +8,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import why_no_namespaces
 
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.ssh.hosts import Hosts
-
-
-@lru_cache
-def why_no_namespaces() -> str:
-    """Say why this computer gives no namespaces, asked once, and not with the code under test."""
-    unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc"]
-    as_root = ["setpriv", "--reuid", str(isolation.PRACTICE_UID), "--clear-groups", "unshare", "--user"]
-    line = [*unshare, *as_root] if os.geteuid() == 0 else [*unshare, "--user", "--map-root-user"]
-    try:
-        tried = subprocess.run([*line, "true"], capture_output=True, text=True)
-    except FileNotFoundError as error:
-        return str(error)
-    return "" if tried.returncode == 0 else tried.stderr.strip() or "unshare fails without a word"
 
 
 @dataclass

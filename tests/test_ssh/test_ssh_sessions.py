@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -280,6 +281,18 @@ def test_a_shell_has_a_terminal_of_the_clients_size(hosts: Hosts, shell: pexpect
     eventually(lambda: answer(shell, "stty size") == "41 133", "the new size")
     assert re.fullmatch(r"/dev/\S+", answer(shell, "tty"))
     assert answer(shell, "echo $TERM") == os.environ.get("TERM", "dumb")
+
+
+def test_a_terminal_is_the_instances_own(shell: pexpect.spawn) -> None:
+    """It has a name, in a /dev/pts with nothing else in it; programs that open more of them start."""
+    assert answer(shell, "tty; echo $SSH_TTY").split() == ["/dev/pts/0"] * 2
+    assert answer(shell, "ls /dev/pts").split() == ["0", "ptmx"]
+    assert answer(shell, "test -c /dev/tty && echo typed > /dev/tty") == "typed"
+    opened = "import os, pty; print(*map(os.ttyname, pty.openpty()))"
+    assert answer(shell, f'python3 -c "{opened}"').split()[-1] == "/dev/pts/1"
+    if shutil.which("tmux"):
+        assert answer(shell, "tmux new-session -d 'tty > ~/inner; sleep 60' && echo started") == "started"
+        eventually(lambda: answer(shell, "cat ~/inner") == "/dev/pts/1", "the terminal in tmux")
 
 
 def state(pid: int) -> str:

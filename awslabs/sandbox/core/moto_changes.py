@@ -8,6 +8,7 @@
     operations      the names of a service's operations are listed once, not for every call
     items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
                     30 haiku take 16 ms instead of 3; texts are compared as texts at once
+    paths           a part of a path may hold line breaks: a key of S3 is any text
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
 """
@@ -27,6 +28,7 @@ from moto.dynamodb.models.table import Table
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AWSManagedPolicy, IAMBackend
+from moto.moto_server.utilities import RegexConverter
 from moto.sts.models import STSBackend
 
 STUDENT = "student"
@@ -48,6 +50,7 @@ def install() -> None:
         lambda value: value.value if value.type == "S" else cast(value)
     )
     _change(Table, "sorted_items", _sorted)
+    _change(RegexConverter, "__init__", _lines)
 
 
 def _change(owner: type, name: str, change: Any) -> None:
@@ -151,3 +154,9 @@ def _sorted(original: Any, table: Table, hash_keys: Any, range_keys: Any, items:
     names = table._generate_attr_to_sort_by(hash_keys, range_keys)
     items.sort(key=lambda item: tuple(item.attrs[name].cast_value for name in names))
     return items
+
+
+def _lines(original: Any, converter: RegexConverter, *items: Any) -> None:
+    """A part of a path, in which "." is a line break too."""
+    original(converter, *items)
+    converter.regex = f"(?s:{converter.regex})"

@@ -5,9 +5,10 @@ Run by `isolation.py` as PID 1 of fresh mount, PID, UTS and IPC namespaces, whic
     python -I -S first_process.py '{"root": "...", "user": "ec2-user", "hostname": "ip-10-10-0-5", ...}'
 
 The instance's own folder becomes `/`. Of this computer only the system's directories are laid into
-it, read-only; whatever else there is (home directories, other instances, sockets under /run) has no
-name in there. Standard input is a pipe whose other end only the practice cloud holds. When that end
-closes, for whatever reason, this process ends, and the kernel ends every process of the instance with it.
+it, read-only with all that is mounted below them; whatever else there is (home directories, other
+instances, sockets under /run, terminals, control groups) has no name in there. Standard input is a
+pipe whose other end only the practice cloud holds. When that end closes, for whatever reason, this
+process ends, and the kernel ends every process of the instance with it.
 
 The server may be real root. Then the mounts are made by real root, and before anything else runs
 this process becomes an unprivileged user who is root only in a user namespace of its own. Paths
@@ -20,8 +21,10 @@ Standard library only, and nothing of awslabs: it runs without `site`.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,7 +32,25 @@ import stat
 import sys
 
 # What of this computer is visible inside: programs and their settings.
-SYSTEM = ("bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "sys", "usr")
+SYSTEM = ("bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr")
+
+# Of /dev: what every program may have, and a GPU. Terminals are the instance's own.
+DEVICES = re.compile(r"full|null|random|tty|urandom|zero|nvidia(\d+|ctl|-uvm|-uvm-tools|-modeset)")
+
+# Of /proc: what tells of the whole computer or changes it, also where file modes would let nobody in.
+# Source: the OCI default spec of containerd, `maskedPaths` and `readonlyPaths`.
+HIDDEN = (
+    "acpi",
+    "asound",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+)
+FIXED = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 # From <sys/mount.h>, <sched.h>, <sys/prctl.h>: the same on every Linux architecture.
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -38,6 +59,8 @@ ST_RELATIME = 4096  # the one flag here that statvfs numbers otherwise than moun
 MNT_DETACH = 2
 CLONE_NEWUSER = 0x10000000
 PR_SET_DUMPABLE = 4
+SYS_MOUNT_SETATTR = 442  # one number on every architecture, since Linux 5.12
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,11 +83,29 @@ def bind(source: str, target: str, *, readonly: bool = True) -> None:
     """Let `target` show what `source` holds; read-only binds also lose set-user-id programs."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if readonly:
-        # In a user namespace the kernel refuses a remount that drops a flag it already has.
-        had = os.statvfs(target).f_flag
-        kept = had & (MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)
-        kept |= MS_RELATIME if had & ST_RELATIME else 0
-        mount("", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
+        close(target)
+
+
+def close(target: str) -> None:
+    """Make a mount and all mounts below it read-only, without set-user-id programs."""
+    wanted = (ctypes.c_uint64 * 4)(MS_RDONLY | MS_NOSUID)  # struct mount_attr: what is to be set comes first
+    path, size = os.fsencode(target), ctypes.sizeof(wanted)
+    if libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, AT_RECURSIVE, wanted, size) == 0:
+        return
+    if ctypes.get_errno() not in (
+        errno.ENOSYS,
+        errno.EPERM,
+    ):  # the latter from a filter that does not know it
+        check(-1, f"mount_setattr of {target}")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in file]
+    for point in points:
+        if f"{point}/".startswith(f"{target}/"):
+            # In a user namespace the kernel refuses a remount that drops a flag it already has.
+            had = os.statvfs(point).f_flag
+            kept = had & (MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)
+            kept |= MS_RELATIME if had & ST_RELATIME else 0
+            mount("", point, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
 
 
 def place(root: str, path: str) -> str:
@@ -95,10 +136,45 @@ def lay_out(root: str, visible: list, practice: str) -> None:
     for path in visible:  # the Python that runs sftp.py and the shims, where it is not the system's
         bind(path, place(root, path))
     bind(practice, place(root, "practice"))
-    mount("/dev", place(root, "dev"), flags=MS_BIND | MS_REC)
-    mount("tmpfs", place(root, "dev/shm"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     mount("tmpfs", place(root, "run"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-    mount("proc", place(root, "proc"), "proc", MS_NOSUID | MS_NODEV)
+    lay_out_devices(place(root, "dev"))
+    lay_out_kernel(place(root, "sys"), place(root, "proc"), os.path.join(root, "dev/null"))
+
+
+def lay_out_devices(dev: str) -> None:
+    """Make a /dev with terminals of its own: this computer's have other people's keyboards behind them."""
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755")
+    for name in filter(DEVICES.fullmatch, os.listdir("/dev")):
+        with open(os.path.join(dev, name), "x"):
+            bind("/dev/" + name, os.path.join(dev, name), readonly=False)
+    for name, kind, data in (
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=600"),
+        ("shm", "tmpfs", "mode=1777"),
+    ):
+        os.mkdir(os.path.join(dev, name))
+        mount(kind, os.path.join(dev, name), kind, MS_NOSUID | MS_NOEXEC, data)
+    links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd"}
+    links |= {name: f"/proc/self/fd/{number}" for number, name in enumerate(("stdin", "stdout", "stderr"))}
+    for name, target in links.items():
+        os.symlink(target, os.path.join(dev, name))
+    mount("", dev, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+
+
+def lay_out_kernel(sys_: str, proc: str, null: str) -> None:
+    """Make a /sys that tells of processors alone, without control groups, and a /proc of these processes."""
+    mount("tmpfs", sys_, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
+    if os.path.isdir("/sys/devices/system"):
+        bind("/sys/devices/system", place(sys_, "devices/system"))
+    mount("", sys_, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for path in (os.path.join(proc, name) for name in FIXED):
+        if os.path.exists(path):
+            bind(path, path)
+    for path in (os.path.join(proc, name) for name in HIDDEN):
+        if os.path.isdir(path):
+            mount("tmpfs", path, "tmpfs", MS_RDONLY)
+        elif os.path.exists(path):
+            bind(null, path)
 
 
 def name_resolution() -> tuple[str, bytes] | None:

@@ -284,6 +284,13 @@ class Host:
                 raise isolation.NoPlace("the instance is going down")
             return await self.place.spawn(argv, **how)
 
+    async def open_terminal(self) -> isolation.Terminal:
+        """Open a terminal on the instance."""
+        async with self.placing:
+            if not self.up:
+                raise isolation.NoPlace("the instance is going down")
+            return await self.place.terminal()
+
     def environment(self) -> dict[str, str]:
         """Return the environment of a login on this instance."""
         return {

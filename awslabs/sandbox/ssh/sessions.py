@@ -183,7 +183,8 @@ class Session(asyncssh.SSHServerSession):
 
     async def start_on_terminal(self) -> isolation.Entered | isolation.Supervised:
         """Start the process as the leader of a session with a terminal of its own."""
-        master, slave = os.openpty()
+        opened = await self.host.open_terminal()
+        master, slave = opened.master, opened.slave
         try:
             os.set_blocking(master, False)
             terminal.set_size(slave, *self.channel.get_terminal_size())
@@ -191,7 +192,7 @@ class Session(asyncssh.SSHServerSession):
             uid = isolation.practice_uid()
             if uid is not None:
                 os.fchown(slave, uid, -1)
-            environment = {**self.environment(), "SSH_TTY": os.ttyname(slave)}
+            environment = {**self.environment(), "SSH_TTY": opened.name}
             started = await self.host.spawn(
                 self.argv(), env=environment, stdin=slave, stdout=slave, stderr=slave, tty=True
             )

@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 
 from awslabs.sandbox import remove_tree
 from awslabs.sandbox.run import isolation
-from awslabs.sandbox.services.lambda_ import runtime
+from awslabs.sandbox.services.lambda_ import runtime, unpacking
 
 log = logging.getLogger("awslabs.sandbox")
 
@@ -308,21 +308,23 @@ class ForkServer:
     # -- files ------------------------------------------------------------------------------------
 
     def unpack(self, name: str, code: bytes) -> str:
-        """Lay out a function's zip, once; its folder as the function calls it.
-
-        Source: Lambda developer guide: files keep their modes; every user must be able to read them.
-        """
+        """Lay out a function's zip, once; its folder as the function calls it."""
         target = self.folder / "var/task" / name
         with self.unpacking:
             if not target.exists():
                 scratch = target.with_name(f".{name}")
                 with zipfile.ZipFile(io.BytesIO(code)) as archive:
-                    for entry in archive.infolist():
-                        runs = entry.external_attr >> 16 & 0o100 or entry.is_dir()
-                        Path(archive.extract(entry, scratch)).chmod(0o755 if runs else 0o644)
-                scratch.mkdir(exist_ok=True)
+                    unpacking.unpack(archive, scratch)
                 scratch.rename(target)
         return self.place.inside(f"var/task/{name}")
+
+    def own(self, task: str, scratch: str) -> dict[str, str]:
+        """The folders that an environment shall have for itself, by AWS's names for them.
+
+        Empty without namespaces: there all environments of an account see one another.
+        """
+        walls = isinstance(self.place, isolation.Namespaces)
+        return {"/var/task": task, "/tmp": scratch} if walls else {}
 
     def scratch(self, name: str) -> str:
         """A fresh folder for temporary files; what the function calls it."""

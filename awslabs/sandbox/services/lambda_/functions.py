@@ -23,10 +23,12 @@ from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, refusal, rule, scaled
 from awslabs.sandbox.services.iam import identities, permissions
+from awslabs.sandbox.services.lambda_ import unpacking
 from awslabs.sandbox.services.servicequotas import quotas
 
 PENDING_S = 3.0
@@ -285,21 +287,29 @@ def _look_at_runtime(runtime: str) -> None:
 
 @refusal("lambda:CreateFunction", "lambda:UpdateFunctionCode")
 def code_is_a_zip(call: Call) -> None:
-    """Bytes that are no zip, or too many: InvalidParameterValueException, RequestEntityTooLargeException 413.
+    """What nobody can unpack: InvalidParameterValueException; too much: RequestEntityTooLargeException.
 
     moto stores anything. Source: aws-facts (g), (j); Lambda developer guide, "Lambda quotas".
     """
-    text = (call.get("Code") or {}).get("ZipFile") if call.action == "CreateFunction" else call.get("ZipFile")
-    if text is None:
-        return
+    names = ("ZipFile", "S3Bucket", "S3Key")
+    if call.action == "CreateFunction":
+        text, bucket, key = map((call.get("Code") or {}).get, names)
+    else:
+        text, bucket, key = map(call.get, names)
     try:
-        data = base64.b64decode(text)
-        if len(data) > ZIP_BYTES:
+        if text is not None:
+            data = base64.b64decode(text)
+        elif bucket and (stored := s3_backends[call.account][call.partition].get_object(bucket, key)):
+            data = stored.value
+        else:
+            return
+        if text is not None and len(data) > ZIP_BYTES:
             message = (
                 f"Request must be smaller than {ZIP_BYTES * 4 // 3} bytes for the {call.action} operation"
             )
             raise Refused("RequestEntityTooLargeException", message, 413)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacking.look_through(archive)
             size = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, binascii.Error) as problem:
         message = "Could not unzip uploaded file. Please check your file, then try to upload again."

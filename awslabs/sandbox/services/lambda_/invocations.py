@@ -464,6 +464,9 @@ class Functions:
         number = secrets.token_hex(16)
         stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version.version}]{number}"
         scratch = fork_server.scratch(number)
+        own = fork_server.own(task, scratch)
+        if own:
+            task, scratch = own
         variables = {
             **dict(version.variables),
             "_HANDLER": version.handler,
@@ -490,11 +493,11 @@ class Functions:
             "HOME": scratch,
             "TMPDIR": scratch,
         }
-        own = ".".join(map(str, sys.version_info[:3]))
+        python = ".".join(map(str, sys.version_info[:3]))
         journal.add(
-            f"INIT_START Runtime Version: {version.runtime}, here python:{own} of the practice cloud\n"
+            f"INIT_START Runtime Version: {version.runtime}, here python:{python} of the practice cloud\n"
         )
-        order = {"environment": variables, "task": task, "handler": version.handler}
+        order = {"environment": variables, "task": task, "handler": version.handler, "own": own}
         return Warm(version, fork_server.fork(order), fork_server, number, stream)
 
     def release(self, warm: Warm, usable: bool) -> None:

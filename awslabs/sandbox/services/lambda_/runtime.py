@@ -42,6 +42,10 @@ from typing import Any, NoReturn
 
 HEAD = struct.Struct(">II")
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
+# From <sched.h>, <sys/mount.h>, <linux/capability.h>.
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
+MS_NOSUID, MS_NODEV, MS_BIND = 2, 4, 4096
+CAPABILITY_VERSION = 0x20080522
 # Memory with which a function has one processor; with less it has less of one, in proportion.
 # Source: Lambda developer guide, "Configure Lambda function memory".
 MB_PER_VCPU = 1769
@@ -244,6 +248,8 @@ def become_environment(order: dict[str, Any], channel_fd: int, output: int) -> N
     os.environ.clear()
     os.environ.update(order["environment"])
     time.tzset()
+    if order["own"]:
+        part(order["own"])
     os.chdir(order["task"])
     sys.path.insert(0, order["task"])
     sys.argv[:] = ["bootstrap"]
@@ -284,6 +290,36 @@ def become_environment(order: dict[str, Any], channel_fd: int, output: int) -> N
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         unit = 1 if sys.platform == "darwin" else 1024
         send(channel, {"ok": ok, "memory_bytes": most * unit}, answer)
+
+
+def part(own: dict[str, str]) -> None:
+    """Part this environment from the account's others: folders, memory that is shared, what /proc tells.
+
+    Parameters
+    ----------
+    own : dict
+        A folder by the name that every environment knows it by, and which folder that is: ``/tmp``,
+        ``/var/task``. The others have no name any more.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+
+    def check(result: int, what: str) -> None:
+        if result != 0:
+            raise OSError(ctypes.get_errno(), what)
+
+    # Who is in another user namespace reads nothing of a process: environment, memory, open files.
+    check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+    for target, source in own.items():
+        check(libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(MS_BIND), None), target)
+    shared, flags = b"/dev/shm", ctypes.c_ulong(MS_NOSUID | MS_NODEV)
+    check(libc.mount(b"tmpfs", shared, b"tmpfs", flags, b"mode=1777"), "/dev/shm")
+    # The rights to undo this go; those of a user namespace of its own would not reach these mounts.
+    header, none = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    check(libc.capset(header, none), "capset")
 
 
 def processor_time() -> float:

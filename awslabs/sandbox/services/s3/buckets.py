@@ -184,7 +184,8 @@ def is_name(name: str) -> bool:
 
 object_keys = rule(
     "object_keys",
-    """A key of more than 1024 bytes: KeyTooLongError 400. moto keeps any.
+    """A key of more than 1024 bytes: KeyTooLongError 400. In a list a carriage return is written as &#13;, as
+    whoever reads XML takes a bare one for a line feed. moto keeps any key, and writes it bare.
     Source: S3 user guide, "Naming Amazon S3 objects".""",
 )
 
@@ -194,6 +195,16 @@ def _look_at_key(asked: BucketCall) -> Answer | None:
     if len(asked.key.encode()) > KEY_BYTES:
         return refused(400, "KeyTooLongError", "Your key is too long", asked)
     return None
+
+
+@object_keys.patch(S3Response, "_bucket_response")
+def _write_returns(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
+    def written(text: Any) -> Any:
+        is_list = isinstance(text, str) and text.lstrip().startswith("<")
+        return text.replace("\r", "&#13;") if is_list else text
+
+    answer = original(response, request, full_url)
+    return (*answer[:2], written(answer[2])) if isinstance(answer, tuple) else written(answer)
 
 
 # --- policies -----------------------------------------------------------------------------------------
@@ -365,15 +376,18 @@ strangers = rule(
     "strangers",
     """Without credentials, only what the bucket's policy (or an object's ACL) lets everybody do, unless Block
     Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may list
-    the bucket. moto lets strangers write, list and delete, and looks at no block.
+    the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks at no
+    block.
     Source: aws-facts (g); S3 user guide, "Blocking public access".""",
 )
 
 
 @_at(strangers, "_bucket_response", "_key_response")
 def _look_at_stranger(asked: BucketCall) -> Answer | None:
-    if not asked.name or is_signed(asked) or asked.method == "OPTIONS":
+    if is_signed(asked) or asked.method == "OPTIONS":
         return None
+    if not asked.name:
+        return refused(403, "AccessDenied", "Access Denied", asked)
     bucket = asked.bucket
     if bucket is None:
         message = "The specified bucket does not exist"
