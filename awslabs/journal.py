@@ -343,6 +343,8 @@ class Journal:
         The JSON file; its lock and its directory of keys stand beside it under the same name.
     header : dict
         What the file says above its rows when it is new: lab, name, cloud, account, region, owner.
+    recover : str
+        The command that mends a damaged one.
 
     Notes
     -----
@@ -350,8 +352,8 @@ class Journal:
     folder; saves that threads ask for at the same time share one.
     """
 
-    def __init__(self, path: Path, header: dict) -> None:
-        self.path = path
+    def __init__(self, path: Path, header: dict, recover: str = "") -> None:
+        self.path, self.recover = path, recover
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
         self.header["usd_before"] = 0.0
@@ -372,6 +374,8 @@ class Journal:
             header, rows = read(self.path)
         except Absent:
             return
+        except Damaged as error:
+            raise Damaged(error.what, error.why, with_recover(self.path, self.recover)) from error
         with self._mutex:
             self.header, self.rows = header, rows
 
@@ -671,8 +675,16 @@ def damaged(path: Path, why: str) -> Damaged:
     return Damaged(
         f"The ledger {path} is damaged.",
         f"{why}. While it is, `up` and `down` refuse: they would not know what stands.",
-        f"python -m awslabs.ledger recover    # keeps {path.name} aside and rebuilds it from the tags on AWS",
+        with_recover(path),
     )
+
+
+def with_recover(path: Path, recover: str = "") -> str:
+    """The command that mends a damaged file; its name and folder tell where, if nobody else does."""
+    parts, there = path.name.split("."), "" if path.parent == home() else " --sandbox"
+    region = f" --region {parts[3]}" if FILE.fullmatch(path.name) else ""
+    command = recover or f"python -m awslabs.ledger recover{region}{there}"
+    return f"{command}    # keeps {path.name} aside and rebuilds it from the tags on AWS"
 
 
 def files(folder: Path) -> list[Path]:
