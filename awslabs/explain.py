@@ -107,7 +107,8 @@ class Place:
 
     def command(self, verb: str) -> str:
         """The command line that runs a verb of the lab on the same copy."""
-        copy = {"name": self.name, "owner": self.owner}
+        new = verb.split()[0] == "up"  # afterwards the ledger itself knows whose it is
+        copy = {"name": self.name, "owner": self.owner if new else ""}
         told = "".join(f" --{key} {shlex.quote(value)}" for key, value in copy.items() if value)
         return f"python -m awslabs.{self.lab} {verb}{told}{self.options}"
 
