@@ -526,17 +526,22 @@ def take_lock(path: Path, verb: str, until: float) -> int:
                 os.close(descriptor)
                 raise in_use(path, holder or "another process") from None
             time.sleep(0.05)
-        except OSError as error:  # ENOSYS, ENOLCK, EOPNOTSUPP: some network and FUSE file systems
+        except OSError as error:
             os.close(descriptor)
-            raise LedgerError(
-                f"The ledger folder {path.parent} cannot be locked.",
-                f"{error.strerror or error} (flock). Without a lock two builders build everything twice.",
-                "export AWSLABS_HOME=/FOLDER    # on a disk of this computer",
-            ) from error
+            raise unlockable(path.parent, error) from error
     with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only stays unsigned
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"`{verb}`, process {os.getpid()}, since {now()}\n".encode(), 0)
     return descriptor
+
+
+def unlockable(folder: Path, error: OSError) -> LedgerError:
+    """What to say where flock does not work: ENOSYS, ENOLCK, EOPNOTSUPP of network and FUSE file systems."""
+    return LedgerError(
+        f"The ledger folder {folder} cannot be locked.",
+        f"{error.strerror or error} (flock). Without a lock two builders build everything twice.",
+        "export AWSLABS_HOME=/FOLDER    # on a disk of this computer",
+    )
 
 
 def in_use(path: Path, holder: str) -> LedgerError:
