@@ -32,6 +32,7 @@ from awslabs.screen import show_table as show_table
 if TYPE_CHECKING:
     from awslabs.explain import Place
     from awslabs.ledger import Cloud, Ledger
+    from awslabs.sandbox import Run
 
 INTERRUPTED = 130
 CLOUD_OPTIONS = [
@@ -63,14 +64,24 @@ SHARED = {"sandbox", "region", "profile", "name", "owner", "as_json", "verbose"}
 
 def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str | None = None) -> Cloud:
     """AWS, or with `sandbox` the practice cloud, which is started if none runs."""
-    from awslabs.ledger import Cloud
-
     environment = None
     if sandbox:
         from awslabs import sandbox as practice
 
-        environment = (practice.current() or practice.start()).environment(region=region)
-    return Cloud(region, None if sandbox else profile, environment)
+        environment = (practice.current() or start_practice_cloud()).environment(region=region)
+    with progress.awaiting("the cloud's client is there"):  # boto3, which a cold disk gives slowly
+        from awslabs.ledger import Cloud
+
+        return Cloud(region, None if sandbox else profile, environment)
+
+
+def start_practice_cloud(**options: Any) -> Run:
+    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`."""
+    from awslabs import sandbox as practice
+
+    say("Starting the practice cloud: some seconds, the first time up to a minute ...")
+    with progress.awaiting("the practice cloud listens"):
+        return practice.start(**options)
 
 
 @contextlib.contextmanager
@@ -79,7 +90,7 @@ def practice_cloud() -> Iterator[None]:
     from awslabs import sandbox as practice
 
     ran_before = practice.current()
-    run = ran_before or practice.start()
+    run = ran_before or start_practice_cloud()
     try:
         yield
     finally:
@@ -89,9 +100,11 @@ def practice_cloud() -> Iterator[None]:
 
 def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
     """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``."""
+    cloud = open_cloud(**where)
     from awslabs.ledger import Ledger
 
-    return Ledger(open_cloud(**where), lab, name, owner)
+    with progress.awaiting("the cloud says whose credentials these are"):
+        return Ledger(cloud, lab, name, owner)
 
 
 # -- Verbs ---------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
-from awslabs.explain import ask_for_quota, vcpu_quota
+from awslabs.explain import ask_for_quota, place_of, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
 from awslabs.show import Shown
@@ -352,7 +352,7 @@ def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = Fal
         raise AwsError(
             f"This account may not run a {instance_type} in {ec2.meta.region_name}.",
             f'It needs {needs} vCPUs; the quota "{name}" ({quota}) is {allowed:.0f}.',
-            ask_for_quota("ec2", quota, max(8, needs), ec2.meta.region_name),
+            ask_for_quota("ec2", quota, max(8, needs), place_of(ec2)),
             code="VcpuLimitExceeded",
             operation="ec2:RunInstances",
         )

@@ -41,7 +41,7 @@ from typing import Any
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, public_network, quota_value
 from awslabs.errors import AwsError, LabError, LedgerError, install
-from awslabs.explain import ask_for_quota
+from awslabs.explain import ask_for_quota, place_of
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
@@ -292,7 +292,7 @@ def require_vcpus(quotas: Any, region: str) -> None:
         raise AwsError(
             f"This account may not run a Fargate task in {region}.",
             f"A task needs {VCPUS} vCPU; the quota of Fargate vCPUs ({FARGATE_VCPUS}) is {allowed:.0f}.",
-            ask_for_quota("fargate", FARGATE_VCPUS, 16, region),
+            ask_for_quota("fargate", FARGATE_VCPUS, 16, place_of(quotas)),
             code="VcpuLimitExceeded",
             operation="ecs:RunTask",
         )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from awslabs.errors import AwsError
 
@@ -37,11 +43,16 @@ BAD_CREDENTIALS = {
     "InvalidClientTokenId",
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
+    "InvalidSignatureException",
     "UnrecognizedClientException",
     "IncompleteSignature",
     "MissingAuthenticationToken",
 }
 NO_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "Server.InsufficientInstanceCapacity"}
+
+AGAIN = "then run the same command again"
+# What AWS says when this computer's clock is off: as a code of its own, or as one of a wrong signature.
+CLOCK = re.compile(r"Signature expired|Signature not yet current")
 
 # code -> (what is full, service, its Service Quotas code), as moto lists them and AWS documents them.
 QUOTAS = {
@@ -57,12 +68,74 @@ G_AND_VT = re.compile(r"^(g\d|vt\d|gr\d)")  # families that the "G and VT" quota
 
 @dataclass(frozen=True)
 class Place:
-    """Where a call went, as the fixes must name it."""
+    """Where a call went, as the fixes must name it.
+
+    Attributes
+    ----------
+    lab : str
+        The chapter; empty where no lab is at work.
+    options : str
+        What every command needs to go there, too: `` --region eu-west-1 --profile class``, `` --sandbox``.
+    name, owner : str
+        What the lab's own commands need besides; empty where nobody said it.
+    profile : str
+        The profile alone, for commands of the AWS CLI.
+    """
 
     lab: str
     region: str
     account: str = ""
-    options: str = ""  # what the lab's commands need besides: `` --name second --region eu-west-1``
+    options: str = ""
+    name: str = ""
+    owner: str = ""
+    profile: str = ""
+
+    @classmethod
+    def asked(
+        cls, region: str | None, profile: str | None, sandbox: bool, *, lab: str = "", name: str = "default"
+    ) -> Place:
+        """The place that these options mean; what none of them says, the environment tells whoever comes."""
+        named = {"region": region, "profile": profile}
+        options = "".join(f" --{key} {shlex.quote(value)}" for key, value in named.items() if value)
+        return cls(
+            lab,
+            region or "",
+            options=options + (" --sandbox" if sandbox else ""),
+            name="" if name == "default" else name,
+            profile=profile or "",
+        )
+
+    def command(self, verb: str) -> str:
+        """The command line that runs a verb of the lab on the same copy."""
+        new = verb.split()[0] == "up"  # afterwards the ledger itself knows whose it is
+        copy = {"name": self.name, "owner": self.owner if new else ""}
+        told = "".join(f" --{key} {shlex.quote(value)}" for key, value in copy.items() if value)
+        return f"python -m awslabs.{self.lab} {verb}{told}{self.options}"
+
+    def of_ledgers(self, verb: str) -> str:
+        """The command line that runs a verb of the ledgers in the same place."""
+        whose = verb.split()[0] in ("verify", "recover") and self.owner
+        owner = f" --owner {shlex.quote(self.owner)}" if whose else ""
+        return f"python -m awslabs.ledger {verb}{owner}{self.options}"
+
+    def aws(self, command: str) -> str:
+        """A command of the AWS CLI that goes to the same place."""
+        profile = f" --profile {shlex.quote(self.profile)}" if self.profile else ""
+        line = f"aws {command}{profile}"
+        return f'(eval "$(python -m awslabs.sandbox env)"; {line})' if "--sandbox" in self.options else line
+
+
+_places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
+
+
+def remember(client: Any, place: Place) -> None:
+    """Keep for a boto3 client where its calls go; `place_of` tells it to who has the client alone."""
+    _places[client] = place
+
+
+def place_of(client: Any) -> Place:
+    """Where a boto3 client's calls go."""
+    return _places.get(client) or Place("", client.meta.region_name)
 
 
 def vcpu_quota(instance_type: str, *, spot: bool = False) -> tuple[str, str]:
@@ -76,11 +149,11 @@ def vcpu_quota(instance_type: str, *, spot: bool = False) -> tuple[str, str]:
     return "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", "L-1216C47A"
 
 
-def ask_for_quota(service: str, quota: str, value: int, region: str) -> str:
+def ask_for_quota(service: str, quota: str, value: int, place: Place) -> str:
     """The command that asks AWS for a higher quota."""
-    return (
-        f"aws service-quotas request-service-quota-increase --service-code {service} "
-        f"--quota-code {quota} --desired-value {value} --region {region}"
+    return place.aws(
+        f"service-quotas request-service-quota-increase --service-code {service} "
+        f"--quota-code {quota} --desired-value {value} --region {place.region}"
     )
 
 
@@ -105,6 +178,29 @@ def answers(error: BaseException, entries: Iterable[str]) -> bool:
     )
 
 
+def is_refused_here(error: BaseException) -> bool:
+    """Whether nobody listens at an address of this computer: a practice cloud or an emulator has ended."""
+    if type(error).__name__ != "EndpointConnectionError":
+        return False
+    host = urlsplit(getattr(error, "kwargs", {}).get("endpoint_url", "")).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_no_aws(error: BaseException) -> bool:
+    """Whether an answer is no AWS's: a redirection, or a page where XML or JSON should be."""
+    code, status = error_code(error), http_status(error)
+    return code == "ResponseParserError" or (code == str(status) and (300 <= status < 400 or status == 405))
+
+
+def mend_source(place: Place) -> str:
+    """What to do where the AWS configuration names a source of credentials that gives none."""
+    listed = place.aws("configure list")
+    return f"{listed}    # names the source; mend it, or run the same command with --sandbox"
+
+
 def explain(error: Exception, operation: str, place: Place, request: dict | None = None) -> AwsError:
     """Turn botocore's error into one with what, why and fix.
 
@@ -121,7 +217,8 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
     """
     code, request = error_code(error), request or {}
     message = (getattr(error, "response", None) or {}).get("Error", {}).get("Message", "") or str(error)
-    lab = f"python -m awslabs.{place.lab}" if place.lab else "the same command"
+    whoami = place.aws("sts get-caller-identity")
+    up = place.command("up") if place.lab else "the same command"
     instance_type = request.get("InstanceType", "")
 
     def refusal(why: str, fix: str, what: str = "") -> AwsError:
@@ -129,28 +226,64 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             what or f"{operation} was refused ({code}).", why, fix, code=code, operation=operation
         )
 
-    if code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
+    if code in ("NoCredentialsError", "PartialCredentialsError"):
         return refusal(
             "No AWS credentials were found on this computer.",
-            "aws configure    # or, without an AWS account, run the same command with --sandbox",
+            f"{place.aws('configure')}    # or, without an AWS account, run the same command with --sandbox",
             "There are no AWS credentials.",
+        )
+    if code == "CredentialRetrievalError":
+        return refusal(
+            f"Whatever the AWS configuration names as their source gave none: {message}",
+            mend_source(place),
+            "The AWS credentials could not be fetched.",
+        )
+    if code == "ConfigParseError":
+        path = error.kwargs.get("path", "~/.aws/config")  # type: ignore[attr-defined]
+        problem = " ".join(str(error.__context__ or "It is no such file").split())
+        return refusal(
+            f"{path} is damaged: {problem}",
+            f"${{EDITOR:-vi}} {shlex.quote(str(path))}    # mend that line; then run the same command again",
+            "The AWS configuration cannot be read.",
         )
     if code in EXPIRED or code in ("TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError"):
         return refusal(
             "The session token of these credentials has expired. Nothing was lost.",
-            "aws sso login    # or fetch fresh keys where yours come from; then run the same command again",
+            f"{place.aws('sso login')}    # or fetch fresh keys where yours come from; "
+            "then run the same command again",
             "The AWS credentials have expired.",
+        )
+    if code == "RequestTimeTooSkewed" or CLOCK.search(message):
+        set_clock = (
+            "sudo sntp -sS time.apple.com" if sys.platform == "darwin" else "sudo timedatectl set-ntp true"
+        )
+        return refusal(
+            f"This computer's clock is off by more than the 5 minutes that AWS bears: {message}",
+            f"{set_clock}    # {AGAIN}",
         )
     if code in BAD_CREDENTIALS:
         return refusal(
             f"AWS does not know these credentials: {message}",
-            "aws configure    # then: aws sts get-caller-identity",
+            f"{place.aws('configure')}    # then: {whoami}",
         )
     if code == "NoRegionError":
         return refusal(
             "Neither --region nor AWS_REGION nor the AWS configuration names one.",
-            f"{lab} up --region us-east-1{place.options}",
+            "export AWS_REGION=us-east-1    # or add --sandbox: the practice cloud",
             "No AWS Region is chosen.",
+        )
+    if code == "InvalidRegionError":
+        return refusal(
+            f"{place.region!r} is no name of one.",
+            "run the same command again with a Region's name: --region us-east-1",
+            "There is no such AWS Region.",
+        )
+    if is_no_aws(error):
+        return refusal(
+            f"What answered is no AWS, nor speaks like it: {message}",
+            "unset AWS_ENDPOINT_URL    # or point it at a cloud; behind the page of a hotel or an office, "
+            f"log in there; {AGAIN}",
+            f"{operation}: an answer came that is not AWS's.",
         )
     if code == "ProfileNotFound":
         return refusal(message, "aws configure list-profiles", "That AWS profile does not exist.")
@@ -160,40 +293,40 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         who = re.search(r"(?:User|Role)?:? ?(arn:\S+) is not", message)
         return refusal(
             f"{who.group(1) if who else 'These credentials'} may not do {action}.",
-            f"aws sts get-caller-identity    # ask whoever runs the account to allow this caller {action}; "
-            "then run the same command again",
+            f"{whoami}    # ask whoever runs the account to allow this caller {action}; {AGAIN}",
         )
     if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded") and instance_type:
         name, quota = vcpu_quota(instance_type, spot=code.startswith("MaxSpot"))
         limit = re.search(r"limit of (\d+)", message)
         return refusal(
             f'{message} The quota is "{name}" ({quota}).',
-            ask_for_quota("ec2", quota, int(limit.group(1) if limit else 0) + 8, place.region),
+            ask_for_quota("ec2", quota, int(limit.group(1) if limit else 0) + 8, place),
         )
     if code in QUOTAS:
         name, service, quota = QUOTAS[code]
         return refusal(
             f"The account has reached its quota of {name} ({quota}): {message}",
             "python -m awslabs.ledger list    # take down what is not needed; or ask for more: "
-            + ask_for_quota(service, quota, 10, place.region),
+            + ask_for_quota(service, quota, 10, place),
         )
     if code == "ParameterAlreadyExists":
         return refusal(
             f"{request.get('Name', 'It')} stands in this account and Region already, and not as this lab's. "
             "It was not overwritten.",
-            f'eval "$({lab} up --export{place.options})"    # for this terminal alone; or first: '
-            f"aws ssm delete-parameter --region {place.region} --name {request.get('Name', 'NAME')}",
+            f'eval "$({place.command("up --export")})"    # for this terminal alone; or first: '
+            + place.aws(f"ssm delete-parameter --region {place.region} --name {request.get('Name', 'NAME')}"),
         )
     if code in NO_CAPACITY:
         return refusal(
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
-            f"{lab} up{place.options}    # again in some minutes, or with another --instance-type; "
-            "elsewhere: `down` first",
+            f"{up}    # again in some minutes, or with another --instance-type; elsewhere: `down` first",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
         return refusal(
             f"{instance_type} is not offered here: {message}",
-            f"{lab} up --instance-type t3.micro{place.options}",
+            place.command("up --instance-type t3.micro")
+            if place.lab
+            else "run the same command with --instance-type t3.micro",
         )
     if code in THROTTLED:
         return refusal(
@@ -206,10 +339,24 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "export AWS_CA_BUNDLE=/path/to/proxy.pem    # then run the same command again",
             f"{operation}: AWS could not be reached safely.",
         )
+    if is_refused_here(error):
+        practice = "--sandbox" in place.options
+        go_on = place.command("up") if place.lab else "run the same command again"
+        start = "python -m awslabs.sandbox start"
+        return refusal(
+            f"Nobody listens at {error.kwargs['endpoint_url']} any more. "  # type: ignore[attr-defined]
+            "With a practice cloud goes all that stood in it.",
+            f"{start} && {go_on}"
+            if practice and place.lab
+            else f'{start} && eval "$(python -m awslabs.sandbox env)"    # then {go_on}',
+            f"{operation}: the practice cloud is gone."
+            if practice
+            else f"{operation}: AWS_ENDPOINT_URL leads to nobody.",
+        )
     if code in ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "HTTPClientError"):
         return refusal(
             f"There is no network, or no Region called {place.region or 'so'}: {message}",
-            "aws sts get-caller-identity    # once it answers, run the same command again: it goes on",
+            f"{whoami}    # once it answers, run the same command again: it goes on",
             f"{operation}: AWS could not be reached.",
         )
     if code in ("ConnectionClosedError", "ReadTimeoutError", "ConnectionError", "IncompleteReadError"):
@@ -223,13 +370,18 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         name = (request.get("Role") or request.get("executionRoleArn", "NAME")).rpartition("/")[2]
         return refusal(
             f"{message.rstrip('.')}. It does not exist, or does not trust {service}.amazonaws.com.",
-            f"aws iam get-role --role-name {name}    # once it is right, run the same command again",
+            f"{place.aws(f'iam get-role --role-name {name}')}    # mend it; {AGAIN}",
+        )
+    if http_status(error) == 501:
+        return refusal(
+            f"What answers there does not know this call: {message}",
+            "unset AWS_ENDPOINT_URL    # or run the same command with --sandbox: "
+            "the practice cloud knows what the labs call",
         )
     if http_status(error) >= 500:
         return refusal(
             f"AWS had a fault of its own: {message}",
             "run the same command again: it goes on where it stopped",
         )
-    again = f"; {lab} up{place.options} makes anew what was deleted by hand" if place.lab else ""
-    where = re.sub(r" --name \S+", "", place.options)  # it looks at all copies
-    return refusal(message, f"python -m awslabs.ledger verify{where}    # shows what stands{again}")
+    again = f"; {up} makes anew what was deleted by hand" if place.lab else ""
+    return refusal(message, f"{place.of_ledgers('verify')}    # shows what stands{again}")

@@ -343,6 +343,8 @@ class Journal:
         The JSON file; its lock and its directory of keys stand beside it under the same name.
     header : dict
         What the file says above its rows when it is new: lab, name, cloud, account, region, owner.
+    recover : str
+        The command that mends a damaged one.
 
     Notes
     -----
@@ -350,8 +352,8 @@ class Journal:
     folder; saves that threads ask for at the same time share one.
     """
 
-    def __init__(self, path: Path, header: dict) -> None:
-        self.path = path
+    def __init__(self, path: Path, header: dict, recover: str = "") -> None:
+        self.path, self.recover = path, recover
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
         self.header["usd_before"] = 0.0
@@ -372,6 +374,8 @@ class Journal:
             header, rows = read(self.path)
         except Absent:
             return
+        except Damaged as error:
+            raise Damaged(error.what, error.why, with_recover(self.path, self.recover)) from error
         with self._mutex:
             self.header, self.rows = header, rows
 
@@ -522,17 +526,22 @@ def take_lock(path: Path, verb: str, until: float) -> int:
                 os.close(descriptor)
                 raise in_use(path, holder or "another process") from None
             time.sleep(0.05)
-        except OSError as error:  # ENOSYS, ENOLCK, EOPNOTSUPP: some network and FUSE file systems
+        except OSError as error:
             os.close(descriptor)
-            raise LedgerError(
-                f"The ledger folder {path.parent} cannot be locked.",
-                f"{error.strerror or error} (flock). Without a lock two builders build everything twice.",
-                "export AWSLABS_HOME=/FOLDER    # on a disk of this computer",
-            ) from error
+            raise unlockable(path.parent, error) from error
     with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only stays unsigned
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"`{verb}`, process {os.getpid()}, since {now()}\n".encode(), 0)
     return descriptor
+
+
+def unlockable(folder: Path, error: OSError) -> LedgerError:
+    """What to say where flock does not work: ENOSYS, ENOLCK, EOPNOTSUPP of network and FUSE file systems."""
+    return LedgerError(
+        f"The ledger folder {folder} cannot be locked.",
+        f"{error.strerror or error} (flock). Without a lock two builders build everything twice.",
+        "export AWSLABS_HOME=/FOLDER    # on a disk of this computer",
+    )
 
 
 def in_use(path: Path, holder: str) -> LedgerError:
@@ -671,8 +680,16 @@ def damaged(path: Path, why: str) -> Damaged:
     return Damaged(
         f"The ledger {path} is damaged.",
         f"{why}. While it is, `up` and `down` refuse: they would not know what stands.",
-        f"python -m awslabs.ledger recover    # keeps {path.name} aside and rebuilds it from the tags on AWS",
+        with_recover(path),
     )
+
+
+def with_recover(path: Path, recover: str = "") -> str:
+    """The command that mends a damaged file; its name and folder tell where, if nobody else does."""
+    parts, there = path.name.split("."), "" if path.parent == home() else " --sandbox"
+    region = f" --region {parts[3]}" if FILE.fullmatch(path.name) else ""
+    command = recover or f"python -m awslabs.ledger recover{region}{there}"
+    return f"{command}    # keeps {path.name} aside and rebuilds it from the tags on AWS"
 
 
 def files(folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ import json
 import logging
 import os
 import random
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +46,19 @@ from awslabs.errors import (
     TimedOut,
     install,
 )
-from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
+from awslabs.explain import (
+    NO_CAPACITY,
+    THROTTLED,
+    Place,
+    answers,
+    error_code,
+    explain,
+    http_status,
+    is_refused_here,
+    mend_source,
+    place_of,
+    remember,
+)
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
 from awslabs.progress import awaiting, poll
@@ -65,6 +78,7 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 # so the last of 60 students who start together waits five minutes for that one alone.
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
+REFUSED = 2  # attempts at an address of this computer where nobody listens
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
     "EndpointConnectionError",
@@ -116,48 +130,66 @@ class Cloud:
 
     Attributes
     ----------
-    options : str
-        What a command needs to mean the same Region and profile: `` --region eu-west-1``.
+    place : Place
+        What a command needs to mean the same Region, profile and cloud.
+
+    Raises
+    ------
+    AwsError
+        For a profile, Region, endpoint or configuration file that makes no sense.
     """
 
     def __init__(
         self, region: str | None = None, profile: str | None = None, environment: dict | None = None
     ) -> None:
-        import boto3
-        import botocore.session
-        from botocore.exceptions import BotoCoreError
-
         given = environment or {}
-        asked = {"region": region, "profile": profile}
-        self.options = "".join(f" --{name} {value}" for name, value in asked.items() if value)
-        # A practice cloud has keys of its own: the profile that AWS_PROFILE names has no part in it.
-        unprofiled = {"profile": (None, None, None, None)} if given else {}
-        try:
-            self.session: boto3.Session = boto3.Session(
-                botocore_session=botocore.session.Session(unprofiled),
-                aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
-                region_name=region or given.get("AWS_REGION") or os.environ.get("AWS_REGION"),
-                profile_name=profile,
-            )
-        except BotoCoreError as error:
-            raise explain(error, "the AWS profile", Place("", "")) from error
         self._endpoint = given.get("AWS_ENDPOINT_URL")
+        self.place = Place.asked(region, profile, bool(self._endpoint))
         self._proxies: dict | None = {} if given else None  # {}: none at all, whatever HTTP_PROXY says
         self._clients: dict[tuple[str, bool], Any] = {}
         self._mutex = threading.Lock()
-        self.region = self.session.region_name or ""
-        if not self.region:
-            raise AwsError(
-                "No AWS Region is chosen.",
-                "Neither --region nor AWS_REGION nor the AWS configuration names one.",
-                "export AWS_REGION=us-east-1    # or add --sandbox: the practice cloud",
-                code="NoRegionError",
-            )
-        sts = self.client("sts")
+        with self._told("the AWS configuration"):
+            self.session = session(given, region, profile)
+            self.region = self.session.region_name or ""
+            self.place = dataclasses.replace(self.place, region=self.region)
+            self.session.get_credentials()  # here, since whatever finds or fetches them may fail
+            sts = self.client("sts")
         address = urlsplit(sts.meta.endpoint_url)
         self.is_aws = addresses.is_aws(sts)
         self.folder = journal.home() if self.is_aws else journal.home() / f"{address.hostname}-{address.port}"
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Errors of the session, which is made from what the user has configured, as ours."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            yield
+        except BotoCoreError as error:
+            raise explain(error, what, self.place) from error
+        except OSError as error:
+            raise AwsError(
+                "The AWS credentials could not be fetched.",
+                f"The credential_process of the AWS configuration does not run: {error}",
+                mend_source(self.place),
+                code="CredentialRetrievalError",
+            ) from error
+        except ValueError as error:
+            if "endpoint" in str(error):
+                address = str(error).rpartition(" ")[2]
+                raise AwsError(
+                    f"{address} is no address of a cloud.",
+                    "AWS_ENDPOINT_URL, or endpoint_url in the AWS configuration, says so; an address begins "
+                    "with http:// or https://.",
+                    f"export AWS_ENDPOINT_URL={shlex.quote(f'http://{address}')}",
+                    code="InvalidEndpoint",
+                ) from error
+            raise AwsError(
+                "The AWS credentials could not be fetched.",
+                f"What the credential_process of the AWS configuration prints is no JSON: {error}",
+                mend_source(self.place),
+                code="CredentialRetrievalError",
+            ) from error
 
     def client(self, service: str, *, resends: bool = True) -> Any:
         """The one client for a service.
@@ -170,7 +202,7 @@ class Cloud:
         with self._mutex:
             if (service, resends) not in self._clients:
                 retries = {"mode": "standard", "total_max_attempts": 10 if resends else 1}
-                self._clients[service, resends] = self.session.client(
+                made = self._clients[service, resends] = self.session.client(
                     service,
                     endpoint_url=self._endpoint,
                     config=Config(
@@ -181,22 +213,58 @@ class Cloud:
                         connect_timeout=10,
                     ),
                 )
+                made.meta.events.register("needs-retry", give_up_soon)
+                remember(made, self.place)
             return self._clients[service, resends]
 
     @functools.cached_property
     def identity(self) -> dict[str, str]:
         """Account number and caller, as STS tells: ``{"account": ..., "arn": ..., "owner": ...}``."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             answer = self.client("sts").get_caller_identity()
-        except (BotoCoreError, ClientError) as error:
-            raise explain(error, "sts:GetCallerIdentity", Place("", self.region)) from error
+            account, arn = answer["Account"], answer["Arn"]
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
+            raise explain(error, "sts:GetCallerIdentity", self.place) from error
+        except KeyError as error:  # a page that happens to be XML
+            nameless = ResponseParserError(f"{self.client('sts').meta.endpoint_url} names no account.")
+            raise explain(nameless, "sts:GetCallerIdentity", self.place) from error
         return {
-            "account": answer["Account"],
-            "arn": answer["Arn"],
-            "owner": journal.fit_owner(answer["Arn"].rpartition("/")[2].rpartition(":")[2]),
+            "account": account,
+            "arn": arn,
+            "owner": journal.fit_owner(arn.rpartition("/")[2].rpartition(":")[2]),
         }
+
+
+def session(given: dict, region: str | None, profile: str | None) -> boto3.Session:
+    """What the user has configured; for a practice cloud, with `given` keys, nothing of it.
+
+    A practice cloud's keys are its own, and no file or variable of the user's AWS has a part in it.
+    """
+    import boto3
+    import botocore.session
+
+    nothing: tuple = (None, None, None, None)
+    unread = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    ignored = dict.fromkeys(("profile", "use_fips_endpoint", "use_dualstack_endpoint"), nothing)
+    made = boto3.Session(
+        botocore_session=botocore.session.Session(unread | ignored if given else {}),
+        aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
+        region_name=region or given.get("AWS_REGION") or os.environ.get("AWS_REGION"),
+        profile_name=profile,
+    )
+    if not made.region_name:
+        raise botocore.exceptions.NoRegionError
+    return made
+
+
+def give_up_soon(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """botocore asks before each retry: where nobody listens on this computer, ten are no use."""
+    if attempts >= REFUSED and caught_exception and is_refused_here(caught_exception):
+        raise caught_exception
 
 
 def path_of(cloud: Cloud, lab: str, name: str) -> Path:
@@ -257,12 +325,14 @@ class Ledger:
                 "It becomes part of file names and of names on AWS.",
                 "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
             )
-        owner = journal.chosen_owner(owner)
         self.cloud, self.lab = cloud, lab
+        self._copy = {"name": "" if name == "default" else name, "owner": owner or ""}
+        owner = journal.chosen_owner(owner)
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
         self._copies: dict[str, Row] = {}  # by identifier: what carries a row's token and is not the row's
         self._forced: set[int] = set()  # numbers of rows that are deleted whatever they carry
-        self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
+        header = header_of(cloud, lab, name, owner)
+        self.journal = Journal(path_of(cloud, lab, name), header, self.place.of_ledgers("recover"))
         self._refuse_others()
 
     def _refuse_others(self) -> None:
@@ -287,7 +357,8 @@ class Ledger:
 
     @property
     def place(self) -> Place:
-        return Place(self.lab, self.cloud.region, self.cloud.identity["account"], self._options)
+        account = self.cloud.identity["account"]
+        return dataclasses.replace(self.cloud.place, lab=self.lab, account=account, **self._copy)
 
     def arn(self, service: str, resource: str) -> str:
         """The Amazon Resource Name of something in this account and Region."""
@@ -546,18 +617,16 @@ class Ledger:
 
     def command(self, verb: str) -> str:
         """The command line that runs a verb of this lab on this ledger."""
-        return f"python -m awslabs.{self.lab} {verb}{self._options}"
+        return self.place.command(verb)
 
     def command_to_force(self, row: Row) -> str:
         """The command line that deletes what stands under one row, whatever it carries."""
-        return f"python -m awslabs.ledger down --force-row {self.lab} {row.name}{self._options}"
+        return self._of_ledgers(f"down --force-row {self.lab} {row.name}")
 
-    @property
-    def _options(self) -> str:
-        """What a command needs to mean this ledger."""
+    def _of_ledgers(self, verb: str) -> str:
+        """The command line of a verb of the ledgers that takes a copy's name."""
         name = self.journal.header["name"]
-        copy = "" if name == "default" else f" --name {name}"
-        return copy + self.cloud.options + ("" if self.cloud.is_aws else " --sandbox")
+        return self.cloud.place.of_ledgers(verb + ("" if name == "default" else f" --name {name}"))
 
     # -- send: until AWS has answered one way or the other ------------------------------------------------
 
@@ -611,6 +680,8 @@ class Ledger:
             if found:
                 self._keep(kind, row, found)
                 return True
+        if is_refused_here(error):
+            raise refusal  # the row stays `creating`: an earlier try may have taken effect
         if unanswered or code in THROTTLED:
             if spent_s < (THROTTLE_S if code in THROTTLED else UNANSWERED_S) * self.patience:
                 return False
@@ -774,7 +845,7 @@ class Ledger:
             raise LedgerError(
                 f"The ledger of {self.lab} ({copy}) has no open row {name}.",
                 f"Open are: {', '.join(one.name for one in self.journal.open_rows()) or 'none'}.",
-                f"python -m awslabs.ledger show {self.lab}{self._options}",
+                self._of_ledgers(f"show {self.lab}"),
             )
         return row
 
@@ -927,10 +998,8 @@ class Ledger:
             fixes.append(f"{self.command('down')}    # tries again what is left")
         if self._copies:
             lines += [f"{row.name} {id}: it {carries_mark_of(row)}." for id, row in self._copies.items()]
-            there = self.cloud.options + ("" if self.cloud.is_aws else " --sandbox")
-            fixes.append(
-                f"python -m awslabs.ledger recover {self.lab}{there}    # gives it a row; then `down`"
-            )
+            recover = self.place.of_ledgers(f"recover {self.lab}")
+            fixes.append(f"{recover}    # gives it a row; then `down`")
         usd = journal.total(rows[number].usd_per_hour for number in failures)
         price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
         return StillStanding(
@@ -968,7 +1037,7 @@ def ensure(method: Callable, /, **request: Any) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
     call, client = operation(method), method.__self__  # type: ignore[attr-defined]
-    place = Place("", client.meta.region_name)
+    place = place_of(client)
     service = call.partition(":")[0]
     passing = [
         code for kind in KINDS.values() if kind.service == service for code in (*kind.not_yet, *kind.busy)
@@ -1009,6 +1078,8 @@ def is_unanswered(error: Exception) -> bool:
     No capacity is a plain refusal, though EC2 counts it among its server errors (AWS docs, "Error codes").
     """
     code = error_code(error)
+    if is_refused_here(error) or http_status(error) == 501:
+        return False  # nothing was sent; an endpoint that does not know the call
     return code in TRANSPORT or (http_status(error) >= 500 and code not in NO_CAPACITY)
 
 

@@ -261,7 +261,7 @@ def attempt(
         return ask(cloud.client(kind.service))
     except (BotoCoreError, ClientError) as error:
         call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
-        refused[kind.call] = explain(error, call, Place("", cloud.region))
+        refused[kind.call] = explain(error, call, cloud.place)
         return []
 
 
@@ -383,11 +383,6 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
             {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
         )
     return report, seen.refused
-
-
-def again(cloud: Cloud, verb: str) -> str:
-    """The command that runs another verb of the ledger in the same account and Region."""
-    return f"python -m awslabs.ledger {verb}{cloud.options}{'' if cloud.is_aws else ' --sandbox'}"
 
 
 def not_proven(refused: dict[str, AwsError]) -> StillStanding:
@@ -613,7 +608,7 @@ def command_line() -> Any:
 
     @cli.plain_verb(group, "list")
     @cli.OWNER
-    def _list(sandbox: bool, owner: str | None, **_: Any) -> list[dict[str, Any]]:
+    def _list(sandbox: bool, owner: str | None, profile: str | None, **_: Any) -> list[dict[str, Any]]:
         """Show every ledger on this computer in which something stands. Asks AWS nothing."""
         whose, found = journal.chosen_owner(owner), standing(folders(sandbox))
         entries = [one for one in found if whose in (None, one.owner) or one.resources < 0]
@@ -623,13 +618,15 @@ def command_line() -> Any:
             cli.say(f"Of other owners than {whose}, {len(found) - len(entries)} ledgers are not shown.")
         for entry in entries:
             if isinstance(entry.unread, journal.Damaged):
-                cli.say(f"damaged: {entry.path}    # mend it: python -m awslabs.ledger recover")
+                there = Place.asked(entry.region, profile, entry.cloud == "sandbox")
+                cli.say(f"damaged: {entry.path}    # mend it: {there.of_ledgers('recover')}")
             elif entry.unread:
                 cli.say(f"not readable: {entry.unread}")
         usd = journal.total(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
         if usd != 0:
             price = cli.per_hour(usd).capitalize().replace("usd", "USD")
-            cli.say(f"{price} on AWS. Delete it all: python -m awslabs.ledger down --all")
+            down = Place.asked(None, profile, sandbox=False).of_ledgers("down --all")
+            cli.say(f"{price} on AWS. Delete it all: {down}")
         left_out = ("path", "unread")
         shown = [
             {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
@@ -698,11 +695,12 @@ def command_line() -> Any:
         if dry_run:
             for one in entries:
                 if one.lab in WITH_RESULTS:
-                    copy = "" if one.name == "default" else f" --name {one.name}"
-                    place = " --sandbox" if one.cloud == "sandbox" else ""
+                    there = Place.asked(
+                        one.region, options["profile"], options["sandbox"], lab=one.lab, name=one.name
+                    )
                     cli.say(
                         f"{one.lab} ({one.name}, {one.region}): its results go too; to save them first: "
-                        f"python -m awslabs.{one.lab} down{copy} --region {one.region}{place}"
+                        f"{there.command('down')}"
                     )
             rows, failures = rows_in([one.path for one in entries])
             would = [
@@ -720,7 +718,8 @@ def command_line() -> Any:
             raise StillStanding(
                 f"{len(failed)} of {len(results)} ledgers still hold something.",
                 "\n".join(failed),
-                "python -m awslabs.ledger down --all    # tries again what is left",
+                f"{cloud.place.of_ledgers(' '.join(('down', *labs)) if labs else 'down --all')}"
+                "    # tries again what is left",
             )
         return [{"lab": one.lab, "name": one.name, "deleted": one.resources} for one in entries]
 
@@ -745,7 +744,7 @@ def command_line() -> Any:
         if len(named) > len(mine):
             cli.say(
                 f"{len(named) - len(mine)} are of {whose}, and built from another computer. If that was you: "
-                f"{again(cloud, 'recover')} --owner {shlex.quote(whose)} --any-home"
+                f"{cloud.place.of_ledgers('recover')} --owner {shlex.quote(whose)} --any-home"
             )
         if mine or refused:
             cli.show(report, options["as_json"])
@@ -755,7 +754,7 @@ def command_line() -> Any:
             raise StillStanding(
                 f"{len(mine)} things of yours stand in no ledger on this computer.",
                 "They were built from here, so a ledger was lost.",
-                again(cloud, "recover") + (f" --owner {shlex.quote(owner)}" if owner else ""),
+                cloud.place.of_ledgers("recover") + (f" --owner {shlex.quote(owner)}" if owner else ""),
             )
         if refused:
             raise not_proven(refused)
@@ -823,7 +822,9 @@ def command_line() -> Any:
             return unless_failed([], failures, options["as_json"])
         if not yes:
             mends = f" and mend {len(damaged)} damaged" if damaged else ""
-            again = " ".join(["python -m awslabs.ledger recover", *named, "--yes"])
+            told = ["--all-owners"] * all_owners + ["--any-home"] * any_home
+            told += ["--owner", shlex.quote(owner)] if owner else []
+            again = cloud.place.of_ledgers(" ".join(["recover", *named, *told, "--yes"]))
             cli.agree(f"Write {len(chosen)} ledgers back{mends}?", again)
         ledgers = []
         for path in damaged:

@@ -500,7 +500,7 @@ def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Res
     assert json.loads(command("status", "--json").stdout)["tasks_running"] == 0
     empty = command("ask", " ", "which word?")
     assert "why:   It has no text as its context." in empty.output
-    assert 'ask --sandbox "Lisbon is' in empty.output
+    assert 'ask "Lisbon is' in empty.output
     assert command("logs", "nobody").stdout == "Nothing was logged.\n"
 
 
@@ -510,7 +510,7 @@ def test_what_was_deleted_by_hand_is_named_and_up_makes_it_anew(
     lab.client("dynamodb").delete_table(TableName=lab.resources["table"])
     asked = command("ask", "Lisbon is it.", "which word?")
     assert asked.exit_code == 1
-    assert "python -m awslabs.ecs_qa up --sandbox makes anew what was deleted by hand" in asked.stderr
+    assert "python -m awslabs.ecs_qa up makes anew what was deleted by hand" in asked.stderr
     ecs_qa.up(lab, model="parrot", without_docker=True)
     assert command("ask", "Lisbon is it.", "which word?").exit_code == 0
 

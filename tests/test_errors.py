@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -22,7 +23,7 @@ from click.testing import CliRunner, Result
 
 from awslabs import ec2, errors, journal, ledger_cli, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, TunnelError
-from awslabs.explain import Place, explain
+from awslabs.explain import explain
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.core import weather
 
@@ -382,8 +383,8 @@ def test_an_error_says_what_and_why_and_gives_a_command(
 
 def test_a_command_to_paste_means_the_same_copy_region_and_cloud() -> None:
     cloud = Cloud(region="eu-west-1", environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
-    assert cloud.options == " --region eu-west-1"
-    place = Place("ec2", "eu-west-1", options=f" --name second{cloud.options} --sandbox")
+    assert cloud.place.options == " --region eu-west-1 --sandbox"
+    place = dataclasses.replace(cloud.place, lab="ec2", name="second")
     refused = ClientError({"Error": {"Code": "InvalidVpcID.NotFound", "Message": "gone"}}, "CreateSubnet")
     fix = explain(refused, "ec2:CreateSubnet", place).fix
     assert fix.startswith("python -m awslabs.ledger verify --region eu-west-1 --sandbox ")

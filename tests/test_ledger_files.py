@@ -311,6 +311,7 @@ def fails_to_read(path: Path) -> LabError | None:
     return None
 
 
+@pytest.mark.live
 @given(damages)
 @settings(
     max_examples=EXAMPLES or 100,

@@ -29,6 +29,8 @@ from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 
+pytestmark = pytest.mark.live
+
 SENTENCE = "still stands, but nothing shows any more that it is ours."
 # Nobody can take the token from these: it stands in a bucket's name, a job's name, a task's startedBy.
 INDELIBLE = {"s3:CreateBucket", "batch:SubmitJob", "ecs:RunTask"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import errno
 import http.client
 import itertools
 import json
@@ -170,6 +171,7 @@ def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: 
         bystander.wait()
 
 
+@pytest.mark.live
 def test_a_practice_cloud_that_lives_and_does_not_answer_is_cleared_by_stop_alone(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,17 +352,88 @@ def wait_for_end(run: sandbox.Run) -> None:
     wait_until(lambda: sandbox.born(run.pid) is None)
 
 
+def write_ledgers(folder: Path) -> None:
+    """One ledger with rows of each state, a cut one, and a folder in the place of one."""
+    told = {"call": "ec2:CreateVpc", "token": "t", "begun": journal.now()}
+    rows = [
+        journal.Row(number=1, name="vpc", ids={"VpcId": "vpc-1"}, **told),  # type: ignore[arg-type]
+        journal.Row(number=2, name="instance", **told),  # type: ignore[arg-type]
+        journal.Row(number=3, name="subnet", state="gone", ids={"SubnetId": "subnet-1"}, **told),  # type: ignore[arg-type]
+        journal.Row(number=4, name="key-pair", state="refused", **told),  # type: ignore[arg-type]
+    ]
+    where = {"lab": "ec2", "account": sandbox.ACCOUNT, "region": "us-east-1"}
+    header = {"schema": journal.SCHEMA, **where, "name": "default", "cloud": "sandbox", "owner": "ana"}
+    header |= {"prefix": "awslabs-ec2-abc123", "begun": journal.now(), "usd_before": 0.0}
+    (folder / f"ec2.default.{sandbox.ACCOUNT}.us-east-1.json").write_text(journal.as_text(header, rows))
+    (folder / f"ec2.other.{sandbox.ACCOUNT}.us-east-1.json").write_text(
+        '{"rows": [{"state": "x", "ids": 1}]}'
+    )
+    (folder / f"ec2.third.{sandbox.ACCOUNT}.us-east-1.json").mkdir()
+
+
+def test_what_stands_is_told_of_any_folder(tmp_path: Path) -> None:
+    write_ledgers(tmp_path)
+    lines = sandbox.standing(tmp_path)
+    assert lines[:2] == ["ec2 default: vpc vpc-1", "ec2 default: instance creating"]
+    assert [line.partition(": ")[2] for line in lines[2:]] == ["damaged, so nobody knows"] * 2
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    assert sandbox.standing(no_folder) == ["file: Not a directory. So nobody knows"]
+    assert sandbox.standing(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_home_that_cannot_be_locked_is_told_in_one_sentence(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sandbox.fcntl, "flock", refuse)
+    with pytest.raises(LabError) as caught:
+        sandbox.start(home=tmp_path)
+    assert "cannot be locked" in caught.value.what
+    assert "AWSLABS_HOME" in caught.value.fix
+
+
+def test_its_commands_say_it_when_stdout_takes_no_more(tmp_path: Path) -> None:
+    environment = {**os.environ, "AWSLABS_HOME": str(tmp_path)}
+    line = [sys.executable, "-m", "awslabs.sandbox", "status"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
+        )
+    assert done.returncode == 1
+    assert "could not be printed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FIRST = """
+import sys
+from awslabs import cli, ec2, sandbox
+from awslabs.errors import LabError
+def start(**_):
+    assert "boto3" not in sys.modules and "moto" not in sys.modules
+    raise LabError("now it would start")
+sandbox.start = start
+ec2.command_line().main(["up", "--sandbox"])
+"""
+
+
+def test_the_first_up_says_at_once_that_it_starts_the_practice_cloud(tmp_path: Path) -> None:
+    environment = {**os.environ, "AWSLABS_HOME": str(tmp_path)}
+    line = [sys.executable, "-c", FIRST]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr.splitlines()[:2] == [
+        "Starting the practice cloud: some seconds, the first time up to a minute ...",
+        "error: now it would start",
+    ]
+
+
 @pytest.mark.live
 def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place: Path) -> None:
     run = sandbox.start(home=place)
-    rows = [
-        {"name": "vpc", "state": "standing", "ids": {"VpcId": "vpc-1"}},
-        {"name": "instance", "state": "creating", "ids": {}},
-        {"name": "subnet", "state": "gone", "ids": {"SubnetId": "subnet-1"}},
-        {"name": "key-pair", "state": "refused", "ids": {}},
-    ]
-    (run.directory / "a.json").write_text(json.dumps({"lab": "ec2", "name": "default", "rows": rows}))
-    (run.directory / "b.json").write_text("{")
+    write_ledgers(run.directory)
     locked = run.directory / "instances" / "i-1" / "deep"
     locked.mkdir(parents=True)
     (locked / "file").write_text("")
@@ -370,7 +443,8 @@ def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place
     assert stopped.stdout.splitlines()[1:] == [
         "  ec2 default: vpc vpc-1",
         "  ec2 default: instance creating",
-        "  b.json: damaged, so nobody knows",
+        f"  ec2.other.{sandbox.ACCOUNT}.us-east-1.json: damaged, so nobody knows",
+        f"  ec2.third.{sandbox.ACCOUNT}.us-east-1.json: damaged, so nobody knows",
     ]
     assert not run.directory.exists()
     assert command("stop", home=place).stdout == "No practice cloud is running.\n"

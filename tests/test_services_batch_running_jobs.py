@@ -25,6 +25,8 @@ from awslabs.sandbox.run import programs
 from awslabs.sandbox.services.batch import runner, running_jobs
 from awslabs.sandbox.services.ecr import registry
 
+pytestmark = pytest.mark.live
+
 PROGRAM = """
     import json, os, signal, sys, time
     import boto3

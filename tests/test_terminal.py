@@ -19,6 +19,8 @@ from pty_kit import Seen, on_terminal
 
 from awslabs import progress, sandbox, screen
 
+pytestmark = pytest.mark.live
+
 LIVE = re.compile(
     r"[\u2800-\u28ff]|waiting until| \d:\d\d:\d\d$"
 )  # what only stands there while it is awaited

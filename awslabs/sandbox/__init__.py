@@ -342,17 +342,24 @@ def living(home: Path | None = None) -> Run | None:
 
 def standing(directory: Path) -> list[str]:
     """What ledgers in a run's directory hold open: ``ec2 default: instance i-0abc``, one line each."""
+    from awslabs import journal
+
     lines = []
-    for path in sorted(directory.glob("*.json")):
+    try:
+        paths = journal.files(directory)
+    except LabError as error:
+        return [f"{directory.name}: {error.why} So nobody knows"]
+    for path in paths:
         try:
-            ledger = json.loads(path.read_text())
-            rows = [row for row in ledger["rows"] if row["state"] not in ("gone", "refused")]
-        except (ValueError, KeyError, TypeError):
+            header, rows = journal.read(path)
+        except journal.Absent:
+            continue  # removed a moment ago
+        except LabError:
             lines.append(f"{path.name}: damaged, so nobody knows")
             continue
-        for row in rows:
-            known_as = next(iter(row.get("ids", {}).values()), row["state"])
-            lines.append(f"{ledger.get('lab')} {ledger.get('name')}: {row['name']} {known_as}")
+        lines += [
+            f"{header['lab']} {header['name']}: {row.name} {row.id or row.state}" for row in rows if row.open
+        ]
     return lines
 
 
@@ -473,6 +480,8 @@ def _unreadable(path: Path, why: str) -> LabError:
 @contextlib.contextmanager
 def _lock(home: Path) -> Iterator[int]:
     """Hold sandbox.lock, waiting for whoever has it; yields the open file, for the server to inherit."""
+    from awslabs import journal
+
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(home / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -495,6 +504,8 @@ def _lock(home: Path) -> Iterator[int]:
                         f"{home / 'sandbox.lock'} has been held for {LOCK_S:.0f} s.",
                     ) from None
                 time.sleep(0.05)
+            except OSError as problem:
+                raise journal.unlockable(home, problem) from problem
         yield lock
     finally:
         os.close(lock)

@@ -96,24 +96,23 @@ def start(port: int, require_isolation: bool, **options: Any) -> None:
         )
     options["faults"] = options["faults"] or None
     before = sandbox.current()
-    run = sandbox.start(port=port, **options)
+    run = (cli.start_practice_cloud if before is None else sandbox.start)(port=port, **options)
     asked = any(value is not None for value in options.values())
     if run != before:
-        click.echo(f"The practice cloud listens at {run.endpoint_url}.")
-        click.echo(f"log: {run.directory / 'sandbox.log'}")
+        cli.out(f"The practice cloud listens at {run.endpoint_url}.")
+        cli.out(f"log: {run.directory / 'sandbox.log'}")
     elif asked:
-        click.echo(f"The practice cloud ran already, at {run.endpoint_url}; its weather is changed.")
+        cli.out(f"The practice cloud ran already, at {run.endpoint_url}; its weather is changed.")
     else:
-        click.echo(f"The practice cloud ran already, at {run.endpoint_url}.")
+        cli.out(f"The practice cloud ran already, at {run.endpoint_url}.")
     if run == before or asked:
-        click.echo(_weather_line(run.weather()))
+        cli.out(_weather_line(run.weather()))
     if exposed:
-        click.echo(
+        cli.say(
             "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
-            f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({exposed})",
-            err=True,
+            f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({exposed})"
         )
-    click.echo('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
+    cli.out('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
 
 
 @main.command()
@@ -121,12 +120,12 @@ def stop() -> None:
     """End it and all that runs in it, also if it does not answer; say what still stood."""
     run = sandbox.living()
     if run is None:
-        click.echo("No practice cloud is running.")
+        cli.out("No practice cloud is running.")
         return
     stood = run.stop()
-    click.echo(f"The practice cloud at {run.endpoint_url} is gone" + (", and with it:" if stood else "."))
+    cli.out(f"The practice cloud at {run.endpoint_url} is gone" + (", and with it:" if stood else "."))
     for line in stood:
-        click.echo(f"  {line}")
+        cli.out(f"  {line}")
 
 
 @main.command()
@@ -135,22 +134,22 @@ def status(as_json: bool) -> None:
     """Say whether it runs, where, in which weather, and what stands in it."""
     run = sandbox.current()
     if run is None:
-        click.echo(json.dumps({"running": False}) if as_json else "No practice cloud is running.")
+        cli.out(json.dumps({"running": False}) if as_json else "No practice cloud is running.")
         return
     about = run.about()
     stands = sandbox.standing(run.directory)
     if as_json:
         where = {"endpoint_url": run.endpoint_url, "directory": str(run.directory)}
-        click.echo(json.dumps({"running": True, **where, **about, "standing": stands}))
+        cli.out(json.dumps({"running": True, **where, **about, "standing": stands}))
         return
     minutes = (time.time() - about["started"]) / 60
-    click.echo(f"The practice cloud listens at {run.endpoint_url}, for {minutes:.0f} min; process {run.pid}.")
-    click.echo(_weather_line(about["weather"]))
+    cli.out(f"The practice cloud listens at {run.endpoint_url}, for {minutes:.0f} min; process {run.pid}.")
+    cli.out(_weather_line(about["weather"]))
     for account, calls in about["calls"].items():
-        click.echo(f"account {account}: {calls} calls")
+        cli.out(f"account {account}: {calls} calls")
     for line in stands:
-        click.echo(f"stands: {line}")
-    click.echo(f"log: {run.directory / 'sandbox.log'}")
+        cli.out(f"stands: {line}")
+    cli.out(f"log: {run.directory / 'sandbox.log'}")
 
 
 @main.command()
@@ -160,12 +159,12 @@ def env(account: str | None, as_json: bool) -> None:
     """Print what points an AWS client at it: eval "$(python -m awslabs.sandbox env)"."""
     variables = _running().environment(account)
     if as_json:
-        click.echo(json.dumps(variables))
+        cli.out(json.dumps(variables))
         return
     for name in sandbox.astray():
-        click.echo(f"unset {name}")
+        cli.out(f"unset {name}")
     for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        cli.out(f"export {name}={shlex.quote(value)}")
 
 
 @main.command()
@@ -173,7 +172,7 @@ def env(account: str | None, as_json: bool) -> None:
 def reset(account: str | None) -> None:
     """Empty it, or one account in it; its weather stays."""
     _running().reset(account)
-    click.echo(f"Account {account} is empty." if account else "The practice cloud is empty.")
+    cli.out(f"Account {account} is empty." if account else "The practice cloud is empty.")
 
 
 def _running() -> sandbox.Run:

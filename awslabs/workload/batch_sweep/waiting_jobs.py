@@ -142,7 +142,7 @@ def quota(asked: WaitingJob) -> Why | None:
     from botocore.exceptions import ClientError
 
     smallest = min(asked.types, key=lambda one: one["VCpuInfo"]["DefaultVCpus"])
-    needs, region = smallest["VCpuInfo"]["DefaultVCpus"], asked.ledger.cloud.region
+    needs, place = smallest["VCpuInfo"]["DefaultVCpus"], asked.ledger.place
     name, code = vcpu_quota(smallest["InstanceType"], spot=asked.spot)
     try:
         answer = asked.ledger.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)
@@ -150,7 +150,7 @@ def quota(asked: WaitingJob) -> Why | None:
         log.info("the vCPU quota was not looked at: %s", error)
         return None
     allowed = int(answer["Quota"]["Value"])
-    more = ask_for_quota("ec2", code, max(8, 2 * allowed), region)
+    more = ask_for_quota("ec2", code, max(8, 2 * allowed), place)
     if allowed < needs:
         return Why(
             f"The account's quota allows no {smallest['InstanceType']}.",
@@ -238,8 +238,11 @@ def road(asked: WaitingJob) -> Why | None:
             return Why(
                 "Machines get no public address, so they never report to Batch.",
                 f"The subnet {subnet_id} gives none (MapPublicIpOnLaunch is off); there is no NAT gateway.",
-                f"aws ec2 modify-subnet-attribute --subnet-id {subnet_id} --map-public-ip-on-launch "
-                f"--region {asked.ledger.cloud.region}    # `up` does the same",
+                asked.ledger.place.aws(
+                    f"ec2 modify-subnet-attribute --subnet-id {subnet_id} --map-public-ip-on-launch "
+                    f"--region {asked.ledger.cloud.region}"
+                )
+                + "    # `up` does the same",
             )
         if not gateways:
             return Why(

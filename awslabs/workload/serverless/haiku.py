@@ -272,7 +272,7 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
     """Send the requests when they are due."""
     total = max(1, round(rate * seconds))
     api.send("GET", "/haiku")  # the cold start is another lesson
-    api = Api(api.url, connections=VISITORS)
+    api = Api(api.url, connections=VISITORS, command=api.command)
 
     def one(due: float) -> tuple[float, int, float]:
         sent_at = time.monotonic()
