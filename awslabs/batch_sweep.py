@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import images, policies, prices
-from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
+from awslabs.ec2 import Subnet, on_free_plan, public_network, require_plan, require_quota, zones_offering
 from awslabs.ecs_qa import role
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
@@ -93,6 +93,7 @@ class Machine:
 
 GPU = Machine(("g4dn.xlarge",), "ECS_AL2023_NVIDIA", 4, 12_000, 1)
 CPU = Machine(("c5.large", "m5.large"), "ECS_AL2023", 2, 3_000, 0)
+FREE_CPU = Machine(("c7i-flex.large", "m7i-flex.large"), CPU.image_type, CPU.vcpus, CPU.memory_mib, 0)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def up(
     ledger : Ledger
         From ``awslabs.lab("batch_sweep")``.
     cpu : bool
-        Small machines without a GPU, where the account may have none.
+        Small machines without a GPU, where the account may have none; on AWS's Free plan those that it runs.
     spot : bool
         Machines that AWS may take back: less than half the price, and a job may begin anew.
     without_docker : bool
@@ -157,7 +158,7 @@ def up(
     """
     ec2, s3, logs = ledger.client("ec2"), ledger.client("s3"), ledger.client("logs")
     ecr, batch = ledger.client("ecr"), ledger.client("batch")
-    machine = CPU if cpu else GPU
+    machine = machine_for(ledger, cpu)
 
     # <0> Before anything is built: in which zones, and does the account allow a single machine?
     require_both_roles(ledger, role_arn, instance_profile_arn)
@@ -281,8 +282,7 @@ def image(ledger: Ledger, *, without_docker: bool = False) -> Batch:
     """
     standing(ledger, "job-queue")
     shown = describe_environment(ledger.client("batch"), standing(ledger, "compute-environment"))
-    resources = (shown or batch_jobs.require_environment(ledger))["computeResources"]
-    machine = CPU if CPU.instance_types == tuple(resources["instanceTypes"]) else GPU
+    machine = machine_of(shown or batch_jobs.require_environment(ledger))
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     address = images.publish(ledger, standing(ledger, "repository"), recipe(machine), engine)
     old = batch_jobs.definition(ledger)["containerProperties"]
@@ -319,6 +319,26 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
             "Nothing was changed.",
             as_before_or_anew(ledger, shown),
         )
+
+
+def machine_for(ledger: Ledger, cpu: bool) -> Machine:
+    """What Batch may start: without a GPU what stands, for an account may change its plan; or what that runs.
+
+    AWS calls: ``batch:DescribeComputeEnvironments``, ``freetier:GetAccountPlanState``.
+    """
+    if not cpu:
+        return GPU
+    row = ledger.journal.last("compute-environment")
+    shown = describe_environment(ledger.client("batch"), row.id) if row else None
+    if shown is not None and machine_of(shown) is not GPU:
+        return machine_of(shown)
+    return FREE_CPU if on_free_plan(ledger) else CPU
+
+
+def machine_of(environment: dict) -> Machine:
+    """The machines of a compute environment that this lab has made."""
+    types = tuple(environment["computeResources"]["instanceTypes"])
+    return next((one for one in (CPU, FREE_CPU) if one.instance_types == types), GPU)
 
 
 def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
@@ -367,8 +387,10 @@ def warn_of_missing(ledger: Ledger) -> None:
 
 
 def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
-    """Stop if the account's quota does not allow one machine: Batch would build, and jobs wait."""
+    """Stop if the account's plan or quota does not allow one machine: Batch would build, and jobs wait."""
     ec2, quotas = ledger.client("ec2"), ledger.client("service-quotas")
+    for instance_type in machine.instance_types:
+        require_plan(ledger, instance_type, f"{ledger.command('up')} --cpu")
     try:
         require_quota(ec2, quotas, machine.instance_types[0], spot=spot)
     except AwsError as refused:
@@ -496,9 +518,8 @@ def wait_for_queue(ledger: Ledger, name: str) -> None:
     poll(f"the queue {name} is VALID", ready, timeout_s=300, longest_s=2.0, fix=ledger.command("up"))
 
 
-def usd_per_machine_hour(cpu: bool, spot: bool, region: str) -> float | None:
+def usd_per_machine_hour(machine: Machine, spot: bool, region: str) -> float | None:
     """What one machine costs while it runs, with its public address; None where the price is not known."""
-    machine = CPU if cpu else GPU
     price = prices.instance_hour(machine.instance_types[0], region, spot=spot)
     return None if price is None else price + prices.PUBLIC_IPV4_HOUR
 
@@ -526,9 +547,10 @@ def command_line() -> Any:
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
-        price = usd_per_machine_hour(cpu, spot, ledger.cloud.region)
+        machine = machine_for(ledger, cpu)
+        price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
-            f"While jobs run, each {(CPU if cpu else GPU).instance_types[0]} costs "
+            f"While jobs run, each {machine.instance_types[0]} costs "
             f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
-from awslabs.explain import ask_for_quota, vcpu_quota
+from awslabs.explain import PAID_PLAN, ask_for_quota, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
 from awslabs.show import Shown
@@ -104,9 +104,10 @@ def up(
     """
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
-    # <0> Before anything is built, four questions at once: where, may we, from which image, and who are we?
-    zone, _, image, door_for = at_once(
+    # <0> Before anything is built, some questions at once: where, may we, from which image, and who are we?
+    zone, _, _, image, door_for = at_once(
         lambda: zone_offering(ec2, instance_type),
+        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type t3.micro"),
         lambda: require_quota(ec2, ledger.client("service-quotas"), instance_type),
         lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
         lambda: allow_from or own_address(ec2),
@@ -335,6 +336,52 @@ def zones_offering(ec2: Any, instance_type: str) -> list[str]:
             operation="ec2:RunInstances",
         )
     return sorted(offering["Location"] for offering in offerings)
+
+
+def require_plan(ledger: Ledger, instance_type: str, instead: str) -> None:
+    """Stop before anything is built if the account is on AWS's Free plan, and that does not run this type.
+
+    AWS calls: ``freetier:GetAccountPlanState``, on that plan ``ec2:DescribeInstanceTypes``. A dry run of
+    RunInstances looks at rights alone and would not tell.
+
+    Parameters
+    ----------
+    instead : str
+        The command that does with a type which the plan runs.
+    """
+    if not on_free_plan(ledger):
+        return
+    ec2 = ledger.client("ec2")
+    pages = ec2.get_paginator("describe_instance_types").paginate(
+        Filters=[{"Name": "free-tier-eligible", "Values": ["true"]}]
+    )
+    free = sorted(size["InstanceType"] for page in pages for size in page["InstanceTypes"])
+    if instance_type not in free:
+        raise AwsError(
+            f"This account's Free plan does not run a {instance_type}.",
+            f"In {ec2.meta.region_name} it runs {', '.join(free)}; a higher quota would change nothing.",
+            f"{instead}    # or pay for what you use, your credits first: {PAID_PLAN}",
+            code="InvalidParameterCombination",
+            operation="ec2:RunInstances",
+        )
+
+
+def on_free_plan(ledger: Ledger) -> bool:
+    """Whether the account is on the plan that accounts opened since 2025-07-15 begin with.
+
+    AWS calls: ``freetier:GetAccountPlanState``.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        plan = ledger.cloud.client("freetier", resends=False).get_account_plan_state()
+    except (
+        BotoCoreError,
+        ClientError,
+    ) as error:  # not everybody may ask, and only newer accounts have a plan
+        log.info("the account's plan was not looked at: %s", error)
+        return False
+    return plan["accountPlanType"] == "FREE"
 
 
 def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = False) -> None:

@@ -52,6 +52,7 @@ QUOTAS = {
     "RulesPerSecurityGroupLimitExceeded": ("rules in one security group", "vpc", "L-0EA8095F"),
     "AddressLimitExceeded": ("Elastic IP addresses", "ec2", "L-0263D0A3"),
 }
+PAID_PLAN = "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1"
 G_AND_VT = re.compile(r"^(g\d|vt\d|gr\d)")  # families that the "G and VT" quota counts, L-DB2E81BA
 
 
@@ -182,6 +183,14 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
             f"{lab} up{place.options}    # again in some minutes, or with another --instance-type; "
             "elsewhere: `down` first",
+        )
+    if code == "InvalidParameterCombination" and "Free Tier" in message:
+        return refusal(
+            f"{message} The account is on AWS's Free plan.",
+            "aws ec2 describe-instance-types --filters Name=free-tier-eligible,Values=true --query "
+            f"'InstanceTypes[].InstanceType' --region {place.region}    # then {lab} up{place.options} with "
+            f"one of these as --instance-type; or pay for what you use, your credits first: {PAID_PLAN}",
+            f"This account's Free plan does not run {'a ' + instance_type if instance_type else 'this'}.",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
         return refusal(

@@ -17,7 +17,7 @@ Cost: about 0.54 USD per hour in us-east-1 (g4dn.xlarge 0.526, public address 0.
 ``--spot`` about 0.23. After 3 hours (``--ttl``) the server deletes itself, in case nobody does.
 Time: four to eight minutes to build, about two to take down.
 
-    python -m awslabs.gpu up                             # without a GPU: --instance-type t3.large
+    python -m awslabs.gpu up                             # without a GPU: --instance-type m7i-flex.large
     python -m awslabs.gpu jupyter                        # opens the browser; Ctrl-C closes the tunnel
     python -m awslabs.gpu bench                          # a matrix product: CPU against GPU
     python -m awslabs.gpu mnist                          # handwritten digits
@@ -49,6 +49,7 @@ from awslabs.ec2 import (
     own_address,
     own_key,
     public_network,
+    require_plan,
     require_quota,
     require_running,
     shutdown_after,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INSTANCE_TYPE = "g4dn.xlarge"  # the smallest with a whole GPU (NVIDIA T4, 16 GB)
-CPU_TYPE = "t3.large"  # without a GPU; 8 GiB of memory are enough for this lab
+CPU_TYPE = "m7i-flex.large"  # without a GPU: 8 GiB are enough for this lab, and the Free plan runs it
 TTL_MINUTES = 180
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
@@ -112,7 +113,7 @@ def up(
         The only addresses that may reach SSH, as CIDR: ``203.0.113.7/32``. Your own, unless given.
     instance_type : str
         AWS's name for the size of the server. One without a GPU gets plain Amazon Linux 2023, and PyTorch in
-        a virtualenv; 8 GiB of memory (``t3.large``) are enough for this lab.
+        a virtualenv; 8 GiB of memory (``m7i-flex.large``) are enough for this lab.
     spot : bool
         Spare capacity at less than half the price. AWS may take it back with two minutes' notice.
     ttl_minutes : int, optional
@@ -133,8 +134,9 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
-    zones, _, image, door_for = at_once(
+    zones, _, _, image, door_for = at_once(
         lambda: whole_zones(ec2, instance_type),
+        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
         lambda: require_room(ledger, instance_type, spot),
         lambda: image_for(ec2, ssm, instance_type),
         lambda: allow_from or own_address(ec2),

@@ -157,11 +157,13 @@ class Cloud:
         """
         from botocore.config import Config
 
+        here = "us-east-1" if service == "freetier" else self.region  # AWS has it in that Region alone
         with self._mutex:
             if (service, resends) not in self._clients:
                 retries = {"mode": "standard", "total_max_attempts": 10 if resends else 1}
                 self._clients[service, resends] = self.session.client(
                     service,
+                    region_name=here,
                     endpoint_url=self._endpoint,
                     config=Config(
                         retries=retries,

@@ -23,6 +23,8 @@ INSTANCE_HOUR = {
         "t3.xlarge": 0.1664,
         "c5.large": 0.085,
         "m5.large": 0.096,
+        "c7i-flex.large": 0.08479,
+        "m7i-flex.large": 0.09576,
         "g4dn.xlarge": 0.526,
     },
     "ap-northeast-1": {

@@ -139,7 +139,7 @@ CHAPTERS = {
         batch_sweep_up,
         batch_sweep_work,
         batch_sweep.down,
-        4 * (batch_sweep.usd_per_machine_hour(False, False, "us-east-1") or 0.0),
+        4 * (batch_sweep.usd_per_machine_hour(batch_sweep.GPU, False, "us-east-1") or 0.0),
         LEARNING,
     ),
     "serverless": Chapter(

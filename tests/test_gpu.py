@@ -244,7 +244,7 @@ def test_a_new_account_is_told_its_quota_before_anything_is_built(
     assert caught.value.code == "VcpuLimitExceeded"
     assert f"({quota}) is 0" in caught.value.why
     assert f"--quota-code {quota} --desired-value 8" in caught.value.fix
-    assert caught.value.fix.endswith("python -m awslabs.gpu up --instance-type t3.large")
+    assert caught.value.fix.endswith("python -m awslabs.gpu up --instance-type m7i-flex.large")
     assert aws.calls == []
 
 
@@ -298,7 +298,7 @@ def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> N
     with pytest.raises(AwsError) as caught:
         gpu.up(ledger)
     assert caught.value.what.startswith(f"None of the {len(gpu.DEEP_LEARNING_AMIS)} Deep Learning AMIs")
-    assert "--instance-type t3.large" in caught.value.fix
+    assert "--instance-type m7i-flex.large" in caught.value.fix
     assert aws.calls == []
 
 

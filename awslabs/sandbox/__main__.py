@@ -11,7 +11,7 @@ import click
 
 from awslabs import cli, sandbox
 from awslabs.errors import LabError
-from awslabs.sandbox.weather import ACCOUNT_ID, Fault
+from awslabs.sandbox.weather import ACCOUNT_ID, ACCOUNTS, Fault
 
 RANGE = click.FloatRange(0, 60_000)
 
@@ -76,7 +76,11 @@ def main() -> None:
     help="Time scale of boots and state changes: 1 is close to AWS, 0 is at once.  [fresh cloud: 0.2]",
 )
 @click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
-@click.option("--account", type=click.Choice(["new", "old"]), help="Quotas: of an account opened today?")
+@click.option(
+    "--account",
+    type=click.Choice(list(ACCOUNTS)),
+    help="; ".join(f"{name}: {what}" for name, what in ACCOUNTS.items()) + ".  [fresh cloud: old]",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def start(port: int, **options: Any) -> None:
     """Start it, or change the weather of the one that runs."""

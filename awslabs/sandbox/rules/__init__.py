@@ -20,7 +20,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     images.py      AMIs, their volumes, public parameters
     tagging.py     tags and the tagging API
     visibility.py  late visibility; dry_runs.py
-    quotas.py      quotas of an account and the Service Quotas API
+    quotas.py      quotas of an account and the Service Quotas API; accounts.py: their plan
     iam.py         policies, roles, profiles, service-linked roles, STS
     functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
     rest_apis.py   API Gateway

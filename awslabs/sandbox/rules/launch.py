@@ -13,7 +13,7 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
-from awslabs.sandbox.rules import iam, images, quotas
+from awslabs.sandbox.rules import accounts, iam, images, quotas
 from awslabs.sandbox.rules.engine import Call, Proceed, Refused, around, memory, mismatch, refusal
 from awslabs.sandbox.rules.tagging import missing
 
@@ -264,6 +264,15 @@ def as_many_as_there_is_room_for(call: Call, proceed: Proceed) -> Any:
         room = min(room, subnet.available_ip_address_count)
     call.change("MinCount", max(least, int(min(most, room))))
     return proceed()
+
+
+@refusal("ec2:RunInstances")
+def free_plan(call: Call) -> None:
+    """On the Free plan, a type that is not FreeTierEligible: InvalidParameterCombination. moto starts it.
+
+    Source: aws-facts (k); nilbuild/developer-roadmap#10171 for the text.
+    """
+    accounts.refuse_beyond_free_plan(_instance_type(call))
 
 
 @refusal("ec2:RunInstances")

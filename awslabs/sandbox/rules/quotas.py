@@ -1,7 +1,7 @@
 """Service Quotas: the limits of an account, old or new, and the API that shows them.
 
 `limit` is what other rules ask. The values of an old account are those of one whose owner has asked
-for more over the years; a new one has what AWS gives on the first day (`--account new`).
+for more over the years; all others have what AWS gives on the first day (`--account new`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def limit(account: str, region: str, service: str, quota_code: str) -> float:
         return raised
     quota = QUOTAS[quota_code]
     assert quota.service == service, (quota, service)
-    return quota.new if weather.current.account == "new" else quota.old
+    return quota.old if weather.current.account == "old" else quota.new
 
 
 def vcpu_quota_code(instance_type: str, spot: bool) -> str | None:

@@ -28,7 +28,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 from moto.ec2.models.instances import Instance
 
 from awslabs.sandbox import roles, weather
-from awslabs.sandbox.rules import quotas
+from awslabs.sandbox.rules import accounts, quotas
 from awslabs.sandbox.rules.engine import clock, memory, scaled
 from awslabs.sandbox.rules.instances import PENDING_S
 from awslabs.sandbox.rules.jobs import environments, life
@@ -236,6 +236,9 @@ def _launch(store: Batch, environment: Environment, instance_type: str) -> Host 
     fault = weather.current.draw("ec2:RunInstances", store.account)
     if fault not in (None, weather.CUT, weather.CUT_BEFORE):
         environment.failure = f"capacity {instance_type}" if "Capacity" in str(fault) else "fault"
+        return None
+    if not accounts.plan_runs(instance_type):
+        environment.failure = "plan"
         return None
     if quotas.vcpu_room(ec2, instance_type, environment.spot) < 1:
         environment.failure = "quota"
