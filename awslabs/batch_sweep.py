@@ -1,17 +1,17 @@
 """Chapter 4: a hyper-parameter sweep on AWS Batch: machines that come with the work and go with it.
 
-      you --- <1> image --> ECR repository            CloudWatch log group <2>
+      you --- <2> image --> ECR repository            CloudWatch log group <3>
        |                        |                           ^
        |  submit, sweep         | pull                      |
        v                        v                           |
-    <6> queue --> <5> compute environment: 0 to 64 vCPUs    |
-                  . . . . . . . . . . . . . VPC <3> . . .   |
+    <7> queue --> <6> compute environment: 0 to 64 vCPUs    |
+                  . . . . . . . . . . . . . VPC <4> . . .   |
                   .  g4dn.xlarge   g4dn.xlarge   ...    ----'
-                  .  <7> job 0     job 1         ...    .
+                  .  <8> job 0     job 1         ...    .
                   . . . . . . . . . . . . . . . . . . . .
-       plot             | results, as the <4> job role may
+       plot             | results, as the <1> job role may
        ^                v
-       '------- <2> bucket: cells/  results/
+       '------- <3> bucket: cells/  results/
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
@@ -24,9 +24,9 @@ for its machine.
     python -m awslabs.batch_sweep plot
     python -m awslabs.batch_sweep down
 
-AWS calls, in order: CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public
-network (chapter 1), CreateSecurityGroup, CreateRole, PutRolePolicy, CreateInstanceProfile,
-AddRoleToInstanceProfile, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
+AWS calls, in order: CreateRole, CreateInstanceProfile, AddRoleToInstanceProfile, CreateRepository,
+CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public network (chapter 1), CreateSecurityGroup,
+PutRolePolicy, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
 What one does with it stands in `workload/sweep.py`. To read along: "What is AWS Batch?" in AWS's guides.
 """
 
@@ -40,7 +40,7 @@ from typing import Any
 
 from awslabs import images, policies, prices
 from awslabs.ec2 import Subnet, on_free_plan, public_network, require_plan, require_quota, zones_offering
-from awslabs.ecs_qa import role
+from awslabs.ecs_qa import own_roles, permit, role
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -168,18 +168,25 @@ def up(
     if engine is None:
         warn_of_missing(ledger)
 
-    # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
+    # <1> Two roles, of the jobs and of the machines. They come first, for not everybody may make them.
+    given = role_arn is not None
+    if role_arn is None or instance_profile_arn is None:
+        with own_roles(ledger, "--role-arn {role} --instance-profile-arn {profile}"):
+            role_arn = role(ledger, "job", "ecs-tasks.amazonaws.com")
+            instance_profile_arn = machine_profile(ledger)
+
+    # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
     pushed = meanwhile(images.publish, ledger, repository, recipe(machine), engine)
 
-    # <2> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
+    # <3> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
     bucket = ledger.create(
         "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
     log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
 
-    # <3> The network: a public subnet in each zone that has such machines; nobody may connect.
+    # <4> The network: a public subnet in each zone that has such machines; nobody may connect.
     vpc_id, subnet_ids = public_network(
         ledger, "10.13.0.0/20", [Subnet(f"subnet-{zone[-1]}", zone, cidr_of(zone)) for zone in zones]
     )
@@ -191,21 +198,25 @@ def up(
         Description="Nobody may connect to the machines",
     )
 
-    # <4> Who may do what. A job reads cells and results and writes results, in this bucket alone; a machine
-    #     pulls the one image and writes logs.
-    if role_arn is None:
-        role_arn = role(
+    # <5> What the roles allow. A job reads cells and results and writes results, in this bucket alone; a
+    #     machine pulls the one image and writes logs.
+    if not given:
+        permit(
             ledger,
             "job",
-            "ecs-tasks.amazonaws.com",
             allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
             allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
             allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
         )
-    if instance_profile_arn is None:
-        instance_profile_arn = machine_profile(ledger, repository, log_group)
+        permit(
+            ledger,
+            "machine",
+            policies.join_a_cluster(),
+            *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+            policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+        )
 
-    # <5> The compute environment: it costs nothing while no job waits.
+    # <6> The compute environment: it costs nothing while no job waits.
     environment = ledger.create(
         "compute-environment",
         batch.create_compute_environment,
@@ -227,7 +238,7 @@ def up(
 
     environment_arn = wait_for_environment(ledger, environment)
 
-    # <6> The queue. A job that no machine will ever take leaves it after a while, with the reason.
+    # <7> The queue. A job that no machine will ever take leaves it after a while, with the reason.
     queue = ledger.create(
         "job-queue",
         batch.create_job_queue,
@@ -242,7 +253,7 @@ def up(
     )
     wait_for_queue(ledger, queue)
 
-    # <7> What a job is. It names the image, so here the push must be done.
+    # <8> What a job is. It names the image, so here the push must be done.
     define_job(ledger, pushed(), machine, role_arn, log_group)
     return describe(ledger)
 
@@ -408,18 +419,11 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
 # -- Parts of the page above -----------------------------------------------------------------------------
 
 
-def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
+def machine_profile(ledger: Ledger) -> str:
     """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
     iam = ledger.client("iam")
     profile = f"{ledger.prefix}-machine-profile"
-    role(
-        ledger,
-        "machine",
-        "ec2.amazonaws.com",
-        policies.join_a_cluster(),
-        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
-        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-    )
+    role(ledger, "machine", "ec2.amazonaws.com")
     profile_arn = ledger.create("machine-profile", iam.create_instance_profile, InstanceProfileName=profile)
     ledger.create(
         "role-in-profile",

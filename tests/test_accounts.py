@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import inprocess
 import pytest
 from botocore.client import BaseClient
-from test_rules_support import client, cloud, net, refused
+from moto.core.responses import BaseResponse
+from test_rules_support import client, cloud, net, refused, said
 
-from awslabs import addresses, batch_sweep, ec2, gpu, images
+from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, serverless
 from awslabs.errors import AwsError
 from awslabs.explain import Place, explain
 from awslabs.ledger import Ledger
@@ -129,3 +131,91 @@ def test_and_runs_what_is_eligible(instance_type: str) -> None:
         assert net().launch(InstanceType=instance_type)["InstanceType"] == instance_type
         quota = client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode="L-1216C47A")
         assert quota["Quota"]["Value"] == 8  # as a new account
+
+
+# -- A class ---------------------------------------------------------------------------------------------
+
+LAB_ROLE = f"--role-arn arn:aws:iam::{ACCOUNT}:role/LabRole"
+LAB_PROFILE = f"--instance-profile-arn arn:aws:iam::{ACCOUNT}:instance-profile/LabInstanceProfile"
+WITH_ROLES: list[tuple[Any, dict[str, Any], str]] = [
+    (ecs_qa, {"model": "parrot", "without_docker": True}, LAB_ROLE),
+    (batch_sweep, {"cpu": True, "without_docker": True}, f"{LAB_ROLE} {LAB_PROFILE}"),
+    (serverless, {}, LAB_ROLE),
+]
+
+
+@pytest.mark.parametrize(("chapter", "asked", "options"), WITH_ROLES)
+@pytest.mark.parametrize("account", ["classroom", "old"])
+def test_whoever_may_not_make_roles_is_told_first_and_which_options_take_those_that_exist(
+    changes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    chapter: Any,
+    asked: dict[str, Any],
+    options: str,
+    account: str,
+) -> None:
+    becomes(account)
+    send = BaseClient._make_api_call
+    if account == "old":  # an ordinary account, in which somebody lacks this right alone
+
+        def refuse(one: BaseClient, operation: str, request: dict) -> Any:
+            if operation == "CreateRole":
+                changes.append(operation)
+                raise inprocess.refusal(operation, "AccessDenied", 403)
+            return send(one, operation, request)
+
+        monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    name = chapter.__name__.rpartition(".")[2]
+    with pytest.raises(AwsError) as caught:
+        chapter.up(lab(name), **asked)
+    assert caught.value.what == "iam:CreateRole was refused (AccessDenied)."
+    assert caught.value.fix.startswith(f"python -m awslabs.{name} up {options}    #")
+    assert changes == ["CreateRole"]
+    assert lab(name).resources == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "code"),
+    [
+        ("create_role", {"RoleName": "mine", "AssumeRolePolicyDocument": "{}"}, "AccessDenied"),
+        ("delete_role", {"RoleName": "LabRole"}, "AccessDenied"),
+        ("create_user", {"UserName": "mine"}, "AccessDenied"),
+        ("create_service_linked_role", {"AWSServiceName": "spot.amazonaws.com"}, "ok"),
+        ("get_role", {"RoleName": "LabRole"}, "ok"),
+        ("get_instance_profile", {"InstanceProfileName": "LabInstanceProfile"}, "ok"),
+    ],
+)
+def test_a_class_may_read_iam_and_change_nothing_in_it(
+    method: str, request_: dict[str, str], code: str
+) -> None:
+    with cloud("classroom", "service_linked_role_names", account="classroom"):
+        assert said(getattr(client("iam"), method), **request_) == code
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        ({"InstanceType": "t3.large"}, "ok"),
+        ({"InstanceType": "t3.xlarge"}, "UnauthorizedOperation"),
+        ({"InstanceType": "g4dn.xlarge"}, "UnauthorizedOperation"),
+        ({"InstanceMarketOptions": {"MarketType": "spot"}}, "UnauthorizedOperation"),
+    ],
+)
+def test_a_class_starts_small_servers_on_demand(request_: dict[str, Any], answer: str) -> None:
+    with cloud(every=True, account="classroom"):
+        assert said(net().launch, **request_) == answer
+
+
+def test_a_class_has_two_regions() -> None:
+    with cloud("classroom", account="classroom"):
+        for region, answer in (("us-west-2", "ok"), ("eu-west-1", "UnauthorizedOperation")):
+            elsewhere = boto3.client("ec2", region, aws_access_key_id="x", aws_secret_access_key="y")
+            assert said(elsewhere.describe_vpcs) == answer
+
+
+def test_what_runs_in_the_role_of_a_class_is_not_judged_as_its_students(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with cloud("classroom", account="classroom"):
+        monkeypatch.setattr(BaseResponse, "get_access_key", lambda response: "ASIA" + 16 * "X")
+        assert said(client("iam").create_user, UserName="by-the-role") == "ok"  # the server asks its policies

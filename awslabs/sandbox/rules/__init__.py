@@ -20,7 +20,7 @@ in the order in which they look at a call. They work in the practice cloud's ser
     images.py      AMIs, their volumes, public parameters
     tagging.py     tags and the tagging API
     visibility.py  late visibility; dry_runs.py
-    quotas.py      quotas of an account and the Service Quotas API; accounts.py: their plan
+    quotas.py      quotas of an account and the Service Quotas API; accounts.py: kinds of accounts
     iam.py         policies, roles, profiles, service-linked roles, STS
     functions.py   Lambda; logs.py, queues.py (SQS), tables.py (DynamoDB), storage.py (S3)
     rest_apis.py   API Gateway
@@ -41,6 +41,7 @@ from awslabs.errors import LabError
 from awslabs.sandbox.rules import engine, power
 
 # The order of import is the order in which rules look at a call.
+from awslabs.sandbox.rules import accounts as accounts  # isort: skip
 from awslabs.sandbox.rules import dry_runs as dry_runs  # isort: skip
 from awslabs.sandbox.rules import visibility as visibility  # isort: skip
 from awslabs.sandbox.rules import tagging as tagging  # isort: skip

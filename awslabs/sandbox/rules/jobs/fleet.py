@@ -237,8 +237,8 @@ def _launch(store: Batch, environment: Environment, instance_type: str) -> Host 
     if fault not in (None, weather.CUT, weather.CUT_BEFORE):
         environment.failure = f"capacity {instance_type}" if "Capacity" in str(fault) else "fault"
         return None
-    if not accounts.plan_runs(instance_type):
-        environment.failure = "plan"
+    if not accounts.runs(instance_type, spot=environment.spot):
+        environment.failure = "account"
         return None
     if quotas.vcpu_room(ec2, instance_type, environment.spot) < 1:
         environment.failure = "quota"
