@@ -322,12 +322,13 @@ def zone_offering(ec2: Any, instance_type: str) -> str:
 def zones_offering(ec2: Any, instance_type: str) -> list[str]:
     """The zones of the Region that offer this type: not each does (``us-east-1e`` has no t3.micro).
 
-    AWS calls: ``ec2:DescribeInstanceTypeOfferings``.
+    AWS calls: ``ec2:DescribeInstanceTypeOfferings``; as `whole_zones`.
     """
     offerings = ec2.describe_instance_type_offerings(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}]
     )["InstanceTypeOfferings"]
-    if not offerings:
+    zones = sorted({offering["Location"] for offering in offerings} & whole_zones(ec2).keys())
+    if not zones:
         raise AwsError(
             f"{instance_type} is not offered in {ec2.meta.region_name}.",
             "No zone of the Region lists it; a Region offers some types only, and names are exact.",
@@ -335,7 +336,20 @@ def zones_offering(ec2: Any, instance_type: str) -> list[str]:
             code="Unsupported",
             operation="ec2:RunInstances",
         )
-    return sorted(offering["Location"] for offering in offerings)
+    return zones
+
+
+def whole_zones(ec2: Any) -> dict[str, str]:
+    """The Region's Availability Zones, name to id (``us-east-1a``: ``use1-az6``; ids are everybody's).
+
+    Local Zones and Wavelength Zones, which an account may have opted in to, have prices and gateways of their
+    own. AWS calls: ``ec2:DescribeAvailabilityZones``.
+    """
+    return {
+        zone["ZoneName"]: zone["ZoneId"]
+        for zone in ec2.describe_availability_zones()["AvailabilityZones"]
+        if zone["ZoneType"] == "availability-zone" and zone["State"] == "available"
+    }
 
 
 def require_plan(ledger: Ledger, instance_type: str, instead: str) -> None:

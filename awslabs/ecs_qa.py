@@ -30,6 +30,8 @@ Elastic Container Service?" in AWS's guides.
 from __future__ import annotations
 
 import importlib.util
+import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import images, policies, prices
-from awslabs.ec2 import Subnet, public_network, quota_value
+from awslabs.ec2 import Subnet, public_network, quota_value, whole_zones
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.explain import DENIED, ask_for_quota
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -51,11 +53,14 @@ from awslabs.show import Shown
 from awslabs.workload import missing
 from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
 
+log = logging.getLogger(__name__)
+
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
 MODEL = "distilbert-base-cased-distilled-squad"  # which the Dockerfile takes unless told otherwise
 SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
+WITHOUT_FARGATE = {"apne1-az3", "usw1-az2"}  # ids of zones; source: "Amazon ECS on AWS Fargate", Regions
 TASKS = "ecs-tasks.amazonaws.com"  # who acts in a role of tasks
 
 
@@ -103,8 +108,8 @@ def up(
     ledger : Ledger
         From ``awslabs.lab("ecs_qa")``.
     image : str, optional
-        An image that exists, of a public registry; nothing is built then. It must take the arguments that
-        ``images/qa_bot/main.py`` takes.
+        An image that exists, of a public registry or of this account's ECR; nothing is built then. It must
+        take the arguments that ``images/qa_bot/main.py`` takes.
     model : str, optional
         The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
         the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD; and without
@@ -156,7 +161,9 @@ def up(
             "execution",
             TASKS,
             policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-            *policies.pull_image(ledger.arn("ecr", f"repository/{names[IMAGE]}")),
+            *policies.pull_image(
+                ledger.arn("ecr", f"repository/{names[IMAGE]}"), *private_repository(ecr, image)
+            ),
         )
         task_role = role_arn or role(
             ledger,
@@ -184,7 +191,7 @@ def up(
     )
 
     # <4> The network. Tasks get a public address, to pull the image; no rule lets anybody in.
-    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    zone = next(name for name, zone_id in whole_zones(ec2).items() if zone_id not in WITHOUT_FARGATE)
     vpc_id, _ = public_network(ledger, "10.12.0.0/23", [Subnet("subnet", zone, "10.12.0.0/24")])
     ledger.create(
         "security-group",
@@ -369,6 +376,25 @@ def model_variables(model: str | None, *, image: str | None, bare: bool) -> dict
     return {**place, "QA_MODEL_NAME": name}
 
 
+def private_repository(ecr: Any, image: str | None) -> list[str]:
+    """The ARN of the ECR repository of this account that an image lies in; none for images of elsewhere.
+
+    AWS calls: ``ecr:DescribeRepositories``.
+    """
+    from botocore.exceptions import ClientError
+
+    uri = re.sub(r"(@.*|:[^/]*)$", "", image or "")
+    name = uri.partition("/")[2]
+    if not name:
+        return []
+    try:
+        (shown,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+    except ClientError as error:
+        log.info("%s is taken for a public image: %s", image, error)
+        return []
+    return [shown["repositoryArn"]] if shown["repositoryUri"] == uri else []
+
+
 def is_name(model: str) -> bool:
     """Whether a model is one of the Hugging Face hub, and not a folder of this computer."""
     return model != SMALL and not Path(model).is_dir()
@@ -472,7 +498,9 @@ def command_line() -> Any:
     group = cli.lab_group("ecs_qa", __doc__)
 
     @cli.verb(group, "up", "ecs_qa")
-    @click.option("--image", metavar="URI", help="A public image that exists; nothing is built then.")
+    @click.option(
+        "--image", metavar="URI", help="An image that exists, public or in your ECR; nothing is built then."
+    )
     @click.option(
         "--model",
         metavar="NAME_OR_FOLDER",

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +134,7 @@ def up(
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
     zones, _, _, image, door_for = at_once(
-        lambda: whole_zones(ec2, instance_type),
+        lambda: zones_offering(ec2, instance_type),
         lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
         lambda: require_room(ledger, instance_type, spot),
         lambda: image_for(ec2, ssm, instance_type),
@@ -331,12 +330,6 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
 
 
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
-
-
-def whole_zones(ec2: Any, instance_type: str) -> list[str]:
-    """The zones that offer this type, without Local Zones: those have names and prices of their own."""
-    zones = zones_offering(ec2, instance_type)
-    return [zone for zone in zones if re.fullmatch(r"[a-z-]+\d[a-z]", zone)] or zones
 
 
 def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:

@@ -51,16 +51,12 @@ def public_read(bucket: str) -> str:
     )
 
 
-def pull_image(repository_arn: str) -> list[Statement]:
-    """Pull images from one ECR repository. The token to log in with is the account's, so it names none."""
+def pull_image(*repository_arns: str) -> list[Statement]:
+    """Pull images from ECR repositories. The token to log in with is the account's, so it names none."""
+    pull = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
     return [
         allow("*", "ecr:GetAuthorizationToken"),
-        allow(
-            repository_arn,
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:GetDownloadUrlForLayer",
-            "ecr:BatchGetImage",
-        ),
+        *(allow(repository_arn, *pull) for repository_arn in repository_arns),
     ]
 
 

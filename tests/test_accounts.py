@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -13,10 +14,11 @@ from moto.core.responses import BaseResponse
 from test_rules_support import client, cloud, net, refused, said
 
 from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, serverless
-from awslabs.errors import AwsError
+from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.ledger import Ledger
 from awslabs.sandbox.rules import accounts
+from awslabs.workload import questions
 
 ACCOUNT = "666677778888"
 NOT_FREE = (
@@ -219,3 +221,107 @@ def test_what_runs_in_the_role_of_a_class_is_not_judged_as_its_students(
     with cloud("classroom", account="classroom"):
         monkeypatch.setattr(BaseResponse, "get_access_key", lambda response: "ASIA" + 16 * "X")
         assert said(client("iam").create_user, UserName="by-the-role") == "ok"  # the server asks its policies
+
+
+# -- Accounts that have more than others -----------------------------------------------------------------
+
+ZONES = [  # of an account that has opted in to a Local Zone and a Wavelength Zone
+    ("us-west-2a", "usw2-az1", "availability-zone", "available"),
+    ("us-west-2-lax-1a", "usw2-lax1-az1", "local-zone", "available"),
+    ("us-west-2-wl1-las-wlz-1", "usw2-wl1-las-wlz1", "wavelength-zone", "available"),
+    ("us-west-2b", "usw2-az2", "availability-zone", "impaired"),
+    ("us-west-2c", "usw2-az3", "availability-zone", "available"),
+]
+
+
+def with_zones(zones: list[tuple[str, str, str, str]]) -> Any:
+    """An EC2 with these zones, all of which offer every type."""
+    names = ("ZoneName", "ZoneId", "ZoneType", "State")
+    return SimpleNamespace(
+        meta=SimpleNamespace(region_name="us-west-2"),
+        describe_availability_zones=lambda **_: {
+            "AvailabilityZones": [dict(zip(names, zone, strict=True)) for zone in zones]
+        },
+        describe_instance_type_offerings=lambda **_: {
+            "InstanceTypeOfferings": [{"Location": zone[0]} for zone in zones]
+        },
+    )
+
+
+def test_local_and_wavelength_zones_of_an_account_that_opted_in_are_left_out() -> None:
+    assert ec2.zones_offering(with_zones(ZONES), "t3.micro") == ["us-west-2a", "us-west-2c"]
+    assert ec2.zone_offering(with_zones(ZONES[1:]), "t3.micro") == "us-west-2c"
+    assert batch_sweep.zones_of(with_zones(ZONES), batch_sweep.CPU) == ["us-west-2a", "us-west-2c"]
+    with pytest.raises(AwsError, match="not offered in us-west-2"):
+        ec2.zones_offering(with_zones(ZONES[1:3]), "t3.micro")
+
+
+def test_tasks_run_in_a_zone_that_has_fargate(changes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    zones = {"us-east-1a": "apne1-az3", "us-east-1b": "usw1-az2", "us-east-1c": "use1-az4"}
+    monkeypatch.setattr(ecs_qa, "whole_zones", lambda ec2: zones)
+    ledger = lab("ecs_qa")
+    ecs_qa.up(ledger, image="public.ecr.aws/docker/library/python:3", model="parrot")
+    (subnet,) = ledger.client("ec2").describe_subnets(SubnetIds=[ledger.resources["subnet"]])["Subnets"]
+    assert subnet["AvailabilityZone"] == "us-east-1c"
+
+
+@pytest.mark.parametrize("reference", [":2026", "@sha256:" + 64 * "0", ""])
+def test_tasks_may_pull_a_teachers_image_from_the_same_account(changes: list[str], reference: str) -> None:
+    ledger = lab("ecs_qa")
+    made = ledger.client("ecr").create_repository(repositoryName="teacher/reader")["repository"]
+    ecs_qa.up(ledger, image=made["repositoryUri"] + reference, model="parrot")
+    names = {"RoleName": f"{ledger.prefix}-execution-role", "PolicyName": "what-it-needs"}
+    document = ledger.client("iam").get_role_policy(**names)["PolicyDocument"]
+    may_pull = [one["Resource"] for one in document["Statement"] if "ecr:BatchGetImage" in one["Action"]]
+    assert may_pull == [ledger.arn("ecr", f"repository/{ledger.prefix}-qa_bot"), made["repositoryArn"]]
+
+
+@pytest.mark.parametrize("image", ["python:3", "docker.io/library/python:3", "localhost:5000/teacher/reader"])
+def test_public_images_need_no_right(changes: list[str], image: str) -> None:
+    ledger = lab("ecs_qa")
+    ledger.client("ecr").create_repository(repositoryName="teacher/reader")
+    assert ecs_qa.private_repository(ledger.client("ecr"), image) == []
+
+
+def test_the_reason_of_a_task_is_that_of_our_container_and_not_of_a_guards(changes: list[str]) -> None:
+    ledger = lab("ecs_qa")
+    task = {
+        "taskArn": "arn:aws:ecs:us-east-1:1:task/cluster/0",
+        "memory": "4096",
+        "stoppedReason": "Essential container in task exited",
+        "containers": [
+            {"name": "aws-guardduty-agent-mfjGLB", "reason": "CannotPullContainerError: its own trouble"},
+            {"name": questions.CONTAINER, "reason": "OutOfMemoryError: killed", "exitCode": 137},
+        ],
+    }
+    assert questions.why_it_failed(ledger, task)[0] == "The task used more than its 4 GB of memory."
+
+
+def test_what_guardduty_has_put_into_a_network_is_named_and_waited_for(
+    changes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = lab("ec2")
+    api = ledger.client("ec2")
+    vpc_id, (subnet_id,) = ec2.public_network(
+        ledger, "10.10.0.0/23", [ec2.Subnet("subnet", "us-east-1a", "10.10.0.0/24")]
+    )
+    group_id = api.create_security_group(
+        VpcId=vpc_id, GroupName=f"GuardDutyManagedSecurityGroup-{vpc_id}", Description="GuardDuty"
+    )["GroupId"]
+    endpoint_id = api.create_vpc_endpoint(
+        VpcId=vpc_id,
+        ServiceName="com.amazonaws.us-east-1.guardduty-data",
+        VpcEndpointType="Interface",
+        SubnetIds=[subnet_id],
+        SecurityGroupIds=[group_id],
+    )["VpcEndpoint"]["VpcEndpointId"]
+    with pytest.raises(StillStanding) as caught:
+        ledger.down()
+    assert f"GuardDuty has put {endpoint_id} and {group_id} into this network" in caught.value.why
+    assert f"aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint_id} --region us-east-1" in caplog.text
+    assert f"aws ec2 delete-security-group --group-id {group_id} --region us-east-1" in caplog.text
+    assert api.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]  # it is not ours
+    api.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
+    api.delete_security_group(GroupId=group_id)
+    ledger.down()
+    assert ledger.resources == {}

@@ -16,7 +16,6 @@ import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click.testing
@@ -223,12 +222,6 @@ def test_another_refusal_is_not_carried_to_the_next_zone(aws: Aws, ledger: Ledge
     with pytest.raises(AwsError, match="may not do ec2:RunInstances"):
         gpu.up(ledger)
     assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 1
-
-
-def test_local_zones_are_left_out() -> None:
-    offered = [{"Location": zone} for zone in ("us-west-2a", "us-west-2-lax-1a", "us-west-2c")]
-    ec2 = SimpleNamespace(describe_instance_type_offerings=lambda **_: {"InstanceTypeOfferings": offered})
-    assert gpu.whole_zones(ec2, "g4dn.xlarge") == ["us-west-2a", "us-west-2c"]
 
 
 # -- Before anything is built ----------------------------------------------------------------------------
