@@ -24,9 +24,9 @@ for its machine.
     python -m awslabs.batch_sweep plot
     python -m awslabs.batch_sweep down
 
-AWS calls, in order: CreateRole, CreateInstanceProfile, AddRoleToInstanceProfile, CreateRepository,
-CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public network (chapter 1), CreateSecurityGroup,
-PutRolePolicy, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
+AWS calls, in order: CreateRole, PutRolePolicy, CreateInstanceProfile, AddRoleToInstanceProfile,
+CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public network (chapter 1),
+CreateSecurityGroup, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
 What one does with it stands in `workload/sweep.py`. To read along: "What is AWS Batch?" in AWS's guides.
 """
 
@@ -168,22 +168,26 @@ def up(
     if engine is None:
         warn_of_missing(ledger)
 
-    # <1> Two roles, of the jobs and of the machines. They come first, for not everybody may make them.
+    # <1> Two roles: a job's, which may nothing yet, for the bucket has no name before it is made; and the
+    #     machines', which join the one cluster, pull the one image and write logs. They come first, for not
+    #     everybody may make them.
+    repository, machines = f"{ledger.prefix}-{IMAGE}", f"{ledger.prefix}-machines"
+    log_group = f"/awslabs/{ledger.prefix}"
     given = role_arn is not None
     if role_arn is None or instance_profile_arn is None:
         with own_roles(ledger, "--role-arn {role} --instance-profile-arn {profile}"):
             role_arn = role(ledger, "job", "ecs-tasks.amazonaws.com")
-            instance_profile_arn = machine_profile(ledger)
+            instance_profile_arn = machine_profile(ledger, machines, repository, log_group)
 
     # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
-    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
+    ledger.create("repository", ecr.create_repository, repositoryName=repository)
     pushed = meanwhile(images.publish, ledger, repository, recipe(machine), engine)
 
     # <3> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
     bucket = ledger.create(
         "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
-    log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    ledger.create("log-group", logs.create_log_group, logGroupName=log_group)
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
 
     # <4> The network: a public subnet in each zone that has such machines; nobody may connect.
@@ -198,8 +202,7 @@ def up(
         Description="Nobody may connect to the machines",
     )
 
-    # <5> What the roles allow. A job reads cells and results and writes results, in this bucket alone; a
-    #     machine pulls the one image and writes logs.
+    # <5> What a job may: read cells and results and write results, in this bucket alone.
     if not given:
         permit(
             ledger,
@@ -208,19 +211,12 @@ def up(
             allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
             allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
         )
-        permit(
-            ledger,
-            "machine",
-            policies.join_a_cluster(),
-            *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
-            policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-        )
 
     # <6> The compute environment: it costs nothing while no job waits.
     environment = ledger.create(
         "compute-environment",
         batch.create_compute_environment,
-        computeEnvironmentName=f"{ledger.prefix}-machines",
+        computeEnvironmentName=machines,
         type="MANAGED",
         state="ENABLED",
         computeResources={
@@ -419,11 +415,18 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
 # -- Parts of the page above -----------------------------------------------------------------------------
 
 
-def machine_profile(ledger: Ledger) -> str:
+def machine_profile(ledger: Ledger, environment: str, repository: str, log_group: str) -> str:
     """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
-    iam = ledger.client("iam")
+    iam, cloud = ledger.client("iam"), ledger.cloud
     profile = f"{ledger.prefix}-machine-profile"
-    role(ledger, "machine", "ec2.amazonaws.com")
+    role(
+        ledger,
+        "machine",
+        "ec2.amazonaws.com",
+        *policies.join_a_cluster(environment, cloud.region, cloud.identity["account"]),
+        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+    )
     profile_arn = ledger.create("machine-profile", iam.create_instance_profile, InstanceProfileName=profile)
     ledger.create(
         "role-in-profile",
