@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
-from awslabs.explain import PAID_PLAN, ask_for_quota, vcpu_quota
+from awslabs.explain import PAID_PLAN, ask_for_quota, error_code, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
 from awslabs.show import Shown
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 LOGIN = "ec2-user"  # the user that Amazon Linux lets in
+BOOT_S = 600.0  # until SSH answers; a type older than Nitro shows its console some minutes late
 ROOT_GIB = 8  # size of that image's root disk, for the price that is told before it is looked up
 
 
@@ -105,8 +106,9 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built, some questions at once: where, may we, from which image, and who are we?
-    zone, _, _, image, door_for = at_once(
+    zone, _, _, _, image, door_for = at_once(
         lambda: zone_offering(ec2, instance_type),
+        lambda: size_of(ec2, instance_type, such_as="t3.micro"),
         lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type t3.micro"),
         lambda: require_quota(ec2, ledger.client("service-quotas"), instance_type),
         lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
@@ -250,11 +252,11 @@ def wait_until_it_runs(ledger: Ledger, instance_id: str) -> None:
     )
 
 
-def wait_for_login(ledger: Ledger, server: Server) -> None:
+def wait_for_login(ledger: Ledger, server: Server, timeout_s: float = BOOT_S) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
     with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id))
+        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
 
 
 # -- The lab as it stands ----------------------------------------------------------------------------------
@@ -350,6 +352,26 @@ def whole_zones(ec2: Any) -> dict[str, str]:
         for zone in ec2.describe_availability_zones()["AvailabilityZones"]
         if zone["ZoneType"] == "availability-zone" and zone["State"] == "available"
     }
+
+
+def size_of(ec2: Any, instance_type: str, such_as: str) -> dict:
+    """A type as ``ec2:DescribeInstanceTypes`` shows it, if the labs' images run on it; `such_as` would do.
+
+    Raises
+    ------
+    AwsError
+        Its processor is another one than the images are made for.
+    """
+    (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    if "x86_64" not in size["ProcessorInfo"]["SupportedArchitectures"]:
+        raise AwsError(
+            f"The lab's images do not run on {instance_type}.",
+            "Its processor is an ARM; they are made for x86_64.",
+            f"run `up` with another type, such as --instance-type {such_as}",
+            code="Unsupported",
+            operation="ec2:RunInstances",
+        )
+    return size
 
 
 def require_plan(ledger: Ledger, instance_type: str, instead: str) -> None:
@@ -503,7 +525,17 @@ def instance_state(ec2: Any, instance_id: str) -> str:
 
 def console(ec2: Any, instance_id: str) -> str:
     """What the server has written to its console, where its host keys' fingerprints stand."""
-    return ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = ec2.get_console_output(InstanceId=instance_id, Latest=True)
+    except ClientError as error:
+        if error_code(error) != "UnsupportedOperation":
+            raise
+        answer = ec2.get_console_output(
+            InstanceId=instance_id
+        )  # t2 is not of Nitro: what AWS keeps of its boot
+    return answer.get("Output", "")
 
 
 # -- The command line -----------------------------------------------------------------------------------

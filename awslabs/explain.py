@@ -142,6 +142,32 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "aws sso login    # or fetch fresh keys where yours come from; then run the same command again",
             "The AWS credentials have expired.",
         )
+    if code == "PendingVerification":
+        return refusal(
+            message,
+            "wait for AWS's mail, at most four hours; then run the same command again: it goes on",
+            f"AWS is still checking whether this account may use {place.region or 'this Region'}.",
+        )
+    if code == "OptInRequired":
+        return refusal(
+            message,
+            "finish the sign-up: https://portal.aws.amazon.com/billing/signup    # AWS needs up to a day; "
+            "then run the same command again",
+            "This account is not signed up for the service yet.",
+        )
+    if code == "Blocked":
+        return refusal(
+            message,
+            "ask AWS's support (Account and billing): https://console.aws.amazon.com/support/home    # then "
+            "run the same command again",
+            "AWS has blocked this account.",
+        )
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
+        return refusal(
+            f"{message} Spot needs a role of AWS's own, once per account.",
+            "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com    # by whoever may; "
+            f"or without --spot: {lab} up{place.options}",
+        )
     if code in BAD_CREDENTIALS:
         return refusal(
             f"AWS does not know these credentials: {message}",
@@ -155,14 +181,22 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         )
     if code == "ProfileNotFound":
         return refusal(message, "aws configure list-profiles", "That AWS profile does not exist.")
+    if code in DENIED and "voc-cancel-cred" in message:
+        return refusal(
+            "The policy voc-cancel-cred forbids everything from then on. Nothing was lost.",
+            "start the lab again in AWS Academy, copy its new credentials, and run the same command again",
+            "The session of this AWS Academy lab has ended.",
+        )
     if code in DENIED:
         named = re.search(r"perform:? ([\w-]+:\w+)", message)
         action = named.group(1) if named else operation
         who = re.search(r"(?:User|Role)?:? ?(arn:\S+) is not", message)
+        without = "leave --spot out" if "InstanceMarketOptions" in request else "take another --instance-type"
         return refusal(
             f"{who.group(1) if who else 'These credentials'} may not do {action}.",
-            f"aws sts get-caller-identity    # ask whoever runs the account to allow this caller {action}; "
-            "then run the same command again",
+            f"aws sts get-caller-identity    # ask whoever runs the account to allow this caller {action}"
+            + (f", or {without}" if instance_type else "")
+            + "; then run the same command again",
         )
     if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded") and instance_type:
         name, quota = vcpu_quota(instance_type, spot=code.startswith("MaxSpot"))

@@ -52,6 +52,7 @@ from awslabs.ec2 import (
     require_quota,
     require_running,
     shutdown_after,
+    size_of,
     ssh_firewall,
     standard_credits,
     wait_for_login,
@@ -71,6 +72,7 @@ log = logging.getLogger(__name__)
 INSTANCE_TYPE = "g4dn.xlarge"  # the smallest with a whole GPU (NVIDIA T4, 16 GB)
 CPU_TYPE = "m7i-flex.large"  # without a GPU: 8 GiB are enough for this lab, and the Free plan runs it
 TTL_MINUTES = 180
+BOOT_S = 1200.0  # until SSH answers: on its first boot a disk of 75 GiB is read from far away
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
 RESULTS = Path("awslabs-results", "gpu")
@@ -171,7 +173,7 @@ def up(
     instance_id = first_with_room(ledger, dict(zip(zones, subnet_ids, strict=True)), start_in, instance_type)
     wait_until_it_runs(ledger, instance_id)
     server = describe(ledger)
-    wait_for_login(ledger, server)
+    wait_for_login(ledger, server, BOOT_S)
 
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
     from awslabs.workload import notebook
@@ -378,15 +380,7 @@ def has_gpu(ec2: Any, instance_type: str) -> bool:
 
     AWS calls: ``ec2:DescribeInstanceTypes``.
     """
-    (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
-    if "x86_64" not in size["ProcessorInfo"]["SupportedArchitectures"]:
-        raise AwsError(
-            f"The lab's images do not run on {instance_type}.",
-            "Its processor is an ARM; they are made for x86_64.",
-            f"run `up` with another type, such as --instance-type {INSTANCE_TYPE}",
-            code="Unsupported",
-            operation="ec2:RunInstances",
-        )
+    size = size_of(ec2, instance_type, such_as=INSTANCE_TYPE)
     return any(gpu["Manufacturer"] == "NVIDIA" for gpu in size.get("GpuInfo", {}).get("Gpus", []))
 
 

@@ -13,12 +13,12 @@ from botocore.client import BaseClient
 from moto.core.responses import BaseResponse
 from test_rules_support import client, cloud, net, refused, said
 
-from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, serverless
+from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, serverless, tunnel
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.ledger import Ledger
-from awslabs.sandbox.rules import accounts
-from awslabs.workload import questions
+from awslabs.sandbox.rules import accounts, power
+from awslabs.workload import notebook, questions
 
 ACCOUNT = "666677778888"
 NOT_FREE = (
@@ -325,3 +325,99 @@ def test_what_guardduty_has_put_into_a_network_is_named_and_waited_for(
     api.delete_security_group(GroupId=group_id)
     ledger.down()
     assert ledger.resources == {}
+
+
+# -- What AWS says of accounts ---------------------------------------------------------------------------
+
+VALIDATED = (
+    "Your request for accessing resources in this region is being validated, and you will not be able to "
+    "launch additional resources in this region until the validation is complete."
+)
+OF_ACCOUNTS = {
+    "PendingVerification": (
+        VALIDATED,
+        "AWS is still checking whether this account may use eu-west-1.",
+        "mail",
+    ),
+    "OptInRequired": (
+        "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe.",
+        "This account is not signed up for the service yet.",
+        "https://portal.aws.amazon.com/billing/signup",
+    ),
+    "Blocked": (
+        "This account is currently blocked and not recognized as a valid account.",
+        "AWS has blocked this account.",
+        "https://console.aws.amazon.com/support/home",
+    ),
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": (
+        "The provided credentials do not have permission to create the service-linked role for EC2 Spot "
+        "Instances.",
+        "ec2:RunInstances was refused (AuthFailure.ServiceLinkedRoleCreationNotPermitted).",
+        "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com    #",
+    ),
+    "UnauthorizedOperation": (
+        "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/voclabs/u is "
+        "not authorized to perform: ec2:RunInstances with an explicit deny in an identity-based policy: "
+        "arn:aws:iam::1:policy/voc-cancel-cred",
+        "The session of this AWS Academy lab has ended.",
+        "start the lab again",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", OF_ACCOUNTS)
+def test_what_aws_says_of_an_account_has_a_sentence_of_its_own(code: str) -> None:
+    message, what, fix = OF_ACCOUNTS[code]
+    refusal = inprocess.refusal("RunInstances", code, message=message)
+    told = explain(refusal, "ec2:RunInstances", Place("gpu", "eu-west-1"), {"InstanceType": "g4dn.xlarge"})
+    assert told.what == what
+    assert fix in told.fix
+    assert "ledger verify" not in told.fix  # which would ask the same account, and be refused
+    assert "aws configure" not in told.fix
+
+
+@pytest.mark.parametrize(
+    ("request_", "way_out"),
+    [
+        ({"InstanceType": "t3.large", "InstanceMarketOptions": {"MarketType": "spot"}}, "leave --spot out"),
+        ({"InstanceType": "g4dn.xlarge"}, "take another --instance-type"),
+    ],
+)
+def test_a_server_that_one_may_not_start_may_be_had_otherwise(request_: dict[str, Any], way_out: str) -> None:
+    refusal = inprocess.refusal("RunInstances", "UnauthorizedOperation", 403)
+    assert way_out in explain(refusal, "ec2:RunInstances", Place("gpu", "us-east-1"), request_).fix
+
+
+# -- Types of servers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chapter", "such_as"), [(ec2, "t3.micro"), (gpu, "g4dn.xlarge")])
+def test_an_arm_is_refused_before_the_network_is_built(
+    changes: list[str], chapter: Any, such_as: str
+) -> None:
+    with pytest.raises(AwsError) as caught:
+        chapter.up(lab(chapter.__name__.rpartition(".")[2]), instance_type="t4g.micro")
+    assert caught.value.what == "The lab's images do not run on t4g.micro."
+    assert caught.value.fix.endswith(f"--instance-type {such_as}")
+    assert changes == []
+
+
+@pytest.mark.parametrize("instance_type", ["t2.micro", "t3.micro"])
+def test_the_console_of_a_server_that_is_not_of_nitro_is_read_too(
+    changes: list[str], monkeypatch: pytest.MonkeyPatch, instance_type: str
+) -> None:
+    monkeypatch.setattr(power.current, "console", lambda instance_id: "-----BEGIN SSH HOST KEY FINGERPRINTS")
+    read = []
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda address, console, **_: read.append(console()))
+    ec2.up(lab("ec2"), instance_type=instance_type)
+    assert read == ["-----BEGIN SSH HOST KEY FINGERPRINTS"]
+
+
+def test_the_first_boot_of_a_large_image_may_take_longer_than_five_minutes(
+    changes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, timeout_s, **__: waits.append(timeout_s))
+    monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
+    gpu.up(lab("gpu"))
+    assert waits[0] >= 15 * 60
