@@ -164,7 +164,17 @@ def up(
     require_both_roles(ledger, role_arn, instance_profile_arn)
     require_same_machines(ledger, machine, spot)
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
-    zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
+    instead = ledger.command(
+        "up",
+        cpu=True,
+        spot=spot and not cpu,
+        no_docker=without_docker,
+        role_arn=role_arn,
+        instance_profile_arn=instance_profile_arn,
+    )
+    zones, _ = at_once(
+        lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot, instead)
+    )
     if engine is None:
         warn_of_missing(ledger)
 
@@ -175,7 +185,7 @@ def up(
     log_group = f"/awslabs/{ledger.prefix}"
     given = role_arn is not None
     if role_arn is None or instance_profile_arn is None:
-        with own_roles(ledger, "--role-arn {role} --instance-profile-arn {profile}"):
+        with own_roles(ledger, profile=True, cpu=cpu, spot=spot, no_docker=without_docker):
             role_arn = role(ledger, "job", "ecs-tasks.amazonaws.com")
             instance_profile_arn = machine_profile(ledger, machines, repository, log_group)
 
@@ -393,20 +403,23 @@ def warn_of_missing(ledger: Ledger) -> None:
         )
 
 
-def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
-    """Stop if the account's plan or quota does not allow one machine: Batch would build, and jobs wait."""
+def require_machine(ledger: Ledger, machine: Machine, spot: bool, instead: str) -> None:
+    """Stop if the account's plan or quota does not allow one machine: Batch would build, and jobs wait.
+
+    `instead` is the command that does without a GPU, or without spot.
+    """
     ec2, quotas = ledger.client("ec2"), ledger.client("service-quotas")
     for instance_type in machine.instance_types:
-        require_plan(ledger, instance_type, f"{ledger.command('up')} --cpu")
+        require_plan(ledger, instance_type, instead)
     try:
         require_quota(ec2, quotas, machine.instance_types[0], spot=spot)
     except AwsError as refused:
-        if not machine.gpus:
+        if not machine.gpus and not spot:
             raise
         raise AwsError(
             refused.what,
             refused.why,
-            f"{ledger.command('up')} --cpu    # or ask for more, and wait for a day: {refused.fix}",
+            f"{instead}    # or ask for more, and wait for a day: {refused.fix}",
             code=refused.code,
             operation=refused.operation,
         ) from refused

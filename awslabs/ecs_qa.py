@@ -143,7 +143,7 @@ def up(
             "It is a folder of this computer, and an image that exists is taken as it is.",
             f"{ledger.command('up')} --model {model}    # builds an image of the lab's own",
         )
-    recipe = recipe_with(ledger, model)
+    recipe, asked_model = recipe_with(ledger, model), model
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
     if bare and model is None:
@@ -155,7 +155,7 @@ def up(
     # for not everybody may make them; what they allow is named by names that will be.
     names = {one: f"{ledger.prefix}-{one}" for one in (IMAGE, "answers")}
     log_group = f"/awslabs/{ledger.prefix}"
-    with own_roles(ledger, "--role-arn {role}"):
+    with own_roles(ledger, image=image, model=asked_model, no_docker=without_docker):
         execution_role = role_arn or role(
             ledger,
             "execution",
@@ -404,13 +404,15 @@ def is_name(model: str) -> bool:
 
 
 @contextmanager
-def own_roles(ledger: Ledger, given: str) -> Iterator[None]:
+def own_roles(ledger: Ledger, *, profile: bool = False, **given: str | bool | None) -> Iterator[None]:
     """Roles are made in this block; whoever may not make any is told how to give those that exist.
 
     Parameters
     ----------
-    given : str
-        The options of `up` that take them, with ``{role}`` and ``{profile}`` in the place of ARNs.
+    profile : bool
+        Whether the lab takes an instance profile, too.
+    **given
+        The options of `up` besides, as `Ledger.command` takes them.
 
     Raises
     ------
@@ -423,13 +425,13 @@ def own_roles(ledger: Ledger, given: str) -> Iterator[None]:
         if error.code not in DENIED:
             raise
         begin = f"arn:aws:iam::{ledger.cloud.identity['account']}"
-        options = given.format(
-            role=f"{begin}:role/LabRole", profile=f"{begin}:instance-profile/LabInstanceProfile"
-        )
+        given |= {"role_arn": f"{begin}:role/LabRole"}
+        if profile:
+            given |= {"instance_profile_arn": f"{begin}:instance-profile/LabInstanceProfile"}
         raise AwsError(
             error.what,
             f"{error.why} The lab makes its roles first, so nothing that costs stands.",
-            f"{ledger.command('up')} {options}    # AWS Academy's names; elsewhere ask whoever runs the "
+            f"{ledger.command('up', **given)}    # AWS Academy's names; elsewhere ask whoever runs the "
             "account, and show them what the README says of rights",
             code=error.code,
             operation=error.operation,

@@ -25,6 +25,7 @@ import json
 import logging
 import os
 import random
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -495,9 +496,20 @@ class Ledger:
                 f"{self.command('down')}    # then `up` again",
             )
 
-    def command(self, verb: str) -> str:
-        """The command line that runs a verb of this lab on this ledger."""
-        return f"python -m awslabs.{self.lab} {verb}{self._options}"
+    def command(self, verb: str, **given: str | bool | None) -> str:
+        """The command line that runs a verb of this lab on this ledger.
+
+        Parameters
+        ----------
+        **given
+            Options that it needs besides: ``cpu=True`` is the flag ``--cpu``; None and False are left out.
+        """
+        options = "".join(
+            f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+            for name, value in given.items()
+            if value not in (None, False)
+        )
+        return f"python -m awslabs.{self.lab} {verb}{options}{self._options}"
 
     @property
     def _options(self) -> str:

@@ -144,7 +144,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
         "delete-haiku": [allow(table_arn, "dynamodb:DeleteItem")],
     }
     log_groups = {name: f"/aws/lambda/{ledger.prefix}-{name}" for name in may}
-    with own_roles(ledger, "--role-arn {role}"):
+    with own_roles(ledger):
         roles = {
             name: role_arn
             or role(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import shlex
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +16,10 @@ from botocore.client import BaseClient
 from moto.core.responses import BaseResponse
 from test_rules_support import client, cloud, net, refused, said
 
-from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, serverless, tunnel
+from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, sandbox, serverless, tunnel
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
-from awslabs.ledger import Ledger
+from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.rules import accounts, power
 from awslabs.workload import notebook, questions
 
@@ -90,7 +93,7 @@ def test_machines_without_a_gpu_are_those_that_the_plan_runs_until_the_lab_is_bu
     ledger = lab("batch_sweep")
     becomes(account)
     assert batch_sweep.machine_for(ledger, cpu=True) is machine
-    batch_sweep.require_machine(ledger, machine, spot=False)  # they may run
+    batch_sweep.require_machine(ledger, machine, spot=False, instead="")  # they may run
     standing = {"computeResources": {"instanceTypes": list(machine.instance_types)}}
     monkeypatch.setattr(batch_sweep, "describe_environment", lambda *_: standing)
     monkeypatch.setattr(ledger.journal, "last", lambda name: ledger)  # it stands
@@ -140,8 +143,8 @@ def test_and_runs_what_is_eligible(instance_type: str) -> None:
 LAB_ROLE = f"--role-arn arn:aws:iam::{ACCOUNT}:role/LabRole"
 LAB_PROFILE = f"--instance-profile-arn arn:aws:iam::{ACCOUNT}:instance-profile/LabInstanceProfile"
 WITH_ROLES: list[tuple[Any, dict[str, Any], str]] = [
-    (ecs_qa, {"model": "parrot", "without_docker": True}, LAB_ROLE),
-    (batch_sweep, {"cpu": True, "without_docker": True}, f"{LAB_ROLE} {LAB_PROFILE}"),
+    (ecs_qa, {"model": "parrot", "without_docker": True}, f"--model parrot --no-docker {LAB_ROLE}"),
+    (batch_sweep, {"cpu": True}, f"--cpu {LAB_ROLE} {LAB_PROFILE}"),
     (serverless, {}, LAB_ROLE),
 ]
 
@@ -421,3 +424,57 @@ def test_the_first_boot_of_a_large_image_may_take_longer_than_five_minutes(
     monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
     gpu.up(lab("gpu"))
     assert waits[0] >= 15 * 60
+
+
+# -- All labs in all accounts ----------------------------------------------------------------------------
+
+NO_ROLE, NO_GPU = "iam:CreateRole was refused", "This account may not run a g4dn.xlarge"
+NOT_ON_PLAN = "This account's Free plan does not run a g4dn.xlarge"
+WAYS: dict[str, dict[Any, list[str]]] = {  # account, lab: what is refused before it ends well
+    "new": {ec2: [], gpu: [NO_GPU], ecs_qa: [], batch_sweep: [NO_GPU], serverless: []},
+    "free-plan": {ec2: [], gpu: [NOT_ON_PLAN], ecs_qa: [], batch_sweep: [NOT_ON_PLAN], serverless: []},
+    "classroom": {
+        ec2: [],
+        gpu: [NO_GPU],
+        ecs_qa: [NO_ROLE],
+        batch_sweep: [NO_GPU, NO_ROLE],
+        serverless: [NO_ROLE],
+    },
+}
+BEGIN = {ecs_qa: "--model parrot --no-docker", batch_sweep: "--no-docker"}  # nothing here builds an image
+UP = re.compile(r"python -m awslabs\.\w+ up([^#;]*)")
+
+
+def options_of(chapter: Any, line: str) -> dict[str, Any]:
+    """What `up` gets from a command line, as the command line reads it."""
+    command = chapter.command_line().commands["up"]
+    given = command.make_context("up", shlex.split(line)).params
+    return {name: given[name] for name in inspect.signature(chapter.up).parameters if name in given}
+
+
+@pytest.mark.parametrize(
+    ("account", "chapter"), [(account, chapter) for account, labs in WAYS.items() for chapter in labs]
+)
+def test_each_lab_ends_well_or_its_refusals_lead_there_before_anything_costs(
+    run: sandbox.Run, monkeypatch: pytest.MonkeyPatch, account: str, chapter: Any
+) -> None:
+    monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")  # it would install PyTorch
+    run.weather(account=account)
+    name = chapter.__name__.rpartition(".")[2]
+    number = f"{list(WAYS).index(account)}{list(WAYS[account]).index(chapter)}".zfill(12)
+    ledger = Ledger(Cloud(environment=run.environment(number)), name)
+    line = BEGIN.get(chapter, "")
+    for what in WAYS[account][chapter]:
+        with pytest.raises(AwsError) as caught:
+            chapter.up(ledger, **options_of(chapter, line))
+        assert caught.value.what.startswith(what)
+        assert ledger.resources == {}
+        way = UP.search(caught.value.fix)
+        assert way, caught.value.fix
+        line = way[1]
+    chapter.up(ledger, **options_of(chapter, line))
+    assert ledger.resources
+    changed = {call["operation"] for call in run.calls(number) if call["status"] == 200}
+    assert account != "classroom" or not [call for call in changed if call.startswith("iam:Create")]
+    ledger.down()
+    assert ledger.resources == {}
