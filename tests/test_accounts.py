@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from awslabs.sandbox.rules import accounts, power
 from awslabs.workload import notebook, questions
 
 ACCOUNT = "666677778888"
+README = Path(__file__).parents[1] / "README.md"
 NOT_FREE = (
     "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run "
     "'describe-instance-types' with the filter 'free-tier-eligible=true'."
@@ -452,6 +454,14 @@ def options_of(chapter: Any, line: str) -> dict[str, Any]:
     return {name: given[name] for name in inspect.signature(chapter.up).parameters if name in given}
 
 
+def rights_of(lab: str) -> set[str]:
+    """The services that the README says a lab needs, under "Rights"."""
+    section = README.read_text(encoding="utf-8").partition("## Rights")[2]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    (actions,) = [row[2] for row in rows if f"`{lab}`" in row[1]]
+    return set(re.findall(r"`(\w+)", actions))
+
+
 @pytest.mark.parametrize(
     ("account", "chapter"), [(account, chapter) for account, labs in WAYS.items() for chapter in labs]
 )
@@ -474,7 +484,9 @@ def test_each_lab_ends_well_or_its_refusals_lead_there_before_anything_costs(
         line = way[1]
     chapter.up(ledger, **options_of(chapter, line))
     assert ledger.resources
-    changed = {call["operation"] for call in run.calls(number) if call["status"] == 200}
-    assert account != "classroom" or not [call for call in changed if call.startswith("iam:Create")]
     ledger.down()
     assert ledger.resources == {}
+    done = {call["operation"] for call in run.calls(number) if call["status"] == 200}
+    assert account != "classroom" or not [call for call in done if call.startswith("iam:Create")]
+    asked = {call.partition(":")[0] for call in done} - {"sts", "service-quotas", "freetier", "iam"}
+    assert asked == rights_of(name)
