@@ -1,45 +1,63 @@
-# make tour        a virtualenv, the package in it, and the whole course once in the practice cloud
-# make install     only the virtualenv, with the package in it
-# make test        lint, types and all tests; with EXTRAS=test,ml,notebook also those that need PyTorch
+# make tour        all five labs once in the practice cloud, in a virtualenv of this folder (.venv)
+# make install     only that virtualenv, with the practice cloud;  make install-all: PyTorch and JupyterLab too
+# make test        lint, format, types and the fast tests; a newcomer's first command, and CI's
+# make test-all    those and all others: PyTorch (6 GB), Docker, a browser, minutes of real time, kill matrices
+# make test-rest   only the others, after `make test`;  one layer of them:    make test-rest LAYERS=kill
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
-# make bench       every figure of bench/, each beside its peer; the last six with EXTRAS=test,ml
+# make bench       every figure of bench/, each beside its peer
 
 PYTHON ?= python3
 VENV ?= .venv
 LAB ?= ec2
-EXTRAS ?= test
-PYTEST ?= -n auto --dist loadfile
+LAYERS ?= live or docker or browser or ml or kill
 BIN = $(VENV)/bin
-comma = ,
-INSTALLED = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+# Files in their own order: by their number of tests, single tests of minutes would all come last.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: tour install test matrix aws-check bench
+# What is installed, one file for each set of extras; a change of setup.cfg installs anew.
+SANDBOX = $(VENV)/.installed-sandbox
+TEST = $(VENV)/.installed-test
+ALL = $(VENV)/.installed-all
+$(SANDBOX): EXTRAS = sandbox
+$(TEST): EXTRAS = test
+$(ALL): EXTRAS = test,ml,notebook
 
-tour: $(INSTALLED)
+.PHONY: tour install install-all test test-rest test-all matrix aws-check bench
+
+tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
 
-install: $(INSTALLED)
+install: $(SANDBOX)
 
-test: $(INSTALLED)
+install-all: $(ALL)
+
+test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy awslabs
-	$(BIN)/python -m pytest $(PYTEST)
+	$(PYTEST)
 
-matrix: $(INSTALLED)
+test-rest: $(ALL)
+	$(PYTEST) -rs --durations=20 -m "$(LAYERS)"
+
+test-all:
+	$(MAKE) test
+	$(MAKE) test-rest
+
+matrix: $(TEST)
 	$(BIN)/python bench/matrix.py --lab $(LAB)
 
-aws-check: $(INSTALLED)
+aws-check: $(SANDBOX)
 	$(BIN)/python bench/aws_check.py --lab $(LAB)
 
 FIGURES = startup ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
 	mnist_epoch pack reader ask sweep submit_many
 
-bench: $(INSTALLED)
+bench: $(ALL)
 	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit 1; done
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(SANDBOX) $(TEST) $(ALL): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[test,$(EXTRAS)]'
+	$(BIN)/pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@

@@ -22,25 +22,58 @@ Everything that is built stands in a ledger, and ``down`` deletes what the ledge
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from awslabs.ledger import Ledger
 
+Chapter = Literal["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
 
-def lab(chapter: str, /, **options: Any) -> Ledger:
+
+def lab(
+    chapter: Chapter,
+    /,
+    *,
+    sandbox: bool = False,
+    region: str | None = None,
+    profile: str | None = None,
+    name: str = "default",
+    owner: str | None = None,
+) -> Ledger:
     """Open the ledger of a lab, which every function of its chapter takes first.
 
     Parameters
     ----------
     chapter : str
-        Which one: ``"ec2"``.
-    **options
-        ``sandbox=True`` for the practice cloud on this computer; ``region``, ``profile``, ``owner`` as on the
-        command line; ``name`` for a second copy of the lab.
+        Which one: ``"ec2"``, ``"gpu"``, ``"ecs_qa"``, ``"batch_sweep"`` or ``"serverless"``.
+    sandbox : bool
+        Use the practice cloud on this computer: free, no account.
+    region, profile : str, optional
+        As the AWS CLI takes them; otherwise the environment and the AWS configuration decide.
+    name : str
+        Tells a second copy of the lab from the first.
+    owner : str, optional
+        Who owns what is built; your IAM name unless given.
+
+    Raises
+    ------
+    LabError
+        For another lab, or an option of another type. Nothing was built then.
     """
     from awslabs.cli import open_ledger
+    from awslabs.errors import LabError
     from awslabs.screen import watch_in_notebook
 
+    if chapter not in (chapters := get_args(Chapter)):
+        raise LabError(
+            f"There is no lab {chapter!r}.",
+            f"The labs are {', '.join(chapters[:-1])} and {chapters[-1]}.",
+            'awslabs.lab("ec2")',
+        )
+    if not isinstance(sandbox, bool):  # "no" would be a yes
+        raise LabError(f"sandbox is {sandbox!r}.", "It is True or False.", "awslabs.lab(..., sandbox=True)")
+    for option, value in {"region": region, "profile": profile, "name": name, "owner": owner}.items():
+        if not isinstance(value, str) and (value is not None or option == "name"):
+            raise LabError(f"{option} is {value!r}.", "It is a text.", f'awslabs.lab(..., {option}="...")')
     watch_in_notebook()
-    return open_ledger(chapter, **options)
+    return open_ledger(chapter, sandbox=sandbox, region=region, profile=profile, name=name, owner=owner)

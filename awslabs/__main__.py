@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from awslabs import cli
+from awslabs import cli, screen
 
 LABS = {
     "ec2": "a network, a firewall, a key, one server",
@@ -39,7 +39,7 @@ class Course(cli.Group):
         if cmd_name == "sandbox":
             return importlib.import_module("awslabs.sandbox.__main__").main
         if cmd_name == "ledger":
-            return importlib.import_module("awslabs.after_class").command_line()
+            return importlib.import_module("awslabs.ledger_cli").command_line()
         if cmd_name in LABS:
             return importlib.import_module(f"awslabs.{cmd_name}").command_line()
         return super().get_command(ctx, cmd_name)
@@ -59,16 +59,18 @@ def main(context: click.Context) -> None:
 
 def overview() -> None:
     """Print the labs, and under them what stands."""
-    from awslabs.after_class import folders, standing
+    from awslabs.ledger_cli import folders, standing
 
     cli.show_table([{"lab": f"python -m awslabs.{lab}", "builds": what} for lab, what in LABS.items()])
     entries = standing(folders())
     cli.out("\nNothing stands." if not entries else "\nWhat stands (python -m awslabs.ledger list):")
     for one in entries:
-        cli.out(
-            f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {one.resources} resources, "
-            f"{one.usd_per_hour:.4f} USD per hour"
+        what = (
+            one.unread.what
+            if one.unread
+            else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
         )
+        cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 
 
 @cli.plain_verb(main, "tour")
@@ -77,7 +79,6 @@ def tour(as_json: bool, **_: Any) -> list[dict[str, Any]] | None:
     from awslabs.tour import tour
 
     lines = tour()
-    cli.say(f"The tour is over: {len(lines)} steps in {sum(line['seconds'] for line in lines):.0f} s.")
     return lines if as_json else None
 
 

@@ -14,19 +14,6 @@ from urllib.parse import urlsplit
 from awslabs.errors import LabError
 from awslabs.web import Web
 
-# Regions whose website endpoints are written with a dash; the others have a dot.
-# Source: "Amazon S3 endpoints and quotas", AWS General Reference.
-DASHED_WEBSITES = {
-    "us-east-1",
-    "us-west-1",
-    "us-west-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-northeast-1",
-    "eu-west-1",
-    "sa-east-1",
-    "us-gov-west-1",
-}
 WHO_AM_I = "https://checkip.amazonaws.com"  # AWS's own; answers with the caller's public IPv4 address
 
 
@@ -91,15 +78,16 @@ def api_url(client: Any, api_id: str, stage: str) -> str:
 
 
 def site_url(client: Any, bucket: str) -> str:
-    """The address of a bucket's website. On AWS it speaks HTTP only, without the S.
+    """The address of the page in a public bucket.
+
+    On AWS it is that of the object itself, which speaks HTTPS. The bucket's website endpoint speaks HTTP
+    alone, and browsers ask before they open such a page (Chrome since 154).
 
     Parameters
     ----------
     client
         The boto3 client for ``s3``.
     """
-    region = client.meta.region_name
     if is_aws(client):
-        mark = "-" if region in DASHED_WEBSITES else "."
-        return f"http://{bucket}.s3-website{mark}{region}.amazonaws.com/"
+        return f"https://{bucket}.s3.{client.meta.region_name}.amazonaws.com/index.html"
     return f"{client.meta.endpoint_url.rstrip('/')}/{bucket}/index.html"

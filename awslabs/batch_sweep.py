@@ -11,7 +11,7 @@
                   . . . . . . . . . . . . . . . . . . . .
        plot             | results, as the <1> job role may
        ^                v
-       '------- <3> bucket: cells/  results/
+       '------- <3> bucket: cells/  results/; the textbook's notebook finds its files at the root
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
@@ -27,18 +27,17 @@ for its machine.
 AWS calls, in order: CreateRole, PutRolePolicy, CreateInstanceProfile, AddRoleToInstanceProfile,
 CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public network (chapter 1),
 CreateSecurityGroup, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
-What one does with it stands in `workload/sweep.py`. To read along: "What is AWS Batch?" in AWS's guides.
+What one does with it stands in `workload/batch_sweep/`. To read along: "What is AWS Batch?" in AWS's guides.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs import images, policies, prices
+from awslabs import images, journal, policies, prices
 from awslabs.ec2 import Subnet, on_free_plan, public_network, require_plan, require_quota, zones_offering
 from awslabs.ecs_qa import own_roles, permit, role
 from awslabs.errors import AwsError, LabError, LedgerError, install
@@ -47,7 +46,8 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import at_once, meanwhile, poll
 from awslabs.show import Shown
-from awslabs.workload import batch_jobs, missing, standing
+from awslabs.workload import missing, standing
+from awslabs.workload.batch_sweep import batch_jobs
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +220,7 @@ def up(
             allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
             allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
             allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
+            allow(f"arn:aws:s3:::{bucket}/metrics_lr*.csv", "s3:PutObject"),  # of the textbook's own client
         )
 
     # <6> The compute environment: it costs nothing while no job waits.
@@ -394,7 +395,7 @@ def cidr_of(zone: str) -> str:
 
 def warn_of_missing(ledger: Ledger) -> None:
     """Say at once what jobs will lack that the practice cloud runs as processes of this computer."""
-    lacks = [name for name in PROGRAM_NEEDS if importlib.util.find_spec(name) is None]
+    lacks = images.lacking(PROGRAM_NEEDS)
     if lacks and not ledger.cloud.is_aws:
         log.warning(
             "jobs will fail: without Docker they run with this Python, which has no %s; mend it: %s",
@@ -452,20 +453,33 @@ def machine_profile(ledger: Ledger, environment: str, repository: str, log_group
 
 def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, log_group: str) -> str:
     """A job definition for this image: its share of a machine, and what happens when it fails."""
+    batch = ledger.client("batch")
     gpus = [{"type": "GPU", "value": str(machine.gpus)}] if machine.gpus else []
+    environment = [
+        {"name": "AWSLABS_LEDGER", "value": ledger.prefix},  # marks files in the bucket
+        {"name": "BUCKET_NAME", "value": standing(ledger, "bucket")},  # for --uploadS3
+        # A GPU is paid for: a program that finds none must say so, not train on the processor.
+        {"name": "MNIST_DEVICE", "value": "cuda" if machine.gpus else "cpu"},
+    ]
     name, newest = f"{batch_jobs.DEFINITION}{address.rpartition(':')[2]}", batch_jobs.definition_row(ledger)
-    if newest is not None and newest.name != name:
-        ledger.delete(name)  # files as they were before: their definition must be the newest again
+    if newest is not None:
+        (shown,) = batch.describe_job_definitions(jobDefinitions=[newest.id])["jobDefinitions"] or [None]
+        if (
+            newest.name != name
+            or shown is None
+            or variables_of(shown["containerProperties"]["environment"]) != variables_of(environment)
+        ):
+            ledger.delete(name)  # files as they were before, or another bucket: it must be the newest
     return ledger.create(
         name,
-        ledger.client("batch").register_job_definition,
+        batch.register_job_definition,
         jobDefinitionName=f"{ledger.prefix}-training",
         type="container",
         platformCapabilities=["EC2"],
         containerProperties={
             "image": address,
             "jobRoleArn": role_arn,
-            "environment": [{"name": "AWSLABS_LEDGER", "value": ledger.prefix}],  # marks files in the bucket
+            "environment": environment,
             "resourceRequirements": [
                 {"type": "VCPU", "value": str(machine.vcpus)},
                 {"type": "MEMORY", "value": str(machine.memory_mib)},
@@ -489,6 +503,11 @@ def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, lo
             ],
         },
     )
+
+
+def variables_of(environment: list[dict[str, str]]) -> dict[str, str]:
+    """An environment as Batch writes it, by name."""
+    return {one["name"]: one["value"] for one in environment}
 
 
 def recipe(machine: Machine) -> images.Recipe:
@@ -552,7 +571,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import results, sweep_verbs
+    from awslabs.workload.batch_sweep import results, verbs
 
     group = cli.lab_group("batch_sweep", __doc__)
 
@@ -589,10 +608,10 @@ def command_line() -> Any:
         hours = [
             prices.instance_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running
         ]
-        usd = sum((hour or 0.0) + prices.PUBLIC_IPV4_HOUR for hour in hours)
         shown = {**cli.header(ledger), **vars(describe(ledger))}
+        usd = journal.total([shown["usd_per_hour"], *hours, len(hours) * prices.PUBLIC_IPV4_HOUR])
         cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
-        return {**shown, "machines": len(running), "usd_per_hour": shown["usd_per_hour"] + usd}
+        return {**shown, "machines": len(running), "usd_per_hour": usd}
 
     @cli.verb(group, "image", "batch_sweep")
     @cli.NO_DOCKER
@@ -600,7 +619,7 @@ def command_line() -> Any:
         """Build and push the image anew; jobs that are submitted later run it."""
         return vars(image(ledger, without_docker=without_docker))
 
-    sweep_verbs.add(group, "batch_sweep")
+    verbs.add(group, "batch_sweep")
     cli.add_down(group, "batch_sweep", down, results.bring_home)
     return group
 

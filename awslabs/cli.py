@@ -1,18 +1,21 @@
 """What the command lines of all labs share: options, the ledger they open, output, exit codes.
 
 Progress goes to stderr, results to stdout: as a table, or with ``--json`` as one JSON object.
-Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands, 130 interrupted.
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 something still stands or could not be looked at,
+130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import logging
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ from awslabs import progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
+from awslabs.screen import say_beside as say_beside
 from awslabs.screen import show as show
 from awslabs.screen import show_table as show_table
 
@@ -40,9 +44,12 @@ CLOUD_OPTIONS = [
     click.option("--region", metavar="REGION", help="AWS Region; else AWS_REGION or the AWS configuration."),
     click.option("--profile", metavar="PROFILE", help="Profile of the AWS configuration."),
 ]
+OWNER = click.option(
+    "--owner", metavar="OWNER", help="Whose it is; default: AWSLABS_OWNER, or else your IAM name."
+)
 LEDGER_OPTIONS = [
     click.option("--name", metavar="NAME", default="default", help="Name of this copy of the lab."),
-    click.option("--owner", metavar="OWNER", help="Who owns what is built; default: your IAM name."),
+    OWNER,
 ]
 OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
@@ -64,6 +71,20 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
         environment = (practice.current() or practice.start()).environment(region=region)
     return Cloud(region, None if sandbox else profile, environment)
+
+
+@contextlib.contextmanager
+def practice_cloud() -> Iterator[None]:
+    """The practice cloud for a while: one that is started for it ends with it, one that ran before stays."""
+    from awslabs import sandbox as practice
+
+    ran_before = practice.current()
+    run = ran_before or practice.start()
+    try:
+        yield
+    finally:
+        if ran_before is None:
+            run.stop()
 
 
 def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
@@ -93,11 +114,16 @@ def plain_verb(group: click.Group, name: str) -> Callable:
         decorated: Callable = run
         for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
             decorated = option(decorated)
-        command = group.command(name)(decorated)
+        command = group.command(name, cls=Verb)(decorated)
         command.params.sort(key=lambda param: param.name in SHARED)  # help shows the verb's own options first
         return command
 
     return decorate
+
+
+def wants_json() -> bool:
+    """Whether the verb that runs now was called with ``--json``."""
+    return bool(click.get_current_context().params["as_json"])
 
 
 def verb(group: click.Group, name: str, lab: str) -> Callable:
@@ -121,6 +147,22 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
         return plain_verb(group, name)(decorated)
 
     return decorate
+
+
+class Verb(click.Command):
+    """A verb; where it takes texts, it says how one with a dash in front is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # click takes them from its list as it reads
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            texts = [word for word in given if re.match(r"-[^-]|--.*\s", word)]
+            if texts and any(isinstance(param, click.Argument) for param in self.params):
+                line = f"{ctx.command_path} [OPTIONS] -- {shlex.quote(texts[0])} ..."
+                hint = f"A text that begins with a dash comes after --, behind all options: {line}"
+                raise click.UsageError(f"{error.format_message()}\n{hint}", ctx) from error
+            raise
 
 
 class Group(click.Group):
@@ -147,15 +189,15 @@ def lab_group(lab: str, page: str | None) -> click.Group:
 
 
 class Duration(click.ParamType):
-    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 1 minute to 7 days."""
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
         minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
-        if not 1 <= minutes <= 7 * 24 * 60:
-            self.fail(f"{value!r} is no time from 1m to 168h; write 90m, 3h or 1h30m.", param, ctx)
+        if not 10 <= minutes <= 7 * 24 * 60:
+            self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
         return minutes
 
 
@@ -185,6 +227,13 @@ NO_DOCKER = click.option(
     "without_docker",
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
+)
+EXPORT = click.option(
+    "--export",
+    is_flag=False,
+    flag_value="shell",
+    type=click.Choice(["shell", "ssm"]),
+    help="Print names and addresses as variables of a shell; =ssm: keep them as SSM parameters until down.",
 )
 
 
@@ -239,6 +288,24 @@ def as_lab_error(error: BaseException, place: Place | None = None) -> LabError |
     return None
 
 
+def agree(question: str, unasked: str) -> None:
+    """Ask for a yes.
+
+    Raises
+    ------
+    LabError
+        For a no; and where nobody answers, naming the command that does not ask.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C or Ctrl-D
+        raise LabError("Nobody is there to answer, so nothing was done.", "", unasked) from None
+    if not agreed:
+        raise LabError("Nothing was done.")
+
+
 # -- What the result of a lab begins and ends with -----------------------------------------------------------
 
 
@@ -263,12 +330,7 @@ def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
 
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    if usd_per_hour is None:
-        price = "an unknown price"
-    elif usd_per_hour == 0:
-        price = "nothing per hour, only what is used"
-    else:
-        price = f"about {usd_per_hour:.4f} USD per hour (prices of {AS_OF})"
+    price = per_hour(usd_per_hour) + (f" (prices of {AS_OF})" if usd_per_hour else "")
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
 
 
@@ -276,8 +338,14 @@ def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
     costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
     usd = ledger.usd_per_hour
-    price = f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used,"
-    say(f"{costs} {price} until: {ledger.command('down')}")
+    say(f"{costs} {per_hour(usd)}{',' if usd == 0 else ''} until: {ledger.command('down')}")
+
+
+def per_hour(usd: float | None) -> str:
+    """An hourly price in words."""
+    if usd is None:
+        return "an unknown price"
+    return f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used"
 
 
 def add_down(
@@ -310,6 +378,7 @@ def add_down(
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
         price = f"about {usd:.4f} USD" if usd else "nothing per hour, only what was used"
+        price = "an unknown price" if usd is None else price
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "
             f"{'It cost' if ledger.cloud.is_aws else 'On AWS it would have cost'} {price}."

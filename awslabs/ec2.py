@@ -281,11 +281,12 @@ def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None)
     instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
     login = login_of(ec2, instance) if login_of else LOGIN
-    ssh = tunnel.Address(host, port, login, ledger.directory / "key", ledger.directory / "known_hosts")
+    key_path, known_hosts_path = ledger.directory / "key", ledger.directory / "known_hosts"
+    ssh = tunnel.Address(host, port, login, key_path, known_hosts_path, host_key_alias=instance_id)
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 
 
-def door(ledger: Ledger) -> tunnel.Address:
+def server_address(ledger: Ledger) -> tunnel.Address:
     """Where to log in, if the server runs. AWS calls: ``ec2:DescribeInstances``.
 
     Raises
@@ -499,9 +500,38 @@ def standard_credits(instance_type: str) -> dict:
     return {"CreditSpecification": {"CpuCredits": "standard"}} if instance_type.startswith("t") else {}
 
 
+# Run once, at the first boot. `shutdown -h +MINUTES` would be shorter, but a reboot or a stop forgets it,
+# and in its last five minutes it lets nobody log in. An enabled timer stays; with `Persistent` a server that
+# was stopped when its time came ends as soon as it is started.
+# Source: systemd.timer(5), systemd.time(7), shutdown(8).
+TTL = """#!/bin/sh
+cat > /etc/systemd/system/awslabs-ttl.service <<END
+[Unit]
+Description=The end of this server
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/systemctl poweroff
+END
+cat > /etc/systemd/system/awslabs-ttl.timer <<END
+[Unit]
+Description=How long this server may live
+
+[Timer]
+OnCalendar=$(date -u -d "+{minutes} minutes" "+%F %T UTC")
+AccuracySec=1s
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+END
+systemctl enable --now awslabs-ttl.timer
+"""
+
+
 def shutdown_after(ttl_minutes: int | None) -> dict:
     """User data that lets the server's own operating system end it."""
-    return {} if ttl_minutes is None else {"UserData": f"#!/bin/sh\nshutdown -h +{ttl_minutes}\n"}
+    return {} if ttl_minutes is None else {"UserData": TTL.format(minutes=ttl_minutes)}
 
 
 def find_instance(ec2: Any, instance_id: str) -> dict | None:
@@ -554,7 +584,7 @@ def report(ledger: Ledger, server: Server) -> dict[str, Any]:
     }
 
 
-def add_ssh(group: Any, lab: str, door: Callable[[Ledger], tunnel.Address]) -> None:
+def add_ssh(group: Any, lab: str, server_address: Callable[[Ledger], tunnel.Address]) -> None:
     """The verb `ssh` of a lab with a server."""
     import click
 
@@ -564,7 +594,7 @@ def add_ssh(group: Any, lab: str, door: Callable[[Ledger], tunnel.Address]) -> N
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)
     def _ssh(ledger: Ledger, command: tuple[str, ...]) -> None:
         """Log in, or run COMMAND there; its exit status is ours."""
-        raise SystemExit(tunnel.interactive(door(ledger), command))
+        raise SystemExit(tunnel.interactive(server_address(ledger), command))
 
 
 def command_line() -> Any:
@@ -597,21 +627,21 @@ def command_line() -> Any:
             return cli.header(ledger)
         return report(ledger, describe(ledger))
 
-    add_ssh(group, "ec2", door)
+    add_ssh(group, "ec2", server_address)
 
     @cli.verb(group, "put", "ec2")
     @click.argument("local", type=click.Path(exists=True))
     @click.argument("remote", default=".")
     def _put(ledger: Ledger, local: str, remote: str) -> dict[str, Any]:
         """Copy a file or a folder to the server; say where it is there."""
-        return {"remote": tunnel.put(door(ledger), local, remote)}
+        return {"remote": tunnel.put(server_address(ledger), local, remote)}
 
     @cli.verb(group, "get", "ec2")
     @click.argument("remote")
     @click.argument("local", default=".")
     def _get(ledger: Ledger, remote: str, local: str) -> dict[str, Any]:
         """Copy a file or a folder from the server; say where it is here."""
-        return {"local": tunnel.get(door(ledger), remote, local)}
+        return {"local": tunnel.get(server_address(ledger), remote, local)}
 
     cli.add_down(group, "ec2", down)
     return group

@@ -23,13 +23,12 @@ Time: two to five minutes to build, most of it for the image; a minute to take d
 
 AWS calls, in order: CreateRole, PutRolePolicy, CreateRepository, CreateTable, those of a public network
 (chapter 1), CreateSecurityGroup, CreateLogGroup, PutRetentionPolicy, CreateCluster, RegisterTaskDefinition;
-for work RunTask. What one does with it stands in `workload/questions.py`. To read along: "What is Amazon
+for work RunTask. What one does with it stands in `workload/ecs_qa/`. To read along: "What is Amazon
 Elastic Container Service?" in AWS's guides.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
 import shutil
@@ -50,8 +49,10 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
 from awslabs.show import Shown
-from awslabs.workload import missing
-from awslabs.workload.questions import CONTAINER, FARGATE_VCPUS
+from awslabs.workload import missing, parameters
+from awslabs.workload.ecs_qa.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ def up(
     model: str | None = None,
     without_docker: bool = False,
     role_arn: str | None = None,
+    export: bool = False,
 ) -> Reader:
     """Build what tasks need: an image, a place in a network, a cluster, and a table for the answers.
 
@@ -113,12 +115,15 @@ def up(
     model : str, optional
         The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
         the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD; and without
-        Docker ``small``, a reader of the lab's own questions that is trained here in half a minute.
+        Docker ``small``, a reader of the lab's own questions that is trained here in half a minute. Where
+        that cannot be, for lack of PyTorch, the lab is built without a reader, and questions are refused.
     without_docker : bool
         Do not build with Docker, though an engine answers: only the practice cloud can run what comes of it.
     role_arn : str, optional
         A role that exists, for Fargate and for the program, where you may not make roles. It is never
         deleted. It must trust ``ecs-tasks.amazonaws.com`` and allow what the policies below would.
+    export : bool
+        Keep the lab's names as SSM parameters, for programs of your own that look for them there (`exports`).
 
     Returns
     -------
@@ -146,16 +151,17 @@ def up(
     recipe, asked_model = recipe_with(ledger, model), model
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
-    if bare and model is None:
+    if bare and model is None and not warn_of_missing():
         model = SMALL
         recipe = recipe_with(ledger, model)
-    require_same(ledger, image or f"{recipe.tag}{'-program' if bare else ''}", role_arn)
+    require_same(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}", role_arn)
 
     # <1> Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They come first,
     # for not everybody may make them; what they allow is named by names that will be.
     names = {one: f"{ledger.prefix}-{one}" for one in (IMAGE, "answers")}
     log_group = f"/awslabs/{ledger.prefix}"
-    with own_roles(ledger, image=image, model=asked_model, no_docker=without_docker):
+    also = {"export=ssm": export}  # an option that may go without its value
+    with own_roles(ledger, image=image, model=asked_model, no_docker=without_docker, **also):
         execution_role = role_arn or role(
             ledger,
             "execution",
@@ -174,6 +180,9 @@ def up(
                 "dynamodb:GetItem",
                 "dynamodb:BatchWriteItem",
             ),
+            allow(
+                ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"
+            ),  # for definitions of your own
         )
 
     # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
@@ -242,7 +251,21 @@ def up(
         ],
     )
     wait_for_table(dynamodb, table)
-    return describe(ledger)
+    lab = describe(ledger)
+    if export:
+        parameters.put(ledger, exports(lab))
+    return lab
+
+
+def exports(lab: Reader) -> dict[str, str]:
+    """What a program of your own needs to run tasks and to read answers, by the names it may look for."""
+    return {
+        "ECS_CLUSTER_NAME": lab.cluster_name,
+        "ECS_TASK_DEFINITION_ARN": lab.task_definition_arn,
+        "CONTAINER_NAME": lab.container_name,
+        "ECS_TASK_VPC_SUBNET_1": lab.subnet_id,
+        "TABLE_NAME": lab.table_name,
+    }
 
 
 def describe(ledger: Ledger) -> Reader:
@@ -321,6 +344,14 @@ def require_same(ledger: Ledger, image: str, role_arn: str | None) -> None:
     )
 
 
+def warn_of_missing() -> bool:
+    """Say at once that the practice cloud will have no reader: whether this Python cannot make one."""
+    lacks = images.lacking(READER_NEEDS)
+    if lacks:
+        log.warning("no reader goes into the image: this Python has no %s", " and no ".join(lacks))
+    return bool(lacks)
+
+
 def recipe_with(ledger: Ledger, model: str | None) -> images.Recipe:
     """The image with this model: a name goes to the build, a folder into the image."""
     if model is None:
@@ -345,8 +376,7 @@ def small_reader(ledger: Ledger) -> Path:
     folder = ledger.directory / "small-reader"
     if (folder / "config.json").exists():
         return folder
-    lacks = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if lacks:
+    if lacks := images.lacking(READER_NEEDS):
         raise LabError(
             "The reader cannot run on this computer.",
             f"Without Docker it runs with this Python, which has no {' and no '.join(lacks)}.",
@@ -495,7 +525,9 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import questions, questions_verbs
+    from awslabs.workload.ecs_qa import questions
+    from awslabs.workload.ecs_qa import verbs as questions_verbs
+    from awslabs.workload.serverless import verbs
 
     group = cli.lab_group("ecs_qa", __doc__)
 
@@ -512,14 +544,15 @@ def command_line() -> Any:
     @click.option(
         "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
     )
-    def _up(ledger: Ledger, **how: Any) -> dict[str, Any]:
+    @cli.EXPORT
+    def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
         cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
-        lab = up(ledger, **how)
+        lab = up(ledger, export=export == "ssm", **how)
         cli.farewell(ledger)
-        return {**cli.header(ledger), **vars(lab)}
+        return verbs.built(ledger, lab, exports(lab), export)
 
     @cli.verb(group, "status", "ecs_qa")
     def _status(ledger: Ledger) -> dict[str, Any]:

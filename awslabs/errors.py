@@ -2,10 +2,11 @@
 
     LabError                 exit 1
      |-- LedgerError         the journal on this computer: locked, damaged, of another account, disk full
+     |-- NotOurs             what a row has made still stands, but does not carry its token any more
      |-- AwsError            AWS refused a call; `code` and `operation` say which
      |-- TimedOut            something awaited did not come
      |-- TunnelError         SSH: no answer, another host key, a busy port
-     '-- StillStanding       exit 3: `down` is done, and something still costs money
+     '-- StillStanding       exit 3: `down` is done, and something still costs money; or nobody could look
 
 Raise one with its three sentences; `cli.py` prints them and exits with `exit_code`:
 
@@ -58,6 +59,10 @@ class LedgerError(LabError):
     """The journal on this computer stands in the way."""
 
 
+class NotOurs(LabError):
+    """AWS shows something under an identifier of ours, without our token: it is left alone."""
+
+
 class AwsError(LabError):
     """AWS refused a call.
 
@@ -85,7 +90,7 @@ class TunnelError(LabError):
 
 
 class StillStanding(LabError):
-    """`down` went through, and these things are still there."""
+    """These things are still there, or could not be looked at: nothing proves that they are gone."""
 
     exit_code = 3
 

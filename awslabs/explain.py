@@ -212,6 +212,13 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             "python -m awslabs.ledger list    # take down what is not needed; or ask for more: "
             + ask_for_quota(service, quota, 10, place.region),
         )
+    if code == "ParameterAlreadyExists":
+        return refusal(
+            f"{request.get('Name', 'It')} stands in this account and Region already, and not as this lab's. "
+            "It was not overwritten.",
+            f'eval "$({lab} up --export{place.options})"    # for this terminal alone; or first: '
+            f"aws ssm delete-parameter --region {place.region} --name {request.get('Name', 'NAME')}",
+        )
     if code in NO_CAPACITY:
         return refusal(
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",

@@ -65,7 +65,7 @@ from awslabs.ledger import Ledger, exclusive
 from awslabs.progress import at_once
 
 if TYPE_CHECKING:
-    from awslabs.workload.notebook import Executed, Notebook, Trained
+    from awslabs.workload.gpu.notebook import Executed, Notebook, Trained
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,9 @@ BOOT_S = 1200.0  # until SSH answers: on its first boot a disk of 75 GiB is read
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
 RESULTS = Path("awslabs-results", "gpu")
+# GPUs of the families P2, P3, G3 and G2, which the open driver of the images below does not know. Source:
+# release notes of the DLAMIs, supported_ec2_instances.
+TOO_OLD = ("K80", "V100", "M60", "K520")
 
 # Deep Learning AMIs, the best first: with PyTorch, then with the GPU's driver alone. Their names come and go
 # with PyTorch's versions, so several are tried. Source: "Finding the ID of a DLAMI" and the release notes in
@@ -103,6 +106,7 @@ def up(
     instance_type: str = INSTANCE_TYPE,
     spot: bool = False,
     ttl_minutes: int | None = TTL_MINUTES,
+    without_notebook: bool = False,
 ) -> Server:
     """Build a network with one server in it, and wait until its notebook answers.
 
@@ -119,6 +123,8 @@ def up(
         Spare capacity at less than half the price. AWS may take it back with two minutes' notice.
     ttl_minutes : int, optional
         Minutes after which the server shuts itself down, and with that is deleted; None: never.
+    without_notebook : bool
+        The server alone: nothing is installed on it and nothing runs. Another `up` makes up for it.
 
     Returns
     -------
@@ -176,12 +182,18 @@ def up(
     wait_for_login(ledger, server, BOOT_S)
 
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
-    from awslabs.workload import notebook
+    if without_notebook:
+        return server
+    from awslabs.workload.gpu import notebook
 
     wants_gpu = has_gpu(ec2, instance_type)
-    found = notebook.prepare(server.ssh, gpu=wants_gpu, again=ledger.command("up"))
+    found = notebook.prepare(
+        server.ssh, gpu=wants_gpu, again=ledger.command("up"), without=without_gpu(ledger)
+    )
     if wants_gpu:
-        log.info("the server's GPU: %s", found or "none is to be seen; everything runs on its CPU")
+        log.info(
+            "PyTorch computes on: %s", f"{found}, which stands in for a GPU" if found == "cpu" else found
+        )
     return server
 
 
@@ -196,7 +208,7 @@ def describe(ledger: Ledger) -> Server:
     return chapter1.describe(ledger, login_of)
 
 
-def door(ledger: Ledger) -> tunnel.Address:
+def server_address(ledger: Ledger) -> tunnel.Address:
     """Where to log in, if the server runs. AWS calls: as `describe`.
 
     Raises
@@ -236,9 +248,9 @@ def jupyter(
     (Notebook, tunnel.Forward)
         Its ``url`` opens it; `stay` waits until the tunnel ends.
     """
-    from awslabs.workload import notebook
+    from awslabs.workload.gpu import notebook
 
-    address = door(ledger)
+    address = server_address(ledger)
     with notebook.opened(
         address,
         local_port=local_port,
@@ -264,7 +276,7 @@ def stay(ledger: Ledger, forward: tunnel.Forward) -> None:
         if forward.is_up:
             continue
         try:
-            now = door(ledger)
+            now = server_address(ledger)
         except (BotoCoreError, ClientError) as error:  # no network, as for the tunnel itself: both come back
             log.debug("AWS could not be asked for the server: %s", error)
             continue
@@ -282,18 +294,18 @@ def run(
     folder: Path = RESULTS,
     on_cell: Callable[[dict], None] | None = None,
 ) -> Executed:
-    """Run a notebook on the server and bring the executed copy back; see `workload.notebook.run`."""
-    from awslabs.workload import notebook as work
+    """Run a notebook on the server and bring the executed copy back; see `workload.gpu.notebook.run`."""
+    from awslabs.workload.gpu import notebook as work
 
     heard = on_cell or (lambda line: None)
-    return work.run(door(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
+    return work.run(server_address(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
 
 
 def bench(ledger: Ledger, size: int | None = None) -> list[dict[str, Any]]:
-    """The product of two matrices on the server's CPU and GPU; see `workload.notebook.bench`."""
-    from awslabs.workload import notebook
+    """The product of two matrices on the server's CPU and GPU; see `workload.gpu.notebook.bench`."""
+    from awslabs.workload.gpu import notebook
 
-    return notebook.bench(door(ledger), size=size, again=ledger.command("up"))
+    return notebook.bench(server_address(ledger), size=size, again=ledger.command("up"))
 
 
 def mnist(
@@ -306,12 +318,12 @@ def mnist(
     folder: Path = RESULTS,
     on_epoch: Callable[[dict], None] | None = None,
 ) -> Trained:
-    """Train a network on handwritten digits on the server; see `workload.notebook.mnist`."""
-    from awslabs.workload import notebook
+    """Train a network on handwritten digits on the server; see `workload.gpu.notebook.mnist`."""
+    from awslabs.workload.gpu import notebook
 
     heard = on_epoch or (lambda line: None)
     return notebook.mnist(
-        door(ledger),
+        server_address(ledger),
         folder,
         epochs=epochs,
         lr=lr,
@@ -324,11 +336,11 @@ def mnist(
 
 def bring_home(ledger: Ledger, folder: Path) -> str:
     """Copy notebooks and results from the server, if it runs; say in a few words what was saved."""
-    from awslabs.workload import notebook
+    from awslabs.workload.gpu import notebook
 
     if "instance" not in ledger.resources or describe(ledger).state != "running":
         return ""
-    return notebook.bring_home(door(ledger), folder, f"{ledger.command('down')} --discard")
+    return notebook.bring_home(server_address(ledger), folder, f"{ledger.command('down')} --discard")
 
 
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
@@ -347,6 +359,11 @@ def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
             code=error.code,
             operation=error.operation,
         ) from error
+
+
+def without_gpu(ledger: Ledger) -> str:
+    """The commands that lead from this lab to one without a GPU."""
+    return f"{ledger.command('down')} && {ledger.command('up')} --instance-type {CPU_TYPE}"
 
 
 def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
@@ -376,12 +393,22 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
 
 
 def has_gpu(ec2: Any, instance_type: str) -> bool:
-    """Whether servers of this type have an NVIDIA GPU, on a processor that the images are made for.
+    """Whether servers of this type have a GPU; one that the images cannot drive is refused.
 
     AWS calls: ``ec2:DescribeInstanceTypes``.
     """
     size = size_of(ec2, instance_type, such_as=INSTANCE_TYPE)
-    return any(gpu["Manufacturer"] == "NVIDIA" for gpu in size.get("GpuInfo", {}).get("Gpus", []))
+    gpus = size.get("GpuInfo", {}).get("Gpus", [])
+    for gpu in gpus:
+        if gpu["Manufacturer"] != "NVIDIA" or gpu["Name"] in TOO_OLD:
+            raise AwsError(
+                f"The lab's images cannot use the GPU of {instance_type} ({gpu['Name']}).",
+                "They drive NVIDIA's from the T4 on; you would pay for a GPU that nothing uses.",
+                f"run `up` with another type, such as --instance-type {INSTANCE_TYPE}",
+                code="Unsupported",
+                operation="ec2:RunInstances",
+            )
+    return bool(gpus)
 
 
 def usd_per_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:
@@ -496,18 +523,21 @@ def command_line() -> Any:
         type=cli.Duration(),
         help="Delete the server after 90m, 3h, ...",
     )
+    @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
     def _up(
-        ledger: Ledger, instance_type: str, spot: bool, allow_from: str | None, ttl: int
+        ledger: Ledger, instance_type: str, spot: bool, ttl: int, without_notebook: bool, **how: Any
     ) -> dict[str, Any]:
         """Build the network and the server, and wait until its notebook runs."""
         kind = f"spot {instance_type}" if spot else instance_type
         cli.announce(
             ledger,
-            f"a network and one {kind} with a notebook",
+            f"a network and one {kind} {'without' if without_notebook else 'with'} a notebook",
             usd_per_hour(instance_type, ledger.cloud.region, spot=spot),
         )
-        server = up(ledger, allow_from=allow_from, instance_type=instance_type, spot=spot, ttl_minutes=ttl)
-        cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
+        how |= {"instance_type": instance_type, "spot": spot, "without_notebook": without_notebook}
+        server = up(ledger, ttl_minutes=ttl, **how)
+        if not without_notebook:
+            cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
         cli.say(f"The server deletes itself {ttl // 60} h {ttl % 60} min after its start.")
         cli.farewell(ledger)
         return report(ledger, server)
@@ -533,7 +563,7 @@ def command_line() -> Any:
         """
         import webbrowser
 
-        from awslabs.workload.notebook import doorway
+        from awslabs.workload.gpu.notebook import doorway
 
         as_json = click.get_current_context().params["as_json"]
         for url in open_tunnels(ledger):
@@ -619,7 +649,7 @@ def command_line() -> Any:
             return vars(trained)
         return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}
 
-    chapter1.add_ssh(group, "gpu", door)
+    chapter1.add_ssh(group, "gpu", server_address)
     cli.add_down(group, "gpu", down, bring_home)
     return group
 

@@ -15,14 +15,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import logging
+import os
+import re
 import shlex
+import shutil
+import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -39,9 +44,13 @@ log = logging.getLogger(__name__)
 PLATFORM = "linux/amd64"  # what Fargate and the labs' servers are, also where the laptop is an ARM
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 PROGRAM_ONLY = "awslabs.program-only"  # the label of an image without an operating system
+PROGRAM_TAG = "-program"  # what its tag ends with
 SAY_S = 5.0  # seconds between two lines about a push
 TIMEOUT_S = 60.0  # for the registry to answer
 TRIES = 3  # of a push whose token has expired meanwhile
+TAIL = 12  # lines of a build that failed, in its explanation
+# How a step begins: "Step 2/9 : RUN ..." of the engine's own builder, "#7 [build 2/8] RUN ..." of BuildKit.
+STEP = re.compile(r"(?:Step \d+/\d+ : |#\d+ (?=\[.*\d+/\d+\] ))(?P<what>.*)")
 # Docker's own command knows engines that the SDK finds by DOCKER_HOST alone: rootless ones, Colima's.
 WHERE = "docker context inspect --format '{{.Endpoints.docker.Host}}'"
 
@@ -92,6 +101,11 @@ class Recipe:
 def folder(name: str) -> Path:
     """The folder ``images/NAME``, in a checkout or as the wheel has installed it."""
     return _shipped("images", name, "main.py")
+
+
+def lacking(modules: Iterable[str]) -> list[str]:
+    """Modules that a program would miss where the practice cloud runs it with this Python."""
+    return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
 def notebooks() -> Path:
@@ -193,7 +207,7 @@ def publish(ledger: Any, repository: str, recipe: Recipe, client: DockerClient |
     ecr = ledger.client("ecr")
     (shown,) = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
     built = is_there(ecr, repository, recipe.tag)
-    tag = recipe.tag if client or built else f"{recipe.tag}-program"
+    tag = recipe.tag if client or built else f"{recipe.tag}{PROGRAM_TAG}"
     address = f"{shown['repositoryUri']}:{tag}"
     if built or is_there(ecr, repository, tag):
         log.info("image %s is there already", address)
@@ -203,6 +217,7 @@ def publish(ledger: Any, repository: str, recipe: Recipe, client: DockerClient |
         push_program(ecr, repository, recipe, tag)
         return address
     build(client, recipe, address)
+    require_platform(ledger, client, address)
     push(client, ecr, shown["repositoryUri"], tag)
     return address
 
@@ -217,43 +232,152 @@ def is_there(ecr: Any, repository: str, tag: str) -> bool:
 
 
 def build(client: DockerClient, recipe: Recipe, address: str) -> None:
-    """Build for `PLATFORM`, telling each step as it begins."""
+    """Build for `PLATFORM`, telling each step as it begins: with BuildKit, where ``docker buildx`` is there.
+
+    The engine's own builder, which the SDK speaks to, loses the platform where images are kept by containerd
+    (the default since Engine 29; moby/moby#47823): on an ARM it builds for ARM. `require_platform` notices.
+    """
     from docker.errors import DockerException
 
+    said: list[str] = []
     with (
         awaiting(f"the image {recipe.name} is built"),
         tempfile.TemporaryFile() as context,
         _explained(f"The image {recipe.name} was not built."),
     ):
         pack(context, recipe.files())
-        said: list[str] = []
+        command = buildx()
+        lines = (
+            _by_buildx(command, client, recipe, address, context)
+            if command
+            else _by_the_engine(client, recipe, address, context)
+        )
         try:
-            for event in client.api.build(
-                fileobj=context,
-                custom_context=True,
-                tag=address,
-                platform=PLATFORM,
-                buildargs=dict(recipe.args),
-                rm=True,
-                forcerm=True,
-                decode=True,
-            ):
-                said += event.get("stream", "").splitlines()
-                if event.get("stream", "").startswith("Step "):
-                    log.info("%s: %s", recipe.name, event["stream"].strip())
-                if "error" in event:
-                    raise DockerException(event["error"])
+            for line in lines:
+                said.append(line)
+                if step := STEP.match(line):
+                    log.info("%s: %s", recipe.name, step["what"])
         except DockerException as error:
-            tail = "\n       ".join(line for line in said[-12:] if line.strip())
-            args = " ".join(
-                f"--build-arg {shlex.quote(f'{name}={text}')}" for name, text in recipe.args.items()
-            )
-            command = f"docker build --platform {PLATFORM} {args}".rstrip()
+            tail = "\n       ".join(line for line in said[-TAIL:] if line.strip())
             raise LabError(
                 f"The image {recipe.name} was not built.",
                 f"{error}\n       {tail}".rstrip(),
-                f"{command} {folder(recipe.name)}    # shows all of it",
+                f"docker --host {host_of(client)} build --platform {PLATFORM} "
+                f"{' '.join([*_args(recipe), str(folder(recipe.name))])}    # shows all of it",
             ) from error
+
+
+def _args(recipe: Recipe) -> list[str]:
+    """A recipe's build arguments, quoted for a shell."""
+    return [f"--build-arg {shlex.quote(f'{name}={text}')}" for name, text in recipe.args.items()]
+
+
+def buildx() -> list[str]:
+    """The command line that BuildKit is spoken to with; empty where Docker's command lacks it."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return []
+    answered = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False)
+    return [docker, "buildx"] if answered.returncode == 0 else []
+
+
+def host_of(client: DockerClient) -> str:
+    """The engine that the SDK speaks to, as ``DOCKER_HOST`` names it.
+
+    The command `docker` follows its context instead, and would build in another engine than we push from.
+    """
+    transport = client.api.adapters.get("http+docker://")  # of a socket the SDK's base_url says nothing
+    if path := getattr(transport, "socket_path", ""):
+        return f"unix://{path}"
+    if host := getattr(transport, "ssh_host", ""):
+        return f"ssh://{host}"
+    return f"tcp://{client.api.base_url.partition('://')[2]}"
+
+
+def _by_buildx(
+    command: list[str], client: DockerClient, recipe: Recipe, address: str, context: IO[bytes]
+) -> Iterator[str]:
+    """Build as ``docker buildx`` does, and yield what it prints.
+
+    Without the provenance, which would make a list of two manifests of the image: ECR would count two, and
+    a push could not say which of them it means.
+    """
+    from docker.errors import DockerException
+
+    settings = ["--builder", "default", "--platform", PLATFORM, "--provenance=false", "--load"]
+    arguments = [part for name, text in recipe.args.items() for part in ("--build-arg", f"{name}={text}")]
+    with subprocess.Popen(
+        [*command, "build", *settings, "--progress", "plain", "--tag", address, *arguments, "-"],
+        stdin=context,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "DOCKER_HOST": host_of(client)},
+    ) as running:
+        assert running.stderr is not None
+        try:
+            yield from (line.rstrip() for line in running.stderr)
+        except BaseException:
+            running.terminate()
+            raise
+    if running.returncode:
+        raise DockerException(f"docker buildx build ended with exit status {running.returncode}.")
+
+
+def _by_the_engine(client: DockerClient, recipe: Recipe, address: str, context: IO[bytes]) -> Iterator[str]:
+    """Build with the engine's own builder, and yield what it says."""
+    from docker.errors import DockerException
+
+    for event in client.api.build(
+        fileobj=context,
+        custom_context=True,
+        tag=address,
+        platform=PLATFORM,
+        buildargs=dict(recipe.args),
+        rm=True,
+        forcerm=True,
+        decode=True,
+    ):
+        yield from (event.get("stream") or "").splitlines()
+        if said := problem_in(event):
+            raise DockerException(said)
+
+
+def problem_in(event: Mapping[str, Any]) -> str:
+    """What an event of Docker's streams says of a failure; empty: all is well.
+
+    Every field may be missing. Source: Engine API, `BuildInfo`, `PushImageInfo`: ``error`` is deprecated for
+    ``errorDetail``, and "will be omitted in a future API version".
+    """
+    detail = event.get("errorDetail") or {}
+    return detail.get("message") or event.get("error") or (str(detail) if detail else "")
+
+
+def require_platform(ledger: Any, client: DockerClient, address: str) -> None:
+    """Refuse an image that AWS could not run: for ``exec format error`` a task would start there, and cost.
+
+    Raises
+    ------
+    LabError
+        With what builds it right.
+    """
+    with _explained(f"The image {address} cannot be looked at."):
+        shown = client.api.inspect_image(address)
+    built = f"{shown.get('Os') or 'linux'}/{shown.get('Architecture') or 'unknown'}"
+    if built == PLATFORM:
+        return
+    cause = (
+        "Its base image is none for this platform."
+        if buildx()
+        else "This engine's own builder heeds no platform; docker buildx does, and is not installed."
+    )
+    raise LabError(
+        f"The image was built for {built}; AWS needs {PLATFORM}.",
+        cause,
+        f"docker buildx version && docker image rm {address} && {ledger.command('up')}"
+        "    # buildx: part of Docker Desktop; Linux: docker-buildx-plugin; Homebrew: docker-buildx",
+    )
 
 
 def push(client: DockerClient, ecr: Any, uri: str, tag: str) -> None:
@@ -269,7 +393,7 @@ def push(client: DockerClient, ecr: Any, uri: str, tag: str) -> None:
         for attempt in range(1, TRIES + 1):
             login = {"username": "AWS", "password": token(ecr)}
             problem = _pushed(client.api.push(uri, tag, stream=True, decode=True, auth_config=login))
-            if problem is None:
+            if not problem:
                 return
             expired = any(
                 word in problem.lower() for word in ("expired", "denied", "unauthorized", "401", "403")
@@ -283,23 +407,24 @@ def push(client: DockerClient, ecr: Any, uri: str, tag: str) -> None:
             log.info("the registry asks for another token: %s", problem)
 
 
-def _pushed(events: Iterator[dict[str, Any]]) -> str | None:
-    """Follow a push to its end, saying how far it is; the problem that it tells, for nothing raises."""
+def _pushed(events: Iterator[dict[str, Any]]) -> str:
+    """Follow a push to its end, saying how far it is; the problem that it tells, for nothing raises.
+
+    Engines that keep images by containerd leave out ``current`` while it is 0.
+    """
     sent: dict[str, tuple[int, int]] = {}
     said_at = time.monotonic()
     for event in events:
-        if "error" in event:
-            return event.get("errorDetail", {}).get("message") or event["error"]
+        if problem := problem_in(event):
+            return problem
         detail = event.get("progressDetail") or {}
         if "total" in detail:
-            sent[event["id"]] = detail["current"], detail["total"]
+            sent[event.get("id", "")] = detail.get("current", 0), detail["total"]
         if time.monotonic() - said_at > SAY_S:
             said_at = time.monotonic()
-            done, total = (
-                (sum(column) / 1e6 for column in zip(*sent.values(), strict=True)) if sent else (0, 0)
-            )
+            done, total = (sum(one[place] for one in sent.values()) / 1e6 for place in (0, 1))
             log.info("pushed %.0f of %.0f MB", done, total)
-    return None
+    return ""
 
 
 def token(ecr: Any) -> str:

@@ -14,11 +14,13 @@ first what carries the token.
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
     python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+    python -m awslabs.ledger down --force-row LAB ROW
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -34,8 +36,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from awslabs import addresses, journal
-from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, install
+from awslabs import addresses, journal, show
+from awslabs.errors import (
+    AwsError,
+    LabError,
+    LedgerError,
+    NotOurs,
+    StillStanding,
+    TimedOut,
+    install,
+)
 from awslabs.explain import NO_CAPACITY, THROTTLED, Place, answers, error_code, explain, http_status
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
@@ -188,7 +198,7 @@ class Cloud:
         return {
             "account": answer["Account"],
             "arn": answer["Arn"],
-            "owner": answer["Arn"].rpartition("/")[2].rpartition(":")[2],
+            "owner": journal.fit_owner(answer["Arn"].rpartition("/")[2].rpartition(":")[2]),
         }
 
 
@@ -233,7 +243,7 @@ class Ledger:
     name : str
         Tells a second copy of the lab from the first; lower-case letters, digits and dashes, at most 20.
     owner : str, optional
-        Who is asked when something stands for long; the caller's IAM name unless given.
+        Who is asked when something stands for long; AWSLABS_OWNER or the caller's IAM name unless given.
 
     Attributes
     ----------
@@ -250,21 +260,16 @@ class Ledger:
                 "It becomes part of file names and of names on AWS.",
                 "use 1 to 20 lower-case letters, digits and dashes, such as --name second",
             )
+        owner = journal.chosen_owner(owner)
         self.cloud, self.lab = cloud, lab
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
+        self._copies: dict[str, Row] = {}  # by identifier: what carries a row's token and is not the row's
+        self._forced: set[int] = set()  # numbers of rows that are deleted whatever they carry
         self.journal = Journal(path_of(cloud, lab, name), header_of(cloud, lab, name, owner))
         self._refuse_others()
 
     def _refuse_others(self) -> None:
-        """Stop at a file that is not for these credentials, or not for this version."""
-        account, region = self.cloud.identity["account"], self.cloud.region
-        if (self.journal.header["account"], self.journal.header["region"]) != (account, region):
-            raise LedgerError(
-                f"The ledger {self.journal.path} is of account {self.journal.header['account']} in "
-                f"{self.journal.header['region']}.",
-                f"These credentials are of account {account} in {region}; they may not touch it.",
-                "use the credentials that built it: --profile NAME --region REGION",
-            )
+        """Stop at a file that is not for this version."""
         unknown = sorted({row.call for row in self.journal.open_rows()} - KINDS.keys())
         if unknown:
             raise LedgerError(
@@ -297,14 +302,14 @@ class Ledger:
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
 
     @property
-    def usd_per_hour(self) -> float:
-        """What the standing rows cost each hour, in US dollars: an estimate."""
-        return sum(row.usd_per_hour or 0.0 for row in self.journal.open_rows())
+    def usd_per_hour(self) -> float | None:
+        """What the standing rows cost each hour, in US dollars: an estimate; None where one has no price."""
+        return journal.total(row.usd_per_hour for row in self.journal.open_rows())
 
     @property
-    def usd_so_far(self) -> float:
-        """What this ledger has cost until now, in US dollars: an estimate."""
-        return self.journal.header["usd_before"] + sum(row.usd for row in self.journal.rows)
+    def usd_so_far(self) -> float | None:
+        """What this ledger has cost until now, in US dollars: an estimate; None where that is not known."""
+        return journal.total([self.journal.header["usd_before"], *(row.usd for row in self.journal.rows)])
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
@@ -322,6 +327,16 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         """Nothing ends with the block: what was built stands until `down`."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what stands, as a table. Asks AWS nothing."""
+        head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        standing = [
+            {"row": row.name, "state": row.state, "id": row.id}
+            | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
+            for row in self.journal.open_rows()
+        ]
+        return show.rows([head]) + (show.rows(standing) if standing else "Nothing stands.")
 
     # -- create -----------------------------------------------------------------------------------------
 
@@ -347,7 +362,10 @@ class Ledger:
         Raises
         ------
         LedgerError
-            For an operation without an entry, arguments other than those of the standing one, a full disk.
+            For an operation without an entry, arguments other than those of the standing one, a join of what
+            no row holds, a full disk.
+        NotOurs
+            When what the row has made stands without its token.
         AwsError
             When AWS refuses; nothing then stands under this row.
         """
@@ -421,6 +439,7 @@ class Ledger:
 
     def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
         """A row on disk, with its token, before the call."""
+        journal.home_id()  # where it cannot be had, nothing is begun
         row = Row(
             number=0,
             name=name,
@@ -428,7 +447,7 @@ class Ledger:
             token=journal.fresh_token(),
             needs=self._needs(request),
             digests=digests,
-            telling={key: str(request[key]) for key in kind.telling if key in request},
+            telling={key: str(request[key]) for key in kind.described_by if key in request},
             begun=journal.now(),
             usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
         )
@@ -436,6 +455,12 @@ class Ledger:
         if kind.join or kind.named:
             row.ids = kind.ids(kind.mark(request, self._mark(row)), {})
         try:
+            if kind.join and not self._holds_ends(kind, row):
+                raise LedgerError(
+                    f"{kind.call} would tie what this ledger does not hold.",
+                    "`down` unties only what rows of its own ledger have made, so it was not called.",
+                    "make both ends with `ledger.create` first",
+                )
             self.journal.save()
         except LedgerError:
             self.journal.drop(row)
@@ -444,7 +469,14 @@ class Ledger:
 
     def _mark(self, row: Row) -> Mark:
         """What this row's resource carries on AWS."""
-        return Mark(self.prefix, self.journal.header["owner"], f"{row.number:02d} {row.name}", row.token)
+        return Mark(
+            ledger=self.prefix,
+            owner=self.journal.header["owner"],
+            row=f"{row.number:02d} {row.name}",
+            token=row.token,
+            region=self.cloud.region,
+            home=journal.home_id(),
+        )
 
     def _needs(self, request: dict) -> list[int]:
         """Numbers of the open rows that the request names, at any depth, inside JSON text too."""
@@ -460,8 +492,11 @@ class Ledger:
         if row.state == "deleting":
             self._delete(row)
             return None
-        repeatable = row.state == "creating" and row.digests == digests and not kind.doubles
+        repeatable = row.state == "creating" and row.digests == digests and not kind.not_idempotent
         found = self._look(kind, row) if repeatable else self._settled(kind, row)
+        if repeatable and is_foreign(found):
+            found = self._settled(kind, row)  # its tags may not be visible yet
+        self._refuse_foreign(row, found)
         if found and found[0].state == "going":
             self._prove(row)
             return None
@@ -479,6 +514,22 @@ class Ledger:
         self._close(row, "gone")  # deleted by hand, or never made and no longer wanted like this
         return None
 
+    def _refuse_foreign(self, row: Row, found: list[Found]) -> None:
+        """Stop at what stands under the row's identifier without being the row's own."""
+        if not is_foreign(found):
+            return
+        if found[0].unread:
+            why = f"Its tags, where that would stand, could not be read: {found[0].unread}"
+        elif KINDS[row.call].join:
+            why = "It ties to something that no row of this ledger holds."
+        else:
+            why = "Its tags were taken away, or it is another one under the same name."
+        raise NotOurs(
+            f"The {row.name} {found[0].id} still stands, but nothing shows any more that it is ours.",
+            f"{why} It was left as it is.",
+            f"{self.command_to_force(row)}    # deletes it all the same",
+        )
+
     def _lost_an_end(self, row: Row) -> bool:
         """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""
         return not {one.number for one in self.journal.open_rows()}.issuperset(row.needs)
@@ -486,7 +537,7 @@ class Ledger:
     def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict) -> None:
         if not row.digests:
             return  # recovered from AWS, where its request is not kept
-        names = sorted((digests.keys() | row.digests.keys()) - set(kind.floating))
+        names = sorted((digests.keys() | row.digests.keys()) - set(kind.looked_up))
         others = [name for name in names if digests.get(name) != row.digests.get(name)]
         if others:
             stands = ", ".join(f"{key} {value}" for key, value in row.telling.items())
@@ -510,6 +561,10 @@ class Ledger:
             if value not in (None, False)
         )
         return f"python -m awslabs.{self.lab} {verb}{options}{self._options}"
+
+    def command_to_force(self, row: Row) -> str:
+        """The command line that deletes what stands under one row, whatever it carries."""
+        return f"python -m awslabs.ledger down --force-row {self.lab} {row.name}{self._options}"
 
     @property
     def _options(self) -> str:
@@ -562,9 +617,11 @@ class Ledger:
         taken = answers(error, kind.taken)
         if taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
             # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
-            patient = taken or (unanswered and kind.doubles)
+            patient = taken or (unanswered and kind.not_idempotent)
             found = self._settled(kind, row) if patient else self._look(kind, row)
-            found = [one for one in found if one.state != "going"]
+            if taken and unsure:
+                self._refuse_foreign(row, found)
+            found = [one for one in found if one.state not in ("going", "foreign")]
             if found:
                 self._keep(kind, row, found)
                 return True
@@ -579,6 +636,7 @@ class Ledger:
             self.journal.save()
             return False
         if unsure and (found := self._settled(kind, row)):
+            self._refuse_foreign(row, found)
             self._keep(kind, row, found)
             return True
         self._close(row, "refused")
@@ -589,8 +647,7 @@ class Ledger:
         self.journal.save()
 
     def _keep(self, kind: Kind, row: Row, found: list[Found]) -> None:
-        """Keep the one in use, or the oldest, of several that carry one token; delete the others."""
-        found = sorted(found, key=lambda one: one.ids != row.ids)
+        """Keep the oldest of several that one row has made before it knew of any; delete the others."""
         for extra in found[1:]:
             log.warning("%s: %s was made twice; deleting %s", row.name, kind.call, extra.id)
             kind.delete(self.cloud.client(kind.service), extra)
@@ -607,29 +664,54 @@ class Ledger:
     patience = 1.0  # scales the other bounds; tests shorten them
 
     def _look(self, kind: Kind, row: Row) -> list[Found]:
-        """What carries this row's token now, oldest first, and has not ended."""
+        """What stands under this row's token or identifier now, oldest first, and has not ended."""
         return [one for one in self._seen(kind, row) if one.state != "ended"]
 
     def _seen(self, kind: Kind, row: Row) -> list[Found]:
-        """The same, with work that has ended. AWS calls: the kind's describe call."""
+        """The same, with work that has ended. AWS calls: the kind's describe call.
+
+        Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return kind.look(self.cloud.client(kind.service), row)
+            seen = kind.seen(self.cloud.client(kind.service), row)
         except (BotoCoreError, ClientError) as error:
             raise explain(error, f"looking for the {row.name}", self.place) from error
+        for one in seen:
+            if one.state == "copy" and one.id not in self._copies and not self._holds(one.id):
+                self._copies[one.id] = row
+                log.warning("%s: %s %s", row.name, one.id, carries_mark_of(row))
+        seen = [one for one in seen if one.state != "copy"]
+        if row.number in self._forced:
+            return [
+                dataclasses.replace(one, state="standing") if one.state == "foreign" else one for one in seen
+            ]
+        if kind.join and not self._holds_ends(kind, row):
+            return [dataclasses.replace(one, state="foreign") for one in seen]
+        return seen
+
+    def _holds(self, id: str) -> bool:
+        """Whether a row of its own knows this identifier: `recover` writes one for each copy."""
+        return any(row.id == id for row in self.journal.rows)
+
+    def _holds_ends(self, kind: Kind, row: Row) -> bool:
+        """Whether what a join ties is of this ledger's rows: a join carries no mark, that is its own."""
+        rows = [one for one in self.journal.open_rows() if not KINDS[one.call].join]
+        ours = {value for one in rows for value in one.ids.values()}
+        return ours.issuperset(row.ids[end] for end in kind.ends)
 
     def _settled(self, kind: Kind, row: Row) -> list[Found]:
-        """As `_look`, but "nothing" counts only once it has had the time to become visible."""
+        """As `_look`, but "nothing" and "foreign" count only once all had the time to become visible."""
         seen = self._seen(kind, row)
         if row.state == "creating":
             left = self.settle_s
         else:
             left = self.settle_s - journal.seconds_since(row.made or row.begun)
-        if not seen and left > 0:
+        if (not seen or is_foreign(seen)) and left > 0:
             until = time.monotonic() + left
             with awaiting(f"certainty whether the {row.name} was made"):
-                while not seen and time.monotonic() < until:
+                while (not seen or is_foreign(seen)) and time.monotonic() < until:
                     time.sleep(min(1.0, self.settle_s / 10))
                     seen = self._seen(kind, row)
         return [one for one in seen if one.state != "ended"]
@@ -652,14 +734,16 @@ class Ledger:
         Raises
         ------
         StillStanding
-            When something could not be deleted; everything else is gone then.
+            When something could not be deleted, is not ours any more, or carries a row's mark though no row
+            made it; everything else is gone then.
         """
         if dry_run:
             return self.journal.open_rows()[::-1]
         with self.locked("down"):
             rows = self.journal.open_rows()[::-1]
+            self._copies.clear()
             failures = self._delete_all(rows)
-            if failures:
+            if failures or self._copies:
                 raise self._still_standing(failures)
             self.journal.forget_keys()
             return rows
@@ -674,6 +758,39 @@ class Ledger:
         with self.locked("create"):
             if row := self.journal.last(name):
                 self._delete(row)
+
+    def shown(self, row: Row) -> list[Found]:
+        """What AWS shows under a row's token or identifier. AWS calls: the kind's describe call."""
+        return self._look(KINDS[row.call], row)
+
+    def force(self, name: str) -> None:
+        """Delete what stands under one row by its identifier, though it does not carry the row's token.
+
+        Raises
+        ------
+        LedgerError
+            When no row of that name is open.
+        AwsError
+            When AWS refuses the deletion, be it since something still hangs on it.
+        """
+        with self.locked("down"):
+            row = self.open_row(name)
+            self._forced.add(row.number)
+            try:
+                self._delete(row)
+            finally:
+                self._forced.discard(row.number)
+
+    def open_row(self, name: str) -> Row:
+        """The open row of this name."""
+        if (row := self.journal.last(name)) is None:
+            copy = self.journal.header["name"]
+            raise LedgerError(
+                f"The ledger of {self.lab} ({copy}) has no open row {name}.",
+                f"Open are: {', '.join(one.name for one in self.journal.open_rows()) or 'none'}.",
+                f"python -m awslabs.ledger show {self.lab}{self._options}",
+            )
+        return row
 
     def _delete_all(self, rows: list[Row]) -> dict[int, LabError]:
         """Delete each row as soon as what must go before it is out of its way; what failed, by row number.
@@ -706,7 +823,7 @@ class Ledger:
                         raise error
                     if step is ask:
                         running[pool.submit(self._prove, row)] = (self._prove, row)
-                    if step is not ask or not KINDS[row.call].lingers:
+                    if step is not ask or not KINDS[row.call].deletes_slowly:
                         for others in before.values():
                             others.discard(row.number)
         finally:
@@ -747,6 +864,7 @@ class Ledger:
         from botocore.exceptions import BotoCoreError, ClientError
 
         kind = KINDS[row.call]
+        self._refuse_foreign(row, found)
         if row.state != "deleting":
             row.state = "deleting"
             self._save_if_possible()
@@ -776,14 +894,26 @@ class Ledger:
                 ):
                     time.sleep(pause(attempt, longest_s=5.0))
                 found = self._look(kind, row)
+                self._refuse_foreign(row, found)
 
     def _prove(self, row: Row) -> None:
-        """Close the row once AWS does not show its resource any more: that, not a 200, is the proof."""
+        """Close the row once AWS does not show its resource any more: that, not a 200, is the proof.
+
+        A thing may lose its tags before it goes; what stays without them is not awaited.
+        """
+        began = time.monotonic()
+
+        def is_gone() -> bool:
+            found = self._look(KINDS[row.call], row)
+            if time.monotonic() - began > self.settle_s:
+                self._refuse_foreign(row, found)
+            return not found
+
         poll(
             f"the {row.name} {row.id} is gone",
-            lambda: not self._look(KINDS[row.call], row),
+            is_gone,
             timeout_s=GONE_S * self.patience,
-            first_s=1.0 if KINDS[row.call].lingers else 0.2,
+            first_s=1.0 if KINDS[row.call].deletes_slowly else 0.2,
             longest_s=2.0,
             fix=self.command("down"),
         )
@@ -799,16 +929,30 @@ class Ledger:
                 log.warning("%s Deleting goes on; the file shows less than is gone.", error.what)
 
     def _still_standing(self, failures: dict[int, LabError]) -> StillStanding:
+        """What `down` has left, why, and the commands that mend it."""
         rows = {row.number: row for row in self.journal.rows}
+        newest = sorted(failures.items(), reverse=True)
         lines = [
             f"{rows[number].name} {rows[number].id}: {error.what} {error.why}".rstrip()
-            for number, error in sorted(failures.items(), reverse=True)
+            for number, error in newest
         ]
-        usd = sum(rows[number].usd_per_hour or 0.0 for number in failures)
+        fixes = [error.fix for _, error in newest if isinstance(error, NotOurs)]
+        if len(fixes) < len(failures):
+            fixes.append(f"{self.command('down')}    # tries again what is left")
+        if self._copies:
+            lines += [f"{row.name} {id}: it {carries_mark_of(row)}." for id, row in self._copies.items()]
+            there = self.cloud.options + ("" if self.cloud.is_aws else " --sandbox")
+            fixes.append(
+                f"python -m awslabs.ledger recover {self.lab}{there}    # gives it a row; then `down`"
+            )
+        usd = journal.total(rows[number].usd_per_hour for number in failures)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
         return StillStanding(
-            f"{len(failures)} of the lab's resources still stand, at about {usd:.4f} USD per hour.",
+            f"{len(failures)} of the lab's resources still stand, at {price}."
+            if failures
+            else "What the lab has made is gone, but something else that carries its mark stands.",
             "\n       ".join(lines),
-            f"{self.command('down')}    # tries again what is left",
+            "\n       ".join(fixes),
         )
 
 
@@ -863,6 +1007,16 @@ def ensure(method: Callable, /, **request: Any) -> bool:
     raise TimedOut(f"{call} did not come to hold.", "", "run the same command again")
 
 
+def is_foreign(found: list[Found]) -> bool:
+    """Whether what was found stands under an identifier of ours, but does not carry our token."""
+    return any(one.state == "foreign" for one in found)
+
+
+def carries_mark_of(row: Row) -> str:
+    """What is said of a copy: "Launch more like this" in the console copies tags, too."""
+    return f"carries the mark of {row.id}, but no row made it: by hand, perhaps, with copied tags; it stays"
+
+
 def is_unanswered(error: Exception) -> bool:
     """Whether nobody knows if the call took effect: the connection broke, or AWS failed within.
 
@@ -886,6 +1040,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.after_class import command_line
+    from awslabs.ledger_cli import command_line
 
     command_line()(prog_name="python -m awslabs.ledger")

@@ -18,7 +18,9 @@ import logging
 import math
 import os
 import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -70,6 +72,12 @@ def never_fail_on_a_character() -> None:
 def say(text: str) -> None:
     """A line for the person at the terminal; scripts that read stdout do not see it."""
     (progress.watcher or PlainWatcher()).line(text)
+
+
+def say_beside(head: str, text: str) -> None:
+    """The same, with the text in a column to the right of `head`, as wide as the terminal leaves."""
+    width = max(shutil.get_terminal_size().columns, len(head) + 40)
+    say(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def complain(text: str) -> None:
@@ -151,10 +159,11 @@ def show_table(rows: list[dict]) -> None:
         return
     heads = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[amount(head, row[head]) if head in row else "" for head in heads] for row in rows]
-    widths = [max(cell_len(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
+    cells.insert(0, [one_line(head) for head in heads])
+    widths = [max(cell_len(line[column]) for line in cells) for column in range(len(heads))]
     padded = (
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        for line in [heads, *cells]
+        for line in cells
     )
     out("\n".join(line.rstrip() for line in padded))
 

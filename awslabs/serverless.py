@@ -23,7 +23,8 @@ Time: half a minute to build; up to a minute and a half to take down, for a queu
 AWS calls, in order: CreateRole, PutRolePolicy, CreateTable, CreateBucket, CreateQueue, CreateLogGroup,
 PutRetentionPolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, CreateStage,
 UpdateStage, DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it
-stands in `workload/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's guides.
+stands in `workload/serverless/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's
+guides.
 """
 
 from __future__ import annotations
@@ -43,13 +44,23 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import poll
 from awslabs.show import Shown
-from awslabs.workload import haiku, missing
+from awslabs.workload import missing, parameters
+from awslabs.workload.serverless import haiku
 
 RUNTIME = "python3.13"
 STAGE = "prod"
 KEEP_LOGS_DAYS = 7
-REQUESTS_PER_S, BURST = 100, 500  # what the stage lets through: a loop gone wild costs cents, not dollars
-READ = "query"  # how haiku are listed: by the index; `load --read scan` shows what a scan would cost
+# What the stage lets through per second, and for so many seconds at once after a rest. Everybody may call it,
+# so a loop gone wild must not become expensive: 10 per second are 0.13 USD per hour for the gateway; with the
+# functions, and all that the table's cap lets through, at most about 1 USD (us-east-1).
+REQUESTS_PER_S, BURST_S = 10.0, 5
+REQUEST_USD = 3.5e-6
+TABLE_CAP = {"MaxReadRequestUnits": 1000, "MaxWriteRequestUnits": 100}
+# How haiku are listed. A scan shows every row of the table, also those that other programs have put there,
+# and reads all of it for each visitor: of 1000 haiku 31 read units, 4 USD for a million visits (us-east-1).
+# The index costs one unit, and knows only rows with its key `feed`: `load` shows the difference, and
+# `up --read query` makes use of it.
+READ = "scan"
 # The greeting only waits, so the least will do. More memory is more processor, too: `tune` shows that those
 # who work are four times as fast with 512 as with 128, for the same price.
 MEMORY_MIB = {"greeter": 128, "list-haiku": 512, "post-haiku": 512, "like-haiku": 512, "delete-haiku": 512}
@@ -102,7 +113,14 @@ class Serverless(Shown):
 
 
 @exclusive
-def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
+def up(
+    ledger: Ledger,
+    *,
+    role_arn: str | None = None,
+    read: str = READ,
+    rate: float = REQUESTS_PER_S,
+    export: bool = False,
+) -> Serverless:
     """Build the functions, tables and buckets, put Bashoutter on top, and wait until its API answers.
 
     Parameters
@@ -112,6 +130,12 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
     role_arn : str, optional
         A role that exists, for all functions, where you may not make roles. It is never deleted. It must
         trust ``lambda.amazonaws.com`` and allow what `may` below does.
+    read : str
+        How haiku are listed: ``scan`` (the whole table) or ``query`` (its index).
+    rate : float
+        Requests per second that the API answers; more get 429.
+    export : bool
+        Keep the API's address and its table's name as SSM parameters, for programs of your own (`exports`).
 
     Returns
     -------
@@ -182,9 +206,11 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
                     {"AttributeName": "created_at", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
+                "OnDemandThroughput": TABLE_CAP,
             }
         ],
         BillingMode="PAY_PER_REQUEST",
+        OnDemandThroughput=TABLE_CAP,
     )
 
     # <3> Two buckets. A new bucket is private; the second is opened in <8>.
@@ -215,7 +241,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
     )
     for name in list(may)[1:]:
         handler = f"haiku.{name.replace('-', '_')}"
-        settings = {"Environment": {"Variables": {"TABLE_NAME": haiku_table, "READ": READ}}}
+        settings = {"Environment": {"Variables": {"TABLE_NAME": haiku_table, "READ": read}}}
         function(ledger, name, handler, package, roles[name], **settings)
 
     # <7> The API: made empty, filled from its description, opened to the functions, and then deployed.
@@ -240,7 +266,7 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
     ensure(apigateway.create_deployment, restApiId=api_id, description=rest_apis.digest(body))
     deployment_id = rest_apis.deployment_of(apigateway, api_id, body)
     ensure(apigateway.create_stage, restApiId=api_id, stageName=STAGE, deploymentId=deployment_id)
-    limits = {"rateLimit": REQUESTS_PER_S, "burstLimit": BURST}
+    limits = {"rateLimit": rate, "burstLimit": max(1, round(BURST_S * rate))}
     ensure(
         apigateway.update_stage,
         restApiId=api_id,
@@ -275,7 +301,15 @@ def up(ledger: Ledger, *, role_arn: str | None = None) -> Serverless:
     for name in may:
         wait_for_function(lambda_, f"{ledger.prefix}-{name}")
     wait_for_api(api_url)
-    return describe(ledger)
+    lab = describe(ledger)
+    if export:
+        parameters.put(ledger, exports(lab))
+    return lab
+
+
+def exports(lab: Serverless) -> dict[str, str]:
+    """What a program of your own needs to use Bashoutter's API and table, by the names it may look for."""
+    return {"ENDPOINT_URL": lab.api_url, "TABLE_NAME": lab.haiku_table_name}
 
 
 def describe(ledger: Ledger) -> Serverless:
@@ -443,7 +477,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload import functions, verbs
+    from awslabs.workload.serverless import functions, verbs
 
     group = cli.lab_group("serverless", __doc__)
 
@@ -451,13 +485,33 @@ def command_line() -> Any:
     @click.option(
         "--role-arn", metavar="ARN", help="A role that exists, for all functions; else they get own ones."
     )
-    def _up(ledger: Ledger, role_arn: str | None) -> dict[str, Any]:
+    @click.option(
+        "--read",
+        type=click.Choice(["scan", "query"]),
+        default=READ,
+        show_default=True,
+        help="How Bashoutter lists its haiku: from the whole table, or from its index.",
+    )
+    @click.option(
+        "--rate",
+        type=click.FloatRange(0.1, 1000),
+        default=REQUESTS_PER_S,
+        show_default=True,
+        help="Requests per second that Bashoutter's API answers.",
+    )
+    @cli.EXPORT
+    def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the functions, tables, buckets and Bashoutter."""
         cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)
-        lab = up(ledger, role_arn=role_arn)
+        lab = up(ledger, export=export == "ssm", **how)
         cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
+        usd = how["rate"] * 3600 * REQUEST_USD
+        cli.say(
+            f"Anybody who knows the address may post and delete, up to {how['rate']:g} requests per second: "
+            f"{usd:.2f} USD per hour for the gateway alone."
+        )
         cli.farewell(ledger)
-        return {**cli.header(ledger), **vars(lab)}
+        return verbs.built(ledger, lab, exports(lab), export)
 
     @cli.verb(group, "status", "serverless")
     def _status(ledger: Ledger) -> dict[str, Any]:

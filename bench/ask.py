@@ -20,7 +20,7 @@ import click
 
 from awslabs import ecs_qa, images, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions
+from awslabs.workload.ecs_qa import questions
 
 
 @click.command()

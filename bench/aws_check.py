@@ -39,10 +39,12 @@ def main(lab: str, report: Path | None, yes: bool, **where: str | None) -> None:
 
 def check(lab: str, report: Path, yes: bool, where: dict) -> None:
     ledger, chapter = cli.open_ledger(lab, name="check", **where), tour.CHAPTERS[lab]
-    most = chapter.usd_per_hour * LONGEST_H
+    hourly = chapter.usd_per_hour
+    most = "?" if hourly is None else f"{hourly * LONGEST_H:.3f}"
     cli.say(
         f"Will build {chapter.builds} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, "
-        f"use it, and delete it: at most about {most:.3f} USD, if it takes under {LONGEST_H * 60:.0f} min."
+        f"use it, and delete it: at most about {most} USD, "
+        f"if it takes under {LONGEST_H * 60:.0f} min."
     )
     if not yes:
         click.confirm("Go on?", abort=True, err=True)
@@ -56,7 +58,7 @@ def check(lab: str, report: Path, yes: bool, where: dict) -> None:
     cli.say(f"The report is {report}.")
 
 
-def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float) -> None:
+def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float | None) -> None:
     """One Markdown page; what could tell whose account it was is blotted out."""
     cloud = "the practice cloud" if where["sandbox"] else "AWS"
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("awslabs", "boto3", "paramiko"))
@@ -64,7 +66,7 @@ def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float) ->
         f"# {lab} on {cloud}, {datetime.date.today()}",
         "",
         f"Region {where['region'] or 'of the configuration'}; {versions}; "
-        f"Python {platform.python_version()}, {platform.system()}; about {usd:.4f} USD.",
+        f"Python {platform.python_version()}, {platform.system()}; about {cli.amount('usd', usd)} USD.",
         "",
         "| step | seconds | result |",
         "|---|---|---|",

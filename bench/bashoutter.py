@@ -20,7 +20,8 @@ from typing import Any
 
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import haiku, pictures, tables
+from awslabs.workload import pictures, tables
+from awslabs.workload.serverless import haiku
 
 TIMES = 200
 SECONDS = 15.0
@@ -58,7 +59,7 @@ def main() -> None:
     run = sandbox.start(slow_states=0)
     try:
         ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "serverless")
-        api = haiku.Api(serverless.up(ledger).api_url)
+        api = haiku.Api(serverless.up(ledger, read="query", rate=1000).api_url)
         fill(ledger, 30)
         item_id = haiku.newest(api)[0]["item_id"]
         warm("GET /haiku, 30 of them", lambda: haiku.newest(api))

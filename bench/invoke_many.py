@@ -20,7 +20,7 @@ import boto3
 import stub
 
 from awslabs.ledger import Cloud
-from awslabs.workload import functions
+from awslabs.workload.serverless import functions
 
 client: Any = None
 

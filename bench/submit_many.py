@@ -19,8 +19,8 @@ from unittest import mock
 
 from awslabs import batch_sweep, images, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import batch_jobs, sweep
-from awslabs.workload.results import Cell, Series
+from awslabs.workload.batch_sweep import batch_jobs, sweep
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 LATENCY_MS = 50
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from awslabs import batch_sweep, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Cell, Series
+from awslabs.workload.batch_sweep import following, results, sweep
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 RATES, MOMENTA = [0.1, 0.01, 0.001], [0.5, 0.1, 0.05]
 SLOW_STATES = 0.05  # a machine boots in some seconds
@@ -70,15 +70,15 @@ def in_a_row(ledger: Ledger, cells: list[Cell], series: Series) -> None:
     for cell in cells:
         job_id = sweep.submit(ledger, cell, series)
         assert job_id
-        batch_jobs.follow(ledger, [job_id])
+        following.follow(ledger, [job_id])
 
 
 def one_array(ledger: Ledger, cells: list[Cell], series: Series) -> None:
-    batch_jobs.follow(ledger, sweep.sweep(ledger, cells, series).job_ids)
+    following.follow(ledger, sweep.sweep(ledger, cells, series).job_ids)
 
 
 def packed(ledger: Ledger, cells: list[Cell], series: Series) -> None:
-    batch_jobs.follow(ledger, sweep.sweep(ledger, cells, series, pack=len(cells)).job_ids)
+    following.follow(ledger, sweep.sweep(ledger, cells, series, pack=len(cells)).job_ids)
 
 
 if __name__ == "__main__":

@@ -100,8 +100,13 @@ class Visitor:
 
     def write(self, **texts: str) -> None:
         for name, text in texts.items():
-            self.one(f"#{name}").clear()
-            self.one(f"#{name}").send_keys(text)
+            field = self.one(f"#{name}")
+            field.clear()
+            if max(text, default="") <= "\uffff":
+                field.send_keys(text)
+            else:  # ChromeDriver refuses to type characters beyond the BMP; the browser takes them at once
+                self.js("arguments[0].focus()", field)
+                self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
 
     def poems(self) -> list[list[str]]:
         """Lines and name of each haiku that is shown, from the top."""

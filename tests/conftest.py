@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layers import LAYERS
 
 PRACTICE_ACCOUNT = "222233334444"
+LEFT_OUT = pytest.StashKey[dict[str, int]]()  # how many tests of each were not chosen
 
 
 def pytest_configure() -> None:
@@ -24,6 +26,37 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+# -- What is left out is said ------------------------------------------------------------------------------
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count them by layer. Where xdist runs the tests, only its workers get to know."""
+    config = items[0].config
+    found = config.stash.setdefault(LEFT_OUT, {})
+    for layer in LAYERS:
+        found[layer] = found.get(layer, 0) + sum(item.get_closest_marker(layer) is not None for item in items)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of xdist has left out; all workers leave out the same."""
+    if found := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = found
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Name the layers that did not run, and the commands that run them."""
+    if found := {layer: many for layer, many in config.stash.get(LEFT_OUT, {}).items() if many}:
+        many = ", ".join(f"{many} {layer}" for layer, many in found.items())
+        terminalreporter.write_line(f"left out: {many}. All of them: make test-all")
+        terminalreporter.write_line(f"one layer: make test-rest LAYERS={next(iter(found))}")
+
+
+# -- Where every test starts from --------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,8 @@ from moto.ec2.models.subnets import Subnet
 
 from awslabs import journal
 from awslabs.ledger import Cloud
-from awslabs.sandbox import rules, weather
+from awslabs.sandbox import rules
+from awslabs.sandbox.core import weather
 
 READING = ("Describe", "Get", "List")
 PRACTICE_KEY = re.compile(r"AKIAPRACTICE(\d{12})")
@@ -231,5 +232,9 @@ def trouble() -> Iterator[Trouble]:
                 lambda: send(client, operation, request), operation, request
             ),
         )
-        patched.setattr(journal, "write", lambda path, text: made.save(write, path, text))
+        patched.setattr(
+            journal,
+            "write",
+            lambda path, text: made.save(write, path, text) if path.suffix == ".json" else write(path, text),
+        )
         yield made

@@ -15,14 +15,16 @@ import inprocess
 import pytest
 from botocore.client import BaseClient
 from moto.core.responses import BaseResponse
-from test_rules_support import client, cloud, net, refused, said
+from test_services_support import client, cloud, net, refused, said
 
 from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, sandbox, serverless, tunnel
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox.rules import accounts, power
-from awslabs.workload import notebook, questions
+from awslabs.sandbox.services import accounts
+from awslabs.sandbox.services.ec2 import power
+from awslabs.workload.ecs_qa import questions
+from awslabs.workload.gpu import notebook
 
 ACCOUNT = "666677778888"
 README = Path(__file__).parents[1] / "README.md"
@@ -56,7 +58,7 @@ def lab(name: str) -> Ledger:
 
 
 def becomes(account: str) -> None:
-    from awslabs.sandbox import weather  # `inprocess.cloud` puts a fresh one there
+    from awslabs.sandbox.core import weather  # `inprocess.cloud` puts a fresh one there
 
     weather.current.change({"account": account})
 

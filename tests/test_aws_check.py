@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from awslabs import sandbox
+
+pytestmark = pytest.mark.live
 
 PROGRAM = Path(__file__).parent.parent / "bench" / "aws_check.py"
 

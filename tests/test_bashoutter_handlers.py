@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from bashoutter_kit import FUNCTIONS, TABLE, event, handlers, openapi
@@ -37,7 +38,17 @@ NO_LINES = ["", " ", "\u3000", "\u200b", "a\nb", "a\x00b", "a\x85b", "a\u2028b",
 NO_LINES += [None, 7, 1.5, True, [], ["a"], {}]  # type: ignore[list-item]
 NO_BODIES = [None, "", "{", "[]", "null", "3", '"haiku"', "古池や", "NaN", "[" * 100_000, "9" * 5000]
 NO_LIMITS = ["0", "-1", "101", "", "1.0", "+5", "\uff11", "1_0", "5 ", "5\n", "05", "x"]
-NO_PLACES = ["", "x", NOBODY, "0" * 45, "0" * 47, "0" * 45 + "G", "0" * 46 + "\n", "é" * 46]
+NO_PLACES = [
+    "",
+    "x",
+    "0" * 14,
+    "0" * 45,
+    "0" * 47,
+    "0" * 45 + "G",
+    "0" * 46 + "\n",
+    "é" * 46,
+]
+NO_PLACES += ["0" * 14 + "61" * 2049]
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +173,7 @@ def test_a_page_that_cannot_be_is_refused(haiku: ModuleType) -> None:
         assert haiku.list_haiku(event(queryStringParameters=query), None)["statusCode"] == 400, query
 
 
-@pytest.mark.parametrize("after", ["0" * 46, "f" * 46, "00060cbc79d7ff" + "9" * 32])
+@pytest.mark.parametrize("after", ["0" * 46, "f" * 14 + "61", "00060cbc79d7ff" + "39" * 32])
 def test_any_place_of_the_right_form_is_a_place(haiku: ModuleType, read: str, after: str) -> None:
     post(haiku)
     assert len(get(haiku, after=after)[0]) == (1 if after[0] == "f" else 0)
@@ -285,9 +296,11 @@ def test_an_unknown_id_is_not_found(haiku: ModuleType) -> None:
     for handler in (haiku.like_haiku, haiku.delete_haiku):
         assert on_one(handler, NOBODY)["statusCode"] == 404
         with calls_of(haiku) as calls:
-            for item_id in ("", "x", "古池や", "A" * 32, NOBODY + "\n", "0" * 3000, "../haiku"):
+            for item_id in ("", "0" * 3000, "古" * 683, "\ud800"):
                 assert on_one(handler, item_id)["statusCode"] == 404, item_id
         assert calls == []  # what cannot be an id, DynamoDB might not even take as a key
+        for item_id in ("x", "古池や", "A" * 32, NOBODY + "\n", "../haiku"):
+            assert on_one(handler, item_id)["statusCode"] == 404, item_id
     assert haiku.dynamodb.scan(TableName=TABLE)["Count"] == 0
 
 
@@ -297,6 +310,61 @@ def test_rows_that_are_no_haiku_are_not_shown(haiku: ModuleType, read: str) -> N
     )
     post(haiku)
     assert len(get(haiku)[0]) == 1
+
+
+# What another program may put into the table: the second as the textbook's test of its API does.
+OTHERS: list[dict[str, Any]] = [
+    {"created_at": {"S": "2037-01-01T00:00:00+09:00"}, "likes": {"N": "1.5"}},
+    {"created_at": {"S": "2036-11-29T03:00:00"}, "likes": {"N": "3"}},
+    {"created_at": {"N": "2082758400"}, "likes": {"N": "-4"}},  # 2036-01-01
+    {"created_at": {"S": "yesterday"}, "likes": {"S": "many"}, "username": {"S": "a\u0000b" * 40}},
+    {"username": {"S": ""}, "first": {"S": "\u2028"}, "likes": {"NULL": True}},
+    {"username": {"L": [{"S": "two"}]}, "created_at": {"N": "1E+100"}},
+    {"created_at": {"S": "9999-12-31T23:59:59"}, "second": {"S": "x" * 5000}},
+]
+NO_HAIKU: list[dict[str, Any]] = [
+    {"third": {"N": "7"}},
+    {"first": {"NULL": True}, "created_at": {"S": "2036"}, "feed": {"S": "haiku"}},
+]
+
+
+def put_others(haiku: ModuleType, rows: list[dict[str, Any]]) -> list[str]:
+    """Put rows into the table without the API; their ids."""
+    lines = {name: {"S": text} for name, text in FROG.items()}
+    ids = [f"{number}/ of %2F, 古池" for number in range(len(rows))]
+    for item_id, row in zip(ids, rows, strict=True):
+        haiku.dynamodb.put_item(TableName=TABLE, Item=lines | row | {"item_id": {"S": item_id}})
+    return ids
+
+
+def test_rows_of_others_are_shown_in_order_and_can_be_liked_and_deleted(
+    haiku: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READ", "scan")
+    ours = json.loads(post(haiku)["body"])
+    ids = put_others(haiku, OTHERS)
+    pages, after = [], None
+    while after or not pages:
+        page, after = get(haiku, limit="3", **({"after": after} if after else {}))
+        pages.append(page)
+    shown = [one for page in pages for one in page]
+    order = [ids[6], ids[5], ids[0], ids[1], ids[2], ours["item_id"], ids[4], ids[3]]
+    assert [one["item_id"] for one in shown] == order
+    assert [one["likes"] for one in shown] == [0, 0, 1, 3, 0, 0, 0, 0]
+    schema(openapi(), "HaikuList").validate(shown)
+    statuses = {one: on_one(haiku.like_haiku, quote(one))["statusCode"] for one in ids}
+    assert statuses == {one: 404 if one in (ids[3], ids[4]) else 200 for one in ids}
+    assert {on_one(haiku.delete_haiku, quote(one))["statusCode"] for one in ids} == {204}
+    assert get(haiku) == ([ours], None)
+
+
+def test_rows_that_are_no_haiku_harm_nobody(haiku: ModuleType, read: str) -> None:
+    made = [json.loads(post(haiku)["body"]) for _ in range(2)]
+    ids = put_others(haiku, NO_HAIKU)
+    assert get(haiku) == (made[::-1], None)
+    page, after = get(haiku, limit="1")
+    assert (page, get(haiku, limit="1", after=str(after))[0]) == (made[:0:-1], made[:1])
+    assert on_one(haiku.like_haiku, ids[0])["statusCode"] == 404
 
 
 def test_a_handler_may_be_invoked_with_an_empty_event(haiku: ModuleType) -> None:
@@ -369,7 +437,7 @@ def test_the_description_says_what_the_handlers_hold(haiku: ModuleType) -> None:
     assert after["schema"]["pattern"] == f"^{haiku.CURSOR.pattern}$"
     for method in ("patch", "delete"):
         (item_id,) = openapi()["paths"]["/haiku/{item_id}"][method]["parameters"]
-        assert item_id["schema"]["pattern"] == f"^{haiku.ITEM_ID.pattern}$"
+        assert item_id["schema"]["maxLength"] == haiku.LONGEST_ID
 
 
 def test_each_answer_has_the_form_that_is_described(haiku: ModuleType) -> None:

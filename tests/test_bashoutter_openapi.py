@@ -14,6 +14,8 @@ import requests
 from bashoutter_kit import FUNCTIONS, HOME, event, gateway, handlers, openapi
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+pytestmark = pytest.mark.live
+
 FROG = {"username": "芭蕉", "first": "古池や", "second": "蛙飛びこむ", "third": "水の音"}
 
 needs_schemathesis = pytest.mark.skipif(

@@ -16,7 +16,7 @@ import pytest
 from bashoutter_browser import Visitor, browser, needs_browser
 from bashoutter_kit import PAGE, Gateway, Site, event, gateway, handlers, site
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.browser, needs_browser]
 
 FROG = {"first": "古池や", "second": "蛙飛びこむ", "third": "水の音", "username": "芭蕉"}
 

@@ -17,7 +17,9 @@ from test_bashoutter_openapi import make_up_requests, needs_schemathesis
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
 from awslabs.serverless import Serverless
-from awslabs.workload import haiku
+from awslabs.workload.serverless import haiku
+
+pytestmark = pytest.mark.live
 
 FROG = {"username": "芭蕉", "first": "古池や", "second": "蛙飛びこむ", "third": "水の音"}
 
@@ -30,7 +32,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serverless]:
     try:
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("AWSLABS_HOME", str(home))
-            yield serverless.up(Ledger(Cloud(environment=run.environment()), "serverless"))
+            ledger = Ledger(Cloud(environment=run.environment()), "serverless")
+            yield serverless.up(ledger, rate=1000)  # these tests are in a hurry
     finally:
         run.stop()
 

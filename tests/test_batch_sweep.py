@@ -17,15 +17,17 @@ from botocore.client import BaseClient
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import after_class, batch_sweep, images
+from awslabs import batch_sweep, images, ledger_cli
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import rooms, rules, weather
-from awslabs.sandbox.rules import iam, quotas
-from awslabs.workload import batch_jobs, results, sweep, waiting_jobs
-from awslabs.workload.results import Cell, Series
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
+from awslabs.sandbox.services.iam import identities
+from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep, waiting_jobs
+from awslabs.workload.batch_sweep.results import Cell, Series
 
 G_AND_VT = "L-DB2E81BA"
 Call = tuple[str, dict[str, Any]]
@@ -35,7 +37,7 @@ DIGITS = Series("digits", 10, 5)
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """moto under the strict rules, at once what AWS takes its time for; here no image is built."""
-    assert rooms.ROOMS
+    assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(images, "publish", publish)
@@ -101,7 +103,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     batch_sweep.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
     assert not [
         role for role in cloud.client("iam").list_roles()["Roles"] if role["Path"].startswith("/awslabs")
     ]
@@ -138,6 +140,8 @@ def test_the_environment_is_as_the_course_says(cloud: Cloud) -> None:
     (definition,) = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
     needs = {one["type"]: one["value"] for one in definition["containerProperties"]["resourceRequirements"]}
     assert needs == {"VCPU": "4", "MEMORY": "12000", "GPU": "1"}
+    asked = {one["name"]: one["value"] for one in definition["containerProperties"]["environment"]}
+    assert asked["MNIST_DEVICE"] == "cuda"  # a GPU that is paid for and not used is an error of the program
     assert definition["timeout"]["attemptDurationSeconds"] == 7200
     assert definition["retryStrategy"]["evaluateOnExit"][0] == {
         "onStatusReason": "Host EC2*",
@@ -158,6 +162,8 @@ def test_spot_and_cpu_take_other_machines(cloud: Cloud) -> None:
     assert resources["ec2Configuration"][0]["imageType"] == "ECS_AL2023"
     needs = batch_jobs.definition(lab(cloud))["containerProperties"]["resourceRequirements"]
     assert {one["type"] for one in needs} == {"VCPU", "MEMORY"}
+    environment = batch_jobs.definition(lab(cloud))["containerProperties"]["environment"]
+    assert {"name": "MNIST_DEVICE", "value": "cpu"} in environment
 
 
 def test_a_lab_that_stands_does_not_change_its_machines(cloud: Cloud, changes: list[Call]) -> None:
@@ -195,6 +201,7 @@ def test_each_role_allows_what_it_needs_and_no_more(cloud: Cloud) -> None:
         (f"{bucket}/cells/*", "s3:GetObject"),
         (f"{bucket}/results/*", "s3:GetObject"),
         (f"{bucket}/results/*", "s3:PutObject"),
+        (f"{bucket}/metrics_lr*.csv", "s3:PutObject"),
     }
     document = cloud.client("iam").get_role_policy(
         RoleName=f"{ledger.prefix}-machine-role", PolicyName="what-it-needs"
@@ -243,7 +250,7 @@ def test_a_role_that_is_not_known_yet_makes_the_environment_invalid_and_up_mends
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0.05))
-    monkeypatch.setattr(iam, "READY_S", 50.0)  # seconds, times the time scale; CREATING takes 20
+    monkeypatch.setattr(identities, "READY_S", 50.0)  # seconds, times the time scale; CREATING takes 20
     batch_sweep.up(lab(cloud))
     assert "batch:UpdateComputeEnvironment" in [call for call, _ in changes]
     (environment,) = cloud.client("batch").describe_compute_environments()["computeEnvironments"]
@@ -288,10 +295,12 @@ def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one
         RoleName=f"{lab(cloud).prefix}-job-role", PolicyName="what-it-needs"
     )["PolicyDocument"]
     assert new.bucket_name in str(document)
+    environment = batch_jobs.definition(lab(cloud))["containerProperties"]["environment"]
+    assert {"name": "BUCKET_NAME", "value": new.bucket_name} in environment
     assert old.bucket_name not in str(document)
     sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
     batch_sweep.down(lab(cloud))
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
 
 
 def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
@@ -343,6 +352,7 @@ def test_a_grid_is_every_pair_once() -> None:
     cells = sweep.grid([0.1, 0.01, 0.1], [0.5, 0.05])
     assert cells == [Cell(0.1, 0.5), Cell(0.1, 0.05), Cell(0.01, 0.5), Cell(0.01, 0.05)]
     assert cells[2].name == "metrics_lr0.0100_m0.5000.csv"
+    assert sweep.grid([0.01], [-0.0])[0].name == "metrics_lr0.0100_m0.0000.csv"
 
 
 @pytest.mark.parametrize(
@@ -466,7 +476,7 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_jobs_go_on(
     with monkeypatch.context() as waiting:
         waiting.setattr(batch_jobs, "described", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            batch_jobs.follow(ledger, [job_id])
+            following.follow(ledger, [job_id])
     assert f"the jobs go on without you; to end them: {ledger.command('cancel')}" in caplog.text
     assert [job.ended for job in batch_jobs.jobs(ledger)] == [False]
 
@@ -557,27 +567,51 @@ def test_results_are_a_table_best_first_and_name_what_is_broken(cloud: Cloud) ->
     s3, bucket = cloud.client("s3"), ledger.resources["bucket"]
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.5000.csv", Body=b"half a fi")
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/holiday.jpg", Body=b"\xff\xd8")
+    deep = f"{DIGITS.prefix}/{Cell(0.001, 0.9).final_name}"
+    s3.put_object(Bucket=bucket, Key=deep, Body=b"[" * 100_000)
+    cold = f"{DIGITS.prefix}/{Cell(0.001, 0.8).name}"
+    s3.put_object(Bucket=bucket, Key=cold, Body=b"archived", StorageClass="GLACIER")
+    s3.put_object(
+        Bucket=bucket, Key=f"results/digits-epochs{'9' * 900}-patience5/{Cell(1, 0).name}", Body=b""
+    )
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/metrics_lr0.0010_m0.1000.csv", Body=b"x" * 200_000)
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/", Body=b"")  # as the console makes a folder
     final = json.dumps({"test_accuracy": 0.91, "test_loss": 0.3, "epoch": 2}).encode()
     s3.put_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{Cell(0.01, 0.5).final_name}", Body=final)
     found = results.results(ledger)
     assert [(one.lr, one.accuracy) for one in found.cells] == [(0.01, 0.9), (0.1, 0.8)]
-    assert found.broken == [
-        "holiday.jpg",
-        "metrics_lr0.0010_m0.1000.csv",
-        "metrics_lr0.0010_m0.5000.csv",
-    ]
+    deep, cold = (key.rpartition("/")[2] for key in (deep, cold))
+    broken = [deep, "holiday.jpg", "metrics_lr0.0010_m0.1000.csv", "metrics_lr0.0010_m0.5000.csv", cold]
+    assert found.broken == broken
     assert found.test_accuracy == 0.91
     assert "0.91" in found._repr_html_()
     assert results.again(ledger, found.series, "holiday.jpg") == ""
-    for name in found.broken[1:]:
+    for name in found.broken[2:]:
         assert " submit --lr 0.001 --momentum 0." in results.again(ledger, found.series, name)
     for cell in (Cell(0.1, 0.5), Cell(0.01, 0.5)):
         s3.delete_object(Bucket=bucket, Key=f"{DIGITS.prefix}/{cell.name}")
     with pytest.raises(LabError, match="has no results") as stopped:
         results.results(ledger, DIGITS)
-    assert stopped.value.fix == results.again(ledger, found.series, found.broken[1])
+    assert stopped.value.fix == results.again(ledger, found.series, found.broken[0])
+
+
+def test_the_place_and_not_the_size_of_a_number_tells_percent(cloud: Cloud, tmp_path: Path) -> None:
+    """One percent at the bucket's root, all of them under our prefix: both files say 1."""
+    ledger, cell = lab(cloud), Cell(0.1, 0.5)
+    batch_sweep.up(ledger)
+    write(ledger, DIGITS, cell, [0.2], [1.0])
+    assert results.newest_series(ledger) == DIGITS
+    s3, bucket = ledger.client("s3"), ledger.resources["bucket"]
+    text = "train_loss,val_loss,val_accuracy\n0.5,0.2,1.0\n"
+    s3.put_object(Bucket=bucket, Key=cell.name, Body=text.encode(), Metadata={"device": "Tesla T4"})
+    s3.put_object(Bucket=bucket, Key="notes.txt", Body=b"nothing of a cell")
+    assert results.results(ledger, DIGITS).best.accuracy == 1.0
+    ours = results.results(ledger, results.TEXTBOOK)
+    assert (ours.best.accuracy, ours.best.device, ours.broken) == (0.01, "Tesla T4", [])
+    assert "<td>Tesla T4</td>" in ours._repr_html_()
+    assert results.bring_home(ledger, tmp_path) == "2 files of results"
+    assert (tmp_path / "textbook" / cell.name).read_text() == text
+    assert (tmp_path / DIGITS.name / cell.name).is_file()
 
 
 def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp_path: Path) -> None:
@@ -588,7 +622,10 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
     cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key="results/../../outside", Body=b"x")
     for folder in ("results/", "results/mine/"):  # as the console makes them
         cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key=folder, Body=b"")
-    assert results.bring_home(ledger, tmp_path / "home") == "2 files of results"
+    for key in ("mine", "mine/below", "x" * 300):  # which a disk does not take
+        cloud.client("s3").put_object(Bucket=ledger.resources["bucket"], Key=f"results/{key}", Body=b"x")
+    found = results.bring_home(ledger, tmp_path / "home")
+    assert found == "2 files of results"  # one of the two whose names cannot both be
     assert (tmp_path / "home" / DIGITS.name / Cell(0.1, 0.5).name).read_text().startswith("train_loss")
     assert not (tmp_path / "outside").exists()
     (tmp_path / "file").write_text("")
@@ -600,6 +637,7 @@ def test_results_come_home_and_nothing_outside_of_their_folder(cloud: Cloud, tmp
     assert results.bring_home(ledger, tmp_path / "home") == ""
 
 
+@pytest.mark.ml
 def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib.figure import Figure
@@ -621,6 +659,7 @@ def test_the_picture_shows_each_cell_where_it_belongs(cloud: Cloud, tmp_path: Pa
     assert axes.patches[0].get_xy() == (0.5, 0.5)  # the frame is around the best
 
 
+@pytest.mark.ml
 def test_plot_writes_a_png_that_a_notebook_shows(cloud: Cloud, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
     from matplotlib import image
@@ -673,13 +712,13 @@ def test_a_waiting_job_is_explained_by_its_first_cause(
     assert subnet_id in why(ledger).fix
 
     asked = waiting_jobs.ask(ledger, batch_jobs.find(ledger))
-    large = waiting_jobs.Asked(**{**vars(asked), "memory_mib": 15_500})
+    large = waiting_jobs.WaitingJob(**{**vars(asked), "memory_mib": 15_500})
     monkeypatch.setattr(waiting_jobs, "ask", lambda *_: large)
     assert "asks for more" in why(ledger).cause
     assert "15500 MiB" in why(ledger).why
 
     job = {**large.job, "statusReason": "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill"}
-    full = waiting_jobs.Asked(**{**vars(large), "job": job})
+    full = waiting_jobs.WaitingJob(**{**vars(large), "job": job})
     monkeypatch.setattr(waiting_jobs, "ask", lambda *_: full)
     assert why(ledger).cause.startswith("AWS has no g4dn.xlarge free")
 
@@ -739,6 +778,15 @@ def terminal(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> C
     return run
 
 
+@pytest.mark.ml
+def test_a_picture_that_cannot_be_written_is_said(cloud: Cloud, terminal: Callable[..., Any]) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib: pip install -e '.[ml]'")
+    batch_sweep.up(lab(cloud))
+    write(lab(cloud), DIGITS, Cell(0.1, 0.5), [0.9, 0.3], [0.5, 0.8])
+    nowhere = terminal("plot", "/dev/null/sweep.png")
+    assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
+
+
 def test_up_results_and_down_from_a_terminal(
     terminal: Callable[..., Any], cloud: Cloud, tmp_path: Path
 ) -> None:
@@ -764,8 +812,6 @@ def test_up_results_and_down_from_a_terminal(
     assert [job["name"] for job in listed["jobs"]] == ["sweep"]
     (job_id,) = (job["job_id"] for job in listed["jobs"])
     assert "There is no job" in terminal("logs", f"{job_id}:99").stderr
-    nowhere = terminal("plot", "/dev/null/sweep.png")
-    assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
     write(lab(cloud), DIGITS, Cell(10, 0.9), [float("nan")], [0.1])
     text = terminal("results", "--json").stdout
     assert json.loads(text, parse_constant=pytest.fail)["cells"][1]["val_loss"] is None

@@ -13,8 +13,10 @@ import pytest
 from awslabs import batch_sweep, sandbox
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Series
+from awslabs.workload.batch_sweep import following, results, sweep
+from awslabs.workload.batch_sweep.results import Series
+
+pytestmark = pytest.mark.docker
 
 pytest.importorskip("torch", reason="its wheel goes into the image: pip install -e '.[ml]'")
 
@@ -50,7 +52,7 @@ def ledger(
 def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger) -> None:
     engine, since = docker_engine.needed(), int(time.time())
     swept = sweep.sweep(ledger, CELLS, SERIES)
-    batch_jobs.follow(ledger, swept.job_ids)
+    following.follow(ledger, swept.job_ids)
     told = {"label": f"awslabs.practice={run.directory.resolve()}", "type": "container", "event": "die"}
     ended = list(engine.events(since=since, until=int(time.time()) + 1, filters=told, decode=True))
     assert [event["Actor"]["Attributes"]["exitCode"] for event in ended] == ["0"] * len(CELLS)

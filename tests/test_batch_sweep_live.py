@@ -5,6 +5,8 @@ The tests share one lab and stand in the order of a lesson.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -21,8 +23,10 @@ from awslabs import batch_sweep, sandbox
 from awslabs.errors import LabError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
-from awslabs.workload import batch_jobs, results, sweep
-from awslabs.workload.results import Cell, Series
+from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
+from awslabs.workload.batch_sweep.results import Cell, Series
+
+pytestmark = pytest.mark.ml
 
 pytest.importorskip("torch", reason="jobs train with it: pip install -e '.[ml]'")
 pytest.importorskip("sklearn", reason="the pictures of digits are in it: pip install -e '.[ml]'")
@@ -58,7 +62,7 @@ def ledger(run: Run, environment: dict[str, str]) -> Iterator[Ledger]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("AWSLABS_HOME", environment["AWSLABS_HOME"])
         ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "batch_sweep")
-        batch_sweep.up(ledger, cpu=True, without_docker=True)
+        batch_sweep.up(ledger, without_docker=True)  # whose machines have GPUs, on AWS
         yield ledger
         batch_sweep.down(ledger)
 
@@ -144,7 +148,7 @@ def test_what_is_missing_is_trained_and_nothing_else_packed_into_one_job(run: Ru
     standing = s3.head_object(Bucket=bucket, Key=f"{SERIES.prefix}/{kept.name}")["LastModified"]
     begun = sweep.sweep(ledger, CELLS, SERIES, pack=2)
     assert (begun.skipped, begun.jobs) == (7, 1)
-    batch_jobs.follow(ledger, begun.job_ids)
+    following.follow(ledger, begun.job_ids)
     assert submitted(run) == before + 1
     assert s3.head_object(Bucket=bucket, Key=f"{SERIES.prefix}/{kept.name}")["LastModified"] == standing
     # Trained side by side, they learn what each learned alone.
@@ -171,7 +175,7 @@ def test_a_job_that_fails_is_told_with_its_exit_code_and_its_log(ledger: Ledger)
     job_id = sweep.submit(ledger, Cell(0.1, 0.5), Series("/nowhere", 1, 5))
     assert job_id
     with pytest.raises(LabError, match="The job failed") as failed:
-        batch_jobs.follow(ledger, [job_id])
+        following.follow(ledger, [job_id])
     assert "exit code 1" in failed.value.why
     assert " logs " in failed.value.fix
     assert failed.value.fix.endswith(job_id)
@@ -194,6 +198,50 @@ def test_a_job_that_runs_is_cancelled_and_down_leaves_nothing_of_it(
     assert [row for row in ledger.journal.open_rows() if row.name == "job"] == []
 
 
+def test_the_textbooks_own_notebook_finds_what_it_asks_for(
+    ledger: Ledger, terminal: Callable[..., subprocess.Popen]
+) -> None:
+    """It knows names of queue, definition and bucket, its own arguments, and files at the root."""
+    stands = batch_sweep.describe(ledger)
+    definition = stands.job_definition.rpartition("/")[2].partition(":")[0]
+    batch, rates, momenta = ledger.client("batch"), [0.1, 0.001], [0.5]
+    job_ids = [
+        batch.submit_job(
+            jobName=f"lr{lr}_m{momentum}".replace(".", ""),
+            jobQueue=stands.job_queue,
+            jobDefinition=definition,
+            containerOverrides={
+                "command": [
+                    *("--lr", str(lr), "--momentum", str(momentum)),
+                    *("--epochs", "2", "--uploadS3", "true"),
+                ]
+            },
+        )["jobId"]
+        for lr in rates
+        for momentum in momenta
+    ]
+    wait_for(
+        lambda: {job["status"] for job in batch_jobs.described(ledger, job_ids)} <= {"SUCCEEDED", "FAILED"}
+    )
+    best = {}
+    for lr in rates:
+        for momentum in momenta:
+            key = f"metrics_lr{lr:0.4f}_m{momentum:0.4f}.csv"
+            body = ledger.client("s3").get_object(Bucket=stands.bucket_name, Key=key)["Body"].read()
+            rows = list(csv.DictReader(io.StringIO(body.decode())))
+            assert [list(row) for row in rows] == [["train_loss", "val_loss", "val_accuracy"]] * 2
+            best[lr, momentum] = max(float(row["val_accuracy"]) for row in rows)
+    assert 50 < best[0.1, 0.5] <= 100
+    assert best[0.1, 0.5] > best[0.001, 0.5]
+
+    # Our own verbs know that place, and what stands there.
+    said = terminal("results", "--series", "textbook", "--json")
+    found = json.loads(said.communicate(timeout=WAIT_S)[0])
+    assert (found["cells"][0]["lr"], found["cells"][0]["device"]) == (0.1, "cpu")
+    assert found["cells"][0]["accuracy"] == pytest.approx(best[0.1, 0.5] / 100, abs=0.01)
+    assert results.newest_series(ledger) == results.TEXTBOOK
+
+
 def test_down_brings_the_results_home(
     ledger: Ledger, terminal: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
@@ -203,4 +251,5 @@ def test_down_brings_the_results_home(
     saved = sorted(path.name for path in (tmp_path / "awslabs-results/batch_sweep" / SERIES.name).iterdir())
     assert len(saved) == 10
     assert "objects were not put there by a lab" not in said  # all of them are our own jobs'
-    assert "11 files of results saved" in said
+    assert "13 files of results saved" in said
+    assert len(list((tmp_path / "awslabs-results/batch_sweep/textbook").iterdir())) == 2

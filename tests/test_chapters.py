@@ -26,13 +26,13 @@ HOUSE = [
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
     ["ledger"],
     ["cli"],
-    ["after_class"],
+    ["ledger_cli"],
     ["workload"],
     CHAPTERS,
     ["tour"],
     ["__main__"],
 ]
-LATE = {"sandbox": {"cli", "after_class"}}  # who may start the practice cloud, inside a function
+LATE = {"sandbox": {"cli", "ledger_cli"}}  # who may start the practice cloud, inside a function
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:

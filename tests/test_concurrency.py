@@ -30,6 +30,8 @@ from awslabs import ec2, journal, sandbox, tunnel
 from awslabs.errors import LedgerError
 from awslabs.ledger import Cloud, Ledger
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(sandbox.__file__).parents[2]
 LONG_S = 240.0  # no command may take longer, on any machine: a deadlock ends the test
 EACH_ONCE = {"vpc": 1, "subnet": 1, "gateway": 1, "group": 1, "key pair": 1, "instance": 1}

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import click
 import pytest
+from layers import LAYERS
 
 from awslabs import batch_sweep, ec2, ecs_qa, errors, gpu, prices
 
@@ -26,7 +27,7 @@ def group_of(module: str) -> click.Command:
     if module in ("awslabs", "awslabs.sandbox"):
         return importlib.import_module(f"{module}.__main__").main
     if module == "awslabs.ledger":
-        return importlib.import_module("awslabs.after_class").command_line()
+        return importlib.import_module("awslabs.ledger_cli").command_line()
     return importlib.import_module(module).command_line()
 
 
@@ -118,3 +119,26 @@ def test_the_programs_that_make_runs_exist() -> None:
     assert len(named) >= 10
     for name in named:
         assert (ROOT / "bench" / f"{name}.py").exists()
+
+
+def test_ci_runs_the_readme_s_test_command_before_it_installs_what_a_newcomer_lacks() -> None:
+    """Python with venv, make and git are all that `make test` may need."""
+    assert "make test" in COMMANDS
+    lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    before = lines[: lines.index("make test")]
+    packages = {line.split()[2] for line in before if line.startswith("need ")}
+    packages |= {name for line in before for name in re.findall(r"missing\+=\(([\w-]+)\)", line)}
+    assert packages == {"git", "make", "python3-venv"}
+    assert not [line for line in before if re.search(r"\b(pip|npm|dockerd)\b", line)]
+    assert lines.index("make test") < lines.index("make test-rest")
+
+
+def test_make_test_and_make_test_rest_are_all_tests() -> None:
+    """The layers that one leaves out are those that the other runs, and each is explained."""
+    chosen, marks = re.search(
+        r'-m "not \((.*)\)"\nmarkers =\n((?:    .*\n)+)', (ROOT / "setup.cfg").read_text()
+    ).groups()  # type: ignore[union-attr]
+    layers = re.search(r"^LAYERS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert layers
+    assert layers[1] == chosen == " or ".join(re.findall(r"^ +(\w+):", marks, re.MULTILINE))
+    assert chosen.split(" or ") == list(LAYERS)

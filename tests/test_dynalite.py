@@ -18,7 +18,7 @@ from uuid import UUID
 
 import boto3
 import pytest
-from test_rules_support import cloud
+from test_services_support import cloud
 
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
@@ -32,10 +32,13 @@ SERVE = (
 )
 PAGE_UNITS = 128.0  # a page of 1 MB, half a unit for each 4 KB
 
-pytestmark = pytest.mark.skipif(
-    not Path(FOLDER, "node_modules", "dynalite").is_dir() or shutil.which("node") is None,
-    reason="needs Node.js and dynalite: npm install --prefix FOLDER dynalite@3; AWSLABS_TEST_DYNALITE=FOLDER",
-)
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        not Path(FOLDER, "node_modules", "dynalite").is_dir() or shutil.which("node") is None,
+        reason="needs Node.js, and AWSLABS_TEST_DYNALITE=FOLDER: npm install --prefix FOLDER dynalite@3",
+    ),
+]
 
 
 @pytest.fixture

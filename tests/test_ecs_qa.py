@@ -4,20 +4,26 @@ in `test_ecs_qa_live.py`."""
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
+from test_services_support import client, cloud
 
-from awslabs import after_class, ecs_qa, images, sandbox
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs import cli, ecs_qa, images, ledger_cli, sandbox
+from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions, tables
+from awslabs.workload import tables
+from awslabs.workload.ecs_qa import questions, verbs
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
 PARROT = """
@@ -77,6 +83,22 @@ def lab(ledger: Ledger) -> Ledger:
 
 def rows(many: int, question: str = "which word?") -> list[dict[str, str]]:
     return [{"context": f"word{number} is the first", "question": question} for number in range(many)]
+
+
+def test_logs_without_a_task_are_those_of_the_one_that_began_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS shows 50 streams at a time, and tells late which of them was written to last."""
+    monkeypatch.setattr(questions, "standing", lambda ledger, row: "group")
+    with cloud(every=True, slow_states=1.0):
+        logs, here = client("logs"), SimpleNamespace(client=client)
+        logs.create_log_group(logGroupName="group")
+        assert questions.logs(here) == []  # type: ignore[arg-type]
+        for name in [*(f"{number:02}" for number in range(60)), "00-the-latest"]:
+            stream = {"logGroupName": "group", "logStreamName": f"task/{questions.CONTAINER}/{name}"}
+            logs.create_log_stream(**stream)
+            event = {"timestamp": int(time.time() * 1000), "message": name}
+            logs.put_log_events(**stream, logEvents=[event])
+            time.sleep(0.002)  # creation is told in milliseconds
+        assert questions.logs(here) == ["00-the-latest"]  # type: ignore[arg-type]
 
 
 # -- What is asked ----------------------------------------------------------------------------------------
@@ -206,7 +228,7 @@ def test_each_failure_is_explained_and_the_others_are_answered(lab: Ledger) -> N
 
 def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
     runs = questions.Runs(lab, 1)
-    questions.put_down(lab, {"sleepers": []})
+    questions.store_questions(lab, {"sleepers": []})
     (parrot / "main.py").write_text("import time; time.sleep(600)")
     runs.start_all(["sleepers"])
     lab.down()
@@ -215,11 +237,11 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
 
 def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
     lab.journal.path.unlink()
-    (lost,) = after_class.lost(lab.cloud)
-    found = after_class.write_back(lab.cloud, lost)
+    (lost,) = ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud))
+    found = ledger_cli.write_back(lab.cloud, lost)
     assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
     found.down()
-    assert after_class.lost(lab.cloud) == []
+    assert ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud)) == []
     lab.journal.reload()  # for the end of the test: nothing is open
 
 
@@ -234,6 +256,31 @@ def test_a_task_that_ecs_has_forgotten_is_not_waited_for(
     assert all("does not show its task" in one.why for one in asked.failed)
 
 
+def test_answers_of_other_programs_are_shown_and_harm_nobody(
+    lab: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[dict] = [
+        {"answer": {"S": "four"}, "context": {"S": "c"}, "question": {"S": "q?"}, "score": {"N": "0.5"}},
+        {"answer": {"S": "five"}, "score": {"S": "high"}, "start": {"NULL": True}, "model": {"N": "7"}},
+        {"answer": {"M": {}}, "score": {"N": "1"}},
+        {"questions": {"S": "[]"}},
+    ]
+    for number, item in enumerate(others):
+        lab.client("dynamodb").put_item(
+            TableName=lab.resources["table"], Item={"item_id": {"S": str(number)}, **item}
+        )
+    found = sorted(questions.answers(lab), key=lambda one: one.item_id)
+    assert [(one.answer, one.question, one.score) for one in found] == [
+        ("four", "q?", 0.5),
+        ("five", "", None),
+    ]
+    cli.show([verbs.short(one) for one in found], as_json=False)
+    assert capsys.readouterr().out.splitlines()[1:] == ["q?        four    0.500", "          five    ?"]
+    cli.show([asdict(one) for one in found], as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"][1]["score"] is None
+    assert tables.clear(lab).count == 4
+
+
 def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert questions.bring_home(lab, tmp_path / "results") == ""
     questions.ask_many(lab, rows(3))
@@ -242,7 +289,7 @@ def test_down_brings_the_answers_home(lab: Ledger, tmp_path: Path) -> None:
     assert sorted(one["answer"] for one in saved) == ["word0", "word1", "word2"]
     tables.clear(lab)
     questions.ask_many(lab, rows(1))
-    by_hand = {"item_id": {"S": "mine"}, "answer": {"S": "42"}}
+    by_hand = {"item_id": {"S": "mine"}, "answer": {"N": "42"}}
     lab.client("dynamodb").put_item(TableName=lab.resources["table"], Item=by_hand)
     assert questions.bring_home(lab, tmp_path / "results") == "1 answers"
     saved = json.loads((tmp_path / "results" / "answers.json").read_text())
@@ -266,7 +313,7 @@ def test_down_saves_what_tasks_answer_until_it_stops_them(
         return save(ledger, folder)
 
     monkeypatch.setattr(questions, "bring_home", saved)
-    questions.put_down(lab, {"sleepers": []})
+    questions.store_questions(lab, {"sleepers": []})
     questions.Runs(lab, 1).start_all(["sleepers"])
     down = command("down", "--json")
     assert json.loads(down.stdout)["deleted"] > 10
@@ -311,6 +358,41 @@ def test_ctrl_c_ends_the_search_for_room(lab: Ledger, monkeypatch: pytest.Monkey
         questions.Runs(lab, 60).start_all([f"input {number}" for number in range(60)])
     assert len(tried) <= 2 * questions.AT_ONCE
     assert waits == ["Fargate has room for all tasks"]
+
+
+@pytest.mark.parametrize("at", ["store_questions", "start_all", "follow"])
+def test_ctrl_c_leaves_no_question_in_the_table(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    taken: list[str] = []
+    monkeypatch.setattr(questions, "standing", lambda ledger, row: row)
+    monkeypatch.setattr(questions, "most_tasks", lambda ledger: 2)
+    monkeypatch.setattr(questions, "require_reader", lambda ledger: None)
+    monkeypatch.setattr(questions, "store_questions", lambda ledger, work: None)
+    monkeypatch.setattr(questions, "remove_questions", lambda ledger, work: taken.extend(work))
+    monkeypatch.setattr(questions.Runs, "start_all", lambda runs, inputs: None)
+    monkeypatch.setattr(questions if at == "store_questions" else questions.Runs, at, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        questions.ask_many(SimpleNamespace(client=lambda _: None), rows(3), tasks=2)  # type: ignore[arg-type]
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (["ask", "-1 is less than 0.", "what?"], "ask [OPTIONS] -- '-1 is less than 0.' ..."),
+        (["ask", "Dashes.", "-- or - ?"], "ask [OPTIONS] -- '-- or - ?' ..."),
+        (["ask", "text", "what?", "--nonsense"], ""),
+        (["status", "-x"], ""),
+    ],
+)
+def test_a_text_with_a_dash_in_front_is_told_its_place(line: list[str], hint: str) -> None:
+    done = CliRunner().invoke(ecs_qa.command_line(), line, prog_name="python -m awslabs.ecs_qa")
+    assert done.exit_code == 2
+    assert "No such option" in done.stderr
+    assert hint in done.stderr
+    assert ("begins with a dash" in done.stderr) == bool(hint)
 
 
 def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
@@ -366,6 +448,7 @@ def test_on_aws_a_second_up_needs_no_engine(
         engine.setattr(images, "engine", object)
         engine.setattr(images, "build", built)
         engine.setattr(images, "push", lambda *_: None)
+        engine.setattr(images, "require_platform", lambda *_: None)
         reader = ecs_qa.up(ledger, model=model)
     assert variables(ledger) == {"QA_MODEL_NAME": model or ecs_qa.MODEL}  # where it lies, the image knows
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
@@ -389,7 +472,7 @@ def test_the_default_model_has_one_name() -> None:
 
 
 @pytest.fixture
-def command(run: sandbox.Run, lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def command(run: sandbox.Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for name, value in run.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -399,6 +482,7 @@ def command(run: sandbox.Run, lab: Ledger, monkeypatch: pytest.MonkeyPatch) -> C
     return call
 
 
+@pytest.mark.usefixtures("lab")
 def test_the_verbs_print_answers_and_name_what_failed(command: Callable[..., Result], tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps([rows(1)[0], {"context": "", "question": "q"}]))
@@ -435,3 +519,81 @@ def test_work_on_a_lab_that_does_not_stand_says_up(command: Callable[..., Result
     asked = command("ask", "Lisbon is it.", "which word?", "--name", "other")
     assert asked.exit_code == 1
     assert "python -m awslabs.ecs_qa up --name other" in asked.output
+
+
+def test_without_pytorch_the_lab_stands_and_only_questions_are_refused(
+    command: Callable[..., Result],
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    find = importlib.util.find_spec
+    with monkeypatch.context() as here:
+        here.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *_: None if name in questions.READER_NEEDS else find(name),
+        )
+        ecs_qa.up(ledger, without_docker=True)
+        lacks = "this Python has no torch and no transformers"
+        assert f"no reader goes into the image: {lacks}\n" in caplog.text
+        asked = command("ask", "Lisbon is it.", "which word?")
+        assert asked.exit_code == 1
+        assert "There is no reader in the lab's image." in asked.stderr
+        again = f"{ledger.command('down')} && {ledger.command('up')} --no-docker"
+        assert f"fix:   {install('ml')} && {again}\n" in asked.stderr
+    installed = command("ask", "Lisbon is it.", "which word?")
+    assert f"fix:   {again}\n" in installed.stderr
+    with pytest.raises(LabError, match="There is no reader"):
+        questions.ask_many(ledger, rows(2))
+    assert ledger.journal.last("task") is None
+    assert questions.answers(ledger) == []
+
+
+UP = ("up", "--model", "parrot", "--no-docker")
+
+
+def test_names_are_exported_for_a_shell_and_as_parameters_that_go_with_the_lab(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    built = ecs_qa.describe(lab)
+    names = [
+        "ECS_CLUSTER_NAME",
+        "ECS_TASK_DEFINITION_ARN",
+        "CONTAINER_NAME",
+        "ECS_TASK_VPC_SUBNET_1",
+        "TABLE_NAME",
+    ]
+    printed = command(*UP, "--export")
+    assert printed.stdout.splitlines()[-1] == f"export TABLE_NAME={built.table_name}"
+    assert [line.split("=")[0] for line in printed.stdout.splitlines()] == [
+        f"export {name}" for name in names
+    ]
+    ssm = lab.client("ssm")
+    assert ssm.describe_parameters()["Parameters"] == []
+    assert "TABLE_NAME" in command(*UP, "--export=ssm").stdout
+    shown = {one["Name"]: one["Value"] for one in ssm.get_parameters(Names=names)["Parameters"]}
+    assert shown == ecs_qa.exports(built)
+    ssm.put_parameter(Name="CONTAINER_NAME", Value="changed", Overwrite=True)
+    command(*UP, "--export=ssm")
+    assert ssm.get_parameter(Name="CONTAINER_NAME")["Parameter"]["Value"] == built.container_name
+    lab.journal.reload()
+    assert "ssm:PutParameter" in {row.call for row in lab.journal.open_rows()}
+    lab.down()
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_a_parameter_of_somebody_else_is_never_overwritten(
+    lab: Ledger, command: Callable[..., Result]
+) -> None:
+    ssm = lab.client("ssm")
+    ssm.put_parameter(Name="TABLE_NAME", Value="theirs", Type="String")
+    refused = command(*UP, "--export=ssm")
+    assert refused.exit_code == 1
+    assert "was refused (ParameterAlreadyExists)" in refused.stderr
+    assert "TABLE_NAME stands in this account and Region already, and not as this lab's." in refused.stderr
+    assert "up --export" in refused.stderr
+    lab.journal.reload()
+    lab.down()
+    assert ssm.get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "theirs"
+    ssm.delete_parameter(Name="TABLE_NAME")

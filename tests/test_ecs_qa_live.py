@@ -15,7 +15,9 @@ import small_reader
 
 from awslabs import ecs_qa, sandbox
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import questions
+from awslabs.workload.ecs_qa import questions
+
+pytestmark = pytest.mark.ml
 
 pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
 pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")
@@ -42,7 +44,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     yield from opened(sandbox.start(slow_states=0.02))
 
 
-def right(asked: questions.Asked) -> float:
+def right(asked: questions.Outcome) -> float:
     """The share of answers that are what the reader has learned."""
     expected = [small_reader.ANSWERS[answer.question] for answer in asked.answers]
     return sum(answer.answer == text for answer, text in zip(asked.answers, expected, strict=True)) / len(
@@ -68,6 +70,58 @@ def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Pa
     many = questions.ask_many(ledger, tasks=1)  # one load of the model for all of them
     assert not many.failed
     assert right(many) >= 0.75
+
+
+def test_a_client_of_your_own_asks_one_task_per_question_and_waits_for_its_item(
+    ledger: Ledger, model: Path
+) -> None:
+    """As a textbook's script does: only boto3, and names and ids that one has been given."""
+    lab = ecs_qa.up(ledger, model=str(model), without_docker=True)
+    ecs, table = ledger.client("ecs"), ledger.client("dynamodb")
+
+    def ask(item_id: str, context: str, question: str, definition: str) -> dict:
+        place = {"subnets": [lab.subnet_id], "assignPublicIp": "ENABLED"}
+        started = ecs.run_task(
+            cluster=lab.cluster_name,
+            taskDefinition=definition,
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": place},
+            overrides={
+                "containerOverrides": [{"name": lab.container_name, "command": [context, question, item_id]}]
+            },
+        )
+        arns = [task["taskArn"] for task in started["tasks"]]
+        waiter = ecs.get_waiter("tasks_stopped")
+        waiter.wait(cluster=lab.cluster_name, tasks=arns, WaiterConfig={"Delay": 1, "MaxAttempts": 100})
+        return table.get_item(TableName=lab.table_name, Key={"item_id": {"S": item_id}})["Item"]
+
+    (line,) = re.findall(r"ecs_qa ask (.*) --sandbox", README.read_text(encoding="utf-8"))
+    context, question = shlex.split(line)
+    item = ask("1", context, question, lab.task_definition_arn)
+    assert (item["context"]["S"], item["question"]["S"]) == (context, question)
+    assert item["answer"]["S"] == "three"
+    assert float(item["score"]["N"]) > 0
+    # A definition of one's own has no variable TABLE_NAME: then the parameter of that name says it.
+    own = ecs.describe_task_definition(taskDefinition=lab.task_definition_arn)["taskDefinition"]
+    (container,) = own["containerDefinitions"]
+    variables = [one for one in container["environment"] if one["name"] != "TABLE_NAME"]
+    registered = ecs.register_task_definition(
+        family="own",
+        containerDefinitions=[{**container, "environment": variables}],
+        **{
+            name: own[name]
+            for name in (
+                *("requiresCompatibilities", "networkMode", "cpu", "memory", "executionRoleArn"),
+                "taskRoleArn",
+            )
+        },
+    )
+    definition = registered["taskDefinition"]["taskDefinitionArn"]
+    ledger.client("ssm").put_parameter(Name="TABLE_NAME", Type="String", Value=lab.table_name)
+    assert ask("2", context, question, definition)["answer"]["S"] == "three"
+    # The lab's own verb shows both.
+    assert {one.item_id for one in questions.answers(ledger)} == {"1", "2"}
+    ecs.deregister_task_definition(taskDefinition=definition)
 
 
 @pytest.fixture

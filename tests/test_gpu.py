@@ -16,6 +16,7 @@ import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click.testing
@@ -23,11 +24,11 @@ import inprocess
 import pytest
 from botocore.client import BaseClient
 
-from awslabs import addresses, cli, explain, gpu, kinds, prices, tunnel
+from awslabs import addresses, cli, explain, gpu, images, kinds, prices, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
 from awslabs.ledger import Ledger
-from awslabs.sandbox import weather
-from awslabs.workload import notebook
+from awslabs.sandbox.core import weather
+from awslabs.workload.gpu import notebook
 
 ACCOUNT = "333344445555"
 ZONES = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]  # 1e has no g4dn.xlarge
@@ -79,7 +80,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
         )
         monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
         monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
-        monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
+        monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "Tesla T4")
         yield made
 
 
@@ -129,7 +130,7 @@ def test_the_server_is_what_the_page_says(aws: Aws, ledger: Ledger) -> None:
     assert run["InstanceType"] == "g4dn.xlarge"
     assert run["MetadataOptions"]["HttpTokens"] == "required"
     assert run["InstanceInitiatedShutdownBehavior"] == "terminate"
-    assert base64.b64decode(run["UserData"]) == b"#!/bin/sh\nshutdown -h +180\n"
+    assert b'OnCalendar=$(date -u -d "+180 minutes" ' in base64.b64decode(run["UserData"])
     assert "InstanceMarketOptions" not in run
     assert (server.state, server.ssh.user) == ("running", "ec2-user")
     assert "PyTorch 2.10 (Amazon Linux 2023)" in image_name(ledger)  # the first of the list that exists here
@@ -150,16 +151,28 @@ def test_without_a_gpu_it_is_plain_amazon_linux_with_room_for_pytorch(aws: Aws, 
     assert image_name(ledger).startswith("al2023-ami-")
 
 
+def test_without_a_notebook_nothing_is_installed_and_another_up_makes_up_for_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[tunnel.Address] = []
+    monkeypatch.setattr(notebook, "prepare", lambda address, **_: prepared.append(address) or "")
+    server = gpu.up(ledger, without_notebook=True)
+    assert (server.state, prepared) == ("running", [])
+    assert gpu.up(ledger).instance_id == server.instance_id
+    assert len(prepared) == 1
+
+
 def test_prepare_is_told_whether_there_is_a_gpu(
     aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
-    monkeypatch.setattr(notebook, "prepare", lambda address, **how: told.append(how) or "")
+    monkeypatch.setattr(notebook, "prepare", lambda address, **how: told.append(how) or "cpu")
     gpu.up(ledger)
     gpu.down(ledger)
     gpu.up(ledger, instance_type="t3.large")
-    again = "python -m awslabs.gpu up"
-    assert told == [{"gpu": True, "again": again}, {"gpu": False, "again": again}]
+    again, down = "python -m awslabs.gpu up", "python -m awslabs.gpu down"
+    how = {"again": again, "without": f"{down} && {again} --instance-type t3.large"}
+    assert told == [{"gpu": True, **how}, {"gpu": False, **how}]
 
 
 def test_a_spot_server_is_a_one_time_request_that_ends_with_it(aws: Aws, ledger: Ledger) -> None:
@@ -266,6 +279,7 @@ def test_a_full_spot_quota_is_explained(aws: Aws, ledger: Ledger) -> None:
     [
         ("g9.huge", "g9.huge is not offered in us-east-1."),
         ("g5g.xlarge", "The lab's images do not run on g5g.xlarge."),
+        ("p3dn.24xlarge", "The lab's images cannot use the GPU of p3dn.24xlarge (V100)."),
     ],
 )
 def test_a_type_that_cannot_be_is_refused_before_anything_is_built(
@@ -276,6 +290,28 @@ def test_a_type_that_cannot_be_is_refused_before_anything_is_built(
     assert caught.value.what == what
     assert "--instance-type" in caught.value.fix
     assert aws.calls == []
+
+
+@pytest.mark.parametrize(
+    ("maker", "name", "fits"),
+    [
+        ("NVIDIA", "K80", False),
+        ("NVIDIA", "M60", False),
+        ("NVIDIA", "K520", False),
+        ("AMD", "Radeon Pro V520", False),
+        ("NVIDIA", "T4", True),
+    ],
+)
+def test_a_gpu_that_no_image_drives_is_refused(maker: str, name: str, fits: bool) -> None:
+    gpus = {"Gpus": [{"Manufacturer": maker, "Name": name}]}
+    size = {"ProcessorInfo": {"SupportedArchitectures": ["x86_64"]}, "GpuInfo": gpus}
+    ec2 = SimpleNamespace(describe_instance_types=lambda **_: {"InstanceTypes": [size]})
+    if fits:
+        assert gpu.has_gpu(ec2, "some.type")
+        return
+    with pytest.raises(AwsError, match="cannot use the GPU") as caught:
+        gpu.has_gpu(ec2, "some.type")
+    assert "--instance-type g4dn.xlarge" in caught.value.fix
 
 
 def test_a_vanished_image_makes_way_for_the_next_and_its_user(aws: Aws, ledger: Ledger) -> None:
@@ -384,6 +420,36 @@ def test_a_computer_without_room_for_the_notebooks_is_told_so(
     assert caught.value.fix == "down --discard"
 
 
+def test_down_leaves_the_executed_copy_that_run_has_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "lab"
+    (there / "executed").mkdir(parents=True)
+    (there / "mnist.ipynb").write_text("as written")
+    (there / "executed/mnist.ipynb").write_text("with its pictures")
+
+    def get(address: object, remote: str, local: Path) -> Path:
+        source, target = tmp_path / remote, local / Path(remote).name if local.is_dir() else local
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, target, **{"dirs_exist_ok": True} if source.is_dir() else {})
+        return target
+
+    def program(client: object, arguments: list[str], heard: Callable[[dict], None]) -> tuple[int, str]:
+        heard({"ok": True})
+        return 0, ""
+
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", lambda *_: tunnel.Output(0, "mnist.ipynb\nexecuted\n", ""))
+    monkeypatch.setattr(tunnel, "get", get)
+    monkeypatch.setattr(notebook, "program", program)
+    home = tmp_path / "home"
+    ran = notebook.run(None, "mnist", home, again="up")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    notebook.bring_home(None, home, "down --discard")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    assert (home / "mnist.ipynb").read_text() == "as written"
+
+
 def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,33 +536,32 @@ def test_a_program_that_was_killed_says_what_is_the_most_likely_cause(
 def test_what_a_training_leaves_is_not_what_others_have_left_here(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    done = '{"done": true, "written": ["metrics_new.csv"], "device": "Tesla T4"}'
     epoch = '{"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.3, "seconds": 1.0}'
     monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(tunnel, "run", talking(epoch, '{"done": true, "written": ["metrics_new.csv"]}'))
+    monkeypatch.setattr(tunnel, "run", talking(epoch, done))
     monkeypatch.setattr(tunnel, "get", lambda address, remote, local: local)
     (tmp_path / "metrics_old.csv").touch()
     trained = notebook.mnist(None, tmp_path, again="up")  # type: ignore[arg-type]
     assert trained.files == [tmp_path / "metrics_new.csv", tmp_path / "mnist.png"]
-    assert trained.val_accuracy == 0.9
+    assert (trained.val_accuracy, trained.device) == (0.9, "Tesla T4")
 
 
 class Client:
     """A connection to a server that lacks some modules; `ran` holds what was installed."""
 
-    def __init__(self, missing: str) -> None:
-        self.missing, self.ran = missing, list[list[str]]()
+    def __init__(self, missing: str, gpu: tuple[int, str, str] = (0, "Tesla T4", "")) -> None:
+        self.missing, self.gpu, self.ran = missing, gpu, list[list[str]]()
 
     def run(self, client: Any, command: str | list[str], **_: Any) -> tunnel.Output:
-        if command == notebook.FIND_PYTHON:
+        if isinstance(command, list) and notebook.FIND_PYTHON in command:
             return tunnel.Output(0, "/opt/pytorch/bin/python\n", "")
         if isinstance(command, list) and command[2] == notebook.MISSING:
             return tunnel.Output(0, self.missing, "")
         if isinstance(command, list) and notebook.INSTALL in command:
             self.ran.append(command[4:])
             return tunnel.Output(0, "", "")
-        return tunnel.Output(
-            *((0, "2.11.0+cu130\n", "") if "version('torch')" in str(command) else (127, "", ""))
-        )
+        return tunnel.Output(*((0, "2.11.0+cu130\n", "") if "version('torch')" in str(command) else self.gpu))
 
 
 @pytest.mark.parametrize(
@@ -517,8 +582,43 @@ def test_only_what_the_image_lacks_is_installed(
     monkeypatch.setattr(tunnel, "run", client.run)
     monkeypatch.setattr(notebook, "bring", lambda address: None)
     monkeypatch.setattr(notebook, "serve", lambda client, again: {})
-    assert notebook.prepare(None, gpu=gpu_wanted, again="up") == ""  # type: ignore[arg-type]
+    found = notebook.prepare(None, gpu=gpu_wanted, again="up", without="down")  # type: ignore[arg-type]
+    assert found == ("Tesla T4" if gpu_wanted else "cpu")
     assert client.ran == [["/opt/pytorch/bin/python", *words] for words in installed]
+
+
+def test_a_gpu_that_pytorch_cannot_use_ends_up_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "PyTorch 2.11 can use no cuda device here (The NVIDIA driver on your system is too old)"
+    client = Client("", gpu=(1, "", f"{why}\n"))
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext(client))
+    monkeypatch.setattr(tunnel, "run", client.run)
+    monkeypatch.setattr(notebook, "bring", lambda address: None)
+    monkeypatch.setattr(notebook, "serve", lambda client, again: {})
+    with pytest.raises(LabError, match="could not compute on its GPU") as caught:
+        notebook.prepare(None, gpu=True, again="up", without="down && up --cpu")  # type: ignore[arg-type]
+    assert (caught.value.why, caught.value.fix) == (why, "down && up --cpu")
+
+
+@pytest.mark.parametrize("stands_in", [True, False])
+def test_the_question_for_the_gpu_asks_pytorch(stands_in: bool, tmp_path: Path) -> None:
+    """With a PyTorch that finds none: a sentence, unless the computer says that it only stands in for one."""
+    pytest.importorskip("torch", reason="pip install -e '.[ml]'")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(images.folder("mnist"))}
+    environment.pop("GPU_STAND_IN", None)
+    more = {"GPU_STAND_IN": "cpu"} if stands_in else {}
+    asked = subprocess.run(
+        [sys.executable, "-c", notebook.ASK_GPU],
+        env=environment | more,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    if stands_in:
+        assert (asked.returncode, asked.stdout) == (0, "cpu\n")
+    else:
+        assert (asked.returncode, asked.stdout) == (1, "")
+        assert "can use no cuda device here" in asked.stderr
+        assert "Traceback" not in asked.stderr
 
 
 # -- Secrets, prices, kinds ------------------------------------------------------------------------------
@@ -611,6 +711,7 @@ def test_a_python_with_pytorch_is_taken_as_it_is(shell: Shell) -> None:
     assert done.stdout.strip() == str(shell.programs / "python3")
     assert shell.calls == []
     assert (shell.home / ".awslabs").stat().st_mode & 0o777 == 0o700
+    assert "export MNIST_DEVICE=auto\n" in (shell.home / ".awslabs/python").read_text()
     assert shell(f"{shell.home}/.awslabs/python a 'b c'").returncode == 0
     assert shell.calls == ["python3 a b c"]
 
@@ -707,12 +808,13 @@ def test_the_token_is_drawn_once_and_only_its_owner_may_read_it(shell: Shell) ->
 
 def test_jupyter_is_started_on_loopback_and_its_token_is_no_argument(shell: Shell) -> None:
     shell.python("python3", version=11, torch=True)
-    shell(notebook.FIND_PYTHON)
+    shell(notebook.FIND_PYTHON, "cuda")
     shell.program("systemctl", "exit 3")
     shell.program("sudo", "exit 0")
     assert shell(notebook.START.replace("UNIT", "nb").replace("PORT", "8888")).returncode == 0
     (line,) = [call for call in shell.calls if call.startswith("sudo systemd-run")]
     assert "--unit=nb" in line
+    assert "--setenv=MNIST_DEVICE=cuda" in line
     assert f"{shell.programs}/python3 -m jupyterlab --no-browser --ip=127.0.0.1 --port=8888" in line
     assert (shell.home / ".awslabs/token").read_text() not in line
 

@@ -39,6 +39,9 @@ def repository(ledger: Ledger) -> str:
 class Engine:
     """What the docker SDK gives, with the streams that a real engine sends."""
 
+    base_url, adapters = "http://127.0.0.1:2375", {}
+    platform = {"Os": "linux", "Architecture": "amd64"}
+
     def __init__(self, built: list[dict], *pushed: list[dict]) -> None:
         self.api = self
         self.built, self.pushes = built, list(pushed)
@@ -51,6 +54,9 @@ class Engine:
             self.contexts.append(archive.getnames())
         self.asked = how
         yield from self.built
+
+    def inspect_image(self, address: str) -> dict:
+        return self.platform
 
     def push(self, uri: str, tag: str, auth_config: dict, **_: Any) -> Iterator[dict]:
         self.logins.append(auth_config)
@@ -114,6 +120,13 @@ def test_a_push_into_a_repository_that_is_gone_says_so(ledger: Ledger, repositor
     assert "NAME_UNKNOWN" in refused.value.why
 
 
+@pytest.fixture
+def no_buildx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker's command is not there, so the engine's own builder works."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+@pytest.mark.usefixtures("no_buildx")
 def test_a_build_gets_the_platform_the_arguments_and_the_whole_folder() -> None:
     engine = Engine([{"stream": "Step 1/2 : FROM scratch\n"}, {"stream": "Successfully built\n"}])
     images.build(engine, Recipe("qa_bot", {"MODEL": "tiny"}), "registry/reader:one")  # type: ignore[arg-type]
@@ -122,9 +135,22 @@ def test_a_build_gets_the_platform_the_arguments_and_the_whole_folder() -> None:
     assert {"main.py", "questions.json"} <= set(engine.contexts[0])
 
 
-def test_a_build_that_fails_shows_its_last_lines() -> None:
+@pytest.mark.usefixtures("no_buildx")
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"error": "pip returned a non-zero code: 1"},
+        {"errorDetail": {"code": 1, "message": "pip returned a non-zero code: 1"}},
+    ],
+)
+def test_a_build_that_fails_shows_its_last_lines(end: dict) -> None:
+    # As engines send it: between the lines pull the base image, and tell the id of what was built.
+    others = [
+        {"status": "Downloading", "progressDetail": {"total": 9}, "id": "a"},
+        {"aux": {"ID": "sha256:1"}},
+    ]
     said = [{"stream": f"line {number}\n"} for number in range(40)]
-    engine = Engine([*said, {"error": "pip returned a non-zero code: 1"}])
+    engine = Engine([*others, *said, end])
     recipe = Recipe("qa_bot", {"MODEL": "a/b"})
     with pytest.raises(LabError) as failed:
         images.build(engine, recipe, "registry/reader:one")  # type: ignore[arg-type]
@@ -134,10 +160,129 @@ def test_a_build_that_fails_shows_its_last_lines() -> None:
     assert "line 10\n" not in failed.value.why
 
 
-def test_an_error_inside_the_stream_of_a_push_is_raised(ledger: Ledger) -> None:
-    engine = Engine(
-        [], [{"status": "Preparing"}, {"error": "no space", "errorDetail": {"message": "no space"}}]
-    )
+BUILDX = """#!/bin/sh
+[ "$1 $2" = "buildx version" ] && exit 0
+cat > "$0.context"
+printf '%s\\n' "$DOCKER_HOST" "$DOCKER_CONFIG" "$@" > "$0.asked"
+echo '#1 [internal] load build definition from Dockerfile' >&2
+echo '#5 [build 2/7] RUN pip install' >&2
+echo "$SAYS" >&2
+exit ${ENDS:-0}
+"""
+
+
+@pytest.fixture
+def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` with buildx, first in the PATH, that keeps what it was asked."""
+    command = tmp_path / "bin" / "docker"
+    command.parent.mkdir()
+    command.write_text(BUILDX)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("DOCKER_CONFIG", "/the/users/own")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///of/another/engine.sock")
+    return command
+
+
+def test_buildx_builds_for_aws_in_the_engine_that_is_pushed_from(
+    docker_command: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "awslabs.images")
+    engine = Engine([])
+    images.build(engine, Recipe("qa_bot", {"MODEL": "a b"}), "registry/reader:one")  # type: ignore[arg-type]
+    assert not engine.contexts, "the SDK's builder was not asked"
+    host, config, *asked = docker_command.with_name("docker.asked").read_text().splitlines()
+    assert (host, config) == ("tcp://127.0.0.1:2375", "/the/users/own")
+    assert asked[:2] == ["buildx", "build"]
+    assert {"--provenance=false", "--load"} <= set(asked)
+    pairs = list(zip(asked, asked[1:], strict=False))
+    for pair in [
+        ("--platform", "linux/amd64"),
+        ("--tag", "registry/reader:one"),
+        ("--build-arg", "MODEL=a b"),
+    ]:
+        assert pair in pairs
+    with tarfile.open(docker_command.with_name("docker.context")) as archive:
+        assert {"Dockerfile", "main.py"} <= set(archive.getnames())
+    assert [record.getMessage() for record in caplog.records][:1] == ["qa_bot: [build 2/7] RUN pip install"]
+
+
+def test_a_build_that_fails_in_buildx_shows_its_last_lines(
+    docker_command: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDS", "17")
+    monkeypatch.setenv("SAYS", "ERROR: failed to solve: no space left")
+    with pytest.raises(LabError) as failed:
+        images.build(Engine([]), Recipe("qa_bot"), "registry/reader:one")  # type: ignore[arg-type]
+    assert "exit status 17" in failed.value.why
+    assert failed.value.why.endswith("failed to solve: no space left")
+    assert failed.value.fix.startswith("docker --host tcp://127.0.0.1:2375 build --platform linux/amd64 ")
+
+
+@pytest.mark.parametrize("host", ["unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"])
+def test_the_engine_of_the_sdk_is_told_to_buildx(host: str) -> None:
+    assert images.host_of(docker.DockerClient(base_url=host, version="1.41")) == host
+
+
+@pytest.mark.parametrize("has_buildx", [True, False])
+def test_an_image_of_another_architecture_is_never_pushed(
+    ledger: Ledger, repository: str, docker_command: Path, has_buildx: bool
+) -> None:
+    if not has_buildx:
+        docker_command.unlink()
+    engine = Engine([])
+    engine.platform = {"Os": "linux", "Architecture": "arm64"}
+    with pytest.raises(LabError, match="was built for linux/arm64; AWS needs linux/amd64") as refused:
+        images.publish(ledger, repository, Recipe("qa_bot"), engine)  # type: ignore[arg-type]
+    assert engine.logins == []
+    assert ("is not installed" in refused.value.why) == (not has_buildx)
+    assert f"&& {ledger.command('up')} " in refused.value.fix
+
+
+# What an engine sends during a push. The classic store: recorded, Engine 20.10. Images kept by containerd (as
+# Engine 29 does unless told otherwise): made after its progress.go, which leaves out every number that is 0.
+CLASSIC = [
+    {"status": "The push refers to repository [127.0.0.1:42847/reader]"},
+    {"status": "Preparing", "progressDetail": {}, "id": "d6e77b04f0d6"},
+    {"status": "Pushing", "progressDetail": {"current": 34304, "total": 3332096}, "id": "d6e77b04f0d6"},
+    {"status": "Pushing", "progressDetail": {"current": 3358720, "total": 3332096}, "id": "d6e77b04f0d6"},
+    {"status": "Pushed", "progressDetail": {}, "id": "d6e77b04f0d6"},
+    {"status": "1: digest: sha256:d500 size: 528"},
+    {"progressDetail": {}, "aux": {"Tag": "1", "Digest": "sha256:d500", "Size": 528}},
+]
+CONTAINERD = [
+    {"status": "The push refers to repository [127.0.0.1:5000/reader]"},
+    {"status": "Waiting", "progressDetail": {}, "id": "de8c0d7d0f0b"},
+    {"status": "Pushing", "progressDetail": {"total": 2800000000}, "id": "de8c0d7d0f0b"},
+    {"status": "Pushing", "progressDetail": {"current": 1048576, "total": 2800000000}, "id": "de8c0d7d0f0b"},
+    {"status": "Pushing", "progressDetail": {"total": 1024}},
+    {"status": "Pushed", "progressDetail": {}, "id": "de8c0d7d0f0b"},
+    {"aux": {"manifestPushedInsteadOfIndex": True, "originalIndex": {}, "selectedManifest": {}}},
+    {"status": "one: digest: sha256:0123 size: 943"},
+]
+
+
+@pytest.mark.parametrize("events", [CLASSIC, CONTAINERD], ids=["classic", "containerd"])
+def test_a_push_is_followed_whatever_keeps_the_images(
+    events: list[dict], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(images, "SAY_S", -1.0)
+    caplog.set_level("INFO", "awslabs.images")
+    assert images._pushed(iter(events)) == ""
+    assert len(caplog.records) == len(events)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"error": "no space", "errorDetail": {"message": "no space"}},
+        {"errorDetail": {"message": "no space"}},
+        {"errorDetail": {"code": 5, "message": "no space"}, "error": ""},
+        {"error": "no space", "errorDetail": None},
+    ],
+)
+def test_an_error_inside_the_stream_of_a_push_is_raised(ledger: Ledger, event: dict) -> None:
+    engine = Engine([], [{"status": "Preparing"}, event])
     with pytest.raises(LabError) as failed:
         images.push(engine, ledger.client("ecr"), "registry/reader", "one")  # type: ignore[arg-type]
     assert failed.value.why == "no space"

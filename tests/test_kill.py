@@ -14,8 +14,14 @@ from pathlib import Path
 
 import pytest
 from harness import LABS, Case, Matrix, Recording, Verdict, report, short
-from harness.broken import closes_what_still_stands, lets_botocore_resend, never_settles, saves_too_late
-from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, WEATHER, Fault, Point
+from harness.broken import (
+    closes_what_still_stands,
+    lets_botocore_resend,
+    never_settles,
+    saves_too_late,
+    takes_what_lost_its_tags_for_gone,
+)
+from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, STAYS_UNTAGGED, WEATHER, Fault, Point
 from harness.small import SMALL
 
 from awslabs import sandbox
@@ -76,20 +82,31 @@ def all_good(matrix: Matrix, figures: list[Verdict]) -> Callable[[Recording, lis
 # -- The labs ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 def test_up_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb != "down"]
     all_good(recording, cases)
 
 
+@pytest.mark.kill
 def test_down_can_be_killed_at_every_call(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in KILLS and case.point.verb == "down"]
     all_good(recording, cases)
 
 
+@pytest.mark.kill
 def test_every_operation_can_fail_or_lose_its_answer(all_good: Callable, recording: Recording) -> None:
     all_good(recording, [case for case in short(recording) if case.fault in WEATHER])
 
 
+@pytest.mark.kill
+def test_what_a_failed_deletion_leaves_without_tags_is_not_called_gone(
+    all_good: Callable, recording: Recording
+) -> None:
+    all_good(recording, [case for case in short(recording) if case.fault == STAYS_UNTAGGED])
+
+
+@pytest.mark.kill
 def test_ctrl_c_and_a_full_disk_lose_nothing(all_good: Callable, recording: Recording) -> None:
     cases = [case for case in short(recording) if case.fault in (*INTERRUPTIONS, DISK_FULL)]
     all_good(recording, cases)
@@ -133,6 +150,7 @@ def test_the_harness_sees_what_leaks_from_a_ledger_that_saves_too_late(
     assert kinds(verdict)["ec2 vpc"] == 1
 
 
+@pytest.mark.kill
 def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
     cloud: Run, matrix: Matrix, small: Recording
 ) -> None:
@@ -146,8 +164,17 @@ def test_the_harness_sees_what_leaks_from_a_ledger_that_never_settles(
     assert kinds(verdict)["ec2 vpc"] == 1
 
 
+@pytest.mark.kill
 def test_the_harness_sees_rows_closed_too_early(matrix: Matrix, small: Recording) -> None:
     case = Case(SMALL, Point("down", "ec2:DeleteVpc"), DENIED, ("down",), broken=closes_what_still_stands)
+    (verdict,) = matrix.run([case], small)
+    assert kinds(verdict)["ec2 vpc"] == 1
+    assert "down ended with done, not with StillStanding 3" in verdict.complaints[0]
+
+
+def test_the_harness_sees_what_lost_its_tags_and_is_called_gone(matrix: Matrix, small: Recording) -> None:
+    broken = takes_what_lost_its_tags_for_gone
+    case = Case(SMALL, Point("down", "ec2:DeleteVpc"), STAYS_UNTAGGED, ("down",), broken=broken)
     (verdict,) = matrix.run([case], small)
     assert kinds(verdict)["ec2 vpc"] == 1
     assert "down ended with done, not with StillStanding 3" in verdict.complaints[0]
@@ -159,6 +186,7 @@ def test_the_harness_sees_a_fault_that_never_came(matrix: Matrix, small: Recordi
     assert verdict.complaints == ["nothing went wrong: CreateVpc (2) of up never came"]
 
 
+@pytest.mark.kill
 def test_the_harness_ends_what_hangs(tmp_path: Path) -> None:
     hang = f"forks.one(lambda: time.sleep(600), pathlib.Path({str(tmp_path / 'log')!r}), 0.5)"
     program = f"import pathlib, time; from harness import forks; print({hang}.trouble)"

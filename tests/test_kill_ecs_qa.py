@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from harness.ecs_qa import ECS_QA
 from harness.part import prove
+
+pytestmark = pytest.mark.kill
 
 
 def test_kills_and_faults_leave_nothing_and_make_nothing_twice(

@@ -17,6 +17,8 @@ from harness.part import part
 
 from awslabs import sandbox
 
+pytestmark = pytest.mark.kill
+
 KILLED_AFTER = KILLS[1]
 NO_ROOM = Fault("no room in one zone at", ("done",), "InsufficientInstanceCapacity:1:1")
 NO_ROOM_AT_ALL = Fault("no room in any zone at", ("AwsError 1",), "InsufficientInstanceCapacity")

@@ -11,17 +11,18 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from awslabs import after_class
+from awslabs import ledger_cli
 from awslabs.kinds import KINDS
 from awslabs.kinds.batch import JOB_QUEUE
 from awslabs.ledger import Cloud, Ledger, ensure
-from awslabs.sandbox import rooms, rules, weather
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
 
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """moto under the strict rules; what AWS takes its time for comes at once."""
-    assert rooms.ROOMS
+    assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
@@ -114,7 +115,8 @@ def test_what_carries_another_token_is_not_ours(ledger: Ledger) -> None:
     for row in ledger.journal.open_rows():
         if row.call.startswith("batch:"):
             row.token = "20260101000000-0123456789abcdef"
-            assert KINDS[row.call].look(ledger.client("batch"), row) == []
+            shown = KINDS[row.call].seen(ledger.client("batch"), row)
+            assert [one.state for one in shown] == ["foreign"]
 
 
 def test_recover_sees_environment_queue_definition_and_jobs_but_no_machine(ledger: Ledger) -> None:
@@ -216,12 +218,12 @@ def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
     submit(ledger, queue, definition)
     names_before = set(ledger.resources)
     ledger.journal.path.unlink()
-    (lost,) = after_class.lost(ledger.cloud)
-    found = after_class.write_back(ledger.cloud, lost)
+    (lost,) = ledger_cli.lost(ledger.cloud, ledger_cli.everything_ours(ledger.cloud))
+    found = ledger_cli.write_back(ledger.cloud, lost)
     assert names_before - set(found.resources) == {"policy", "join"}  # they go with their parents
     assert found.journal.last("job") is not None
     found.down()
-    assert after_class.everything_ours(ledger.cloud) == []
+    assert ledger_cli.everything_ours(ledger.cloud) == []
 
 
 def wait_for(question: Callable[[], bool]) -> None:

@@ -12,6 +12,8 @@ from awslabs import sandbox
 from awslabs.journal import files, read
 from awslabs.tour import CHAPTERS
 
+pytestmark = pytest.mark.ml
+
 nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[notebook]'")
 nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[notebook]'")
 

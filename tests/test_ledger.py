@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
+import awslabs
 from awslabs import journal, tunnel
-from awslabs.errors import AwsError, LedgerError, StillStanding
+from awslabs.__main__ import LABS
+from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.ledger import Cloud, Ledger, ensure, operation
 
 READING = ("Describe", "Get", "List")
@@ -220,13 +223,97 @@ def test_a_crash_before_the_call_leaves_a_row_that_down_closes(ledger: Ledger, w
     assert our_vpcs(ledger) == []
 
 
-def test_two_with_one_token_leave_the_oldest(ledger: Ledger) -> None:
-    vpc_id, ec2 = make_vpc(ledger), ledger.client("ec2")
+def copy_of(ledger: Ledger, vpc_id: str) -> str:
+    """A VPC made by hand with all tags of ours, as the console's "Launch more like this" does."""
+    ec2 = ledger.client("ec2")
     tags = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]["Tags"]
-    ec2.create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}])
+    specification = [{"ResourceType": "vpc", "Tags": tags}]
+    return ec2.create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=specification)["Vpc"]["VpcId"]
+
+
+def test_of_two_that_an_unknown_call_has_made_one_is_left(ledger: Ledger) -> None:
+    copy_of(ledger, make_vpc(ledger))
+    row = ledger.journal.open_rows()[0]
+    row.state, row.ids = "creating", {}
+    ledger.journal.save()
     assert len(our_vpcs(ledger)) == 2
-    make_vpc(again(ledger))
-    assert len(our_vpcs(ledger)) == 1
+    assert [make_vpc(again(ledger))] == our_vpcs(ledger)
+
+
+def test_what_was_made_by_hand_with_the_tags_of_a_standing_row_stays(
+    ledger: Ledger, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    vpc_id = make_vpc(ledger)
+    copy = copy_of(ledger, vpc_id)
+    wire.calls.clear()
+    assert make_vpc(again(ledger)) == vpc_id
+    assert wire.calls == []
+    assert f"{copy} carries the mark of {vpc_id}" in caplog.text
+
+
+def test_a_copy_is_not_taken_for_what_was_deleted_by_hand(ledger: Ledger) -> None:
+    vpc_id = make_vpc(ledger)
+    copy = copy_of(ledger, vpc_id)
+    ledger.client("ec2").delete_vpc(VpcId=vpc_id)
+    anew = make_vpc(again(ledger))
+    assert anew not in (vpc_id, copy)
+    assert sorted(our_vpcs(ledger)) == sorted([anew, copy])
+
+
+def test_down_deletes_its_own_and_names_what_carries_a_copied_mark(ledger: Ledger) -> None:
+    copy = copy_of(ledger, make_vpc(ledger))
+    with pytest.raises(StillStanding) as left:
+        again(ledger).down()
+    assert left.value.exit_code == 3
+    assert copy in left.value.why
+    assert left.value.fix.startswith("python -m awslabs.ledger recover ec2")
+    assert our_vpcs(ledger) == [copy]
+    assert again(ledger).journal.open_rows() == []
+
+
+def test_a_gateway_that_was_moved_to_another_vpc_is_not_taken_off_it(ledger: Ledger) -> None:
+    ids, ec2 = build(ledger), ledger.client("ec2")
+    gateway = {"InternetGatewayId": ids["internet-gateway"]}
+    theirs = ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"]
+    ec2.detach_internet_gateway(**gateway, VpcId=ids["vpc"])
+    ec2.attach_internet_gateway(**gateway, VpcId=theirs)
+    ledger.patience = 0.0
+    with pytest.raises(StillStanding, match="1 of the lab's resources"):
+        ledger.down()
+    (shown,) = ec2.describe_internet_gateways(InternetGatewayIds=[gateway["InternetGatewayId"]])[
+        "InternetGateways"
+    ]
+    assert [tie["VpcId"] for tie in shown["Attachments"]] == [theirs]
+
+
+def test_a_join_to_what_no_row_holds_is_not_made(ledger: Ledger, wire: Wire) -> None:
+    ids, ec2 = build(ledger), ledger.client("ec2")
+    theirs = ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"]
+    rows, calls = len(ledger.journal.rows), len(wire.calls)
+    with pytest.raises(LedgerError, match="would tie what this ledger does not hold"):
+        ledger.create(
+            "another", ec2.attach_internet_gateway, InternetGatewayId=ids["internet-gateway"], VpcId=theirs
+        )
+    assert (len(ledger.journal.rows), len(wire.calls)) == (rows, calls)
+
+
+def test_a_join_of_what_no_row_holds_is_left_alone(ledger: Ledger) -> None:
+    ids, ec2 = build(ledger), ledger.client("ec2")
+    theirs = {
+        "InternetGatewayId": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
+        "VpcId": ec2.create_vpc(CidrBlock="10.99.0.0/24")["Vpc"]["VpcId"],
+    }
+    ec2.attach_internet_gateway(**theirs)
+    row = ledger.journal.last("gateway-attachment")
+    assert row is not None
+    row.ids = theirs  # a file that was changed by hand
+    ledger.journal.save()
+    with pytest.raises(StillStanding, match="gateway-attachment") as left:
+        again(ledger).down()
+    assert "--force-row ec2 gateway-attachment" in left.value.fix
+    gateways = ec2.describe_internet_gateways(InternetGatewayIds=[theirs["InternetGatewayId"]])
+    assert gateways["InternetGateways"][0]["Attachments"][0]["VpcId"] == theirs["VpcId"]
+    assert ids["vpc"] in our_vpcs(ledger)
 
 
 def test_a_refusal_after_a_lost_answer_does_not_close_what_stands(
@@ -465,7 +552,7 @@ def test_a_ledger_is_not_touched_with_another_account(ledger: Ledger) -> None:
     theirs = again(ledger)
     assert theirs.resources == {}  # another file
     theirs.journal.path.write_text(ledger.journal.path.read_text())
-    with pytest.raises(LedgerError, match="--profile"):
+    with pytest.raises(journal.Damaged, match="says account"):
         again(ledger)
 
 
@@ -556,3 +643,38 @@ def test_what_a_lab_has_cost_is_kept_after_down(ledger: Ledger) -> None:
     assert ledger.usd_so_far == pytest.approx(1.0)
     ledger.journal.start_over()
     assert ledger.usd_so_far == pytest.approx(1.0)
+
+
+# -- In a notebook ------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_shows_itself_as_a_table_of_what_stands(ledger: Ledger, wire: Wire) -> None:
+    assert "Nothing stands." in ledger._repr_html_()
+    vpc_id = make_vpc(ledger)
+    wire.calls.clear()
+    ledger.journal.rows[0].usd_per_hour = None
+    html = ledger._repr_html_()
+    assert f"<td>vpc</td><td>standing</td><td>{vpc_id}</td><td>?</td>" in html
+    assert "<td>ec2</td><td>default</td><td>aws</td>" in html
+    ledger.journal.header["owner"] = ledger.journal.rows[0].name = "<script>"
+    assert "<script>" not in ledger._repr_html_()
+    assert wire.calls == []
+
+
+def test_lab_opens_one_of_the_five_and_names_them_all_otherwise(wire: Wire) -> None:
+    assert {*get_args(awslabs.Chapter)} == {*LABS}
+    assert awslabs.lab("ec2", name="second").journal.header["name"] == "second"
+    with pytest.raises(LabError, match="There is no lab 'ec3'") as refused:
+        awslabs.lab("ec3")  # type: ignore[arg-type]
+    assert all(lab in refused.value.why for lab in LABS)
+    with pytest.raises(TypeError, match="sandox"):
+        awslabs.lab("ec2", sandox=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "option", [{"sandbox": "no"}, {"region": 1}, {"name": None}, {"owner": ["ben"]}], ids=str
+)
+def test_lab_takes_no_option_of_another_type(option: dict[str, Any], wire: Wire) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(LabError, match=re.escape(f"{name} is {value!r}")):
+        awslabs.lab("ec2", **option)

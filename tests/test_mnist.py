@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import gzip
 import importlib.util
 import io
 import json
 import os
+import platform
 import re
 import signal
 import struct
@@ -21,6 +23,8 @@ from types import ModuleType
 import boto3
 import pytest
 from moto import mock_aws
+
+pytestmark = pytest.mark.ml
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[ml]'")
 
@@ -96,7 +100,7 @@ def lines(text: str) -> list[dict]:
 
 
 def test_the_network_learns_what_the_textbook_order_of_its_layers_learns(trainer, few):
-    """ReLU after the max-pool instead of before it: equal scores, equal gradients."""
+    """ReLU and bias after the max-pool instead of before it: equal scores, equal gradients."""
     net = trainer.network(0).eval()
     images, labels = few.train.images[:32], few.train.labels[:32]
 
@@ -112,6 +116,23 @@ def test_the_network_learns_what_the_textbook_order_of_its_layers_learns(trainer
         net.zero_grad()
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_bias_after_the_max_pool_gives_the_same_bits(trainer, few):
+    """Forward, and the gradient that the convolution's weights get: a rounded sum with b keeps the order."""
+    net = trainer.network(0)
+    bias = net.conv2.bias.detach().view(-1, 1, 1)
+    with torch.no_grad():
+        below = torch.relu(net.conv1(few.train.images[:32]))
+    found = []
+    for after in (True, False):
+        x = torch.nn.functional.conv2d(below, net.conv2.weight)
+        x = torch.max_pool2d(x, 2) + bias if after else torch.max_pool2d(x + bias, 2)
+        torch.relu(x).square().sum().backward()
+        found.append((x.detach(), net.conv2.weight.grad.clone()))
+        net.zero_grad()
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_the_digits_of_scikit_learn_are_read_at_97_percent(trainer, digits):
@@ -147,6 +168,27 @@ def test_patience_0_never_stops(trainer, few):
     history = trainer.train(trainer.network(0), wrong, lr=0.05, momentum=0.9, epochs=8)
     assert len(history) == 8
     assert trainer.best_epoch(history).epoch < 6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc's mallopt")
+def test_on_a_cpu_a_step_works_on_the_memory_of_the_one_before(tmp_path):
+    """Without, each step has some 6,000 pages of memory made for it by the operating system."""
+    code = """
+import resource, sys, torch
+sys.path.insert(0, sys.argv[1])
+import trainer
+torch.set_num_threads(1)
+part = trainer.Split(torch.rand(640, 1, 28, 28), torch.arange(640) % 10)
+few = trainer.Split(part.images[:64], part.labels[:64])
+seen = []
+trainer.train(trainer.network(0), trainer.Splits(part, few, few), lr=0.01, momentum=0.1, epochs=2,
+              on_epoch=lambda _: seen.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt))
+print(seen[1] - seen[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(FOLDER)], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert int(done.stdout) < 6000  # in ten steps; without it is ten times as many
 
 
 def test_numbers_leave_the_device_once_per_epoch(trainer, few, monkeypatch):
@@ -256,6 +298,14 @@ class Graph(torch.utils._python_dispatch.TorchDispatchMode):
                     old.detach().copy_(new)
 
 
+def memory(team) -> list[torch.Tensor]:
+    """What a step of this team changes."""
+    if hasattr(team, "velocities"):
+        return [*team.weights, *team.velocities, team.loss]
+    buffers = [state["momentum_buffer"] for state in team.optimizer.state.values()]
+    return [*team.net.parameters(), *buffers, team.loss]
+
+
 @pytest.fixture
 def graphs(trainer, monkeypatch):
     """What `trainer._Recorded` takes of CUDA, on a CPU; nothing is computed while it records."""
@@ -268,15 +318,18 @@ def graphs(trainer, monkeypatch):
         def wait_stream(self, other):
             pass
 
-    class Team(trainer._Recorded):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            made.append(self)
+    class Recorded(trainer._Recorded):
+        def step(self, picks):
+            fresh = self.graph is None
+            monkeypatch.setattr(torch.cuda, "graph", functools.partial(recording, self.team))
+            losses = super().step(picks)
+            if fresh and self.graph is not None:
+                made.append(self.graph)
+            return losses
 
     @contextlib.contextmanager
-    def recording(graph, stream):
-        (net,), (optimizer,), dice = made[-1].nets, made[-1].optimizers, torch.get_rng_state()
-        moving = [*net.parameters(), *(state["momentum_buffer"] for state in optimizer.state.values())]
+    def recording(team, graph, stream):
+        moving, dice = memory(team), torch.get_rng_state()
         before = [tensor.detach().clone() for tensor in moving]
         with graph:
             yield
@@ -285,25 +338,66 @@ def graphs(trainer, monkeypatch):
                 tensor.copy_(value)
         torch.set_rng_state(dice)
 
+    def team(nets, cells, train, *, stacked, graph):
+        found = original(nets, cells, train, stacked=stacked, graph=False)
+        if not graph:
+            return found
+        if isinstance(found, trainer._InTurn):
+            found.teams = [Recorded(one) for one in found.teams]
+            return found
+        return Recorded(found)
+
+    original = trainer._team
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", recording)
-    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: Team(nets, cells))
+    monkeypatch.setattr(trainer, "_team", team)
     return made
 
 
-def test_a_recorded_step_learns_what_each_step_learns_alone(trainer, few, monkeypatch, graphs):
+def test_a_recorded_step_learns_what_each_step_learns_alone(trainer, few, graphs):
     """Three batches an epoch, the last one smaller: it is not the one that was recorded."""
-    how = {"lr": 0.05, "momentum": 0.9, "epochs": 4, "batch_size": 48}
+    cells, how = [trainer.Cell(0.05, 0.9, 4)], {"batch_size": 48}
     recorded, alone = trainer.network(0), trainer.network(0)
-    ours = trainer.train(recorded, few, **how)
-    monkeypatch.setattr(trainer, "_team", lambda nets, cells, stacked: trainer._InTurn(nets, cells))
-    theirs = trainer.train(alone, few, **how)
-    assert curves([ours]) == curves([theirs])
+    ours = trainer.train_side_by_side([recorded], few, cells, **how)
+    (graph,) = graphs
+    theirs = trainer.train_side_by_side([alone], few, cells, **how, graph=False)
+    assert len(graphs) == 1  # the other one made none
+    assert curves(ours) == curves(theirs)
     assert all(torch.equal(a, b) for a, b in zip(recorded.parameters(), alone.parameters(), strict=True))
-    assert graphs[0].graph.played == 2 * 4 - trainer.STEPS_BEFORE_RECORDING
+    assert graph.played == 2 * 4 - trainer.STEPS_BEFORE_RECORDING
+    fetched = torch.ops.aten.index.Tensor
+    assert [function for function, *_ in graph.calls].count(
+        fetched
+    ) == 2  # images and labels, in the recording
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_recorded_cells_learn_what_they_learn_unrecorded_also_when_one_ends_early(
+    trainer, few, graphs, stacked
+):
+    """When one of the stacked ones has ended, the others lie elsewhere: record anew."""
+    cells, how = cells_of(trainer), {"batch_size": 24, "stacked": stacked}
+    nets, others = ([trainer.network(0) for _ in cells] for _ in "ab")
+    ours = trainer.train_side_by_side(nets, few, cells, **how)
+    theirs = trainer.train_side_by_side(others, few, cells, **how, graph=False)
+    assert curves(ours) == curves(theirs)
+    for one, other in zip(nets, others, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert len(graphs) == 3  # stacked: with three cells, with two, with one; in turns: one for each cell
+
+
+def test_stacked_cells_take_no_more_memory_to_evaluate_than_one(trainer, few, monkeypatch):
+    seen = []
+    forward = trainer.Net.forward
+    monkeypatch.setattr(trainer, "EVALUATE_AT_ONCE", 64)
+    monkeypatch.setattr(
+        trainer.Net, "forward", lambda net, images: seen.append(len(images)) or forward(net, images)
+    )
+    cells = [trainer.Cell(0.05, 0.9, 1)] * 4
+    trainer.train_side_by_side([trainer.network(0) for _ in cells], few, cells, batch_size=128, stacked=True)
+    assert seen == [128, 16, 16, 16, 16]
 
 
 def test_convolutions_add_up_in_one_order_while_it_trains_and_then_as_before(trainer, few):
@@ -412,6 +506,36 @@ def test_broken_idx_files_are_named_with_what_mends_them(trainer, idx_folder):
         trainer.load(str(idx_folder))
     with pytest.raises(trainer.TrainerError, match="no folder"):
         trainer.load(str(idx_folder / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"x",
+        lambda whole: b"\0\0\x0d" + whole[3:],  # floating-point numbers, says the magic
+        lambda whole: b"<htm" + whole[4:],
+        lambda whole: whole[:4] + struct.pack(">I", 4) + whole[8:],  # a count that disagrees
+        lambda whole: whole[:4] + struct.pack(">I", 2**31) + whole[8:],
+    ],
+)
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_mnist_that_is_damaged_on_disk_is_named_and_not_called_a_failed_download(
+    trainer, idx_folder, tmp_path, name, damage
+):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.parent.mkdir(parents=True)
+    idx_folder.rename(raw)
+    (raw / name).write_bytes(damage((raw / name).read_bytes()))
+    with pytest.raises(trainer.TrainerError, match=f"damaged: .*{raw}.*Delete the folder {raw}"):
+        trainer.load("mnist", tmp_path / "data")
+
+
+def test_a_data_folder_that_is_a_file_is_one_sentence(trainer, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(trainer.TrainerError, match="could not be downloaded to .*another --data-folder"):
+        trainer.load("mnist", tmp_path / "file")
 
 
 def test_without_a_network_the_download_says_what_else_there_is(trainer, tmp_path, monkeypatch):
@@ -535,7 +659,15 @@ def test_a_picture_is_drawn(program):
         (("--lr", "0"), 2, "0.0001 to 100"),
         (("--lr", "0.00001"), 2, "more decimals"),
         (("--momentum", "1"), 2, "from 0 to below 1"),
+        (("--momentum", "-0.1"), 2, "from 0 to below 1"),
+        (("--momentum", "inf"), 2, "'inf' is not a number"),
         (("--epochs", "0"), 2, "from 1 up"),
+        (("--seed", "1" * 19), 2, "18 digits at most"),
+        (("--uploadS3", "perhaps"), 2, "neither true nor false"),
+        (("--uploadS3", "true"), 2, "set BUCKET_NAME"),
+        (("--uploadS3", "true", "--out", "here"), 2, "leave --out"),
+        (("--picture", "picture.bmp"), 1, "ends with .png"),
+        (("--picture", "file/picture.png"), 1, "cannot be written.*--picture"),
         (("--epochs", "2.5"), 2, "from 1 up"),
         (("--patience", "-1"), 2, "from 0 up"),
         (("--cells", "nowhere.json"), 1, "cannot be read"),
@@ -551,17 +683,137 @@ def test_a_picture_is_drawn(program):
         (("--cells", '[{"lr": 0.1, "momentum": 0}, {"lr": 0.1, "momentum": 0}]'), 1, "the same file"),
         (("--out", "s3://"), 1, "names no bucket"),
         (("--out", "file/below"), 1, "no folder to write to"),
-        (("--device", "mps"), 1, "sees no mps device"),
+        (("--device", "mps"), 1, "can use no mps device"),
     ],
 )
 def test_bad_input_is_one_sentence(program, monkeypatch, arguments, status, words):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.delenv("BUCKET_NAME", raising=False)
     Path("file").write_text("a file")
     found, out, err = program(*arguments)
     assert (found, out) == (status, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert re.search(words, err)
+
+
+@pytest.mark.parametrize("zero", ["-0", "-0.0", "0", "0e5"])
+def test_there_is_one_zero(program, zero):
+    assert program("--lr", "1e-2", "--momentum", zero, "--epochs", "1")[0] == 0
+    assert os.listdir("results") == ["metrics_lr0.0100_m0.0000.csv"]
+
+
+def test_the_same_number_written_in_another_way_is_the_same_cell(program):
+    cells = '[{"lr": 0.010, "momentum": -0.0}, {"lr": 1e-2, "momentum": 0}]'
+    status, _, err = program("--cells", cells, "--pack", "2")
+    assert (status, "the same file" in err) == (1, True)
+
+
+def test_a_wrong_index_of_an_array_is_one_sentence(program, monkeypatch):
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "first")
+    status, _, err = program("--cells", '[{"lr": 0.1, "momentum": 0.1}]')
+    assert status == 1
+    assert re.fullmatch(r"error: AWS_BATCH_JOB_ARRAY_INDEX is wrong.*\n", err)
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(program, monkeypatch):
+    monkeypatch.setattr(program.main.os, "access", lambda *_: False)  # root may write everywhere
+    status, out, err = program("--epochs", "1")
+    assert (status, out) == (1, "")
+    assert "Permission denied" in err
+
+
+def test_an_output_that_takes_nothing_more_is_one_sentence(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full here")
+    command = [sys.executable, str(FOLDER / "main.py"), "--data", "digits", "--epochs", "1"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=300
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: the output takes nothing more \(No space left on device\).*\n", done.stderr)
+
+
+def test_more_cells_than_fit_are_trained_group_by_group(program, trainer, monkeypatch):
+    groups = []
+    train = trainer.train_side_by_side
+    monkeypatch.setattr(trainer, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(
+        trainer,
+        "train_side_by_side",
+        lambda nets, *all_, **how: groups.append(len(nets)) or train(nets, *all_, **how),
+    )
+    cells = [{"lr": lr, "momentum": 0.5} for lr in (0.1, 0.05, 0.02)]
+    asked = ("--cells", json.dumps(cells), "--pack", "3", "--epochs", "1", "--picture", "best.png")
+    assert program(*asked)[0] == 0
+    assert groups == [2, 1]
+    assert len(os.listdir("results")) == 3
+
+
+# --- The device ----------------------------------------------------------------------------------
+
+
+def test_a_gpu_that_is_asked_for_is_never_a_silent_cpu(program, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    for asked in (("--device", "cuda"), ()):
+        monkeypatch.setenv("MNIST_DEVICE", "cuda")
+        status, out, err = program("--epochs", "1", *asked)
+        assert (status, out) == (1, "")
+        assert re.search("no cuda device here .it is a build without CUDA.*--device cpu", err)
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    assert "(The NVIDIA driver on your system is too old (found version 11040)):" in program()[2]
+    monkeypatch.setenv("MNIST_DEVICE", "tpu")
+    assert program()[0] == 2
+
+
+def test_a_machine_may_say_that_its_cpu_stands_in_for_a_gpu(program, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("GPU_STAND_IN", "cpu")
+    status, out, _ = program("--epochs", "1", "--device", "cuda")
+    assert status == 0
+    assert "on cpu, which stands in for a GPU" in out
+    assert "stands in" not in program("--epochs", "1", "--again")[1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"),
+            "memory is used up",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "smaller --batch-size or --pack",
+        ),
+        (MemoryError(), "memory is used up .MemoryError"),
+        (RuntimeError("CUDA error: no kernel image is available for execution"), "no kernels for this GPU"),
+    ],
+)
+def test_what_the_device_lacks_is_one_sentence(program, trainer, monkeypatch, raised, words):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(trainer, "train_side_by_side", fail)
+    status, _, err = program("--epochs", "1")
+    assert status == 1
+    assert re.fullmatch(rf"error: .*{words}.*\n", err)
+
+
+def test_a_fault_of_the_program_stays_a_traceback(program, trainer, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(trainer, "train_side_by_side", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        program("--epochs", "1")
 
 
 def test_a_full_disk_leaves_no_half_csv(program, monkeypatch):
@@ -605,6 +857,26 @@ def test_results_go_to_s3_and_are_found_there(program, bucket):
     assert lines(program(*asked, "--epochs", "2", "--progress", "json")[1])[0]["skipped"] == [
         "metrics_lr0.0500_m0.9000.csv"
     ]
+
+
+def test_the_textbooks_own_way_leaves_percent_at_the_root_anew_each_time(program, bucket, monkeypatch):
+    monkeypatch.setenv("BUCKET_NAME", "results-of-a-class")
+    asked = ("-l", "0.05", "-m", "0.9", "-e", "2", "-u", "true", "--progress", "json")
+    for _ in range(2):
+        status, out, err = program(*asked)
+        assert (status, err) == (0, "")
+        *epochs, done = lines(out)
+        assert (len(epochs), done["device"]) == (2, "cpu")
+        assert done["written"] == ["metrics_lr0.0500_m0.9000.csv"]
+    (key,) = [item["Key"] for item in bucket.list_objects_v2(Bucket="results-of-a-class")["Contents"]]
+    answer = bucket.get_object(Bucket="results-of-a-class", Key=key)
+    rows = list(csv.DictReader(io.StringIO(answer["Body"].read().decode())))
+    assert list(rows[0]) == ["train_loss", "val_loss", "val_accuracy"]
+    for row, epoch in zip(rows, epochs, strict=True):
+        assert float(row["val_accuracy"]) == pytest.approx(100 * epoch["val_accuracy"], abs=1e-6)
+    assert (key, answer["Metadata"]["device"]) == ("metrics_lr0.0500_m0.9000.csv", "cpu")
+    assert program("-l", "0.05", "-m", "0.9", "-e", "1", "-u", "false")[0] == 0
+    assert "metrics_lr0.0500_m0.9000.csv" in os.listdir("results")
 
 
 def test_another_prefix_is_not_taken_for_ours(program, bucket):

@@ -8,30 +8,35 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+
+pytestmark = pytest.mark.ml
 
 pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[ml]'")
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install -e '.[notebook]'")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -e '.[notebook]'")
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PICTURES = {"first_steps": 1, "cpu_gpu": 1, "mnist": 3}  # at least
 
 
-def executed(path: Path, monkeypatch) -> nbformat.NotebookNode:
+def executed(path: Path, monkeypatch) -> Any:
     """The notebook after a run in its own folder, by a kernel of this Python."""
     monkeypatch.setenv("MNIST_DATA", "digits")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}})
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}
+    )
     client.km = client.create_kernel_manager()
     client.km.kernel_spec.argv[0] = sys.executable
     return client.execute()
 
 
-def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import random
+import runpy
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,8 @@ from types import ModuleType
 import boto3
 import pytest
 import small_reader
+
+pytestmark = pytest.mark.ml
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[ml]'")
 pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[ml]'")
@@ -373,7 +376,7 @@ def test_a_file_that_is_not_there(run: Callable, tmp_path: Path, capsys) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("one",), ("a", "b", "c"), ("a", "b", "--file", "c"), ("--nonsense",)]
+    "arguments", [(), ("one",), ("a", "b", "c", "d"), ("a", "b", "--file", "c"), ("--nonsense",)]
 )
 def test_a_wrong_command_line_is_status_2(run: Callable, arguments) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -560,9 +563,33 @@ def test_a_table_that_never_takes_anything_is_an_error(program: ModuleType, tabl
         answers.put({"item_id": "1", "context": "c", "start": 0, "end": 0})
 
 
-def test_no_table_is_said_before_anything_is_read(run: Callable, capsys) -> None:
+def test_no_table_is_said_before_anything_is_read(run: Callable, table, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("TABLE_NAME")
     assert run("a", "b?", "--model", "/nowhere") == 1
-    assert "TABLE_NAME is not set" in printed(capsys)[1]
+    _, err = printed(capsys)
+    assert "TABLE_NAME is not set, and the SSM parameter TABLE_NAME was not read" in err
+    assert "ParameterNotFound" in err
+
+
+def test_three_words_are_one_question_whose_answer_gets_that_key(run: Callable, table, capsys) -> None:
+    assert run(FUJI, "How high is the summit?", "7") == 0
+    (item,) = table.scan()["Items"]
+    assert {"item_id", "context", "question", "answer", "score"} <= item.keys()
+    assert (item["item_id"], item["context"], item["question"]) == ("7", FUJI, "How high is the summit?")
+    assert run(FUJI, "How high is the summit?", "8", "--no_save") == 0
+    assert table.scan()["Count"] == 1
+    assert [answer["item_id"] for answer in printed(capsys)[0]] == ["7", "8"]
+    assert run(FUJI, "How high is the summit?", "") == 1
+    assert "its item_id is not a text" in printed(capsys)[1]
+
+
+def test_the_table_is_that_of_the_parameter_where_no_variable_names_one(
+    run: Callable, table, monkeypatch
+) -> None:
+    monkeypatch.delenv("TABLE_NAME")
+    boto3.client("ssm").put_parameter(Name="TABLE_NAME", Type="String", Value="answers")
+    assert run(FUJI, "How high is the summit?", "7") == 0
+    assert table.scan()["Count"] == 1
 
 
 def test_a_table_that_is_not_there(run: Callable, table, monkeypatch, capsys) -> None:
@@ -598,6 +625,41 @@ def test_questions_out_of_s3(run: Callable, table, capsys) -> None:
     ]:
         assert run("--file", url, "--no-save") == 1
         assert said in printed(capsys)[1]
+
+
+# The model of an image
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [
+        (["distilbert-base-cased-distilled-squad"], "564e9b582944a57a3e586bbb98fd6f0a4118db7f"),
+        (["distilbert-base-cased-distilled-squad", "abc"], "abc"),
+        (["deepset/other", ""], "main"),
+    ],
+)
+def test_an_image_gets_the_same_model_next_year(monkeypatch, tmp_path: Path, asked, got) -> None:
+    name, *revision = asked
+    loaded = []
+
+    class Auto:
+        @classmethod
+        def from_pretrained(cls, name: str, revision: str, **_: object) -> Auto:
+            loaded.append((name, revision))
+            return cls()
+
+        def __call__(self, *_: object, **__: object) -> dict:
+            return {}
+
+        def save_pretrained(self, folder: str) -> None:
+            assert folder == str(tmp_path)
+
+    transformers = ModuleType("transformers")
+    transformers.AutoTokenizer = transformers.AutoModelForQuestionAnswering = Auto  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    monkeypatch.setattr(sys, "argv", ["bake.py", name, str(tmp_path), *revision])
+    runpy.run_path(str(FOLDER / "bake.py"))
+    assert loaded == [(name, got)] * 2
 
 
 # Threads

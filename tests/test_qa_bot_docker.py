@@ -12,6 +12,8 @@ import docker_images
 import pytest
 import small_reader
 
+pytestmark = pytest.mark.docker
+
 pytest.importorskip("torch", reason="torch trains the small reader: pip install '.[ml]'")
 
 FUJI = "Mount Fuji is the highest mountain of Japan. Its summit stands 3776 metres above the sea."

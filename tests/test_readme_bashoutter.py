@@ -14,6 +14,8 @@ import pytest
 
 from awslabs import sandbox
 
+pytestmark = pytest.mark.live
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 

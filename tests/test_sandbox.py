@@ -8,6 +8,7 @@ import http.client
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,10 +23,11 @@ import paramiko
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
+from processes import running
 
-from awslabs import after_class, journal, sandbox
+from awslabs import journal, ledger_cli, sandbox
 from awslabs.errors import LabError, install
-from awslabs.sandbox.weather import Fault, Weather
+from awslabs.sandbox.core.weather import Fault, Weather
 
 ROOT = Path(sandbox.__file__).parents[2]
 _numbers = itertools.count(1)
@@ -95,16 +97,13 @@ def ask(
 
 def processes_of(session: int) -> list[int]:
     """All processes of a session: what a server began, however deep."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=", "-o", "sess=", "-o", "stat="], capture_output=True, text=True
-    ).stdout
-    rows = (line.split() for line in listed.splitlines())
-    return [int(pid) for pid, sid, state in rows if int(sid) == session and "Z" not in state]
+    return [pid for pid, its, _ in running() if its == session]
 
 
 # -- start and stop --------------------------------------------------------------------------------------
 
 
+@pytest.mark.live
 def test_start_finds_the_one_that_runs_and_stop_leaves_nothing(place: Path) -> None:
     first = sandbox.start(home=place)
     try:
@@ -121,6 +120,7 @@ def test_start_finds_the_one_that_runs_and_stop_leaves_nothing(place: Path) -> N
     assert sorted(path.name for path in place.iterdir()) == ["sandbox.lock"]
 
 
+@pytest.mark.live
 def test_two_starts_at_once_make_one_server(place: Path) -> None:
     try:
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -136,6 +136,7 @@ def test_two_starts_at_once_make_one_server(place: Path) -> None:
         command("stop", home=place)
 
 
+@pytest.mark.live
 def test_start_after_kill_9_clears_up_and_begins_again(place: Path) -> None:
     killed = sandbox.start(home=place)
     (killed.directory / "ec2.default.json").write_text('{"rows": []}')
@@ -152,6 +153,7 @@ def test_start_after_kill_9_clears_up_and_begins_again(place: Path) -> None:
         run.stop()
 
 
+@pytest.mark.live
 def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: Path) -> None:
     run = sandbox.start(home=place)
     run.stop()
@@ -190,7 +192,7 @@ def test_a_practice_cloud_that_lives_and_does_not_answer_is_cleared_by_stop_alon
             assert process.returncode == 1, (name, said)
             assert f"Its process {run.pid} lives" in said[1], name
             assert "fix:   python -m awslabs.sandbox stop" in said[1], name
-        assert after_class.folders() == [journal.home(), run.directory], "its ledgers need no answer"
+        assert ledger_cli.folders() == [journal.home(), run.directory], "its ledgers need no answer"
         assert ledger.exists()
         assert sandbox.born(run.pid) == run.born
         os.kill(run.pid, signal.SIGCONT)
@@ -223,10 +225,10 @@ def test_the_practice_cloud_of_another_computer_is_never_cleared(
             assert said.returncode == 1, verb
             assert f"runs on another computer: {host.name}." in said.stderr
             assert f"fix:   export AWSLABS_HOME={place}-{here.name} " in said.stderr
-        assert after_class.folders() == [place], "ledgers of AWS are there for all that"
+        assert ledger_cli.folders() == [place], "ledgers of AWS are there for all that"
         assert "What stands in the practice cloud is not shown" in caplog.text
         with pytest.raises(LabError, match="on another computer"):
-            after_class.folders(sandbox=True)
+            ledger_cli.folders(sandbox=True)
         assert directory.exists()
         assert (place / "sandbox.json").exists()
     # What this very computer left when it went down is known to be dead; its name may change while it runs.
@@ -316,12 +318,14 @@ def test_the_traces_of_a_later_run_at_the_same_port_stay(place: Path) -> None:
         second.stop()
 
 
-@pytest.mark.parametrize("platform", ["linux", "darwin"])
+@pytest.mark.parametrize("platform", ["linux", pytest.param("darwin", marks=pytest.mark.live)])
 def test_a_process_is_known_by_its_begin_until_it_ends(
     platform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if platform == "linux" and not Path("/proc/self/stat").exists():
         pytest.skip("there is no /proc here")
+    if platform == "darwin" and shutil.which("ps") is None:
+        pytest.skip("needs ps: apt-get install procps")
     monkeypatch.setattr(sandbox.sys, "platform", platform)
     process = subprocess.Popen(["sleep", "60"])
     began = sandbox.born(process.pid)
@@ -333,6 +337,7 @@ def test_a_process_is_known_by_its_begin_until_it_ends(
     assert sandbox.born(process.pid) is None
 
 
+@pytest.mark.live
 def test_sigterm_ends_it_as_cleanly_as_stop(place: Path) -> None:
     run = sandbox.start(home=place)
     os.kill(run.pid, signal.SIGTERM)
@@ -345,6 +350,7 @@ def wait_for_end(run: sandbox.Run) -> None:
     wait_until(lambda: sandbox.born(run.pid) is None)
 
 
+@pytest.mark.live
 def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place: Path) -> None:
     run = sandbox.start(home=place)
     rows = [
@@ -370,6 +376,7 @@ def test_stop_names_what_still_stands_and_removes_what_was_made_unwritable(place
     assert command("stop", home=place).stdout == "No practice cloud is running.\n"
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("how", ["stop", "kill -9"])
 def test_what_runs_on_an_instance_ends_with_the_cloud(place: Path, how: str) -> None:
     run = sandbox.start(home=place, slow_states=0)
@@ -414,9 +421,7 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
 
 
 def processes_called(command: str) -> list[str]:
-    listed = subprocess.run(["ps", "-A", "-o", "stat=", "-o", "args="], capture_output=True, text=True).stdout
-    rows = (line.split(maxsplit=1) for line in listed.splitlines())
-    return [row[1] for row in rows if len(row) == 2 and row[1] == command and "Z" not in row[0]]
+    return [line for _, _, line in running() if line == command]
 
 
 def wait_until(there: Callable[[], Any]) -> None:

@@ -22,6 +22,8 @@ import pytest
 
 from awslabs import sandbox
 
+pytestmark = pytest.mark.live
+
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 
 

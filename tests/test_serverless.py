@@ -13,13 +13,14 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import after_class, policies, progress, serverless
+from awslabs import ledger_cli, policies, progress, serverless
 from awslabs.errors import AwsError, LedgerError, StillStanding
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.kinds.rest_apis import REST_API
 from awslabs.ledger import Cloud, Ledger
-from awslabs.sandbox import rooms, rules, weather
+from awslabs.sandbox import rules, running_parts
+from awslabs.sandbox.core import weather
 
 ROLE = "arn:aws:iam::123456789012:role/classroom"
 CANNOT_ASSUME = "The role defined for the function cannot be assumed by Lambda."
@@ -30,7 +31,7 @@ Call = tuple[str, dict[str, Any]]
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """moto under the strict rules, at once what AWS takes its time for; no API answers here."""
-    assert rooms.ROOMS  # with them come the strict rules of their services
+    assert running_parts.PARTS  # with them come the strict rules of their services
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(serverless, "wait_for_api", lambda url: None)
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
@@ -98,7 +99,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     serverless.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert after_class.everything_ours(cloud) == []
+    assert ledger_cli.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
@@ -213,7 +214,7 @@ def test_another_description_is_deployed_once_and_the_old_deployment_goes(
 def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, changes: list[Call]) -> None:
     serverless.up(lab(cloud))
     name = lab(cloud).resources["list-haiku"]
-    variables = {"TABLE_NAME": lab(cloud).resources["haiku-table"], "READ": "scan"}
+    variables = {"TABLE_NAME": lab(cloud).resources["haiku-table"], "READ": "query"}
     cloud.client("lambda").update_function_configuration(
         FunctionName=name, MemorySize=1024, Environment={"Variables": variables}
     )
@@ -221,7 +222,7 @@ def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, cha
     serverless.up(lab(cloud))
     assert names(changes) == ["lambda:UpdateFunctionConfiguration"]
     standing = cloud.client("lambda").get_function_configuration(FunctionName=name)
-    assert (standing["MemorySize"], standing["Environment"]["Variables"]["READ"]) == (512, "query")
+    assert (standing["MemorySize"], standing["Environment"]["Variables"]["READ"]) == (512, "scan")
 
 
 def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, changes: list[Call]) -> None:
@@ -382,11 +383,11 @@ def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> N
     ledger = lab(cloud)
     serverless.up(ledger)
     ledger.journal.path.unlink()
-    (lost,) = after_class.lost(cloud)
+    (lost,) = ledger_cli.lost(cloud, ledger_cli.everything_ours(cloud))
     assert lost.prefix == ledger.prefix
     assert len(lost.things) == 21  # all but the joins, which go with their parents
-    after_class.write_back(cloud, lost).down()
-    assert after_class.everything_ours(cloud) == []
+    ledger_cli.write_back(cloud, lost).down()
+    assert ledger_cli.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
 
 
@@ -430,3 +431,43 @@ def test_the_same_files_are_packed_to_the_same_bytes() -> None:
     files = {"haiku.py": b"one", "more.py": b"two"}
     assert serverless.packed(files) == serverless.packed(dict(files))
     assert serverless.packed(files) != serverless.packed({**files, "haiku.py": b"other"})
+
+
+def test_the_api_is_exported_as_parameters_that_up_leaves_alone_and_down_takes(
+    cloud: Cloud, changes: list[Call]
+) -> None:
+    built = serverless.up(lab(cloud), export=True)
+    ssm = cloud.client("ssm")
+    shown = {
+        one["Name"]: one["Value"]
+        for one in ssm.get_parameters(Names=["ENDPOINT_URL", "TABLE_NAME"])["Parameters"]
+    }
+    assert shown == {"ENDPOINT_URL": built.api_url, "TABLE_NAME": built.haiku_table_name}
+    changes.clear()
+    assert serverless.up(lab(cloud), export=True) == built
+    assert changes == []
+    serverless.down(lab(cloud))
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_a_public_api_answers_ten_requests_per_second_unless_told_and_its_table_has_a_cap(
+    cloud: Cloud, changes: list[Call]
+) -> None:
+    def stage() -> tuple[float, int]:
+        (shown,) = cloud.client("apigateway").get_stages(restApiId=lab(cloud).resources["api"])["item"]
+        settings = shown["methodSettings"]["*/*"]
+        return settings["throttlingRateLimit"], settings["throttlingBurstLimit"]
+
+    serverless.up(lab(cloud))
+    assert stage() == (10.0, 50)
+    people, poems = (request for call, request in changes if call == "dynamodb:CreateTable")
+    cap = {"MaxReadRequestUnits": 1000, "MaxWriteRequestUnits": 100}
+    assert "OnDemandThroughput" not in people  # its writers are as fast as they can, and have keys
+    assert [poems["OnDemandThroughput"], poems["GlobalSecondaryIndexes"][0]["OnDemandThroughput"]] == [
+        cap,
+        cap,
+    ]
+    changes.clear()
+    serverless.up(lab(cloud), rate=200)
+    assert stage() == (200.0, 1000)
+    assert names(changes) == ["apigateway:UpdateStage"]

@@ -10,21 +10,29 @@ import pytest
 
 from awslabs import sandbox, serverless
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import buckets, functions, haiku, letters, tables
+from awslabs.workload import tables
+from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
+
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """The lab, standing in a cloud in which nothing takes its time."""
-    home = tmp_path_factory.mktemp("cloud")
-    run = sandbox.start(slow_states=0, home=home)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
+    """A practice cloud in which nothing takes its time."""
+    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
+    yield run
+    run.stop()
+
+
+@pytest.fixture(scope="module")
+def ledger(run: sandbox.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """The lab, standing in it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("AWSLABS_HOME", str(home))
+        patched.setenv("AWSLABS_HOME", str(tmp_path_factory.mktemp("home")))
         ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "serverless")
         serverless.up(ledger)
         yield ledger
         serverless.down(ledger)
-    run.stop()
 
 
 def test_the_greeting_greets_and_says_what_it_costs(ledger: Ledger) -> None:
@@ -44,12 +52,12 @@ def test_many_run_at_the_same_time_and_those_that_fail_become_dead_letters(ledge
     while functions.dead_letters(ledger) < 2 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert functions.dead_letters(ledger) == 2
-    dead = letters.read(ledger)
+    dead = dead_letters.read(ledger)
     assert sorted(one.event["name"] for one in dead) == ["number 0", "number 1"]
     assert {one.error for one in dead} == {"asked to fail"}
     assert {one.request_id for one in dead} <= set(result.request_ids)
-    assert letters.read(ledger, discard=True) == dead
-    assert letters.read(ledger) == []
+    assert dead_letters.read(ledger, discard=True) == dead
+    assert dead_letters.read(ledger) == []
 
 
 def test_haiku_are_posted_liked_and_deleted_through_the_api(ledger: Ledger) -> None:
@@ -59,6 +67,39 @@ def test_haiku_are_posted_liked_and_deleted_through_the_api(ledger: Ledger) -> N
     assert haiku.newest(api)[0] == {**posted, "likes": 1}
     haiku.delete(api, posted["item_id"])
     assert posted["item_id"] not in [one["item_id"] for one in haiku.newest(api)]
+
+
+def test_what_a_test_of_your_own_puts_into_the_table_is_listed_by_the_api(ledger: Ledger) -> None:
+    """As the test of a textbook's API does: rows straight into the table, and then the list."""
+    lab = serverless.describe(ledger)
+    table, api = ledger.client("dynamodb"), haiku.Api(lab.api_url)
+    kept = haiku.post(api, "芭蕉", "古池や", "蛙飛び込む", "水の音")
+    for number in (1, 2):
+        texts = {"username": "me", "first": "one", "second": "two", "third": "three"}
+        item = {name: {"S": text} for name, text in texts.items()}
+        item |= {"item_id": {"S": f"my id {number}"}, "likes": {"N": "0"}}
+        item |= {"created_at": {"S": f"2036-01-01T00:00:0{number}"}}
+        table.put_item(TableName=lab.haiku_table_name, Item=item)
+    table.put_item(TableName=lab.haiku_table_name, Item={"item_id": {"S": "no haiku"}, "likes": {"N": "1.5"}})
+    assert [one["item_id"] for one in haiku.newest(api)] == ["my id 2", "my id 1", kept["item_id"]]
+    assert haiku.like(api, "my id 1")["likes"] == 1
+    assert haiku.clear(api) == 3
+    assert haiku.newest(api) == []
+
+
+def test_a_new_account_posts_as_many_at_once_as_it_may_and_none_is_lost(
+    run: sandbox.Run, ledger: Ledger
+) -> None:
+    bears = haiku.limits(ledger)
+    assert bears == haiku.Limits(10.0, 10)
+    api = haiku.Api(serverless.describe(ledger).api_url)
+    run.weather(account="new")
+    try:
+        assert haiku.limits(ledger).at_once == 10
+        assert len(haiku.post_many(api, 70, at_once=32)) == 70  # the stage's burst is 50
+    finally:
+        run.weather(account="old")
+    assert haiku.clear(api) == 70
 
 
 def test_load_by_scan_and_tune_leave_the_function_as_it_was(ledger: Ledger) -> None:

@@ -13,18 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import cli, workload
+from awslabs import cli, serverless, tour, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
-from awslabs.workload import buckets, functions, haiku, letters, pictures, tables
+from awslabs.web import Reply
+from awslabs.workload import pictures, tables
+from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
 LINE = (
     "REPORT RequestId: {id}\tDuration: {ms} ms\tBilled Duration: 13 ms\tMemory Size: 128 MB\t"
@@ -369,7 +373,7 @@ def dead(ledger: Ledger) -> str:
 
 def test_dead_letters_say_what_failed_and_why_and_stay(ledger: Ledger, dead: str) -> None:
     for _ in range(2):  # the first look takes nothing away from the second
-        found = letters.read(ledger, limit=100)
+        found = dead_letters.read(ledger, limit=100)
         assert sorted(one.event["number"] for one in found) == list(range(13))
         assert {one.request_id for one in found} == {f"r-{number}" for number in range(13)}
         assert {(one.error, one.error_code) for one in found} == {("asked to fail", 200)}
@@ -378,16 +382,16 @@ def test_dead_letters_say_what_failed_and_why_and_stay(ledger: Ledger, dead: str
 
 
 def test_only_dead_letters_that_were_shown_are_discarded(ledger: Ledger, dead: str) -> None:
-    shown = letters.read(ledger, limit=11, discard=True)
-    left = letters.read(ledger, limit=100)
+    shown = dead_letters.read(ledger, limit=11, discard=True)
+    left = dead_letters.read(ledger, limit=100)
     assert (len(shown), len(left)) == (11, 2)
     assert sorted(one.event["number"] for one in shown + left) == list(range(13))
 
 
 def test_a_message_of_somebody_elses_is_shown_as_it_is(ledger: Ledger, dead: str) -> None:
-    letters.read(ledger, limit=100, discard=True)
+    dead_letters.read(ledger, limit=100, discard=True)
     ledger.client("sqs").send_message(QueueUrl=dead, MessageBody="by hand")
-    (found,) = letters.read(ledger)
+    (found,) = dead_letters.read(ledger)
     assert (found.event, found.error, found.error_code) == ("by hand", "", 0)
 
 
@@ -403,7 +407,7 @@ def test_a_queue_that_answers_little_and_twice_is_read_whole_and_each_once() -> 
             return {"Messages": [{"MessageId": self.answers.pop(0)}]} if self.answers else {}
 
     queue = Queue()
-    found = letters.receive(queue, "url", 10, about=2)
+    found = dead_letters.receive(queue, "url", 10, about=2)
     assert [one["MessageId"] for one in found] == ["a", "b", "c"]
     assert queue.waited == [1, 1, 0, 0, 0]
 
@@ -417,7 +421,7 @@ def test_a_dead_letter_that_is_not_deleted_is_told(ledger: Ledger, dead: str) ->
             return {"Failed": [{"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True}]}
 
     with pytest.raises(AwsError, match="did not delete 1 of 2") as caught:
-        letters.settle(Sqs(), dead, [{"ReceiptHandle": "x"}, {"ReceiptHandle": "y"}], discard=True)
+        dead_letters.settle(Sqs(), dead, [{"ReceiptHandle": "x"}, {"ReceiptHandle": "y"}], discard=True)
     assert caught.value.code == "ReceiptHandleIsInvalid"
 
 
@@ -487,6 +491,7 @@ class Bashoutter(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     kept: list[dict] = []
     asked = 0
+    refusal: tuple[int, Any] = (429, {"message": "Too Many Requests"})
     mutex = threading.Lock()
 
     def reply(self, status: int, body: Any, **headers: str) -> None:
@@ -503,7 +508,7 @@ class Bashoutter(BaseHTTPRequestHandler):
         with self.mutex:
             Bashoutter.asked += 1
             if Bashoutter.asked % 3 == 0:
-                return self.reply(429, {"message": "Too Many Requests"})
+                return self.reply(*Bashoutter.refusal)
             made = {"item_id": f"{len(self.kept):032x}", **sent}
             self.kept.append(made)
         return self.reply(201, made)
@@ -542,15 +547,73 @@ def api() -> Iterator[haiku.Api]:
     server.server_close()
 
 
-def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(api: haiku.Api) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [(429, {"message": "Too Many Requests"}), (500, {"message": "Internal server error"})],
+    ids=["by the stage", "for lack of functions"],
+)
+def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(
+    api: haiku.Api, refusal: tuple[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bashoutter, "refusal", refusal)
     assert len(haiku.post_many(api, 30)) == 30
     assert len(Bashoutter.kept) == 30
+
+
+def test_a_stage_that_never_lets_one_through_is_named_with_its_rate(
+    api: haiku.Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "send", lambda *_: Reply(429, content=b'{"message": "Too Many Requests"}'))
+    monkeypatch.setattr(haiku, "PATIENCE_S", 0.3)
+    with pytest.raises(LabError, match="answered with 429") as caught:
+        haiku.post(api, "a", "b", "c", "d")
+    assert "up --rate 100" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("message", "times", "said"),
+    [
+        ("Internal server error", haiku.TRIES, "Concurrent executions"),
+        ("Something went wrong here.", 1, "wrong here"),
+    ],
+)
+def test_a_500_is_the_function_s_own_or_names_the_quota(
+    api: haiku.Api, message: str, times: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    answer = Reply(500, content=json.dumps({"message": message}).encode())
+    monkeypatch.setattr(api, "send", lambda method, *_: sent.append(method) or answer)
+    monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
+    with pytest.raises(LabError, match="answered with 500") as caught:
+        haiku.post(api, "a", "b", "c", "d")
+    assert (len(sent), said in caught.value.why) == (times, True)
 
 
 def test_a_list_follows_the_pages_as_far_as_asked(api: haiku.Api) -> None:
     Bashoutter.kept = [{"item_id": f"{number:032x}"} for number in range(7)]
     assert haiku.newest(api, 100) == Bashoutter.kept
     assert haiku.newest(api, 3) == Bashoutter.kept[:3]
+
+
+def test_clear_ends_where_nothing_can_be_deleted(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    Bashoutter.kept = [{"item_id": "never/there"}]
+    monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
+    with pytest.raises(LabError, match="1 haiku are shown, and not one of them could be deleted"):
+        haiku.clear(api)
+
+
+def test_the_tour_waits_until_the_index_shows_its_haiku(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index follows its table a moment later: first nothing, then the haiku without its like, then all."""
+    posted = {"item_id": "1", "first": "an old pond", "likes": 0}
+    lists = [[], [posted], [{**posted, "likes": 1}]]
+    monkeypatch.setattr(functions, "invoke_many", lambda *_: SimpleNamespace(finished=20, most_at_once=3))
+    monkeypatch.setattr(tables, "write", lambda *_: SimpleNamespace(count=500))
+    monkeypatch.setattr(tour.serverless, "describe", lambda _: SimpleNamespace(api_url="http://127.0.0.1:1"))
+    monkeypatch.setattr(haiku, "post", lambda *_: posted)
+    monkeypatch.setattr(haiku, "like", lambda *_: {**posted, "likes": 1})
+    monkeypatch.setattr(haiku, "newest", lambda _: lists.pop(0))
+    assert "a haiku liked" in tour.serverless_work(SimpleNamespace())  # type: ignore[arg-type]
+    assert lists == []
 
 
 def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:
@@ -590,7 +653,7 @@ def test_a_stream_that_is_interrupted_sends_nothing_more(
 
 def test_a_stream_says_how_fast_it_really_was(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haiku, "VISITORS", 1)
-    monkeypatch.setattr(haiku.Api, "send", lambda *_: (time.sleep(0.05), (200, {}, b"[]"))[1])
+    monkeypatch.setattr(haiku.Api, "send", lambda *_: (time.sleep(0.05), Reply(200, content=b"[]"))[1])
     assert haiku.stream(api, rate=100, seconds=0.2, read="query").per_second < 30
 
 
@@ -614,3 +677,19 @@ def test_a_client_of_boto3s_own_sees_the_people_too(ledger: Ledger) -> None:
     person = tables.put(ledger, "Grace", "Hopper", 50)
     seen = boto3.resource("dynamodb").Table("people").get_item(Key={"item_id": person["item_id"]})["Item"]
     assert dict(seen) == person
+
+
+def test_more_than_ten_thousand_invocations_are_paid_for_only_after_a_yes(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    result = functions.ManyInvocations(sent=0, seconds=0.0, per_second=0.0)
+    monkeypatch.setattr(functions, "invoke_many", lambda ledger, many, **_: sent.append(many) or result)
+    monkeypatch.setattr(cli, "open_ledger", lambda lab, **_: ledger)
+    command = serverless.command_line()
+    refused = CliRunner().invoke(command, ["invoke-many", "10001"])
+    assert (refused.exit_code, sent) == (2, [])
+    assert "10,001 invocations cost about 0.07 USD on AWS. Say --yes." in refused.output
+    for arguments in (["invoke-many", "10000"], ["invoke-many", "10001", "--yes"]):
+        assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert sent == [10_000, 10_001]

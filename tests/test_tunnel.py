@@ -34,6 +34,8 @@ from awslabs import tunnel
 from awslabs.errors import TimedOut, TunnelError
 from awslabs.tunnel import forwarding, session
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -269,6 +271,24 @@ def test_a_pinned_host_key_needs_no_console(server: Sshd) -> None:
 
     tunnel.wait_for_ssh(server.address, console, timeout_s=60)
     assert server.logins() == 1
+
+
+@needs_sshd
+def test_a_server_is_known_under_another_address_by_its_alias(server: Sshd) -> None:
+    def console() -> str:
+        raise AssertionError("it was stopped and started: its console shows no key any more")
+
+    named = dataclasses.replace(server.address, host_key_alias="i-0abc")
+    tunnel.wait_for_ssh(named, server.console, timeout_s=60)
+    assert named.known_hosts_path.read_text().startswith("i-0abc ssh-ed25519 ")
+    moved = dataclasses.replace(named, host="localhost")
+    tunnel.wait_for_ssh(moved, console, timeout_s=60)
+    assert "-o HostKeyAlias=i-0abc " in moved.command
+    assert subprocess.run([*moved.arguments, "true"], timeout=60).returncode == 0
+    with tunnel.forward(moved, server.port) as forward:
+        assert forward.is_up
+    with pytest.raises(TunnelError, match="is not known yet"):
+        session.login(dataclasses.replace(moved, host_key_alias="i-0def"))  # another server
 
 
 @needs_sshd

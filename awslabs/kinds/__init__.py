@@ -9,12 +9,24 @@ operation without one is refused before any call, so all that a lab makes can be
 
 from __future__ import annotations
 
-from awslabs.kinds import batch, containers, ec2, functions, iam, logs, queues, rest_apis, storage, tables
+from awslabs.kinds import (
+    batch,
+    containers,
+    ec2,
+    functions,
+    iam,
+    logs,
+    parameters,
+    queues,
+    rest_apis,
+    storage,
+    tables,
+)
 from awslabs.kinds.kind import Ensured, Found, Kind, Mark
 
 __all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark"]
 
-SERVICES = (batch, containers, ec2, functions, iam, logs, queues, rest_apis, storage, tables)
+SERVICES = (batch, containers, ec2, functions, iam, logs, parameters, queues, rest_apis, storage, tables)
 
 KINDS: dict[str, Kind] = {kind.call: kind for service in SERVICES for kind in service.KINDS}
 ENSURES: dict[str, Ensured] = {
@@ -22,6 +34,7 @@ ENSURES: dict[str, Ensured] = {
     **ec2.ENSURES,
     **functions.ENSURES,
     **logs.ENSURES,
+    **parameters.ENSURES,
     **rest_apis.ENSURES,
     **storage.ENSURES,
 }

@@ -35,7 +35,8 @@ def mark_environment(request: dict, mark: Mark) -> dict:
 
     The machines get no token: they are Batch's own to delete, and no row of ours knows them.
     """
-    names = {"Name": f"{mark.ledger} machine", "awslabs:ledger": mark.ledger, "awslabs:owner": mark.owner}
+    names = {key: value for key, value in mark.tags().items() if key not in ("awslabs:row", "awslabs:token")}
+    names["Name"] = f"{mark.ledger} machine"
     resources = {**request["computeResources"], "tags": names}
     return {**request, "computeResources": resources, "tags": mark.tags()}
 
@@ -64,6 +65,7 @@ def delete_environment(batch: Any, found: Found) -> None:
 
 COMPUTE_ENVIRONMENT = Kind(
     call="batch:CreateComputeEnvironment",
+    known_by=("computeEnvironmentName",),
     ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
     mark=mark_environment,
     look=look_by_name(show_environment),
@@ -77,7 +79,7 @@ COMPUTE_ENVIRONMENT = Kind(
     ),
     delete=delete_environment,
     named=True,
-    lingers=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
+    deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
     taken=TAKEN,
     busy=BUSY,
     absent=GONE,
@@ -112,6 +114,7 @@ def delete_queue(batch: Any, found: Found) -> None:
 
 JOB_QUEUE = Kind(
     call="batch:CreateJobQueue",
+    known_by=("jobQueueName",),
     ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
     mark=mark_tags,
     look=look_by_name(show_queue),
@@ -125,7 +128,7 @@ JOB_QUEUE = Kind(
     ),
     delete=delete_queue,
     named=True,
-    lingers=True,
+    deletes_slowly=True,
     taken=TAKEN,
     not_yet=("ClientException must be valid before attaching",),
     busy=BUSY,
@@ -157,18 +160,19 @@ def look_for_definition(batch: Any, row: Any) -> list[Found]:
     """Among all of its name, which a recovered row has from its ARN: ``.../NAME:REVISION``."""
     name = row.telling.get("jobDefinitionName") or row.id.rpartition("/")[2].rpartition(":")[0]
     found = active_definitions(batch, jobDefinitionName=name)
-    return [one for one in found if one.tags.get("awslabs:token") == row.token]
+    return [one for one in found if one.tags.get("awslabs:token") == row.token or one.id == row.id]
 
 
 JOB_DEFINITION = Kind(
     call="batch:RegisterJobDefinition",
+    known_by=("jobDefinitionArn|jobDefinitionName",),
     ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
     mark=mark_tags,
     look=look_for_definition,
     ours=lambda batch: [one for one in active_definitions(batch) if "awslabs:token" in one.tags],
     delete=lambda batch, found: batch.deregister_job_definition(jobDefinition=found.id),
-    doubles=True,
-    telling=("jobDefinitionName",),
+    not_idempotent=True,
+    described_by=("jobDefinitionName",),
     absent=GONE,
 )
 
@@ -229,16 +233,17 @@ def our_jobs(batch: Any) -> Iterator[Found]:
 
 JOB = Kind(
     call="batch:SubmitJob",
+    known_by=("jobId|jobQueue", "jobId|jobName"),
     ids=lambda request, answer: {name: answer[name] for name in ("jobId", "jobName")} if answer else {},
     mark=mark_job,
     look=look_for_job,
     ours=lambda batch: list(our_jobs(batch)),
     # CancelJob does nothing to a job that runs: TerminateJob ends each, and of an array all its children.
     delete=lambda batch, found: batch.terminate_job(jobId=found.id, reason="awslabs: down"),
-    doubles=True,
-    lingers=True,
+    not_idempotent=True,
+    deletes_slowly=True,
     work=True,
-    telling=("jobQueue", "jobName"),
+    described_by=("jobQueue", "jobName"),
     absent=GONE,
 )
 

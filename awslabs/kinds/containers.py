@@ -37,15 +37,15 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     (repository,) = answer["repositories"]
-    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=repository["repositoryArn"])
-    if tagged is None:
-        return None
+    arn = repository["repositoryArn"]
+    tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=arn) or {"tags": []}
     tags = {tag["Key"]: tag["Value"] for tag in tagged["tags"]}
     return Found(repository_ids({}, {"repository": repository}), tags=tags)
 
 
 REPOSITORY = Kind(
     call="ecr:CreateRepository",
+    known_by=("repositoryName",),
     ids=repository_ids,
     mark=mark_repository,
     look=look_by_name(show_repository),
@@ -99,6 +99,7 @@ def our_clusters(ecs: Any) -> list[str]:
 
 CLUSTER = Kind(
     call="ecs:CreateCluster",
+    known_by=("clusterName",),
     ids=lambda request, answer: {"clusterName": request["clusterName"]},
     mark=mark_cluster,
     look=look_by_name(show_cluster),
@@ -144,9 +145,9 @@ def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
 
 def look_for_definition(ecs: Any, row: Any) -> list[Found]:
     if "taskDefinitionArn" in row.ids:
-        shown = show_definitions(ecs, iter([row.ids["taskDefinitionArn"]]))
-    else:  # its number is AWS's to give: among all of its family the token tells
-        shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
+        return list(show_definitions(ecs, iter([row.ids["taskDefinitionArn"]])))
+    # Its number is AWS's to give: among all of its family the token tells.
+    shown = show_definitions(ecs, listed_definitions(ecs, row.telling["family"]))
     return sorted(
         (found for found in shown if found.tags.get("awslabs:token") == row.token),
         key=lambda found: found.since,
@@ -168,6 +169,7 @@ def delete_definition(ecs: Any, found: Found) -> None:
 
 DEFINITION = Kind(
     call="ecs:RegisterTaskDefinition",
+    known_by=("taskDefinitionArn|family",),
     ids=lambda request, answer: (
         {"taskDefinitionArn": answer["taskDefinition"]["taskDefinitionArn"]} if answer else {}
     ),
@@ -177,8 +179,8 @@ DEFINITION = Kind(
         found for found in show_definitions(ecs, listed_definitions(ecs)) if "awslabs:token" in found.tags
     ],
     delete=delete_definition,
-    doubles=True,
-    telling=("family", "cpu", "memory"),
+    not_idempotent=True,
+    described_by=("family", "cpu", "memory"),
     not_yet=("ClientException Role is not valid",),
     absent=("ClientException The specified task definition does not exist",),
 )
@@ -205,7 +207,10 @@ def task_refused(answer: dict) -> tuple[str, str] | None:
 
 
 def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
-    """Tasks with their tags; AWS shows a stopped one for an hour."""
+    """Tasks with their tags; AWS shows a stopped one for an hour.
+
+    The token stands in `startedBy`, too, which nobody can take away.
+    """
     shown = []
     for first in range(0, len(arns), 100):
         answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
@@ -213,7 +218,9 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
-            shown.append(Found(ids, state, tags_in(task), since, until))
+            tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
+            size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
+            shown.append(Found(ids, state, tags, since, until, request=size))
     return shown
 
 
@@ -242,7 +249,7 @@ def look_for_task(ecs: Any, row: Any) -> list[Found]:
 def our_tasks(ecs: Any) -> list[Found]:
     """What runs in our clusters and carries a token."""
     found = [one for name in our_clusters(ecs) for one in show_tasks(ecs, name, listed_tasks(ecs, name))]
-    return [one for one in found if "awslabs:token" in one.tags and one.state != "ended"]
+    return [one for one in found if "awslabs:ledger" in one.tags and one.state != "ended"]
 
 
 def task_usd_per_hour(request: dict, region: str) -> float | None:
@@ -255,6 +262,7 @@ def task_usd_per_hour(request: dict, region: str) -> float | None:
 
 TASK = Kind(
     call="ecs:RunTask",
+    known_by=("clusterArn|cluster",),
     ids=lambda request, answer: {
         "taskArn": answer["tasks"][0]["taskArn"],
         "clusterArn": answer["tasks"][0]["clusterArn"],
@@ -266,8 +274,8 @@ TASK = Kind(
         cluster=found.ids["clusterArn"], task=found.id, reason="awslabs: down"
     ),
     work=True,
-    lingers=True,
-    telling=("cluster",),
+    deletes_slowly=True,
+    described_by=("cluster",),
     not_yet=("ClientException ECS was unable to assume the role",),
     absent=(*NO_CLUSTER, "InvalidParameterException The referenced task was not found"),
     refusal=task_refused,

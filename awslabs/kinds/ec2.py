@@ -10,6 +10,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import pages
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def tagged(
     id_name: str,
     describe: str,
     listing: str,
+    by_id: str,
     *,
     answer_in: str = "",
     marks: Callable[[dict, Mark], dict] | None = None,
@@ -52,9 +54,10 @@ def tagged(
     filters: tuple[dict, ...] = (),
     names: tuple[str, ...] = (),
     since: str = "",
+    priced: Callable[[Any, list[dict]], dict[str, dict]] = lambda client, items: {},
     **others: Any,
 ) -> Kind:
-    """An entry for what EC2 tags at creation and lists with `describe` and a tag filter."""
+    """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
 
     def mark(request: dict, mark: Mark) -> dict:
         request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
@@ -66,28 +69,36 @@ def tagged(
             item = item[0]
         return {name: item.get(name) or request[name] for name in (id_name, *names)}
 
-    def find(client: Any, condition: dict) -> list[Found]:
-        pages = client.get_paginator(describe) if client.can_paginate(describe) else None
+    def find(client: Any, condition: dict, *, with_prices: bool = False) -> list[Found]:
+        paginator = client.get_paginator(describe) if client.can_paginate(describe) else None
         request = {"Filters": [condition, *filters]}
-        answers = pages.paginate(**request) if pages else [getattr(client, describe)(**request)]
+        answers = paginator.paginate(**request) if paginator else [getattr(client, describe)(**request)]
         items = [item for answer in answers for item in (read(answer) if read else answer[listing])]
+        requests = priced(client, items) if with_prices else {}
         found = [
             Found(
                 {name: item[name] for name in (id_name, *names)},
                 state(item),
                 tag_dict(item.get("Tags")),
                 str(item.get(since, "")),
+                request=requests.get(item[id_name], {}),
             )
             for item in items
         ]
         return sorted(found, key=lambda one: (one.since, one.id))
 
+    def look(client: Any, row: Any) -> list[Found]:
+        found = find(client, {"Name": "tag:awslabs:token", "Values": [row.token]})
+        if row.id and row.id not in [one.id for one in found]:
+            found += find(client, {"Name": by_id, "Values": [row.id]})
+        return found
+
     return Kind(
         call=f"ec2:{operation}",
         ids=ids,
         mark=mark,
-        look=lambda client, row: find(client, {"Name": "tag:awslabs:token", "Values": [row.token]}),
-        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}),
+        look=look,
+        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}, with_prices=True),
         not_yet=NOT_YET,
         busy=BUSY,
         **others,
@@ -173,9 +184,10 @@ VPC = tagged(
     "VpcId",
     "describe_vpcs",
     "Vpcs",
+    "vpc-id",
     answer_in="Vpc",
-    doubles=True,
-    telling=("CidrBlock",),
+    not_idempotent=True,
+    described_by=("CidrBlock",),
     delete=delete_vpc,
     absent=("InvalidVpcID.NotFound",),
 )
@@ -186,25 +198,34 @@ SUBNET = tagged(
     "SubnetId",
     "describe_subnets",
     "Subnets",
+    "subnet-id",
     answer_in="Subnet",
     taken=("InvalidSubnet.Conflict",),
-    floating=("AvailabilityZone",),
-    telling=("CidrBlock",),
+    looked_up=("AvailabilityZone",),
+    described_by=("CidrBlock",),
     delete=delete_subnet,
     absent=("InvalidSubnetID.NotFound",),
 )
 
 
 def delete_internet_gateway(ec2: Any, found: Found) -> None:
-    """Delete a gateway of ours; one that still hangs on a VPC (its join was lost) is taken off first."""
+    """Delete a gateway of ours; from a VPC of its ledger (their join was lost) it is taken off first.
+
+    It stays on somebody else's VPC: AWS refuses the deletion then.
+    """
     try:
         ec2.delete_internet_gateway(InternetGatewayId=found.id)
     except ec2.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "DependencyViolation":
             raise
         (gateway,) = ec2.describe_internet_gateways(InternetGatewayIds=[found.id])["InternetGateways"]
-        for attachment in gateway["Attachments"]:
-            ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=attachment["VpcId"])
+        attached = {
+            "vpc-id": [attachment["VpcId"] for attachment in gateway["Attachments"]],
+            "tag:awslabs:ledger": [found.tags.get("awslabs:ledger", "none")],
+        }
+        filters = [{"Name": name, "Values": values} for name, values in attached.items()]
+        for vpc in ec2.describe_vpcs(Filters=filters)["Vpcs"]:
+            ec2.detach_internet_gateway(InternetGatewayId=found.id, VpcId=vpc["VpcId"])
         ec2.delete_internet_gateway(InternetGatewayId=found.id)
 
 
@@ -214,8 +235,9 @@ INTERNET_GATEWAY = tagged(
     "InternetGatewayId",
     "describe_internet_gateways",
     "InternetGateways",
+    "internet-gateway-id",
     answer_in="InternetGateway",
-    doubles=True,
+    not_idempotent=True,
     delete=delete_internet_gateway,
     absent=("InvalidInternetGatewayID.NotFound", "Gateway.NotAttached"),
 )
@@ -239,12 +261,13 @@ def look_for_attachment(ec2: Any, row: Any) -> list[Found]:
 
 GATEWAY_ATTACHMENT = Kind(
     call="ec2:AttachInternetGateway",
+    known_by=("InternetGatewayId", "VpcId"),
     ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
     mark=lambda request, mark: request,
     look=look_for_attachment,
     ours=lambda ec2: [],
     delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
-    join=True,
+    ends=("InternetGatewayId", "VpcId"),
     taken=("Resource.AlreadyAssociated",),
     not_yet=NOT_YET,
     busy=BUSY,
@@ -260,6 +283,7 @@ SECURITY_GROUP = tagged(
     "GroupId",
     "describe_security_groups",
     "SecurityGroups",
+    "group-id",
     names=("GroupName",),
     taken=("InvalidGroup.Duplicate",),
     delete=lambda ec2, found: ec2.delete_security_group(GroupId=found.ids["GroupId"]),
@@ -272,6 +296,7 @@ KEY_PAIR = tagged(
     "KeyName",
     "describe_key_pairs",
     "KeyPairs",
+    "key-name",
     since="CreateTime",
     taken=("InvalidKeyPair.Duplicate",),
     delete=lambda ec2, found: ec2.delete_key_pair(KeyName=found.id),
@@ -297,12 +322,39 @@ def mark_instance(request: dict, mark: Mark) -> dict:
 def instance_usd_per_hour(request: dict, region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
-    server = prices.instance_hour(request["InstanceType"], region, spot=is_spot)
+    server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
     disks = sum(
         prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
         for mapping in request.get("BlockDeviceMappings", [])
     )
     return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+
+
+def instance_requests(ec2: Any, items: list[dict]) -> dict[str, dict]:
+    """What the prices of servers hang on, by id; of none, where their disks cannot be looked at.
+
+    AWS calls: ``ec2:DescribeVolumes``.
+    """
+    ours = [{"Name": "tag-key", "Values": ["awslabs:token"]}]
+    try:
+        volumes = pages(ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
+    except ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in ("UnauthorizedOperation", "AccessDenied"):
+            raise
+        return {}
+    requests = {
+        item["InstanceId"]: {
+            "InstanceType": item["InstanceType"],
+            "InstanceMarketOptions": {"MarketType": item.get("InstanceLifecycle", "")},
+            "BlockDeviceMappings": [],
+        }
+        for item in items
+    }
+    for volume in volumes:
+        for tie in volume["Attachments"]:
+            if request := requests.get(tie["InstanceId"]):
+                request["BlockDeviceMappings"].append({"Ebs": {"VolumeSize": volume["Size"]}})
+    return requests
 
 
 INSTANCE = tagged(
@@ -311,6 +363,7 @@ INSTANCE = tagged(
     "InstanceId",
     "describe_instances",
     "Reservations",
+    "instance-id",
     answer_in="Instances",
     marks=mark_instance,
     read=lambda answer: [item for reservation in answer["Reservations"] for item in reservation["Instances"]],
@@ -323,9 +376,10 @@ INSTANCE = tagged(
     ),
     state=lambda item: {"pending": "coming", "shutting-down": "going"}.get(item["State"]["Name"], "standing"),
     since="LaunchTime",
-    floating=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
-    telling=("InstanceType",),
-    lingers=True,
+    looked_up=("ImageId", "BlockDeviceMappings", "SubnetId"),  # it stands in the zone that had room
+    described_by=("InstanceType",),
+    priced=instance_requests,
+    deletes_slowly=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),
     usd_per_hour=instance_usd_per_hour,

@@ -34,11 +34,14 @@ def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     state = "coming" if answer["Configuration"].get("State") == "Pending" else "standing"
-    return Found({"FunctionName": answer["Configuration"]["FunctionName"]}, state, answer.get("Tags", {}))
+    ids = {"FunctionName": answer["Configuration"]["FunctionName"]}
+    # Without lambda:ListTags the answer has no tags, and says so ("TagsError", Lambda API, GetFunction).
+    return Found(ids, state, answer.get("Tags", {}), unread=answer.get("TagsError", {}).get("Message", ""))
 
 
 FUNCTION = Kind(
     call="lambda:CreateFunction",
+    known_by=("FunctionName",),
     ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
     mark=mark_function,
     look=look_by_name(show_function),
@@ -52,7 +55,7 @@ FUNCTION = Kind(
     ),
     delete=lambda client, found: client.delete_function(FunctionName=found.id),
     named=True,
-    telling=("MemorySize",),
+    described_by=("MemorySize",),
     taken=TAKEN,
     not_yet=NOT_YET,
     busy=UNDER_WAY,
@@ -75,12 +78,13 @@ def look_for_permission(client: Any, row: Any) -> list[Found]:
 
 PERMISSION = Kind(
     call="lambda:AddPermission",
+    known_by=("FunctionName", "StatementId"),
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
     mark=mark_permission,
     look=look_for_permission,
     ours=lambda client: [],
     delete=lambda client, found: client.remove_permission(**found.ids),
-    join=True,
+    ends=("FunctionName",),
     taken=TAKEN,
     not_yet=(*MISSING, *UNDER_WAY),
     busy=UNDER_WAY,

@@ -1,4 +1,7 @@
-"""IAM roles and instance profiles: they stand under a path of their ledger, and carry tags."""
+"""IAM roles and instance profiles: they stand under a path of their Region and ledger, and carry tags.
+
+IAM knows no Regions: it lists the roles of all of them, whichever is asked. So the path says whose they are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 from awslabs.kinds.kind import Found, Kind, Mark
 from awslabs.kinds.named import look_by_name, pages, those_of_ours, unless
 
+ROOT = "/awslabs/"  # what all our paths begin with
+
 MISSING = ("NoSuchEntity",)
 BUSY = ("DeleteConflict", "ConcurrentModification")
 
@@ -14,7 +19,13 @@ BUSY = ("DeleteConflict", "ConcurrentModification")
 def mark_role(request: dict, mark: Mark) -> dict:
     """Our tags, and a path by which `recover` finds the role: AWS's tagging API does not list roles."""
     tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
-    return {**request, "Path": f"/awslabs/{mark.ledger}/", "Tags": tags}
+    return {**request, "Path": f"{ROOT}{mark.region}/{mark.ledger}/", "Tags": tags}
+
+
+def region_in(path: str) -> str:
+    """The Region in ``/awslabs/REGION/LEDGER/``; empty for ``/awslabs/LEDGER/``, as it was before."""
+    parts = path.strip("/").split("/")
+    return parts[1] if len(parts) == 3 else ""
 
 
 def role_ids(request: dict, answer: dict) -> dict[str, str]:
@@ -28,7 +39,8 @@ def show_role(iam: Any, ids: dict[str, str]) -> Found | None:
         return None
     role = answer["Role"]
     tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
-    return Found({"Arn": role["Arn"], "RoleName": role["RoleName"]}, tags=tags)
+    found = {name: role[name] for name in ("Arn", "RoleName")}
+    return Found(found, tags=tags, region=region_in(role["Path"]))
 
 
 def delete_role(iam: Any, found: Found) -> None:
@@ -44,10 +56,11 @@ def delete_role(iam: Any, found: Found) -> None:
 
 ROLE = Kind(
     call="iam:CreateRole",
+    known_by=("RoleName",),
     ids=role_ids,
     mark=mark_role,
     look=look_by_name(show_role),
-    ours=those_of_ours(show_role, lambda iam: pages(iam, "list_roles", "Roles", PathPrefix="/awslabs/")),
+    ours=those_of_ours(show_role, lambda iam: pages(iam, "list_roles", "Roles", PathPrefix=ROOT)),
     delete=delete_role,
     named=True,
     taken=("EntityAlreadyExists",),
@@ -64,12 +77,13 @@ def look_for_policy(iam: Any, row: Any) -> list[Found]:
 
 ROLE_POLICY = Kind(
     call="iam:PutRolePolicy",
+    known_by=("RoleName", "PolicyName"),
     ids=lambda request, answer: {name: request[name] for name in ("RoleName", "PolicyName")},
     mark=lambda request, mark: request,
     look=look_for_policy,
     ours=lambda iam: [],
     delete=lambda iam, found: iam.delete_role_policy(**found.ids),
-    join=True,
+    ends=("RoleName",),
     not_yet=MISSING,
     busy=BUSY,
     absent=MISSING,
@@ -88,7 +102,8 @@ def show_profile(iam: Any, ids: dict[str, str]) -> Found | None:
         return None
     profile = answer["InstanceProfile"]
     tags = {tag["Key"]: tag["Value"] for tag in profile.get("Tags", [])}
-    return Found({name: profile[name] for name in ("Arn", "InstanceProfileName")}, tags=tags)
+    found = {name: profile[name] for name in ("Arn", "InstanceProfileName")}
+    return Found(found, tags=tags, region=region_in(profile["Path"]))
 
 
 def delete_profile(iam: Any, found: Found) -> None:
@@ -104,12 +119,13 @@ def delete_profile(iam: Any, found: Found) -> None:
 
 INSTANCE_PROFILE = Kind(
     call="iam:CreateInstanceProfile",
+    known_by=("InstanceProfileName",),
     ids=profile_ids,
     mark=mark_role,
     look=look_by_name(show_profile),
     ours=those_of_ours(
         show_profile,
-        lambda iam: pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix="/awslabs/"),
+        lambda iam: pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix=ROOT),
     ),
     delete=delete_profile,
     named=True,
@@ -129,12 +145,13 @@ def look_for_role_in_profile(iam: Any, row: Any) -> list[Found]:
 
 ROLE_IN_PROFILE = Kind(
     call="iam:AddRoleToInstanceProfile",
+    known_by=("InstanceProfileName", "RoleName"),
     ids=lambda request, answer: {name: request[name] for name in ("InstanceProfileName", "RoleName")},
     mark=lambda request, mark: request,
     look=look_for_role_in_profile,
     ours=lambda iam: [],
     delete=lambda iam, found: iam.remove_role_from_instance_profile(**found.ids),
-    join=True,
+    ends=("InstanceProfileName", "RoleName"),
     taken=("LimitExceeded",),  # a profile holds one role
     not_yet=MISSING,
     busy=BUSY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # One step of putting something right: a method of a client, and its arguments.
@@ -21,13 +21,16 @@ class Mark:
     owner: str
     row: str
     token: str
+    region: str
+    home: str
 
     def tags(self) -> dict[str, str]:
-        """The four tags (and a Name for the console's lists)."""
+        """The five tags (and a Name for the console's lists)."""
         return {
             "Name": f"{self.ledger} {self.row[3:]}",
             "awslabs:ledger": self.ledger,
             "awslabs:owner": self.owner,
+            "awslabs:home": self.home,
             "awslabs:row": self.row,
             "awslabs:token": self.token,
         }
@@ -44,13 +47,22 @@ class Found:
     state : str
         ``coming``, ``standing`` or ``going``; what is gone is not found at all. Work that AWS still shows
         after its end (a stopped task) is ``ended``; what stands and is of no use any more (a deregistered
-        task definition) is ``spent``: `down` deletes it, and `create` does so before it makes another.
+        task definition) is ``spent``: `down` deletes it, and `create` does so before it makes another. What
+        stands under the identifier that a row has recorded, but without the row's token, is ``foreign``; what
+        carries the token of a row that has another identifier is a ``copy``. Neither is deleted unasked.
     tags : dict of str
         Its tags.
+    unread : str
+        Why its tags could not be read, if AWS shows the thing but not them.
     since : str
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
     until : str
         When it ended, if AWS tells, as rows keep times.
+    region : str or None
+        Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
+        does not tell. None for what AWS lists in its own Region only.
+    request : dict
+        Of the request that made it, what its price hangs on, as far as AWS shows it.
     """
 
     ids: dict[str, str]
@@ -58,6 +70,9 @@ class Found:
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    unread: str = ""
+    region: str | None = None
+    request: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -78,21 +93,25 @@ class Kind:
     mark : callable
         (request, Mark) -> the request as it is sent.
     look : callable
-        (client, row) -> what stands on AWS under the row's token, oldest first.
+        (client, row) -> what stands on AWS under the row's token, oldest first; and what stands under the
+        identifier that the row has recorded, whatever it carries: `seen` judges whose it is.
     ours : callable
         (client) -> everything of this kind with any ledger's mark; empty for joins, which carry none.
     delete : callable
         (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
-    doubles : bool
+    not_idempotent : bool
         A second call makes a second thing: never send one again without looking first.
-    lingers : bool
+    deletes_slowly : bool
         Its deletion takes its time; what it hangs on cannot go before it is gone.
-    join : bool
-        It ties two things together and has no identifier of its own.
+    ends : names of identifiers
+        Of a join, which ties things together and has no identifier of its own: those of what it ties.
     work : bool
         It ends by itself: a task, a job. Recorded by `start`; its rows close when AWS shows the end.
     named : bool
         Its name is its identifier, so `look` can ask for it by name before AWS has answered.
+    known_by : names of identifiers
+        What `look` cannot do without, beside the token; ``taskArn|cluster`` is the identifier ``taskArn`` or
+        else the telling parameter ``cluster``. An open row that lacks one is damaged.
     taken : codes
         "There is one already": ours, if it carries our token.
     not_yet : codes
@@ -106,9 +125,9 @@ class Kind:
         Seconds to go on while AWS refuses the deletion.
     rate : str
         How often AWS takes such a deletion, where that is so rare that a class waits for it.
-    floating : names of parameters
+    looked_up : names of parameters
         Looked up anew each time (the newest image), so another value is no other request.
-    telling : names of parameters
+    described_by : names of parameters
         What a person knows it by.
     refusal : callable
         (answer) -> code and message of a refusal that came inside HTTP 200, or None.
@@ -122,19 +141,20 @@ class Kind:
     look: Callable[[Any, Any], list[Found]]
     ours: Callable[[Any], list[Found]]
     delete: Callable[[Any, Found], None]
-    doubles: bool = False
-    lingers: bool = False
-    join: bool = False
+    not_idempotent: bool = False
+    deletes_slowly: bool = False
+    ends: tuple[str, ...] = ()
     work: bool = False
     named: bool = False
+    known_by: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     busy_s: float = 300.0
     rate: str = ""
-    floating: tuple[str, ...] = ()
-    telling: tuple[str, ...] = ()
+    looked_up: tuple[str, ...] = ()
+    described_by: tuple[str, ...] = ()
     refusal: Callable[[dict], tuple[str, str] | None] = lambda answer: None
     usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
 
@@ -142,3 +162,29 @@ class Kind:
     def service(self) -> str:
         """The client that it needs: ``ec2``."""
         return self.call.partition(":")[0]
+
+    @property
+    def join(self) -> bool:
+        """Whether it ties things together and has no identifier of its own."""
+        return bool(self.ends)
+
+    def seen(self, client: Any, row: Any) -> list[Found]:
+        """What `look` shows, each with the state that says whether it is this row's."""
+        return [self.judged(one, row) for one in self.look(client, row)]
+
+    def judged(self, found: Found, row: Any) -> Found:
+        """One thing as this row sees it: its own, ``foreign``, or a ``copy``.
+
+        The token stands in the tags or at the end of a name. A join carries none: its two ends are its mark.
+        What is on its way out needs no deletion, so it is nobody's concern whose it is.
+        """
+        if self.named:
+            is_another = row.ids and not {*found.ids.values()} & {*row.ids.values()}
+        else:
+            is_another = row.state in ("standing", "deleting") and row.id and found.id != row.id
+        if is_another and not self.join:
+            return replace(found, state="ended" if found.state == "going" else "copy")
+        marks = (found.tags.get("awslabs:token", ""), *found.ids.values())
+        if self.join or found.state in ("going", "ended") or any(one.endswith(row.token) for one in marks):
+            return found
+        return replace(found, state="foreign")

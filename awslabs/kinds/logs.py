@@ -27,12 +27,13 @@ def show_group(logs: Any, ids: dict[str, str]) -> Found | None:
     if group is None:
         return None
     arn = group["arn"].removesuffix(":*")
-    answer = unless(MISSING, logs.list_tags_for_resource, resourceArn=arn)
-    return Found({"logGroupName": group["logGroupName"]}, tags=answer["tags"]) if answer else None
+    answer = unless(MISSING, logs.list_tags_for_resource, resourceArn=arn) or {}
+    return Found({"logGroupName": group["logGroupName"]}, tags=answer.get("tags", {}))
 
 
 LOG_GROUP = Kind(
     call="logs:CreateLogGroup",
+    known_by=("logGroupName",),
     ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
     mark=mark_group,
     look=look_by_name(show_group),

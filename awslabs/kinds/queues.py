@@ -31,6 +31,7 @@ def show_queue(sqs: Any, ids: dict[str, str]) -> Found | None:
 
 QUEUE = Kind(
     call="sqs:CreateQueue",
+    known_by=("QueueName",),
     ids=queue_ids,
     mark=mark_queue,
     look=look_by_name(show_queue),

@@ -37,10 +37,12 @@ REST_API = Kind(
     call="apigateway:CreateRestApi",
     ids=lambda request, answer: {"id": answer["id"]},
     mark=mark_api,
-    look=lambda client, row: [one for one in find_apis(client) if one.tags.get("awslabs:token") == row.token],
+    look=lambda client, row: [
+        one for one in find_apis(client) if one.tags.get("awslabs:token") == row.token or one.id == row.id
+    ],
     ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
-    doubles=True,
+    not_idempotent=True,
     not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),
     busy=("ConflictException", *UNDER_WAY),
     absent=MISSING,

@@ -102,6 +102,7 @@ def empty(s3: Any, bucket: str) -> None:
 
 BUCKET = Kind(
     call="s3:CreateBucket",
+    known_by=("Bucket",),
     ids=lambda request, answer: {"Bucket": request["Bucket"]},
     mark=mark_bucket,
     look=look_for_bucket,

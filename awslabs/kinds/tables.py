@@ -19,9 +19,7 @@ def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
     if answer is None:
         return None
     table = answer["Table"]
-    listed = unless(MISSING, dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"])
-    if listed is None:
-        return None
+    listed = unless(MISSING, dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"]) or {"Tags": []}
     state = {"CREATING": "coming", "DELETING": "going"}.get(table["TableStatus"], "standing")
     tags = {tag["Key"]: tag["Value"] for tag in listed["Tags"]}
     return Found({"TableName": table["TableName"]}, state, tags)
@@ -29,6 +27,7 @@ def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
 
 TABLE = Kind(
     call="dynamodb:CreateTable",
+    known_by=("TableName",),
     ids=lambda request, answer: {"TableName": request["TableName"]},
     mark=mark_table,
     look=look_by_name(show_table),

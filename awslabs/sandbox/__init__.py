@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs.errors import LabError, install
-from awslabs.sandbox.weather import ACCOUNT_ID, Weather
+from awslabs.sandbox.core.weather import ACCOUNT_ID, Weather
 
 HOST = "127.0.0.1"
 ACCOUNT = "111122223333"  # the account of whoever names none
@@ -192,7 +192,7 @@ class Run:
         Parameters
         ----------
         **changes
-            As `awslabs.sandbox.weather.Weather.change` takes them: ``latency_ms=100``,
+            As `awslabs.sandbox.core.weather.Weather.change` takes them: ``latency_ms=100``,
             ``faults=["ec2:RunInstances=InsufficientInstanceCapacity"]``, ``slow_states=1``, ``lag_ms=500``,
             ``account="new"``; or ``account="123456789012", faults=[...]`` for one account.
         """
@@ -260,7 +260,7 @@ def start(
     Parameters
     ----------
     latency_ms, faults, slow_states, lag_ms, account
-        The weather, as `awslabs.sandbox.weather.Weather` explains it. None leaves it as it is; a fresh
+        The weather, as `awslabs.sandbox.core.weather.Weather` explains it. None leaves it as it is; a fresh
         cloud has no latency, no faults, no lag, a time scale of 0.2 and the quotas of an old account.
     port : int
         0: a free one.
@@ -414,7 +414,9 @@ def remove_tree(directory: Path) -> None:
 
 def _home(home: Path | None) -> Path:
     """The given place, or the usual one; absolute, since the server works elsewhere."""
-    return Path(home or os.environ.get("AWSLABS_HOME") or Path.home() / ".awslabs").absolute()
+    from awslabs import journal
+
+    return home.absolute() if home else journal.home()
 
 
 def _first_line(path: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from awslabs import cli, sandbox
 from awslabs.errors import LabError
-from awslabs.sandbox.weather import ACCOUNT_ID, ACCOUNTS, Fault
+from awslabs.sandbox.core.weather import ACCOUNT_ID, ACCOUNTS, Fault
 
 RANGE = click.FloatRange(0, 60_000)
 

@@ -5,7 +5,7 @@
       |  Cloud        who may come in; routes that are not AWS's (control)
       |    wire         which operation is this?
       |    weather      latency, faults
-      |    operations   what a room of this house answers by itself
+      |    operations   what a running part answers by itself
       |    moto         everything else, one call at a time, under the strict rules
       v
     an answer, a recorded call, a line in the log
@@ -55,17 +55,15 @@ from awslabs.sandbox import (
     Run,
     born,
     forget,
-    moto_changes,
     remove_tree,
-    roles,
-    rooms,
     rules,
-    weather,
-    wire,
+    running_parts,
     write_note,
 )
-from awslabs.sandbox.hosts import Hosts
-from awslabs.sandbox.rules import accounts
+from awslabs.sandbox.core import moto_changes, weather, wire
+from awslabs.sandbox.services import accounts
+from awslabs.sandbox.services.iam import permissions
+from awslabs.sandbox.ssh.hosts import Hosts
 
 log = logging.getLogger("awslabs.sandbox")
 
@@ -92,7 +90,7 @@ NOTHING_RUNS = {
 }
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What goes back to the client."""
 
     status: int
@@ -100,11 +98,11 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def say(status: int, what: Any) -> Answer:
+def say(status: int, what: Any) -> HttpAnswer:
     """A sentence as text, anything else as JSON."""
     if isinstance(what, str):
-        return Answer(status, {"Content-Type": "text/plain; charset=utf-8"}, (what + "\n").encode())
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(what).encode())
+        return HttpAnswer(status, {"Content-Type": "text/plain; charset=utf-8"}, (what + "\n").encode())
+    return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps(what).encode())
 
 
 class Cut(Exception):
@@ -144,7 +142,7 @@ class Moto(DomainDispatcherApplication):
         """No service is named by a path here: moto does so for its requests to itself, unsigned."""
         return None, None
 
-    def call(self, environ: dict[str, Any]) -> Answer:
+    def call(self, environ: dict[str, Any]) -> HttpAnswer:
         """One request through moto."""
         started: list[Any] = []
 
@@ -156,11 +154,11 @@ class Moto(DomainDispatcherApplication):
             body = b"".join(chunks)
         finally:
             chunks.close()
-        return Answer(started[0], started[1], body)
+        return HttpAnswer(started[0], started[1], body)
 
 
-Operation = Callable[[wire.Call, Request, bytes], Answer]
-Route = Callable[[Request, bytes], Answer]
+Operation = Callable[[wire.Call, Request, bytes], HttpAnswer]
+Route = Callable[[Request, bytes], HttpAnswer]
 Stream = Callable[[Request, BinaryIO], Any]
 
 
@@ -177,13 +175,13 @@ class Cloud:
     Attributes
     ----------
     routes : dict
-        Path prefix to a function: addresses that are not AWS's own API. Later rooms add theirs.
+        Path prefix to a function: addresses that are not AWS's own API. Running parts add theirs.
     streams : dict
         The same for bodies too large for the memory: the function gets a file to read the body from, and
         answers with bytes, with a `Path`, which is sent piece by piece, or with None: cut the connection.
     operations : dict
         ``lambda:Invoke`` to a function that answers in moto's place. Like routes, these run outside of
-        the lock that serialises moto, so they may take their time; they take `rules.lock` when they
+        the lock that serialises moto, so they may take their time; they take `engine.lock` when they
         touch moto's backends.
     """
 
@@ -212,8 +210,8 @@ class Cloud:
                 return None if signed else stream
         return None
 
-    def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer one request, or raise `Cut`."""
+    def answer(self, environ: dict[str, Any], body: bytes) -> HttpAnswer:
+        """HttpAnswer one request, or raise `Cut`."""
         request = Request(environ)
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
@@ -226,7 +224,7 @@ class Cloud:
             return say(403, f"The practice cloud does not take calls from web pages of {origin}.")
         return self.aws(request, body)
 
-    def aws(self, request: Request, body: bytes) -> Answer:
+    def aws(self, request: Request, body: bytes) -> HttpAnswer:
         """A call to AWS, in today's weather."""
         at, began = time.time(), time.perf_counter()
         call = wire.read(request, body)
@@ -239,7 +237,7 @@ class Cloud:
             answer = self.perform(call, account, request, body, request_id)
         elif fault != weather.CUT_BEFORE:
             message = f"The weather of the practice cloud: {call.name} fails with {fault}."
-            answer = Answer(*wire.error(call, fault, message, request_id))
+            answer = HttpAnswer(*wire.error(call, fault, message, request_id))
         cut = fault in (weather.CUT, weather.CUT_BEFORE)
         row: dict[str, Any] = {
             "account": account,
@@ -259,16 +257,16 @@ class Cloud:
 
     def perform(
         self, call: wire.Call, account: str, request: Request, body: bytes, request_id: str
-    ) -> Answer:
+    ) -> HttpAnswer:
         """A call to AWS in good weather."""
         if not may_come_in(call):
             message = "Request is missing Authentication Token"
-            return Answer(*wire.error(call, "MissingAuthenticationToken", message, request_id))
+            return HttpAnswer(*wire.error(call, "MissingAuthenticationToken", message, request_id))
         request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
         request.environ["wsgi.input"] = io.BytesIO(body)
-        refused = roles.refusal(call, account, request, body)
+        refused = permissions.refusal(call, account, request, body)
         if refused:
-            return Answer(*wire.error(call, *refused, request_id))
+            return HttpAnswer(*wire.error(call, *refused, request_id))
         try:
             if call.name in self.operations:
                 return self.operations[call.name](call, request, body)
@@ -284,11 +282,11 @@ class Cloud:
             log.exception("%s fell over", call.name)
             message = f"The practice cloud cannot answer this {call.name}: moto stumbled ({problem!r})."
         # 501 and no 500: clients would send it again and again.
-        return Answer(*wire.error(call, "NotImplemented", message, request_id, status=501))
+        return HttpAnswer(*wire.error(call, "NotImplemented", message, request_id, status=501))
 
     # -- control routes ---------------------------------------------------------------------------
 
-    def control(self, request: Request, body: bytes) -> Answer:
+    def control(self, request: Request, body: bytes) -> HttpAnswer:
         """What `awslabs.sandbox.Run` asks of its server."""
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self.run.token.encode()):
             return say(403, f"This needs the token of the practice cloud, in the header {TOKEN_HEADER}.")
@@ -326,7 +324,7 @@ class Cloud:
         with rules.lock:
             chosen = [account] if account else sorted({id for held in backends() for id in held})
         for account_id in chosen:
-            rooms.reset(account_id)
+            running_parts.reset(account_id)
         with rules.lock:
             for account_id in chosen:
                 ending += instances(account_id)
@@ -354,19 +352,19 @@ class Cloud:
             get_service_model(service)
 
 
-def nothing_here(request: Request, body: bytes) -> Answer:
+def nothing_here(request: Request, body: bytes) -> HttpAnswer:
     """An address behind which moto has something that is not AWS."""
     return say(404, f"The practice cloud has nothing at {request.path}.")
 
 
-def plan_of(call: wire.Call, request: Request, body: bytes) -> Answer:
+def plan_of(call: wire.Call, request: Request, body: bytes) -> HttpAnswer:
     """The plan of the caller's account. moto has no such service."""
     return say(200, accounts.plan(account_of(call.access_key)))
 
 
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to pretend that something ran."""
-    raise NotImplementedError("it would run your program, and there is no room for that in this house yet")
+    raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
 
 
 def may_come_in(call: wire.Call) -> bool:
@@ -525,7 +523,7 @@ def main() -> None:
         hosts = Hosts(directory)
         rules.install(hosts)
         cloud = Cloud(run, hosts)
-        rooms.furnish(cloud)
+        running_parts.add_handlers(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         write_note(home, run)
@@ -540,7 +538,7 @@ def main() -> None:
     stopping.wait()
     try:
         server.shutdown()
-        rooms.close()
+        running_parts.close()
         rules.uninstall()
         hosts.close()
     finally:

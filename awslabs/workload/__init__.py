@@ -1,30 +1,35 @@
 """What one does with a lab once it stands.
 
-    Chapter 2: a GPU server
-    notebook.py, on_the_server.py
+    gpu/           Chapter 2: a GPU server
+        notebook.py, run_notebook.py
 
-    Chapter 3: questions to containers
-    questions.py, questions_verbs.py
+    ecs_qa/        Chapter 3: questions to containers
+        questions.py, verbs.py
 
-    Chapter 4: trainings as Batch jobs
-    sweep.py         grid, scattered, submit, sweep, run
-    batch_jobs.py    jobs, machines, follow, logs, cancel
-    waiting_jobs.py  explain: why a job stays RUNNABLE
-    results.py       results, plot, bring_home
-    sweep_verbs.py   all of it from a terminal
+    batch_sweep/   Chapter 4: trainings as Batch jobs
+        sweep.py         grid, scattered, submit, sweep, run
+        batch_jobs.py    jobs, machines, logs, cancel
+        following.py     follow: until they have ended
+        waiting_jobs.py  explain: why a job stays RUNNABLE
+        results.py       results, plot, bring_home
+        verbs.py         all of it from a terminal
 
-    Chapter 5: functions, tables, files, an API
-    functions.py   invoke, invoke_many, tune, logs
-    letters.py     read: the events on which a function failed for good
-    tables.py      put, get, scan, write, search_under_age, clear
-    buckets.py     put, get, ls, rm
-    haiku.py       post, list, like, delete, post_many, clear, load: through the API, as anybody
+    serverless/    Chapter 5: functions, files, an API
+        functions.py     invoke, invoke_many, tune, logs
+        dead_letters.py  read: the events on which a function failed for good
+        buckets.py       put, get, ls, rm
+        haiku.py         post, list, like, delete, post_many, clear, load: through the API, as anybody
+        verbs.py         all of it from a terminal
+
+    tables.py      chapters 3 and 5: put, get, scan, write, search_under_age, clear
     pictures.py    numbers as bars of text
-    verbs.py       all of it from a terminal
+
+    Chapters 3 and 5
+    parameters.py  what programs of your own look for: variables, SSM parameters
 
 Each function takes the ledger first, as everything of a chapter does:
 
-    from awslabs.workload import functions
+    from awslabs.workload.serverless import functions
     functions.invoke_many(ledger, 100)
 """
 

@@ -3,11 +3,14 @@
     python main.py --data digits --lr 0.05 --momentum 0.9 --epochs 10
     python main.py --data mnist --lr 0.01 --momentum 0.1 --out s3://my-bucket/results
     python main.py --cells cells.json --pack 9 --epochs 100 --patience 5 --out s3://my-bucket/results
+    python main.py -l 0.01 -m 0.1 -e 100 -u true          the textbook's own way
 
 Writes metrics_lr0.0100_m0.1000.csv (train_loss,val_loss,val_accuracy; a line per epoch, accuracy from 0 to 1)
 when a training ends, whole or not at all. A list of {"lr": .., "momentum": ..[, "epochs": ..]} in --cells is
 cut into pieces of --pack cells; the index of an array job (AWS_BATCH_JOB_ARRAY_INDEX, 0 without) says which
 piece is trained here. A role needs s3:ListBucket, s3:PutObject and, for s3://.. in --cells, s3:GetObject.
+With -u true the file goes to the root of the bucket that BUCKET_NAME names, anew each time, and its accuracy
+is in percent: what the textbook's notebook reads.
 Ends with 0; 1 when something is wrong; 2 for arguments that make no sense; 143 after SIGTERM.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import json
 import math
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     import trainer as trainer_module
 
 SMALLEST = 0.0001  # file names carry four decimals
+DEVICES = ("auto", "cpu", "cuda", "mps")
 COLUMNS = ("train_loss", "val_loss", "val_accuracy")
 
 
@@ -71,7 +76,7 @@ def number(text: Any) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number: write it as 0.01")
     if round(value, 4) != value:
         raise argparse.ArgumentTypeError(f"{text!r} has more decimals than the four of a file name: round it")
-    return value
+    return value + 0.0  # a file name has no -0.0000
 
 
 def positive(text: Any) -> int:
@@ -85,9 +90,15 @@ def positive(text: Any) -> int:
 
 
 def from_zero(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
+    if not text.isdecimal() or len(text) > 18:  # PyTorch's seeds have 63 bits
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up, of 18 digits at most")
     return int(text)
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
 
 
 def arguments() -> argparse.Namespace:
@@ -95,21 +106,46 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", default=os.environ.get("MNIST_DATA") or "mnist", help="digits, mnist, or a folder")
     add("--data-folder", type=Path, default=Path("data"), help="where mnist is downloaded to")
-    add("--lr", type=rate, default=0.01, help="learning rate (0.01)")
-    add("--momentum", type=momentum, default=0.1, help="of the gradient descent (0.1)")
-    add("--epochs", type=positive, default=10, help="passes over the training images (10)")
+    add("-l", "--lr", type=rate, default=0.01, help="learning rate (0.01)")
+    add("-m", "--momentum", type=momentum, default=0.1, help="of the gradient descent (0.1)")
+    add("-e", "--epochs", type=positive, default=10, help="passes over the training images (10)")
     add("--batch-size", type=positive, default=64, help="images per step (64)")
     add("--seed", type=from_zero, default=0, help="of weights, order and dropout (0)")
     add("--patience", type=from_zero, default=0, help="epochs without progress until it stops; 0: never")
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    add("--out", default="results", help="folder or s3://bucket/prefix (./results)")
+    add(
+        "--device",
+        choices=DEVICES,
+        default=os.environ.get("MNIST_DEVICE") or "auto",
+        help="auto takes the best that is there; cuda fails where there is none (MNIST_DEVICE, else auto)",
+    )
+    add("--no-graph", action="store_true", help="on CUDA: do not record the steps")
+    add("--out", help="folder or s3://bucket/prefix (./results)")
+    add(
+        "-u",
+        "--uploadS3",
+        type=yes_or_no,
+        default=False,
+        metavar="true|false",
+        help="true: to the root of the bucket BUCKET_NAME, accuracy in percent",
+    )
     add("--cells", help="JSON list, a file with one, or s3://bucket/key")
     add("--pack", type=positive, default=1, help="with --cells: cells to train here, side by side (1)")
+    add("--stack", action="store_true", help="with --pack on a GPU: a layer of all cells in one call")
     add("--again", action="store_true", help="train also what has its results already")
     add("--final", action="store_true", help="also evaluate the best epoch on the test images, once")
     add("--progress", choices=("text", "json"), default="text")
     add("--picture", type=Path, help="a PNG: learning curve and predictions")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.device not in DEVICES:
+        parser.error(f"MNIST_DEVICE is {options.device!r}: set it to one of {', '.join(DEVICES)}")
+    if options.uploadS3:
+        if options.out or options.cells:
+            parser.error("--uploadS3 goes to the root of a bucket: leave --out and --cells out")
+        if not os.environ.get("BUCKET_NAME"):
+            parser.error("--uploadS3 finds no bucket: set BUCKET_NAME to its name")
+        options.out, options.again = f"s3://{os.environ['BUCKET_NAME']}", True
+    options.out = options.out or "results"
+    return options
 
 
 # --- Where results go ---------------------------------------------------------------------------
@@ -125,13 +161,16 @@ class Folder:
         """What is there already."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            return {entry.name for entry in self.path.iterdir()}
+            there = {entry.name for entry in self.path.iterdir()}
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return there
         except OSError as error:
             raise Problem(
                 f"{self.path} is no folder to write to ({error.strerror}): name another with --out"
             ) from error
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str, device: str) -> None:
         temporary = self.path / f".{name}.{os.getpid()}"
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -163,12 +202,13 @@ class Bucket:
         pages = s3_call(lambda s3: list(s3.get_paginator("list_objects_v2").paginate(**where)), self.bucket)
         return {item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", [])}
 
-    def write(self, name: str, text: str) -> None:
-        """s3:PutObject."""
+    def write(self, name: str, text: str, device: str) -> None:
+        """s3:PutObject. The object's metadata say what trained it, and for which lab."""
         kind = "text/csv" if name.endswith(".csv") else "application/json"
         what = {"Bucket": self.bucket, "Key": self.prefix + name, "Body": text.encode(), "ContentType": kind}
+        what["Metadata"] = {"device": device}
         if lab := os.environ.get("AWSLABS_LEDGER"):  # so that the lab knows it from files of others
-            what["Metadata"] = {"awslabs-ledger": lab}
+            what["Metadata"]["awslabs-ledger"] = lab
         s3_call(lambda s3: s3.put_object(**what), self.bucket)
 
     def __str__(self) -> str:
@@ -191,7 +231,7 @@ def s3_call(call: Callable[[Any], Any], bucket: str) -> Any:
         raise Problem("S3 needs boto3: run `pip install boto3`, or give --out a folder") from error
     try:
         return call(boto3.client("s3"))
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:  # the last: an endpoint that is no address
         raise Problem(
             f"S3 said no to bucket {bucket} ({error}): check the name, the Region and the rights of the role"
         ) from error
@@ -219,7 +259,10 @@ def chosen(options: argparse.Namespace) -> list[trainer_module.Cell]:
             raise Problem(f"cell {place} of --cells is wrong, {error}") from error
     if len({name_of(cell) for cell in cells}) < len(cells):
         raise Problem("two of the cells would write the same file: name each pair of lr and momentum once")
-    index = from_zero(os.environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "0"))
+    try:
+        index = from_zero(os.environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "0"))
+    except argparse.ArgumentTypeError as error:
+        raise Problem(f"AWS_BATCH_JOB_ARRAY_INDEX is wrong, {error}: unset it") from error
     mine = cells[index * options.pack : (index + 1) * options.pack]
     if not mine:
         jobs = math.ceil(len(cells) / options.pack)
@@ -235,7 +278,9 @@ def read_cells(source: str) -> list:
     text = source
     if source.startswith("s3://"):
         bucket, key = s3_address(source)
-        text = s3_call(lambda s3: s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(), bucket)
+        text = s3_call(
+            lambda s3: s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace"), bucket
+        )
     elif not source.lstrip().startswith("["):
         try:
             text = Path(source).read_text(encoding="utf-8")
@@ -267,6 +312,8 @@ class Work:
         self.options, self.since = options, time.monotonic()
         self.cells = chosen(options)
         self.results = Bucket(options.out) if options.out.startswith("s3://") else Folder(options.out)
+        self.percent = options.uploadS3  # the textbook's own place has the textbook's own numbers
+        self.device = ""
         self.written: list[str] = []
         self.skipped: list[str] = []
         self.best: list[dict] = []
@@ -286,13 +333,32 @@ class Work:
                 cells.append(cell)
         if not cells:
             return
+        if options.picture:
+            drawable(options.picture)  # or else it would be found out after the work
         device = trainer.best_device(options.device)
+        self.device = trainer.name_of(device)
         splits = trainer.load(options.data, options.data_folder, device=device)
         self.say(
-            f"{len(splits.train)} images to train, {len(splits.validation)} to validate, on {device}; "
+            f"{len(splits.train)} images to train, {len(splits.validation)} to validate, on {self.device}"
+            f"{', which stands in for a GPU' * (options.device not in ('auto', device.type))}; "
             f"{len(cells)} cell{'s' * (len(cells) > 1)}; prepared after {time.monotonic() - self.since:.1f} s"
         )
-        nets = [trainer.network(options.seed, device) for _ in cells]
+        done = []
+        for first in range(0, len(cells), trainer.MOST_AT_ONCE):
+            done += self.train(cells[first : first + trainer.MOST_AT_ONCE], splits)
+        if options.picture:
+            net, history = min(done, key=lambda one: trainer.best_epoch(one[1]).val_loss)
+            draw(options.picture, net, splits.validation, history)
+            self.say(f"the picture is {options.picture}")
+
+    def train(
+        self, cells: list[trainer_module.Cell], splits: trainer_module.Splits
+    ) -> list[tuple[trainer_module.Net, list[trainer_module.Epoch]]]:
+        """Train these side by side; what of them a picture needs."""
+        import trainer
+
+        options = self.options
+        nets = [trainer.network(options.seed, splits.device) for _ in cells]
         histories = trainer.train_side_by_side(
             nets,
             splits,
@@ -302,6 +368,8 @@ class Work:
             patience=options.patience,
             on_epoch=lambda index, epoch: self.tell(cells[index], epoch),
             on_end=lambda index, history: self.keep(cells[index], history),
+            stacked=options.stack and len(cells) > 1,
+            graph=not options.no_graph,
         )
         if options.final:
             for cell, net, history in zip(cells, nets, histories, strict=True):
@@ -310,13 +378,11 @@ class Work:
                     "test_accuracy": accuracy,
                     "test_loss": loss,
                     "epoch": trainer.best_epoch(history).epoch,
+                    "device": self.device,
                 }
                 self.write(name_of(cell, "final", "json"), json.dumps(final) + "\n")
                 self.say(f"test images, seen once: accuracy {100 * accuracy:.2f} %, loss {loss:.4f}")
-        if options.picture:
-            top = histories.index(min(histories, key=lambda history: trainer.best_epoch(history).val_loss))
-            draw(options.picture, nets[top], splits.validation, histories[top])
-            self.say(f"the picture is {options.picture}")
+        return list(zip(nets, histories, strict=True)) if options.picture else []
 
     def tell(self, cell: trainer_module.Cell, epoch: trainer_module.Epoch) -> None:
         """A line per epoch."""
@@ -327,11 +393,10 @@ class Work:
                 "val_accuracy": epoch.val_accuracy, "seconds": round(epoch.seconds, 4),
             })  # fmt: skip
         else:
-            print(
+            say(
                 f"lr {cell.lr:.4f}  momentum {cell.momentum:.4f}  epoch {epoch.epoch}/{cell.epochs}  "
                 f"train_loss {epoch.train_loss:.4f}  val_loss {epoch.val_loss:.4f}  "
-                f"val_accuracy {100 * epoch.val_accuracy:.2f} %  {epoch.seconds:.2f} s",
-                flush=True,
+                f"val_accuracy {100 * epoch.val_accuracy:.2f} %  {epoch.seconds:.2f} s"
             )
 
     def keep(self, cell: trainer_module.Cell, history: list[trainer_module.Epoch]) -> None:
@@ -341,7 +406,9 @@ class Work:
         file = io.StringIO()
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
-        rows.writerows([f"{getattr(epoch, column):.6f}" for column in COLUMNS] for epoch in history)
+        for epoch in history:
+            accuracy = epoch.val_accuracy * (100 if self.percent else 1)
+            rows.writerow([f"{number:.6f}" for number in (epoch.train_loss, epoch.val_loss, accuracy)])
         self.write(name_of(cell), file.getvalue())
         best = best_epoch(history)
         self.best.append({
@@ -350,12 +417,12 @@ class Work:
         })  # fmt: skip
 
     def write(self, name: str, text: str) -> None:
-        self.results.write(name, text)
+        self.results.write(name, text, self.device)
         self.written.append(name)
 
     def say(self, words: str) -> None:
         if self.options.progress == "text":
-            print(words, flush=True)
+            say(words)
 
     def ending(self, done: bool) -> dict:
         """What there is now, and where."""
@@ -365,6 +432,7 @@ class Work:
             "written": self.written,
             "skipped": self.skipped,
             "best": self.best,
+            "device": self.device,
             "seconds": round(time.monotonic() - self.since, 3),
         }
 
@@ -375,7 +443,30 @@ def finite(value: float) -> float | None:
 
 
 def emit(line: dict) -> None:
-    print(json.dumps(line), flush=True)
+    say(json.dumps(line))
+
+
+def say(text: str) -> None:
+    """A line for whoever listens; where nobody can hear any more, work ends."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # Python writes the rest of its buffer when it ends
+        raise Problem(f"the output takes nothing more ({error.strerror}): send it elsewhere") from error
+
+
+def drawable(path: Path) -> None:
+    """Refuse a picture that could not be written."""
+    if path.suffix.lower() != ".png":
+        raise Problem(f"{path} is no name of a PNG: give --picture one that ends with .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise Problem(
+            f"the picture {path} cannot be written ({error.strerror}): name another file with --picture"
+        ) from error
 
 
 def draw(path: Path, net: Any, split: trainer_module.Split, history: list[trainer_module.Epoch]) -> None:
@@ -414,8 +505,12 @@ def draw(path: Path, net: Any, split: trainer_module.Split, history: list[traine
         right = digit == label
         axes.set_title(f"{digit}" if right else f"{digit}, is {label}", color="black" if right else "red")
     bottom.suptitle("What the network sees")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    try:
+        figure.savefig(path, dpi=100)
+    except OSError as error:
+        raise Problem(
+            f"the picture {path} could not be written ({error.strerror}): make room there"
+        ) from error
     pyplot.close(figure)
 
 
@@ -429,7 +524,15 @@ def stop(*_: object) -> NoReturn:
 
 
 def main() -> int:
-    options = arguments()
+    try:
+        return work_through(arguments())
+    except Problem as error:  # the output is full, or closed
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def work_through(options: argparse.Namespace) -> int:
+    """Train, and say how it ended; the exit status."""
     signal.signal(signal.SIGTERM, stop)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums in the same order each time
     os.environ.setdefault(
@@ -437,7 +540,7 @@ def main() -> int:
     )  # spinning threads starve each other on a shared machine
     work = None
     try:
-        from trainer import TrainerError
+        from trainer import TrainerError, explained
     except ImportError as error:
         print(f"error: {error.name} is not installed here: run `pip install {error.name}`", file=sys.stderr)
         return 1
@@ -446,6 +549,11 @@ def main() -> int:
         work.run()
     except (Problem, TrainerError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        if not (words := explained(error)):
+            raise
+        print(f"error: {words}", file=sys.stderr)
         return 1
     except Stopped:
         if work and options.progress == "json":
@@ -458,11 +566,11 @@ def main() -> int:
         emit(work.ending(done=True))
     else:
         for best in work.best:
-            print(
+            say(
                 f"lr {best['lr']:.4f}  momentum {best['momentum']:.4f}  was best in epoch {best['epoch']} of "
                 f"{best['epochs']}: val_accuracy {100 * best['val_accuracy']:.2f} %"
             )
-        print(f"done: {len(work.written)} written to {work.results}, {len(work.skipped)} there already")
+        say(f"done: {len(work.written)} written to {work.results}, {len(work.skipped)} there already")
     return 0
 
 

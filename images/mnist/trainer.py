@@ -11,12 +11,19 @@ Where the time goes in the usual loop, and what is done here instead:
     tensors on the device, once.
 2.  The processor waits for the device after each batch, to add up a loss. Here losses stay on the
     device until the epoch ends.
-3.  ReLU runs before the max-pool. After it there is a quarter of the work, and the result is the same: the
-    largest of some numbers with all negative ones raised to 0 is their largest, raised to 0.
+3.  ReLU runs after the max-pool, and so does adding the second convolution's bias. There a quarter of the
+    numbers is left, and the result is the same: the largest of some numbers with all negative ones raised
+    to 0 is their largest, raised to 0; and the largest of some sums with b is the largest number, plus b.
 4.  On a CPU the pixels of all channels lie side by side (`channels_last`): the max-pool reads
     them at full width.
-5.  On a CUDA GPU a step is recorded once and then played: asking for its forty small calls one by one takes
-    the processor longer than a fast GPU takes to compute them.
+5.  On a CUDA GPU a step is recorded once and then played, from fetching its images to adding up its loss:
+    asking for its forty small calls one by one takes the processor longer than a fast GPU takes to compute
+    them.
+6.  On a GPU that has TF32 (Ampere and newer: A10G, L4, A100, H100; not the T4) PyTorch's default lets
+    convolutions round their factors to 10 bits after the point. That is left as it is, as in the usual loop;
+    `torch.backends.cudnn.allow_tf32 = False` turns it off in both. Products of matrices stay exact.
+7.  On a CPU under Linux each step's larger tensors would be given back to the operating system and fetched
+    anew, page by page: an eighth of the time. Here the process keeps up to 1 GiB of them.
 
 What is learned stays the same: the same steps in the same order, equal within the noise of floating point.
 """
@@ -24,15 +31,19 @@ What is learned stays the same: the same steps in the same order, equal within t
 from __future__ import annotations
 
 import copy
+import ctypes
 import gzip
 import math
+import os
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.error import URLError
 
 import torch
@@ -45,6 +56,9 @@ SPLIT_SEED = 0  # one split for all: curves of different seeds can be compared
 TRAIN_SHARE = 0.8
 EVALUATE_AT_ONCE = 500  # images; a large batch only costs memory
 DOWNLOAD_TIMEOUT_S = 30.0
+MOST_AT_ONCE = 32  # networks that are trained side by side
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # what glibc's mallopt calls them (malloc.h)
+KEPT_BLOCK, KEPT_BYTES = 32 << 20, 1 << 30  # bytes: the largest tensor that is kept, and of all together
 STEPS_BEFORE_RECORDING = 3  # in them libraries choose their kernels and take memory: a recording may not
 IDX = (
     "train-images-idx3-ubyte",
@@ -103,13 +117,75 @@ class Epoch:
 
 
 def best_device(wish: str = "auto") -> torch.device:
-    """The device that is asked for; `auto` takes CUDA, then Apple's GPU, then the CPU."""
+    """The device that is asked for, once it has computed something; `auto`: CUDA, Apple's GPU or the CPU.
+
+    A machine without a GPU that stands in for one with, for practice, says so by GPU_STAND_IN=cpu in its
+    environment. Nothing else lets the CPU work for a GPU that was asked for: that has the GPU's price.
+
+    Raises
+    ------
+    TrainerError
+        There is no such device, or this PyTorch cannot use it: why not, in PyTorch's own words.
+    """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wish == "auto":
-        return torch.device(next(name for name, present in here.items() if present))
+        wish = next(name for name, present in here.items() if present)
+    if wish == "cuda" and not here["cuda"] and os.environ.get("GPU_STAND_IN") == "cpu":
+        return torch.device("cpu")
     if not here[wish]:
-        raise TrainerError(f"torch {torch.__version__} sees no {wish} device here: run with --device auto")
-    return torch.device(wish)
+        raise TrainerError(
+            f"PyTorch {torch.__version__} can use no {wish} device here ({_why_not(wish)}): mend that, or "
+            "train on the processor with --device cpu"
+        )
+    device = torch.device(wish)
+    try:
+        torch.ones(1, device=device).add(1).tolist()
+    except RuntimeError as error:
+        raise TrainerError(
+            explained(error) or f"the {wish} device computes nothing: {_first(error)}"
+        ) from error
+    return device
+
+
+def name_of(device: torch.device) -> str:
+    """What results call it: `Tesla T4`, `cpu`, `mps`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def explained(error: RuntimeError | MemoryError) -> str:
+    """The sentence for what PyTorch has raised, where it is no fault of the program; else nothing."""
+    words = str(error)
+    if "no kernel image" in words:
+        return (
+            f"PyTorch {torch.__version__} has no kernels for this GPU (it has {_kernels()}): take a newer "
+            "GPU, or a PyTorch that was built for this one"
+        )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in words:
+        return f"the memory is used up ({_first(error)}): give a smaller --batch-size or --pack"
+    return ""
+
+
+def _kernels() -> str:
+    """The kinds of GPU that this PyTorch was built for: sm_75, sm_80."""
+    return ", ".join(torch.cuda.get_arch_list()) or "none for any"
+
+
+def _why_not(kind: str) -> str:
+    """Why there is no such device."""
+    if kind == "mps":
+        return "it is a part of Apple's computers"
+    if torch.version.cuda is None:
+        return "it is a build without CUDA"
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        return _first(error)
+    return "no GPU is to be seen"
+
+
+def _first(error: BaseException) -> str:
+    """The first sentence of what it says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
 
 
 # --- Data ---------------------------------------------------------------------------------------
@@ -171,21 +247,33 @@ def _digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _mnist(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """MNIST, downloaded by torchvision where it is not in the folder yet."""
+    raw = folder / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in IDX):
+        _download(folder)
+    try:
+        return _idx(folder)
+    except TrainerError as error:
+        raise TrainerError(
+            f"MNIST in {folder} is damaged: {error}. Delete the folder {raw}, and it is downloaded anew"
+        ) from error
+
+
+def _download(folder: Path) -> None:
+    """Let torchvision fetch the four files and look at their sums."""
     from torchvision.datasets import MNIST
 
     patience_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
-        train, test = (MNIST(str(folder), train=part, download=True) for part in (True, False))
+        MNIST(str(folder), download=True)
     except (URLError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise TrainerError(
-            f"MNIST could not be downloaded to {folder} ({reason}): use --data digits, or --data FOLDER with "
-            "the four IDX files"
+            f"MNIST could not be downloaded to {folder} ({reason}): use --data digits, --data FOLDER with "
+            "the four IDX files, or another --data-folder"
         ) from error
     finally:
         socket.setdefaulttimeout(patience_s)
-    return train.data, train.targets, test.data, test.targets
 
 
 def _idx(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -265,8 +353,9 @@ class Net(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores of shape (n, 10); their softmax are probabilities."""
-        x = F.relu(self.conv1(images))
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # in this order: see 3. above
+        x = F.relu(self.conv1(images), inplace=True)
+        x = F.max_pool2d(F.conv2d(x, self.conv2.weight), 2)
+        x = F.relu(x + self.conv2.bias.view(-1, 1, 1))  # in this order: see 3. above
         x = self.dropout1(x).flatten(1)
         x = self.dropout2(F.relu(self.fc1(x)))
         return self.fc2(x)
@@ -295,15 +384,15 @@ def predict(net: Net, images: Tensor) -> Tensor:
     return torch.cat([net(some).argmax(1) for some in images.split(EVALUATE_AT_ONCE)])
 
 
-def _evaluate(net: Callable[[Tensor], Tensor], split: Split) -> tuple[Tensor, Tensor]:
+def _evaluate(
+    net: Callable[[Tensor], Tensor], split: Split, at_once: int = EVALUATE_AT_ONCE
+) -> tuple[Tensor, Tensor]:
     """As `evaluate`, but the figures stay on the device."""
     if isinstance(net, nn.Module):
         net.eval()
     loss = torch.zeros((), device=split.labels.device)
     right = torch.zeros((), device=split.labels.device)
-    for images, labels in zip(
-        split.images.split(EVALUATE_AT_ONCE), split.labels.split(EVALUATE_AT_ONCE), strict=True
-    ):
+    for images, labels in zip(split.images.split(at_once), split.labels.split(at_once), strict=True):
         scores = net(images)
         loss = loss + F.cross_entropy(scores, labels, reduction="sum")
         right = right + (scores.argmax(1) == labels).sum()
@@ -369,39 +458,40 @@ def train_side_by_side(
     patience: int = 0,
     on_epoch: Callable[[int, Epoch], object] | None = None,
     on_end: Callable[[int, list[Epoch]], object] | None = None,
-    stacked: bool | None = None,
+    stacked: bool = False,
+    graph: bool = True,
 ) -> list[list[Epoch]]:
     """Train several networks on one device, each exactly as it would be trained alone.
 
-    All see the same batch at the same time and drop the same units, so images are fetched once. On a GPU
-    their weights are stacked: one call computes a layer of all networks, which gives work to a device that
-    one small network leaves idle. On a CPU, which one network fills, they take turns.
+    All see the same batch at the same time and drop the same units, and the images are prepared once. They
+    take turns with each batch.
 
     Parameters
     ----------
     nets, cells
-        One network for each cell.
+        One network for each cell, `MOST_AT_ONCE` at most: each takes some 100 MB of a GPU (an estimate).
     on_epoch, on_end
         Called with the index of the cell, and its latest epoch or all its epochs.
     stacked
-        Says how instead: stacked, or in turns.
+        No turns: one call computes a layer of all networks. They learn the same within the noise of floating
+        point. Whether that is faster depends on the GPU; a CPU, which one network fills, gains nothing.
+    graph
+        On CUDA: record a step and play it, see 5. above; False asks for each call one by one.
     """
-    if stacked is None:
-        stacked = len(nets) > 1 and splits.device.type == "cuda"
+    _keep_memory(splits.device)
     torch.manual_seed(seed)
     order = torch.Generator(splits.device).manual_seed(seed)
-    team = _team(nets, cells, stacked)
+    team = _team(nets, cells, splits.train, stacked=stacked, graph=graph)
     histories: list[list[Epoch]] = [[] for _ in cells]
     best = [math.inf for _ in cells]
     running = list(range(len(cells)))
     while running:
         since = time.perf_counter()
-        loss = torch.zeros(len(running), device=splits.device)
         for picks in torch.randperm(len(splits.train), generator=order, device=splits.device).split(
             batch_size
         ):
-            loss += team.step(splits.train.images[picks], splits.train.labels[picks]) * len(picks)
-        figures = torch.stack([loss / len(splits.train), *team.evaluate(splits.validation)], 1)
+            team.step(picks)
+        figures = torch.stack([team.epoch_loss(), *team.evaluate(splits.validation)], 1)
         lines = figures.tolist()  # the only time that an epoch waits for the device
         seconds = time.perf_counter() - since
         for place, (index, line) in enumerate(zip(running, lines, strict=True)):
@@ -434,111 +524,167 @@ def _is_over(history: list[Epoch], cell: Cell, patience: int) -> bool:
     return patience > 0 and len(history) - best_epoch(history).epoch >= patience
 
 
-def _team(nets: Sequence[Net], cells: Sequence[Cell], stacked: bool) -> _InTurn | _Stacked:
+def _keep_memory(device: torch.device) -> None:
+    """Let glibc keep what a step has freed for the next one: 7. above. Other C libraries are left alone."""
+    if device.type == "cpu" and sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
+            mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+class _Team(Protocol):
+    """Who trains: one network, several at once, several in turns, or one of these as a recording."""
+
+    def step(self, picks: Tensor) -> Tensor:
+        """One step with the training images of these numbers; the losses before it, until the next step."""
+
+    def epoch_loss(self) -> Tensor:
+        """The mean loss of each network over the images seen since the last call."""
+
+    def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of each network."""
+
+    def remember(self, place: int) -> None:
+        """This network was never better."""
+
+    def keep(self, places: list[int]) -> None:
+        """The others are done: they get the weights of their best epoch."""
+
+
+def _team(nets: Sequence[Net], cells: Sequence[Cell], train: Split, *, stacked: bool, graph: bool) -> _Team:
     """Who trains these networks."""
-    if stacked:
-        return _Stacked(nets, cells)
-    if len(nets) == 1 and next(nets[0].parameters()).is_cuda:
-        return _Recorded(nets, cells)
-    return _InTurn(nets, cells)
+    teams: list[_Team] = (
+        [_Stacked(nets, cells, train)]
+        if stacked
+        else [_Alone(net, cell, train) for net, cell in zip(nets, cells, strict=True)]
+    )
+    if graph and train.labels.is_cuda:
+        teams = [_Recorded(team) for team in teams]
+    return teams[0] if len(teams) == 1 else _InTurn(teams, train.labels.device)
+
+
+class _Alone:
+    """One network."""
+
+    def __init__(self, net: Net, cell: Cell, train: Split) -> None:
+        self.net, self.train = net, train
+        device = train.labels.device
+        fused = True if device.type in ("cpu", "cuda") else None  # one kernel for all weights
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=cell.lr, momentum=cell.momentum, fused=fused)
+        self.loss = torch.zeros(1, device=device)
+        self.remembered: dict[str, Tensor] = {}
+
+    def step(self, picks: Tensor) -> Tensor:
+        self.net.train()
+        loss = F.cross_entropy(self.net(self.train.images[picks]), self.train.labels[picks])
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        losses = loss.detach().view(1)
+        self.loss += losses * len(picks)
+        return losses
+
+    def epoch_loss(self) -> Tensor:
+        return _taken(self.loss, len(self.train))
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
+        loss, accuracy = _evaluate(self.net, split)
+        return loss.view(1), accuracy.view(1)
+
+    def remember(self, place: int) -> None:
+        state = self.net.state_dict()
+        self.remembered = {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def keep(self, places: list[int]) -> None:
+        if not places and self.remembered:
+            self.net.load_state_dict(self.remembered)
 
 
 class _InTurn:
     """Networks that take turns with each batch."""
 
-    def __init__(self, nets: Sequence[Net], cells: Sequence[Cell]) -> None:
-        self.nets = list(nets)
-        self.device = next(nets[0].parameters()).device
-        fused = True if self.device.type in ("cpu", "cuda") else None  # one kernel for all weights
-        self.optimizers = [
-            torch.optim.SGD(net.parameters(), lr=cell.lr, momentum=cell.momentum, fused=fused)
-            for net, cell in zip(nets, cells, strict=True)
-        ]
-        self.remembered: list[dict[str, Tensor]] = [{} for _ in nets]
+    def __init__(self, teams: Sequence[_Team], device: torch.device) -> None:
+        self.teams, self.device = list(teams), device
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step of each network; their losses before it."""
-        losses = []
-        dice = _dice(self.device) if len(self.nets) > 1 else None
-        for net, optimizer in zip(self.nets, self.optimizers, strict=True):
-            if dice is not None:
-                _set_dice(self.device, dice)  # the same units are dropped in each
-            net.train()
-            loss = F.cross_entropy(net(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-        return torch.stack(losses)
+    def step(self, picks: Tensor) -> Tensor:
+        dice, losses = _dice(self.device), []
+        for team in self.teams:
+            _set_dice(self.device, dice)  # the same units are dropped in each
+            losses.append(team.step(picks))
+        return torch.cat(losses)
 
-    @torch.no_grad()
+    def epoch_loss(self) -> Tensor:
+        return torch.cat([team.epoch_loss() for team in self.teams])
+
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of each network."""
-        losses, accuracies = zip(*(_evaluate(net, split) for net in self.nets), strict=True)
-        return torch.stack(losses), torch.stack(accuracies)
+        losses, accuracies = zip(*(team.evaluate(split) for team in self.teams), strict=True)
+        return torch.cat(losses), torch.cat(accuracies)
 
     def remember(self, place: int) -> None:
-        """This network was never better."""
-        state = self.nets[place].state_dict()
-        self.remembered[place] = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self.teams[place].remember(0)
 
     def keep(self, places: list[int]) -> None:
-        """The others are done: they get the weights of their best epoch."""
-        for place in set(range(len(self.nets))) - set(places):
-            if self.remembered[place]:
-                self.nets[place].load_state_dict(self.remembered[place])
-        self.nets = [self.nets[place] for place in places]
-        self.optimizers = [self.optimizers[place] for place in places]
-        self.remembered = [self.remembered[place] for place in places]
+        for place in set(range(len(self.teams))) - set(places):
+            self.teams[place].keep([])
+        self.teams = [self.teams[place] for place in places]
 
 
-class _Recorded(_InTurn):
-    """One network on a CUDA GPU, whose step is recorded as a CUDA graph after the first few, and then played.
+class _Recorded:
+    """A team on a CUDA GPU, whose step is recorded as a CUDA graph after the first few, and then played.
 
-    What is played works on the memory that it was recorded with: each batch is copied there. Dropout still
-    draws new numbers each time, those that it would draw without a recording. Source: "CUDA Graphs" in
-    PyTorch's notes on CUDA semantics, which ask for a stream of its own.
+    What is played works on the memory that it was recorded with: the numbers of the images of each batch are
+    copied there. Dropout still draws new numbers each time, those that it would draw without a recording.
+    Source: "CUDA Graphs" in PyTorch's notes on CUDA semantics, which ask for a stream of its own.
     """
 
-    def __init__(self, nets: Sequence[Net], cells: Sequence[Cell]) -> None:
-        super().__init__(nets, cells)
-        self.stream = torch.cuda.Stream(self.device)
+    def __init__(self, team: _Alone | _Stacked) -> None:
+        self.team, self.stream = team, torch.cuda.Stream(team.train.labels.device)
+        self.epoch_loss, self.evaluate, self.remember = team.epoch_loss, team.evaluate, team.remember
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew after some steps."""
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.picks = self.losses = torch.empty(0)
         self.full_steps = 0
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step; the loss before it."""
+    def step(self, picks: Tensor) -> Tensor:
         if self.full_steps == 0:
-            self.images, self.labels = torch.empty_like(images), torch.empty_like(labels)
-        if len(labels) < len(self.labels):  # an epoch's last batch may be smaller than what is recorded
-            return self._aside(images, labels)
+            self.picks = torch.empty_like(picks)
+        if len(picks) < len(self.picks):  # an epoch's last batch may be smaller than what is recorded
+            return self._aside(picks)
         self.full_steps += 1
         if self.full_steps <= STEPS_BEFORE_RECORDING:
-            return self._aside(images, labels)
-        self.images.copy_(images)
-        self.labels.copy_(labels)
+            return self._aside(picks)
+        self.picks.copy_(picks)
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph, stream=self.stream):  # nothing is computed in here
-                self.losses = super().step(self.images, self.labels)
+                self.losses = self.team.step(self.picks)
         self.graph.replay()
-        return self.losses.clone()  # the next step writes there
+        return self.losses
 
-    def _aside(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _aside(self, picks: Tensor) -> Tensor:
         """A step without a recording, on the stream that records."""
-        here = torch.cuda.current_stream(self.device)
+        here = torch.cuda.current_stream(picks.device)
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):
-            losses = super().step(images, labels)
+            losses = self.team.step(picks)
         here.wait_stream(self.stream)
         return losses
+
+    def keep(self, places: list[int]) -> None:
+        self.team.keep(places)
+        self.forget()  # what is left has other memory
 
 
 class _Stacked:
     """Networks whose weights are stacked: a layer of all of them is one call."""
 
-    def __init__(self, nets: Sequence[Net], cells: Sequence[Cell]) -> None:
-        self.nets = list(nets)
+    def __init__(self, nets: Sequence[Net], cells: Sequence[Cell], train: Split) -> None:
+        self.nets, self.train = list(nets), train
         self.model = copy.deepcopy(nets[0])
         self.model.dropout1 = _Drawn(self.model.dropout1, (64, 1, 1))
         self.model.dropout2 = _Drawn(self.model.dropout2, (128,))
@@ -548,13 +694,14 @@ class _Stacked:
             torch.stack([weight.detach() for weight in same]).requires_grad_() for same in stacked
         ]
         self.velocities = [torch.zeros_like(weight) for weight in self.weights]
-        device = self.weights[0].device
+        device = train.labels.device
         self.lr = torch.tensor([cell.lr for cell in cells], device=device)
         self.momentum = torch.tensor([cell.momentum for cell in cells], device=device)
+        self.loss = torch.zeros(len(cells), device=device)
         self.remembered: list[dict[str, Tensor]] = [{} for _ in nets]
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step of each network; their losses before it."""
+    def step(self, picks: Tensor) -> Tensor:
+        images, labels = self.train.images[picks], self.train.labels[picks]
         self.model.train()
         self.model.dropout1.draw(images)
         self.model.dropout2.draw(images)
@@ -569,26 +716,28 @@ class _Stacked:
                 shape = (-1, *(1 for _ in weight.shape[1:]))
                 velocity.mul_(self.momentum.view(shape)).add_(gradient)
                 weight.sub_(self.lr.view(shape) * velocity)
+            self.loss += losses * len(picks)
         return losses.detach()
+
+    def epoch_loss(self) -> Tensor:
+        return _taken(self.loss, len(self.train))
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of each network."""
         self.model.eval()
+        at_once = max(1, EVALUATE_AT_ONCE // len(self.nets))  # as much memory as one network takes
         return torch.func.vmap(
-            lambda weights: _evaluate(lambda images: self._scores(weights, images), split)
+            lambda weights: _evaluate(lambda images: self._scores(weights, images), split, at_once)
         )(self.weights)
 
     def _scores(self, weights: list[Tensor], images: Tensor) -> Tensor:
         return torch.func.functional_call(self.model, dict(zip(self.names, weights, strict=True)), (images,))
 
     def remember(self, place: int) -> None:
-        """This network was never better."""
         stacked = zip(self.names, self.weights, strict=True)
         self.remembered[place] = {name: weight[place].detach().clone() for name, weight in stacked}
 
     def keep(self, places: list[int]) -> None:
-        """The others are done: they get the weights of their best epoch."""
         for place in set(range(len(self.nets))) - set(places):
             if self.remembered[place]:
                 self.nets[place].load_state_dict(self.remembered[place])
@@ -596,7 +745,14 @@ class _Stacked:
         self.remembered = [self.remembered[place] for place in places]
         self.weights = [weight.detach()[places].requires_grad_() for weight in self.weights]
         self.velocities = [velocity[places] for velocity in self.velocities]
-        self.lr, self.momentum = self.lr[places], self.momentum[places]
+        self.lr, self.momentum, self.loss = self.lr[places], self.momentum[places], self.loss[places]
+
+
+def _taken(loss: Tensor, images: int) -> Tensor:
+    """The mean of a sum of losses over so many images; the sum begins anew."""
+    mean = loss / images
+    loss.zero_()
+    return mean
 
 
 class _Drawn(nn.Module):

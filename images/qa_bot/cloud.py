@@ -18,6 +18,7 @@ BATCH = 25  # items that one BatchWriteItem takes
 LARGEST_ITEM = 400_000  # bytes, names of the attributes included; AWS takes 400 KiB and rounds its own way
 NUMBER = 21  # bytes that a number takes at most
 ROUNDS = 10  # times that items which DynamoDB left out are sent again, within about a minute
+SHORT = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8})
 
 
@@ -131,6 +132,21 @@ def size(item: dict[str, Any]) -> int:
         len(name.encode()) + (len(value.encode()) if isinstance(value, str) else NUMBER)
         for name, value in item.items()
     )
+
+
+def parameter(name: str) -> str:
+    """The value of an SSM parameter that stands in for an environment variable of the same name.
+
+    AWS calls: ssm:GetParameter.
+    """
+    try:
+        return boto3.client("ssm", config=SHORT).get_parameter(Name=name)["Parameter"]["Value"]
+    except (ClientError, BotoCoreError) as error:
+        raise Failure(
+            "there is no table for the answers.",
+            f"the environment variable {name} is not set, and the SSM parameter {name} was not read: {error}",
+            f"set {name}, or add --no-save to print the answers only.",
+        ) from error
 
 
 def read_object(url: str) -> bytes:

@@ -1,17 +1,20 @@
 """Answers questions about a text, and writes the answers into a DynamoDB table.
 
     python main.py CONTEXT QUESTION          one question
+    python main.py CONTEXT QUESTION ITEM_ID  the same; its answer becomes the item of that id
     python main.py --file questions.json     many: [{"context": ..., "question": ...[, "item_id": ...]}, ...]
     python main.py --file s3://bucket/key    the same, from S3
     python main.py --from-table ITEM_ID      the same, from the attribute `questions` of an item of the table
 
 Each answer is printed as one JSON object on a line of its own, and put into the table that the environment
-variable TABLE_NAME names; with --no-save it is only printed. A question that cannot be answered is named on
-stderr by its number, from 1; the others are answered, and the exit status is 1.
+variable TABLE_NAME names, or else the SSM parameter TABLE_NAME; with --no-save (or --no_save)
+it is only printed. A question that cannot be answered is named on stderr by its number, from 1; the others
+are answered, and the exit status is 1.
 
 AWS is reached through boto3's ordinary environment (AWS_REGION, role or keys, AWS_ENDPOINT_URL).
 
-AWS calls: s3:GetObject (--file s3://...), dynamodb:GetItem (--from-table), dynamodb:BatchWriteItem.
+AWS calls: s3:GetObject (--file s3://...), dynamodb:GetItem (--from-table), dynamodb:BatchWriteItem,
+ssm:GetParameter (without the variable TABLE_NAME).
 """
 
 from __future__ import annotations
@@ -70,9 +73,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="main.py [options] [CONTEXT QUESTION]",
+        usage="main.py [options] [CONTEXT QUESTION [ITEM_ID]]",
     )
-    parser.add_argument("pair", nargs="*", metavar="CONTEXT QUESTION", help="a text, and a question about it")
+    parser.add_argument(
+        "words", nargs="*", metavar="CONTEXT QUESTION ITEM_ID", help="a text, a question about it, a key"
+    )
     parser.add_argument("--file", metavar="FILE", help="JSON file of questions, here or s3://bucket/key")
     parser.add_argument("--from-table", metavar="ITEM_ID", help="item of the table that holds the questions")
     parser.add_argument(
@@ -82,35 +87,29 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         or (str(BAKED) if (BAKED / "config.json").is_file() else DEFAULT_MODEL),
         help="the model (or environment variable QA_MODEL; default: %(default)s)",
     )
-    parser.add_argument("--no-save", action="store_true", help="print the answers only; no table is needed")
+    parser.add_argument(
+        "--no-save", "--no_save", action="store_true", help="print the answers only; no table is needed"
+    )
     asked = parser.parse_args(arguments)
     own = asked.model == parser.get_default("model")
     asked.model_name = (own and os.environ.get("QA_MODEL_NAME")) or asked.model
-    sources = [bool(asked.pair), asked.file is not None, asked.from_table is not None]
-    if sum(sources) != 1 or len(asked.pair) not in (0, 2):
-        parser.error("give CONTEXT QUESTION, or --file, or --from-table")
+    sources = [bool(asked.words), asked.file is not None, asked.from_table is not None]
+    if sum(sources) != 1 or len(asked.words) not in (0, 2, 3):
+        parser.error("give CONTEXT QUESTION [ITEM_ID], or --file, or --from-table")
     return asked
 
 
 def open_table() -> cloud.Table:
-    """The table that TABLE_NAME names."""
-    name = os.environ.get("TABLE_NAME")
-    if not name:
-        raise Failure(
-            "there is no table for the answers.",
-            "the environment variable TABLE_NAME is not set.",
-            "set TABLE_NAME, or add --no-save to print the answers only.",
-        )
+    """The table that the variable TABLE_NAME names, or else the SSM parameter TABLE_NAME."""
     import cloud
 
-    return cloud.Table(name)
+    return cloud.Table(os.environ.get("TABLE_NAME") or cloud.parameter("TABLE_NAME"))
 
 
 def read_rows(asked: argparse.Namespace, table: cloud.Table | None) -> list:
     """The rows of the input, good and broken."""
-    if asked.pair:
-        context, question = asked.pair
-        return [{"context": context, "question": question}]
+    if asked.words:
+        return [dict(zip(("context", "question", "item_id"), asked.words, strict=False))]
     if table and asked.from_table is not None:
         return rows_in(table.questions(asked.from_table), f"item {asked.from_table}")
     if asked.file.startswith("s3://"):

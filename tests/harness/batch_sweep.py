@@ -12,8 +12,8 @@ from awslabs import batch_sweep, images
 from awslabs.kinds.batch import ENDED
 from awslabs.ledger import Ledger
 from awslabs.progress import poll
-from awslabs.workload import batch_jobs
-from awslabs.workload import sweep as training
+from awslabs.workload.batch_sweep import batch_jobs
+from awslabs.workload.batch_sweep import sweep as training
 from harness import cases, outside
 from harness.labs import Lab
 from harness.outside import Thing, everything, thing

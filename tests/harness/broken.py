@@ -36,6 +36,16 @@ def lets_botocore_resend() -> None:
     Cloud.client = lambda self, service, *, resends=True: client(self, service)  # type: ignore[method-assign]
 
 
+def takes_what_lost_its_tags_for_gone() -> None:
+    """What stands under a recorded identifier, but without the token, is overlooked."""
+    seen = Ledger._seen
+
+    def ours_alone(ledger: Ledger, *arguments: Any) -> Any:
+        return [one for one in seen(ledger, *arguments) if one.state != "foreign"]
+
+    Ledger._seen = ours_alone  # type: ignore[method-assign]
+
+
 def closes_what_still_stands() -> None:
     """A row counts as gone as soon as its deletion was asked for, whatever AWS answered."""
 

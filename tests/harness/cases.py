@@ -82,6 +82,8 @@ MORE_WEATHER = (
     Fault("connection cut before", ("done",), "cut-before:1:1"),
     Fault("AWS down at", ("AwsError 1",), "INTERNAL", down_ends=("StillStanding 3",)),
 )
+# The deletion is answered with an error and does nothing; from then on nothing shows whose anything is.
+STAYS_UNTAGGED = Fault("refused by AWS, tags no more shown, at", ("StillStanding 3",), "INTERNAL")
 DISK_FULL = Fault("disk full from", ("LedgerError 1", "TunnelError 1"), down_ends=("done",))
 
 # The codes of these, as each service says them.
@@ -199,7 +201,16 @@ def short(recording: Recording) -> list[Case]:
         for point, fault in zip(few, itertools.cycle(INTERRUPTIONS), strict=False)
         for then in goes_on(point.verb)
     ]
-    return [*kills, *others, *signals, *full_disks(recording, few=True)]
+    return [*kills, *others, *signals, *full_disks(recording, few=True), *deletions_that_fail(recording)]
+
+
+def deletions_that_fail(recording: Recording) -> list[Case]:
+    """Each operation of `down`: it must not say that all is gone, and the next `down` mends it."""
+    return [
+        Case(recording.lab, point, STAYS_UNTAGGED, ("down",))
+        for point in recording.first_calls
+        if point.verb == "down"
+    ]
 
 
 def some(recording: Recording, verb: str) -> list[Point]:
@@ -217,7 +228,8 @@ def full(recording: Recording) -> list[Case]:
         for fault in faults
         for then in goes_on(point.verb)
     ]
-    return [*at_calls, *full_disks(recording), *killed_twice(recording)]
+    failing = deletions_that_fail(recording)
+    return [*at_calls, *full_disks(recording), *failing, *killed_twice(recording)]
 
 
 def killed_twice(recording: Recording) -> Iterator[Case]:

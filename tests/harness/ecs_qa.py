@@ -9,7 +9,7 @@ from unittest import mock
 
 from awslabs import ecs_qa, images
 from awslabs.ledger import Ledger
-from awslabs.workload import questions
+from awslabs.workload.ecs_qa import questions
 from harness import cases, outside
 from harness.labs import Lab
 from harness.outside import Thing, everything, thing
@@ -20,7 +20,7 @@ NAPPER = Path(__file__).parent / "napper"
 def up(ledger: Ledger) -> None:
     """The lab with a program that only sleeps: the matrix looks at what stands, not at answers."""
     with mock.patch.object(images, "folder", return_value=NAPPER):
-        ecs_qa.up(ledger, model="nobody/reads-it", without_docker=True)
+        ecs_qa.up(ledger, model="nobody/reads-it", without_docker=True, export=True)
 
 
 def ask(ledger: Ledger) -> None:
@@ -57,12 +57,23 @@ def ecr(client: Any) -> Iterator[Thing]:
             yield thing("ecr image", f"{name} {image['imageDigest']}", image.get("imageTag"))
 
 
-outside.LISTINGS.update({"ecs": ecs, "ecr": ecr})
+def parameters(client: Any) -> Iterator[Thing]:
+    """Parameters of the account, without AWS's own."""
+    for parameter in everything(client, "describe_parameters", "Parameters"):
+        yield thing("ssm parameter", parameter["Name"], parameter["Name"], parameter["Version"])
+
+
+outside.LISTINGS.update({"ecs": ecs, "ecr": ecr, "ssm": parameters})
 cases.CODES.update(
     {
         "ecs": {
             "THROTTLED": "ThrottlingException",
             "INTERNAL": "ServerException",
+            "DENIED": "AccessDeniedException",
+        },
+        "ssm": {
+            "THROTTLED": "ThrottlingException",
+            "INTERNAL": "InternalServerError",
             "DENIED": "AccessDeniedException",
         },
         "ecr": {

@@ -16,7 +16,7 @@ GPU = Lab(
     "gpu",
     partial(gpu.up, spot=True),
     gpu.down,
-    skip=("awslabs.tunnel:wait_for_ssh", "awslabs.workload.notebook:prepare"),
+    skip=("awslabs.tunnel:wait_for_ssh", "awslabs.workload.gpu.notebook:prepare"),
 )
 
 

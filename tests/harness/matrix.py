@@ -149,7 +149,7 @@ def parent() -> None:
 
 def warm(place: Place) -> None:
     """Do once what every fork would do: import, read botocore's descriptions of the services, call."""
-    for module in ("awslabs.cli", "awslabs.after_class", "awslabs.tunnel.session"):
+    for module in ("awslabs.cli", "awslabs.ledger_cli", "awslabs.tunnel.session"):
         importlib.import_module(module)
     loader = botocore.loaders.create_loader()
     botocore.session.create_loader = lambda *_: loader  # type: ignore[assignment]

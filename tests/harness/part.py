@@ -1,7 +1,8 @@
 """As much of a lab's kill matrix as CI has time for; `make matrix` runs the whole.
 
 A lab makes many things in the same way. So a kill comes before and after the first call of each operation of
-`up` and of the work, after the first of each of `down`, and one of the other faults strikes at each.
+`up` and of the work, after the first of each of `down`, and one of the other faults strikes at each. Each
+operation of `down` fails once while nothing shows any more whose things are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from awslabs import sandbox
-from harness.cases import KILLS, WEATHER, Case, Recording, goes_on
+from harness.cases import KILLS, WEATHER, Case, Recording, deletions_that_fail, goes_on
 from harness.labs import Lab
 from harness.matrix import Matrix
 from harness.trial import report
@@ -31,7 +32,8 @@ def part(recording: Recording) -> list[Case]:
         for number, (point, kill) in enumerate(kills)
     ]
     faults = zip(recording.first_calls, itertools.cycle(WEATHER), strict=False)
-    return killed + [Case(recording.lab, point, fault, goes_on(point.verb)[0]) for point, fault in faults]
+    struck = [Case(recording.lab, point, fault, goes_on(point.verb)[0]) for point, fault in faults]
+    return [*killed, *struck, *deletions_that_fail(recording)]
 
 
 def prove(lab: Lab, scratch: Path, say: Callable[[str], None]) -> None:

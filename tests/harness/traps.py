@@ -12,10 +12,11 @@ from collections import Counter
 from typing import Any
 
 from botocore.awsrequest import AWSHTTPConnection
+from botocore.client import BaseClient
 from botocore.endpoint import Endpoint
 
 from awslabs.sandbox import Run
-from harness.cases import SAVE, Fault, Point, weather
+from harness.cases import SAVE, STAYS_UNTAGGED, Fault, Point, weather
 
 
 class Trap:
@@ -44,6 +45,8 @@ class Trap:
         if self.point.operation == SAVE:
             self._fill_the_disk()
             return
+        if self.fault == STAYS_UNTAGGED:
+            self._hide_tags()
         took_effect: Counter[str] = Counter()
         under_way: Counter[str] = Counter()  # `down` sends several at once
         send, mutex = Endpoint._get_response, threading.Lock()  # type: ignore[attr-defined]
@@ -99,6 +102,21 @@ class Trap:
 
         AWSHTTPConnection.getresponse = die  # type: ignore[method-assign]
 
+    def _hide_tags(self) -> None:
+        """Once the trap has sprung, no answer holds a tag of ours, and nothing is found by one."""
+        ask = BaseClient._make_api_call
+
+        def unmarked(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+            answer = ask(client, operation, request)
+            if not self.sprung:
+                return answer
+            filters = request.get("Filters", [])
+            if any(one["Name"].startswith("tag") for one in filters):
+                return {key: [] if isinstance(value, list) else value for key, value in answer.items()}
+            return without_tags(answer)
+
+        BaseClient._make_api_call = unmarked  # type: ignore[method-assign]
+
     def _fill_the_disk(self) -> None:
         """From this save on only half of what is written gets to the disk, and no save succeeds."""
         saves = Saves()
@@ -113,6 +131,20 @@ class Trap:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         os.fsync = full  # type: ignore[assignment]
+
+
+def without_tags(value: Any) -> Any:
+    """An answer of AWS without our tags, be they a list of Key and Value or an object."""
+    if isinstance(value, dict):
+        return {key: without_tags(one) for key, one in value.items() if not str(key).startswith("awslabs:")}
+    if isinstance(value, list):
+        return [without_tags(one) for one in value if not is_tag(one)]
+    return value
+
+
+def is_tag(value: Any) -> bool:
+    name = value.get("Key", value.get("key", "")) if isinstance(value, dict) else ""
+    return isinstance(name, str) and name.startswith("awslabs:")
 
 
 class Saves:

@@ -8,6 +8,10 @@
 Environment: ``TABLE_NAME``; ``READ`` says how haiku are listed, by ``scan`` (the whole table each time, as a
 first version would) or by ``query`` (only what is shown, out of the index). See `READERS`.
 
+Anybody with rights on the table may put rows into it that look otherwise. What has three lines of text is
+shown; of the rest of such a row as much as makes sense. What has not is left out. In the index stands only
+what has the attribute `feed`, so a row of others is found by ``scan`` alone.
+
 The table has the partition key ``item_id``, and an index ``newest`` with partition key ``feed`` (the same
 word for all haiku) and sort key ``created_at``. What a request and an answer look like: ``openapi.yaml``.
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import heapq
 import json
 import logging
 import os
@@ -24,8 +29,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import boto3
 from botocore.config import Config
@@ -50,10 +56,12 @@ CONTROL = r"\u0000-\u001F\u007F-\u009F\u2028\u2029"
 BLANK = r"\u0020\u00A0\u1680\u2000-\u200F\u202A-\u202F\u205F-\u206F\u3000\uFEFF"
 TEXT = re.compile(f"[^{CONTROL}]*[^{CONTROL}{BLANK}][^{CONTROL}]*")
 SURROGATE = re.compile(r"[\uD800-\uDFFF]")  # half a character; JSON can spell it, UTF-8 cannot
-ITEM_ID = re.compile(r"[0-9a-f]{32}")
+LONGEST_ID = 2048  # bytes of a key of DynamoDB
 LIMIT = re.compile(r"[1-9][0-9]?|100")
-CURSOR = re.compile(r"[0-9a-f]{46}")
+CURSOR = re.compile(r"[0-9a-f]{14}([0-9a-f]{2}){1,2048}")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LATEST = 16**14 - 1  # microseconds since then that a cursor can hold: the year 4253
+UNSEEN = "…"  # in the place of a text that is none
 
 # Lambda itself must say this: what API Gateway adds reaches only the answers that it gives by itself.
 HEADERS = {
@@ -144,13 +152,18 @@ def like_haiku(event: dict) -> dict:
             TableName=TABLE_NAME,
             Key={"item_id": {"S": item_id_of(event)}},
             UpdateExpression="ADD likes :one",
-            ConditionExpression="attribute_exists(item_id)",  # or an unknown id would become a new row
-            ExpressionAttributeValues={":one": {"N": "1"}},
+            # Or an unknown id would become a new row, and likes that are a text an error.
+            ConditionExpression="attribute_exists(item_id)"
+            " AND (attribute_not_exists(likes) OR attribute_type(likes, :number))",
+            ExpressionAttributeValues={":one": {"N": "1"}, ":number": {"S": "N"}},
             ReturnValues="ALL_NEW",
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
         raise no_such_haiku() from None
-    return answer(200, haiku_of(changed["Attributes"]))
+    haiku = haiku_of(changed["Attributes"])
+    if haiku is None:
+        raise no_such_haiku()
+    return answer(200, haiku)
 
 
 @answering
@@ -191,9 +204,9 @@ def texts_of(event: dict) -> dict[str, str]:
 
 
 def item_id_of(event: dict) -> str:
-    """The id in the path."""
-    item_id = (event.get("pathParameters") or {}).get("item_id", "")
-    if not ITEM_ID.fullmatch(item_id):
+    """The id in the path: ours is 32 hexadecimal digits, that of another's row may be anything."""
+    item_id = unquote((event.get("pathParameters") or {}).get("item_id", ""))
+    if not item_id or SURROGATE.search(item_id) or len(item_id.encode()) > LONGEST_ID:
         raise no_such_haiku()
     return item_id
 
@@ -207,46 +220,70 @@ def no_such_haiku() -> Refused:
 
 def by_scan(count: int, after: dict | None) -> list[dict]:
     """The newest haiku, out of all: DynamoDB reads, and bills, the whole table for every visitor."""
-    haiku = sorted(everything(), key=position, reverse=True)
+    haiku = everything()
     if after:
-        haiku = [one for one in haiku if position(one) < position(after)]
-    return haiku[:count]
+        last = after["created_at"], after["item_id"]
+        haiku = (one for one in haiku if position(one) < last)
+    return heapq.nlargest(count, haiku, key=position)
 
 
 def everything() -> Iterator[dict]:
     """All haiku in no order, page after page of 1 MB."""
-    pages = dynamodb.get_paginator("scan").paginate(
-        TableName=TABLE_NAME,
-        FilterExpression="feed = :feed",
-        ExpressionAttributeValues={":feed": {"S": FEED}},
-    )
-    return (haiku_of(item) for page in pages for item in page["Items"])
+    pages = dynamodb.get_paginator("scan").paginate(TableName=TABLE_NAME)
+    return filter(None, (haiku_of(item) for page in pages for item in page["Items"]))
 
 
 def by_query(count: int, after: dict | None) -> list[dict]:
     """The newest haiku, out of an index that keeps them in order: only what is shown is read."""
-    where: dict[str, Any] = {}
-    if after:
-        where["ExclusiveStartKey"] = {name: {"S": value} for name, value in after.items()}
-    found = dynamodb.query(
-        TableName=TABLE_NAME,
-        IndexName="newest",
-        KeyConditionExpression="feed = :feed",
-        ExpressionAttributeValues={":feed": {"S": FEED}},
-        ScanIndexForward=False,
-        Limit=count,
-        **where,
-    )
-    return [haiku_of(item) for item in found["Items"]]
+    found: list[dict] = []
+    where = after and {name: {"S": value} for name, value in after.items()}
+    while True:
+        answer = dynamodb.query(
+            TableName=TABLE_NAME,
+            IndexName="newest",
+            KeyConditionExpression="feed = :feed",
+            ExpressionAttributeValues={":feed": {"S": FEED}},
+            ScanIndexForward=False,
+            Limit=count - len(found),
+            **({"ExclusiveStartKey": where} if where else {}),
+        )
+        found += filter(None, map(haiku_of, answer["Items"]))
+        where = answer.get("LastEvaluatedKey")
+        if not where or len(found) == count:  # else there were rows among them that are no haiku
+            return found
 
 
 READERS = {"scan": by_scan, "query": by_query}
 
 
-def haiku_of(item: dict) -> dict:
-    """A row of the table as the API shows it."""
-    texts = {name: item[name]["S"] for name in ("item_id", "username", *LINES)}
-    return {**texts, "likes": int(item["likes"]["N"]), "created_at": item["created_at"]["S"]}
+def haiku_of(item: dict) -> dict | None:
+    """A row of the table as the API shows it; None for what has not three lines of text."""
+    if not all("S" in item.get(name, {}) for name in LINES):
+        return None
+    return {
+        "item_id": item["item_id"]["S"],
+        **{name: text_of(item.get(name, {}), longest) for name, longest in LONGEST.items()},
+        "likes": max(0, int(Decimal(item.get("likes", {}).get("N", "0")))),
+        "created_at": moment_of(item.get("created_at", {})),
+    }
+
+
+def text_of(value: dict, longest: int) -> str:
+    """A text of the table, as one line that can be seen."""
+    text = re.sub(f"[{CONTROL}]", " ", str(value.get("S", "")))[:longest]
+    return text if TEXT.fullmatch(text) else UNSEEN
+
+
+def moment_of(value: dict) -> str:
+    """A time of the table as ours, from ISO 8601 or from seconds since 1970; what is neither, is 1970."""
+    try:
+        if "N" in value:
+            return moment(int(Decimal(value["N"]) * 1_000_000))
+        when = datetime.fromisoformat(value["S"].replace("Z", "+00:00"))  # "Z" only since Python 3.11
+        when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+        return moment((when - EPOCH) // timedelta(microseconds=1))
+    except (KeyError, ValueError, ArithmeticError):
+        return moment(0)
 
 
 def position(haiku: dict) -> tuple[str, str]:
@@ -259,19 +296,20 @@ def position(haiku: dict) -> tuple[str, str]:
 
 def moment(microseconds: int) -> str:
     """A time since 1970 as text of fixed width, so that texts sort as the times do."""
-    when = EPOCH + timedelta(microseconds=microseconds)
+    when = EPOCH + timedelta(microseconds=min(max(0, microseconds), LATEST))
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def cursor(haiku: dict) -> str:
     """Where a page ended: time and id of its last haiku, in hexadecimal.
 
-    Any text of this form is a good one: 14 digits reach to the year 4253, and nothing need stand there.
+    Any such text is a good one: nothing need stand there.
     """
-    when = datetime.strptime(haiku["created_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
-    return f"{(when - EPOCH) // timedelta(microseconds=1):014x}{haiku['item_id']}"
+    when = datetime.fromisoformat(haiku["created_at"].replace("Z", "+00:00"))
+    return f"{(when - EPOCH) // timedelta(microseconds=1):014x}{haiku['item_id'].encode().hex()}"
 
 
 def key_of(after: str) -> dict[str, str]:
     """The key in the index behind which the next page begins."""
-    return {"feed": FEED, "created_at": moment(int(after[:14], 16)), "item_id": after[14:]}
+    item_id = bytes.fromhex(after[14:]).decode(errors="replace")
+    return {"feed": FEED, "created_at": moment(int(after[:14], 16)), "item_id": item_id}

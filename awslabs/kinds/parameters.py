@@ -1,0 +1,73 @@
+"""SSM parameters: the names of a lab, for programs that look for them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.named import look_by_name, pages, those_of_ours, unless
+
+MISSING = ("ParameterNotFound", "InvalidResourceId")
+# What labs call theirs. Programs of others ask for exactly these, so nothing in them says whose they are.
+NAMES = (
+    "ECS_CLUSTER_NAME",
+    "ECS_TASK_DEFINITION_ARN",
+    "CONTAINER_NAME",
+    "ECS_TASK_VPC_SUBNET_1",
+    "TABLE_NAME",
+    "ENDPOINT_URL",
+)
+
+
+def mark_parameter(request: dict, mark: Mark) -> dict:
+    """With tags a parameter cannot be overwritten: one that somebody else has made is refused by AWS."""
+    return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
+
+
+def show_parameter(ssm: Any, ids: dict[str, str]) -> Found | None:
+    name = ids["Name"]
+    listed = unless(MISSING, ssm.list_tags_for_resource, ResourceType="Parameter", ResourceId=name)
+    if listed is None:
+        return None
+    return Found({"Name": name}, tags={tag["Key"]: tag["Value"] for tag in listed["TagList"]})
+
+
+PARAMETER = Kind(
+    call="ssm:PutParameter",
+    known_by=("Name",),
+    ids=lambda request, answer: {"Name": request["Name"]},
+    mark=mark_parameter,
+    look=look_by_name(show_parameter),
+    ours=those_of_ours(
+        show_parameter,
+        lambda ssm: [
+            {"Name": shown["Name"]}
+            for shown in pages(
+                ssm,
+                "describe_parameters",
+                "Parameters",
+                ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": list(NAMES)}],
+            )
+        ],
+    ),
+    delete=lambda ssm, found: ssm.delete_parameter(Name=found.id),
+    named=True,
+    taken=("ParameterAlreadyExists",),
+    not_yet=("TooManyUpdates",),
+    busy=("TooManyUpdates",),
+    absent=MISSING,
+    looked_up=("Value",),  # what it names may be made anew: `value` puts it right
+)
+
+KINDS = [PARAMETER]
+
+
+def value(ssm: Any, wanted: dict) -> Iterator[Step]:
+    """PutParameter, where it holds something else; only for one that `create` has found to be ours."""
+    shown = unless(MISSING, ssm.get_parameter, Name=wanted["Name"])
+    if shown is None or shown["Parameter"]["Value"] != wanted["Value"]:
+        yield ssm.put_parameter, {**wanted, "Overwrite": True}
+
+
+ENSURES = {"ssm:PutParameter": value}

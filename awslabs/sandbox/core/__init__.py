@@ -1,0 +1,1 @@
+"""What every service of the practice cloud stands on: it knows no service."""

@@ -1,0 +1,90 @@
+"""The strict rules: where AWS refuses, waits or remembers, and moto does not.
+
+Each row of the fact sheet that a lab can meet is a small named rule; `RULES` holds all of them by name,
+in the order in which they look at a call. They work in the practice cloud's server and under moto's
+`mock_aws` alike:
+
+    from awslabs.sandbox import rules
+
+    with rules.installed(), mock_aws():        # in a test; `only=["vpc_in_use"]` for a single rule
+        ...
+
+    rules.install(hosts)                       # in the server: instances boot as SSH hosts, and end
+
+How a rule is written, switched on and off, and what it remembers, says `core/engine.py`; the rules themselves
+stand with their services, in `services/`, which lists them all and loads them with the first. Services that
+take a role ask `services.iam.identities.assumable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from awslabs.errors import LabError
+from awslabs.sandbox.core import engine
+from awslabs.sandbox.core.engine import RULES, Refused, clock, lock
+from awslabs.sandbox.services.ec2 import power
+from awslabs.sandbox.services.ec2.power import Hosts
+from awslabs.sandbox.services.servicequotas import quotas
+
+__all__ = ["RULES", "Hosts", "Refused", "clock", "install", "installed", "lock", "uninstall"]
+
+TESTED_MOTO = ((5, 2, 5), (5, 3))
+"""From this version of moto on, up to but without that one: the rules reach into moto's insides."""
+
+
+def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> None:
+    """Make moto as strict as AWS.
+
+    Parameters
+    ----------
+    hosts : Hosts, optional
+        Where instances run as SSH hosts. Without, an instance is a record that nothing runs behind.
+    only : iterable of str, optional
+        Names of `RULES`; default: all.
+
+    Raises
+    ------
+    LabError
+        If the installed moto is not one that the rules are tested with.
+    RuntimeError
+        If rules are installed already.
+    """
+    _check_moto(version("moto"))
+    engine.switch_on(RULES if only is None else only)
+    power.current = power.Power(hosts)
+    if hosts is not None:
+        engine.start_ticker()
+
+
+def uninstall() -> None:
+    """Leave moto as it was. What is under way in the background ends first."""
+    engine.stop_ticker()
+    power.current.wait()
+    power.current = power.Power(None)
+    quotas.granted.clear()
+    engine.switch_off()
+
+
+@contextmanager
+def installed(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> Iterator[None]:
+    """`install` for the length of a `with` block."""
+    install(hosts, only=only)
+    try:
+        yield
+    finally:
+        uninstall()
+
+
+def _check_moto(installed_version: str) -> None:
+    """Refuse a moto whose insides may differ."""
+    numbers = tuple(int(part) for part in installed_version.split(".")[:3] if part.isdigit())
+    first, end = TESTED_MOTO
+    if not first <= numbers < end:
+        raise LabError(
+            f"moto {installed_version} is installed; the practice cloud's rules are not tested with it.",
+            "They reach into moto's insides, which change: tested is 5.2.5 and what follows, before 5.3.",
+            "pip install 'moto[server]>=5.2.5,<5.3'",
+        )

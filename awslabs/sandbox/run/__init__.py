@@ -1,0 +1,1 @@
+"""What runs a workload, for Lambda, ECS and Batch alike: as processes of their own, or in containers."""

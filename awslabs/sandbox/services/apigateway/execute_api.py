@@ -1,0 +1,659 @@
+"""API Gateway, running: deployed REST APIs answer.
+
+    GET {endpoint}/_aws/execute-api/{api_id}/{stage}/haiku?limit=3
+      |  which API, stage, resource, method     unknown API or stage: 403; unknown path or method: 403
+      |  limits of the stage                    429
+      |  integration
+      |    AWS_PROXY   the Lambda permission, the proxy event, invocations.invoke, the answer
+      |    MOCK        the status and headers that are written down: preflight requests
+      v
+    an answer, or one of API Gateway's own ("gateway responses", with the headers set for them)
+
+Served is the snapshot of the stage's deployment (`rest_apis`); only the stage's variables and limits
+are live. Any web page may call an API: CORS is the API's own matter.
+
+What is not: request and response templates (VTL), HTTP and AWS integrations, authorizers, API keys,
+request validation, caches, resource policies. A method that needs one of them answers 501 and says so.
+Source: API Gateway developer guide, "Lambda proxy integrations", "Gateway responses", "Throttle requests".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import concurrent.futures
+import dataclasses
+import json
+import logging
+import re
+import secrets
+import threading
+import time
+import urllib.parse
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from moto.apigateway.models import RestAPI, Stage
+from moto.core.request import Request
+from werkzeug.datastructures import Headers
+
+from awslabs.sandbox import HOST
+from awslabs.sandbox.core import engine
+from awslabs.sandbox.core.answers import Answer
+from awslabs.sandbox.core.engine import Refused
+from awslabs.sandbox.services.apigateway import rest_apis
+from awslabs.sandbox.services.iam import permissions
+from awslabs.sandbox.services.lambda_ import functions as strict
+from awslabs.sandbox.services.lambda_ import invocations
+
+log = logging.getLogger("awslabs.sandbox")
+
+PREFIX = "/_aws/execute-api/"
+TIMEOUT_SCALE = 1.0  # tests need not wait for 29 s
+REQUEST_BYTES = 10 * 1024 * 1024
+THREADS = 1000  # requests that wait for a function at a time
+SERVICE = "apigateway.amazonaws.com"
+
+_URI = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(?P<arn>.+)/invocations")
+_REMAPPED = {
+    "connection",
+    "content-length",
+    "date",
+    "host",
+    "server",
+    "transfer-encoding",
+    "www-authenticate",
+}
+
+
+class Own(Exception):
+    """An answer of API Gateway's own.
+
+    Parameters
+    ----------
+    status : int
+        Unless the API says another one for answers of this kind.
+    kind : str
+        Type of gateway response: ``THROTTLED``. Empty: none that an API could change.
+    message : str
+        What it says.
+    error : str
+        For the header ``x-amzn-ErrorType``.
+    """
+
+    def __init__(self, status: int, kind: str, message: str, error: str) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message, self.error = status, kind, message, error
+
+
+def forbidden() -> Own:
+    return Own(403, "", "Forbidden", "ForbiddenException")
+
+
+def no_such_path() -> Own:
+    message = "Missing Authentication Token"
+    return Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
+
+
+def too_many() -> Own:
+    return Own(429, "THROTTLED", "Too Many Requests", "TooManyRequestsException")
+
+
+def broken(status: int = 500, kind: str = "API_CONFIGURATION_ERROR") -> Own:
+    return Own(status, kind, "Internal server error", "InternalServerErrorException")
+
+
+def not_here(what: str) -> Own:
+    return Own(501, "", f"The practice cloud's API Gateway has no {what}.", "NotImplemented")
+
+
+@dataclasses.dataclass(frozen=True)
+class ApiCall:
+    """A request that has found its API.
+
+    Attributes
+    ----------
+    method : str
+        Of HTTP.
+    path : str
+        Behind the stage, decoded: ``/haiku/1``.
+    parameters : dict
+        Of the path, decoded.
+    declared : str
+        The method as the API has it, which may be ``ANY``.
+    resource, integration : dict
+        As GetResources shows them, at the time of the deployment.
+    variables : dict
+        Of the stage.
+    """
+
+    request: Request
+    body: bytes
+    request_id: str
+    account: str
+    region: str
+    api_id: str
+    stage: str
+    deployment_id: str
+    method: str
+    path: str
+    parameters: dict[str, str]
+    declared: str
+    resource: dict[str, Any]
+    definition: dict[str, Any]
+    binary: tuple[str, ...]
+    variables: dict[str, str]
+
+    @property
+    def integration(self) -> dict[str, Any]:
+        return self.definition.get("methodIntegration") or {}
+
+
+class Gateway:
+    """The running part of API Gateway in one practice cloud."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self.host = endpoint_url.partition("//")[2]
+        self.lock = threading.Lock()
+        self.free_at: dict[tuple[Any, ...], float] = {}  # per account and method with a limit
+        self.workers = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="integration")
+
+    # -- a request --------------------------------------------------------------------------------
+
+    def answer(self, request: Request, body: bytes) -> Answer:
+        """Answer a request to an API."""
+        request_id, began = str(uuid.uuid4()), time.perf_counter()
+        kept = rest_apis.Snapshot()
+        try:
+            api, stage, kept, raw = self.look(request)
+            answer = self.perform(self.find(api, stage, kept, raw, request, body, request_id), stage)
+        except Own as own:
+            answer = own_answer(own, kept, request, request_id)
+        except Exception:
+            log.exception("%s %s fell over", request.method, request.path)
+            answer = own_answer(broken(), kept, request, request_id)
+        headers: Any = answer.headers
+        headers.setdefault("Content-Type", "application/json")
+        headers["x-amzn-RequestId"] = request_id
+        headers["x-amz-apigw-id"] = secrets.token_urlsafe(11) + "="
+        milliseconds = 1000 * (time.perf_counter() - began)
+        log.info("%s %s %s %.1f ms", request.method, request.path, answer.status, milliseconds)
+        return answer
+
+    def look(self, request: Request) -> tuple[RestAPI, Stage, rest_apis.Snapshot, str]:
+        """The API and stage that are asked, what is deployed there, and the path behind the stage."""
+        raw = request.environ.get("RAW_URI") or urllib.parse.quote(request.path)
+        raw = re.sub(r"^https?://[^/]+", "", raw).partition("?")[0]
+        api_id, _, behind = raw[len(PREFIX) :].partition("/")
+        name, _, path = behind.partition("/")
+        with engine.lock:
+            api = rest_apis.find(api_id)
+            stage = api.stages.get(urllib.parse.unquote(name)) if api is not None else None
+            if api is None or stage is None or api.disableExecuteApiEndpoint:
+                raise forbidden()
+            kept = rest_apis.snapshot(api, stage.deployment_id or "")
+        if kept is None:
+            raise forbidden()
+        return api, stage, kept, f"/{path}"
+
+    def find(
+        self,
+        api: RestAPI,
+        stage: Stage,
+        kept: rest_apis.Snapshot,
+        raw: str,
+        request: Request,
+        body: bytes,
+        request_id: str,
+    ) -> ApiCall:
+        """The resource and method that are asked for."""
+        if len(body) > REQUEST_BYTES:
+            raise Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
+        found = match(list(kept.resources), raw)
+        resource = kept.resources[found[0]] if found else {}
+        methods = resource.get("resourceMethods", {})
+        method = str(request.method)
+        declared = method if method in methods else "ANY"
+        if found is None or declared not in methods:
+            raise no_such_path()
+        return ApiCall(
+            request=request,
+            body=body,
+            request_id=request_id,
+            account=api.account_id,
+            region=api.region_name,
+            api_id=api.id,
+            stage=str(stage.name),
+            deployment_id=str(stage.deployment_id),
+            method=method,
+            path=urllib.parse.unquote(raw),
+            parameters=found[1],
+            declared=declared,
+            resource=resource,
+            definition=methods[declared],
+            binary=tuple(kept.binary_media_types),
+            variables=dict(stage.variables),
+        )
+
+    def perform(self, asked: ApiCall, stage: Stage) -> Answer:
+        """Let a method answer."""
+        if (asked.definition.get("authorizationType") or "NONE") != "NONE":
+            raise not_here(f"authorization of type {asked.definition['authorizationType']}")
+        if asked.definition.get("apiKeyRequired"):
+            raise not_here("API keys")
+        if asked.definition.get("requestValidatorId"):
+            raise not_here("request validators")
+        self.admit(asked, stage)
+        kind = asked.integration.get("type")
+        if kind == "AWS_PROXY":
+            return self.proxy(asked)
+        if kind == "MOCK":
+            return mock(asked)
+        raise not_here(f"integrations of type {kind}")
+
+    def admit(self, asked: ApiCall, stage: Stage) -> None:
+        """Count a request, or refuse it: each method has the limits of its stage to itself.
+
+        Source: the API Gateway console, "Default method throttling: Each method in this stage will respect
+        these rate and burst settings."
+        """
+        own = f"{asked.resource['path'].replace('/', '~1')}/{asked.declared}"
+        settings = stage.method_settings.get(own) or stage.method_settings.get("*/*")
+        if settings is None:
+            return
+        rate, burst = settings["throttlingRateLimit"], settings["throttlingBurstLimit"]
+        if rate < 0 or burst < 0:
+            return
+        if not rate or not burst:
+            raise too_many()
+        key = (asked.account, asked.api_id, asked.stage, own, rate, burst)
+        with self.lock:
+            now = engine.clock.now()
+            free_at = max(self.free_at.get(key, 0.0), now - (burst - 1) / rate)
+            if free_at > now:
+                raise too_many()
+            self.free_at[key] = free_at + 1 / rate
+
+    # -- Lambda -----------------------------------------------------------------------------------
+
+    def proxy(self, asked: ApiCall) -> Answer:
+        """Ask a function."""
+        uri = re.sub(
+            r"\$\{stageVariables\.(\w+)\}",
+            lambda match: asked.variables.get(match[1], ""),
+            asked.integration.get("uri") or "",
+        )
+        match = _URI.fullmatch(uri)
+        if match is None:
+            raise not_here(f"AWS_PROXY integration with {uri}")
+        arn = match["arn"]
+        parts = arn.split(":")
+        account, region = (parts[4], parts[3]) if len(parts) > 6 else (asked.account, asked.region)
+        self.may_invoke(asked, account, region, arn)
+        payload = json.dumps(event(asked, self.host)).encode()
+        limit_s = int(asked.integration.get("timeoutInMillis") or rest_apis.TIMEOUT_MS[1]) / 1000
+        waiting = self.workers.submit(invocations.invoke, account, region, arn, payload)
+        try:
+            result = waiting.result(limit_s * TIMEOUT_SCALE)
+        except concurrent.futures.TimeoutError:
+            # The function goes on, as on AWS; nobody reads its answer.
+            message = "Endpoint request timed out"
+            raise Own(504, "INTEGRATION_TIMEOUT", message, "InternalServerErrorException") from None
+        except Refused as refused:
+            log.info("%s cannot be invoked: %s: %s", arn, refused.code, refused.message)
+            # A throttled function is a 500, too. Source: re:Post, "How can I troubleshoot the 'internal
+            # server' error with status code 500 for API Gateway endpoints that integrate with Lambda?"
+            raise broken(500, "INTEGRATION_FAILURE") from refused
+        if result.function_error:
+            raise broken(502, "DEFAULT_5XX")
+        return from_proxy(result.payload, asked)
+
+    def may_invoke(self, asked: ApiCall, account: str, region: str, arn: str) -> None:
+        """Stop where the function does not let this method of this API invoke it.
+
+        Source: aws-facts (g): without the permission, and the matching SourceArn, every call is a 500.
+        """
+        credentials = asked.integration.get("credentials")
+        path = asked.resource["path"]
+        method = "*" if asked.declared == "ANY" else asked.declared
+        source = (
+            f"arn:aws:execute-api:{asked.region}:{asked.account}:{asked.api_id}/{asked.stage}/{method}{path}"
+        )
+        with engine.lock:
+            if credentials:
+                allowed = permissions.allows(asked.account, credentials, "lambda:InvokeFunction", arn, region)
+            else:
+                try:
+                    function = strict.find(account, region, arn)
+                except Refused as refused:
+                    log.info("%s: %s", arn, refused.message)
+                    raise broken() from refused
+                facts = {"aws:sourcearn": source, "aws:sourceaccount": asked.account}
+                allowed = any(permits(each, facts) for each in function.policy.statements)
+        if not allowed:
+            log.info("%s may not invoke %s", source, arn)
+            raise broken()
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def reset(self, account: str) -> None:
+        """Forget how often an account's APIs were called."""
+        with self.lock:
+            self.free_at = {key: at for key, at in self.free_at.items() if key[0] != account}
+
+    def close(self) -> None:
+        """Wait for nobody: functions end with their own running part."""
+        self.workers.shutdown(wait=False, cancel_futures=True)
+
+
+# --- paths --------------------------------------------------------------------------------------------
+
+
+def match(paths: list[str], raw: str) -> tuple[str, dict[str, str]] | None:
+    """The resource for a path, and the parameters in it: what is written out wins over ``{name}``, and
+    that over ``{name+}``.
+
+    Parameters
+    ----------
+    paths : list of str
+        Of all resources: ``/haiku/{item_id}``.
+    raw : str
+        The path of a request, as it came: a ``%2F`` in it parts nothing.
+    """
+    asked = [part for part in raw.split("/") if part]
+    best: tuple[list[int], str, dict[str, str]] | None = None
+    for path in paths:
+        declared = [part for part in path.split("/") if part]
+        rank, parameters = [], {}
+        for place, part in enumerate(declared):
+            if part.endswith("+}") and len(asked) > place:
+                parameters[part[1:-2]] = urllib.parse.unquote("/".join(asked[place:]))
+                rank.append(2)
+                break
+            if place >= len(asked):
+                break
+            if part.startswith("{"):
+                parameters[part[1:-1]] = urllib.parse.unquote(asked[place])
+                rank.append(1)
+            elif part == urllib.parse.unquote(asked[place]):
+                rank.append(0)
+            else:
+                break
+        fits = len(rank) == len(declared) and (len(declared) == len(asked) or rank[-1:] == [2])
+        if fits and (best is None or rank < best[0]):
+            best = rank, path, parameters
+    return best[1:] if best else None
+
+
+# --- the proxy event and its answer -------------------------------------------------------------------
+
+
+def event(asked: ApiCall, host: str) -> dict[str, Any]:
+    """What the function is told.
+
+    Source: API Gateway developer guide, "Input format of a Lambda function for proxy integration".
+    """
+    request, at = asked.request, time.time()
+    trace = f"Root=1-{int(at):08x}-{secrets.token_hex(12)}"
+    headers: dict[str, list[str]] = {}
+    for name, value in request.headers.items():
+        headers.setdefault(name, []).append(value)
+    headers |= {
+        "Host": [host],
+        "X-Amzn-Trace-Id": [trace],
+        "X-Forwarded-For": [request.remote_addr or HOST],
+        "X-Forwarded-Port": [host.rpartition(":")[2]],
+        "X-Forwarded-Proto": ["http"],
+    }
+    query: dict[str, list[str]] = {}
+    for name, value in request.args.items(multi=True):
+        query.setdefault(name, []).append(value)
+    binary = fits_any(request.headers.get("Content-Type", ""), asked.binary)
+    body = base64.b64encode(asked.body).decode() if binary else asked.body.decode("utf-8", "replace")
+    identity = dict.fromkeys(
+        (
+            "accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType",
+            "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn",
+        )
+    )  # fmt: skip
+    return {
+        "resource": asked.resource["path"],
+        "path": asked.path,
+        "httpMethod": asked.method,
+        "headers": {name: values[-1] for name, values in headers.items()} or None,
+        "multiValueHeaders": headers or None,
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": asked.parameters or None,
+        "stageVariables": asked.variables or None,
+        "requestContext": {
+            "accountId": asked.account,
+            "apiId": asked.api_id,
+            "deploymentId": asked.deployment_id,
+            "domainName": host,
+            "domainPrefix": asked.api_id,
+            "extendedRequestId": secrets.token_urlsafe(11) + "=",
+            "httpMethod": asked.method,
+            "identity": {
+                **identity,
+                "sourceIp": request.remote_addr or HOST,
+                "userAgent": request.headers.get("User-Agent"),
+            },
+            "path": f"/{asked.stage}{asked.path}",
+            "protocol": request.environ.get("SERVER_PROTOCOL", "HTTP/1.1"),
+            "requestId": asked.request_id,
+            "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(at)),
+            "requestTimeEpoch": int(1000 * at),
+            "resourceId": asked.resource["id"],
+            "resourcePath": asked.resource["path"],
+            "stage": asked.stage,
+        },
+        "body": body or None,
+        "isBase64Encoded": binary and bool(body),
+    }
+
+
+def fits_any(content_type: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a media type is one of these; ``*/*`` and ``image/*`` are many."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return any(
+        pattern == "*/*"
+        or pattern.lower() == kind
+        or (pattern.endswith("/*") and kind.startswith(pattern.lower()[:-1]))
+        for pattern in patterns
+    )
+
+
+KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+
+
+def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
+    """The HTTP answer in what a function has returned; what is none is a 502.
+
+    Source: API Gateway developer guide, "Output format of a Lambda function for proxy integration".
+    """
+    malformed = broken(502, "DEFAULT_5XX")
+    try:
+        said = json.loads(payload)
+    except ValueError as problem:
+        raise malformed from problem
+    if not isinstance(said, dict) or not said.keys() <= KEYS:
+        raise malformed
+    single, multiple = said.get("headers") or {}, said.get("multiValueHeaders") or {}
+    body, encoded = said.get("body"), said.get("isBase64Encoded") or False
+    kinds = (single, dict), (multiple, dict), (encoded, bool), ("" if body is None else body, str)
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise malformed
+    headers = Headers()
+    replaced = {name.lower() for name in multiple}
+    pairs = [(name, value) for name, value in single.items() if name.lower() not in replaced]
+    for name, values in multiple.items():
+        if not isinstance(values, list):
+            raise malformed
+        pairs += [(name, value) for value in values]
+    for name, value in pairs:
+        if not isinstance(value, (str, int, float)) or not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name):
+            raise malformed
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if not re.fullmatch(r"[^\r\n\0]*", text):
+            raise malformed
+        name = f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name
+        headers.add(name, text.encode().decode("latin-1"))
+    try:
+        status = int(said.get("statusCode", 200))
+        data = (body or "").encode()
+        # An answer becomes binary for clients that ask for a binary type first.
+        accepted = asked.request.headers.get("Accept", "").partition(",")[0]
+        if encoded and asked.binary and fits_any(accepted, asked.binary):
+            data = base64.b64decode(data, validate=True)
+    except (ValueError, TypeError, binascii.Error) as problem:
+        raise malformed from problem
+    if not 100 <= status <= 599:
+        raise malformed
+    headers.setdefault("X-Amzn-Trace-Id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
+    return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
+
+
+# --- permissions --------------------------------------------------------------------------------------
+
+
+def permits(statement: dict[str, Any], facts: dict[str, str]) -> bool:
+    """Whether a statement of a function's policy lets API Gateway invoke it.
+
+    Parameters
+    ----------
+    facts : dict
+        Condition keys in small letters: ``aws:sourcearn``, ``aws:sourceaccount``.
+    """
+    principal = statement.get("Principal", {})
+    services = principal.get("Service", []) if isinstance(principal, dict) else [principal]
+    services = services if isinstance(services, list) else [services]
+    actions = statement.get("Action", [])
+    actions = actions if isinstance(actions, list) else [actions]
+    if statement.get("Effect") != "Allow" or not {SERVICE, "*"} & set(services):
+        return False
+    if not {"lambda:invokefunction", "lambda:*", "*"} & {str(each).lower() for each in actions}:
+        return False
+    for operator, keys in (statement.get("Condition") or {}).items():
+        for key, wanted in keys.items():
+            value = facts.get(key.lower())
+            patterns = wanted if isinstance(wanted, list) else [wanted]
+            like = operator in ("ArnLike", "ArnEquals", "StringLike")
+            if value is None or not (like or operator == "StringEquals"):
+                return False
+            if not any(fits(str(each), value) if like else each == value for each in patterns):
+                return False
+    return True
+
+
+def fits(pattern: str, value: str) -> bool:
+    """Match with ``*`` and ``?``."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, value, re.DOTALL) is not None
+
+
+# --- answers without a function -----------------------------------------------------------------------
+
+
+def mock(asked: ApiCall) -> Answer:
+    """What a MOCK integration has written down for the status that its request template names."""
+    templates = asked.integration.get("requestTemplates") or {}
+    kind = asked.request.headers.get("Content-Type", "application/json").partition(";")[0].strip()
+    template = templates.get(kind)
+    if template is None and asked.integration.get("passthroughBehavior") == "NEVER":
+        message = "Unsupported Media Type"
+        raise Own(415, "UNSUPPORTED_MEDIA_TYPE", message, "BadRequestException")
+    if template is None:
+        # A body that no template is for passes through; a browser's preflight has none.
+        template = (
+            templates.get("application/json", "") if not asked.body else asked.body.decode("utf-8", "replace")
+        )
+    if "$" in template or "#" in template:
+        raise not_here("request templates with variables")
+    named = re.search(r"""["']?statusCode["']?\s*:\s*["']?(\d{3})""", template)
+    if named is None:
+        raise broken()
+    answers = list((asked.integration.get("integrationResponses") or {}).values())
+    chosen = [
+        a for a in answers if a.get("selectionPattern") and re.fullmatch(a["selectionPattern"], named[1])
+    ]
+    chosen = chosen or [a for a in answers if not a.get("selectionPattern")]
+    if not chosen or str(chosen[0]["statusCode"]) not in asked.definition.get("methodResponses", {}):
+        raise broken()
+    headers = Headers()
+    for target, source in (chosen[0].get("responseParameters") or {}).items():
+        headers[target.rpartition(".header.")[2]] = mapped(source, asked.request, asked.request_id)
+    written = next(iter((chosen[0].get("responseTemplates") or {}).values()), None) or ""
+    if "$" in written or "#" in written:
+        raise not_here("response templates with variables")
+    return Answer(int(chosen[0]["statusCode"]), headers, written.encode())  # type: ignore[arg-type]
+
+
+def mapped(source: str, request: Request, request_id: str) -> str:
+    """A header's value from a mapping expression: ``'text'``, or something of the request."""
+    if source.startswith("'") and source.endswith("'"):
+        return source[1:-1]
+    if source == "context.requestId":
+        return request_id
+    where, _, name = source.rpartition(".")
+    if where == "method.request.header":
+        return request.headers.get(name, "")
+    if where == "method.request.querystring":
+        return request.args.get(name, "")
+    raise not_here(f"mapping expression {source}")
+
+
+def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id: str) -> Answer:
+    """An answer of API Gateway's own, with what the API says of answers of its kind.
+
+    Source: API Gateway developer guide, "Gateway responses".
+    """
+    default = "DEFAULT_4XX" if own.status < 500 else "DEFAULT_5XX"
+    said = (
+        (kept.gateway_responses.get(own.kind) or kept.gateway_responses.get(default) or {})
+        if own.kind
+        else {}
+    )
+    headers = Headers({"Content-Type": "application/json", "x-amzn-ErrorType": own.error})
+    for target, source in (said.get("responseParameters") or {}).items():
+        headers[target.rpartition(".header.")[2]] = mapped(source, request, request_id)
+    body = json.dumps({"message": own.message})
+    for kind, template in (said.get("responseTemplates") or {}).items():
+        values = {
+            "$context.error.messageString": json.dumps(own.message),
+            "$context.error.message": own.message,
+            "$context.error.responseType": own.kind,
+            "$context.requestId": request_id,
+        }
+        for name, value in values.items():
+            template = template.replace(name, value)
+        headers["Content-Type"], body = kind, template
+        break
+    return Answer(int(said.get("statusCode") or own.status), headers, body.encode())  # type: ignore[arg-type]
+
+
+# --- the one of this process --------------------------------------------------------------------------
+
+current: Gateway | None = None
+
+
+def add_handlers(cloud: Any) -> None:
+    """Add its handlers to a practice cloud (`server.Cloud`)."""
+    global current
+    current = Gateway(cloud.run.endpoint_url)
+    cloud.routes[PREFIX] = current.answer
+
+
+def reset(account: str) -> None:
+    """Forget what an account has here."""
+    if current is not None:
+        current.reset(account)
+
+
+def close() -> None:
+    """End everything here."""
+    global current
+    if current is not None:
+        part, current = current, None
+        part.close()

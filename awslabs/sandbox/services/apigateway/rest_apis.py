@@ -1,0 +1,472 @@
+"""API Gateway's REST APIs: what a deployment keeps, what an OpenAPI document makes, what is refused.
+
+Calling a deployed API is the business of `services.apigateway.execute_api`, in the server. It serves the
+`Snapshot` that stands here: the API as it was when it was deployed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.apigateway.models import (
+    APIGatewayBackend,
+    Deployment,
+    Integration,
+    Method,
+    Resource,
+    RestAPI,
+    apigateway_backends,
+)
+
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
+
+TIMEOUT_MS = (50, 29_000)
+"""How long an integration may take. Source: aws-facts (g)."""
+
+
+def bad(message: str) -> Refused:
+    """API Gateway's answer to most mistakes."""
+    return Refused("BadRequestException", message, 400)
+
+
+def missing(message: str) -> Refused:
+    return Refused("NotFoundException", message, 404)
+
+
+def conflict(message: str) -> Refused:
+    return Refused("ConflictException", message, 409)
+
+
+def _backend(call: Call) -> APIGatewayBackend:
+    return apigateway_backends[call.account][call.region]
+
+
+def _parts(call: Call) -> list[str]:
+    """The parts of the path: ``restapis``, the API's id, ``resources``, ..."""
+    return call.response.path.strip("/").split("/")
+
+
+def _api(call: Call) -> RestAPI | None:
+    """The API that a request names, if there is one."""
+    parts = _parts(call)
+    return _backend(call).apis.get(parts[1]) if len(parts) > 1 else None
+
+
+def _method(call: Call) -> Method | None:
+    """The method that a request names, if there is one."""
+    api, parts = _api(call), _parts(call)
+    resource = api.resources.get(parts[3]) if api is not None and len(parts) > 5 else None
+    return resource.resource_methods.get(parts[5]) if resource is not None else None
+
+
+# --- deployments --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Snapshot:
+    """An API as it was when a deployment was made of it.
+
+    Attributes
+    ----------
+    resources : dict
+        Path to the resource, as GetResources shows it, methods and integrations included.
+    gateway_responses : dict
+        Type to the answer that API Gateway gives by itself.
+    binary_media_types : list of str
+        Bodies of these types travel as base64.
+    """
+
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gateway_responses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    binary_media_types: list[str] = field(default_factory=list)
+
+
+deployments = rule(
+    "deployments",
+    """A deployment keeps the API as it is now: what changes later is not live until the next one. A stage
+    needs a deployment that is there: BadRequestException. Deploying to a stage that stands keeps its
+    settings. A deployment that a stage serves cannot be deleted: BadRequestException.
+
+    moto remembers nothing of the API, makes stages of nothing, forgets a stage's limits with each deployment,
+    and looks at the stage that a deployment was made for, whatever it serves now. Source: aws-facts (a), (g);
+    API Gateway developer guide, "Deploy REST APIs".""",
+)
+
+
+@deployments.patch(RestAPI, "create_deployment")
+def _keep(
+    original: Any, api: RestAPI, name: str, description: str, stage_variables: Any = None
+) -> Deployment:
+    standing = api.stages.get(name) if name else None
+    deployment: Deployment = original(api, name, description, stage_variables)
+    if standing is not None:
+        standing.deployment_id = deployment.id
+        standing.variables |= stage_variables or {}
+        api.stages[name] = standing
+    kept = memory(deployment, Snapshot)
+    kept.resources = {shown["path"]: shown for shown in (each.to_dict() for each in api.resources.values())}
+    kept.gateway_responses = {kind: each.to_json() for kind, each in api.gateway_responses.items()}
+    kept.binary_media_types = list(api.binaryMediaTypes)
+    return deployment
+
+
+@deployments.patch(RestAPI, "update_integration_mocks")
+def _no_mocks(original: Any, api: RestAPI, stage_name: str) -> None:
+    """moto would keep a fake of every method for ever; `execute_api` serves them for real."""
+
+
+@deployments.patch(RestAPI, "delete_deployment")
+def _still_served(original: Any, api: RestAPI, deployment_id: str) -> Deployment:
+    if deployment_id not in api.deployments:
+        raise missing("Invalid Deployment identifier specified")
+    if any(stage.deployment_id == deployment_id for stage in api.stages.values()):
+        raise bad("Active stages pointing to this deployment must be moved or deleted")
+    return api.deployments.pop(deployment_id)
+
+
+@deployments.refusal("apigateway:CreateStage", "apigateway:UpdateStage")
+def _stage_of_something(call: Call) -> None:
+    api = _api(call)
+    if api is None:
+        return
+    wanted = [call.get("deploymentId")] if call.action == "CreateStage" else []
+    for step in call.get("patchOperations") or []:
+        if step.get("path") == "/deploymentId":
+            wanted.append(step.get("value"))
+    if any(each not in api.deployments for each in wanted):
+        raise bad("Deployment id does not exist")
+
+
+def snapshot(api: RestAPI, deployment_id: str) -> Snapshot | None:
+    """What a deployment serves; None where it is gone."""
+    deployment = api.deployments.get(deployment_id)
+    return None if deployment is None else memory(deployment, Snapshot)
+
+
+def find(api_id: str) -> RestAPI | None:
+    """An API by its id, which is the only one of its kind in the world. The caller holds the lock."""
+    for regions in list(apigateway_backends.values()):
+        for backend in list(regions.values()):
+            if api_id in backend.apis:
+                return backend.apis[api_id]
+    return None
+
+
+@refusal("apigateway:CreateDeployment")
+def deployments_need_integrations(call: Call) -> None:
+    """A method without an integration: BadRequestException "No integration defined for method".
+
+    moto is content with one integration, and says NotFoundException without any. Source: aws-facts (j).
+    """
+    api = _api(call)
+    resources = [] if api is None else list(api.resources.values())
+    methods = [method for each in resources for method in each.resource_methods.values()]
+    if methods and not all(method.method_integration for method in methods):
+        raise bad("No integration defined for method")
+
+
+# --- an API and its parts -----------------------------------------------------------------------------
+
+
+@refusal("apigateway:DeleteRestApi")
+def apis_that_are_there(call: Call) -> None:
+    """An API that is not there: NotFoundException 404 "Invalid API identifier specified". moto falls over
+    its own KeyError. Source: aws-facts (a), (j).
+    """
+    if _api(call) is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{_parts(call)[1]}")
+
+
+@around("apigateway:CreateRestApi")
+def binary_media_types(call: Call, proceed: Proceed) -> Any:
+    """`binaryMediaTypes` and `version` of CreateRestApi count. moto drops both.
+
+    Source: API Gateway API reference, CreateRestApi.
+    """
+    status, headers, body = proceed()
+    shown = json.loads(body)
+    api = _backend(call).apis.get(shown.get("id", ""))
+    if api is None:
+        return status, headers, body
+    api.binaryMediaTypes = list(call.get("binaryMediaTypes") or [])
+    api.version = call.get("version") or api.version
+    return status, headers, json.dumps(api.to_dict())
+
+
+@refusal("apigateway:CreateResource", "apigateway:PutMethod")
+def one_of_each_name(call: Call) -> None:
+    """A second resource of the same name, or a second method: ConflictException 409. moto makes it.
+
+    Source: aws-facts (c), (j).
+    """
+    api = _api(call)
+    if api is None:
+        return
+    if call.action == "PutMethod":
+        if _method(call) is not None:
+            raise conflict("Method already exists for this resource")
+        return
+    parent, name = _parts(call)[-1], call.get("pathPart")
+    if any(each.parent_id == parent and each.path_part == name for each in api.resources.values()):
+        raise conflict(f"Another resource with the same parent already has this name: {name}")
+
+
+@refusal("apigateway:PutIntegration")
+def integration_timeouts(call: Call) -> None:
+    """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
+
+    Source: aws-facts (g), (j).
+    """
+    timeout_ms = call.get("timeoutInMillis")
+    if timeout_ms is not None:
+        _look_at_timeout(int(timeout_ms))
+
+
+def _look_at_timeout(timeout_ms: int) -> None:
+    least, most = TIMEOUT_MS
+    if not least <= timeout_ms <= most:
+        raise bad(f"Timeout should be between {least} ms and {most} ms")
+
+
+@refusal("apigateway:PutIntegrationResponse")
+def integration_responses_fit(call: Call) -> None:
+    """Without a method response of that status: NotFoundException; with a header that it does not declare:
+    BadRequestException. moto takes both. Source: aws-facts (j).
+    """
+    method = _method(call)
+    if method is None or method.method_integration is None:
+        return
+    response = method.method_responses.get(_parts(call)[-1])
+    if response is None:
+        raise missing("Invalid Response status code specified")
+    _look_at_mapping(call.get("responseParameters") or {}, response.response_parameters or {})
+
+
+def _look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
+    for name in mapping:
+        if name not in declared:
+            raise bad(
+                "Invalid mapping expression specified: Validation Result: warnings : [], errors : "
+                f"[Invalid mapping expression parameter specified: {name}]"
+            )
+
+
+# --- OpenAPI documents --------------------------------------------------------------------------------
+
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method")
+
+openapi_documents = rule(
+    "openapi_documents",
+    """PutRestApi and ImportRestApi take resources, methods, parameters, answers, integrations, gateway
+    responses and binary media types from an OpenAPI 3 document; `merge` keeps what the document does not
+    name; the document's title becomes the API's name. A document that cannot be: BadRequestException.
+
+    moto makes resources twice when it merges, loses the root's id when it overwrites, wants a URI of a
+    `mock`, falls over `parameters` beside the methods, and drops gateway responses and headers.
+    Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI".""",
+)
+
+
+@openapi_documents.patch(APIGatewayBackend, "put_rest_api")
+def _put(
+    original: Any,
+    backend: APIGatewayBackend,
+    function_id: str,
+    api_doc: dict[str, Any],
+    fail_on_warnings: bool,
+    mode: str = "merge",
+) -> RestAPI:
+    if mode not in ("merge", "overwrite"):
+        raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
+    api = backend.get_rest_api(function_id)
+    if not str(api_doc.get("openapi", "")).startswith("3"):
+        raise bad("The practice cloud takes OpenAPI 3 documents only")
+    problems = list(_problems(api_doc))
+    if problems:
+        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    if mode == "overwrite":
+        root = api.resources[api.root_resource_id]
+        root.resource_methods = {}
+        api.resources = {root.id: root}
+        api.gateway_responses, api.binaryMediaTypes = {}, []
+    api.name = api_doc["info"]["title"]
+    api.description = api_doc["info"].get("description", api.description)
+    api.version = api_doc["info"].get("version", api.version)
+    api.binaryMediaTypes = api_doc.get("x-amazon-apigateway-binary-media-types", api.binaryMediaTypes)
+    for path, described in api_doc["paths"].items():
+        resource = _resource(api, path)
+        for name in METHODS:
+            if name in described:
+                shared = described.get("parameters", [])
+                _describe(resource, _verb(name), described[name], shared)
+    for kind, answer in api_doc.get("x-amazon-apigateway-gateway-responses", {}).items():
+        status = answer.get("statusCode")
+        api.put_gateway_response(
+            kind,
+            status if status is None else str(status),  # type: ignore[arg-type]
+            answer.get("responseParameters", {}),
+            answer.get("responseTemplates", {}),
+        )
+    return api
+
+
+@openapi_documents.patch(APIGatewayBackend, "import_rest_api")
+def _import(
+    original: Any, backend: APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
+) -> RestAPI:
+    problems = list(_problems(api_doc))
+    if problems:
+        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    info = api_doc["info"]
+    api = backend.create_rest_api(name=info["title"], description=info.get("description", ""))
+    return backend.put_rest_api(api.id, api_doc, fail_on_warnings)
+
+
+def _verb(name: str) -> str:
+    return "ANY" if name.startswith("x-") else name.upper()
+
+
+def _problems(document: dict[str, Any]) -> Iterator[str]:
+    """What keeps an API from being made of this document."""
+    if not (document.get("info") or {}).get("title"):
+        yield "Unable to create API: the document has no title"
+    paths = document.get("paths")
+    if not isinstance(paths, dict):
+        yield "Unable to create API: the document has no paths"
+        return
+    for path, described in paths.items():
+        for part in path.strip("/").split("/"):
+            if part and not re.fullmatch(r"\{[\w.\-]+\+?\}|[\w.\-:]+", part):
+                yield (
+                    f"Unable to create resource at path '{path}': Resource's path part only allow "
+                    "a-zA-Z0-9._-: or a valid greedy path variable and curly braces at the beginning and end."
+                )
+        for name in METHODS:
+            integration = (described.get(name) or {}).get("x-amazon-apigateway-integration")
+            if integration is not None:
+                yield from _integration_problems(f"{_verb(name)} on resource '{path}'", integration)
+
+
+def _integration_problems(where: str, integration: dict[str, Any]) -> Iterator[str]:
+    kind = str(integration.get("type", "")).upper()
+    begin = f"Unable to put integration on '{where}'"
+    if kind not in ("AWS", "AWS_PROXY", "HTTP", "HTTP_PROXY", "MOCK"):
+        yield f"{begin}: Invalid integration type {integration.get('type')}"
+    if kind != "MOCK" and not integration.get("uri"):
+        yield f"{begin}: Invalid ARN specified in the request"
+    if kind != "MOCK" and not integration.get("httpMethod"):
+        yield f"{begin}: Enumeration value for HttpMethod must be non-empty"
+    least, most = TIMEOUT_MS
+    if not least <= int(integration.get("timeoutInMillis", most)) <= most:
+        yield f"{begin}: Timeout should be between {least} ms and {most} ms"
+
+
+def _resource(api: RestAPI, path: str) -> Resource:
+    """The resource of a path, made with its parents where it is not there."""
+    resource = api.resources[api.root_resource_id]
+    for part in path.strip("/").split("/"):
+        if part:
+            children = [each for each in api.resources.values() if each.parent_id == resource.id]
+            found = next((each for each in children if each.path_part == part), None)
+            resource = found or api.add_child(part, resource.id)
+    return resource
+
+
+_PLACES = {"path": "path", "query": "querystring", "header": "header"}
+
+
+def _describe(resource: Resource, verb: str, described: dict[str, Any], shared: list[dict[str, Any]]) -> None:
+    """A method as a document has it."""
+    parameters = {
+        f"method.request.{_PLACES[each['in']]}.{each['name']}": bool(each.get("required"))
+        for each in [*shared, *described.get("parameters", [])]
+        if each.get("in") in _PLACES
+    }
+    name = described.get("operationId")
+    method = resource.add_method(verb, "NONE", False, request_parameters=parameters, operation_name=name)
+    for status, answer in (described.get("responses") or {}).items():
+        declared = (answer or {}).get("headers", {})
+        headers: dict[str, Any] = {f"method.response.header.{header}": False for header in declared}
+        method.create_response(str(status), {}, headers)
+    integration = described.get("x-amazon-apigateway-integration")
+    if integration is not None:
+        method.method_integration = _integration(integration)
+
+
+def _integration(described: dict[str, Any]) -> Integration:
+    """An integration as a document has it."""
+    kind = described["type"].upper()
+    timeout_ms = described.get("timeoutInMillis", TIMEOUT_MS[1])
+    integration = Integration(
+        kind,
+        described.get("uri") if kind != "MOCK" else None,  # type: ignore[arg-type]
+        described.get("httpMethod", ""),
+        request_templates=described.get("requestTemplates"),
+        passthrough_behavior=described.get("passthroughBehavior", "WHEN_NO_MATCH").upper(),
+        timeout_in_millis=timeout_ms,
+        request_parameters=described.get("requestParameters"),
+        content_handling=described.get("contentHandling"),
+        credentials=described.get("credentials"),
+        connection_type=described.get("connectionType"),
+    )
+    for pattern, answer in (described.get("responses") or {}).items():
+        integration.create_integration_response(
+            str(answer.get("statusCode", "200")),
+            "" if pattern == "default" else pattern,
+            dict(answer.get("responseTemplates") or {}),
+            dict(answer.get("responseParameters") or {}),
+            answer.get("contentHandling"),
+        )
+    return integration
+
+
+# --- how often ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Buckets:
+    """When each operation may be called next (seconds since 1970), and how many calls there were of all."""
+
+    free_at: dict[str, float] = field(default_factory=dict)
+
+
+RATES = {
+    # Seconds per call, and how many may come at once. Source: aws-facts (f).
+    "DeleteRestApi": (30.0, 1),
+    "CreateDeployment": (5.0, 1),
+    "CreateResource": (0.2, 5),
+    "DeleteResource": (0.2, 5),
+    "PutRestApi": (1.0, 1),
+    "GetResources": (0.4, 5),
+    "UpdateAccount": (20.0, 1),
+}
+EVERYTHING = (0.1, 40)
+
+
+@refusal("apigateway:*")
+def control_plane_rates(call: Call) -> None:
+    """More calls than an account may make: TooManyRequestsException 429; DeleteRestApi one per 30 s,
+    CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.
+    Source: aws-facts (f).
+    """
+    buckets = memory(_backend(call), Buckets)
+    rates = {"all": EVERYTHING}
+    if call.action in ("CreateRestApi", "ImportRestApi"):
+        kinds = (call.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
+        rates["CreateRestApi"] = (30.0 if "EDGE" in kinds else 3.0, 1)
+    elif call.action in RATES:
+        rates[call.action] = RATES[call.action]
+    now = clock.now()
+    taken = {}
+    for name, (seconds, burst) in rates.items():
+        each_s = spaced(seconds)
+        free_at = max(buckets.free_at.get(name, 0.0), now - each_s * (burst - 1))
+        if free_at > now:
+            raise Refused("TooManyRequestsException", "Too Many Requests", 429)
+        taken[name] = free_at + each_s
+    buckets.free_at |= taken

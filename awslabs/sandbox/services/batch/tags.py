@@ -1,0 +1,89 @@
+"""Tags of AWS Batch: on environments, queues, definitions and jobs; the tagging API finds all but jobs.
+
+Source: aws-facts (c)+(d). moto keeps Batch out of the tagging API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from moto.batch.models import batch_backends
+from moto.batch.responses import BatchResponse
+from moto.core.resource_tagging import TaggedResource
+from moto.resourcegroupstaggingapi import models as tagging
+
+from awslabs.sandbox.services.batch.api import batch, check_tags, refuse
+from awslabs.sandbox.services.batch.records import Batch, batch_of
+
+
+def tags_of(store: Batch, arn: str) -> dict[str, str]:
+    """The tags of a thing, to read and to change.
+
+    Raises
+    ------
+    Refused
+        When there is no such thing.
+    """
+    for things in (store.environments, store.queues, store.jobs):
+        for thing in things.values():
+            if thing.arn == arn:
+                return thing.tags
+    for known in store.definitions.values():
+        for definition in known:
+            if definition.arn == arn:
+                return definition.tags
+    raise refuse(f"{arn} does not exist")
+
+
+@batch.patch(BatchResponse, "tags")
+def _tags(_original: Any, response: Any) -> str:
+    """TagResource, UntagResource and ListTagsForResource."""
+    arn = unquote(response.path).partition("/v1/tags/")[2]
+    tags = tags_of(batch_of(response.current_account, response.region), arn)
+    if response.method == "POST":
+        tags |= check_tags(tags | json.loads(response.body or "{}").get("tags", {}))
+    elif response.method == "DELETE":
+        for key in response.querystring.get("tagKeys", []):
+            tags.pop(key, None)
+    else:
+        return json.dumps({"tags": tags})
+    return "{}"
+
+
+class Found:
+    """Batch of one account and Region, as moto's tagging API wants a service."""
+
+    def __init__(self, store: Batch) -> None:
+        self.store = store
+
+    def iter_tagged_resources(self) -> Iterator[TaggedResource]:
+        """Everything; what has no tags is left out by who asks."""
+        for environment in self.store.environments.values():
+            yield TaggedResource(environment.arn, dict(environment.tags), "batch:compute-environment")
+        for queue in self.store.queues.values():
+            yield TaggedResource(queue.arn, dict(queue.tags), "batch:job-queue")
+        for known in self.store.definitions.values():
+            for definition in known:
+                yield TaggedResource(definition.arn, dict(definition.tags), "batch:job-definition")
+
+    def owns_arn(self, arn: str) -> bool:
+        return arn.startswith(self.store.arn(""))
+
+    def tag_resource(self, arn: str, tags: dict[str, str]) -> None:
+        own = tags_of(self.store, arn)
+        own |= check_tags(own | tags)
+
+    def untag_resource(self, arn: str, tag_keys: list[str]) -> None:
+        own = tags_of(self.store, arn)
+        for key in tag_keys:
+            own.pop(key, None)
+
+
+@batch.patch(tagging, "iter_taggable_backends")
+def _with_batch(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    yield from original(account, region)
+    if account in batch_backends and region in list(batch_backends[account]):
+        yield Found(batch_of(account, region))

@@ -1,0 +1,1 @@
+"""ECS on Fargate: clusters, task definitions, and tasks that run."""

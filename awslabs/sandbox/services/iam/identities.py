@@ -1,0 +1,466 @@
+"""IAM and STS: what refers to what, which documents are sound, and how long AWS needs to know.
+
+IAM is spread over the world: a role or profile that was just made is not known everywhere. Services
+that take a role ask `assumable`, EC2 asks `usable` and `joined`: all of them say no for the first
+seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.session import get_session
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy, iam_backends
+from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
+from moto.sts.models import sts_backends
+
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, scaled
+
+READY_S = 8.0
+"""How long AWS needs until every service knows a new role, profile or policy (aws-facts (b): 5 to 30 s)."""
+
+
+# --- propagation --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Dates:
+    """When a role, or an instance profile, was changed (seconds since 1970)."""
+
+    made: float = -math.inf
+    joined: float = -math.inf  # a profile got its role
+    permitted: float = -math.inf  # a role's policies changed
+
+
+propagation = rule(
+    "propagation",
+    """For 8 s (times `slow_states`) a new role cannot be assumed, a new instance profile cannot be used and
+    new policies do not count; the answer is that of the service which uses them. moto: at once.
+
+    Source: aws-facts (b); IAM user guide, troubleshoot_general.""",
+)
+
+
+@propagation.around("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
+def _note_role(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    memory(call.iam.get_role(call.get("RoleName")), Dates).made = clock.now()
+    return answer
+
+
+@propagation.around("iam:AttachRolePolicy", "iam:DetachRolePolicy")
+@propagation.around("iam:PutRolePolicy", "iam:DeleteRolePolicy")
+def _note_policies(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    memory(call.iam.get_role(call.get("RoleName")), Dates).permitted = clock.now()
+    return answer
+
+
+@propagation.around("iam:CreateInstanceProfile")
+def _note_profile(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    memory(call.iam.get_instance_profile(call.get("InstanceProfileName")), Dates).made = clock.now()
+    return answer
+
+
+@propagation.around("iam:AddRoleToInstanceProfile")
+def _note_join(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    memory(call.iam.get_instance_profile(call.get("InstanceProfileName")), Dates).joined = clock.now()
+    return answer
+
+
+def usable(entity: Any) -> bool:
+    """Whether AWS knows a role or instance profile of moto's everywhere by now."""
+    return clock.now() >= memory(entity, Dates).made + scaled(READY_S)
+
+
+def joined(profile: Any) -> bool:
+    """Whether AWS knows everywhere by now that a profile has its role."""
+    return clock.now() >= memory(profile, Dates).joined + scaled(READY_S)
+
+
+def permitted(role: Any) -> bool:
+    """Whether the last change of a role's policies counts everywhere by now."""
+    return clock.now() >= memory(role, Dates).permitted + scaled(READY_S)
+
+
+def find_role(iam: Any, name_or_arn: str) -> Any | None:
+    """moto's role of that name or ARN, or None."""
+    return next((role for role in iam.roles.values() if name_or_arn in (role.name, role.arn)), None)
+
+
+def find_instance_profile(iam: Any, name_or_arn: str) -> Any | None:
+    """moto's instance profile of that name or ARN, or None."""
+    return next((p for p in iam.instance_profiles.values() if name_or_arn in (p.name, p.arn)), None)
+
+
+def assumable(account: str, role: str, service: str, partition: str = "aws") -> bool:
+    """Whether a service can assume a role now: it exists, is not too fresh, and trusts the service.
+
+    For every service that takes a role (Lambda, ECS, Batch); each has an answer of its own for "no".
+
+    Parameters
+    ----------
+    role : str
+        Name or ARN.
+    service : str
+        As in a trust policy: ``lambda.amazonaws.com``.
+    """
+    found = find_role(iam_backends[account][partition], role)
+    return found is not None and usable(found) and trusts(found, "Service", service)
+
+
+def trusts(role: Any, kind: str, *principals: str) -> bool:
+    """Whether a role's trust policy lets one of these principals of a kind (Service, AWS) assume it."""
+    allowed = False
+    for statement in _statements(json.loads(role.assume_role_policy_document)):
+        named = statement.get("Principal", {})
+        listed = _list(named.get(kind)) if isinstance(named, dict) else _list(named)
+        if ("*" in listed or set(principals) & set(listed)) and _allows_assume(statement):
+            if statement.get("Effect") == "Deny":
+                return False
+            allowed = True
+    return allowed
+
+
+def _allows_assume(statement: dict[str, Any]) -> bool:
+    return any(action.lower() in ("sts:assumerole", "sts:*") for action in _list(statement.get("Action")))
+
+
+# --- AWS's own policies -------------------------------------------------------------------------------
+
+
+@around("iam:*")
+def aws_managed_policies(call: Call, proceed: Proceed) -> Any:
+    """AWS's own policies exist and can be attached. moto knows them only when told to, 50 ms per account.
+
+    The one that a call names is loaded for it; ListPolicies loads all. Source: aws-facts (j).
+    """
+    named = [call.get("PolicyArn"), call.get("PermissionsBoundary")]
+    if call.action == "ListPolicies" and call.get("Scope") != "Local":
+        named += _managed_policies()
+    for arn in named:
+        if not (arn or "").startswith("arn:aws:iam::aws:") or arn in call.iam.managed_policies:
+            continue
+        if arn in _managed_policies():
+            name, data = _managed_policies()[arn]
+            policy = AWSManagedPolicy.from_data(name, call.account, call.iam.region_name, data)
+            call.iam.managed_policies[arn] = policy
+            call.iam.aws_managed_policies.append(policy)
+    return proceed()
+
+
+@functools.cache
+def _managed_policies() -> dict[str | None, tuple[str, dict[str, Any]]]:
+    """ARN -> (name, moto's data) of AWS's own policies."""
+    data = json.loads(aws_managed_policies_data)
+    return {f"arn:aws:iam::aws:policy{each['Path']}{name}": (name, each) for name, each in data.items()}
+
+
+# --- deletion -----------------------------------------------------------------------------------------
+
+
+@refusal("iam:DeletePolicy")
+def policy_in_use(call: Call) -> None:
+    """A policy that is attached, or has further versions: DeleteConflict 409; one of AWS's: AccessDenied 403.
+
+    moto deletes all of them, and can then neither detach it nor delete the role. Source: aws-facts (a), (j).
+    """
+    policy = call.iam.managed_policies.get(call.get("PolicyArn"))
+    if isinstance(policy, AWSManagedPolicy):
+        raise Refused("AccessDenied", "Policy is outside your own account.", status=403)
+    if policy is not None and policy.attachment_count > 0:
+        raise Refused("DeleteConflict", "Cannot delete a policy attached to entities.")
+    if policy is not None and len(policy.versions) > 1:
+        raise Refused(
+            "DeleteConflict",
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+            "versions. The default version is deleted with the policy.",
+        )
+
+
+@refusal("iam:RemoveRoleFromInstanceProfile")
+def role_is_in_profile(call: Call) -> None:
+    """Removing a role that is not in the profile: NoSuchEntity 404. moto: a raw ValueError, HTTP 500.
+
+    Source: aws-facts (j).
+    """
+    role, name = call.get("RoleName"), call.get("InstanceProfileName")
+    profile = find_instance_profile(call.iam, name)
+    if profile is not None and role not in {each.name for each in profile.roles}:
+        raise Refused("NoSuchEntity", f"Cannot find role {role} in Instance Profile {name}.")
+
+
+@around("iam:AttachRolePolicy")
+def attaching_twice_counts_once(call: Call, proceed: Proceed) -> Any:
+    """A policy that is attached already stays attached once. moto counts it twice, and never lets it go.
+
+    Source: botocore, AttachRolePolicy; found with `policy_in_use` on.
+    """
+    role = find_role(call.iam, call.get("RoleName"))
+    policy = role.managed_policies.get(call.get("PolicyArn")) if role is not None else None
+    answer = proceed()
+    if policy is not None:
+        policy.attachment_count -= 1
+    return answer
+
+
+# --- creation -----------------------------------------------------------------------------------------
+
+_NAMED = {  # operation -> parameter, where moto keeps them, what AWS says
+    "CreateRole": ("RoleName", "roles", "Role with name {}"),
+    "CreateInstanceProfile": ("InstanceProfileName", "instance_profiles", "Instance Profile {}"),
+    "CreatePolicy": ("PolicyName", "managed_policies", "A policy called {}"),
+    "CreateUser": ("UserName", "users", "User with name {}"),
+    "CreateGroup": ("GroupName", "groups", "Group with name {}"),
+}
+
+
+@refusal(*(f"iam:{operation}" for operation in _NAMED))
+def names_ignore_case(call: Call) -> None:
+    """A name that differs only in case, or (policies) only in path: EntityAlreadyExists 409. moto takes it.
+
+    Source: aws-facts (c); IAM user guide, reference_iam-quotas.
+    """
+    parameter, kind, what = _NAMED[call.action]
+    name = call.get(parameter, "")
+    ours = (each for each in getattr(call.iam, kind).values() if not isinstance(each, AWSManagedPolicy))
+    if any(each.name.lower() == name.lower() for each in ours):
+        raise Refused("EntityAlreadyExists", f"{what.format(name)} already exists.")
+
+
+@refusal("iam:AttachRolePolicy")
+def ten_policies_per_role(call: Call) -> None:
+    """An eleventh managed policy on a role: LimitExceeded 409. moto attaches it. Source: aws-facts (f)."""
+    role = find_role(call.iam, call.get("RoleName"))
+    attached = role.managed_policies if role is not None else {}
+    if call.get("PolicyArn") not in attached and len(attached) >= 10:
+        raise Refused("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10")
+
+
+# --- trust policies -----------------------------------------------------------------------------------
+
+
+trust_policy_is_sound = rule(
+    "trust_policy_is_sound",
+    """A trust policy that is no JSON, lacks a part, or names an unknown service: MalformedPolicyDocument 400.
+
+    moto: CreateRole stores any text; UpdateAssumeRolePolicy refuses the sound version 2008-10-17.
+    Source: aws-facts (j); the sentences as quoted in public issues.""",
+)
+
+
+@trust_policy_is_sound.refusal("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
+def _look_at_trust(call: Call) -> None:
+    parameter = "AssumeRolePolicyDocument" if call.action == "CreateRole" else "PolicyDocument"
+    problem = trust_policy_problem(call.get(parameter, ""), call.iam)
+    if problem:
+        raise Refused("MalformedPolicyDocument", problem)
+
+
+@trust_policy_is_sound.patch(IAMTrustPolicyDocumentValidator, "validate")
+def _has_been_looked_at(original: Any, validator: Any) -> None:
+    """moto's own look at a trust policy is not needed any more."""
+
+
+def trust_policy_problem(text: str, iam: Any) -> str | None:
+    """What AWS does not like in a trust policy, in its words, or None."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return "This policy contains invalid Json"
+    if not isinstance(document, dict) or set(document) - {"Version", "Id", "Statement"}:
+        return "Syntax errors in policy."
+    if document.get("Version", "2008-10-17") not in ("2008-10-17", "2012-10-17"):
+        return "Syntax errors in policy."
+    statements = _statements(document)
+    if not statements or not all(isinstance(statement, dict) for statement in statements):
+        return "Syntax errors in policy."
+    return next((problem for each in statements if (problem := _statement_problem(each, iam))), None)
+
+
+_STATEMENT_FIELDS = {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
+
+
+def _statement_problem(statement: dict[str, Any], iam: Any) -> str | None:
+    if {field.removeprefix("Not") for field in statement} - _STATEMENT_FIELDS:
+        return "Syntax errors in policy."
+    for field in ("Effect", "Principal", "Action"):
+        if field not in statement:
+            return f"Missing required field {field}"
+    for field in ("Resource", "NotResource"):
+        if field in statement:
+            return f"Has prohibited field {field}"
+    if statement["Effect"] not in ("Allow", "Deny"):
+        return f"Invalid effect: {statement['Effect']}"
+    allowed = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity", "sts:setcontext", "sts:*")
+    if not all(isinstance(a, str) and a.lower().startswith(allowed) for a in _list(statement["Action"])):
+        return "AssumeRole policy may only specify STS AssumeRole actions."
+    principal = statement["Principal"]
+    if principal == "*":
+        return None
+    if not isinstance(principal, dict) or not principal or set(principal) - {"AWS", "Service", "Federated"}:
+        return "Syntax errors in policy."
+    for service in _list(principal.get("Service")):
+        if not _is_service(service):
+            return f'Invalid principal in policy: "SERVICE":"{service}"'
+    for arn in _list(principal.get("AWS")):
+        if not _is_known_principal(arn, iam):
+            return f'Invalid principal in policy: "AWS":"{arn}"'
+    return None
+
+
+# Service principals whose names are not boto3's names of the service (IAM user guide and AWS service pages).
+_MORE_SERVICES = """
+    access-analyzer billingconsole chatbot cloudwatch-crossaccount ec2fleet ecs-tasks edgelambda eks-fargate
+    eks-fargate-pods eks-nodegroup elasticfilesystem elasticloadbalancing elasticmapreduce email macie
+    monitoring opensearchservice ops replicator servicequotas spot spotfleet ssm-incidents states
+    transitgateway trustedadvisor vmie vpc vpc-flow-logs waf-regional
+"""
+
+
+@functools.cache
+def _services() -> frozenset[str]:
+    return frozenset(_MORE_SERVICES.split()) | frozenset(get_session().get_available_services())
+
+
+def _is_service(principal: Any) -> bool:
+    """Whether a service principal looks like one of AWS's: one part of its name is a service's."""
+    if not isinstance(principal, str):
+        return False
+    for ending in (".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"):
+        if principal.endswith(ending):
+            labels = principal.removesuffix(ending).split(".")
+            return any(label in _services() for label in labels)
+    return False
+
+
+def _is_known_principal(arn: Any, iam: Any) -> bool:
+    """Whether an account, user or role exists; those of other accounts are taken at their word."""
+    if not isinstance(arn, str):
+        return False
+    begin, _, name = arn.rpartition("/")
+    if not begin.startswith(f"arn:aws:iam::{iam.account_id}:"):
+        return arn == "*" or arn.startswith("arn:aws:") or (arn.isdigit() and len(arn) == 12)
+    if ":role" in begin:
+        return find_role(iam, arn) is not None
+    if ":user" in begin:
+        return name in {user.name for user in iam.users.values()} or name == "student"
+    return True
+
+
+def _statements(document: dict[str, Any]) -> list[Any]:
+    return _list(document.get("Statement"))
+
+
+def _list(value: Any) -> list[Any]:
+    """A value that may be one or many, as JSON policies have it."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+# --- service-linked roles -----------------------------------------------------------------------------
+
+SERVICE_LINKED_ROLES = {
+    "access-analyzer.amazonaws.com": "AccessAnalyzer",
+    "autoscaling.amazonaws.com": "AutoScaling",
+    "batch.amazonaws.com": "Batch",
+    "dynamodb.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_DynamoDBTable",
+    "ec2fleet.amazonaws.com": "EC2Fleet",
+    "ecs.amazonaws.com": "ECS",
+    "ecs.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_ECSService",
+    "eks.amazonaws.com": "AmazonEKS",
+    "elasticache.amazonaws.com": "ElastiCache",
+    "elasticbeanstalk.amazonaws.com": "ElasticBeanstalk",
+    "elasticfilesystem.amazonaws.com": "AmazonElasticFileSystem",
+    "elasticloadbalancing.amazonaws.com": "ElasticLoadBalancing",
+    "lambda.amazonaws.com": "Lambda",
+    "opensearchservice.amazonaws.com": "AmazonOpenSearchService",
+    "ops.apigateway.amazonaws.com": "APIGateway",
+    "rds.amazonaws.com": "RDS",
+    "replication.ecr.amazonaws.com": "ECRReplication",
+    "replicator.lambda.amazonaws.com": "LambdaReplicator",
+    "spot.amazonaws.com": "EC2Spot",
+    "spotfleet.amazonaws.com": "EC2SpotFleet",
+}
+"""Service -> what follows `AWSServiceRoleFor`. Those of our labs: aws-facts (e); the others are unsourced."""
+
+
+@around("iam:CreateServiceLinkedRole")
+def service_linked_role_names(call: Call, proceed: Proceed) -> Any:
+    """AWS names them (AWSServiceRoleForBatch, …ForEC2Spot); an unknown service or a second one: InvalidInput.
+
+    moto: AWSServiceRoleForbatch, for any service, and EntityAlreadyExists the second time.
+    Source: aws-facts (c), (e), (j).
+    """
+    service, suffix = call.get("AWSServiceName", ""), call.get("CustomSuffix")
+    if service not in SERVICE_LINKED_ROLES:
+        raise Refused("InvalidInput", f"The practice cloud knows no service-linked role of {service}.")
+    name = f"AWSServiceRoleFor{SERVICE_LINKED_ROLES[service]}" + (f"_{suffix}" if suffix else "")
+    if find_role(call.iam, name) is not None:
+        message = f"Service role name {name} has been taken in this account, please try a different suffix."
+        raise Refused("InvalidInput", message)
+    answer = proceed()
+    answer.result["Role"].name = name
+    return answer
+
+
+@refusal(
+    *(
+        f"iam:{operation}"
+        for operation in (
+            "DeleteRole",
+            "AttachRolePolicy",
+            "DetachRolePolicy",
+            "PutRolePolicy",
+            "DeleteRolePolicy",
+            "UpdateAssumeRolePolicy",
+            "UpdateRole",
+            "AddRoleToInstanceProfile",
+        )
+    )
+)
+def service_linked_roles_are_protected(call: Call) -> None:
+    """Any change of a service-linked role: UnmodifiableEntity 400. moto deletes it.
+
+    Source: aws-facts (a), (j).
+    """
+    role = find_role(call.iam, call.get("RoleName"))
+    if role is not None and role.path.startswith("/aws-service-role/"):
+        raise Refused(
+            "UnmodifiableEntity",
+            f"Cannot perform the operation on the protected role '{role.name}' - "
+            "this role is only modifiable by AWS",
+        )
+
+
+# --- STS ----------------------------------------------------------------------------------------------
+
+
+@refusal("sts:AssumeRole")
+def role_lets_the_caller_in(call: Call) -> None:
+    """AssumeRole of a role that is absent, too fresh, or does not trust the caller: AccessDenied 403.
+
+    moto hands out credentials for roles that do not exist. Source: aws-facts (b); DESIGN section 4.
+    """
+    arn = call.get("RoleArn", "")
+    owner = arn.split(":")[4] if arn.count(":") >= 5 else call.account
+    role = find_role(iam_backends[owner][call.partition], arn)
+    caller = caller_arn(call)
+    root = f"arn:{call.partition}:iam::{call.account}:root"
+    if role is None or not usable(role) or not trusts(role, "AWS", root, call.account, caller):
+        message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+        raise Refused("AccessDenied", message, status=403)
+
+
+def caller_arn(call: Call) -> str:
+    """Who makes a call, as `get_caller_identity` says."""
+    backend = sts_backends[call.account][call.partition]
+    return backend.get_caller_identity(call.response.get_access_key(), call.region)[1]

@@ -1,0 +1,1 @@
+"""Lambda: functions as they are described, and their invocations."""

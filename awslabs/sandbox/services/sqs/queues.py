@@ -1,0 +1,44 @@
+"""SQS: a queue's name rests for a minute after its deletion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.sqs.models import sqs_backends
+
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled
+
+REST_S = 60.0
+
+
+class Deleted(dict[str, float]):
+    """Name of a queue to the moment of its deletion."""
+
+
+queue_names_rest = rule(
+    "queue_names_rest",
+    """For 60 s (times `slow_states`) after DeleteQueue the name is not free: QueueDeletedRecently.
+
+    moto: free at once. Source: aws-facts (a), (j); SQS API reference, CreateQueue.""",
+)
+
+
+@queue_names_rest.around("sqs:DeleteQueue")
+def _note(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    name = call.get("QueueUrl", "").rpartition("/")[2]
+    memory(sqs_backends[call.account][call.region], Deleted)[name] = clock.now()
+    return answer
+
+
+@queue_names_rest.refusal("sqs:CreateQueue")
+def _look(call: Call) -> None:
+    deleted = memory(sqs_backends[call.account][call.region], Deleted)
+    gone_at = deleted.get(call.get("QueueName", ""))
+    if gone_at is not None and clock.now() < gone_at + scaled(REST_S):
+        raise Refused(
+            "AWS.SimpleQueueService.QueueDeletedRecently",
+            "You must wait 60 seconds after deleting a queue before you can create another with the same "
+            "name.",
+            400,
+        )

@@ -1,0 +1,76 @@
+"""SSM parameters: which names and values AWS takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from moto.ssm.models import SimpleSystemManagerBackend
+
+from awslabs.sandbox.core.engine import Call, Refused, refusal, rule
+
+NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
+LEVELS = 15
+STANDARD, ADVANCED = 4096, 8192  # characters of a value
+
+
+@refusal("ssm:PutParameter")
+def parameter_name_is_valid(call: Call) -> None:
+    """Other characters, a path without its first slash: ValidationException; 16 levels: their own code.
+
+    moto takes any, but for the prefixes `aws` and `ssm`. Source: botocore, PutParameter, Name; "About
+    requirements and constraints for parameter names", Systems Manager user guide.
+    """
+    name = str(call.get("Name", ""))
+    if name.count("/") > LEVELS:
+        raise Refused(
+            "HierarchyLevelLimitExceededException",
+            f"A hierarchy can have a maximum of {LEVELS} levels.",
+            400,
+        )
+    if "/" in name and not name.startswith("/"):
+        raise Refused("ValidationException", "Parameter name must be a fully qualified name.", 400)
+    if not NAME.fullmatch(name):
+        raise Refused(
+            "ValidationException",
+            'Parameter name: can\'t be prefixed with "ssm" (case-insensitive). If formed as a path, it can '
+            "consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, "
+            "numbers and the following 3 symbols .-_",
+            400,
+        )
+
+
+@refusal("ssm:PutParameter")
+def parameter_value_fits_its_tier(call: Call) -> None:
+    """More than 4096 characters in the standard tier, 8192 in the advanced one: ValidationException.
+
+    moto takes any length. Source: botocore, PutParameter, Value.
+    """
+    tier = call.get("Tier") or "Standard"
+    most = STANDARD if tier == "Standard" else ADVANCED
+    if len(str(call.get("Value", ""))) > most:
+        more = (
+            " To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier."
+            if tier == "Standard"
+            else ""
+        )
+        raise Refused(
+            "ValidationException",
+            f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}",
+            400,
+        )
+
+
+own_parameters = rule(
+    "own_parameters",
+    """DescribeParameters lists the account's own, not those that AWS publishes for all (`/aws/service/`).
+
+    moto lists AWS's, once one of them was read. Source: "Discovering public parameters", Systems Manager user
+    guide: they are found by path, with GetParametersByPath.""",
+)
+
+
+@own_parameters.patch(SimpleSystemManagerBackend, "describe_parameters")
+def _own(original: Callable[..., list[Any]], ssm: Any, *asked: Any, **named: Any) -> list[Any]:
+    return [one for one in original(ssm, *asked, **named) if not one.name.startswith("/aws/")]

@@ -1,0 +1,1 @@
+"""The tagging API, and tags of EC2."""

@@ -1,0 +1,244 @@
+"""EC2 instances of the practice cloud as real SSH hosts on 127.0.0.1.
+
+    hosts = Hosts(directory)
+    port = hosts.reserve("i-0abc")                    # connections are refused, as while a server boots
+    hosts.boot("i-0abc", user="ec2-user", public_key="ssh-ed25519 AAAA...", hostname="ip-10-10-0-5",
+               user_data=None, on_power=tell_the_cloud)          # now `ssh -p PORT ec2-user@127.0.0.1` works
+    hosts.stop("i-0abc")                              # every process of it has ended when this returns
+
+All listeners live in one asyncio loop in one daemon thread; an instance that nobody has logged in
+to is a socket and two host keys. With the first session or user data it gets its own namespaces.
+
+    host.py        an instance: port, keys, console, power
+    sessions.py    what may happen on its SSH port, and the bytes between a client and a process
+    terminal.py    the client's terminal modes and size, applied
+    sftp.py        SFTP server, run inside                        | run alone, by path, as programs
+    shims.py       sudo, shutdown, systemctl, ..., run inside     |
+
+Where its processes live (namespaces, or a supervisor), and how all of them end, says `run/isolation.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncssh
+
+from awslabs.sandbox.run import isolation
+from awslabs.sandbox.ssh.host import Host
+from awslabs.sandbox.ssh.sessions import Connection
+
+__all__ = ["Hosts"]
+
+T = TypeVar("T")
+HERE = Path(__file__).parent
+
+SHIMS = (
+    "sudo",
+    "shutdown",
+    "poweroff",
+    "halt",
+    "reboot",
+    "systemctl",
+    "loginctl",
+    "systemd-run",
+    "pip",
+    "pip3",
+)
+
+# The instance's `python3` is the practice cloud's own Python, with what is installed there; its pip and venv
+# are shims, which install nothing.
+PYTHON3 = """#!/bin/sh
+export AWSLABS_PYTHON={python}
+if [ "$1" = -m ]; then case "$2" in
+    pip) shift 2; exec {bin}/pip "$@" ;;
+    venv) shift 2; exec {shim} venv "$@" ;;
+esac; fi
+exec {python} "$@"
+"""
+
+
+class Hosts:
+    """The SSH hosts of one practice cloud. All methods may be called from any thread.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the practice run. Instances live in `instances/<id>/`, programs they share in `practice/`.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = Path(directory).resolve()
+        self.hosts: dict[str, Host] = {}
+        self.ground: isolation.Ground | None = None
+        self.finding = asyncio.Lock()
+        (self.directory / "instances").mkdir(parents=True, exist_ok=True)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="practice instances", daemon=True)
+        self.thread.start()
+
+    def reserve(self, instance_id: str) -> int:
+        """Return a port for an instance on 127.0.0.1: bound from now on, refusing until it boots.
+
+        One that was halted gets another port than before; one that runs keeps its own.
+        """
+
+        async def find_or_make() -> int:
+            if instance_id in self.hosts:
+                return await self.hosts[instance_id].move()
+            folder = self.directory / "instances" / instance_id
+            self.hosts[instance_id] = Host(instance_id, folder, Connection)
+            return self.hosts[instance_id].port
+
+        return self.call(find_or_make())
+
+    def boot(
+        self,
+        instance_id: str,
+        *,
+        user: str,
+        public_key: str | None,
+        hostname: str,
+        user_data: bytes | None,
+        on_power: Callable[[str], None],
+    ) -> None:
+        """Let sshd of a reserved instance answer; it does when this returns.
+
+        A halted instance boots again with the same host keys and home; user data runs at the first boot only,
+        and only that boot prints the host keys on the console.
+
+        Parameters
+        ----------
+        user : str
+            The one user that may log in: "ec2-user" on Amazon Linux, "ubuntu" on Ubuntu.
+        public_key : str or None
+            In OpenSSH's one-line form. With None nobody can log in.
+        hostname : str
+            Such as "ip-10-10-0-5".
+        user_data : bytes or None
+            A script ("#!...") runs, where the operating system offers namespaces. Anything else does not,
+            and the console says so.
+        on_power : callable
+            Called in a thread of its own with "poweroff" or "reboot" when the instance ordered that, after
+            all of its processes have ended. After "poweroff" the instance stays halted. After "reboot" it
+            answers again as soon as `on_power` returns.
+
+        Raises
+        ------
+        ValueError
+            If the instance was not reserved or runs already, or the key is none.
+        """
+        if instance_id not in self.hosts:
+            raise ValueError(f"{instance_id} has no port: reserve it first")
+        try:
+            key = asyncssh.import_public_key(public_key) if public_key else None
+        except asyncssh.KeyImportError as error:
+            raise ValueError(f"not a public key in OpenSSH's form: {error}") from error
+
+        async def boot() -> None:
+            ground = await self.find_ground()
+            await self.hosts[instance_id].boot(ground, user, key, hostname, user_data, on_power)
+
+        self.call(boot())
+
+    def console(self, instance_id: str) -> str:
+        """Return the text of the latest boot; of the first with the host keys' fingerprints, "" before it."""
+        host = self.hosts.get(instance_id)
+        return host.console() if host else ""
+
+    def halt(self, instance_id: str) -> None:
+        """Switch an instance off from outside: its processes end; folder and keys stay."""
+        if instance_id in self.hosts:
+            self.call(self.hosts[instance_id].halt())
+
+    def reboot(self, instance_id: str) -> None:
+        """Reboot an instance from outside: processes end; same port, host keys and home afterwards."""
+
+        async def nobody_to_tell() -> None:
+            return
+
+        if instance_id in self.hosts:
+            self.call(self.hosts[instance_id].reboot(nobody_to_tell))
+
+    def stop(self, instance_id: str) -> None:
+        """End an instance for good: when this returns no process of it is left, nor its folder."""
+        host = self.hosts.get(instance_id)
+        if host is not None:
+            self.call(host.stop())
+            self.hosts.pop(instance_id, None)
+
+    def close(self) -> None:
+        """Stop all instances and the thread."""
+        if self.loop.is_closed():
+            return
+
+        async def stop_all() -> None:
+            await asyncio.gather(*(host.stop() for host in self.hosts.values()))
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            await self.loop.shutdown_default_executor()
+            if self.ground is not None and self.ground.practice.parent != self.directory:
+                shutil.rmtree(self.ground.practice.parent)
+
+        self.call(stop_all())
+        self.hosts.clear()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the thread of the loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def find_ground(self) -> isolation.Ground:
+        """Return what this computer offers to instances, and lay out the programs they share."""
+        async with self.finding:
+            if self.ground is None:
+                ground = await isolation.find_ground(self.directory)
+                write_shared_programs(ground)
+                self.ground = ground
+        return self.ground
+
+
+def write_shared_programs(ground: isolation.Ground) -> None:
+    """Make the folder of programs that instances share."""
+    inside = str(ground.practice) if ground.why_plain else isolation.Namespaces.practice_inside
+    programs = ground.practice / "bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    for name in ("sftp.py", "shims.py"):
+        shutil.copyfile(HERE / name, ground.practice / name)
+    python = own_python(ground)
+    shim = shlex.join([*ground.python, f"{inside}/shims.py"])
+    for name in SHIMS:
+        write_script(
+            programs / name,
+            f'#!/bin/sh\nexport AWSLABS_PYTHON={shlex.quote(python)}\nexec {shim} "$0" "$@"\n',
+        )
+    script = PYTHON3.format(python=shlex.quote(python), shim=shim, bin=shlex.quote(f"{inside}/bin"))
+    write_script(programs / "python3", script)
+    for path in (ground.practice, programs, *ground.practice.glob("*.py")):
+        path.chmod(0o755)
+
+
+def own_python(ground: isolation.Ground) -> str:
+    """Return the practice cloud's own Python with its packages, or the one that instances can reach."""
+    if ground.python != isolation.PYTHON:
+        return ground.python[0]
+    folder, name = os.path.split(sys.executable)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write a shell script that everybody may run."""
+    path.write_text(text)
+    path.chmod(0o755)

@@ -1,0 +1,1 @@
+"""Chapter 2: notebooks and programs on a GPU server."""

@@ -1,0 +1,33 @@
+"""The names of a lab for programs of your own: as variables of a shell, or as parameters of SSM."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from awslabs.ledger import Ledger, ensure
+
+
+def put(ledger: Ledger, values: Mapping[str, str]) -> None:
+    """Keep each value as an SSM parameter of that name, until `down`.
+
+    They are the account's, and names like ``TABLE_NAME`` everybody's: one that is not this lab's is never
+    overwritten, and ends `up`. Standard parameters cost nothing.
+
+    AWS calls: ``ssm:PutParameter``, ``ssm:ListTagsForResource``, ``ssm:GetParameter``.
+
+    Raises
+    ------
+    AwsError
+        ParameterAlreadyExists: somebody else's, or of another lab, has this name.
+    """
+    ssm = ledger.client("ssm")
+    for name, text in values.items():
+        request = {"Name": name, "Value": text, "Type": "String"}
+        ledger.create(f"parameter-{name.lower().replace('_', '-')}", ssm.put_parameter, **request)
+        ensure(ssm.put_parameter, **request)
+
+
+def as_shell(values: Mapping[str, str]) -> str:
+    """The same as lines for ``eval "$(... up --export)"``."""
+    return "\n".join(f"export {name}={shlex.quote(text)}" for name, text in values.items())

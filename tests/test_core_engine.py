@@ -1,0 +1,170 @@
+"""How rules are switched on and off, what they remember, and that they cost nothing."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.core.responses import BaseResponse
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import Instance
+from moto.servicequotas.responses import ServiceQuotasResponse
+from test_services_support import READ_ONLY, client, cloud, net, said, wait
+
+from awslabs.errors import LabError
+from awslabs.sandbox import rules
+from awslabs.sandbox.core import engine
+
+WITH_CASES = {  # files whose rules are all in the tables of these tests
+    *(
+        "dry_runs",
+        "functions",
+        "identities",
+        "images",
+        "instances",
+        "keys",
+        "launch",
+        "log_groups",
+        "network",
+        "queues",
+    ),
+    *("parameters", "quotas", "rest_apis", "spot", "buckets", "tables", "tags", "visibility"),
+}
+PLACES = [
+    (BaseResponse, "call_action"),
+    (Instance, "terminate"),
+    (Instance, "public_dns_name"),
+    (ServiceQuotasResponse, "list_service_quotas"),
+]
+
+
+def what_stands_there() -> list[Any]:
+    return [vars(owner).get(attribute) for owner, attribute in PLACES]
+
+
+def test_every_rule_says_what_aws_answers() -> None:
+    for name, rule in rules.RULES.items():
+        assert rule.hooks or rule.patches, name
+        assert "moto" in rule.says, f"{name} does not say what moto does instead"
+
+
+def file_of(rule: engine.Rule) -> str:
+    """The file of a service that a rule stands in."""
+    functions = [*(hook.function for hook in rule.hooks), *(patch.function for patch in rule.patches)]
+    return next((f.__module__.rpartition(".")[2] for f in functions if f is not None), "")
+
+
+def test_every_rule_is_shown_beside_moto() -> None:
+    tests = [importlib.import_module(path.stem) for path in Path(__file__).parent.glob("test_services_*.py")]
+    shown = {case.rule for test in tests for case in getattr(test, "CASES", ())}
+    assert {name for name, rule in rules.RULES.items() if file_of(rule) in WITH_CASES} <= shown
+
+
+def test_moto_is_left_as_it_was() -> None:
+    before = what_stands_there()
+    with rules.installed():
+        during = what_stands_there()
+        assert all(one is not other for one, other in zip(before, during, strict=True))
+    assert what_stands_there() == before
+    assert not engine.switched_on()
+
+
+def test_moto_is_left_as_it_was_after_an_error_too() -> None:
+    before = what_stands_there()
+    with pytest.raises(ZeroDivisionError), rules.installed():
+        1 / 0  # noqa: B018
+    assert what_stands_there() == before
+
+
+def test_only_the_named_rules_are_switched_on() -> None:
+    with cloud("vpc_in_use"):
+        here, ec2 = net(), client("ec2")
+        assert said(ec2.delete_vpc, VpcId=here.vpc_id) == "DependencyViolation"
+        assert said(ec2.delete_route_table, RouteTableId=here.table_id) == "ok"
+
+
+def test_a_rule_that_does_not_exist_is_refused_before_anything_changes() -> None:
+    before = what_stands_there()
+    with pytest.raises(ValueError, match="no such rules: teleport"):
+        rules.install(only=["teleport"])
+    assert what_stands_there() == before
+
+
+def test_rules_are_not_installed_twice() -> None:
+    with rules.installed(only=["vpc_in_use"]):
+        with pytest.raises(RuntimeError, match="installed already"):
+            rules.install()
+
+
+@pytest.mark.parametrize("version", ["5.2.4", "5.3.0", "4.0.0", "6.0.0.dev1"])
+def test_a_moto_that_was_not_tested_is_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(rules, "version", lambda name: version)
+    with pytest.raises(LabError) as caught:
+        rules.install()
+    assert caught.value.what.startswith(f"moto {version} is installed")
+    assert "pip install" in caught.value.fix
+    assert not engine.switched_on()
+
+
+def test_the_installed_moto_is_one_of_those_tested() -> None:
+    with rules.installed():
+        assert engine.switched_on()
+
+
+def test_what_rules_remember_goes_with_what_moto_forgets() -> None:
+    with cloud(every=True, slow_states=1.0):
+        net().launch(ClientToken="t")
+        backend = ec2_backends["123456789012"]["us-east-1"]
+        assert engine.memory(backend, engine.Events).heap
+        backend.reset()
+        assert not engine.memory(backend, engine.Events).heap
+        net().launch(ClientToken="t", InstanceType="t3.small")  # no mismatch: a new world
+
+
+def test_what_is_due_happens_in_the_order_of_time() -> None:
+    with cloud(every=True):
+        net()
+        backend = ec2_backends["123456789012"]["us-east-1"]
+        seen: list[str] = []
+        engine.later(backend, 3, lambda: seen.append("third"))
+        engine.later(backend, 1, lambda: seen.append("first"))
+        engine.later(backend, 1, lambda: seen.append("second"))
+        client("ec2").describe_vpcs()
+        assert seen == []
+        wait(2)
+        client("ec2").describe_vpcs()
+        assert seen == ["first", "second"]
+        wait(2)
+        client("resourcegroupstaggingapi").get_resources()  # the tagging API shows the present, too
+        assert seen == ["first", "second", "third"]
+
+
+def test_what_fails_in_the_background_is_not_the_callers_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    def lost() -> None:
+        raise KeyError("lost")
+
+    with cloud(every=True):
+        net()
+        engine.later(ec2_backends["123456789012"]["us-east-1"], 0, lost)
+        assert said(client("ec2").describe_vpcs) == "ok"
+    assert "KeyError: 'lost'" in caplog.text
+
+
+def test_accounts_are_apart() -> None:
+    with cloud(every=True, account="new"):
+        ec2 = client("ec2")
+        for _ in range(4):
+            ec2.create_vpc(CidrBlock="10.0.0.0/16")
+        assert said(ec2.create_vpc, CidrBlock="10.0.0.0/16") == "VpcLimitExceeded"
+        assert len(ec2_backends["999988887777"]["us-east-1"].vpcs) == 1
+
+
+def test_a_refusal_warns_nobody() -> None:
+    with cloud(every=True), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arn = "arn:aws:iam::123456789012:role/nobody"
+        assert said(client("sts").assume_role, RoleArn=arn, RoleSessionName="lab") == "AccessDenied"
+        assert said(client("iam").delete_policy, PolicyArn=READ_ONLY) == "AccessDenied"

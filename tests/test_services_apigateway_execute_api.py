@@ -1,0 +1,485 @@
+"""API Gateway, running: from a request to the function's event, and from its answer to the client."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import json
+import threading
+import urllib.parse
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+import yaml
+from moto.core.request import Request
+from test_services_support import TRUST, client, cloud, wait
+from werkzeug.test import EnvironBuilder
+
+from awslabs import sandbox
+from awslabs.sandbox.core.answers import Answer
+from awslabs.sandbox.core.engine import Refused
+from awslabs.sandbox.services.apigateway import (
+    execute_api,
+    rest_apis,  # noqa: F401  (rules that this needs)
+)
+from awslabs.sandbox.services.lambda_ import (
+    functions,  # noqa: F401  (rules that this needs)
+    invocations,
+)
+
+ACCOUNT = "123456789012"
+FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:lab"
+URI = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{FUNCTION}/invocations"
+OK = {"statusCode": 200, "body": "fine"}
+
+
+def proxied(**more: Any) -> dict[str, Any]:
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": URI} | more
+    return {"responses": {}, "x-amazon-apigateway-integration": integration}
+
+
+PREFLIGHT = {
+    "responses": {"204": {"description": "", "headers": {"Access-Control-Allow-Origin": {}}}},
+    "x-amazon-apigateway-integration": {
+        "type": "mock",
+        "requestTemplates": {"application/json": '{"statusCode": 204}'},
+        "responses": {
+            "default": {
+                "statusCode": "204",
+                "responseParameters": {"method.response.header.Access-Control-Allow-Origin": "'*'"},
+            }
+        },
+    },
+}
+DOCUMENT = {
+    "openapi": "3.0.1",
+    "info": {"title": "lab", "version": "1"},
+    "paths": {
+        "/haiku": {"get": proxied(), "post": proxied(), "options": PREFLIGHT},
+        "/haiku/{item_id}": {"patch": proxied()},
+        "/slow": {"get": proxied(timeoutInMillis=50)},
+        "/haiku/newest": {"get": proxied()},
+        "/files/{path+}": {"x-amazon-apigateway-any-method": proxied()},
+        "/web": {"get": proxied(type="http_proxy", uri="http://localhost/")},
+    },
+    "x-amazon-apigateway-gateway-responses": {
+        "DEFAULT_4XX": {"responseParameters": {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}},
+        "DEFAULT_5XX": {"responseParameters": {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}},
+        "THROTTLED": {"responseTemplates": {"application/json": '{"oh":$context.error.messageString}'}},
+    },
+}
+
+
+@functools.cache
+def code() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("lab.py", "def handler(event, context): return event\n")
+    return file.getvalue()
+
+
+@dataclass
+class Api:
+    """A deployed API; `says` is what its function returns, `events` what it was told."""
+
+    api_id: str
+    gateway: execute_api.Gateway
+    says: Any = field(default_factory=lambda: OK)
+    error: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    refuses: Refused | None = None
+    wait: Callable[[], Any] | None = None
+
+    def call(self, method: str, path: str, body: bytes = b"", stage: str = "prod", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = f"{execute_api.PREFIX}{self.api_id}/{stage}{path}"
+        builder = EnvironBuilder(method=method, path="/", headers=list(named.items()), data=body)
+        environ = builder.get_environ()
+        where, _, query = raw.partition("?")
+        environ |= {
+            "PATH_INFO": urllib.parse.unquote(where, "latin-1"),
+            "QUERY_STRING": query,
+            "RAW_URI": raw,
+        }
+        return self.gateway.answer(Request(environ), body)
+
+    def invoke(self, account: str, region: str, name: str, payload: bytes) -> invocations.Result:
+        assert (account, region, name) == (ACCOUNT, "us-east-1", FUNCTION)
+        if self.refuses is not None:
+            raise self.refuses
+        self.events.append(json.loads(payload))
+        if self.wait is not None:
+            self.wait()
+        said = self.says if isinstance(self.says, bytes) else json.dumps(self.says).encode()
+        return invocations.Result(200, said, self.error)
+
+    def change(self, **more: Any) -> None:
+        document = json.dumps(DOCUMENT | more).encode()
+        client("apigateway").put_rest_api(restApiId=self.api_id, mode="overwrite", body=document)
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    with cloud(every=True):
+        trust = TRUST % '{"Service":"lambda.amazonaws.com"}'
+        role = client("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        client("lambda").create_function(
+            FunctionName="lab", Runtime="python3.13", Handler="lab.handler", Role=role,
+            Code={"ZipFile": code()},
+        )  # fmt: skip
+        api_id = client("apigateway").create_rest_api(name="lab")["id"]
+        permit(f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{api_id}/*/*")
+        made = Api(api_id, execute_api.Gateway("http://127.0.0.1:4321"))
+        made.change()
+        client("apigateway").create_deployment(restApiId=api_id, stageName="prod", variables={"color": "red"})
+        monkeypatch.setattr(invocations, "invoke", made.invoke)
+        yield made
+        made.gateway.close()
+
+
+def permit(source: str, name: str = "api") -> None:
+    client("lambda").add_permission(
+        FunctionName="lab", StatementId=name, Action="lambda:InvokeFunction",
+        Principal="apigateway.amazonaws.com", SourceArn=source,
+    )  # fmt: skip
+
+
+def message(answer: Answer) -> tuple[int, str]:
+    return answer.status, json.loads(answer.body)["message"]
+
+
+# --- the event ----------------------------------------------------------------------------------------
+
+
+def test_the_function_is_told_of_the_request_as_aws_tells_it(api: Api) -> None:
+    body = '{"first": "古池や"}'.encode()
+    api.call("POST", "/haiku?tag=a&tag=b%20c&empty=", body, Content_Type="application/json", X_One="1")
+    told = api.events[0]
+    assert (told["resource"], told["path"], told["httpMethod"]) == ("/haiku", "/haiku", "POST")
+    assert told["queryStringParameters"] == {"tag": "b c", "empty": ""}
+    assert told["multiValueQueryStringParameters"] == {"tag": ["a", "b c"], "empty": [""]}
+    assert (told["headers"]["X-One"], told["multiValueHeaders"]["X-One"]) == ("1", ["1"])
+    assert told["headers"]["X-Forwarded-Proto"] == "http"
+    assert (told["body"], told["isBase64Encoded"]) == (body.decode(), False)
+    assert told["pathParameters"] is None
+    assert told["stageVariables"] == {"color": "red"}
+    context = told["requestContext"]
+    assert (context["apiId"], context["stage"], context["accountId"]) == (api.api_id, "prod", ACCOUNT)
+    assert (context["path"], context["resourcePath"]) == ("/prod/haiku", "/haiku")
+    assert context["identity"]["sourceIp"] == "127.0.0.1"
+
+
+def test_what_is_not_there_is_null(api: Api) -> None:
+    api.call("GET", "/haiku")
+    names = ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "body")
+    assert [api.events[0][name] for name in names] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "resource", "parameters"),
+    [
+        ("PATCH", "/haiku/abc", "/haiku/{item_id}", {"item_id": "abc"}),
+        ("PATCH", "/haiku/a%2Fb%20%E5%8F%A4", "/haiku/{item_id}", {"item_id": "a/b 古"}),
+        ("GET", "/haiku/newest", "/haiku/newest", None),
+        ("GET", "/haiku/", "/haiku", None),
+        ("DELETE", "/files/a/b.txt", "/files/{path+}", {"path": "a/b.txt"}),
+    ],
+)
+def test_paths_find_their_resource(
+    api: Api, method: str, path: str, resource: str, parameters: dict[str, str] | None
+) -> None:
+    assert api.call(method, path).status == 200
+    assert (api.events[0]["resource"], api.events[0]["pathParameters"]) == (resource, parameters)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nowhere"), ("PUT", "/haiku"), ("HEAD", "/haiku"), ("GET", "/files")]
+)
+def test_an_unknown_path_or_method_is_forbidden(api: Api, method: str, path: str) -> None:
+    answer = api.call(method, path)
+    assert message(answer) == (403, "Missing Authentication Token")
+    assert answer.headers["x-amzn-ErrorType"] == "MissingAuthenticationTokenException"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert not api.events
+
+
+def test_an_unknown_api_or_stage_is_forbidden(api: Api) -> None:
+    assert message(api.call("GET", "/haiku", stage="test")) == (403, "Forbidden")
+    api.api_id = "abcdefghij"
+    assert message(api.call("GET", "/haiku")) == (403, "Forbidden")
+
+
+def test_binary_bodies_travel_as_base64(api: Api) -> None:
+    api.change(**{"x-amazon-apigateway-binary-media-types": ["image/*"]})
+    client("apigateway").create_deployment(restApiId=api.api_id, stageName="prod")
+    api.says = OK | {"body": base64.b64encode(b"\x00\xff").decode(), "isBase64Encoded": True}
+    answer = api.call("POST", "/haiku", b"\x89PNG\xff", Content_Type="image/png", Accept="image/png")
+    told = api.events[0]
+    assert (told["isBase64Encoded"], base64.b64decode(told["body"])) == (True, b"\x89PNG\xff")
+    assert answer.body == b"\x00\xff"
+    assert api.call("POST", "/haiku", b"text", Content_Type="text/plain").body == b"AP8="
+    assert (api.events[1]["isBase64Encoded"], api.events[1]["body"]) == (False, "text")
+
+
+# --- the answer ---------------------------------------------------------------------------------------
+
+
+def test_the_functions_answer_goes_back_with_all_its_headers(api: Api) -> None:
+    api.says = {
+        "statusCode": 201,
+        "headers": {"Content-Type": "text/plain", "X-Both": "one", "X-True": True, "Date": "then"},
+        "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"], "x-both": ["two"]},
+        "body": "古池や",
+    }
+    answer = api.call("GET", "/haiku")
+    headers: Any = answer.headers
+    assert (answer.status, answer.body) == (201, "古池や".encode())
+    assert [value for name, value in headers.items() if name == "Set-Cookie"] == ["a=1", "b=2"]
+    assert headers.getlist("X-Both") == ["two"]
+    assert (headers["X-True"], headers["x-amzn-Remapped-Date"]) == ("true", "then")
+    assert headers["Content-Type"] == "text/plain"
+    assert headers["x-amzn-RequestId"]
+
+
+def test_an_answer_without_a_status_or_type_is_json_and_200(api: Api) -> None:
+    api.says = {}
+    answer = api.call("GET", "/haiku")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", "application/json")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "text", [1], None, {"status": 200}, OK | {"body": {"a": 1}}, OK | {"statusCode": "many"},
+        OK | {"statusCode": 1000}, OK | {"headers": ["a"]}, OK | {"headers": {"a": {}}}, b"no json",
+        OK | {"multiValueHeaders": {"a": "b"}}, OK | {"headers": {"a": "b\r\nSet-Cookie: c"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_proxy_answer_is_a_502(api: Api, said: Any) -> None:
+    api.says = said
+    answer = api.call("GET", "/haiku")
+    assert message(answer) == (502, "Internal server error")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_a_function_that_fails_is_a_502(api: Api) -> None:
+    api.error = "Unhandled"
+    assert message(api.call("GET", "/haiku")) == (502, "Internal server error")
+
+
+def test_a_function_that_cannot_be_invoked_is_a_500(api: Api) -> None:
+    api.refuses = invocations.Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+    assert message(api.call("GET", "/haiku")) == (500, "Internal server error")
+
+
+def test_a_function_that_takes_too_long_is_a_504_and_goes_on(api: Api) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        go_on.wait(30)
+        ended.set()
+
+    api.wait = slowly
+    assert message(api.call("GET", "/slow")) == (504, "Endpoint request timed out")
+    go_on.set()
+    assert ended.wait(30)
+
+
+def test_the_timeout_is_29_seconds_where_none_is_set(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute_api, "TIMEOUT_SCALE", 0.001)
+    go_on = threading.Event()
+    api.wait = lambda: go_on.wait(30)
+    assert message(api.call("GET", "/haiku")) == (504, "Endpoint request timed out")
+    go_on.set()
+
+
+def test_more_than_10_mb_are_too_long(api: Api) -> None:
+    assert message(api.call("POST", "/haiku", bytes(10 * 1024 * 1024 + 1))) == (413, "Request Too Long")
+    assert not api.events
+
+
+# --- permissions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("{api}/*/*", 200),
+        ("{api}/prod/GET/haiku", 200),
+        ("{api}/test/GET/haiku", 500),
+        ("{api}/prod/POST/haiku", 500),
+        ("another/*/*", 500),
+        (None, 500),
+    ],
+)
+def test_the_function_has_to_let_the_api_invoke_it(api: Api, source: str | None, status: int) -> None:
+    client("lambda").remove_permission(FunctionName="lab", StatementId="api")
+    if source:
+        permit(f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{source.format(api=api.api_id)}")
+    answer = api.call("GET", "/haiku")
+    assert answer.status == status
+    assert len(api.events) == (status == 200)
+
+
+def test_a_function_that_is_gone_is_a_500(api: Api) -> None:
+    client("lambda").delete_function(FunctionName="lab")
+    assert message(api.call("GET", "/haiku")) == (500, "Internal server error")
+
+
+# --- deployments, limits ------------------------------------------------------------------------------
+
+
+def test_a_change_is_not_live_until_the_next_deployment(api: Api) -> None:
+    api.change(paths={"/other": {"get": proxied()}})
+    assert api.call("GET", "/haiku").status == 200
+    assert api.call("GET", "/other").status == 403
+    client("apigateway").create_deployment(restApiId=api.api_id, stageName="prod")
+    assert api.call("GET", "/haiku").status == 403
+    assert api.call("GET", "/other").status == 200
+
+
+def test_a_stage_may_go_back_to_an_older_deployment(api: Api) -> None:
+    aws = client("apigateway")
+    first = aws.get_stage(restApiId=api.api_id, stageName="prod")["deploymentId"]
+    api.change(paths={"/other": {"get": proxied()}})
+    aws.create_deployment(restApiId=api.api_id, stageName="prod")
+    back = [{"op": "replace", "path": "/deploymentId", "value": first}]
+    aws.update_stage(restApiId=api.api_id, stageName="prod", patchOperations=back)
+    assert (api.call("GET", "/haiku").status, api.call("GET", "/other").status) == (200, 403)
+
+
+def limit(api: Api, where: str, rate: int, burst: int) -> None:
+    steps = [
+        {"op": "replace", "path": f"/{where}/throttling/{name}", "value": str(value)}
+        for name, value in (("rateLimit", rate), ("burstLimit", burst))
+    ]
+    client("apigateway").update_stage(restApiId=api.api_id, stageName="prod", patchOperations=steps)
+
+
+def test_a_stages_limits_let_a_burst_through_and_then_a_rate(api: Api) -> None:
+    limit(api, "*/*", 2, 3)
+    assert [api.call("GET", "/haiku").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    answer = api.call("GET", "/haiku")
+    assert json.loads(answer.body) == {"oh": "Too Many Requests"}  # as the API says for THROTTLED
+    assert answer.headers["x-amzn-ErrorType"] == "TooManyRequestsException"
+    assert api.call("GET", "/haiku/newest").status == 200  # each method has them to itself
+    wait(0.5)
+    assert [api.call("GET", "/haiku").status for _ in range(2)] == [200, 429]
+    api.gateway.reset(ACCOUNT)
+    assert api.call("GET", "/haiku").status == 200
+
+
+def test_a_methods_own_limit_wins(api: Api) -> None:
+    limit(api, "*/*", 100, 100)
+    limit(api, "~1haiku/GET", 1, 1)
+    assert [api.call("GET", "/haiku").status for _ in range(2)] == [200, 429]
+    assert [api.call("POST", "/haiku").status for _ in range(2)] == [200, 200]
+
+
+# --- without a function -------------------------------------------------------------------------------
+
+
+def test_a_preflight_is_answered_without_a_function(api: Api) -> None:
+    answer = api.call("OPTIONS", "/haiku", Origin="http://elsewhere", Access_Control_Request_Method="POST")
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert not api.events
+
+
+def test_what_the_room_cannot_do_it_says(api: Api) -> None:
+    status, said = message(api.call("GET", "/web"))
+    assert (status, "integrations of type HTTP_PROXY" in said) == (501, True)
+
+
+def test_bashoutters_own_description_is_served(api: Api) -> None:
+    from awslabs import serverless
+
+    text = (serverless.BASHOUTTER / "openapi.yaml").read_text().replace("__REGION__", "us-east-1")
+    for verb in ("LIST", "POST", "LIKE", "DELETE"):
+        text = text.replace(f"__{verb}_ARN__", FUNCTION)
+    assert yaml.safe_load(text)["openapi"]
+    aws = client("apigateway")
+    aws.put_rest_api(restApiId=api.api_id, mode="overwrite", failOnWarnings=True, body=text.encode())
+    aws.create_deployment(restApiId=api.api_id, stageName="prod")
+    preflight = api.call("OPTIONS", "/haiku/abc")
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Methods"] == "PATCH,DELETE,OPTIONS"
+    assert preflight.headers["Access-Control-Max-Age"] == "600"
+    assert api.call("DELETE", "/haiku/abc").status == 200
+    assert api.events[0]["pathParameters"] == {"item_id": "abc"}
+
+
+# --- over HTTP, with a real function ------------------------------------------------------------------
+
+
+ECHO = """
+import base64, json
+
+def handler(event, context):
+    if event["httpMethod"] == "DELETE":
+        raise ValueError("no")
+    kept = {name: event[name] for name in ("path", "httpMethod", "pathParameters", "queryStringParameters")}
+    return {
+        "statusCode": 200,
+        "headers": {"Content-Type": "application/json"},
+        "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+        "body": json.dumps(kept | {"body": event["body"]}, ensure_ascii=False),
+    }
+"""
+
+
+def test_a_browser_reaches_a_real_function_through_the_server(tmp_path: Path) -> None:
+    run = sandbox.start(slow_states=0, home=tmp_path)
+    try:
+        made = functools.partial(
+            boto3.client, endpoint_url=run.endpoint_url, region_name="us-east-1",
+            aws_access_key_id=f"AKIAPRACTICE{ACCOUNT}", aws_secret_access_key="practice",
+        )  # fmt: skip
+        trust = TRUST % '{"Service":"lambda.amazonaws.com"}'
+        role = made("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("lab.py", ECHO)
+        made("lambda").create_function(
+            FunctionName="lab", Runtime="python3.13", Handler="lab.handler", Role=role, Timeout=60,
+            Code={"ZipFile": file.getvalue()},
+        )  # fmt: skip
+        aws = made("apigateway")
+        api_id = aws.create_rest_api(name="lab")["id"]
+        aws.put_rest_api(restApiId=api_id, mode="overwrite", body=json.dumps(DOCUMENT).encode())
+        aws.create_deployment(restApiId=api_id, stageName="prod")
+        url = f"{run.endpoint_url}{execute_api.PREFIX}{api_id}/prod"
+        page = {"Origin": "http://elsewhere.example"}
+        assert requests.get(f"{url}/files/a", headers=page, timeout=60).status_code == 500
+        made("lambda").add_permission(
+            FunctionName="lab", StatementId="api", Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+            SourceArn=f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{api_id}/prod/*/files/*",
+        )  # fmt: skip
+        answer = requests.post(
+            f"{url}/files/a%2Fb/%E5%8F%A4?q=1+2", data="古池".encode(), headers=page, timeout=60
+        )
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "path": "/files/a/b/古",
+            "httpMethod": "POST",
+            "pathParameters": {"path": "a/b/古"},
+            "queryStringParameters": {"q": "1 2"},
+            "body": "古池",
+        }
+        assert [value for name, value in answer.raw.headers.items() if name == "Set-Cookie"] == ["a=1", "b=2"]
+        assert requests.head(f"{url}/files/a", timeout=60).status_code == 200
+        assert requests.options(f"{url}/haiku", headers=page, timeout=60).status_code == 204
+        answer = requests.delete(f"{url}/files/a", headers=page, timeout=60)
+        assert (answer.status_code, answer.json()) == (502, {"message": "Internal server error"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    finally:
+        run.stop()
