@@ -171,7 +171,7 @@ def test_prepare_is_told_whether_there_is_a_gpu(
     gpu.down(ledger)
     gpu.up(ledger, instance_type="t3.large")
     again, down = "python -m awslabs.gpu up", "python -m awslabs.gpu down"
-    how = {"again": again, "without": f"{down} && {again} --instance-type t3.large"}
+    how = {"again": again, "without": f"{down} && {again} --instance-type {gpu.CPU_TYPE}"}
     assert told == [{"gpu": True, **how}, {"gpu": False, **how}]
 
 
