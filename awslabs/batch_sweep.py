@@ -1,17 +1,17 @@
 """Chapter 4: a hyper-parameter sweep on AWS Batch: machines that come with the work and go with it.
 
-      you --- <1> image --> ECR repository            CloudWatch log group <2>
+      you --- <2> image --> ECR repository            CloudWatch log group <3>
        |                        |                           ^
        |  submit, sweep         | pull                      |
        v                        v                           |
-    <6> queue --> <5> compute environment: 0 to 64 vCPUs    |
-                  . . . . . . . . . . . . . VPC <3> . . .   |
+    <7> queue --> <6> compute environment: 0 to 64 vCPUs    |
+                  . . . . . . . . . . . . . VPC <4> . . .   |
                   .  g4dn.xlarge   g4dn.xlarge   ...    ----'
-                  .  <7> job 0     job 1         ...    .
+                  .  <8> job 0     job 1         ...    .
                   . . . . . . . . . . . . . . . . . . . .
-       plot             | results, as the <4> job role may
+       plot             | results, as the <1> job role may
        ^                v
-       '------- <2> bucket: cells/  results/; the textbook's notebook finds its files at the root
+       '------- <3> bucket: cells/  results/; the textbook's notebook finds its files at the root
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
@@ -24,9 +24,9 @@ for its machine.
     python -m awslabs.batch_sweep plot
     python -m awslabs.batch_sweep down
 
-AWS calls, in order: CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public
-network (chapter 1), CreateSecurityGroup, CreateRole, PutRolePolicy, CreateInstanceProfile,
-AddRoleToInstanceProfile, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
+AWS calls, in order: CreateRole, PutRolePolicy, CreateInstanceProfile, AddRoleToInstanceProfile,
+CreateRepository, CreateBucket, CreateLogGroup, PutRetentionPolicy, those of a public network (chapter 1),
+CreateSecurityGroup, CreateComputeEnvironment, CreateJobQueue, RegisterJobDefinition; for work SubmitJob.
 What one does with it stands in `workload/batch_sweep/`. To read along: "What is AWS Batch?" in AWS's guides.
 """
 
@@ -38,8 +38,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import images, journal, policies, prices
-from awslabs.ec2 import Subnet, public_network, require_quota, zones_offering
-from awslabs.ecs_qa import role
+from awslabs.ec2 import Subnet, on_free_plan, public_network, require_plan, require_quota, zones_offering
+from awslabs.ecs_qa import own_roles, permit, role
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -93,6 +93,7 @@ class Machine:
 
 GPU = Machine(("g4dn.xlarge",), "ECS_AL2023_NVIDIA", 4, 12_000, 1)
 CPU = Machine(("c5.large", "m5.large"), "ECS_AL2023", 2, 3_000, 0)
+FREE_CPU = Machine(("c7i-flex.large", "m7i-flex.large"), CPU.image_type, CPU.vcpus, CPU.memory_mib, 0)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def up(
     ledger : Ledger
         From ``awslabs.lab("batch_sweep")``.
     cpu : bool
-        Small machines without a GPU, where the account may have none.
+        Small machines without a GPU, where the account may have none; on AWS's Free plan those that it runs.
     spot : bool
         Machines that AWS may take back: less than half the price, and a job may begin anew.
     without_docker : bool
@@ -157,28 +158,49 @@ def up(
     """
     ec2, s3, logs = ledger.client("ec2"), ledger.client("s3"), ledger.client("logs")
     ecr, batch = ledger.client("ecr"), ledger.client("batch")
-    machine = CPU if cpu else GPU
+    machine = machine_for(ledger, cpu)
 
     # <0> Before anything is built: in which zones, and does the account allow a single machine?
     require_both_roles(ledger, role_arn, instance_profile_arn)
     require_same_machines(ledger, machine, spot)
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
-    zones, _ = at_once(lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot))
+    instead = ledger.command(
+        "up",
+        cpu=True,
+        spot=spot and not cpu,
+        no_docker=without_docker,
+        role_arn=role_arn,
+        instance_profile_arn=instance_profile_arn,
+    )
+    zones, _ = at_once(
+        lambda: zones_of(ec2, machine), lambda: require_machine(ledger, machine, spot, instead)
+    )
     if engine is None:
         warn_of_missing(ledger)
 
-    # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
-    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
+    # <1> Two roles: a job's, which may nothing yet, for the bucket has no name before it is made; and the
+    #     machines', which join the one cluster, pull the one image and write logs. They come first, for not
+    #     everybody may make them.
+    repository, machines = f"{ledger.prefix}-{IMAGE}", f"{ledger.prefix}-machines"
+    log_group = f"/awslabs/{ledger.prefix}"
+    given = role_arn is not None
+    if role_arn is None or instance_profile_arn is None:
+        with own_roles(ledger, profile=True, cpu=cpu, spot=spot, no_docker=without_docker):
+            role_arn = role(ledger, "job", "ecs-tasks.amazonaws.com")
+            instance_profile_arn = machine_profile(ledger, machines, repository, log_group)
+
+    # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
+    ledger.create("repository", ecr.create_repository, repositoryName=repository)
     pushed = meanwhile(images.publish, ledger, repository, recipe(machine), engine)
 
-    # <2> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
+    # <3> The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.
     bucket = ledger.create(
         "bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data", **location(ledger.cloud.region)
     )
-    log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    ledger.create("log-group", logs.create_log_group, logGroupName=log_group)
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
 
-    # <3> The network: a public subnet in each zone that has such machines; nobody may connect.
+    # <4> The network: a public subnet in each zone that has such machines; nobody may connect.
     vpc_id, subnet_ids = public_network(
         ledger, "10.13.0.0/20", [Subnet(f"subnet-{zone[-1]}", zone, cidr_of(zone)) for zone in zones]
     )
@@ -190,26 +212,22 @@ def up(
         Description="Nobody may connect to the machines",
     )
 
-    # <4> Who may do what. A job reads cells and results and writes results, in this bucket alone; a machine
-    #     pulls the one image and writes logs.
-    if role_arn is None:
-        role_arn = role(
+    # <5> What a job may: read cells and results and write results, in this bucket alone.
+    if not given:
+        permit(
             ledger,
             "job",
-            "ecs-tasks.amazonaws.com",
             allow(f"arn:aws:s3:::{bucket}", "s3:ListBucket"),
             allow(f"arn:aws:s3:::{bucket}/cells/*", "s3:GetObject"),
             allow(f"arn:aws:s3:::{bucket}/results/*", "s3:GetObject", "s3:PutObject"),
             allow(f"arn:aws:s3:::{bucket}/metrics_lr*.csv", "s3:PutObject"),  # of the textbook's own client
         )
-    if instance_profile_arn is None:
-        instance_profile_arn = machine_profile(ledger, repository, log_group)
 
-    # <5> The compute environment: it costs nothing while no job waits.
+    # <6> The compute environment: it costs nothing while no job waits.
     environment = ledger.create(
         "compute-environment",
         batch.create_compute_environment,
-        computeEnvironmentName=f"{ledger.prefix}-machines",
+        computeEnvironmentName=machines,
         type="MANAGED",
         state="ENABLED",
         computeResources={
@@ -227,7 +245,7 @@ def up(
 
     environment_arn = wait_for_environment(ledger, environment)
 
-    # <6> The queue. A job that no machine will ever take leaves it after a while, with the reason.
+    # <7> The queue. A job that no machine will ever take leaves it after a while, with the reason.
     queue = ledger.create(
         "job-queue",
         batch.create_job_queue,
@@ -242,7 +260,7 @@ def up(
     )
     wait_for_queue(ledger, queue)
 
-    # <7> What a job is. It names the image, so here the push must be done.
+    # <8> What a job is. It names the image, so here the push must be done.
     define_job(ledger, pushed(), machine, role_arn, log_group)
     return describe(ledger)
 
@@ -282,8 +300,7 @@ def image(ledger: Ledger, *, without_docker: bool = False) -> Batch:
     """
     standing(ledger, "job-queue")
     shown = describe_environment(ledger.client("batch"), standing(ledger, "compute-environment"))
-    resources = (shown or batch_jobs.require_environment(ledger))["computeResources"]
-    machine = CPU if CPU.instance_types == tuple(resources["instanceTypes"]) else GPU
+    machine = machine_of(shown or batch_jobs.require_environment(ledger))
     engine = images.engine_for(ledger, recipe(machine), without=without_docker)
     address = images.publish(ledger, standing(ledger, "repository"), recipe(machine), engine)
     old = batch_jobs.definition(ledger)["containerProperties"]
@@ -320,6 +337,26 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
             "Nothing was changed.",
             as_before_or_anew(ledger, shown),
         )
+
+
+def machine_for(ledger: Ledger, cpu: bool) -> Machine:
+    """What Batch may start: without a GPU what stands, for an account may change its plan; or what that runs.
+
+    AWS calls: ``batch:DescribeComputeEnvironments``, ``freetier:GetAccountPlanState``.
+    """
+    if not cpu:
+        return GPU
+    row = ledger.journal.last("compute-environment")
+    shown = describe_environment(ledger.client("batch"), row.id) if row else None
+    if shown is not None and machine_of(shown) is not GPU:
+        return machine_of(shown)
+    return FREE_CPU if on_free_plan(ledger) else CPU
+
+
+def machine_of(environment: dict) -> Machine:
+    """The machines of a compute environment that this lab has made."""
+    types = tuple(environment["computeResources"]["instanceTypes"])
+    return next((one for one in (CPU, FREE_CPU) if one.instance_types == types), GPU)
 
 
 def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
@@ -367,18 +404,23 @@ def warn_of_missing(ledger: Ledger) -> None:
         )
 
 
-def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
-    """Stop if the account's quota does not allow one machine: Batch would build, and jobs wait."""
+def require_machine(ledger: Ledger, machine: Machine, spot: bool, instead: str) -> None:
+    """Stop if the account's plan or quota does not allow one machine: Batch would build, and jobs wait.
+
+    `instead` is the command that does without a GPU, or without spot.
+    """
     ec2, quotas = ledger.client("ec2"), ledger.client("service-quotas")
+    for instance_type in machine.instance_types:
+        require_plan(ledger, instance_type, instead)
     try:
         require_quota(ec2, quotas, machine.instance_types[0], spot=spot)
     except AwsError as refused:
-        if not machine.gpus:
+        if not machine.gpus and not spot:
             raise
         raise AwsError(
             refused.what,
             refused.why,
-            f"{ledger.command('up')} --cpu    # or ask for more, and wait for a day: {refused.fix}",
+            f"{instead}    # or ask for more, and wait for a day: {refused.fix}",
             code=refused.code,
             operation=refused.operation,
         ) from refused
@@ -387,15 +429,15 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool) -> None:
 # -- Parts of the page above -----------------------------------------------------------------------------
 
 
-def machine_profile(ledger: Ledger, repository: str, log_group: str) -> str:
+def machine_profile(ledger: Ledger, environment: str, repository: str, log_group: str) -> str:
     """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
-    iam = ledger.client("iam")
+    iam, cloud = ledger.client("iam"), ledger.cloud
     profile = f"{ledger.prefix}-machine-profile"
     role(
         ledger,
         "machine",
         "ec2.amazonaws.com",
-        policies.join_a_cluster(),
+        *policies.join_a_cluster(environment, cloud.region, cloud.identity["account"]),
         *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
         policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
     )
@@ -515,9 +557,8 @@ def wait_for_queue(ledger: Ledger, name: str) -> None:
     poll(f"the queue {name} is VALID", ready, timeout_s=300, longest_s=2.0, fix=ledger.command("up"))
 
 
-def usd_per_machine_hour(cpu: bool, spot: bool, region: str) -> float | None:
+def usd_per_machine_hour(machine: Machine, spot: bool, region: str) -> float | None:
     """What one machine costs while it runs, with its public address; None where the price is not known."""
-    machine = CPU if cpu else GPU
     price = prices.instance_hour(machine.instance_types[0], region, spot=spot)
     return None if price is None else price + prices.PUBLIC_IPV4_HOUR
 
@@ -545,9 +586,10 @@ def command_line() -> Any:
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
-        price = usd_per_machine_hour(cpu, spot, ledger.cloud.region)
+        machine = machine_for(ledger, cpu)
+        price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
-            f"While jobs run, each {(CPU if cpu else GPU).instance_types[0]} costs "
+            f"While jobs run, each {machine.instance_types[0]} costs "
             f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
-from awslabs.explain import ask_for_quota, place_of, vcpu_quota
+from awslabs.explain import PAID_PLAN, ask_for_quota, error_code, place_of, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
 from awslabs.show import Shown
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 LOGIN = "ec2-user"  # the user that Amazon Linux lets in
+BOOT_S = 600.0  # until SSH answers; a type older than Nitro shows its console some minutes late
 ROOT_GIB = 8  # size of that image's root disk, for the price that is told before it is looked up
 
 
@@ -104,9 +105,11 @@ def up(
     """
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
-    # <0> Before anything is built, four questions at once: where, may we, from which image, and who are we?
-    zone, _, image, door_for = at_once(
+    # <0> Before anything is built, some questions at once: where, may we, from which image, and who are we?
+    zone, _, _, _, image, door_for = at_once(
         lambda: zone_offering(ec2, instance_type),
+        lambda: size_of(ec2, instance_type, such_as="t3.micro"),
+        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type t3.micro"),
         lambda: require_quota(ec2, ledger.client("service-quotas"), instance_type),
         lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
         lambda: allow_from or own_address(ec2),
@@ -249,11 +252,11 @@ def wait_until_it_runs(ledger: Ledger, instance_id: str) -> None:
     )
 
 
-def wait_for_login(ledger: Ledger, server: Server) -> None:
+def wait_for_login(ledger: Ledger, server: Server, timeout_s: float = BOOT_S) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
     with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id))
+        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
 
 
 # -- The lab as it stands ----------------------------------------------------------------------------------
@@ -322,12 +325,13 @@ def zone_offering(ec2: Any, instance_type: str) -> str:
 def zones_offering(ec2: Any, instance_type: str) -> list[str]:
     """The zones of the Region that offer this type: not each does (``us-east-1e`` has no t3.micro).
 
-    AWS calls: ``ec2:DescribeInstanceTypeOfferings``.
+    AWS calls: ``ec2:DescribeInstanceTypeOfferings``; as `whole_zones`.
     """
     offerings = ec2.describe_instance_type_offerings(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}]
     )["InstanceTypeOfferings"]
-    if not offerings:
+    zones = sorted({offering["Location"] for offering in offerings} & whole_zones(ec2).keys())
+    if not zones:
         raise AwsError(
             f"{instance_type} is not offered in {ec2.meta.region_name}.",
             "No zone of the Region lists it; a Region offers some types only, and names are exact.",
@@ -335,7 +339,86 @@ def zones_offering(ec2: Any, instance_type: str) -> list[str]:
             code="Unsupported",
             operation="ec2:RunInstances",
         )
-    return sorted(offering["Location"] for offering in offerings)
+    return zones
+
+
+def whole_zones(ec2: Any) -> dict[str, str]:
+    """The Region's Availability Zones, name to id (``us-east-1a``: ``use1-az6``; ids are everybody's).
+
+    Local Zones and Wavelength Zones, which an account may have opted in to, have prices and gateways of their
+    own. AWS calls: ``ec2:DescribeAvailabilityZones``.
+    """
+    return {
+        zone["ZoneName"]: zone["ZoneId"]
+        for zone in ec2.describe_availability_zones()["AvailabilityZones"]
+        if zone["ZoneType"] == "availability-zone" and zone["State"] == "available"
+    }
+
+
+def size_of(ec2: Any, instance_type: str, such_as: str) -> dict:
+    """A type as ``ec2:DescribeInstanceTypes`` shows it, if the labs' images run on it; `such_as` would do.
+
+    Raises
+    ------
+    AwsError
+        Its processor is another one than the images are made for.
+    """
+    (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
+    if "x86_64" not in size["ProcessorInfo"]["SupportedArchitectures"]:
+        raise AwsError(
+            f"The lab's images do not run on {instance_type}.",
+            "Its processor is an ARM; they are made for x86_64.",
+            f"run `up` with another type, such as --instance-type {such_as}",
+            code="Unsupported",
+            operation="ec2:RunInstances",
+        )
+    return size
+
+
+def require_plan(ledger: Ledger, instance_type: str, instead: str) -> None:
+    """Stop before anything is built if the account is on AWS's Free plan, and that does not run this type.
+
+    AWS calls: ``freetier:GetAccountPlanState``, on that plan ``ec2:DescribeInstanceTypes``. A dry run of
+    RunInstances looks at rights alone and would not tell.
+
+    Parameters
+    ----------
+    instead : str
+        The command that does with a type which the plan runs.
+    """
+    if not on_free_plan(ledger):
+        return
+    ec2 = ledger.client("ec2")
+    pages = ec2.get_paginator("describe_instance_types").paginate(
+        Filters=[{"Name": "free-tier-eligible", "Values": ["true"]}]
+    )
+    free = sorted(size["InstanceType"] for page in pages for size in page["InstanceTypes"])
+    if instance_type not in free:
+        raise AwsError(
+            f"This account's Free plan does not run a {instance_type}.",
+            f"In {ec2.meta.region_name} it runs {', '.join(free)}; a higher quota would change nothing.",
+            f"{instead}    # or pay for what you use, your credits first: {PAID_PLAN}",
+            code="InvalidParameterCombination",
+            operation="ec2:RunInstances",
+        )
+
+
+def on_free_plan(ledger: Ledger) -> bool:
+    """Whether the account is on the plan that accounts opened since 2025-07-15 begin with.
+
+    AWS calls: ``freetier:GetAccountPlanState``.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        plan = ledger.cloud.client("freetier", resends=False).get_account_plan_state()
+    except (
+        BotoCoreError,
+        ClientError,
+    ) as error:  # not everybody may ask, and only newer accounts have a plan
+        log.info("the account's plan was not looked at: %s", error)
+        return False
+    return plan["accountPlanType"] == "FREE"
 
 
 def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = False) -> None:
@@ -472,7 +555,17 @@ def instance_state(ec2: Any, instance_id: str) -> str:
 
 def console(ec2: Any, instance_id: str) -> str:
     """What the server has written to its console, where its host keys' fingerprints stand."""
-    return ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = ec2.get_console_output(InstanceId=instance_id, Latest=True)
+    except ClientError as error:
+        if error_code(error) != "UnsupportedOperation":
+            raise
+        answer = ec2.get_console_output(
+            InstanceId=instance_id
+        )  # t2 is not of Nitro: what AWS keeps of its boot
+    return answer.get("Output", "")
 
 
 # -- The command line -----------------------------------------------------------------------------------

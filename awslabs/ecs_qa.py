@@ -1,16 +1,16 @@
 """Chapter 3: question answering in containers that come with a question and go with the answer.
 
-      you --- <1> image --> ECR repository          CloudWatch log group <4>
+      you --- <2> image --> ECR repository          CloudWatch log group <5>
        |                       |                          ^
        |  ask, ask-many        | pull                     |
        v                       v                          |
-    <5> cluster . . . . . . . . . . . . . . VPC <3> . . . |
-                  .  <6> task   task   task   ...   . ----'
+    <6> cluster . . . . . . . . . . . . . . VPC <4> . . . |
+                  .  <7> task   task   task   ...   . ----'
                   .      1 vCPU, 4 GB each          .
                   . . . . . | . . . . . . . . . . . .
-       answers              | as the task role may
+       answers              | as the <1> task role may
        ^                    v
-       '------------- <2> DynamoDB table
+       '------------- <3> DynamoDB table
 
 Cost: nothing while no task runs. Then each task costs about 0.063 USD per hour (us-east-1: 1 vCPU, 4 GB and
 a public address), by the second and at least for a minute. The image in ECR is about 0.15 USD a month.
@@ -21,27 +21,30 @@ Time: two to five minutes to build, most of it for the image; a minute to take d
     python -m awslabs.ecs_qa ask-many
     python -m awslabs.ecs_qa down
 
-AWS calls, in order: CreateRepository, CreateTable, those of a public network (chapter 1),
-CreateSecurityGroup, CreateLogGroup, PutRetentionPolicy, CreateRole, PutRolePolicy, CreateCluster,
-RegisterTaskDefinition; for work RunTask. What one does with it stands in `workload/ecs_qa/`. To read
-along: "What is Amazon Elastic Container Service?" in AWS's guides.
+AWS calls, in order: CreateRole, PutRolePolicy, CreateRepository, CreateTable, those of a public network
+(chapter 1), CreateSecurityGroup, CreateLogGroup, PutRetentionPolicy, CreateCluster, RegisterTaskDefinition;
+for work RunTask. What one does with it stands in `workload/ecs_qa/`. To read along: "What is Amazon
+Elastic Container Service?" in AWS's guides.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from awslabs import images, policies, prices
-from awslabs.ec2 import Subnet, public_network, quota_value
+from awslabs.ec2 import Subnet, public_network, quota_value, whole_zones
 from awslabs.errors import AwsError, LabError, LedgerError, install
-from awslabs.explain import ask_for_quota, place_of
+from awslabs.explain import DENIED, ask_for_quota, place_of
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import Statement, allow
 from awslabs.progress import awaiting, meanwhile, poll
@@ -51,11 +54,14 @@ from awslabs.workload.ecs_qa.questions import CONTAINER, FARGATE_VCPUS, READER_N
 
 log = logging.getLogger(__name__)
 
+log = logging.getLogger(__name__)
+
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"
 MODEL = "distilbert-base-cased-distilled-squad"  # which the Dockerfile takes unless told otherwise
 SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
+WITHOUT_FARGATE = {"apne1-az3", "usw1-az2"}  # ids of zones; source: "Amazon ECS on AWS Fargate", Regions
 TASKS = "ecs-tasks.amazonaws.com"  # who acts in a role of tasks
 
 
@@ -104,8 +110,8 @@ def up(
     ledger : Ledger
         From ``awslabs.lab("ecs_qa")``.
     image : str, optional
-        An image that exists, of a public registry; nothing is built then. It must take the arguments that
-        ``images/qa_bot/main.py`` takes.
+        An image that exists, of a public registry or of this account's ECR; nothing is built then. It must
+        take the arguments that ``images/qa_bot/main.py`` takes.
     model : str, optional
         The reader's model: a name on the Hugging Face hub, or a folder on this computer, which is put into
         the image. Unless given, the Dockerfile's: a DistilBERT that has learned from SQuAD; and without
@@ -142,7 +148,7 @@ def up(
             "It is a folder of this computer, and an image that exists is taken as it is.",
             f"{ledger.command('up')} --model {model}    # builds an image of the lab's own",
         )
-    recipe = recipe_with(ledger, model)
+    recipe, asked_model = recipe_with(ledger, model), model
     engine = None if image else images.engine_for(ledger, recipe, without=without_docker)
     bare = not (engine or image or ledger.cloud.is_aws)  # the program alone, for the practice cloud
     if bare and model is None and not warn_of_missing():
@@ -150,22 +156,51 @@ def up(
         recipe = recipe_with(ledger, model)
     require_same(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}", role_arn)
 
-    # <1> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
-    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-{IMAGE}")
+    # <1> Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They come first,
+    # for not everybody may make them; what they allow is named by names that will be.
+    names = {one: f"{ledger.prefix}-{one}" for one in (IMAGE, "answers")}
+    log_group = f"/awslabs/{ledger.prefix}"
+    also = {"export=ssm": export}  # an option that may go without its value
+    with own_roles(ledger, image=image, model=asked_model, no_docker=without_docker, **also):
+        execution_role = role_arn or role(
+            ledger,
+            "execution",
+            TASKS,
+            policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+            *policies.pull_image(
+                ledger.arn("ecr", f"repository/{names[IMAGE]}"), *private_repository(ecr, image)
+            ),
+        )
+        task_role = role_arn or role(
+            ledger,
+            "task",
+            TASKS,
+            allow(
+                ledger.arn("dynamodb", f"table/{names['answers']}"),
+                "dynamodb:GetItem",
+                "dynamodb:BatchWriteItem",
+            ),
+            allow(
+                ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"
+            ),  # for definitions of your own
+        )
+
+    # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
+    repository = ledger.create("repository", ecr.create_repository, repositoryName=names[IMAGE])
     pushed = None if image else meanwhile(images.publish, ledger, repository, recipe, engine)
 
-    # <2> The table of answers, paid per request.
+    # <3> The table of answers, paid per request.
     table = ledger.create(
         "table",
         dynamodb.create_table,
-        TableName=f"{ledger.prefix}-answers",
+        TableName=names["answers"],
         AttributeDefinitions=[{"AttributeName": "item_id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
 
-    # <3> The network. Tasks get a public address, to pull the image; no rule lets anybody in.
-    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    # <4> The network. Tasks get a public address, to pull the image; no rule lets anybody in.
+    zone = next(name for name, zone_id in whole_zones(ec2).items() if zone_id not in WITHOUT_FARGATE)
     vpc_id, _ = public_network(ledger, "10.12.0.0/23", [Subnet("subnet", zone, "10.12.0.0/24")])
     ledger.create(
         "security-group",
@@ -175,28 +210,13 @@ def up(
         Description="Tasks: nobody may connect to them",
     )
 
-    # <4> The log, and two roles: one for Fargate, which pulls and logs; one for the program, which saves.
-    log_group = ledger.create("log-group", logs.create_log_group, logGroupName=f"/awslabs/{ledger.prefix}")
+    # <5> The log, which forgets after a week: else AWS would keep it, and charge for it, for ever.
+    ledger.create("log-group", logs.create_log_group, logGroupName=log_group)
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
-    execution_role = role_arn or role(
-        ledger,
-        "execution",
-        TASKS,
-        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
-    )
-    task_role = role_arn or role(
-        ledger,
-        "task",
-        TASKS,
-        allow(ledger.arn("dynamodb", f"table/{table}"), "dynamodb:GetItem", "dynamodb:BatchWriteItem"),
-        allow(ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"),  # for definitions of your own
-    )
-
-    # <5> The cluster: a name under which tasks run. With Fargate there is no server in it.
+    # <6> The cluster: a name under which tasks run. With Fargate there is no server in it.
     ledger.create("cluster", ecs.create_cluster, clusterName=f"{ledger.prefix}-cluster")
 
-    # <6> What a task is. It names the image, so here the push must be done.
+    # <7> What a task is. It names the image, so here the push must be done.
     variables = {
         "TABLE_NAME": table,
         "AWS_REGION": ledger.cloud.region,
@@ -386,6 +406,25 @@ def model_variables(model: str | None, *, image: str | None, bare: bool) -> dict
     return {**place, "QA_MODEL_NAME": name}
 
 
+def private_repository(ecr: Any, image: str | None) -> list[str]:
+    """The ARN of the ECR repository of this account that an image lies in; none for images of elsewhere.
+
+    AWS calls: ``ecr:DescribeRepositories``.
+    """
+    from botocore.exceptions import ClientError
+
+    uri = re.sub(r"(@.*|:[^/]*)$", "", image or "")
+    name = uri.partition("/")[2]
+    if not name:
+        return []
+    try:
+        (shown,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+    except ClientError as error:
+        log.info("%s is taken for a public image: %s", image, error)
+        return []
+    return [shown["repositoryArn"]] if shown["repositoryUri"] == uri else []
+
+
 def is_name(model: str) -> bool:
     """Whether a model is one of the Hugging Face hub, and not a folder of this computer."""
     return model != SMALL and not Path(model).is_dir()
@@ -394,8 +433,45 @@ def is_name(model: str) -> bool:
 # -- Parts of the page above -----------------------------------------------------------------------------
 
 
+@contextmanager
+def own_roles(ledger: Ledger, *, profile: bool = False, **given: str | bool | None) -> Iterator[None]:
+    """Roles are made in this block; whoever may not make any is told how to give those that exist.
+
+    Parameters
+    ----------
+    profile : bool
+        Whether the lab takes an instance profile, too.
+    **given
+        The options of `up` besides, as `Ledger.command` takes them.
+
+    Raises
+    ------
+    AwsError
+        AWS's refusal, with these options in its fix.
+    """
+    try:
+        yield
+    except AwsError as error:
+        if error.code not in DENIED:
+            raise
+        begin = f"arn:aws:iam::{ledger.cloud.identity['account']}"
+        given |= {"role_arn": f"{begin}:role/LabRole"}
+        if profile:
+            given |= {"instance_profile_arn": f"{begin}:instance-profile/LabInstanceProfile"}
+        raise AwsError(
+            error.what,
+            f"{error.why} The lab makes its roles first, so nothing that costs stands.",
+            f"{ledger.command('up', **given)}    # AWS Academy's names; elsewhere ask whoever runs the "
+            "account, and show them what the README says of rights",
+            code=error.code,
+            operation=error.operation,
+        ) from error
+
+
 def role(ledger: Ledger, name: str, service: str, *may: Statement) -> str:
     """A role in which a service of AWS acts, with these rights alone; returns its ARN.
+
+    Without rights it may do nothing until `permit` gives it some.
 
     AWS calls: ``iam:CreateRole``, ``PutRolePolicy``.
 
@@ -415,14 +491,20 @@ def role(ledger: Ledger, name: str, service: str, *may: Statement) -> str:
         RoleName=f"{ledger.prefix}-{name}-role",
         AssumeRolePolicyDocument=policies.trust(service),
     )
+    if may:
+        permit(ledger, name, *may)
+    return role_arn
+
+
+def permit(ledger: Ledger, name: str, *may: Statement) -> None:
+    """What a role of this name allows. AWS calls: ``iam:PutRolePolicy``."""
     ledger.create(
         f"{name}-policy",
-        iam.put_role_policy,
+        ledger.client("iam").put_role_policy,
         RoleName=f"{ledger.prefix}-{name}-role",
         PolicyName="what-it-needs",
         PolicyDocument=policies.document(*may),
     )
-    return role_arn
 
 
 def wait_for_table(dynamodb: Any, name: str) -> None:
@@ -450,7 +532,9 @@ def command_line() -> Any:
     group = cli.lab_group("ecs_qa", __doc__)
 
     @cli.verb(group, "up", "ecs_qa")
-    @click.option("--image", metavar="URI", help="A public image that exists; nothing is built then.")
+    @click.option(
+        "--image", metavar="URI", help="An image that exists, public or in your ECR; nothing is built then."
+    )
     @click.option(
         "--model",
         metavar="NAME_OR_FOLDER",

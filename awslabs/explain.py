@@ -63,6 +63,7 @@ QUOTAS = {
     "RulesPerSecurityGroupLimitExceeded": ("rules in one security group", "vpc", "L-0EA8095F"),
     "AddressLimitExceeded": ("Elastic IP addresses", "ec2", "L-0263D0A3"),
 }
+PAID_PLAN = "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1"
 G_AND_VT = re.compile(r"^(g\d|vt\d|gr\d)")  # families that the "G and VT" quota counts, L-DB2E81BA
 
 
@@ -261,6 +262,32 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
             f"This computer's clock is off by more than the 5 minutes that AWS bears: {message}",
             f"{set_clock}    # {AGAIN}",
         )
+    if code == "PendingVerification":
+        return refusal(
+            message,
+            f"wait for AWS's mail, at most four hours; {AGAIN}: it goes on",
+            f"AWS is still checking whether this account may use {place.region or 'this Region'}.",
+        )
+    if code == "OptInRequired":
+        return refusal(
+            message,
+            "finish the sign-up: https://portal.aws.amazon.com/billing/signup    # AWS needs up to a day; "
+            f"{AGAIN}",
+            "This account is not signed up for the service yet.",
+        )
+    if code == "Blocked":
+        return refusal(
+            message,
+            "ask AWS's support (Account and billing): https://console.aws.amazon.com/support/home    # "
+            f"{AGAIN}",
+            "AWS has blocked this account.",
+        )
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
+        return refusal(
+            f"{message} Spot needs a role of AWS's own, once per account.",
+            place.aws("iam create-service-linked-role --aws-service-name spot.amazonaws.com")
+            + f"    # by whoever may; or without --spot: {place.command('up')}",
+        )
     if code in BAD_CREDENTIALS:
         return refusal(
             f"AWS does not know these credentials: {message}",
@@ -287,13 +314,22 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         )
     if code == "ProfileNotFound":
         return refusal(message, "aws configure list-profiles", "That AWS profile does not exist.")
+    if code in DENIED and "voc-cancel-cred" in message:
+        return refusal(
+            "The policy voc-cancel-cred forbids everything from then on. Nothing was lost.",
+            "start the lab again in AWS Academy, copy its new credentials, and run the same command again",
+            "The session of this AWS Academy lab has ended.",
+        )
     if code in DENIED:
         named = re.search(r"perform:? ([\w-]+:\w+)", message)
         action = named.group(1) if named else operation
         who = re.search(r"(?:User|Role)?:? ?(arn:\S+) is not", message)
+        without = "leave --spot out" if "InstanceMarketOptions" in request else "take another --instance-type"
         return refusal(
             f"{who.group(1) if who else 'These credentials'} may not do {action}.",
-            f"{whoami}    # ask whoever runs the account to allow this caller {action}; {AGAIN}",
+            f"{whoami}    # ask whoever runs the account to allow this caller {action}"
+            + (f", or {without}" if instance_type else "")
+            + f"; {AGAIN}",
         )
     if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded") and instance_type:
         name, quota = vcpu_quota(instance_type, spot=code.startswith("MaxSpot"))
@@ -320,6 +356,17 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
         return refusal(
             f"AWS has no free {instance_type or 'server'} in this zone just now. {message}",
             f"{up}    # again in some minutes, or with another --instance-type; elsewhere: `down` first",
+        )
+    if code == "InvalidParameterCombination" and "Free Tier" in message:
+        return refusal(
+            f"{message} The account is on AWS's Free plan.",
+            place.aws(
+                "ec2 describe-instance-types --filters Name=free-tier-eligible,Values=true --query "
+                f"'InstanceTypes[].InstanceType' --region {place.region}"
+            )
+            + f"    # then {place.command('up')} with one of these as --instance-type; or pay for what you use, "
+            f"your credits first: {PAID_PLAN}",
+            f"This account's Free plan does not run {'a ' + instance_type if instance_type else 'this'}.",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
         return refusal(

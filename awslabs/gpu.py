@@ -17,7 +17,7 @@ Cost: about 0.54 USD per hour in us-east-1 (g4dn.xlarge 0.526, public address 0.
 ``--spot`` about 0.23. After 3 hours (``--ttl``) the server deletes itself, in case nobody does.
 Time: four to eight minutes to build, about two to take down.
 
-    python -m awslabs.gpu up                             # without a GPU: --instance-type t3.large
+    python -m awslabs.gpu up                             # without a GPU: --instance-type m7i-flex.large
     python -m awslabs.gpu jupyter                        # opens the browser; Ctrl-C closes the tunnel
     python -m awslabs.gpu bench                          # a matrix product: CPU against GPU
     python -m awslabs.gpu mnist                          # handwritten digits
@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,9 +48,11 @@ from awslabs.ec2 import (
     own_address,
     own_key,
     public_network,
+    require_plan,
     require_quota,
     require_running,
     shutdown_after,
+    size_of,
     ssh_firewall,
     standard_credits,
     wait_for_login,
@@ -69,8 +70,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INSTANCE_TYPE = "g4dn.xlarge"  # the smallest with a whole GPU (NVIDIA T4, 16 GB)
-CPU_TYPE = "t3.large"  # without a GPU; 8 GiB of memory are enough for this lab
+CPU_TYPE = "m7i-flex.large"  # without a GPU: 8 GiB are enough for this lab, and the Free plan runs it
 TTL_MINUTES = 180
+BOOT_S = 1200.0  # until SSH answers: on its first boot a disk of 75 GiB is read from far away
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
 RESULTS = Path("awslabs-results", "gpu")
@@ -116,7 +118,7 @@ def up(
         The only addresses that may reach SSH, as CIDR: ``203.0.113.7/32``. Your own, unless given.
     instance_type : str
         AWS's name for the size of the server. One without a GPU gets plain Amazon Linux 2023, and PyTorch in
-        a virtualenv; 8 GiB of memory (``t3.large``) are enough for this lab.
+        a virtualenv; 8 GiB of memory (``m7i-flex.large``) are enough for this lab.
     spot : bool
         Spare capacity at less than half the price. AWS may take it back with two minutes' notice.
     ttl_minutes : int, optional
@@ -139,8 +141,9 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
-    zones, _, image, door_for = at_once(
-        lambda: whole_zones(ec2, instance_type),
+    zones, _, _, image, door_for = at_once(
+        lambda: zones_offering(ec2, instance_type),
+        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
         lambda: require_room(ledger, instance_type, spot),
         lambda: image_for(ec2, ssm, instance_type),
         lambda: allow_from or own_address(ec2),
@@ -176,7 +179,7 @@ def up(
     instance_id = first_with_room(ledger, dict(zip(zones, subnet_ids, strict=True)), start_in, instance_type)
     wait_until_it_runs(ledger, instance_id)
     server = describe(ledger)
-    wait_for_login(ledger, server)
+    wait_for_login(ledger, server, BOOT_S)
 
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
     if without_notebook:
@@ -343,12 +346,6 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
 
 
-def whole_zones(ec2: Any, instance_type: str) -> list[str]:
-    """The zones that offer this type, without Local Zones: those have names and prices of their own."""
-    zones = zones_offering(ec2, instance_type)
-    return [zone for zone in zones if re.fullmatch(r"[a-z-]+\d[a-z]", zone)] or zones
-
-
 def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
     """As chapter 1's `require_quota`; its fix names the way without a GPU, for new accounts may run none."""
     try:
@@ -400,15 +397,7 @@ def has_gpu(ec2: Any, instance_type: str) -> bool:
 
     AWS calls: ``ec2:DescribeInstanceTypes``.
     """
-    (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
-    if "x86_64" not in size["ProcessorInfo"]["SupportedArchitectures"]:
-        raise AwsError(
-            f"The lab's images do not run on {instance_type}.",
-            "Its processor is an ARM; they are made for x86_64.",
-            f"run `up` with another type, such as --instance-type {INSTANCE_TYPE}",
-            code="Unsupported",
-            operation="ec2:RunInstances",
-        )
+    size = size_of(ec2, instance_type, such_as=INSTANCE_TYPE)
     gpus = size.get("GpuInfo", {}).get("Gpus", [])
     for gpu in gpus:
         if gpu["Manufacturer"] != "NVIDIA" or gpu["Name"] in TOO_OLD:

@@ -199,11 +199,13 @@ class Cloud:
         """
         from botocore.config import Config
 
+        here = "us-east-1" if service == "freetier" else self.region  # AWS has it in that Region alone
         with self._mutex:
             if (service, resends) not in self._clients:
                 retries = {"mode": "standard", "total_max_attempts": 10 if resends else 1}
                 made = self._clients[service, resends] = self.session.client(
                     service,
+                    region_name=here,
                     endpoint_url=self._endpoint,
                     config=Config(
                         retries=retries,
@@ -615,9 +617,20 @@ class Ledger:
                 f"{self.command('down')}    # then `up` again",
             )
 
-    def command(self, verb: str) -> str:
-        """The command line that runs a verb of this lab on this ledger."""
-        return self.place.command(verb)
+    def command(self, verb: str, **given: str | bool | None) -> str:
+        """The command line that runs a verb of this lab on this ledger.
+
+        Parameters
+        ----------
+        **given
+            Options that it needs besides: ``cpu=True`` is the flag ``--cpu``; None and False are left out.
+        """
+        options = "".join(
+            f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+            for name, value in given.items()
+            if value not in (None, False)
+        )
+        return self.place.command(f"{verb}{options}")
 
     def command_to_force(self, row: Row) -> str:
         """The command line that deletes what stands under one row, whatever it carries."""

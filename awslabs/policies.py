@@ -51,32 +51,35 @@ def public_read(bucket: str) -> str:
     )
 
 
-def pull_image(repository_arn: str) -> list[Statement]:
-    """Pull images from one ECR repository. The token to log in with is the account's, so it names none."""
+def pull_image(*repository_arns: str) -> list[Statement]:
+    """Pull images from ECR repositories. The token to log in with is the account's, so it names none."""
+    pull = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
     return [
         allow("*", "ecr:GetAuthorizationToken"),
-        allow(
-            repository_arn,
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:GetDownloadUrlForLayer",
-            "ecr:BatchGetImage",
-        ),
+        *(allow(repository_arn, *pull) for repository_arn in repository_arns),
     ]
 
 
-def join_a_cluster() -> Statement:
-    """What a server needs to take ECS tasks, and with them Batch jobs. The cluster is Batch's, its name too.
+def join_a_cluster(environment: str, region: str, account: str) -> list[Statement]:
+    """What a server needs to take the tasks of one ECS cluster, and with them Batch jobs.
 
-    Source: AWS managed policy "AmazonEC2ContainerServiceforEC2Role", less its rights on images and logs.
+    Batch makes the cluster, and calls it after the compute environment (``AWSBatch-NAME-...``). What asks
+    where to go, and what lets a server tag itself as it registers, knows no cluster.
+
+    Source: AWS managed policy "AmazonEC2ContainerServiceforEC2Role" (v10), less its rights on images and
+    logs; Service Authorization Reference, "Amazon Elastic Container Service", for what can be bound how.
     """
-    return allow(
-        "*",
-        "ec2:DescribeTags",
-        "ecs:DiscoverPollEndpoint",
-        "ecs:RegisterContainerInstance",
-        "ecs:DeregisterContainerInstance",
-        "ecs:UpdateContainerInstancesState",
-        "ecs:Poll",
-        "ecs:StartTelemetrySession",
-        "ecs:Submit*",
-    )
+    arn = f"arn:aws:ecs:{region}:{account}"
+    name = f"AWSBatch-{environment}-*"
+    cluster = f"{arn}:cluster/{name}"
+    in_it = {"ArnLike": {"ecs:cluster": cluster}}
+    registering = {"StringEquals": {"ecs:CreateAction": "RegisterContainerInstance"}}
+    return [
+        allow("*", "ec2:DescribeTags", "ecs:DiscoverPollEndpoint"),
+        allow(cluster, "ecs:RegisterContainerInstance", "ecs:DeregisterContainerInstance", "ecs:Submit*"),
+        allow("*", "ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState")
+        | {"Condition": in_it},
+        allow("*", "ecs:TagResource") | {"Condition": registering},
+        allow(f"{arn}:container-instance/{name}/*", "ecs:ListTagsForResource"),
+        allow(f"{arn}:task/{name}/*", "ecs:ListTagsForResource"),
+    ]

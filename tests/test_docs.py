@@ -73,7 +73,7 @@ def test_each_file_exists(path: str) -> None:
         (ec2, ec2.usd_per_hour("t3.micro", "us-east-1")),
         (gpu, gpu.usd_per_hour(gpu.INSTANCE_TYPE, "us-east-1")),
         (ecs_qa, prices.fargate_hour(ecs_qa.VCPUS, ecs_qa.MEMORY_GB, "us-east-1")),
-        (batch_sweep, batch_sweep.usd_per_machine_hour(False, False, "us-east-1")),
+        (batch_sweep, batch_sweep.usd_per_machine_hour(batch_sweep.GPU, False, "us-east-1")),
     ],
     ids=["ec2", "gpu", "ecs_qa", "batch_sweep"],
 )

@@ -58,7 +58,7 @@ class Failing:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_: None)
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
     with inprocess.cloud() as clock:
         failing, send = Failing(clock), BaseClient._make_api_call
 

@@ -171,7 +171,7 @@ def test_prepare_is_told_whether_there_is_a_gpu(
     gpu.down(ledger)
     gpu.up(ledger, instance_type="t3.large")
     again, down = "python -m awslabs.gpu up", "python -m awslabs.gpu down"
-    how = {"again": again, "without": f"{down} && {again} --instance-type t3.large"}
+    how = {"again": again, "without": f"{down} && {again} --instance-type {gpu.CPU_TYPE}"}
     assert told == [{"gpu": True, **how}, {"gpu": False, **how}]
 
 
@@ -237,12 +237,6 @@ def test_another_refusal_is_not_carried_to_the_next_zone(aws: Aws, ledger: Ledge
     assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 1
 
 
-def test_local_zones_are_left_out() -> None:
-    offered = [{"Location": zone} for zone in ("us-west-2a", "us-west-2-lax-1a", "us-west-2c")]
-    ec2 = SimpleNamespace(describe_instance_type_offerings=lambda **_: {"InstanceTypeOfferings": offered})
-    assert gpu.whole_zones(ec2, "g4dn.xlarge") == ["us-west-2a", "us-west-2c"]
-
-
 # -- Before anything is built ----------------------------------------------------------------------------
 
 
@@ -256,7 +250,7 @@ def test_a_new_account_is_told_its_quota_before_anything_is_built(
     assert caught.value.code == "VcpuLimitExceeded"
     assert f"({quota}) is 0" in caught.value.why
     assert f"--quota-code {quota} --desired-value 8" in caught.value.fix
-    assert caught.value.fix.endswith("python -m awslabs.gpu up --instance-type t3.large")
+    assert caught.value.fix.endswith("python -m awslabs.gpu up --instance-type m7i-flex.large")
     assert aws.calls == []
 
 
@@ -333,7 +327,7 @@ def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> N
     with pytest.raises(AwsError) as caught:
         gpu.up(ledger)
     assert caught.value.what.startswith(f"None of the {len(gpu.DEEP_LEARNING_AMIS)} Deep Learning AMIs")
-    assert "--instance-type t3.large" in caught.value.fix
+    assert "--instance-type m7i-flex.large" in caught.value.fix
     assert aws.calls == []
 
 

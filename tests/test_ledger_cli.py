@@ -106,7 +106,7 @@ class School:
 @pytest.fixture
 def school(monkeypatch: pytest.MonkeyPatch) -> Iterator[School]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_: None)
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
     with inprocess.cloud() as clock, inprocess.trouble() as trouble:
         yield School(clock, trouble, monkeypatch)
 

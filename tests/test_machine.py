@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         patched.setattr(os, "fsync", lambda descriptor: None)  # no power fails here
         patched.setattr("awslabs.ledger.AT_ONCE", 1)  # one thread: what hypothesis finds, it finds again
         patched.setattr("harness.outside.everything", everything_quickly)
-        patched.setattr("awslabs.tunnel.wait_for_ssh", lambda *_: None)
+        patched.setattr("awslabs.tunnel.wait_for_ssh", lambda *_, **__: None)
         patched.setattr("awslabs.cli.open_cloud", lambda **_: self.cloud(self.at))
         self.clock = self.stack.enter_context(inprocess.cloud())
         self.trouble = self.stack.enter_context(inprocess.trouble())

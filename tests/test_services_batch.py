@@ -1272,6 +1272,16 @@ def test_gpus_count_against_the_quota_of_gpus(aws: Net) -> None:
     assert state(submit())[0] == "RUNNING", "of other types a new account has some"
 
 
+def test_on_the_free_plan_jobs_wait_for_machines_that_it_does_not_run(aws: Net) -> None:
+    weather.current.account = "free-plan"
+    create(asked(aws, instanceTypes=["c7i-flex.large"]) | {"computeEnvironmentName": "free"})
+    status("free")
+    create_queue("free", "free")
+    queue_status("free")
+    assert state(submit()) == ("RUNNABLE", ""), "the others are c5.large"
+    assert state(submit(jobQueue="free"))[0] == "RUNNING"
+
+
 def test_capacity_in_the_weather_is_named_and_passes(slow: Net) -> None:
     weather.current.change({"faults": ["ec2:RunInstances=InsufficientInstanceCapacity"]})
     job_id = submit()

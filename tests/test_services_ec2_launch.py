@@ -23,7 +23,7 @@ from test_services_support import (
 
 from awslabs.sandbox import rules
 
-NEW = (("account", "new"),)
+NEW, FREE = (("account", "new"),), (("account", "free-plan"),)
 
 
 def launched(**request: Any) -> str:
@@ -185,6 +185,8 @@ CASES = (
         "StopIteration",
         ["ok", "InsufficientFreeAddressesInSubnet"],
     ),
+    Case("free_plan", a_gpu_in_a_new_account, "ok", "InvalidParameterCombination", FREE),
+    Case("free_plan", a_gpu_in_a_new_account, "ok", "ok", NEW),
     Case("vcpu_quota", a_gpu_in_a_new_account, "ok", "VcpuLimitExceeded", NEW),
     Case("vcpu_quota", a_gpu_on_spot_in_a_new_account, "ok", "MaxSpotInstanceCountExceeded", NEW),
     Case("vcpu_quota", a_gpu_in_a_new_account, "ok", "ok"),

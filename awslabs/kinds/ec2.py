@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Step
 from awslabs.kinds.named import pages
+
+log = logging.getLogger(__name__)
 
 # A fresh id is not known everywhere at once: "EC2 is eventually consistent" (AWS docs, "Troubleshooting API
 # request errors"). These are answered for ids that a lab made a moment ago.
@@ -102,6 +107,77 @@ def tagged(
 
 # -- VPC, subnet, gateway ------------------------------------------------------------------------------
 
+
+def delete_vpc(ec2: Any, found: Found) -> None:
+    with naming_guardduty(ec2, lambda: found.id):
+        ec2.delete_vpc(VpcId=found.id)
+
+
+def delete_subnet(ec2: Any, found: Found) -> None:
+    with naming_guardduty(ec2, lambda: ec2.describe_subnets(SubnetIds=[found.id])["Subnets"][0]["VpcId"]):
+        ec2.delete_subnet(SubnetId=found.id)
+
+
+@contextmanager
+def naming_guardduty(ec2: Any, vpc_of: Callable[[], str]) -> Iterator[None]:
+    """Where GuardDuty's Runtime Monitoring holds a network of ours, its refusal names what to delete.
+
+    GuardDuty puts an endpoint and a security group into the network of whatever it watches, and keeps them
+    until it is switched off. They are not ours, so they are not deleted here; `down` waits for it meanwhile.
+    Source: GuardDuty user guide, "Using Infrastructure as Code with GuardDuty automated security agents".
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "DependencyViolation":
+            error.response["Error"]["Message"] += guardduty_in(ec2, vpc_of)
+        raise
+
+
+def guardduty_in(ec2: Any, vpc_of: Callable[[], str]) -> str:
+    """What to do about GuardDuty's things in a VPC; empty where there are none, or one may not look."""
+    from botocore.exceptions import ClientError
+
+    try:
+        in_it = {"Name": "vpc-id", "Values": [vpc_of()]}
+        endpoints = [
+            one["VpcEndpointId"]
+            for one in ec2.describe_vpc_endpoints(Filters=[in_it])["VpcEndpoints"]
+            if one["ServiceName"].endswith(".guardduty-data") and one["State"] != "deleted"
+        ]
+        groups = [
+            one["GroupId"]
+            for one in ec2.describe_security_groups(Filters=[in_it])["SecurityGroups"]
+            if one["GroupName"].startswith("GuardDutyManagedSecurityGroup-")
+        ]
+    except ClientError as error:
+        log.debug("it was not looked for what GuardDuty has made: %s", error)
+        return ""
+    if not endpoints and not groups:
+        return ""
+    region = f"--region {ec2.meta.region_name}"
+    ends = (
+        [f"aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {' '.join(endpoints)} {region}"]
+        if endpoints
+        else []
+    )
+    ends += [f"aws ec2 delete-security-group --group-id {group} {region}" for group in groups]
+    told = (
+        f" Amazon GuardDuty has put {' and '.join([*endpoints, *groups])} into this network. They are not "
+        f"the lab's; delete them, and it goes on: {'    # some minutes later: '.join(ends)}"
+    )
+    tell(told.strip())
+    return told
+
+
+@functools.cache
+def tell(what: str) -> None:
+    """Say it once, while `down` goes on trying."""
+    log.warning("%s", what)
+
+
 VPC = tagged(
     "CreateVpc",
     "vpc",
@@ -112,7 +188,7 @@ VPC = tagged(
     answer_in="Vpc",
     not_idempotent=True,
     described_by=("CidrBlock",),
-    delete=lambda ec2, found: ec2.delete_vpc(VpcId=found.id),
+    delete=delete_vpc,
     absent=("InvalidVpcID.NotFound",),
 )
 
@@ -127,7 +203,7 @@ SUBNET = tagged(
     taken=("InvalidSubnet.Conflict",),
     looked_up=("AvailabilityZone",),
     described_by=("CidrBlock",),
-    delete=lambda ec2, found: ec2.delete_subnet(SubnetId=found.id),
+    delete=delete_subnet,
     absent=("InvalidSubnetID.NotFound",),
 )
 

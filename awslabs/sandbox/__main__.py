@@ -14,7 +14,7 @@ import click
 
 from awslabs import cli, sandbox
 from awslabs.errors import LabError
-from awslabs.sandbox.core.weather import ACCOUNT_ID, Fault
+from awslabs.sandbox.core.weather import ACCOUNT_ID, ACCOUNTS, Fault
 from awslabs.sandbox.run import isolation
 
 RANGE = click.FloatRange(0, 60_000)
@@ -80,7 +80,11 @@ def main() -> None:
     help="Time scale of boots and state changes: 1 is close to AWS, 0 is at once.  [fresh cloud: 0.2]",
 )
 @click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
-@click.option("--account", type=click.Choice(["new", "old"]), help="Quotas: of an account opened today?")
+@click.option(
+    "--account",
+    type=click.Choice(list(ACCOUNTS)),
+    help="; ".join(f"{name}: {what}" for name, what in ACCOUNTS.items()) + ".  [fresh cloud: old]",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 @click.option(
     "--require-isolation", is_flag=True, help="Do not start where what runs in it could read your files."

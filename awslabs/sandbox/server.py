@@ -62,6 +62,7 @@ from awslabs.sandbox import (
 )
 from awslabs.sandbox.core import moto_changes, weather, wire
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -200,6 +201,7 @@ class Cloud:
         }
         self.streams: dict[str, Stream] = {}
         self.operations: dict[str, Operation] = dict.fromkeys(NOTHING_RUNS, nothing_runs)
+        self.operations[accounts.PLAN] = plan_of
 
     def stream(self, environ: dict[str, Any]) -> Stream | None:
         """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
@@ -356,6 +358,11 @@ class Cloud:
 def nothing_here(request: Request, body: bytes) -> HttpAnswer:
     """An address behind which moto has something that is not AWS."""
     return say(404, f"The practice cloud has nothing at {request.path}.")
+
+
+def plan_of(call: wire.Call, request: Request, body: bytes) -> HttpAnswer:
+    """The plan of the caller's account. moto has no such service."""
+    return say(200, accounts.plan(account_of(call.access_key)))
 
 
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:

@@ -19,6 +19,12 @@ from typing import Any
 CUT = "cut"  # the call takes effect, then the connection is closed without an answer
 CUT_BEFORE = "cut-before"  # the connection is closed before the call takes effect
 
+ACCOUNTS = {
+    "old": "an account whose owner has asked for more over the years",
+    "new": "one with the small quotas of an account opened today",
+    "free-plan": "a new one on AWS's Free plan, which runs few types of instances",
+    "classroom": "one of a class: no roles of its own, no GPU, no spot, two Regions",
+}
 ACCOUNT_ID = re.compile(r"\d{12}")
 _OPERATION = re.compile(r"\*|[a-z0-9*?-]+:[A-Za-z0-9*?]+")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -98,7 +104,7 @@ class Weather:
     lag_ms : float
         How long a new resource stays invisible, in milliseconds.
     account : str
-        ``old``, or ``new``: with the small quotas of an account opened today.
+        One of `ACCOUNTS`.
     """
 
     latency_ms: float = 0.0
@@ -134,8 +140,8 @@ class Weather:
             if name == "faults":
                 checked[name] = [Fault.parse(text, only) for text in value]
             elif name == "account":
-                if value not in ("old", "new"):
-                    raise ValueError(f"account is old or new, not {value!r}")
+                if value not in ACCOUNTS:
+                    raise ValueError(f"account is one of {', '.join(ACCOUNTS)}, not {value!r}")
             elif name in ("latency_ms", "slow_states", "lag_ms"):
                 checked[name] = _duration(name, value)
             else:

@@ -8,6 +8,7 @@ and its running part, if something of it runs. The rules are listed here, what r
 from __future__ import annotations
 
 # The order of import is the order in which rules look at a call.
+from awslabs.sandbox.services import accounts as accounts  # isort: skip
 from awslabs.sandbox.services.ec2 import dry_runs as dry_runs  # isort: skip
 from awslabs.sandbox.services.tagging import tags as tags  # isort: skip
 from awslabs.sandbox.services.ec2 import visibility as visibility  # isort: skip

@@ -530,7 +530,8 @@ def unanswered(
 
 def why_it_failed(ledger: Ledger, task: dict) -> tuple[str, str]:
     """What became of a stopped task, from its stop code, its container and its log; and what mends it."""
-    (container,) = task["containers"] or [{}]
+    ours = [one for one in task["containers"] if one["name"] == CONTAINER]  # GuardDuty may add one of its own
+    container: dict = ours[0] if ours else {}
     reason = container.get("reason") or task.get("stoppedReason", "no reason given")
     exit_code = container.get("exitCode")
     again = f"{ledger.command('logs')} {id_of(task['taskArn'])}    # shows all it has printed"

@@ -29,6 +29,7 @@ from moto.ec2.models.instances import Instance
 
 from awslabs.sandbox.core import weather
 from awslabs.sandbox.core.engine import clock, memory, scaled
+from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.batch import environments, life
 from awslabs.sandbox.services.batch.api import batch
 from awslabs.sandbox.services.batch.records import AFTER_CHANGES, Batch, Environment, Host, Job, Queue
@@ -237,6 +238,9 @@ def _launch(store: Batch, environment: Environment, instance_type: str) -> Host 
     fault = weather.current.draw("ec2:RunInstances", store.account)
     if fault not in (None, weather.CUT, weather.CUT_BEFORE):
         environment.failure = f"capacity {instance_type}" if "Capacity" in str(fault) else "fault"
+        return None
+    if not accounts.runs(instance_type, spot=environment.spot):
+        environment.failure = "account"
         return None
     if quotas.vcpu_room(ec2, instance_type, environment.spot) < 1:
         environment.failure = "quota"

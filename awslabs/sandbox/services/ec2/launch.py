@@ -14,6 +14,7 @@ from typing import Any
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, memory, mismatch, refusal
+from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import images
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.servicequotas import quotas
@@ -266,6 +267,15 @@ def as_many_as_there_is_room_for(call: Call, proceed: Proceed) -> Any:
         room = min(room, subnet.available_ip_address_count)
     call.change("MinCount", max(least, int(min(most, room))))
     return proceed()
+
+
+@refusal("ec2:RunInstances")
+def free_plan(call: Call) -> None:
+    """On the Free plan, a type that is not FreeTierEligible: InvalidParameterCombination. moto starts it.
+
+    Source: aws-facts (k); nilbuild/developer-roadmap#10171 for the text.
+    """
+    accounts.refuse_beyond_free_plan(_instance_type(call))
 
 
 @refusal("ec2:RunInstances")

@@ -1,0 +1,134 @@
+"""Kinds of accounts (`--account`): on AWS's Free plan, which runs few types of instances, and of a class."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.sts.models import sts_backends
+
+from awslabs.sandbox.core import weather
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
+
+PLAN = "freetier:GetAccountPlanState"
+
+# AWS Academy's Learner Lab. Source: its README of 2025-06-24 ("Service usage and other restrictions").
+REGIONS = ("us-east-1", "us-west-2")
+SIZES = ("nano", "micro", "small", "medium", "large")
+ROLE, PROFILE = "LabRole", "LabInstanceProfile"
+ACT_IN_IT = ("apigateway", "batch", "ec2", "ecs", "ecs-tasks", "events", "lambda", "scheduler")
+ROLE_MAY = (
+    *("dynamodb:*", "ec2:*", "ecs:*", "lambda:*", "logs:*", "s3:*", "sqs:*", "ssm:*"),
+    *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetAuthorizationToken"),
+    "ecr:GetDownloadUrlForLayer",
+)
+JUDGED = (
+    *("apigateway", "batch", "dynamodb", "ec2", "ecr", "ecs", "iam", "lambda", "logs", "s3"),
+    *("service-quotas", "sqs", "ssm"),
+)
+
+
+# --- the Free plan ------------------------------------------------------------------------------------
+
+
+def runs(instance_type: str, *, spot: bool = False) -> bool:
+    """Whether the kind of account allows such instances."""
+    if weather.current.account == "free-plan":
+        return INSTANCE_TYPES.get(instance_type, {}).get("FreeTierEligible", False)
+    if weather.current.account == "classroom":
+        return instance_type.rpartition(".")[2] in SIZES and not spot
+    return True
+
+
+def refuse_beyond_free_plan(instance_type: str) -> None:
+    """Refuse instances that the Free plan does not run.
+
+    Raises
+    ------
+    Refused
+        InvalidParameterCombination.
+    """
+    if weather.current.account == "free-plan" and not runs(instance_type):
+        raise Refused(
+            "InvalidParameterCombination",
+            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance "
+            "types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.",
+        )
+
+
+def plan(account: str) -> dict[str, Any]:
+    """What GetAccountPlanState answers, which moto does not know. Source: botocore, freetier."""
+    kind = "FREE" if weather.current.account == "free-plan" else "PAID"
+    return {"accountId": account, "accountPlanType": kind, "accountPlanStatus": "ACTIVE"}
+
+
+# --- a class ------------------------------------------------------------------------------------------
+
+classroom = rule(
+    "classroom",
+    """With `--account classroom` whoever comes with a key of the account is judged as in AWS Academy's
+    Learner Lab: no changes in IAM but service-linked roles, two Regions, on-demand instances up to `large`;
+    all else is denied. A role LabRole and a profile LabInstanceProfile exist for the labs' services.
+    moto judges nobody. Source: the Learner Lab's README; that the answer is a denial: public issues.""",
+)
+
+
+@classroom.around(*(f"{service}:*" for service in JUDGED))
+def _judge(call: Call, proceed: Proceed) -> Any:
+    if weather.current.account != "classroom":
+        return proceed()
+    _furnish(call.iam)
+    if not call.response.get_access_key().startswith("ASIA") and not _may(call):
+        raise _denied(call)
+    return proceed()
+
+
+def _may(call: Call) -> bool:
+    """Whether a student may make this call."""
+    service = call.operation.partition(":")[0]
+    if service == "iam":
+        return call.action.startswith(("Get", "List", "Simulate")) or call.action in (
+            "CreateServiceLinkedRole",
+            "PassRole",
+        )
+    if call.region not in REGIONS and service != "s3":
+        return False
+    if call.operation == "ec2:RunInstances":
+        spot = call.get("InstanceMarketOptions.MarketType") == "spot"
+        return runs(call.get("InstanceType", "m1.small"), spot=spot)
+    return call.operation not in ("ec2:RequestSpotInstances", "ec2:RequestSpotFleet", "ec2:CreateFleet")
+
+
+def _denied(call: Call) -> Refused:
+    """A denial, as the service calls it."""
+    service = call.operation.partition(":")[0]
+    code = {"ec2": "UnauthorizedOperation", "iam": "AccessDenied", "s3": "AccessDenied"}.get(
+        service, "AccessDeniedException"
+    )
+    who = sts_backends[call.account][call.partition].get_caller_identity(
+        call.response.get_access_key(), call.region
+    )[1]
+    begin = "You are not authorized to perform this operation. " if service == "ec2" else ""
+    return Refused(
+        code,
+        f"{begin}User: {who} is not authorized to perform: {call.operation} with an explicit deny in an "
+        "identity-based policy",
+        status=403,
+    )
+
+
+def _furnish(iam: Any) -> None:
+    """The role and the profile that a class is given, unless they are there."""
+    if PROFILE in iam.instance_profiles:
+        return
+    services = [f"{service}.amazonaws.com" for service in ACT_IN_IT]
+    trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    may = {"Effect": "Allow", "Action": list(ROLE_MAY), "Resource": "*"}
+    iam.create_role(ROLE, _document(trust), "/", None, "", [], "3600")
+    iam.put_role_policy(ROLE, "lab", _document(may))
+    iam.create_instance_profile(PROFILE, "/", [ROLE], [])
+
+
+def _document(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
