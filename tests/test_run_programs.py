@@ -140,6 +140,28 @@ def number() -> str:
     return f"{4_000_000 + os.getpid() * 100 + next(_numbers)}"
 
 
+def test_what_programs_share_of_an_image_none_can_change(runner: Runner, kind: str) -> None:
+    """Large files are there once. Nobody becomes their owner by that: the next task has what was pushed."""
+    if kind != "isolated":
+        pytest.skip("takes mounts, which are read-only")
+    code = """
+        import os
+        print(open("model.bin").read(5))
+        for change in (lambda: os.chmod("model.bin", 0o777), lambda: open("model.bin", "r+").write("taken")):
+            try:
+                change()
+            except OSError:
+                continue
+        """
+    image = runner.image(code, files={"app/model.bin": b"whole" + b"." * programs.SHARED_FROM})
+    for _ in range(3):
+        program, told = runner.start(runner.order(image))
+        assert program.wait(60)
+        assert told.texts == ["whole"]
+        for stored in runner.directory.glob("programs/images/*/app/model.bin"):
+            isolation.own(stored)  # where root runs the practice cloud it is root's; without root, one's own
+
+
 # --- a program's life ---------------------------------------------------------------------------------
 
 

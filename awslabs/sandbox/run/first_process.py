@@ -120,7 +120,7 @@ def place(root: str, path: str) -> str:
     return at
 
 
-def lay_out(root: str, visible: list, practice: str) -> None:
+def lay_out(root: str, visible: list, practice: str, fixed: list) -> None:
     """Lay the visible parts of this computer into the instance's folder."""
     bind(root, root, readonly=False)  # pivot_root wants a mount point
     for name in SYSTEM:
@@ -136,6 +136,8 @@ def lay_out(root: str, visible: list, practice: str) -> None:
     for path in visible:  # the Python that runs sftp.py and the shims, where it is not the system's
         bind(path, place(root, path))
     bind(practice, place(root, "practice"))
+    for path in (os.path.join(root, path) for path in fixed):
+        bind(path, path)
     mount("tmpfs", place(root, "run"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     lay_out_devices(place(root, "dev"))
     lay_out_kernel(place(root, "sys"), place(root, "proc"), os.path.join(root, "dev/null"))
@@ -253,7 +255,7 @@ def main() -> None:
     pid = os.readlink("/proc/self")  # still the outside's /proc, so the outside's number
     resolver = name_resolution()
     os.umask(0o022)
-    lay_out(spec["root"], spec["visible"], spec["practice"])
+    lay_out(spec["root"], spec["visible"], spec["practice"], spec["fixed"])
     enter(spec["root"])
     cover_system_files(spec["user"], spec["hostname"], spec["shell"], resolver)
     socket.sethostname(spec["hostname"])

@@ -115,6 +115,7 @@ class Place:
     user: str
     hostname: str
     marker: str  # a word in the environment of each process that no other process has
+    fixed: tuple[str, ...] = ()  # files in the folder that nobody inside may change, others have them too
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class Namespaces:
                 "shell": login_shell(),
                 "visible": interpreter_folders(),
                 "practice": str(self.place.practice),
+                "fixed": self.place.fixed,
                 "uid": uid,
             }
             end_of_theirs, lifeline = os.pipe()

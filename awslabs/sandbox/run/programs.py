@@ -59,6 +59,7 @@ IMAGE_BYTES = 20 << 30  # of an unpacked image. Source: ECS developer guide, "Fa
 IMAGE_ENTRIES = 100_000
 HEADER_BYTES = 1 << 20  # at most, of a file's header in a layer: names and times
 SHARED_FROM = 1 << 20  # bytes: larger files of an image are not copied for each program
+SHARED_MOST = 200  # such files of an image: each is a mount; more are copied
 MIB = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -608,9 +609,11 @@ class Programs:
             (folder / below).mkdir()
             (folder / below).chmod(mode)
             isolation.own(folder / below)
-        lay_out(unpacked / "app", folder / "app")
+        shared = lay_out(unpacked / "app", folder / "app")
+        fixed = tuple(path.relative_to(folder).as_posix() for path in shared)
         kind = isolation.Plain if self.ground.why_plain else isolation.Namespaces
-        return Workplace(folder, kind(isolation.Place(folder, practice, USER, "ip-169-254-172-2", name)))
+        place = isolation.Place(folder, practice, USER, "ip-169-254-172-2", name, fixed)
+        return Workplace(folder, kind(place))
 
     def make_shared_folders(self, base: Path, practice: Path) -> None:
         """What all programs share: ``python`` and ``python3``, which are the Python of the practice cloud."""
@@ -688,8 +691,9 @@ def put(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
     path.chmod(0o755 if entry.mode & 0o100 else 0o644)
 
 
-def lay_out(source: Path, target: Path) -> None:
-    """Give a program its own /app. Large files (models) it shares with others of the image."""
+def lay_out(source: Path, target: Path) -> list[Path]:
+    """Give a program its own /app; return its large files (models), which others of the image have too."""
+    shared: list[Path] = []
     target.mkdir()
     target.chmod(0o755)
     isolation.own(target)
@@ -697,13 +701,15 @@ def lay_out(source: Path, target: Path) -> None:
         copy = target / path.relative_to(source)
         if path.is_dir():
             copy.mkdir()
-        elif path.stat().st_size >= SHARED_FROM:
+        elif path.stat().st_size >= SHARED_FROM and len(shared) < SHARED_MOST:
             os.link(path, copy)
+            shared.append(copy)
             continue
         else:
             shutil.copyfile(path, copy)
         copy.chmod(0o755 if path.is_dir() else path.stat().st_mode & 0o777)
         isolation.own(copy)
+    return shared
 
 
 # --- the one of this process ----------------------------------------------------------------------------
