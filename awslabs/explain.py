@@ -364,8 +364,8 @@ def explain(error: Exception, operation: str, place: Place, request: dict | None
                 "ec2 describe-instance-types --filters Name=free-tier-eligible,Values=true --query "
                 f"'InstanceTypes[].InstanceType' --region {place.region}"
             )
-            + f"    # then {place.command('up')} with one of these as --instance-type; or pay for what you use, "
-            f"your credits first: {PAID_PLAN}",
+            + f"    # then {place.command('up')} with one of these as --instance-type; or pay for what "
+            f"you use, your credits first: {PAID_PLAN}",
             f"This account's Free plan does not run {'a ' + instance_type if instance_type else 'this'}.",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
