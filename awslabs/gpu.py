@@ -297,8 +297,13 @@ def run(
     """Run a notebook on the server and bring the executed copy back; see `workload.gpu.notebook.run`."""
     from awslabs.workload.gpu import notebook as work
 
-    heard = on_cell or (lambda line: None)
+    heard = on_cell or say_cell
     return work.run(server_address(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
+
+
+def say_cell(line: dict) -> None:
+    """Log that a cell of the notebook has ended."""
+    log.info("cell %s of %s: %.1f s", line["cell"], line["cells"], line["seconds"])
 
 
 def bench(ledger: Ledger, size: int | None = None) -> list[dict[str, Any]]:
@@ -321,7 +326,7 @@ def mnist(
     """Train a network on handwritten digits on the server; see `workload.gpu.notebook.mnist`."""
     from awslabs.workload.gpu import notebook
 
-    heard = on_epoch or (lambda line: None)
+    heard = on_epoch or say_epoch
     return notebook.mnist(
         server_address(ledger),
         folder,
@@ -331,6 +336,21 @@ def mnist(
         data=data,
         again=ledger.command("up"),
         on_epoch=heard,
+    )
+
+
+def say_epoch(line: dict) -> None:
+    """Log what an epoch came to."""
+    losses = (line["train_loss"], line["val_loss"])
+    train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
+    log.info(
+        "epoch %3d of %d  train loss %s  loss %s  accuracy %.2f %%  %.2f s",
+        line["epoch"],
+        line["epochs"],
+        train,
+        validation,
+        100 * line["val_accuracy"],
+        line["seconds"],
     )
 
 
@@ -592,10 +612,7 @@ def command_line() -> Any:
     def _run(ledger: Ledger, notebook: str, to: Path) -> dict[str, Any]:
         """Run NOTEBOOK on the server (first_steps, cpu_gpu, mnist, or a file of yours); get the copy back."""
 
-        def on_cell(line: dict) -> None:
-            cli.say(f"cell {line['cell']} of {line['cells']}: {line['seconds']:.1f} s")
-
-        return vars(run(ledger, notebook, to, on_cell))
+        return vars(run(ledger, notebook, to))
 
     @cli.verb(group, "bench", "gpu")
     @click.option("--size", type=click.IntRange(2, 65536), help="Rows and columns of the matrices.")
@@ -633,18 +650,7 @@ def command_line() -> Any:
     ) -> dict[str, Any]:
         """Train a network on handwritten digits; loss and accuracy as they come, a picture at the end."""
 
-        def on_epoch(line: dict) -> None:
-            losses = [line[name] for name in ("train_loss", "val_loss")]
-            train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
-            accuracy = f"{100 * line['val_accuracy']:.2f} %"
-            cli.say(
-                f"epoch {line['epoch']:>3} of {line['epochs']}  train loss {train}  loss {validation}  "
-                f"accuracy {accuracy}  {line['seconds']:.2f} s"
-            )
-
-        trained = mnist(
-            ledger, epochs=epochs, lr=lr, momentum=momentum, data=data, folder=to, on_epoch=on_epoch
-        )
+        trained = mnist(ledger, epochs=epochs, lr=lr, momentum=momentum, data=data, folder=to)
         if click.get_current_context().params["as_json"]:
             return vars(trained)
         return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}

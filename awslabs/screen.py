@@ -191,6 +191,7 @@ class Wait:
     what: str
     total: int | None
     timer: threading.Timer | None = None
+    shown: Any = None  # where a notebook shows it
     done: int = 0
     since: float = dataclasses.field(default_factory=time.monotonic)
     told: float = dataclasses.field(default_factory=time.monotonic)
@@ -230,10 +231,55 @@ class PlainWatcher:
 
 
 class NotebookWatcher(PlainWatcher):
-    """In a notebook: the same lines, under the cell and not in the red of errors."""
+    """In a notebook: a line per wait that is written over, under the cell and not in the red of errors."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.RLock()
+
+    def begin(self, what: str, total: int | None = None) -> Wait:
+        wait = Wait(what, total)
+        wait.timer = self._shown_in_a_second(wait)
+        return wait
+
+    def advance(self, wait: Wait, many: int) -> None:
+        wait.done += many
+
+    def end(self, wait: Wait) -> None:
+        with self.mutex:
+            assert wait.timer is not None
+            wait.timer.cancel()
+            wait.timer = None
+        seconds = time.monotonic() - wait.since
+        if seconds >= 1.0:
+            counted = f"{wait.what}: {wait.done} of {wait.total} in {seconds:.1f} s"
+            self._show(wait, f"waited {seconds:.1f} s until {wait.what}" if wait.total is None else counted)
 
     def line(self, text: str) -> None:
         print(visible(text), flush=True)
+
+    def _shown_in_a_second(self, wait: Wait) -> threading.Timer:
+        timer = threading.Timer(1.0, self._go_on, [wait])
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _go_on(self, wait: Wait) -> None:
+        with self.mutex:
+            if wait.timer is None:
+                return  # it has just ended
+            counted, seconds = f"{wait.what}: {wait.done} of {wait.total}", time.monotonic() - wait.since
+            awaited = f"waiting until {wait.what}"
+            self._show(wait, f"{awaited if wait.total is None else counted}, {seconds:.0f} s")
+            wait.timer = self._shown_in_a_second(wait)
+
+    def _show(self, wait: Wait, text: str) -> None:
+        from IPython.display import display
+
+        data = {"text/plain": visible(text)}
+        if wait.shown is None:
+            wait.shown = display(data, raw=True, display_id=True)
+        else:
+            wait.shown.update(data, raw=True)
 
 
 class TerminalWatcher:
@@ -296,9 +342,17 @@ def watcher_for(stream: TextIO) -> PlainWatcher | TerminalWatcher:
 
 
 def watch_in_notebook() -> None:
-    """In a notebook, show waits as lines under the cell; elsewhere whoever calls decides."""
-    if "IPython" in sys.modules and progress.watcher is None:
-        progress.watcher = NotebookWatcher()
+    """In a notebook, show waits and the log under the cell; elsewhere whoever calls decides.
+
+    Without a handler of ours Python writes warnings on stderr, and a notebook shows that in red.
+    """
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    if getattr(get_ipython(), "kernel", None) is None or progress.watcher is not None:
+        return
+    progress.watcher = NotebookWatcher()
+    logger = logging.getLogger("awslabs")
+    logger.addHandler(WatcherHandler())
+    logger.setLevel(logging.INFO)
 
 
 class WatcherHandler(logging.Handler):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 ROWS = 20  # of a list that stands in a cell
@@ -26,11 +28,21 @@ def fields(one: Any) -> dict[str, Any]:
 
 
 def cell(value: Any) -> str:
-    """A value as HTML; what comes from elsewhere never becomes markup; a picture keeps its lines."""
+    """A value as HTML; what comes from elsewhere never becomes markup; text of several lines keeps them."""
+    if isinstance(value, Path) and value.suffix == ".png" and value.is_file():
+        return picture(value)
+    if isinstance(value, list) and value and all(isinstance(one, Path) for one in value):
+        return "<br>".join(map(cell, value))
     if isinstance(value, list) and value and all(map(is_row, value)):
         return rows([fields(one) for one in value])
     text = html.escape(str(value))
     return f"<pre>{text}</pre>" if "\n" in text else text
+
+
+def picture(path: Path) -> str:
+    """A PNG file as HTML that holds the picture itself."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(path.name)}" src="data:image/png;base64,{data}">'
 
 
 def is_row(value: Any) -> bool:

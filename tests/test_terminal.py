@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -12,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pty_kit import Seen, on_terminal
 
-from awslabs import progress, sandbox, screen
+from awslabs import progress, sandbox, screen, show
 
 pytestmark = pytest.mark.live
 
@@ -224,10 +226,72 @@ def test_off_a_terminal_a_long_count_is_told_now_and_then(
     assert capsys.readouterr().err == "sent: 1 of 2\nsent: 2 of 2\n"
 
 
-def test_in_a_notebook_waits_are_no_errors(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+class Kernel:
+    """What of IPython and its kernel a notebook's watcher meets; `cells` is what stands under the cell."""
+
+    kernel = "here"
+
+    def __init__(self) -> None:
+        self.cells: list[list[str]] = []
+
+    def get_ipython(self) -> Kernel:
+        return self
+
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> Any:
+        assert raw
+        assert display_id
+        texts = [data["text/plain"]]
+        self.cells.append(texts)
+        return SimpleNamespace(update=lambda later, raw: texts.append(later["text/plain"]))
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    kernel, logger = Kernel(), logging.getLogger("awslabs")
+    ipython = SimpleNamespace(get_ipython=kernel.get_ipython)
     monkeypatch.setattr(progress, "watcher", None)
-    monkeypatch.setitem(sys.modules, "IPython", sys)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=kernel.display))
+    before = list(logger.handlers)
+    yield kernel
+    logger.handlers[:] = before
+    progress.watcher = None
+
+
+def test_in_a_notebook_nothing_is_red(kernel: Kernel, capsys: Any) -> None:
     screen.watch_in_notebook()
-    screen.say("waiting")
-    assert capsys.readouterr() == ("waiting\n", "")
+    screen.say("a line")
+    logging.getLogger("awslabs.ec2").warning("a warning")
+    assert capsys.readouterr() == ("a line\na warning\n", "")
+
+
+def test_in_a_notebook_a_wait_is_one_line_that_is_written_over(kernel: Kernel) -> None:
+    screen.watch_in_notebook()
+    with progress.awaiting("the server boots"):
+        time.sleep(2.3)
+    with progress.counting("sent", 7) as more:
+        more(3)
+        time.sleep(1.2)
+        more(4)
+    with progress.awaiting("a moment has passed"):
+        pass
+    awaited, counted = kernel.cells
+    assert awaited[0] == "waiting until the server boots, 1 s"
+    assert awaited[1] == "waiting until the server boots, 2 s"
+    assert re.fullmatch(r"waited 2\.\d s until the server boots", awaited[-1])
+    assert counted[0] == "sent: 3 of 7, 1 s"
+    assert re.fullmatch(r"sent: 7 of 7 in 1\.\d s", counted[-1])
+
+
+def test_without_a_notebook_s_kernel_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "watcher", None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    screen.watch_in_notebook()
+    assert progress.watcher is None
+
+
+def test_a_picture_that_a_result_names_is_shown_as_a_picture(tmp_path: Path) -> None:
+    picture, table = tmp_path / "mnist.png", tmp_path / "metrics.csv"
+    picture.write_bytes(b"png")
+    shown = show.cell([table, picture])
+    assert shown == f'{table}<br><img alt="mnist.png" src="data:image/png;base64,cG5n">'

@@ -10,7 +10,6 @@ learned its training pictures by heart. The test pictures are looked at once, wi
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
 import io
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from awslabs.errors import LabError, install
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
-from awslabs.show import Shown
+from awslabs.show import Shown, picture
 from awslabs.workload import standing
 
 if TYPE_CHECKING:
@@ -179,8 +178,7 @@ class Picture(Shown):
     path: Path
 
     def _repr_html_(self) -> str:
-        data = base64.b64encode(self.path.read_bytes()).decode()
-        return f'<img alt="{self.path.name}" src="data:image/png;base64,{data}">'
+        return picture(self.path)
 
 
 # -- Reading ---------------------------------------------------------------------------------------------
