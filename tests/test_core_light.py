@@ -29,7 +29,8 @@ said = []
 with mock_aws():
     client = boto3.client("apigateway", "us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
     for paths in ({"/": {"get": {"responses": {"200": {"description": "good"}}}}}, {"/": {"get": 1}}):
-        document = {"openapi": "3.0.0", "info": {"title": "t", "version": "1", "description": "d"}, "paths": paths}
+        about = {"title": "t", "version": "1", "description": "d"}
+        document = {"openapi": "3.0.0", "info": about, "paths": paths}
         try:
             client.import_rest_api(failOnWarnings=True, body=json.dumps(document))
             said.append("good")
