@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import hmac
 import io
 import json
@@ -33,6 +34,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+from awslabs.sandbox.core import light as light  # isort: skip  # before moto
 
 from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
@@ -530,6 +533,8 @@ def main() -> None:
         signal.signal(
             number, signal.SIG_DFL
         )  # a background job ignores these, and so would every shell in here
+    gc.freeze()  # nothing of what is imported will ever be garbage
+    gc.enable()
     try:
         weather.current.change(order["weather"])
         # No Docker behind anybody's back; and the policies that AWS itself keeps are there.

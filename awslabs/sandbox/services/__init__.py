@@ -23,6 +23,7 @@ from awslabs.sandbox.services.ec2 import instances as instances  # isort: skip
 from awslabs.sandbox.services.lambda_ import functions as functions  # isort: skip
 from awslabs.sandbox.services.logs import log_groups as log_groups  # isort: skip
 from awslabs.sandbox.services.sqs import queues as queues  # isort: skip
+from awslabs.sandbox.services.sqs import polls as polls  # isort: skip
 from awslabs.sandbox.services.dynamodb import tables as tables  # isort: skip
 from awslabs.sandbox.services.s3 import buckets as buckets  # isort: skip
 from awslabs.sandbox.services.ssm import parameters as parameters  # isort: skip

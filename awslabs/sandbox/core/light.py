@@ -1,0 +1,105 @@
+"""moto, imported without what a practice cloud may never need: half of its time and of its memory.
+
+    offerings   which instance type each Region offers: moto reads the lists of 30 Regions at once, 75 MiB;
+                here the list of a Region is read when somebody asks for it
+    models      of services, without what they say to readers: most of each
+    Regions     of a service: boto3 parses the service's whole model for one word of it, again in every
+                session; here it is the model that the service's calls need anyway, parsed once
+
+The server imports this module before anything that imports moto.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import gzip
+import json
+import os
+from typing import Any
+from unittest import mock
+
+import boto3
+from botocore.exceptions import UnknownServiceError
+from botocore.loaders import JSONFileLoader, create_loader
+from botocore.regions import EndpointResolver
+from moto.core.loaders import Loader
+from moto.core.utils import get_service_model
+from moto.utilities.utils import load_resource
+
+OFFERINGS = "resources/instance_type_offerings"
+LOCATIONS = ("availability-zone", "availability-zone-id", "region")
+
+
+class WithoutWords(JSONFileLoader):
+    """Reads service models without the documentation in them."""
+
+    def load_file(self, file_path: str) -> Any:
+        for ending, open_file in ((".json", open), (".json.gz", gzip.open)):
+            if os.path.isfile(file_path + ending):
+                with open_file(file_path + ending, "rb") as file:  # type: ignore[operator]
+                    return json.loads(file.read(), object_pairs_hook=_without_words)
+        return None
+
+
+def _without_words(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a model; a member that is called documentation stays: it is an object itself."""
+    return {name: value for name, value in pairs if name != "documentation" or type(value) is not str}
+
+
+class Offerings(dict[str, list[dict[str, Any]]]):
+    """Region to what it offers, for one kind of location."""
+
+    def __init__(self, location_type: str) -> None:
+        super().__init__()
+        self.location_type = location_type
+
+    def __missing__(self, region: str) -> list[dict[str, Any]]:
+        try:
+            offered = load_resource(f"ec2/{OFFERINGS}/{self.location_type}/{region}.json")
+        except FileNotFoundError:
+            raise KeyError(region) from None
+        self[region] = [{**each, "LocationType": self.location_type} for each in offered]
+        return self[region]
+
+    def get(self, region: str, default: Any = None) -> Any:
+        try:
+            return self[region]
+        except KeyError:
+            return default
+
+
+@functools.cache
+def endpoints() -> EndpointResolver:
+    """Where AWS is, as botocore knows it."""
+    return EndpointResolver(create_loader().load_data("endpoints"))
+
+
+def available_regions(
+    _session: boto3.Session, service_name: str, partition_name: str = "aws", allow_non_regional: bool = False
+) -> list[str]:
+    """`boto3.Session.get_available_regions`."""
+    try:
+        prefix = get_service_model(service_name).metadata.get("endpointPrefix", service_name)
+    except UnknownServiceError:
+        return []
+    return endpoints().get_available_endpoints(prefix, partition_name, allow_non_regional)
+
+
+def _import_ec2() -> None:
+    """Import moto's EC2, which finds no lists of offerings, and give it ours."""
+    list_folder = os.listdir
+
+    def listed(path: Any = ".") -> list[str]:
+        return [] if OFFERINGS in str(path) else list_folder(path)
+
+    with mock.patch("os.listdir", listed):
+        from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
+    INSTANCE_TYPE_OFFERINGS.update({location_type: Offerings(location_type) for location_type in LOCATIONS})
+
+
+gc.disable()  # what is imported stays; `server.main` goes on collecting
+Loader.FILE_LOADER_CLASS = WithoutWords
+boto3.Session.get_available_regions = available_regions  # type: ignore[method-assign, assignment]
+boto3.Session.get_available_partitions = lambda _session: endpoints().get_available_partitions()  # type: ignore[method-assign]
+_import_ec2()

@@ -1,0 +1,113 @@
+"""SQS in the practice cloud: long polls, which wait for a message and hold up nobody."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+
+POLLS = 20
+
+
+@pytest.fixture
+def queue(run: Any) -> Iterator[tuple[Any, str]]:
+    """A client with a connection for everybody, and a queue of the test's own."""
+    sqs = boto3.client(
+        "sqs", "us-east-1", endpoint_url=run.endpoint_url, config=Config(max_pool_connections=POLLS + 5)
+    )
+    url = sqs.create_queue(QueueName=f"q{time.time_ns()}")["QueueUrl"]
+    yield sqs, url
+    sqs.delete_queue(QueueUrl=url)
+
+
+def poll(pool: ThreadPoolExecutor, queue: tuple[Any, str], run: Any, **request: Any) -> Future[list[str]]:
+    """A long poll that has begun; what it brings."""
+    sqs, url = queue
+    asked = {"QueueUrl": url, "WaitTimeSeconds": 20, **request}
+    future = pool.submit(
+        lambda: [m["Body"] for m in sqs.receive_message(**asked).get("Messages", [])],
+    )
+    time.sleep(0.3)  # it is on its way
+    return future
+
+
+def test_a_message_ends_a_long_poll_at_once(run: Any, queue: tuple[Any, str]) -> None:
+    sqs, url = queue
+    with ThreadPoolExecutor() as pool:
+        waiting = poll(pool, queue, run)
+        sqs.send_message(QueueUrl=url, MessageBody="hello")
+        sent = time.monotonic()
+        assert waiting.result(timeout=15) == ["hello"]
+        assert time.monotonic() - sent < 5
+
+
+def test_twenty_long_polls_hold_up_nobody(run: Any, queue: tuple[Any, str]) -> None:
+    sqs, url = queue
+    ec2 = boto3.client("ec2", "us-east-1", endpoint_url=run.endpoint_url)
+    with ThreadPoolExecutor(POLLS) as pool:
+        waiting = [poll(pool, queue, run, MaxNumberOfMessages=1) for _ in range(POLLS)]
+        ec2.describe_vpcs()
+        assert not any(each.done() for each in waiting)
+        for number in range(POLLS):
+            sqs.send_message(QueueUrl=url, MessageBody=str(number))
+        assert sorted(int(each.result(timeout=15)[0]) for each in waiting) == list(range(POLLS))
+
+
+@pytest.mark.parametrize("late", ["delayed", "hidden", "given back"])
+def test_a_message_that_can_be_seen_later_ends_a_long_poll_then(
+    run: Any, queue: tuple[Any, str], late: str
+) -> None:
+    sqs, url = queue
+    sqs.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=1 if late == "delayed" else 0)
+    handle = ""
+    if late != "delayed":
+        hidden_s = 1 if late == "hidden" else 60
+        [got] = sqs.receive_message(QueueUrl=url, VisibilityTimeout=hidden_s)["Messages"]
+        handle = got["ReceiptHandle"]
+    with ThreadPoolExecutor() as pool:
+        waiting = poll(pool, queue, run)
+        assert not waiting.done()
+        if late == "given back":
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+        assert waiting.result(timeout=15) == ["later"]
+
+
+def test_a_poll_ends_empty_and_takes_its_time(run: Any, queue: tuple[Any, str]) -> None:
+    sqs, url = queue
+    began = time.monotonic()
+    assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
+    assert time.monotonic() - began >= 1
+
+
+def test_who_hangs_up_takes_no_message_along(run: Any, queue: tuple[Any, str]) -> None:
+    sqs, url = queue
+    asked = AWSRequest(
+        "POST",
+        run.endpoint_url + "/",
+        headers={"X-Amz-Target": "AmazonSQS.ReceiveMessage", "Content-Type": "application/x-amz-json-1.0"},
+        data=f'{{"QueueUrl": "{url}", "WaitTimeSeconds": 20}}',
+    )
+    SigV4Auth(boto3.Session().get_credentials(), "sqs", "us-east-1").add_auth(asked)
+    address = urlsplit(run.endpoint_url)
+    body = asked.prepare().body.encode()
+    head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+    with closing(socket.create_connection((address.hostname, address.port))) as connection:
+        connection.sendall(
+            f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode()
+            + body
+        )
+        time.sleep(0.3)
+    sqs.send_message(QueueUrl=url, MessageBody="still here")
+    time.sleep(0.3)
+    [got] = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert got["Body"] == "still here"
