@@ -537,9 +537,27 @@ def test_env_is_what_a_shell_can_evaluate(run: sandbox.Run) -> None:
     variables = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     assert variables["AWS_ENDPOINT_URL"] == run.endpoint_url
     assert variables["AWS_ACCESS_KEY_ID"] == "AKIAPRACTICE123456789012"
+    assert variables["AWS_SECRET_ACCESS_KEY"] == run.secret_access_key("AKIAPRACTICE123456789012")
     assert variables["AWS_CA_BUNDLE"] == "/my/ca.pem"
     assert variables["NO_PROXY"] == variables["no_proxy"] == "intranet,127.0.0.1"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & variables.keys()
+
+
+def test_each_run_and_each_account_has_a_secret_of_its_own(run: sandbox.Run) -> None:
+    runs = (run, dataclasses.replace(run, token="another"))
+    made = {
+        each.environment(account)["AWS_SECRET_ACCESS_KEY"] for each in runs for account in (None, "1" * 12)
+    }
+    assert len(made) == 4
+    assert {len(secret) for secret in made} == {40}
+    assert not [secret for secret in (run.token, *made) if secret in repr(run)]
+
+
+def test_keys_that_would_open_nothing_are_not_handed_out(client: Any) -> None:
+    for ask_for in (client("sts").get_session_token, lambda: client("sts").get_federation_token(Name="me")):
+        with pytest.raises(ClientError, match="its keys would open nothing here") as refused:
+            ask_for()
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
 def test_surroundings_lead_past_a_profile_a_session_and_a_proxy(

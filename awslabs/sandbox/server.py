@@ -88,6 +88,9 @@ NOTHING_RUNS = {
     "stepfunctions:StartExecution",
 }
 
+# Operations whose keys moto takes from a page of AWS's documents: nobody could sign with them.
+NO_KEYS = {"sts:GetFederationToken", "sts:GetSessionToken"}
+
 
 class HttpAnswer(NamedTuple):
     """What goes back to the client."""
@@ -198,7 +201,10 @@ class Cloud:
             "/favicon.ico": nothing_here,
         }
         self.streams: dict[str, Stream] = {}
-        self.operations: dict[str, Operation] = dict.fromkeys(NOTHING_RUNS, nothing_runs)
+        self.operations: dict[str, Operation] = {
+            **dict.fromkeys(NOTHING_RUNS, nothing_runs),
+            **dict.fromkeys(NO_KEYS, no_keys),
+        }
 
     def stream(self, environ: dict[str, Any]) -> Stream | None:
         """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
@@ -358,6 +364,11 @@ def nothing_here(request: Request, body: bytes) -> HttpAnswer:
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to pretend that something ran."""
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
+
+
+def no_keys(call: wire.Call, request: Request, body: bytes) -> NoReturn:
+    """Refuse to hand out keys that open nothing."""
+    raise NotImplementedError("its keys would open nothing here; sts:AssumeRole gives keys that do")
 
 
 def may_come_in(call: wire.Call) -> bool:
