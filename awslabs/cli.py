@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,7 +114,7 @@ def plain_verb(group: click.Group, name: str) -> Callable:
         decorated: Callable = run
         for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
             decorated = option(decorated)
-        command = group.command(name)(decorated)
+        command = group.command(name, cls=Verb)(decorated)
         command.params.sort(key=lambda param: param.name in SHARED)  # help shows the verb's own options first
         return command
 
@@ -148,6 +149,22 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
     return decorate
 
 
+class Verb(click.Command):
+    """A verb; where it takes texts, it says how one with a dash in front is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # click takes them from its list as it reads
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            texts = [word for word in given if re.match(r"-[^-]|--.*\s", word)]
+            if texts and any(isinstance(param, click.Argument) for param in self.params):
+                line = f"{ctx.command_path} [OPTIONS] -- {shlex.quote(texts[0])} ..."
+                hint = f"A text that begins with a dash comes after --, behind all options: {line}"
+                raise click.UsageError(f"{error.format_message()}\n{hint}", ctx) from error
+            raise
+
+
 class Group(click.Group):
     """A group whose help lists verbs in the order in which one needs them, each with its whole sentence."""
 
@@ -172,15 +189,15 @@ def lab_group(lab: str, page: str | None) -> click.Group:
 
 
 class Duration(click.ParamType):
-    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 1 minute to 7 days."""
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
         minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
-        if not 1 <= minutes <= 7 * 24 * 60:
-            self.fail(f"{value!r} is no time from 1m to 168h; write 90m, 3h or 1h30m.", param, ctx)
+        if not 10 <= minutes <= 7 * 24 * 60:
+            self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
         return minutes
 
 

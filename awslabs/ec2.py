@@ -278,7 +278,8 @@ def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None)
     instance = find_instance(ec2, instance_id) or {"State": {"Name": "terminated"}}
     host, port = addresses.ssh_address(ec2, instance)
     login = login_of(ec2, instance) if login_of else LOGIN
-    ssh = tunnel.Address(host, port, login, ledger.directory / "key", ledger.directory / "known_hosts")
+    key_path, known_hosts_path = ledger.directory / "key", ledger.directory / "known_hosts"
+    ssh = tunnel.Address(host, port, login, key_path, known_hosts_path, host_key_alias=instance_id)
     return Server(instance_id, instance["State"]["Name"], instance.get("PublicIpAddress", ""), ssh)
 
 
@@ -416,9 +417,38 @@ def standard_credits(instance_type: str) -> dict:
     return {"CreditSpecification": {"CpuCredits": "standard"}} if instance_type.startswith("t") else {}
 
 
+# Run once, at the first boot. `shutdown -h +MINUTES` would be shorter, but a reboot or a stop forgets it,
+# and in its last five minutes it lets nobody log in. An enabled timer stays; with `Persistent` a server that
+# was stopped when its time came ends as soon as it is started.
+# Source: systemd.timer(5), systemd.time(7), shutdown(8).
+TTL = """#!/bin/sh
+cat > /etc/systemd/system/awslabs-ttl.service <<END
+[Unit]
+Description=The end of this server
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/systemctl poweroff
+END
+cat > /etc/systemd/system/awslabs-ttl.timer <<END
+[Unit]
+Description=How long this server may live
+
+[Timer]
+OnCalendar=$(date -u -d "+{minutes} minutes" "+%F %T UTC")
+AccuracySec=1s
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+END
+systemctl enable --now awslabs-ttl.timer
+"""
+
+
 def shutdown_after(ttl_minutes: int | None) -> dict:
     """User data that lets the server's own operating system end it."""
-    return {} if ttl_minutes is None else {"UserData": f"#!/bin/sh\nshutdown -h +{ttl_minutes}\n"}
+    return {} if ttl_minutes is None else {"UserData": TTL.format(minutes=ttl_minutes)}
 
 
 def find_instance(ec2: Any, instance_id: str) -> dict | None:

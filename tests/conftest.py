@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layers import LAYERS
 
 PRACTICE_ACCOUNT = "222233334444"
-LAYERS = ("live", "docker", "browser", "ml", "kill")  # setup.cfg says what each is
 LEFT_OUT = pytest.StashKey[dict[str, int]]()  # how many tests of each were not chosen
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import click
-import conftest
 import pytest
+from layers import LAYERS
 
 from awslabs import batch_sweep, ec2, ecs_qa, errors, gpu, prices
 
@@ -141,4 +141,4 @@ def test_make_test_and_make_test_rest_are_all_tests() -> None:
     layers = re.search(r"^LAYERS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert layers
     assert layers[1] == chosen == " or ".join(re.findall(r"^ +(\w+):", marks, re.MULTILINE))
-    assert chosen.split(" or ") == list(conftest.LAYERS)
+    assert chosen.split(" or ") == list(LAYERS)

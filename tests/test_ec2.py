@@ -13,15 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
 
+from awslabs import ec2 as chapter1
 from awslabs import sandbox
 
 LAB = [sys.executable, "-m", "awslabs.ec2"]
+SHORT_LIVED = 'import awslabs, awslabs.ec2 as ec2; ec2.up(awslabs.lab("ec2", name="ttl"), ttl_minutes=1)'
 KEYS = {"lab", "name", "cloud", "account", "region", "ledger", "usd_per_hour", "resources", "instance_id"}
 pytestmark = [
     pytest.mark.live,
@@ -58,7 +61,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     environment = {**run.surroundings(), "AWSLABS_HOME": str(home / "awslabs"), "HOME": str(home)}
     try:
         lab = Lab(run, environment)
-        lab("up", "--name", "ttl", "--ttl", "1m")
+        subprocess.run([sys.executable, "-c", SHORT_LIVED], env=environment, check=True)
         yield lab
         lab("down")
     finally:
@@ -251,8 +254,31 @@ def test_wrong_usage_exits_with_2(lab: Lab, arguments: list[str]) -> None:
     lab(*arguments, expect=2)
 
 
+def test_a_server_that_was_stopped_and_started_is_still_trusted(lab: Lab) -> None:
+    up = json.loads(lab("up", "--name", "moved", "--json").stdout)
+    import boto3
+
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=lab.run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=lab.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=lab.environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    same = {"InstanceIds": [up["instance_id"]]}
+    ec2.stop_instances(**same)
+    ec2.get_waiter("instance_stopped").wait(**same, WaiterConfig={"Delay": 1})
+    again = json.loads(lab("up", "--name", "moved", "--json").stdout)  # starts it
+    assert again["instance_id"] == up["instance_id"]
+    assert again["ssh"]["port"] != up["ssh"]["port"]
+    assert "HOST KEY" not in ec2.get_console_output(InstanceId=up["instance_id"])["Output"]
+    done = subprocess.run([*shlex.split(again["ssh"]["command"]), "echo in"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "in\n")
+    lab("down", "--name", "moved")
+
+
 def test_a_server_with_a_ttl_ends_itself_and_says_so(lab: Lab) -> None:
-    """It was built with a minute to live, before the other tests: the shutdown is the end of the server."""
+    """It was built with a minute to live, before the other tests: it powers off, and that is its end."""
     for _ in range(90):
         state = json.loads(lab("status", "--name", "ttl", "--json").stdout)["state"]
         if state == "terminated":
@@ -262,6 +288,28 @@ def test_a_server_with_a_ttl_ends_itself_and_says_so(lab: Lab) -> None:
     assert "python -m awslabs.ec2 up --name ttl" in lab("ssh", "--name", "ttl", expect=1).stderr
     lab("down", "--name", "ttl")
     assert json.loads(lab("status", "--name", "ttl", "--json").stdout)["resources"] == {}
+
+
+def test_the_timer_of_a_ttl_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("it asks systemd-analyze, and this computer has none: apt-get install systemd")
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/orders\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    script = chapter1.shutdown_after(90)["UserData"].replace("/etc/systemd/system", str(tmp_path))
+    before = time.time()
+    subprocess.run(["sh", "-ec", script], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
+    assert (tmp_path / "orders").read_text() == "enable --now awslabs-ttl.timer\n"
+    units = [str(tmp_path / f"awslabs-ttl.{kind}") for kind in ("service", "timer")]
+    judged = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
+    assert (judged.returncode, judged.stderr) == (0, "")
+    timer = dict(line.split("=") for line in Path(units[1]).read_text().splitlines() if "=" in line)
+    assert timer["Persistent"] == "true"
+    read = subprocess.run(
+        ["systemd-analyze", "calendar", timer["OnCalendar"]], capture_output=True, text=True, check=True
+    )
+    assert f"Normalized form: {timer['OnCalendar']}" in read.stdout
+    at = datetime.strptime(timer["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=timezone.utc)
+    assert before + 90 * 60 - 1 <= at.timestamp() <= time.time() + 90 * 60
 
 
 def test_help_needs_no_boto3() -> None:

@@ -8,12 +8,15 @@ import importlib.util
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
+from test_services_support import client, cloud
 
 from awslabs import cli, ecs_qa, images, ledger_cli, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError, install
@@ -80,6 +83,22 @@ def lab(ledger: Ledger) -> Ledger:
 
 def rows(many: int, question: str = "which word?") -> list[dict[str, str]]:
     return [{"context": f"word{number} is the first", "question": question} for number in range(many)]
+
+
+def test_logs_without_a_task_are_those_of_the_one_that_began_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS shows 50 streams at a time, and tells late which of them was written to last."""
+    monkeypatch.setattr(questions, "standing", lambda ledger, row: "group")
+    with cloud(every=True, slow_states=1.0):
+        logs, here = client("logs"), SimpleNamespace(client=client)
+        logs.create_log_group(logGroupName="group")
+        assert questions.logs(here) == []  # type: ignore[arg-type]
+        for name in [*(f"{number:02}" for number in range(60)), "00-the-latest"]:
+            stream = {"logGroupName": "group", "logStreamName": f"task/{questions.CONTAINER}/{name}"}
+            logs.create_log_stream(**stream)
+            event = {"timestamp": int(time.time() * 1000), "message": name}
+            logs.put_log_events(**stream, logEvents=[event])
+            time.sleep(0.002)  # creation is told in milliseconds
+        assert questions.logs(here) == ["00-the-latest"]  # type: ignore[arg-type]
 
 
 # -- What is asked ----------------------------------------------------------------------------------------
@@ -341,6 +360,41 @@ def test_ctrl_c_ends_the_search_for_room(lab: Ledger, monkeypatch: pytest.Monkey
     assert waits == ["Fargate has room for all tasks"]
 
 
+@pytest.mark.parametrize("at", ["store_questions", "start_all", "follow"])
+def test_ctrl_c_leaves_no_question_in_the_table(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    taken: list[str] = []
+    monkeypatch.setattr(questions, "standing", lambda ledger, row: row)
+    monkeypatch.setattr(questions, "most_tasks", lambda ledger: 2)
+    monkeypatch.setattr(questions, "require_reader", lambda ledger: None)
+    monkeypatch.setattr(questions, "store_questions", lambda ledger, work: None)
+    monkeypatch.setattr(questions, "remove_questions", lambda ledger, work: taken.extend(work))
+    monkeypatch.setattr(questions.Runs, "start_all", lambda runs, inputs: None)
+    monkeypatch.setattr(questions if at == "store_questions" else questions.Runs, at, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        questions.ask_many(SimpleNamespace(client=lambda _: None), rows(3), tasks=2)  # type: ignore[arg-type]
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (["ask", "-1 is less than 0.", "what?"], "ask [OPTIONS] -- '-1 is less than 0.' ..."),
+        (["ask", "Dashes.", "-- or - ?"], "ask [OPTIONS] -- '-- or - ?' ..."),
+        (["ask", "text", "what?", "--nonsense"], ""),
+        (["status", "-x"], ""),
+    ],
+)
+def test_a_text_with_a_dash_in_front_is_told_its_place(line: list[str], hint: str) -> None:
+    done = CliRunner().invoke(ecs_qa.command_line(), line, prog_name="python -m awslabs.ecs_qa")
+    assert done.exit_code == 2
+    assert "No such option" in done.stderr
+    assert hint in done.stderr
+    assert ("begins with a dash" in done.stderr) == bool(hint)
+
+
 def test_a_folder_that_is_no_model_is_refused_before_anything_is_built(
     ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -394,6 +448,7 @@ def test_on_aws_a_second_up_needs_no_engine(
         engine.setattr(images, "engine", object)
         engine.setattr(images, "build", built)
         engine.setattr(images, "push", lambda *_: None)
+        engine.setattr(images, "require_platform", lambda *_: None)
         reader = ecs_qa.up(ledger, model=model)
     assert variables(ledger) == {"QA_MODEL_NAME": model or ecs_qa.MODEL}  # where it lies, the image knows
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
@@ -474,9 +529,14 @@ def test_without_pytorch_the_lab_stands_and_only_questions_are_refused(
 ) -> None:
     find = importlib.util.find_spec
     with monkeypatch.context() as here:
-        here.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "torch" else find(name))
+        here.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *_: None if name in questions.READER_NEEDS else find(name),
+        )
         ecs_qa.up(ledger, without_docker=True)
-        assert "no reader goes into the image: this Python has no torch\n" in caplog.text
+        lacks = "this Python has no torch and no transformers"
+        assert f"no reader goes into the image: {lacks}\n" in caplog.text
         asked = command("ask", "Lisbon is it.", "which word?")
         assert asked.exit_code == 1
         assert "There is no reader in the lab's image." in asked.stderr

@@ -480,7 +480,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_exits_130(
         ("down", "--nonsense"),
         ("sideways",),
         ("up", "--ttl", "soon"),
-        ("up", "--ttl", "0m"),
+        ("up", "--ttl", "9m"),
         ("up", "--ttl", "169h"),
         ("up", "--allow-from", "0.0.0.0/0"),
         ("up", "--allow-from", "300.1.1.1/32"),

@@ -130,7 +130,7 @@ def test_the_server_is_what_the_page_says(aws: Aws, ledger: Ledger) -> None:
     assert run["InstanceType"] == "g4dn.xlarge"
     assert run["MetadataOptions"]["HttpTokens"] == "required"
     assert run["InstanceInitiatedShutdownBehavior"] == "terminate"
-    assert base64.b64decode(run["UserData"]) == b"#!/bin/sh\nshutdown -h +180\n"
+    assert b'OnCalendar=$(date -u -d "+180 minutes" ' in base64.b64decode(run["UserData"])
     assert "InstanceMarketOptions" not in run
     assert (server.state, server.ssh.user) == ("running", "ec2-user")
     assert "PyTorch 2.10 (Amazon Linux 2023)" in image_name(ledger)  # the first of the list that exists here
@@ -424,6 +424,36 @@ def test_a_computer_without_room_for_the_notebooks_is_told_so(
     with pytest.raises(LabError, match="could not be brought home") as caught:
         notebook.bring_home(None, tmp_path / "file" / "home", "down --discard")  # type: ignore[arg-type]
     assert caught.value.fix == "down --discard"
+
+
+def test_down_leaves_the_executed_copy_that_run_has_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "lab"
+    (there / "executed").mkdir(parents=True)
+    (there / "mnist.ipynb").write_text("as written")
+    (there / "executed/mnist.ipynb").write_text("with its pictures")
+
+    def get(address: object, remote: str, local: Path) -> Path:
+        source, target = tmp_path / remote, local / Path(remote).name if local.is_dir() else local
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, target, **{"dirs_exist_ok": True} if source.is_dir() else {})
+        return target
+
+    def program(client: object, arguments: list[str], heard: Callable[[dict], None]) -> tuple[int, str]:
+        heard({"ok": True})
+        return 0, ""
+
+    monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(tunnel, "run", lambda *_: tunnel.Output(0, "mnist.ipynb\nexecuted\n", ""))
+    monkeypatch.setattr(tunnel, "get", get)
+    monkeypatch.setattr(notebook, "program", program)
+    home = tmp_path / "home"
+    ran = notebook.run(None, "mnist", home, again="up")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    notebook.bring_home(None, home, "down --discard")  # type: ignore[arg-type]
+    assert ran.copy.read_text() == "with its pictures"
+    assert (home / "mnist.ipynb").read_text() == "as written"
 
 
 def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(

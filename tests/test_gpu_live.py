@@ -314,7 +314,7 @@ def test_a_server_without_a_gpu_works_and_takes_its_notebook_with_it(lab: Lab, t
     """Plain Amazon Linux beside the other server: both have a notebook, on ports of their own."""
     up = json.loads(lab("up", "--name", "cpu", "--instance-type", "t3.large", "--json").stdout)
     assert up["ssh"]["user"] == "ec2-user"
-    there = {key: up["ssh"][key] for key in ("host", "port", "user")}
+    there = {key: up["ssh"][key] for key in ("host", "port", "user", "host_key_alias")}
     paths = {key: Path(up["ssh"][key]) for key in ("key_path", "known_hosts_path")}
     with tunnel.connect(tunnel.Address(**there, **paths)) as client:
         port = notebook.serve(client, "up")["port"]

@@ -80,7 +80,9 @@ def key_pair(ledger: Ledger) -> str:
 def server(ledger: Ledger) -> str:
     ec2 = ledger.client("ec2")
     network = vpc(ledger, "vpc")
-    subnet_id = ledger.create("subnet", ec2.create_subnet, VpcId=network, CidrBlock="10.10.0.0/24")
+    zone = f"{ledger.cloud.region}a"  # not each zone has this type
+    request = {"VpcId": network, "CidrBlock": "10.10.0.0/24", "AvailabilityZone": zone}
+    subnet_id = ledger.create("subnet", ec2.create_subnet, **request)
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     size = {"InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
     return ledger.create("it", ec2.run_instances, ImageId=image, SubnetId=subnet_id, **size)

@@ -170,7 +170,6 @@ def test_a_number_that_another_process_has_now_is_not_the_practice_cloud(place: 
         bystander.wait()
 
 
-@pytest.mark.parametrize("platform", ["linux", pytest.param("darwin", marks=pytest.mark.live)])
 def test_a_practice_cloud_that_lives_and_does_not_answer_is_cleared_by_stop_alone(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +318,7 @@ def test_the_traces_of_a_later_run_at_the_same_port_stay(place: Path) -> None:
         second.stop()
 
 
-@pytest.mark.parametrize("platform", ["linux", "darwin"])
+@pytest.mark.parametrize("platform", ["linux", pytest.param("darwin", marks=pytest.mark.live)])
 def test_a_process_is_known_by_its_begin_until_it_ends(
     platform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

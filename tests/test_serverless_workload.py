@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -21,10 +22,11 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import cli, serverless, workload
+from awslabs import cli, serverless, tour, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
+from awslabs.web import Reply
 from awslabs.workload import pictures, tables
 from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
@@ -558,6 +560,16 @@ def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(
     assert len(Bashoutter.kept) == 30
 
 
+def test_a_stage_that_never_lets_one_through_is_named_with_its_rate(
+    api: haiku.Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "send", lambda *_: Reply(429, content=b'{"message": "Too Many Requests"}'))
+    monkeypatch.setattr(haiku, "PATIENCE_S", 0.3)
+    with pytest.raises(LabError, match="answered with 429") as caught:
+        haiku.post(api, "a", "b", "c", "d")
+    assert "up --rate 100" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("message", "times", "said"),
     [
@@ -565,21 +577,11 @@ def test_posts_that_are_one_too_many_are_sent_again_and_none_is_lost(
         ("Something went wrong here.", 1, "wrong here"),
     ],
 )
-def test_a_stage_that_never_lets_one_through_is_named_with_its_rate(
-    api: haiku.Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api, "send", lambda *_: (429, {}, b'{"message": "Too Many Requests"}'))
-    monkeypatch.setattr(haiku, "PATIENCE_S", 0.3)
-    with pytest.raises(LabError, match="answered with 429") as caught:
-        haiku.post(api, "a", "b", "c", "d")
-    assert "up --rate 100" in caught.value.fix
-
-
 def test_a_500_is_the_function_s_own_or_names_the_quota(
     api: haiku.Api, message: str, times: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    answer = 500, {}, json.dumps({"message": message}).encode()
+    answer = Reply(500, content=json.dumps({"message": message}).encode())
     monkeypatch.setattr(api, "send", lambda method, *_: sent.append(method) or answer)
     monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
     with pytest.raises(LabError, match="answered with 500") as caught:
@@ -598,6 +600,20 @@ def test_clear_ends_where_nothing_can_be_deleted(api: haiku.Api, monkeypatch: py
     monkeypatch.setattr(haiku.time, "sleep", lambda seconds: None)
     with pytest.raises(LabError, match="1 haiku are shown, and not one of them could be deleted"):
         haiku.clear(api)
+
+
+def test_the_tour_waits_until_the_index_shows_its_haiku(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index follows its table a moment later: first nothing, then the haiku without its like, then all."""
+    posted = {"item_id": "1", "first": "an old pond", "likes": 0}
+    lists = [[], [posted], [{**posted, "likes": 1}]]
+    monkeypatch.setattr(functions, "invoke_many", lambda *_: SimpleNamespace(finished=20, most_at_once=3))
+    monkeypatch.setattr(tables, "write", lambda *_: SimpleNamespace(count=500))
+    monkeypatch.setattr(tour.serverless, "describe", lambda _: SimpleNamespace(api_url="http://127.0.0.1:1"))
+    monkeypatch.setattr(haiku, "post", lambda *_: posted)
+    monkeypatch.setattr(haiku, "like", lambda *_: {**posted, "likes": 1})
+    monkeypatch.setattr(haiku, "newest", lambda _: lists.pop(0))
+    assert "a haiku liked" in tour.serverless_work(SimpleNamespace())  # type: ignore[arg-type]
+    assert lists == []
 
 
 def test_clear_deletes_all_and_counts_them(api: haiku.Api) -> None:
@@ -637,7 +653,7 @@ def test_a_stream_that_is_interrupted_sends_nothing_more(
 
 def test_a_stream_says_how_fast_it_really_was(api: haiku.Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haiku, "VISITORS", 1)
-    monkeypatch.setattr(haiku.Api, "send", lambda *_: (time.sleep(0.05), (200, {}, b"[]"))[1])
+    monkeypatch.setattr(haiku.Api, "send", lambda *_: (time.sleep(0.05), Reply(200, content=b"[]"))[1])
     assert haiku.stream(api, rate=100, seconds=0.2, read="query").per_second < 30
 
 

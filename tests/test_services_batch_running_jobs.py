@@ -58,8 +58,10 @@ _numbers = itertools.count(1)
 
 def test_a_job_that_asked_for_a_gpu_is_told_what_stands_in_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     session = SimpleNamespace(access_key_id="id", secret_access_key="secret", session_token="token")
-    monkeypatch.setattr(running_jobs.roles, "credentials", lambda *_: session)
-    task = runner.Task("key", "1", "us-east-1", "image", [], {}, 4, 100, 1, "role", "session")
+    monkeypatch.setattr(running_jobs.permissions, "credentials", lambda *_: session)
+    task = runner.Task(
+        "key", "1", "us-east-1", "image", [], {}, 4, 100, 1, "role", "session", architecture="amd64"
+    )
     room = running_jobs.Jobs("http://127.0.0.1:1")
     assert room.environment(task)["GPU_STAND_IN"] == "cpu"
     assert "GPU_STAND_IN" not in room.environment(replace(task, gpus=0))

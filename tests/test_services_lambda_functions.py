@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -307,6 +308,23 @@ def eight_days() -> list[str]:
     return [said(aws.put_retention_policy, logGroupName="lab", retentionInDays=days) for days in (8, 7)]
 
 
+def who_wrote_last() -> list[str]:
+    """Two streams, written one after the other; which is the latest at once, and later?"""
+    aws, now = client("logs"), int(time.time() * 1000)
+    aws.create_log_group(logGroupName="lab")
+    seen = []
+    for at, name in enumerate(("first", "second")):
+        stream = {"logGroupName": "lab", "logStreamName": name}
+        aws.create_log_stream(**stream)
+        aws.put_log_events(**stream, logEvents=[{"timestamp": now + at, "message": "hello"}])
+        for later_s in (1, 600):
+            wait(later_s)
+            streams = aws.describe_log_streams(logGroupName="lab", orderBy="LastEventTime", descending=True)
+            latest = streams["logStreams"][0]
+            seen.append(latest["logStreamName"] if "lastEventTimestamp" in latest else "nobody")
+    return seen
+
+
 def a_group_of_aws() -> list[str]:
     make_group = client("logs").create_log_group
     names = ("aws/lambda/lab", "/aws/lambda/lab", "labs?")
@@ -375,6 +393,13 @@ CASES = (
         a_group_of_aws,
         ["ok", "ok", "ok"],
         ["InvalidParameterException", "ok", "InvalidParameterException"],
+    ),
+    Case(
+        "last_event_is_late",
+        who_wrote_last,
+        ["first", "first", "second", "second"],
+        ["nobody", "first", "first", "second"],
+        AWS_TIME,
     ),
     Case(
         "queue_names_rest",

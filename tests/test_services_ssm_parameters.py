@@ -14,7 +14,20 @@ def put(name: str = "TABLE_NAME", value: str = "x", **more: Any) -> Any:
     return said(client("ssm").put_parameter, Name=name, Value=value, Type="String", **more)
 
 
+LATEST = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+
+
+def listed() -> bool:
+    """Whether AWS's own parameters are listed once one of them was read."""
+    client("ssm").get_parameter(Name=LATEST)
+    put("mine")
+    names = {one["Name"] for one in client("ssm").describe_parameters()["Parameters"]}
+    assert "mine" in names or len(names) == 10  # moto's first page is full of AWS's
+    return any(name.startswith("/aws/") for name in names)
+
+
 CASES = [
+    Case("own_parameters", listed, True, False),
     *(
         Case("parameter_name_is_valid", lambda name=name: put(name), "ok", BAD)
         for name in ("a b", "a/b", "/a//b", "é")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pty_kit import Seen, on_terminal
 
 from awslabs import progress, sandbox, screen
-from tests.pty_kit import Seen, on_terminal
 
 LIVE = re.compile(
     r"[\u2800-\u28ff]|waiting until| \d:\d\d:\d\d$"

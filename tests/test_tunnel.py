@@ -274,6 +274,24 @@ def test_a_pinned_host_key_needs_no_console(server: Sshd) -> None:
 
 
 @needs_sshd
+def test_a_server_is_known_under_another_address_by_its_alias(server: Sshd) -> None:
+    def console() -> str:
+        raise AssertionError("it was stopped and started: its console shows no key any more")
+
+    named = dataclasses.replace(server.address, host_key_alias="i-0abc")
+    tunnel.wait_for_ssh(named, server.console, timeout_s=60)
+    assert named.known_hosts_path.read_text().startswith("i-0abc ssh-ed25519 ")
+    moved = dataclasses.replace(named, host="localhost")
+    tunnel.wait_for_ssh(moved, console, timeout_s=60)
+    assert "-o HostKeyAlias=i-0abc " in moved.command
+    assert subprocess.run([*moved.arguments, "true"], timeout=60).returncode == 0
+    with tunnel.forward(moved, server.port) as forward:
+        assert forward.is_up
+    with pytest.raises(TunnelError, match="is not known yet"):
+        session.login(dataclasses.replace(moved, host_key_alias="i-0def"))  # another server
+
+
+@needs_sshd
 def test_a_host_key_that_the_console_does_not_show_is_an_attack(unborn: Sshd) -> None:
     unborn.start()
     with pytest.raises(TunnelError, match="machine in between") as caught:

@@ -28,6 +28,10 @@ class Address:
     known_hosts_path : Path
         The file that holds the server's host key once `wait_for_ssh` has checked it. It should belong to one
         server alone: addresses are used again by other servers.
+    host_key_alias : str
+        The server's name in that file, as OpenSSH's ``HostKeyAlias``: its instance id. So it is known under
+        any address: one that was stopped and started has another, and does not print its keys again. Empty:
+        the host key counts for this address alone.
     """
 
     host: str
@@ -35,6 +39,7 @@ class Address:
     user: str
     key_path: Path
     known_hosts_path: Path
+    host_key_alias: str = ""
 
     @property
     def command(self) -> str:
@@ -50,6 +55,7 @@ class Address:
             *self._identity,
             *("-p", str(self.port)),
             *("-o", f"UserKnownHostsFile={_as_option(self.known_hosts_path)}"),
+            *(["-o", f"HostKeyAlias={self.host_key_alias}"] if self.host_key_alias else []),
             *("-o", "StrictHostKeyChecking=yes"),
             *("-o", "IdentitiesOnly=yes"),
             f"{self.user}@{self.host}",

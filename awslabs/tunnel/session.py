@@ -261,14 +261,19 @@ def private_key(path: Path) -> paramiko.PKey:
 
 
 def host_name(address: Address) -> str:
-    """The server's name as OpenSSH's known_hosts files write it."""
+    """The server's address as OpenSSH's known_hosts files write it; paramiko looks for no other name."""
     return address.host if address.port == 22 else f"[{address.host}]:{address.port}"
 
 
+def known_as(address: Address) -> str:
+    """The server's name in our file of known hosts."""
+    return address.host_key_alias or host_name(address)
+
+
 def pinned(address: Address) -> paramiko.PKey | None:
-    """The host key that we trust for this address, if there is one."""
+    """The host key that we trust for this server, if there is one."""
     try:
-        known = paramiko.HostKeys(str(address.known_hosts_path)).lookup(host_name(address))
+        known = paramiko.HostKeys(str(address.known_hosts_path)).lookup(known_as(address))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -282,7 +287,7 @@ def pinned(address: Address) -> paramiko.PKey | None:
 
 def pin(address: Address, key: paramiko.PKey) -> None:
     """Trust this host key from now on."""
-    line = f"{host_name(address)} {key.get_name()} {key.get_base64()}\n"
+    line = f"{known_as(address)} {key.get_name()} {key.get_base64()}\n"
     try:
         write_atomically(address.known_hosts_path, line, 0o600)
     except OSError as error:
@@ -320,8 +325,9 @@ def wait_for_ssh(
     Parameters
     ----------
     address : Address
-        Where the server will answer. A key already pinned in ``known_hosts_path`` is trusted without asking
-        the console; another key than that one must be on the console, and then replaces it.
+        Where the server will answer. A key already pinned in ``known_hosts_path``, for its ``host_key_alias``
+        or else for this address, is trusted without asking the console; another key than that one must be on
+        the console, and then replaces it.
     console : callable
         Returns the console output so far (``ec2:GetConsoleOutput``), "" while there is none. Called every
         2 s at first and every 10 s later: AWS throttles it more than most calls, and shows the output of a
@@ -402,8 +408,9 @@ def _await_fingerprints(
             return shown
     raise TimedOut(
         f"SSH at {address} answers, but its console output showed no host key within {timeout_s:.0f} s.",
-        "Without it nobody can say whether the server is ours. AWS is sometimes minutes late with it.",
-        "Run the lab's `up` again to go on waiting.",
+        "Without it nobody can say whether the server is ours. AWS is sometimes minutes late with it; "
+        "and a server prints it at its first boot only, not after a stop.",
+        "Run the lab's `up` again to go on waiting. If the server was stopped since, run `down` and `up`.",
     )
 
 

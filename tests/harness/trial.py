@@ -13,8 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import awslabs
-from awslabs import journal
+from awslabs import cli, journal
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
@@ -149,7 +148,7 @@ def run_verb(lab: Lab, verb: str, place: Place, case: Case | None, trap: Trap | 
         trap.set()
     ended, text = "done", ""
     try:
-        lab.verbs[verb](awslabs.lab(lab.name))
+        lab.verbs[verb](cli.open_ledger(lab.name))
     except LabError as error:
         ended, text = f"{type(error).__name__} {error.exit_code}", str(error)
     except KeyboardInterrupt:

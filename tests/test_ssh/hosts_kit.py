@@ -96,9 +96,11 @@ class Instance:
             return probe.connect_ex(("127.0.0.1", self.port)) != 0
 
     def trust(self) -> None:
-        """Write the host keys that the console shows into the file of known hosts."""
+        """Trust the host keys that the first boot shows on its console; later they count for any port."""
         text = self.hosts.console(self.instance_id)
         lines = text.partition("-----BEGIN SSH HOST KEY KEYS-----\n")[2].partition("-----END")[0].splitlines()
+        if not lines:
+            lines = [line.partition(" ")[2] for line in self.known_hosts.read_text().splitlines()]
         self.known_hosts.write_text("".join(f"[127.0.0.1]:{self.port} {line}\n" for line in lines))
 
 

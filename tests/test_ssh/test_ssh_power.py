@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hosts_kit import Instance, eventually, on_both, running
 
+from awslabs import ec2
 from awslabs.sandbox.ssh.host import CONSOLE_CHARACTERS
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -114,8 +117,8 @@ def test_a_shutdown_waits_its_minutes_and_can_be_cancelled(hosts: Hosts, instanc
     done = instance.ssh("sudo shutdown -h +180")
     assert "Shutdown scheduled for" in done.stderr
     console_shows(instance, "poweroff in 10800 s")
-    instance.output("sudo shutdown -r +1")
-    console_shows(instance, "reboot in 60 s")
+    instance.output("sudo shutdown -r +10")
+    console_shows(instance, "reboot in 600 s")
     host = hosts.hosts[instance.instance_id]
     timer = host.scheduled
     assert timer is not None
@@ -123,6 +126,21 @@ def test_a_shutdown_waits_its_minutes_and_can_be_cancelled(hosts: Hosts, instanc
     console_shows(instance, "shutdown cancelled")
     assert timer.cancelled()
     assert host.scheduled is None
+
+
+@on_both
+def test_in_the_last_five_minutes_before_a_shutdown_nobody_is_let_in(
+    hosts: Hosts, instance: Instance
+) -> None:
+    done = instance.ssh("sudo shutdown -h +5; sudo shutdown -c; sudo shutdown -h +4; echo who is in stays in")
+    assert (done.returncode, done.stdout) == (0, "who is in stays in\n")
+    line = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in instance.ssh_line("echo too late")]
+    late = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (late.returncode, late.stdout) == (255, "")
+    assert "System is going down. Unprivileged users are not permitted to log in" in late.stderr
+    hosts.reboot(instance.instance_id)
+    assert instance.output("echo forgotten") == "forgotten\n"
+    assert instance.orders == []
 
 
 def test_a_scheduled_shutdown_outlives_its_session(instance: Instance) -> None:
@@ -176,7 +194,9 @@ def test_the_cloud_may_stop_the_instance_from_within_its_answer(
     assert not instance.folder.exists()
 
 
-def test_halt_and_boot_again_keep_keys_port_and_home(hosts: Hosts, launch: Callable[..., Instance]) -> None:
+def test_halt_and_boot_again_keep_keys_and_home_and_change_the_port(
+    hosts: Hosts, launch: Callable[..., Instance]
+) -> None:
     instance = launch("i-1")
     keys = instance.known_hosts.read_text()
     instance.output("echo kept > file; sudo shutdown +100")
@@ -185,7 +205,10 @@ def test_halt_and_boot_again_keep_keys_port_and_home(hosts: Hosts, launch: Calla
     hosts.reboot("i-1")  # which wakes nobody who is off
     assert instance.refuses()
     again = launch("i-1")
-    assert (again.port, again.known_hosts.read_text()) == (instance.port, keys)
+    assert again.port != instance.port
+    assert again.known_hosts.read_text().replace(str(again.port), str(instance.port)) == keys
+    assert "host name" in hosts.console("i-1")
+    assert "SSH HOST KEY" not in hosts.console("i-1")
     assert again.output("cat file") == "kept\n"
     with pytest.raises(ValueError, match="runs already"):
         launch("i-1")
@@ -217,6 +240,61 @@ def test_stop_comes_once_and_unknown_instances_are_none_of_its_business(
     hosts.halt("i-unknown")
     with pytest.raises(ValueError, match="reserve"):
         hosts.boot("i-1", user="u", public_key=None, hostname="h", user_data=None, on_power=print)
+
+
+# Timers.
+
+
+def ends_after(time: str) -> bytes:
+    """The user data with which `--ttl` ends a server, for shorter times, too."""
+    return ec2.shutdown_after(1)["UserData"].replace("+1 minutes", f"+{time}").encode()
+
+
+def test_a_server_with_a_ttl_lets_people_in_to_the_end(launch: Callable[..., Instance]) -> None:
+    instance = launch(user_data=ends_after("15 seconds"))
+    console_shows(instance, "user data ended with exit status 0")
+    assert instance.output("systemctl is-active awslabs-ttl.timer") == "active\n"
+    eventually(lambda: instance.orders == ["poweroff"], "the end")
+
+
+def test_a_ttl_survives_reboot_and_stop(hosts: Hosts, launch: Callable[..., Instance]) -> None:
+    instance = launch(user_data=ends_after("3 hours"))
+    console_shows(instance, "user data ended with exit status 0")
+    timers = instance.output("systemctl list-timers")
+    assert "UTC  awslabs-ttl.timer " in timers
+    hosts.reboot(instance.instance_id)
+    eventually(lambda: instance.output("systemctl list-timers") == timers, "the timer after a reboot")
+    hosts.halt(instance.instance_id)
+    again = launch()
+    eventually(lambda: again.output("systemctl list-timers") == timers, "the timer after a stop")
+    assert again.orders == []
+    again.output("sudo systemctl disable awslabs-ttl.timer; sudo systemctl stop awslabs-ttl.timer")
+    hosts.reboot(again.instance_id)
+    assert "awslabs" not in again.output("systemctl list-timers")
+
+
+def test_a_server_that_was_off_when_its_time_came_ends_at_its_next_boot(
+    hosts: Hosts, launch: Callable[..., Instance]
+) -> None:
+    instance = launch(user_data=ends_after("8 seconds"))
+    ends_at = time.time() + 8
+    console_shows(instance, "user data ended with exit status 0")
+    hosts.halt(instance.instance_id)
+    time.sleep(max(0.0, ends_at - time.time()))
+    again = launch()
+    eventually(lambda: again.orders == ["poweroff"], "the end")
+
+
+def test_a_timer_that_is_more_than_ours_is_refused_in_words(instance: Instance) -> None:
+    unit = "printf '[Timer]\\n{0}\\n' | sudo tee /etc/systemd/system/x.timer >/dev/null; {1}"
+    start = "sudo systemctl start x.timer"
+    for line, why in {
+        "OnCalendar=daily": "OnCalendar=daily is no time as 2030-01-31 12:00:00 UTC",
+        "OnBootSec=5min": "OnBootSec= is not supported on a practice instance",
+        "OnCalendar=2030-01-31 12:00:00 UTC": "Unit file x.service does not exist",
+    }.items():
+        assert why in instance.ssh(unit.format(line, start)).stderr
+    assert "use sudo" in instance.ssh("systemctl start x.timer").stderr
 
 
 # Shims.

@@ -143,6 +143,9 @@ def cover_system_files(user: str, hostname: str, shell: str, resolver: tuple[str
             file.write(text)
         if os.path.isfile("/etc/" + name):
             bind(os.path.join(own, name), "/etc/" + name, readonly=False)
+    # Units of the instance's own, which stay when it is off; those of this computer are none of its business.
+    if os.path.isdir("/etc/systemd/system"):
+        bind(place("/", "var/practice/system"), "/etc/systemd/system", readonly=False)
     if resolver:
         path, content = resolver
         with open(os.path.join(place("/", os.path.dirname(path)), os.path.basename(path)), "wb") as file:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 CONSOLE_CHARACTERS = 64 * 1024  # as much as EC2 keeps. Source: EC2 API reference, GetConsoleOutput
 BACKLOG = 100  # connections that may wait to be taken
 POWER_PIPE = "var/practice/power"  # in the instance's folder; shims.py writes there
+UNITS = "var/practice/system"  # in the instance's folder; inside it is /etc/systemd/system
+NOLOGIN_S = 300  # seconds before a scheduled shutdown from which on nobody may log in. Source: shutdown(8)
 
 # What a shim writes into the power pipe: "poweroff 300", "reboot 0", "cancel".
 ORDER = re.compile(r"(poweroff|reboot) (\d{1,7})|cancel")
@@ -86,6 +88,14 @@ class Host:
         if not task.cancelled() and task.exception() is not None:
             log.error("%s: %s", self.instance_id, task.exception(), exc_info=task.exception())
 
+    async def move(self) -> int:
+        """Return the port; while the instance is off another one, as on AWS a started server's address is."""
+        async with self.changing:
+            if not self.up and not self.stopped:
+                self.socket.close()
+                self.socket = reserve_port()
+        return self.port
+
     # Boot and its opposites.
 
     async def boot(
@@ -117,11 +127,17 @@ class Host:
             who = f"user {user}, one public key" if public_key else "no public key, so nobody can log in"
             self.boot_text = (
                 f"{self.stamp()}practice instance {self.instance_id}: a stand-in, no kernel boots here\n"
-                f"{self.stamp()}host name {hostname}, {who}\n{self.key_text()}"
+                f"{self.stamp()}host name {hostname}, {who}\n{self.key_text() if first else ''}"
             )
             self.later_text = ""
             if first and user_data:
                 self.keep(self.run_user_data(user_data))
+            self.start_timers()
+
+    def start_timers(self) -> None:
+        """Start the timers that were enabled, as systemd does at each boot."""
+        if os.path.lexists(self.folder / UNITS / "timers.target.wants"):
+            self.keep(self.run_as_root("systemctl start timers.target 2>&1", "systemd"))
 
     def listen(self) -> None:
         """Let sshd answer."""
@@ -160,7 +176,7 @@ class Host:
             log.info("%s: nobody logged in: %s", self.instance_id, error)
 
     async def halt(self) -> None:
-        """End all processes and connections; port, keys and folder stay."""
+        """End all processes and connections; keys and folder stay."""
         async with self.changing:
             await self.go_down()
 
@@ -176,6 +192,7 @@ class Host:
                 self.booted_at = time.monotonic()
                 self.write_console(f"{self.stamp()}practice instance {self.instance_id}: up again\n")
                 self.listen()
+                self.start_timers()
 
     async def stop(self) -> None:
         """End everything, give the port back, remove the folder."""
@@ -219,7 +236,13 @@ class Host:
             self.folder.symlink_to(real)
             self.link, self.folder = self.folder, real
         system = {"": 0o755, "home": 0o755, "root": 0o700, "tmp": 0o1777, "var": 0o755, "var/tmp": 0o1777}
-        more = {"var/log": 0o755, "var/lib": 0o755, "var/lib/cloud": 0o755, "var/practice": 0o755}
+        more = {
+            "var/log": 0o755,
+            "var/lib": 0o755,
+            "var/lib/cloud": 0o755,
+            "var/practice": 0o755,
+            UNITS: 0o755,
+        }
         for path, mode in {**system, **more, f"home/{self.user}": 0o700}.items():
             (self.folder / path).mkdir()
             (self.folder / path).chmod(mode)
@@ -287,12 +310,16 @@ class Host:
             self.write_console(f"cloud-init: user data was not run: {why}\n")
             return
         self.write_console(f"{self.stamp()}cloud-init: running user data\n")
+        await self.run_as_root(
+            '{ /var/lib/cloud/user-data; echo "user data ended with exit status $?"; } 2>&1'
+            " | tee -a /var/log/cloud-init-output.log",
+            "cloud-init",
+        )
+
+    async def run_as_root(self, script: str, who: str) -> None:
+        """Run a shell script as the instance's root, and write what it says on the console."""
         said, say = os.pipe()
         nothing = os.open("/dev/null", os.O_RDONLY)
-        script = (
-            '{ /var/lib/cloud/user-data; echo "user data ended with exit status $?"; } 2>&1'
-            " | tee -a /var/log/cloud-init-output.log"
-        )
         try:
             environment = {**self.environment(), "HOME": "/root", "USER": "root", "LOGNAME": "root"}
             started = await self.spawn(
@@ -302,7 +329,7 @@ class Host:
             os.close(nothing)
             os.close(say)
         async for line in isolation.lines_of(said):
-            self.write_console(f"{self.stamp()}cloud-init: {line}\n")
+            self.write_console(f"{self.stamp()}{who}: {line}\n")
         await started.wait()
 
     def sftp_command(self) -> list[str]:
@@ -311,6 +338,11 @@ class Host:
         return [*self.ground.python, f"{self.place.practice_inside}/sftp.py", *jail]
 
     # Power.
+
+    def lets_nobody_in(self) -> bool:
+        """Return whether a scheduled shutdown is so near that there is a /run/nologin."""
+        left_s = self.scheduled.when() - asyncio.get_running_loop().time() if self.scheduled else NOLOGIN_S
+        return left_s < NOLOGIN_S
 
     def hear(self) -> None:
         """Take the orders that shims have written into the power pipe."""
@@ -354,7 +386,7 @@ class Host:
         return f"[{time.monotonic() - self.booted_at:12.6f}] "
 
     def write_console(self, text: str) -> None:
-        """Append to the console; like EC2's it keeps the latest, but never loses the host keys."""
+        """Append to the console; like EC2's it keeps the latest, but never loses how the boot began."""
         self.later_text = (self.later_text + text)[len(self.boot_text) - CONSOLE_CHARACTERS :]
 
     def console(self) -> str:
@@ -362,7 +394,7 @@ class Host:
         return self.boot_text + self.later_text
 
     def key_text(self) -> str:
-        """Return the host keys as cloud-init prints them (aws-facts, section i)."""
+        """Return the host keys as cloud-init prints them, at the first boot (aws-facts, sections i, k)."""
         frame = "#" * 61
         kinds = {"ecdsa-sha2-nistp256": "ECDSA", "ssh-ed25519": "ED25519"}
         lines = [frame, "-----BEGIN SSH HOST KEY FINGERPRINTS-----"]

@@ -86,15 +86,19 @@ class Hosts:
         self.thread.start()
 
     def reserve(self, instance_id: str) -> int:
-        """Return the port of an instance on 127.0.0.1: bound from now on, refusing until it boots."""
+        """Return a port for an instance on 127.0.0.1: bound from now on, refusing until it boots.
 
-        async def find_or_make() -> Host:
-            if instance_id not in self.hosts:
-                folder = self.directory / "instances" / instance_id
-                self.hosts[instance_id] = Host(instance_id, folder, Connection)
-            return self.hosts[instance_id]
+        One that was halted gets another port than before; one that runs keeps its own.
+        """
 
-        return self.call(find_or_make()).port
+        async def find_or_make() -> int:
+            if instance_id in self.hosts:
+                return await self.hosts[instance_id].move()
+            folder = self.directory / "instances" / instance_id
+            self.hosts[instance_id] = Host(instance_id, folder, Connection)
+            return self.hosts[instance_id].port
+
+        return self.call(find_or_make())
 
     def boot(
         self,
@@ -108,7 +112,8 @@ class Hosts:
     ) -> None:
         """Let sshd of a reserved instance answer; it does when this returns.
 
-        A halted instance boots again with the same host keys and home; user data runs at the first boot only.
+        A halted instance boots again with the same host keys and home; user data runs at the first boot only,
+        and only that boot prints the host keys on the console.
 
         Parameters
         ----------
@@ -145,12 +150,12 @@ class Hosts:
         self.call(boot())
 
     def console(self, instance_id: str) -> str:
-        """Return the console's text, with the host keys' fingerprints; "" before the first boot."""
+        """Return the text of the latest boot; of the first with the host keys' fingerprints, "" before it."""
         host = self.hosts.get(instance_id)
         return host.console() if host else ""
 
     def halt(self, instance_id: str) -> None:
-        """Switch an instance off from outside: its processes end; folder, keys and port stay."""
+        """Switch an instance off from outside: its processes end; folder and keys stay."""
         if instance_id in self.hosts:
             self.call(self.hosts[instance_id].halt())
 

@@ -30,6 +30,13 @@ LAST_WORDS_S = 0.2  # how long a terminal may be silent after its shell ended, i
 # Variables that a client may set, as in sshd_config of Amazon Linux and Debian (AcceptEnv LANG LC_*).
 ACCEPTED = ("LANG", "LC_")
 
+# What a shutdown leaves in /run/nologin five minutes before its time; pam_nologin(8) shows it and refuses.
+# Source: shutdown(8); systemd, src/shared/nologin-util.c.
+NOLOGIN = (
+    "System is going down. Unprivileged users are not permitted to log in anymore. "
+    "For technical details, see pam_nologin(8).\n\n"
+)
+
 
 class Connection(asyncssh.SSHServer):
     """One SSH connection to a practice instance."""
@@ -55,13 +62,18 @@ class Connection(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Let in the registered key, for the image's user only."""
+        """Let in the registered key, for the image's user only, and in its last minutes nobody."""
         registered = self.host.public_key
-        return (
+        fits = (
             registered is not None
             and username == self.host.user
             and key.public_data == registered.public_data
         )
+        if fits and self.connection is not None and self.host.lets_nobody_in():
+            self.connection.send_auth_banner(NOLOGIN)
+            self.connection.abort()  # as sshd does, without a word of its own
+            return False
+        return fits
 
     def session_requested(self) -> Session:
         """Open a channel for a command, a shell or SFTP."""

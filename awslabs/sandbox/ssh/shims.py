@@ -5,7 +5,8 @@ scripts of these names, first on the instance's PATH and, where there are namesp
 They act on the practice instance, through a pipe that only it can write to, or say what they cannot do.
 
 A service that `systemd-run` starts really runs: its keeper is a process of the instance, which starts it
-again as told and holds a lock while the service is active. It ends with the instance, like all of it.
+again as told and holds a lock while the service is active. It ends with the instance, like all of it. So does
+a timer (`systemctl enable --now NAME.timer`); its unit files stay, and the next boot starts it again.
 
 Standard library only, and nothing of awslabs: it runs without `site`, with the name it was called by
 as first argument.
@@ -23,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 POWER = os.environ.get("AWSLABS_POWER", "/var/practice/power")  # a pipe; the practice cloud reads it
@@ -127,9 +129,21 @@ def keeper_of(name: str) -> int:
 
 
 def systemctl(arguments: list[str]) -> None:
-    """Obey poweroff, halt, reboot, status, is-active, stop and is-system-running."""
+    """Obey poweroff, halt, reboot, status, is-active, stop, is-system-running, and what a timer needs."""
     words = [argument for argument in arguments if not argument.startswith("-")]
-    if words in (["poweroff"], ["halt"], ["reboot"]):
+    if words == ["daemon-reload"] or (len(words) == 2 and words[0] in TIMER_VERBS and is_timer(words[1])):
+        if not is_root():
+            raise Refused("interactive authentication required: use sudo")
+        for name in words[1:]:
+            TIMER_VERBS[words[0]](name)
+            if words[0] == "enable" and "--now" in arguments:
+                start_timer(name)
+    elif words == ["start", "timers.target"] and is_root() and os.path.isdir(WANTED):  # so each boot does
+        for name in sorted(os.listdir(WANTED)):
+            start_timer(name)
+    elif words == ["list-timers"]:
+        list_timers()
+    elif words in (["poweroff"], ["halt"], ["reboot"]):
         power(words[0], [])
     elif words in ([], ["status"]):
         print(os.uname().nodename)
@@ -155,6 +169,119 @@ def systemctl(arguments: list[str]) -> None:
             f"it cannot {' '.join(words)}: a practice instance has no systemd, and only the services that "
             "systemd-run starts"
         )
+
+
+# Timers. Only with namespaces: without them /etc is that of this computer.
+
+SYSTEM = "/etc/systemd/system"  # the instance's own folder; it stays when the instance is off
+WANTED = f"{SYSTEM}/timers.target.wants"  # what each boot starts
+STAMPS = "/var/lib/systemd/timers"  # when a persistent timer was started first, or elapsed last
+AT = "%Y-%m-%d %H:%M:%S UTC"
+
+
+def is_timer(name: str) -> bool:
+    """Say whether a unit is a timer that can be here."""
+    return NAMESPACES and name.endswith(".timer") and UNIT_NAME.fullmatch(name) is not None
+
+
+def read_unit(name: str, section: str, known: set[str]) -> dict[str, str]:
+    """Return the settings in one section of a unit file; one that we would not obey is refused."""
+    path, at, found = os.path.join(SYSTEM, name), "", {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except FileNotFoundError:
+        raise Refused(f"Unit file {name} does not exist.") from None
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if line.startswith("["):
+            at = line.strip("[]")
+        elif at == section and equals and not line.startswith(("#", ";")):
+            found[key.strip()] = value.strip()
+    unknown = found.keys() - known
+    if unknown:
+        raise Refused(f"{path}: {min(unknown)}= is not supported on a practice instance")
+    return found
+
+
+def elapses_at(name: str) -> tuple[float, dict[str, str]]:
+    """Return when a timer elapses, in seconds since 1970, and its settings."""
+    timer = read_unit(name, "Timer", {"OnCalendar", "AccuracySec", "Persistent", "Unit"})
+    when = timer.get("OnCalendar", "")
+    try:
+        at = datetime.datetime.strptime(when, AT).replace(tzinfo=datetime.timezone.utc)
+    except ValueError:
+        raise Refused(f"{name}: OnCalendar={when} is no time as 2030-01-31 12:00:00 UTC") from None
+    return at.timestamp(), timer
+
+
+def enable_timer(name: str) -> None:
+    """Let each boot start a timer."""
+    read_unit(name, "Install", {"WantedBy"})
+    os.makedirs(WANTED, exist_ok=True)
+    link, target = os.path.join(WANTED, name), os.path.join(SYSTEM, name)
+    if not os.path.lexists(link):
+        os.symlink(target, link)
+        print(f"Created symlink {link} → {target}.", file=sys.stderr)
+
+
+def disable_timer(name: str) -> None:
+    """Let no boot start it any more; one that runs goes on."""
+    link = os.path.join(WANTED, name)
+    if os.path.lexists(link):
+        os.unlink(link)
+        print(f'Removed "{link}".', file=sys.stderr)
+
+
+def start_timer(name: str) -> None:
+    """Leave a process behind that waits, then starts the timer's service; at once if that time has passed.
+
+    As systemd does: time that passed before its first start is none of a persistent timer's, time that passed
+    while the instance was off is.
+    """
+    at, timer = elapses_at(name)
+    service = timer.get("Unit", f"{name.removesuffix('.timer')}.service")
+    words = read_unit(service, "Service", {"Type", "ExecStart"}).get("ExecStart", "").split()
+    if not words:
+        raise Refused(f"{service} has no ExecStart=")
+    stamp, since = os.path.join(STAMPS, f"stamp-{name}"), time.time()
+    if timer.get("Persistent") in ("1", "yes", "true", "on"):
+        os.makedirs(STAMPS, exist_ok=True)
+        if os.path.exists(stamp):
+            since = min(since, os.stat(stamp).st_mtime)
+        else:
+            open(stamp, "x").close()
+    if at <= since or keeper_of(name):
+        return
+    path = f"{SHIMS}:{SYSTEM_PATH}"
+    program = shutil.which(os.path.basename(words[0]), path=path) or words[0]  # /usr/bin/systemctl is ours
+
+    def wait() -> NoReturn:
+        while (left_s := at - time.time()) > 0:
+            time.sleep(min(left_s, 10.0))  # by the clock: this computer may sleep meanwhile
+        if os.path.exists(stamp):
+            os.utime(stamp)
+        os.execve(program, [program, *words[1:]], environment_of("root"))
+
+    detach(name, wait)
+
+
+def list_timers() -> None:
+    """Show the timers that wait, and for what."""
+    print(f"{'NEXT':<24} {'UNIT':<24} ACTIVATES")
+    for lock in sorted(os.listdir(UNITS) if os.path.isdir(UNITS) else []):
+        name = lock.removesuffix(".lock")
+        if is_timer(name) and keeper_of(name):
+            at, timer = elapses_at(name)
+            when = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime(AT)
+            print(f"{when:<24} {name:<24} {timer.get('Unit', name.removesuffix('.timer') + '.service')}")
+
+
+TIMER_VERBS: dict[str, Callable[[str], None]] = {
+    "enable": enable_timer,
+    "disable": disable_timer,
+    "start": start_timer,
+}
 
 
 def systemd_run(arguments: list[str]) -> None:
@@ -195,22 +322,34 @@ def systemd_run(arguments: list[str]) -> None:
 def keep(
     name: str, argv: list[str], user: str, assigned: dict[str, str], folder: str, properties: dict[str, str]
 ) -> None:
-    """Lock the unit, and leave a process behind that runs its command."""
-    os.makedirs(UNITS, exist_ok=True)
-    lock = open(unit_file(name, "lock"), "a+", encoding="ascii")  # noqa: SIM115  # kept open
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Refused(f"Unit {name} was already loaded or has a fragment file.") from None
+    """Leave a process behind that runs a command as a unit."""
     caller = os.environ.get("SUDO_USER", os.environ.get("USER", ""))
     if user not in ("root", caller) and NAMESPACES:
         raise Refused(f"Failed to determine user credentials: unknown user {user}")
     if NAMESPACES and user == caller:  # back from root to the user who asked
         unshare = str(shutil.which("unshare", path=SYSTEM_PATH))
         argv = [unshare, "--user", "--map-user=1000", "--map-group=1000", "--", *argv]
+    environment = {**environment_of(user), **assigned}
+    restarts = properties.get("Restart", "no"), float(properties.get("RestartSec", "0.1").removesuffix("s"))
+    outputs = [properties.get(f"Standard{which}", "null") for which in ("Output", "Error")]
+    detach(name, lambda: attend(argv, environment, folder, outputs, *restarts))
+
+
+def environment_of(user: str) -> dict[str, str]:
+    """Return the whole environment of a service."""
     kept = ("AWSLABS_POWER", "AWSLABS_PRACTICE", "GPU_STAND_IN", "LANG", "MNIST_DATA", "SHELL")
     environment = {key: os.environ[key] for key in kept if key in os.environ}
-    environment |= {"USER": user, "LOGNAME": user, "PATH": f"{SHIMS}:{SYSTEM_PATH}", **assigned}
+    return {**environment, "USER": user, "LOGNAME": user, "PATH": f"{SHIMS}:{SYSTEM_PATH}"}
+
+
+def detach(name: str, work: Callable[[], NoReturn]) -> None:
+    """Lock a unit, and leave a process behind that keeps it while it works."""
+    os.makedirs(UNITS, exist_ok=True)
+    lock = open(unit_file(name, "lock"), "a+", encoding="ascii")  # noqa: SIM115  # kept open
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused(f"Unit {name} was already loaded or has a fragment file.") from None
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -225,9 +364,7 @@ def keep(
     nowhere = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
-    restarts = properties.get("Restart", "no"), float(properties.get("RestartSec", "0.1").removesuffix("s"))
-    outputs = [properties.get(f"Standard{which}", "null") for which in ("Output", "Error")]
-    attend(argv, environment, folder, outputs, *restarts)
+    work()
 
 
 def attend(

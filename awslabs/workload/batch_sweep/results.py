@@ -432,15 +432,15 @@ def plot(ledger: Ledger, path: str | Path = "sweep.png", series: Series | None =
     LabError
         Without results, and where matplotlib is not installed.
     """
+    series = series or newest_series(ledger)
+    curves, broken, *_ = read_all(ledger, series)
+    if not curves:
+        raise no_results(ledger, series, broken)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LabError("matplotlib is not installed.", "It draws the picture.", install("ml")) from error
-    series = series or newest_series(ledger)
-    curves, broken, *_ = read_all(ledger, series)
-    if not curves:
-        raise no_results(ledger, series, broken)
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])

@@ -287,14 +287,12 @@ def ask_many(ledger: Ledger, rows: Sequence[Any] | None = None, *, tasks: int | 
     }
     runs = Runs(ledger, len(work))
     require_reader(ledger)
-    store_questions(ledger, work)
     try:
+        store_questions(ledger, work)
         runs.start_all(list(work))
-    except LabError:
-        remove_questions(ledger, work)
-        raise
-    shown = runs.follow()
-    remove_questions(ledger, work)
+        shown = runs.follow()
+    finally:
+        remove_questions(ledger, work)  # after Ctrl-C, too: a task that has not read them yet gives up then
     ledger.close_ended()
     found = fetch(ledger, [one.item_id for one in questions])
     for input_id, share in work.items():
@@ -338,7 +336,7 @@ def store_questions(ledger: Ledger, work: dict[str, list[Question]]) -> None:
 
 
 def remove_questions(ledger: Ledger, work: Iterable[str]) -> None:
-    """Remove them again, once no task will read them any more. AWS calls: ``dynamodb:BatchWriteItem``."""
+    """Remove them again, once no task is to read them any more. AWS calls: ``dynamodb:BatchWriteItem``."""
     keys = [{"DeleteRequest": {"Key": {"item_id": {"S": input_id}}}} for input_id in work]
     tables.send(ledger.client("dynamodb"), standing(ledger, "table"), keys, len(keys))
 
@@ -602,17 +600,19 @@ def answers(ledger: Ledger, limit: int | None = None) -> list[FoundAnswer]:
 
 
 def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:
-    """The last lines of one task, or of the one that printed last.
+    """The last lines of one task, or of the one that began last.
+
+    Not of the one that printed last: AWS tells the time of a stream's last event up to an hour late.
 
     AWS calls: ``logs:DescribeLogStreams``, ``logs:GetLogEvents``.
     """
     if not task_id:
-        answer = ledger.client("logs").describe_log_streams(
-            logGroupName=standing(ledger, "log-group"), orderBy="LastEventTime", descending=True, limit=1
-        )
-        if not answer["logStreams"]:
+        pages = ledger.client("logs").get_paginator("describe_log_streams")
+        group = standing(ledger, "log-group")
+        streams = [stream for page in pages.paginate(logGroupName=group) for stream in page["logStreams"]]
+        if not streams:
             return []
-        task_id = answer["logStreams"][0]["logStreamName"].rpartition("/")[2]
+        task_id = max(streams, key=lambda stream: stream["creationTime"])["logStreamName"]
     return lines_of(ledger, id_of(task_id))[-lines:]
 
 

@@ -70,7 +70,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
     @click.argument("task", required=False, default="")
     @click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="The last so many.")
     def _logs(ledger: Ledger, task: str, lines: int) -> Any:
-        """Show what TASK has printed, or the task that printed last."""
+        """Show what TASK has printed, or the task that began last."""
         found = questions.logs(ledger, task, lines=lines)
         if wants_json():
             return {"lines": found}

@@ -467,7 +467,8 @@ def run(
         A file of this computer, which is copied to the server; or else the name of one that is there already,
         such as ``mnist`` or ``mnist.ipynb``.
     folder : Path
-        Where the copy goes on this computer.
+        The copy goes into its folder ``executed``, as on the server: beside it `bring_home` puts the notebook
+        as it was written.
     again : str
         The command that gets the server ready.
     on_cell : callable
@@ -505,8 +506,8 @@ def run(
             status, words = program(client, ["../.awslabs/run_notebook.py", name, target], heard)
     if not ended:
         raise LabError(f"{name} did not run on the server.", words, again)
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = tunnel.get(address, f"lab/{target}", folder / name)
+    (folder / target).parent.mkdir(parents=True, exist_ok=True)
+    copy = tunnel.get(address, f"lab/{target}", folder / target)
     if status:
         raise LabError(
             f"{name} stopped at its code cell {ended['cell']}: {ended['error']}",

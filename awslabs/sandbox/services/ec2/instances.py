@@ -246,6 +246,8 @@ def _start(original: Callable[[Any], Any], instance: Any) -> InstanceState:
         message = f"The instance '{instance.id}' is not in a state from which it can be started."
         raise Refused("IncorrectInstanceState", message)
     original(instance)
+    if not life(instance).hostless:
+        _plug_in(instance)  # it has another address now
     _begin(instance)
     return previous
 
@@ -352,10 +354,10 @@ def _show_groups(original: Callable[..., Any], backend: Any, *args: Any, **kwarg
 
 @around("ec2:GetConsoleOutput")
 def console_output(call: Call, proceed: Proceed) -> Any:
-    """What the instance printed: host key fingerprints once sshd answers, nothing before.
+    """What the latest boot printed; that of the first one has host key fingerprints, once sshd answers.
 
     moto: a Xen boot of 2006. `Latest` on a type that is not Nitro: UnsupportedOperation.
-    Source: aws-facts (i), (j).
+    Source: aws-facts (i), (j), (k).
     """
     instance = call.ec2.get_instance_by_id(call.get("InstanceId"))
     if instance is None:

@@ -1,10 +1,16 @@
-"""CloudWatch Logs: how long logs may be kept, and which names a group may have."""
+"""CloudWatch Logs: how long logs may be kept, which names a group may have, how late a stream's time is."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Refused, refusal
+from moto.logs.models import LogStream
+
+from awslabs.sandbox.core.engine import Call, Refused, clock, memory, refusal, rule, scaled
+
+LATE_S = 300.0
 
 DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -45,3 +51,31 @@ def log_group_names(call: Call) -> None:
             r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
             400,
         )
+
+
+class Written(list[tuple[float, int]]):
+    """What was put into a stream: when, and the time of its latest event in ms since 1970."""
+
+
+last_event_is_late = rule(
+    "last_event_is_late",
+    """A stream's lastEventTimestamp, and so the order by LastEventTime, is 5 min late (times `slow_states`).
+
+    moto knows it at once. On AWS it "updates on an eventual consistency basis. It typically updates in less
+    than an hour from ingestion". Source: CloudWatch Logs API reference, LogStream, DescribeLogStreams.""",
+)
+
+
+@last_event_is_late.patch(LogStream, "put_log_events")
+def _note(original: Callable[..., str], stream: Any, log_events: list[dict[str, Any]]) -> str:
+    token = original(stream, log_events)
+    memory(stream, Written).append((clock.now(), max(event["timestamp"] for event in log_events)))
+    return token
+
+
+@last_event_is_late.patch(LogStream, "to_describe_dict")
+def _describe(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+    shown = original(stream)
+    known = [last for at, last in memory(stream, Written) if at + scaled(LATE_S) <= clock.now()]
+    shown.pop("lastEventTimestamp", None)
+    return {**shown, "lastEventTimestamp": max(known)} if known else shown

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Refused, refusal
+from moto.ssm.models import SimpleSystemManagerBackend
+
+from awslabs.sandbox.core.engine import Call, Refused, refusal, rule
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
 LEVELS = 15
@@ -56,3 +60,17 @@ def parameter_value_fits_its_tier(call: Call) -> None:
             f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}",
             400,
         )
+
+
+own_parameters = rule(
+    "own_parameters",
+    """DescribeParameters lists the account's own, not those that AWS publishes for all (`/aws/service/`).
+
+    moto lists AWS's, once one of them was read. Source: "Discovering public parameters", Systems Manager user
+    guide: they are found by path, with GetParametersByPath.""",
+)
+
+
+@own_parameters.patch(SimpleSystemManagerBackend, "describe_parameters")
+def _own(original: Callable[..., list[Any]], ssm: Any, *asked: Any, **named: Any) -> list[Any]:
+    return [one for one in original(ssm, *asked, **named) if not one.name.startswith("/aws/")]
