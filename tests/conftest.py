@@ -71,7 +71,7 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWSLABS_HOME", str(home / ".awslabs"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{PRACTICE_ACCOUNT}")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "practice")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens nothing")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

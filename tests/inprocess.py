@@ -90,7 +90,7 @@ def open_cloud(account: str, owner: str, region: str = REGION, profile: str | No
     opened = Cloud(
         environment={
             "AWS_ACCESS_KEY_ID": f"AKIAPRACTICE{account}",
-            "AWS_SECRET_ACCESS_KEY": "practice",
+            "AWS_SECRET_ACCESS_KEY": "nobody looks at it here",
             "AWS_REGION": region,
         }
     )

@@ -208,7 +208,7 @@ def test_the_server_is_what_the_page_says(lab: Lab) -> None:
         endpoint_url=lab.run.endpoint_url,
         region_name="us-east-1",
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key="x",
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
     (instance,) = ec2.describe_instances(InstanceIds=[lab.up["instance_id"]])["Reservations"][0]["Instances"]
     assert instance["MetadataOptions"]["HttpTokens"] == "required"

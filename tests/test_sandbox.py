@@ -22,7 +22,10 @@ from typing import Any
 import boto3
 import paramiko
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 from processes import running
 
@@ -610,9 +613,27 @@ def test_env_is_what_a_shell_can_evaluate(run: sandbox.Run) -> None:
     variables = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     assert variables["AWS_ENDPOINT_URL"] == run.endpoint_url
     assert variables["AWS_ACCESS_KEY_ID"] == "AKIAPRACTICE123456789012"
+    assert variables["AWS_SECRET_ACCESS_KEY"] == run.secret_access_key("AKIAPRACTICE123456789012")
     assert variables["AWS_CA_BUNDLE"] == "/my/ca.pem"
     assert variables["NO_PROXY"] == variables["no_proxy"] == "intranet,127.0.0.1"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & variables.keys()
+
+
+def test_each_run_and_each_account_has_a_secret_of_its_own(run: sandbox.Run) -> None:
+    runs = (run, dataclasses.replace(run, token="another"))
+    made = {
+        each.environment(account)["AWS_SECRET_ACCESS_KEY"] for each in runs for account in (None, "1" * 12)
+    }
+    assert len(made) == 4
+    assert {len(secret) for secret in made} == {40}
+    assert not [secret for secret in (run.token, *made) if secret in repr(run)]
+
+
+def test_keys_that_would_open_nothing_are_not_handed_out(client: Any) -> None:
+    for ask_for in (client("sts").get_session_token, lambda: client("sts").get_federation_token(Name="me")):
+        with pytest.raises(ClientError, match="its keys would open nothing here") as refused:
+            ask_for()
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
 def test_surroundings_lead_past_a_profile_a_session_and_a_proxy(
@@ -684,14 +705,28 @@ def test_keys_that_iam_and_sts_made_belong_to_the_account_that_made_them(
         aws_session_token=keys["SessionToken"],
     )
     assert as_role.get_caller_identity()["Arn"] == f"arn:aws:sts::{account}:assumed-role/reader/me"
-    unknown = boto3.client(
-        "sts",
-        endpoint_url=run.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="AKIANOBODYKNOWSTHIS1",
-        aws_secret_access_key="x",
-    )
-    assert unknown.get_caller_identity()["Account"] == sandbox.ACCOUNT
+    wrong = dict(keys, SessionToken="another")
+    nobody = {"AccessKeyId": "AKIANOBODYKNOWSTHIS1", "SecretAccessKey": "x", "SessionToken": None}
+    client("iam").create_user(UserName="ann")
+    anns = client("iam").create_access_key(UserName="ann")["AccessKey"] | {"SessionToken": None}
+
+    def caller(keys: dict[str, Any]) -> str:
+        return boto3.client(
+            "sts",
+            endpoint_url=run.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        ).get_caller_identity()["Arn"]
+
+    assert caller(anns) == f"arn:aws:iam::{account}:user/ann"
+    client("iam").update_access_key(UserName="ann", AccessKeyId=anns["AccessKeyId"], Status="Inactive")
+    for keys in (wrong, nobody, anns):
+        with pytest.raises(ClientError, match="InvalidClientTokenId"):
+            caller(keys)
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        caller(nobody | {"AccessKeyId": sandbox.KEY_PREFIX + account})
 
 
 def test_aws_managed_policies_are_attached_per_account(run: sandbox.Run, client: Any, account: str) -> None:
@@ -1021,13 +1056,16 @@ def test_control_routes_want_the_token(run: sandbox.Run) -> None:
     assert ask(run, "/_awslabs/weather", {sandbox.TOKEN_HEADER: run.token}, "POST", "[1]")[0] == 400
 
 
-def signed(account_id: str) -> dict[str, str]:
-    """What a request looks like that somebody signed, for a server that does not check the signature."""
-    scope = f"Credential=AKIAPRACTICE{account_id}/20260101/us-east-1/ec2/aws4_request"
-    return {
-        "Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
+def signed(
+    run: sandbox.Run, account_id: str, body: str, headers: dict[str, str], secret: str = ""
+) -> dict[str, str]:
+    """The headers of a form that the student of an account signs, or somebody with another secret."""
+    host = headers.get("Host", run.endpoint_url.removeprefix("http://"))
+    more = {"Host": host, "Content-Type": "application/x-www-form-urlencoded"} | headers
+    request = AWSRequest("POST", f"http://{host}/", more, body)
+    key = sandbox.KEY_PREFIX + account_id
+    SigV4Auth(Credentials(key, secret or run.secret_access_key(key)), "ec2", "us-east-1").add_auth(request)
+    return dict(request.headers.items())
 
 
 def test_other_names_and_other_pages_are_kept_out(run: sandbox.Run, account: str) -> None:
@@ -1042,26 +1080,47 @@ def test_other_names_and_other_pages_are_kept_out(run: sandbox.Run, account: str
         {"Origin": f"http://localhost:{port}"},
         {"Sec-Fetch-Site": "same-origin"},
     ):
-        assert ask(run, "/", signed(account) | headers, "POST", create)[0] == 403
+        assert ask(run, "/", signed(run, account, create, headers), "POST", create)[0] == 403
     assert run.calls(account) == []
     for headers in ({"Host": f"localhost:{port}"}, {}):
-        assert ask(run, "/", signed(account) | headers, "POST", create)[0] == 200
+        assert ask(run, "/", signed(run, account, create, headers), "POST", create)[0] == 200
 
 
 def test_a_request_that_nobody_signed_is_refused_as_aws_does(run: sandbox.Run) -> None:
     create = "Action=CreateVpc&CidrBlock=10.0.0.0/16&Version=2016-11-15"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    made_up = "X-Amz-Credential=AKIAPRACTICE111122223333/20260101/us-east-1/ec2/aws4_request"
     for method, path, headers, body in (
         ("POST", "/", form, create),
         ("GET", f"/?{create}", {}, ""),
-        ("GET", f"/?{create}&{made_up}", {}, ""),
         ("POST", "/ec2_us-east-1/", form, create),
         ("POST", "/", {"X-Amz-Target": "AmazonSSM.DescribeParameters"}, "{}"),
     ):
         status, text = ask(run, path, headers, method, body)
         assert (status, "MissingAuthenticationToken" in text) == (403, True), (method, path)
     assert ask(run, "/lambda_us-east-1/2015-03-31/functions", {})[0] == 404
+    status, text = ask(run, "/", {})
+    assert (status, "AccessDenied" in text) == (403, True), "whose buckets would that be?"
+
+
+def test_the_account_of_a_key_is_not_enough_nor_is_the_secret_of_another_run(
+    run: sandbox.Run, account: str
+) -> None:
+    create = "Action=CreateVpc&CidrBlock=10.0.0.0/16&Version=2016-11-15"
+    before = dataclasses.replace(run, token="another run").secret_access_key(sandbox.KEY_PREFIX + account)
+    others = run.secret_access_key(sandbox.KEY_PREFIX + "1" * 12)
+    for secret in ("practice", "x", before, others, run.token):
+        status, text = ask(run, "/", signed(run, account, create, {}, secret), "POST", create)
+        assert (status, "AuthFailure" in text) == (401, True)
+    made_up = f"X-Amz-Credential={sandbox.KEY_PREFIX}{account}/20260101/us-east-1/ec2/aws4_request"
+    for path, headers in (
+        (f"/?{create}&{made_up}", {}),
+        ("/bucket/key", {"Authorization": "AWS key:sig"}),
+        ("/bucket/key", {"Authorization": "Bearer word"}),
+    ):
+        status, text = ask(run, path, headers)
+        assert status == 400
+        assert "IncompleteSignature" in text or "AuthorizationHeaderMalformed" in text
+    assert run.calls(account) == []
 
 
 @pytest.mark.parametrize(
@@ -1096,7 +1155,8 @@ def test_it_listens_on_loopback_alone(run: sandbox.Run) -> None:
 
 def test_no_web_page_elsewhere_may_read_an_answer(run: sandbox.Run, account: str) -> None:
     connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
-    connection.request("POST", "/", "Action=DescribeVpcs", signed(account))
+    body = "Action=DescribeVpcs&Version=2016-11-15"
+    connection.request("POST", "/", body, signed(run, account, body, {}))
     answer = connection.getresponse()
     connection.close()
     assert answer.status == 200
@@ -1111,8 +1171,7 @@ def test_half_a_request_has_no_effect(run: sandbox.Run, client: Any, account: st
     host = run.endpoint_url.removeprefix("http://")
     lines = [
         "POST / HTTP/1.1",
-        f"Host: {host}",
-        *(f"{k}: {v}" for k, v in signed(account).items()),
+        *(f"{k}: {v}" for k, v in signed(run, account, body, {}).items()),
         length,
         "",
         "",
@@ -1135,7 +1194,7 @@ def test_connections_stay_open_between_calls(run: sandbox.Run, account: str) -> 
         ("PUT", "/no-bucket/key", "x" * 70_000),
         ("POST", "/", describe),
     ):
-        connection.request(method, path, body, signed(account) if path == "/" else {})
+        connection.request(method, path, body, signed(run, account, body, {}) if path == "/" else {})
         answer = connection.getresponse()
         text = answer.read()
         assert connection.sock is not None, "it was closed"

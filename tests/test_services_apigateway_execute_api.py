@@ -441,7 +441,8 @@ def test_a_browser_reaches_a_real_function_through_the_server(tmp_path: Path) ->
     try:
         made = functools.partial(
             boto3.client, endpoint_url=run.endpoint_url, region_name="us-east-1",
-            aws_access_key_id=f"AKIAPRACTICE{ACCOUNT}", aws_secret_access_key="practice",
+            aws_access_key_id=f"AKIAPRACTICE{ACCOUNT}",
+            aws_secret_access_key=run.secret_access_key(f"AKIAPRACTICE{ACCOUNT}"),
         )  # fmt: skip
         trust = TRUST % '{"Service":"lambda.amazonaws.com"}'
         role = made("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]

@@ -34,7 +34,8 @@ class Account:
         self.uri = self.ecr.create_repository(repositoryName=self.name)["repository"]["repositoryUri"]
 
     def client(self, service: str, *credentials: str) -> Any:
-        key, secret, *session = credentials or (f"{sandbox.KEY_PREFIX}{self.id}", "practice")
+        own = self.run.environment(self.id)
+        key, secret, *session = credentials or (own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"])
         return boto3.client(
             service,
             endpoint_url=self.run.endpoint_url,

@@ -70,11 +70,12 @@ class Lab:
 
     def __getattr__(self, service: str) -> Any:
         if service not in self.clients:
+            environment = self.run.environment(self.id)
             self.clients[service] = boto3.client(
                 service,
-                endpoint_url=self.run.endpoint_url,
-                aws_access_key_id=f"{sandbox.KEY_PREFIX}{self.id}",
-                aws_secret_access_key="practice",
+                endpoint_url=environment["AWS_ENDPOINT_URL"],
+                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
                 region_name="us-east-1",
                 config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=20),
             )

@@ -60,7 +60,7 @@ class Account:
                 service.strip("_"),
                 endpoint_url=environment["AWS_ENDPOINT_URL"],
                 aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key="practice",
+                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
                 region_name="us-east-1",
                 config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=20),
             )

@@ -8,7 +8,7 @@ One background process serves moto on 127.0.0.1, with strict rules over it and w
 it. This module is the handle from outside: it starts, finds, changes and stops that process, and
 imports nothing heavy. What it keeps on disk, under ``AWSLABS_HOME`` (else ``~/.awslabs``):
 
-    sandbox.json         which process of which computer runs, its address and its token   0600
+    sandbox.json         which process of which computer runs, its address and its secret   0600
     sandbox.lock         held while one is being started or stopped
     127.0.0.1-PORT/      the run: sandbox.log, the instances' homes, the ledgers of this cloud
 
@@ -18,10 +18,12 @@ live on another computer that shares the folder, is an error that says what to d
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import fcntl
 import functools
+import hmac
 import http.client
 import importlib.util
 import json
@@ -115,7 +117,7 @@ class Run:
     directory : Path
         Its log, its instances and the ledgers of labs that run in it; removed when it stops.
     token : str
-        What the control routes ask for.
+        The secret of this run: the control routes ask for it, and the secrets of its access keys come of it.
     born : str
         When the operating system says that the process began: tells it from a later one of the same number.
     host : Host
@@ -152,8 +154,13 @@ class Run:
             f"export AWSLABS_HOME={shlex.quote(f'{home}-{here.name}')}    # a folder for this computer alone",
         )
 
+    def secret_access_key(self, access_key_id: str) -> str:
+        """The secret of an access key of this cloud: 40 characters, as AWS's have, others in each run."""
+        made = hmac.digest(self.token.encode(), access_key_id.encode(), "sha256")
+        return base64.b64encode(made)[:40].decode()
+
     def environment(self, account_id: str | None = None, region: str | None = None) -> dict[str, str]:
-        """Variables that point any AWS client at this cloud.
+        """Variables that point any AWS client at this cloud, the secret of an account's key among them.
 
         Proxies are told to leave 127.0.0.1 alone. What must *not* be set besides, says `astray`.
 
@@ -173,7 +180,7 @@ class Run:
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": KEY_PREFIX + account_id,
-            "AWS_SECRET_ACCESS_KEY": "practice",
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key(KEY_PREFIX + account_id),
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_EC2_METADATA_DISABLED": "true",

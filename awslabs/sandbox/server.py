@@ -4,6 +4,7 @@
       |  Handler      HTTP/1.1, one thread per connection, which stays open between calls
       |  Cloud        who may come in; routes that are not AWS's (control)
       |    wire         which operation is this?
+      |    signatures   and who signed it?
       |    weather      latency, faults
       |    operations   what a running part answers by itself
       |    moto         everything else, one call at a time, under the strict rules
@@ -16,6 +17,7 @@ Start it with `awslabs.sandbox.start`: it expects its orders on standard input.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import gc
 import hmac
@@ -63,7 +65,7 @@ from awslabs.sandbox import (
     running_parts,
     write_note,
 )
-from awslabs.sandbox.core import moto_changes, weather, wire
+from awslabs.sandbox.core import moto_changes, signatures, weather, wire
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
@@ -92,6 +94,9 @@ NOTHING_RUNS = {
     "ssm:SendCommand",
     "stepfunctions:StartExecution",
 }
+
+# Operations whose keys moto takes from a page of AWS's documents: nobody could sign with them.
+NO_KEYS = {"sts:GetFederationToken", "sts:GetSessionToken"}
 
 
 class HttpAnswer(NamedTuple):
@@ -203,8 +208,11 @@ class Cloud:
             "/favicon.ico": nothing_here,
         }
         self.streams: dict[str, Stream] = {}
-        self.operations: dict[str, Operation] = dict.fromkeys(NOTHING_RUNS, nothing_runs)
-        self.operations[accounts.PLAN] = plan_of
+        self.operations: dict[str, Operation] = {
+            **dict.fromkeys(NOTHING_RUNS, nothing_runs),
+            **dict.fromkeys(NO_KEYS, no_keys),
+            accounts.PLAN: plan_of,
+        }
 
     def stream(self, environ: dict[str, Any]) -> Stream | None:
         """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
@@ -234,8 +242,15 @@ class Cloud:
         """A call to AWS, in today's weather."""
         at, began = time.time(), time.perf_counter()
         call = wire.read(request, body)
-        account = account_of(call.access_key)
         request_id = str(uuid.uuid4())
+        try:
+            signer = signatures.verify(request.environ["awslabs.sent"](body), self.key_of, at)
+        except signatures.Unproven as problem:
+            code, message = problem.named(call.protocol, call.service)
+            log.info("%s is not let in: %s", call.name, code)  # recorded nowhere: whose call would it be?
+            return HttpAnswer(*wire.error(call, code, message, request_id))
+        call = dataclasses.replace(call, access_key=signer, signed=call.signed if signer else "")
+        account = account_of(signer)
         if weather.current.latency_ms:
             time.sleep(weather.current.latency_ms / 1000)
         fault = weather.current.draw(call.name, account)
@@ -266,8 +281,10 @@ class Cloud:
     ) -> HttpAnswer:
         """A call to AWS in good weather."""
         if not may_come_in(call):
-            message = "Request is missing Authentication Token"
-            return HttpAnswer(*wire.error(call, "MissingAuthenticationToken", message, request_id))
+            code, message = "MissingAuthenticationToken", "Request is missing Authentication Token"
+            if call.protocol == "rest-xml":
+                code, message = "AccessDenied", "Access Denied"
+            return HttpAnswer(*wire.error(call, code, message, request_id))
         request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
         request.environ["wsgi.input"] = io.BytesIO(body)
         refused = permissions.refusal(call, account, request, body)
@@ -289,6 +306,23 @@ class Cloud:
             message = f"The practice cloud cannot answer this {call.name}: moto stumbled ({problem!r})."
         # 501 and no 500: clients would send it again and again.
         return HttpAnswer(*wire.error(call, "NotImplemented", message, request_id, status=501))
+
+    def key_of(self, access_key: str) -> signatures.Key | None:
+        """The secret of an access key: of an account here, of an IAM user, or of a role's session."""
+        if PRACTICE_KEY.fullmatch(access_key):
+            return signatures.Key(self.run.secret_access_key(access_key))
+        account = owner_of(access_key)
+        if account is None:
+            return None
+        session = permissions.session_of(account, access_key)
+        if session is not None:
+            return signatures.Key(session.secret_access_key, session.session_token)
+        with rules.lock:
+            iam = iam_backends[account]["aws"]
+            made = iam.access_keys.get(access_key)
+            if made is None or made.user_name not in iam.users or made.status != "Active":
+                return None
+            return signatures.Key(made.secret_access_key)
 
     # -- control routes ---------------------------------------------------------------------------
 
@@ -373,6 +407,11 @@ def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
 
 
+def no_keys(call: wire.Call, request: Request, body: bytes) -> NoReturn:
+    """Refuse to hand out keys that open nothing."""
+    raise NotImplementedError("its keys would open nothing here; sts:AssumeRole gives keys that do")
+
+
 def brings_credentials(request: Request) -> bool:
     """Whether a request says who sends it, in its headers or its address.
 
@@ -386,24 +425,26 @@ def brings_credentials(request: Request) -> bool:
 
 
 def may_come_in(call: wire.Call) -> bool:
-    """Whether AWS would look at this request at all: signed, or one of the few that need not be.
-
-    The signature itself is not checked, so a presigned URL, which any web page can make up, opens only
-    what is harmless.
-    """
-    if call.signed == "query":
-        return call.service == "s3" or call.name == "sts:GetCallerIdentity"
-    return bool(call.signed) or call.name in UNSIGNED or (call.service, call.protocol) == ("s3", "rest-xml")
+    """Whether AWS would look at this request at all: signed, or one of the few that need not be."""
+    public = (call.service, call.protocol) == ("s3", "rest-xml") and call.name != "s3:ListBuckets"
+    return bool(call.signed) or call.name in UNSIGNED or public
 
 
 def account_of(access_key: str) -> str:
     """The account whose key this is: in the key itself, or known to IAM, or else the usual one."""
     if match := PRACTICE_KEY.fullmatch(access_key):
         return match[1]
+    return owner_of(access_key) or ACCOUNT
+
+
+def owner_of(access_key: str) -> str | None:
+    """The account in which IAM or STS made this key; None: nobody did."""
+    if not access_key:
+        return None
     for account_id, partitions in list(iam_backends.items()):
         if any(access_key in partition.access_keys for partition in list(partitions.values())):
             return account_id
-    return ACCOUNT
+    return None
 
 
 def backends() -> list[BackendDict]:
@@ -439,6 +480,10 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
+        # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
+        environ["awslabs.sent"] = functools.partial(
+            signatures.Sent, self.command, self.path, self.headers.items()
+        )
         cloud: Cloud = self.server.app  # type: ignore[assignment]
         try:
             if stream := cloud.stream(environ):

@@ -1,6 +1,8 @@
 """The few places where moto itself is changed so that it serves as a cloud for hours.
 
     students        whoever comes with a key of the practice cloud is the IAM user `student`
+    secrets         of access keys that IAM and STS make come from the operating system, as nobody may guess
+                    them from the ids that he has seen: moto draws both from one sequence
     forgetful       moto keeps every object it ever made, and what caches hold; so an account that was
                     reset would never go away
     policies, AMIs  what AWS keeps in every account alike is made once and copied, and a service's list of
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import secrets
+import string
 from typing import Any
 
 from moto.core import responses
@@ -27,7 +31,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
-from moto.iam.models import AWSManagedPolicy, IAMBackend
+from moto.iam.models import AccessKey, AWSManagedPolicy, IAMBackend
 from moto.moto_server.utilities import RegexConverter
 from moto.sts.models import STSBackend
 
@@ -42,6 +46,7 @@ def install() -> None:
     _change(AccountSpecificBackend, "_generate_regions", _regions)
     _change(Subnet, "_base_avail_ip_iterator", _addresses)
     _change(STSBackend, "get_caller_identity", _caller)
+    _change(AccessKey, "__init__", _key)
     _change(IAMBackend, "_init_aws_policies", _aws_policies)
     _change(AmiBackend, "_load_amis", _amis)
     _change(BaseJSONSerializer, "_serialize_type_structure", _structure)
@@ -57,8 +62,8 @@ def _change(owner: type, name: str, change: Any) -> None:
     """Put `change` in place of a method; it gets the original first."""
     original = getattr(owner, name)
 
-    def changed(self: Any, *args: Any) -> Any:
-        return change(original, self, *args)
+    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return change(original, self, *args, **kwargs)
 
     setattr(owner, name, changed)
 
@@ -75,6 +80,13 @@ def _caller(original: Any, backend: STSBackend, access_key_id: str, region: str)
         return user_id, arn, account_id
     arn = f"arn:{backend.partition}:iam::{backend.account_id}:user/{STUDENT}"
     return STUDENT_ID, arn, backend.account_id
+
+
+def _key(original: Any, key: AccessKey, *args: Any, **kwargs: Any) -> None:
+    """A new access key."""
+    original(key, *args, **kwargs)
+    letters = string.ascii_letters + string.digits
+    key.secret_access_key = "".join(secrets.choice(letters) for _ in range(40))
 
 
 def _addresses(_original: Any, subnet: Subnet) -> Any:

@@ -60,9 +60,11 @@ STATUS = {
     "AccessDenied": 403,
     "AuthFailure": 401,
     "ExpiredToken": 403,
+    "InvalidAccessKeyId": 403,
     "InvalidClientTokenId": 403,
     "MissingAuthenticationToken": 403,
     "NotImplemented": 501,
+    "RequestTimeTooSkewed": 403,
     "SignatureDoesNotMatch": 403,
     "UnauthorizedOperation": 403,
     "InternalError": 500,
@@ -79,7 +81,13 @@ STATUS = {
     "TooManyRequestsException": 429,
 }
 EC2_STATUS = {"Throttling": 503, "ThrottlingException": 503, "UnauthorizedOperation": 403}
-REST_JSON_STATUS = {"AccessDeniedException": 403, "ThrottlingException": 429}
+REST_JSON_STATUS = {
+    "AccessDeniedException": 403,
+    "IncompleteSignatureException": 403,
+    "InvalidSignatureException": 403,
+    "ThrottlingException": 429,
+    "UnrecognizedClientException": 403,
+}
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _CBOR_PATH = re.compile(r"/service/([^/]+)/operation/([^/]+)")
