@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import base64
 import calendar
+import functools
 import hashlib
 import hmac
 import os
 import random
+import socket
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
+import boto3
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
+import requests
+from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from awslabs import sandbox
 from awslabs.sandbox.core import signatures
 from awslabs.sandbox.core.signatures import Key, Sent, Unproven, verify
 
 MUTATIONS = int(os.environ.get("AWSLABS_TEST_MUTATIONS", "2000"))
 KEY_ID, SECRET, TOKEN = "AKIAPRACTICE111122223333", "a secret/of+forty", "IQoJb3JpZ2lu/the+session=="
 KEYS = {KEY_ID: Key(SECRET), "ASIASESSION": Key(SECRET, TOKEN)}
+HOST = "127.0.0.1:4566"
 
 # Source: S3 API reference, "Signature Calculations for the Authorization Header" and "... Multiple Chunks",
 # "Authenticating Requests: Using Query Parameters".
@@ -43,12 +50,12 @@ def authorization(names: str, signature: str) -> str:
 
 def signed(
     auth: Callable[..., SigV4Auth], method: str, path: str, headers: dict[str, str], body: bytes = b"",
-    service: str = "iam", key_id: str = KEY_ID,
+    service: str = "iam", key_id: str = KEY_ID, host: str = HOST, keys: dict[str, Key] = KEYS,
 ) -> Sent:  # fmt: skip
     """A request as botocore signs it, now."""
-    headers = {"Host": "127.0.0.1:4566", **headers}
-    request = AWSRequest(method, f"http://127.0.0.1:4566{path}", headers, body)
-    key = KEYS[key_id]
+    headers = {"Host": host, **headers}
+    request = AWSRequest(method, f"http://{host}{path}", headers, body)
+    key = keys[key_id]
     auth(Credentials(key_id, key.secret, key.token or None), service, "us-east-1").add_auth(request)
     where = urlsplit(request.url)
     target = where.path + (f"?{where.query}" if where.query else "")
@@ -59,9 +66,12 @@ def chunk(data: bytes, signature: str) -> bytes:
     return f"{len(data):x};chunk-signature={signature}\r\n".encode() + data + b"\r\n"
 
 
-def in_chunks(signed_chunks: bool) -> Sent:
-    """An upload in chunks with a checksum as trailer, as the SDKs of C and Java send it."""
-    data = [bytes(range(256)) * 300, b"the rest"]
+PARTS = (bytes(range(256)) * 300, b"the rest")
+
+
+def in_chunks(signed_chunks: bool, host: str = HOST, keys: dict[str, Key] = KEYS) -> Sent:
+    """An upload of `PARTS` with a checksum as trailer, as the SDKs of C and Java send it."""
+    data = PARTS
     checksum = base64.b64encode(zlib.crc32(b"".join(data)).to_bytes(4, "big")).decode()
     word = f"STREAMING-{'AWS4-HMAC-SHA256' if signed_chunks else 'UNSIGNED'}-PAYLOAD-TRAILER"
 
@@ -74,13 +84,13 @@ def in_chunks(signed_chunks: bool) -> Sent:
         "X-Amz-Trailer": "x-amz-checksum-crc32",
         "Content-Encoding": "aws-chunked",
     }
-    seed = signed(Chunked, "PUT", "/bucket/key", headers, service="s3")
+    seed = signed(Chunked, "PUT", "/bucket/key", headers, service="s3", host=host, keys=keys)
     if not signed_chunks:
         body = b"".join(f"{len(each):x}\r\n".encode() + each + b"\r\n" for each in data)
         return replace(seed, body=body + f"0\r\nx-amz-checksum-crc32:{checksum}\r\n\r\n".encode())
     moment = seed.header("x-amz-date")
     scope = f"{moment[:8]}/us-east-1/s3/aws4_request"
-    key = f"AWS4{SECRET}".encode()
+    key = f"AWS4{keys[KEY_ID].secret}".encode()
     for part in scope.split("/"):
         key = hmac.new(key, part.encode(), "sha256").digest()
     before, body, nothing = seed.header("authorization")[-64:], b"", hashlib.sha256().hexdigest()
@@ -95,21 +105,22 @@ def in_chunks(signed_chunks: bool) -> Sent:
     return replace(seed, body=body)
 
 
-def honest() -> list[Sent]:
+def honest(host: str = HOST, keys: dict[str, Key] = KEYS) -> list[Sent]:
     """One request of each kind, signed now."""
+    own, session = functools.partial(signed, host=host, keys=keys), [*keys][1]
     form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
     json = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.PutItem"}
     meta = {"x-amz-meta-my_word": "two  words", "Content-Type": "text/plain"}
     lambda_arn = "/2015-03-31/functions/arn%3Aaws%3Alambda/./invocations?Qualifier=a%20b&a=2&a=1"
     return [
-        signed(SigV4Auth, "POST", "/", form, b"Action=ListUsers&Version=2010-05-08"),
-        signed(SigV4Auth, "POST", "/", json, b'{"TableName": "t"}', "dynamodb", "ASIASESSION"),
-        signed(SigV4Auth, "POST", lambda_arn, {}, b"{}", "lambda"),
-        signed(SigV4QueryAuth, "GET", "/?Action=GetCallerIdentity&Version=2011-06-15", {}, service="sts"),
-        signed(S3SigV4Auth, "PUT", "/bucket/a//b/../%E3%81%82~%20x?acl", meta, b"x" * 1000, "s3"),
-        signed(S3SigV4QueryAuth, "GET", "/bucket/key?versionId=1", {}, service="s3", key_id="ASIASESSION"),
-        in_chunks(True),
-        in_chunks(False),
+        own(SigV4Auth, "POST", "/", form, b"Action=ListUsers&Version=2010-05-08"),
+        own(SigV4Auth, "POST", "/", json, b'{"TableName": "t"}', "dynamodb", session),
+        own(SigV4Auth, "POST", lambda_arn, {}, b"{}", "lambda"),
+        own(SigV4QueryAuth, "GET", "/?Action=GetCallerIdentity&Version=2011-06-15", {}, service="sts"),
+        own(S3SigV4Auth, "PUT", "/bucket/a//b/../%E3%81%82~%20x?acl", meta, b"x" * 1000, "s3"),
+        own(S3SigV4QueryAuth, "GET", "/bucket/key?versionId=1", {}, service="s3", key_id=session),
+        in_chunks(True, host, keys),
+        in_chunks(False, host, keys),
     ]
 
 
@@ -201,7 +212,9 @@ def test_who_signs_nothing_is_nobody() -> None:
 def test_old_schemes_and_forms_are_refused_and_not_taken_for_unsigned() -> None:
     for word in ("AWS key:sig", "Bearer x", "AWS4-ECDSA-P256-SHA256 Credential=x", "AWS4-HMAC-SHA256", "x"):
         assert refusal(sent("GET", "/b/k", {"Host": "h", "Authorization": word})) == "IncompleteSignature"
-    for query in ("Signature=x", "AWSAccessKeyId=x", "X-Amz-Signature=x", "X-Amz-Credential=x"):
+    for query in ("Signature=x", "AWSAccessKeyId=x"):
+        assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "InvalidClientTokenId"
+    for query in ("X-Amz-Signature=x", "X-Amz-Credential=x"):
         assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "IncompleteSignature"
     form = {"Host": "h", "Content-Type": "multipart/form-data; boundary=b"}
     body = b'--b\r\nContent-Disposition: form-data; name="X-Amz-Signature"\r\n\r\n0\r\n'
@@ -282,6 +295,42 @@ def test_each_protocol_has_its_own_word_for_it(protocol: str, service: str, want
     codes = ("InvalidClientTokenId", "SignatureDoesNotMatch", "SignatureExpired", "IncompleteSignature")
     assert [Unproven(code, "why").named(protocol, service)[0] for code in codes] == wanted.split()
     assert Unproven("BadDigest", "why").named(protocol, service) == ("BadDigest", "why")
+
+
+def test_presigned_urls_of_version_2_are_verified_too() -> None:
+    def url(key_id: str, method: str, path: str) -> Sent:
+        request = AWSRequest(method, f"http://{HOST}{path}", {})
+        key = KEYS[key_id]
+        HmacV1QueryAuth(Credentials(key_id, key.secret, key.token or None), 60).add_auth(request)
+        where = urlsplit(request.url)
+        return sent(method, f"{where.path}?{where.query}", {"Host": HOST})
+
+    for key_id in KEYS:
+        for path in (
+            "/b/k",
+            "/b/a%20%E3%81%82?versionId=1&response-content-type=a%2Fb",
+            "/b?acl",
+            "/b?list-type=2",
+        ):
+            asked = url(key_id, "GET", path)
+            assert verify(asked, KEYS.get, time.time()) == key_id
+            assert refusal(asked, time.time() + 62) == "UrlExpired"
+            assert refusal(asked, keys=dict.fromkeys(KEYS, Key("practice"))) in (
+                "SignatureDoesNotMatch",
+                "InvalidToken",
+            )
+            for old, new in (
+                ("/b", "/c"),
+                ("Expires=1", "Expires=2"),
+                ("Signature=", "Signature=x"),
+                ("?", "?tagging&"),
+            ):
+                assert refusal(replace(asked, target=asked.target.replace(old, new, 1)))
+            assert refusal(replace(asked, method="PUT"))
+            assert refusal(replace(asked, headers=[*asked.headers, ("x-amz-acl", "public-read")]))
+    put = url(KEY_ID, "PUT", "/b/k")
+    assert refusal(replace(put, target=put.target + "&attributes=")) == "AccessDenied"
+    assert refusal(replace(put, target=put.target + "&Expires=1")) == "IncompleteSignature"
 
 
 # -- mutations --------------------------------------------------------------------------------------------
@@ -384,3 +433,111 @@ def test_no_mutated_request_is_believed_and_none_falls_over() -> None:
         # Without any sign of a signature it is nobody's request, which opens what is public.
         assert believed == "", f"{seed}:\n{asked}\n{other}"
         assert "authorization" not in other.values, (seed, other)
+
+
+def test_a_verifier_that_believes_everybody_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believing(asked: Sent, key_of: object, now: float) -> str:
+        claim = signatures._claim(asked)
+        return claim.key_id if claim else ""
+
+    monkeypatch.setitem(globals(), "verify", believing)
+    with pytest.raises(AssertionError):
+        test_no_mutated_request_is_believed_and_none_falls_over()
+
+
+# -- the server -------------------------------------------------------------------------------------------
+
+
+def client(run: sandbox.Run, service: str) -> Any:
+    own = run.environment()
+    return boto3.client(
+        service,
+        endpoint_url=run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=own["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=own["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def answer(asked: Sent, address: str) -> tuple[int, bytes]:
+    """Status and body that the server sends for exactly these bytes."""
+    lines = [
+        f"{asked.method} {asked.target} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in asked.headers),
+    ]
+    head = "\r\n".join([*lines, f"Content-Length: {len(asked.body)}", "Connection: close", "", ""])
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode("latin-1") + asked.body)
+        with connection.makefile("rb") as file:
+            status = int(file.readline().split()[1])
+            return status, file.read().partition(b"\r\n\r\n")[2]
+
+
+def test_the_server_takes_what_is_signed_and_nothing_else(run: sandbox.Run) -> None:
+    """Each kind of request over the wire, then 300 changed ones: no success, no 500."""
+    address = run.endpoint_url.removeprefix("http://")
+    trust = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
+        '"Principal": {"AWS": "*"}}]}'
+    )
+    role = client(run, "iam").create_role(RoleName="reader", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    made = client(run, "sts").assume_role(RoleArn=role, RoleSessionName="me")["Credentials"]
+    keys = {
+        KEY_ID: Key(run.secret_access_key(KEY_ID)),
+        made["AccessKeyId"]: Key(made["SecretAccessKey"], made["SessionToken"]),
+    }
+    s3 = client(run, "s3")
+    s3.create_bucket(Bucket="bucket")
+    users, put_item, invoke, caller, acl, get_object, *uploads = honest(address, keys)
+    assert answer(users, address)[0] == answer(caller, address)[0] == 200
+    for of_role in (put_item, get_object):
+        assert b":assumed-role/reader/me is not authorized" in answer(of_role, address)[1]
+    assert b"does not know lambda:POST" in answer(invoke, address)[1]  # let in: no such path
+    assert b"AccessControlListNotSupported" in answer(acl, address)[1]
+    for upload in uploads:
+        assert answer(upload, address)[0] == 200
+        assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"".join(PARTS)
+
+    seed, tried = random.randrange(1 << 32), 0
+    chance = random.Random(seed)
+    kinds = [users, put_item, invoke, caller, acl, get_object, *uploads]
+    while tried < 300:
+        other = mutated(asked := chance.choice(kinds), chance)
+        if means(other) == means(asked) or " " in other.target or not other.target:
+            continue  # the same, or without one target: no request of HTTP
+        tried += 1
+        status, text = answer(other, address)
+        assert 400 <= status < 500 or status == 501, f"{seed}: {status} {text!r}\n{asked}\n{other}"
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"".join(PARTS)
+
+
+def test_keys_of_objects_and_presigned_urls_are_as_boto3_has_them(run: sandbox.Run) -> None:
+    s3 = client(run, "s3")
+    s3.create_bucket(Bucket="letters")
+    for key in ("a b", "a//b/../c", "~é+%25&=?#;", "a'(*)!", "日本", ".", "a:b@c,$"):
+        where = {"Bucket": "letters", "Key": key}
+        s3.put_object(**where, Body=key.encode(), Metadata={"two": "a  b"})
+        assert s3.get_object(**where)["Body"].read() == key.encode()
+        url = s3.generate_presigned_url("get_object", where, ExpiresIn=60)
+        where_to = urlsplit(url)  # `requests` would take dots out of the path
+        target, header = f"{where_to.path}?{where_to.query}", {"Host": where_to.netloc}
+        assert answer(sent("GET", target, header), where_to.netloc) == (200, key.encode())
+        for other in (
+            target.replace("Expires=1", "Expires=2"),
+            f"{target}&Action=ListUsers&Version=2010-05-08",
+        ):
+            assert answer(sent("GET", other, header), where_to.netloc)[0] == 403
+    assert len(s3.list_objects_v2(Bucket="letters", Prefix="a", Delimiter="/")["Contents"]) == 3
+    assert requests.get(f"{run.endpoint_url}/letters/a%20b").status_code == 403
+    client(run, "s3").delete_public_access_block(Bucket="letters")
+    policy = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", '
+        '"Action": "s3:GetObject", "Resource": "arn:aws:s3:::letters/*"}]}'
+    )
+    s3.put_bucket_policy(Bucket="letters", Policy=policy)
+    assert requests.get(f"{run.endpoint_url}/letters/a%20b").text == "a b"
+    assert (
+        requests.get(f"{run.endpoint_url}/letters/a%20b", headers={"Authorization": "AWS a:b"}).status_code
+        == 400
+    )

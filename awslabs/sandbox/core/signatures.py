@@ -9,10 +9,12 @@
 Nothing here knows moto or the server: `verify` gets a function that knows the keys, and the computer's time.
 
 Two services of AWS hash differently: S3 takes the path as it stands, all others normalise it and encode it
-once more; S3 lets a client leave the body unsigned, or sign it in chunks.
+once more; S3 lets a client leave the body unsigned, or sign it in chunks. And S3 still takes presigned URLs
+of Signature Version 2, which boto3 makes for us-east-1 unless it is told otherwise; these, too, are verified.
 
 Source: IAM user guide, "Create a signed AWS API request"; S3 API reference, "Authenticating Requests (AWS
-Signature Version 4)" with its pages on query parameters, chunks (`aws-chunked`) and trailers.
+Signature Version 4)" with its pages on query parameters, chunks (`aws-chunked`) and trailers; S3 user guide,
+"Signing and authenticating REST requests (AWS signature version 2)".
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote_to_bytes
 
+from botocore.auth import HmacV1Auth
 from botocore.utils import normalize_url_path
 
 SKEW_S = 15 * 60  # that a client's clock may be wrong
@@ -214,7 +217,7 @@ def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
     """
     claim = _claim(sent)
     if claim is None:
-        return ""
+        return _verify_version_2(sent, key_of, now)
     if not _TARGET.fullmatch(sent.target):
         raise Unproven("IncompleteSignature", "The request line must have a path, without # and the like.")
     key = key_of(claim.key_id)
@@ -249,10 +252,8 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 def canonical_request(sent: Sent, claim: Claim, payload: str) -> str:
     """The request as both sides write it down to sign it."""
-    if claim.scope[2] in S3:
-        path = "/".join(quote(unquote_to_bytes(_raw(part)), safe="~") for part in sent.path.split("/"))
-    else:
-        path = quote(_raw(normalize_url_path(sent.path)), safe="/~")
+    of_s3 = claim.scope[2] in S3
+    path = _s3_path(sent) if of_s3 else quote(_raw(normalize_url_path(sent.path)), safe="/~")
     left_out = b"X-Amz-Signature" if claim.in_query else None
     pairs = sorted(
         (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
@@ -281,8 +282,6 @@ def _claim(sent: Sent) -> Claim | None:
         return _claim_of_header(sent, ",".join(words))
     if in_query:
         return _claim_of_query(sent)
-    if b"Signature" in names or b"AWSAccessKeyId" in names:
-        raise _unsupported()
     if sent.header("content-type").lower().startswith("multipart/form-data") and _FORM.search(sent.body):
         raise Unproven("NotImplemented", "The practice cloud does not know presigned POST forms.")
     return None
@@ -359,6 +358,60 @@ def _checked(credential: str, names: str, signature: str, time_sent: str) -> Cla
 def _unsupported() -> Unproven:
     message = f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
     return Unproven("IncompleteSignature", message)
+
+
+# --- Signature Version 2 ------------------------------------------------------------------------------
+
+
+_SIGNED_2 = {
+    *HmacV1Auth.QSAOfInterest,
+    "AWSAccessKeyId",
+    "Expires",
+    "Signature",
+    "content-md5",
+    "content-type",
+}
+
+
+def _verify_version_2(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
+    """Who signed a URL for S3 in the old way; empty: nobody claims to. Raises as `verify` does."""
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent.query]
+    fields = dict(pairs)
+    if not fields.keys() & {"AWSAccessKeyId", "Signature"}:
+        return ""
+    if len(fields) != len(pairs) or not _TARGET.fullmatch(sent.target):
+        raise Unproven("IncompleteSignature", "The query has a parameter more than once.")
+    key = key_of(fields.get("AWSAccessKeyId", ""))
+    if key is None:
+        raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
+    if not re.fullmatch(r"[0-9]{1,12}", fields.get("Expires", "")) or int(fields["Expires"]) < now:
+        raise Unproven("UrlExpired", "Request has expired")
+    amazons = {name: value.strip() for name, value in pairs if name.startswith("x-amz-")}
+    amazons |= {name: sent.header(name) for name in sent.values if name.startswith("x-amz-")}
+    if not hmac.compare_digest(_raw(amazons.get("x-amz-security-token", "")), _raw(key.token)):
+        raise Unproven("InvalidToken", UNKNOWN_KEY)
+    other = [name for name in fields if name not in _SIGNED_2 and name not in amazons]
+    if other and sent.method not in ("GET", "HEAD"):  # what the signature does not cover may change no call
+        raise Unproven("AccessDenied", f"There were parameters in the query that are not signed: {other}")
+    standard = [sent.header(name) or fields.get(name, "") for name in ("content-md5", "content-type")]
+    chosen = sorted((name, value) for name, value in pairs if name in HmacV1Auth.QSAOfInterest)
+    bare = {name for name, equals, _ in _query_parts(sent) if not equals}
+    resource = "&".join(name if name in bare else f"{name}={value}" for name, value in chosen)
+    lines = [sent.method, *standard, fields["Expires"], *(f"{n}:{v}" for n, v in sorted(amazons.items()))]
+    text = "\n".join([*lines, _s3_path(sent) + (f"?{resource}" if resource else "")])
+    wanted = base64.b64encode(hmac.digest(key.secret.encode(), _raw(text), "sha1"))
+    if not hmac.compare_digest(wanted, _raw(fields.get("Signature", ""))):
+        raise Unproven("SignatureDoesNotMatch", MISMATCH)
+    return fields["AWSAccessKeyId"]
+
+
+def _query_parts(sent: Sent) -> list[tuple[str, str, str]]:
+    return [each.partition("=") for each in sent.target.partition("?")[2].split("&")]
+
+
+def _s3_path(sent: Sent) -> str:
+    """The path as S3 has it signed: each part encoded once, nothing normalised."""
+    return "/".join(quote(unquote_to_bytes(_raw(part)), safe="~") for part in sent.path.split("/"))
 
 
 # --- what is checked ----------------------------------------------------------------------------------
