@@ -63,7 +63,7 @@ from awslabs.sandbox import (
     running_parts,
     write_note,
 )
-from awslabs.sandbox.core import moto_changes, weather, wire
+from awslabs.sandbox.core import engine, moto_changes, weather, wire
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -88,6 +88,7 @@ NOTHING_RUNS = {
     "sagemaker:CreateProcessingJob",
     "sagemaker:CreateTrainingJob",
     "ssm:SendCommand",
+    "stepfunctions:GetActivityTask",  # and moto would wait a minute for it, with all calls behind it
     "stepfunctions:StartExecution",
 }
 
@@ -125,6 +126,8 @@ class Moto(DomainDispatcherApplication):
     def create(self, service: Any) -> Any:
         """moto's application for one service; no page of its own for an address that it does not know."""
         app = create_backend_app(service)
+        if service == "swf":
+            sys.modules["moto.swf.models"].sleep = engine.rest  # type: ignore[attr-defined]  # in a poll
 
         def unknown(_problem: Exception) -> NoReturn:
             raise Unknown
