@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 
 POLLS = 20
+
+
+@pytest.fixture(autouse=True)
+def _student(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of this practice cloud."""
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -111,3 +120,53 @@ def test_who_hangs_up_takes_no_message_along(run: Any, queue: tuple[Any, str]) -
     time.sleep(0.3)
     [got] = sqs.receive_message(QueueUrl=url)["Messages"]
     assert got["Body"] == "still here"
+
+
+def test_a_queue_says_how_many_messages_it_has(run: Any, queue: tuple[Any, str]) -> None:
+    sqs, url = queue
+    for body in "abc":
+        sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=600 if body == "c" else 0)
+    sqs.receive_message(QueueUrl=url)
+    everything = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    counts = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+    assert [everything[name] for name in counts] == ["1", "1", "1"]
+    assert "ContentBasedDeduplication" not in everything
+    named = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"]
+    assert named == dict.fromkeys(counts, "1")
+
+
+@pytest.mark.parametrize("by_content", ["true", "false"])
+def test_a_fifo_queue_looks_at_content_if_it_was_made_to(
+    run: Any, queue: tuple[Any, str], by_content: str
+) -> None:
+    sqs, _ = queue
+    asked = {"FifoQueue": "true", "ContentBasedDeduplication": by_content}
+    url = sqs.create_queue(QueueName=f"q{time.time_ns()}.fifo", Attributes=asked)["QueueUrl"]
+    message = {"QueueUrl": url, "MessageBody": "same", "MessageGroupId": "g"}
+    if by_content == "false":
+        with pytest.raises(sqs.exceptions.ClientError, match="ContentBasedDeduplication enabled"):
+            sqs.send_message(**message)
+        return
+    for _ in range(2):
+        sqs.send_message(**message)
+    assert len(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]) == 1
+
+
+def test_a_message_is_sent_without_counting_those_before() -> None:
+    """In a process of its own: what `moto_changes` changes stays so."""
+    program = """
+from moto.sqs.models import Queue, sqs_backends
+from awslabs.sandbox.core import moto_changes
+moto_changes.install()
+counts = []
+Queue.approximate_number_of_messages = property(lambda queue: counts.append(queue) or 0)
+sqs = sqs_backends["111122223333"]["us-east-1"]
+sqs.create_queue("q", {})
+counts.clear()
+sqs.send_message("q", "hello", {})
+sent = len(counts)
+sqs.get_queue_attributes("q", ["All"])["VisibilityTimeout"]
+print(sent, len(counts))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["0", "1"]

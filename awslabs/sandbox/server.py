@@ -65,7 +65,7 @@ from awslabs.sandbox import (
     running_parts,
     write_note,
 )
-from awslabs.sandbox.core import moto_changes, signatures, weather, wire
+from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
@@ -92,6 +92,7 @@ NOTHING_RUNS = {
     "sagemaker:CreateProcessingJob",
     "sagemaker:CreateTrainingJob",
     "ssm:SendCommand",
+    "stepfunctions:GetActivityTask",  # and moto would wait a minute for it, with all calls behind it
     "stepfunctions:StartExecution",
 }
 
@@ -132,6 +133,8 @@ class Moto(DomainDispatcherApplication):
     def create(self, service: Any) -> Any:
         """moto's application for one service; no page of its own for an address that it does not know."""
         app = create_backend_app(service)
+        if service == "swf":
+            sys.modules["moto.swf.models"].sleep = engine.rest  # type: ignore[attr-defined]  # in a poll
 
         def unknown(_problem: Exception) -> NoReturn:
             raise Unknown

@@ -50,6 +50,12 @@ lock = threading.RLock()
 """Held while moto works: moto is not made for two calls at once, and timers take it too."""
 
 
+def rest(seconds: float) -> None:
+    """Sleep within a call without holding up the others: `lock` is free meanwhile."""
+    with lock:
+        threading.Condition(lock).wait(seconds)
+
+
 class Refused(ServiceException):
     """The answer of an AWS that does not do it: error code, message.
 

@@ -11,6 +11,8 @@
     items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
                     30 haiku take 16 ms instead of 3; texts are compared as texts at once
     paths           a part of a path may hold line breaks: a key of S3 is any text
+    queues          moto counts all messages of a queue three times for each one that is sent, and makes three
+                    dates for each message that it looks at: 1,000 messages make a SendMessage take 5 ms
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
 """
@@ -21,6 +23,8 @@ import copy
 import functools
 import secrets
 import string
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moto.core import responses
@@ -33,6 +37,7 @@ from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AccessKey, AWSManagedPolicy, IAMBackend
 from moto.moto_server.utilities import RegexConverter
+from moto.sqs.models import Message, Queue
 from moto.sts.models import STSBackend
 
 STUDENT = "student"
@@ -56,6 +61,10 @@ def install() -> None:
     )
     _change(Table, "sorted_items", _sorted)
     _change(RegexConverter, "__init__", _lines)
+    attributes = Queue.attributes.fget  # type: ignore[attr-defined]
+    Queue.attributes = property(lambda queue: Attributes(queue, attributes))  # type: ignore[method-assign, assignment]
+    Message.visible = property(lambda sent: 1000 * time.time() > sent.visible_at)  # type: ignore[method-assign, assignment]
+    Message.delayed = property(lambda sent: 1000 * time.time() < sent.delayed_until)  # type: ignore[method-assign, assignment]
 
 
 def _change(owner: type, name: str, change: Any) -> None:
@@ -172,3 +181,27 @@ def _lines(original: Any, converter: RegexConverter, *items: Any) -> None:
     """A part of a path, in which "." is a line break too."""
     original(converter, *items)
     converter.regex = f"(?s:{converter.regex})"
+
+
+class Attributes(Mapping[str, Any]):
+    """The attributes of a queue, whose messages are counted for whoever asks for more than how it is made."""
+
+    def __init__(self, queue: Queue, all_of: Any) -> None:
+        self._queue, self._all_of = queue, all_of
+
+    @functools.cached_property
+    def _all(self) -> dict[str, Any]:
+        return self._all_of(self._queue)
+
+    def __getitem__(self, name: str) -> Any:
+        if name != "ContentBasedDeduplication":
+            return self._all[name]
+        if not self._queue.fifo_queue:
+            raise KeyError(name)
+        return str(self._queue.content_based_deduplication).lower()  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
