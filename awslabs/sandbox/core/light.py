@@ -6,11 +6,15 @@
     Regions     of a service: boto3 parses the service's whole model for one word of it, again in every
                 session; here it is the model that the service's calls need anyway, parsed once
 
+    heaps       glibc has one for each thread, and keeps what is freed; a server of many threads, of which
+                one works at a time, needs one
+
 The server imports this module before anything that imports moto.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import gzip
@@ -98,6 +102,10 @@ def _import_ec2() -> None:
     INSTANCE_TYPE_OFFERINGS.update({location_type: Offerings(location_type) for location_type in LOCATIONS})
 
 
+M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
+if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
+    mallopt(M_ARENA_MAX, 1)
+    mallopt(M_TRIM_THRESHOLD, 1 << 16)
 gc.disable()  # what is imported stays; `server.main` goes on collecting
 Loader.FILE_LOADER_CLASS = WithoutWords
 boto3.Session.get_available_regions = available_regions  # type: ignore[method-assign, assignment]
