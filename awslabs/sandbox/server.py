@@ -227,6 +227,7 @@ class Cloud:
 
     def answer(self, environ: dict[str, Any], body: bytes) -> HttpAnswer:
         """HttpAnswer one request, or raise `Cut`."""
+        environ["wsgi.input"] = io.BytesIO(body)  # whoever looks into the form does not wait for the client
         request = Request(environ)
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
