@@ -89,6 +89,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
+def student(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of one student of that practice cloud."""
+    import boto3
+
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # one of an earlier test keeps that one's keys
+
+
+@pytest.fixture
 def aloud(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Prints figures past pytest's capture, so that they stand in the log of each run."""
 

@@ -493,6 +493,7 @@ def test_what_a_failed_child_of_an_array_should_have_trained_is_missing(
     assert files == {cell.name for cell in (*cells[:2], *cells[4:])}
 
 
+@pytest.mark.live
 def test_packs_single_jobs_and_sweeps_beyond_the_largest_array(
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -727,6 +728,7 @@ def test_a_waiting_job_is_explained_by_its_first_cause(
     assert G_AND_VT in why(ledger).fix
 
 
+@pytest.mark.live
 def test_a_quota_that_is_used_up_is_told_with_its_numbers(cloud: Cloud, waiting: Ledger) -> None:
     account, region = cloud.identity["account"], cloud.region
     quotas.grant(account, region, G_AND_VT, 4)
@@ -787,6 +789,7 @@ def test_a_picture_that_cannot_be_written_is_said(cloud: Cloud, terminal: Callab
     assert (nowhere.exit_code, "could not be written" in nowhere.stderr) == (1, True)
 
 
+@pytest.mark.live
 def test_up_results_and_down_from_a_terminal(
     terminal: Callable[..., Any], cloud: Cloud, tmp_path: Path
 ) -> None:
@@ -847,6 +850,7 @@ def test_bad_arguments_are_refused_with_a_sentence(
     assert says in result.output
 
 
+@pytest.mark.live
 def test_work_on_a_lab_that_does_not_stand_names_up(terminal: Callable[..., Any]) -> None:
     for verb in ("sweep", "submit", "jobs", "results", "plot", "logs", "cancel", "image"):
         result = terminal(verb)

@@ -163,6 +163,7 @@ def home_that_is_no_folder(aws: Failing, patch: pytest.MonkeyPatch) -> None:
     journal.home().write_text("")
 
 
+@pytest.mark.live
 @dataclass(frozen=True)
 class Case:
     """What is wrong, and the words that must come under ``error``, ``why`` and ``fix``."""
@@ -405,6 +406,7 @@ def test_a_locked_ledger_names_its_holder_and_nothing_is_called(aws: Failing) ->
         assert set(aws.sent) == {"GetCallerIdentity"}
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     "case",
     [case for case in CASES if "ledger" in case.name or "credentials" in case.name or "disk" in case.name],
@@ -419,6 +421,7 @@ def test_what_is_wrong_on_this_computer_changes_nothing_on_aws(
     assert [call for call in aws.sent if not call.startswith(inprocess.READING)] == []
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("code", ["InsufficientInstanceCapacity", "VcpuLimitExceeded", "Unsupported"])
 def test_after_a_refused_server_the_next_up_goes_on(code: str, aws: Failing) -> None:
     aws.fail("RunInstances", code, 500 if code.startswith("Insuff") else 400)
@@ -432,6 +435,7 @@ def test_after_a_refused_server_the_next_up_goes_on(code: str, aws: Failing) -> 
     assert json.loads(result.stdout)["instance_id"].startswith("i-")
 
 
+@pytest.mark.live
 def test_throttling_is_waited_out_before_it_is_an_error(aws: Failing) -> None:
     aws.fail("CreateVpc", "RequestLimitExceeded", 503)
     run(*UP)

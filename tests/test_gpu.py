@@ -599,6 +599,7 @@ def test_a_gpu_that_pytorch_cannot_use_ends_up_with_its_reason(monkeypatch: pyte
     assert (caught.value.why, caught.value.fix) == (why, "down && up --cpu")
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("stands_in", [True, False])
 def test_the_question_for_the_gpu_asks_pytorch(stands_in: bool, tmp_path: Path) -> None:
     """With a PyTorch that finds none: a sentence, unless the computer says that it only stands in for one."""

@@ -202,6 +202,7 @@ def test_show_of_a_damaged_ledger_says_what_mends_it(school: School) -> None:
 # -- Down --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.live
 def test_down_of_a_lab_takes_all_its_copies_in_all_regions(school: School) -> None:
     school.up()
     school.up("--name", "second")
@@ -269,6 +270,7 @@ def test_a_dry_run_lists_what_would_go_newest_first_and_changes_nothing(school: 
     assert (school.left(), school.file().read_text()) == (stood, text)
 
 
+@pytest.mark.live
 def test_a_ledger_of_another_account_is_refused_until_its_own_keys_come(school: School) -> None:
     school.up()
     school.patch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{OTHER_ACCOUNT}")
@@ -296,6 +298,7 @@ def test_an_open_notebook_refuses_a_file_that_came_from_another_account(school: 
     assert school.file().read_text() == theirs
 
 
+@pytest.mark.live
 def test_down_says_what_aws_refused_and_exits_3(school: School) -> None:
     school.up()
     with school.trouble.ahead({1: "UnauthorizedOperation"}, {}):  # the server, before all others
@@ -388,6 +391,7 @@ def make_vpc(school: School, **tags: str) -> None:
         school.console().create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=[spec])
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("tag", "value"),
     [
@@ -485,6 +489,7 @@ def test_of_two_students_with_one_iam_user_neither_takes_the_others_lab(school: 
         assert school.left() == []
 
 
+@pytest.mark.live
 def test_a_new_laptop_takes_over_what_its_owner_names_and_asks_first(school: School) -> None:
     with at_home_of("old"):
         school.up("--owner", "ana")
@@ -595,6 +600,7 @@ def test_the_home_id_is_drawn_once_however_many_come_at_once() -> None:
     assert sorted(path.name for path in journal.home().iterdir()) == ["home-id", "home-id.lock"]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("text", ["", "x", "0123456789ABCDEF", "0" * 17])
 def test_a_damaged_home_id_stops_up_before_it_builds_and_says_what_mends_it(
     text: str, school: School
@@ -802,6 +808,7 @@ def test_what_others_own_is_recovered_for_the_teacher_only(school: School) -> No
     assert school.left() == []
 
 
+@pytest.mark.live
 def test_down_never_touches_what_stands_in_no_ledger(school: School) -> None:
     school.up("--owner", "ben")
     school.file().unlink()
@@ -858,6 +865,7 @@ def test_recover_asks_first_and_says_what_of_whom_and_how_old(school: School) ->
     assert school.file().exists()
 
 
+@pytest.mark.live
 def test_a_lost_lab_beside_a_new_one_gets_a_ledger_of_its_own(school: School) -> None:
     school.up()
     prefix = json.loads(school.file().read_text())["prefix"]
@@ -1016,6 +1024,7 @@ def test_a_role_stands_under_a_path_of_its_region(school: School) -> None:
     assert roles() == [f"/awslabs/{TOKYO}/{ledger.prefix}/"]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("is_lost", [False, True])
 @pytest.mark.parametrize("path", ["", "/awslabs/"])
 def test_roles_of_a_lab_in_another_region_are_left_alone(is_lost: bool, path: str, school: School) -> None:

@@ -161,7 +161,7 @@ for line in open("/proc/self/mountinfo"):
     except OSError:
         continue
 """
-OWN = {"/", "/dev/shm", "/run", "/tmp"}
+OWN = {"/", "/dev/shm", "/etc/systemd/system", "/run", "/tmp"}
 
 
 @needs_namespaces

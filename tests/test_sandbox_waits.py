@@ -9,6 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("student")]
+
 
 def test_a_poll_of_swf_holds_up_nobody(run: Any) -> None:
     swf, ec2 = (boto3.client(name, "us-east-1", endpoint_url=run.endpoint_url) for name in ("swf", "ec2"))

@@ -150,6 +150,7 @@ def test_log_groups_forget_after_a_week(cloud: Cloud) -> None:
     assert {group["retentionInDays"] for group in groups} == {7}
 
 
+@pytest.mark.live
 def test_only_the_site_bucket_is_public_and_holds_the_page_with_the_apis_address(cloud: Cloud) -> None:
     built, s3 = serverless.up(lab(cloud)), cloud.client("s3")
     policy = json.loads(s3.get_bucket_policy(Bucket=built.site_bucket_name)["Policy"])
@@ -183,6 +184,7 @@ def test_an_api_changed_by_hand_is_put_right_and_not_deployed_again(
     assert names(changes) == ["apigateway:PutRestApi"]
 
 
+@pytest.mark.live
 def test_an_api_deleted_by_hand_is_made_anew_with_its_permissions(cloud: Cloud) -> None:
     serverless.up(lab(cloud))
     cloud.client("apigateway").delete_rest_api(restApiId=lab(cloud).resources["api"])
@@ -225,6 +227,7 @@ def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, cha
     assert (standing["MemorySize"], standing["Environment"]["Variables"]["READ"]) == (512, "scan")
 
 
+@pytest.mark.live
 def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, changes: list[Call]) -> None:
     built, s3 = serverless.up(lab(cloud)), cloud.client("s3")
     s3.delete_bucket_policy(Bucket=built.site_bucket_name)
@@ -269,6 +272,7 @@ def test_a_standing_lab_does_not_change_its_roles(cloud: Cloud, changes: list[Ca
 # -- What AWS refuses for a while, and for good ------------------------------------------------------------
 
 
+@pytest.mark.live
 def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(cloud: Cloud, refusing: Callable) -> None:
     tried = refusing("CreateFunction", "InvalidParameterValueException", CANNOT_ASSUME, 2)
     serverless.up(lab(cloud))
@@ -282,6 +286,7 @@ NO_GRANT = (
 UPDATING = "There is already an update in progress. Please wait until the current update finishes."
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("call", "code", "message"),
     [
@@ -328,6 +333,7 @@ def test_another_invalid_parameter_of_a_function_is_refused_at_once(cloud: Cloud
     assert len(tried) == 1
 
 
+@pytest.mark.live
 def test_a_throttled_deletion_of_the_api_is_waited_out_and_said(
     cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +385,7 @@ def test_a_bucket_loses_every_version_and_what_others_put_there_is_counted(
     assert s3.list_buckets()["Buckets"] == []
 
 
+@pytest.mark.live
 def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> None:
     ledger = lab(cloud)
     serverless.up(ledger)
@@ -416,6 +423,7 @@ def test_up_and_status_say_in_json_what_scripts_need(cloud: Cloud) -> None:
         assert not keys - json.loads(result.stdout).keys()
 
 
+@pytest.mark.live
 def test_status_says_what_is_missing_of_a_lab_that_is_half_down(cloud: Cloud, refusing: Callable) -> None:
     serverless.up(lab(cloud))
     refusing("DeleteTable", "AccessDeniedException", "no", 99)

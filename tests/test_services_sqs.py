@@ -18,14 +18,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("student")]
+
 POLLS = 20
-
-
-@pytest.fixture(autouse=True)
-def _student(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys of this practice cloud."""
-    for name, value in run.environment().items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
