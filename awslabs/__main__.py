@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from awslabs import cli, screen
+from awslabs.errors import DISTRIBUTION
 
 LABS = {
     "ec2": "a network, a firewall, a key, one server",
@@ -49,6 +50,7 @@ class Course(cli.Group):
 
 
 @click.group(cls=Course, invoke_without_command=True)
+@click.version_option(package_name=DISTRIBUTION, prog_name="awslabs")
 @click.pass_context
 def main(context: click.Context) -> None:
     """A cloud course that you can run: `awslabs ec2 up` builds the first lab."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from awslabs import cli, tour
-from awslabs.errors import LabError
+from awslabs.errors import DISTRIBUTION, LabError
 
 LONGEST_H = 0.5  # hours that a check may take before its stated cost no longer holds
 IDS = re.compile(r"\b[a-z]+-[0-9a-f]{8,17}\b|\b\d{12}\b|\b\d+\.\d+\.\d+\.\d+\b|\bawslabs-[a-z0-9-]+")
@@ -61,7 +61,7 @@ def check(lab: str, report: Path, yes: bool, where: dict) -> None:
 def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float | None) -> None:
     """One Markdown page; what could tell whose account it was is blotted out."""
     cloud = "the practice cloud" if where["sandbox"] else "AWS"
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("awslabs", "boto3", "paramiko"))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in (DISTRIBUTION, "boto3", "paramiko"))
     text = [
         f"# {lab} on {cloud}, {datetime.date.today()}",
         "",

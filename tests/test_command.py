@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from awslabs.__main__ import COMMANDS, LABS, main
+from awslabs.errors import DISTRIBUTION
 
 AS_A_SCRIPT = [
     sys.executable,
@@ -64,3 +66,13 @@ def test_an_unknown_lab_is_a_usage_error() -> None:
     said = CliRunner().invoke(main, ["ec3", "up"])
     assert said.exit_code == 2
     assert "No such command 'ec3'" in said.output
+
+
+def test_it_tells_its_version(tmp_path: Path) -> None:
+    if not installed():
+        pytest.skip("a version is that of an installed package: pip install -e .")
+    assert run("--version", cwd=tmp_path).stdout == f"awslabs, version {metadata.version(DISTRIBUTION)}\n"
+
+
+def installed() -> bool:
+    return any(one.metadata["Name"] == DISTRIBUTION for one in metadata.distributions())
