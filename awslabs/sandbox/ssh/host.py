@@ -89,9 +89,9 @@ class Host:
             log.error("%s: %s", self.instance_id, task.exception(), exc_info=task.exception())
 
     async def move(self) -> int:
-        """Return the port; while the instance is off another one, as on AWS a started server's address is."""
+        """Return the port; of one that was halted another one, as on AWS a started server's address is."""
         async with self.changing:
-            if not self.up and not self.stopped:
+            if self.host_keys and not self.up and not self.stopped:
                 self.socket.close()
                 self.socket = reserve_port()
         return self.port
