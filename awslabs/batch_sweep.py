@@ -49,7 +49,7 @@ from awslabs.show import Shown
 from awslabs.workload import missing, standing
 from awslabs.workload.batch_sweep import batch_jobs
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.batch_sweep")  # also where it runs as __main__
 
 MAX_VCPUS = 64  # at the same time: sixteen g4dn.xlarge
 TIMEOUT_S = 2 * 3600  # seconds after which Batch ends a job that hangs

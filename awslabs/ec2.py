@@ -41,7 +41,7 @@ from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
 from awslabs.show import Shown
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.ec2")  # also where it runs as __main__
 
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 LOGIN = "ec2-user"  # the user that Amazon Linux lets in

@@ -52,9 +52,9 @@ from awslabs.show import Shown
 from awslabs.workload import missing, parameters
 from awslabs.workload.ecs_qa.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.ecs_qa")  # also where it runs as __main__
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.ecs_qa")  # also where it runs as __main__
 
 VCPUS, MEMORY_GB = 1, 4  # of a task; Fargate takes 2 to 8 GB with 1 vCPU
 IMAGE = "qa_bot"

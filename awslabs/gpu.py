@@ -67,7 +67,7 @@ from awslabs.progress import at_once
 if TYPE_CHECKING:
     from awslabs.workload.gpu.notebook import Executed, Notebook, Trained
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.gpu")  # also where it runs as __main__
 
 INSTANCE_TYPE = "g4dn.xlarge"  # the smallest with a whole GPU (NVIDIA T4, 16 GB)
 CPU_TYPE = "m7i-flex.large"  # without a GPU: 8 GiB are enough for this lab, and the Free plan runs it

@@ -66,7 +66,7 @@ from awslabs.progress import awaiting, poll
 if TYPE_CHECKING:
     import boto3
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("awslabs.ledger")  # also where it runs as __main__
 
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names

@@ -119,3 +119,9 @@ def test_all_that_a_chapter_makes_goes_through_the_ledger(
         assert changing == []
         module.down(Ledger(Cloud(), chapter))
         assert Ledger(Cloud(), chapter).resources == {}
+
+
+@pytest.mark.parametrize("module", [*CHAPTERS, "ledger"])
+def test_a_page_logs_under_its_own_name_also_as_a_program(module: str) -> None:
+    """Run as ``python -m`` it is called ``__main__``, whose lines nobody shows."""
+    assert "getLogger(__name__)" not in (PACKAGE / f"{module}.py").read_text()

@@ -261,7 +261,7 @@ def test_a_notebook_that_fails_comes_back_with_its_error(lab: Lab, tmp_path: Pat
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "fails.ipynb")
     done = lab("run", "fails.ipynb", "--to", "home", cwd=tmp_path, expect=1)
     assert "fails.ipynb stopped at its code cell 2: ZeroDivisionError: division by zero" in done.stderr
-    before, error, after = nbformat.read(tmp_path / "home/fails.ipynb", as_version=4).cells
+    before, error, after = nbformat.read(tmp_path / "home/executed/fails.ipynb", as_version=4).cells
     assert before.outputs[0].text == "before\n"
     assert error.outputs[0].ename == "ZeroDivisionError"
     assert after.outputs == []
