@@ -106,7 +106,7 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built, some questions at once: where, may we, from which image, and who are we?
-    zone, _, _, _, image, door_for = at_once(
+    zone, _, _, _, image, let_in = at_once(
         lambda: zone_offering(ec2, instance_type),
         lambda: size_of(ec2, instance_type, such_as="t3.micro"),
         lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type t3.micro"),
@@ -119,7 +119,7 @@ def up(
     vpc_id, (subnet_id,) = public_network(ledger, "10.10.0.0/23", [Subnet("subnet", zone, "10.10.0.0/24")])
 
     # <2> The firewall: SSH, from this computer alone.
-    group_id = ssh_firewall(ledger, vpc_id, door_for)
+    group_id = ssh_firewall(ledger, vpc_id, let_in)
 
     # <3> The key: made here, so no crash can lose it; AWS gets the public half only.
     key_name = own_key(ledger)

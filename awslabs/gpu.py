@@ -141,7 +141,7 @@ def up(
     ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
-    zones, _, _, image, door_for = at_once(
+    zones, _, _, image, let_in = at_once(
         lambda: zones_offering(ec2, instance_type),
         lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
         lambda: require_room(ledger, instance_type, spot),
@@ -153,7 +153,7 @@ def up(
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
     # <2> The firewall, and <3> the key: as in chapter 1.
-    group_id = ssh_firewall(ledger, vpc_id, door_for)
+    group_id = ssh_firewall(ledger, vpc_id, let_in)
     key_name = own_key(ledger)
 
     # <4> The server: in the first zone that has room. From here on it costs money.
