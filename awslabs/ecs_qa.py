@@ -180,9 +180,8 @@ def up(
                 "dynamodb:GetItem",
                 "dynamodb:BatchWriteItem",
             ),
-            allow(
-                ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"
-            ),  # for definitions of your own
+            # A task definition of your own may look for the table's name there.
+            allow(ledger.arn("ssm", "parameter/TABLE_NAME"), "ssm:GetParameter"),
         )
 
     # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
@@ -213,6 +212,7 @@ def up(
     # <5> The log, which forgets after a week: else AWS would keep it, and charge for it, for ever.
     ledger.create("log-group", logs.create_log_group, logGroupName=log_group)
     ensure(logs.put_retention_policy, logGroupName=log_group, retentionInDays=KEEP_LOGS_DAYS)
+
     # <6> The cluster: a name under which tasks run. With Fargate there is no server in it.
     ledger.create("cluster", ecs.create_cluster, clusterName=f"{ledger.prefix}-cluster")
 
