@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from awslabs import cli, tour
+from awslabs import cli, screen, tour
 from awslabs.errors import DISTRIBUTION, LabError
 
 LONGEST_H = 0.5  # hours that a check may take before its stated cost no longer holds
@@ -66,7 +66,7 @@ def write(report: Path, lab: str, where: dict, lines: list[dict], usd: float | N
         f"# {lab} on {cloud}, {datetime.date.today()}",
         "",
         f"Region {where['region'] or 'of the configuration'}; {versions}; "
-        f"Python {platform.python_version()}, {platform.system()}; about {cli.amount('usd', usd)} USD.",
+        f"Python {platform.python_version()}, {platform.system()}; about {screen.amount('usd', usd)} USD.",
         "",
         "| step | seconds | result |",
         "|---|---|---|",
