@@ -47,7 +47,7 @@ def my_ip(client: Any) -> str:
         ) from error
 
 
-def ssh_address(client: Any, instance: dict) -> tuple[str, int]:
+def ssh_address(client: Any, instance: dict[str, Any]) -> tuple[str, int]:
     """Host and port of a server's SSH.
 
     Parameters

@@ -353,7 +353,7 @@ def machine_for(ledger: Ledger, cpu: bool) -> Machine:
     return FREE_CPU if on_free_plan(ledger) else CPU
 
 
-def machine_of(environment: dict) -> Machine:
+def machine_of(environment: dict[str, Any]) -> Machine:
     """The machines of a compute environment that this lab has made."""
     types = tuple(environment["computeResources"]["instanceTypes"])
     return next((one for one in (CPU, FREE_CPU) if one.instance_types == types), GPU)
@@ -375,7 +375,7 @@ def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
         )
 
 
-def as_before_or_anew(ledger: Ledger, environment: dict | None) -> str:
+def as_before_or_anew(ledger: Ledger, environment: dict[str, Any] | None) -> str:
     """The two ways on for whoever runs `up` with other options than those that the lab was built with."""
     if environment is None:
         return f"{ledger.command('down')}    # then `up` again"
@@ -515,7 +515,7 @@ def recipe(machine: Machine) -> images.Recipe:
     return images.Recipe(IMAGE, {} if machine.gpus else {"TORCH_INDEX_URL": TORCH_FOR_CPU})
 
 
-def location(region: str) -> dict:
+def location(region: str) -> dict[str, Any]:
     """Where a bucket is to lie: us-east-1 must not be said, every other Region must be."""
     return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
 

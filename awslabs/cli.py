@@ -110,13 +110,13 @@ def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
-def plain_verb(group: click.Group, name: str) -> Callable:
+def plain_verb(group: click.Group, name: str) -> Callable[..., Any]:
     """Make a function a verb that opens no ledger; it takes all shared options but --name and --owner.
 
     What it returns is printed: a dictionary or a list of them, as a table or as JSON.
     """
 
-    def decorate(function: Callable) -> click.Command:
+    def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(**options: Any) -> None:
             with reporting(options["verbose"]):
@@ -124,7 +124,7 @@ def plain_verb(group: click.Group, name: str) -> Callable:
                 if result is not None:
                     show(result, options["as_json"])
 
-        decorated: Callable = run
+        decorated: Callable[..., Any] = run
         for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
             decorated = option(decorated)
         command = group.command(name, cls=Verb)(decorated)
@@ -139,10 +139,10 @@ def wants_json() -> bool:
     return bool(click.get_current_context().params["as_json"])
 
 
-def verb(group: click.Group, name: str, lab: str) -> Callable:
+def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
     """Make a function a verb of a lab: it gets the lab's ledger first, then its own options."""
 
-    def decorate(function: Callable) -> click.Command:
+    def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
             opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
@@ -154,7 +154,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable:
                     raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
                 raise
 
-        decorated: Callable = run
+        decorated: Callable[..., Any] = run
         for option in reversed(LEDGER_OPTIONS):
             decorated = option(decorated)
         return plain_verb(group, name)(decorated)
@@ -377,7 +377,9 @@ def add_down(
     """
 
     @verb(group, "down", lab)
-    def down_verb(ledger: Ledger, dry_run: bool, discard: bool = False) -> list[dict] | dict | None:
+    def down_verb(
+        ledger: Ledger, dry_run: bool, discard: bool = False
+    ) -> list[dict[str, Any]] | dict[str, Any] | None:
         """Delete everything the lab has built, and wait until AWS shows that it is gone."""
         rows = ledger.down(dry_run=True)
         if dry_run:

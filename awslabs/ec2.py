@@ -262,7 +262,7 @@ def wait_for_login(ledger: Ledger, server: Server, timeout_s: float = BOOT_S) ->
 # -- The lab as it stands ----------------------------------------------------------------------------------
 
 
-def describe(ledger: Ledger, login_of: Callable[[Any, dict], str] | None = None) -> Server:
+def describe(ledger: Ledger, login_of: Callable[[Any, dict[str, Any]], str] | None = None) -> Server:
     """The lab's server as AWS shows it now. AWS calls: ``ec2:DescribeInstances``.
 
     Parameters
@@ -355,7 +355,7 @@ def whole_zones(ec2: Any) -> dict[str, str]:
     }
 
 
-def size_of(ec2: Any, instance_type: str, such_as: str) -> dict:
+def size_of(ec2: Any, instance_type: str, such_as: str) -> dict[str, Any]:
     """A type as ``ec2:DescribeInstanceTypes`` shows it, if the labs' images run on it; `such_as` would do.
 
     Raises
@@ -455,7 +455,7 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
         return math.inf
 
 
-def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict:
+def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict[str, Any]:
     """The image that an SSM public parameter names, as ``ec2:DescribeImages`` shows it."""
     image_id = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
     (image,) = ec2.describe_images(ImageIds=[image_id])["Images"]
@@ -479,7 +479,7 @@ def main_route_table(ec2: Any, vpc_id: str) -> str:
     return answer["RouteTables"][0]["RouteTableId"]
 
 
-def encrypted_root(image: dict, at_least_gib: int = 0) -> dict:
+def encrypted_root(image: dict[str, Any], at_least_gib: int = 0) -> dict[str, Any]:
     """The image's own root disk, in its size or a larger one, as encrypted gp3 that goes with the server."""
     root = next(
         mapping
@@ -495,7 +495,7 @@ def encrypted_root(image: dict, at_least_gib: int = 0) -> dict:
     return {"DeviceName": image["RootDeviceName"], "Ebs": disk}
 
 
-def standard_credits(instance_type: str) -> dict:
+def standard_credits(instance_type: str) -> dict[str, Any]:
     """For T types: no surplus CPU credits, which AWS would charge for (T3 takes them unless told)."""
     return {"CreditSpecification": {"CpuCredits": "standard"}} if instance_type.startswith("t") else {}
 
@@ -529,12 +529,12 @@ systemctl enable --now awslabs-ttl.timer
 """
 
 
-def shutdown_after(ttl_minutes: int | None) -> dict:
+def shutdown_after(ttl_minutes: int | None) -> dict[str, Any]:
     """User data that lets the server's own operating system end it."""
     return {} if ttl_minutes is None else {"UserData": TTL.format(minutes=ttl_minutes)}
 
 
-def find_instance(ec2: Any, instance_id: str) -> dict | None:
+def find_instance(ec2: Any, instance_id: str) -> dict[str, Any] | None:
     """One server as AWS shows it; None while a new one is not visible yet, and an hour after it ended."""
     same = {"Name": "instance-id", "Values": [instance_id]}  # a filter finds nothing where an id is an error
     reservations = ec2.describe_instances(Filters=[same])["Reservations"]

@@ -202,7 +202,9 @@ def mend_source(place: Place) -> str:
     return f"{listed}    # names the source; mend it, or run the same command with --sandbox"
 
 
-def explain(error: Exception, operation: str, place: Place, request: dict | None = None) -> AwsError:
+def explain(
+    error: Exception, operation: str, place: Place, request: dict[str, Any] | None = None
+) -> AwsError:
     """Turn botocore's error into one with what, why and fix.
 
     Parameters

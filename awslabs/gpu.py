@@ -292,7 +292,7 @@ def run(
     ledger: Ledger,
     notebook: str | Path,
     folder: Path = RESULTS,
-    on_cell: Callable[[dict], None] | None = None,
+    on_cell: Callable[[dict[str, Any]], None] | None = None,
 ) -> Executed:
     """Run a notebook on the server and bring the executed copy back; see `workload.gpu.notebook.run`."""
     from awslabs.workload.gpu import notebook as work
@@ -301,7 +301,7 @@ def run(
     return work.run(server_address(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
 
 
-def say_cell(line: dict) -> None:
+def say_cell(line: dict[str, Any]) -> None:
     """Log that a cell of the notebook has ended."""
     log.info("cell %s of %s: %.1f s", line["cell"], line["cells"], line["seconds"])
 
@@ -321,7 +321,7 @@ def mnist(
     momentum: float = 0.9,
     data: str | None = None,
     folder: Path = RESULTS,
-    on_epoch: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Trained:
     """Train a network on handwritten digits on the server; see `workload.gpu.notebook.mnist`."""
     from awslabs.workload.gpu import notebook
@@ -339,7 +339,7 @@ def mnist(
     )
 
 
-def say_epoch(line: dict) -> None:
+def say_epoch(line: dict[str, Any]) -> None:
     """Log what an epoch came to."""
     losses = (line["train_loss"], line["val_loss"])
     train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
@@ -386,7 +386,7 @@ def without_gpu(ledger: Ledger) -> str:
     return f"{ledger.command('down')} && {ledger.command('up')} --instance-type {CPU_TYPE}"
 
 
-def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict:
+def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict[str, Any]:
     """The image for this type as ``ec2:DescribeImages`` shows it: for deep learning, or plain without a GPU.
 
     AWS calls: ``ec2:DescribeInstanceTypes``, ``ssm:GetParameter``, ``ec2:DescribeImages``.
@@ -446,7 +446,7 @@ def subnet_in(zone: str) -> Subnet:
     return Subnet(f"subnet-{zone}", zone, f"10.10.{'abcdefghijklmnop'.index(zone[-1])}.0/24")
 
 
-def on_spot(spot: bool) -> dict:
+def on_spot(spot: bool) -> dict[str, Any]:
     """A one-time request, which ends with its server; a persistent one would start another server."""
     options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
     return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}} if spot else {}
@@ -475,7 +475,7 @@ def first_with_room(
     )
 
 
-def login_of(ec2: Any, instance: dict) -> str:
+def login_of(ec2: Any, instance: dict[str, Any]) -> str:
     """The user that the server's image lets in.
 
     Source: "Manage system users on your Amazon EC2 Linux instance".

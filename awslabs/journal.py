@@ -352,7 +352,7 @@ class Journal:
     folder; saves that threads ask for at the same time share one.
     """
 
-    def __init__(self, path: Path, header: dict, recover: str = "") -> None:
+    def __init__(self, path: Path, header: dict[str, Any], recover: str = "") -> None:
         self.path, self.recover = path, recover
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
@@ -553,7 +553,7 @@ def in_use(path: Path, holder: str) -> LedgerError:
     )
 
 
-def as_text(header: dict, rows: list[Row]) -> str:
+def as_text(header: dict[str, Any], rows: list[Row]) -> str:
     """The file's content: JSON with one line per row."""
     lines = ",\n  ".join(json.dumps(vars(row)) for row in rows)
     return (
@@ -584,7 +584,7 @@ def write(path: Path, text: str) -> None:
 # -- reading ------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> tuple[dict, list[Row]]:
+def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """The header and the rows of one ledger file, every field of them checked.
 
     Raises
@@ -634,7 +634,7 @@ def read(path: Path) -> tuple[dict, list[Row]]:
     return content, rows
 
 
-def misplaced(path: Path, header: dict) -> str:
+def misplaced(path: Path, header: dict[str, Any]) -> str:
     """What says that a header is not of the file in which it stands; empty where it is."""
     for part, told in zip(("lab", "name", "account", "region"), path.name.split("."), strict=False):
         if part in header and header[part] != told:
@@ -769,7 +769,7 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
     return ordered
 
 
-def replace_damaged(path: Path, header: dict, rows: list[Row]) -> Path:
+def replace_damaged(path: Path, header: dict[str, Any], rows: list[Row]) -> Path:
     """Put a rebuilt ledger where a damaged one is; the damaged one is kept under a name that says when.
 
     There is no moment at which the file is missing: an `up` in between would build everything twice. A folder

@@ -93,13 +93,13 @@ TRANSPORT = (
 )
 
 
-def operation(method: Callable) -> str:
+def operation(method: Callable[..., Any]) -> str:
     """``ec2:CreateVpc`` of the bound client method ``ec2.create_vpc``."""
     client = method.__self__  # type: ignore[attr-defined]
     return f"{client.meta.service_model.service_name}:{client.meta.method_to_api_mapping[method.__name__]}"
 
 
-def kind_of(method: Callable) -> Kind:
+def kind_of(method: Callable[..., Any]) -> Kind:
     """The entry of a bound client method.
 
     Raises
@@ -140,12 +140,14 @@ class Cloud:
     """
 
     def __init__(
-        self, region: str | None = None, profile: str | None = None, environment: dict | None = None
+        self, region: str | None = None, profile: str | None = None, environment: dict[str, Any] | None = None
     ) -> None:
         given = environment or {}
         self._endpoint = given.get("AWS_ENDPOINT_URL")
         self.place = Place.asked(region, profile, bool(self._endpoint))
-        self._proxies: dict | None = {} if given else None  # {}: none at all, whatever HTTP_PROXY says
+        self._proxies: dict[str, Any] | None = (
+            {} if given else None
+        )  # {}: none at all, whatever HTTP_PROXY says
         self._clients: dict[tuple[str, bool], Any] = {}
         self._mutex = threading.Lock()
         with self._told("the AWS configuration"):
@@ -240,7 +242,7 @@ class Cloud:
         }
 
 
-def session(given: dict, region: str | None, profile: str | None) -> boto3.Session:
+def session(given: dict[str, Any], region: str | None, profile: str | None) -> boto3.Session:
     """What the user has configured; for a practice cloud, with `given` keys, nothing of it.
 
     A practice cloud's keys are its own, and no file or variable of the user's AWS has a part in it.
@@ -248,7 +250,7 @@ def session(given: dict, region: str | None, profile: str | None) -> boto3.Sessi
     import boto3
     import botocore.session
 
-    nothing: tuple = (None, None, None, None)
+    nothing: tuple[Any, ...] = (None, None, None, None)
     unread = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     ignored = dict.fromkeys(("profile", "use_fips_endpoint", "use_dualstack_endpoint"), nothing)
     made = boto3.Session(
@@ -286,7 +288,7 @@ def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> di
     }
 
 
-def exclusive(verb: Callable) -> Callable:
+def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
     """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
 
     @functools.wraps(verb)
@@ -410,7 +412,7 @@ class Ledger:
 
     # -- create -----------------------------------------------------------------------------------------
 
-    def create(self, name: str, method: Callable, /, **request: Any) -> str:
+    def create(self, name: str, method: Callable[..., Any], /, **request: Any) -> str:
         """Make a resource, once, and return its identifier.
 
         If the row stands already and AWS shows it, no call is made that changes anything.
@@ -452,7 +454,7 @@ class Ledger:
 
     # -- start ------------------------------------------------------------------------------------------
 
-    def start(self, name: str, method: Callable, /, **request: Any) -> str:
+    def start(self, name: str, method: Callable[..., Any], /, **request: Any) -> str:
         """Start work that ends by itself, a task or a job, and return its identifier.
 
         Each call starts another one, in a row of its own. `close_ended` closes the rows of what has ended;
@@ -507,7 +509,7 @@ class Ledger:
 
     # -- a row first, then the call -----------------------------------------------------------------------
 
-    def _begin(self, kind: Kind, name: str, request: dict, digests: dict) -> Row:
+    def _begin(self, kind: Kind, name: str, request: dict[str, Any], digests: dict[str, Any]) -> Row:
         """A row on disk, with its token, before the call."""
         journal.home_id()  # where it cannot be had, nothing is begun
         row = Row(
@@ -548,7 +550,7 @@ class Ledger:
             home=journal.home_id(),
         )
 
-    def _needs(self, request: dict) -> list[int]:
+    def _needs(self, request: dict[str, Any]) -> list[int]:
         """Numbers of the open rows that the request names, at any depth, inside JSON text too."""
         text = json.dumps(request, default=str)
         return [
@@ -557,7 +559,14 @@ class Ledger:
             if not KINDS[row.call].join and any(value and value in text for value in row.ids.values())
         ]
 
-    def _resume(self, kind: Kind, row: Row, method: Callable, request: dict, digests: dict) -> Row | None:
+    def _resume(
+        self,
+        kind: Kind,
+        row: Row,
+        method: Callable[..., Any],
+        request: dict[str, Any],
+        digests: dict[str, Any],
+    ) -> Row | None:
         """The row of an earlier run, put right by what AWS shows; None if a fresh one is wanted."""
         if row.state == "deleting":
             self._delete(row)
@@ -604,7 +613,7 @@ class Ledger:
         """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""
         return not {one.number for one in self.journal.open_rows()}.issuperset(row.needs)
 
-    def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict) -> None:
+    def _refuse_other_arguments(self, kind: Kind, row: Row, digests: dict[str, Any]) -> None:
         if not row.digests:
             return  # recovered from AWS, where its request is not kept
         names = sorted((digests.keys() | row.digests.keys()) - set(kind.looked_up))
@@ -643,7 +652,15 @@ class Ledger:
 
     # -- send: until AWS has answered one way or the other ------------------------------------------------
 
-    def _send(self, kind: Kind, row: Row, method: Callable, request: dict, *, unsure: bool = False) -> None:
+    def _send(
+        self,
+        kind: Kind,
+        row: Row,
+        method: Callable[..., Any],
+        request: dict[str, Any],
+        *,
+        unsure: bool = False,
+    ) -> None:
         """Send the marked request until there is exactly one of it, or AWS refuses; then save the row.
 
         `unsure`: an earlier try may have taken effect unseen, so a refusal of this one proves nothing yet.
@@ -676,7 +693,7 @@ class Ledger:
         raise TimedOut(f"{kind.call} was sent 100 times in vain.", "", "run the same command again")
 
     def _after_error(
-        self, kind: Kind, row: Row, request: dict, error: Exception, spent_s: float, unsure: bool
+        self, kind: Kind, row: Row, request: dict[str, Any], error: Exception, spent_s: float, unsure: bool
     ) -> bool:
         """True: it stands. False: send it again. Otherwise the refusal is raised, as one of our errors."""
         code = error_code(error)
@@ -1024,7 +1041,7 @@ class Ledger:
         )
 
 
-def ensure(method: Callable, /, **request: Any) -> bool:
+def ensure(method: Callable[..., Any], /, **request: Any) -> bool:
     """See to it that something holds which dies with its parent: a route, a rule, an attribute.
 
     It is read first. If it is as asked for, no call is made; if it differs, it is replaced.

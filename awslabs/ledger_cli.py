@@ -580,7 +580,9 @@ def rows_in(paths: list[Path]) -> tuple[dict[Path, list[Row]], list[LabError]]:
     return rows, failures
 
 
-def unless_failed(result: list[dict], failures: list[LabError], as_json: bool) -> list[dict]:
+def unless_failed(
+    result: list[dict[str, Any]], failures: list[LabError], as_json: bool
+) -> list[dict[str, Any]]:
     """A result that is whole. Of one that is not, what there is is shown, and what failed is raised."""
     from awslabs import cli
 

@@ -140,7 +140,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def lines_of(result: dict, indent: str = "") -> Iterator[str]:
+def lines_of(result: dict[str, Any], indent: str = "") -> Iterator[str]:
     """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
     width = max((len(key) for key in result), default=0)
     for key, value in result.items():
@@ -151,7 +151,7 @@ def lines_of(result: dict, indent: str = "") -> Iterator[str]:
             yield f"{indent}{one_line(key):<{width}}  {amount(key, value)}"
 
 
-def show_table(rows: list[dict]) -> None:
+def show_table(rows: list[dict[str, Any]]) -> None:
     """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key."""
     from rich.cells import cell_len  # a Japanese character takes two places, an accent on a letter none
 

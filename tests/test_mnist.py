@@ -948,7 +948,8 @@ def test_the_image_is_built_from_any_base_runs_as_nobody_and_pins_what_it_instal
     assert "ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cu" in text
     assert re.search(r"^USER (?!root)\w+", text, re.MULTILINE)
     assert 'ENTRYPOINT ["python", "main.py"]' in text
-    assert "ARG REQUIREMENTS=requirements.txt" in text and re.search(r"COPY .*\$\{REQUIREMENTS\}", text)
+    assert "ARG REQUIREMENTS=requirements.txt" in text
+    assert re.search(r"COPY .*\$\{REQUIREMENTS\}", text)
     for name in ("main.py", "trainer.py"):
         assert re.search(rf"COPY .*{re.escape(name)}", text), name
     pinned = (FOLDER / "requirements.txt").read_text().splitlines()

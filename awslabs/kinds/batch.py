@@ -23,14 +23,14 @@ ENDED = ("SUCCEEDED", "FAILED")
 STATES = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}
 
 
-def mark_tags(request: dict, mark: Mark) -> dict:
+def mark_tags(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": mark.tags()}
 
 
 # -- Compute environment -----------------------------------------------------------------------------------
 
 
-def mark_environment(request: dict, mark: Mark) -> dict:
+def mark_environment(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """Our tags; and on the machines, which do not inherit them, whose they are.
 
     The machines get no token: they are Batch's own to delete, and no row of ours knows them.
@@ -41,7 +41,7 @@ def mark_environment(request: dict, mark: Mark) -> dict:
     return {**request, "computeResources": resources, "tags": mark.tags()}
 
 
-def describe_environment(batch: Any, name: str) -> dict | None:
+def describe_environment(batch: Any, name: str) -> dict[str, Any] | None:
     """A compute environment as Batch shows it; None where there is none (any more)."""
     answer = batch.describe_compute_environments(computeEnvironments=[name])
     return next((one for one in answer["computeEnvironments"] if one["status"] != "DELETED"), None)
@@ -90,7 +90,7 @@ COMPUTE_ENVIRONMENT = Kind(
 # -- Job queue ---------------------------------------------------------------------------------------------
 
 
-def describe_queue(batch: Any, name: str) -> dict | None:
+def describe_queue(batch: Any, name: str) -> dict[str, Any] | None:
     """A job queue as Batch shows it; None where there is none (any more)."""
     answer = batch.describe_job_queues(jobQueues=[name])
     return next((one for one in answer["jobQueues"] if one.get("status") != "DELETED"), None)
@@ -140,7 +140,7 @@ JOB_QUEUE = Kind(
 # -- Job definition ----------------------------------------------------------------------------------------
 
 
-def show_definition(definition: dict) -> Found:
+def show_definition(definition: dict[str, Any]) -> Found:
     ids = {"jobDefinitionArn": definition["jobDefinitionArn"]}
     return Found(ids, tags=definition.get("tags", {}), since=f"{definition['revision']:09d}")
 
@@ -180,12 +180,12 @@ JOB_DEFINITION = Kind(
 # -- Jobs --------------------------------------------------------------------------------------------------
 
 
-def mark_job(request: dict, mark: Mark) -> dict:
+def mark_job(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token in the name, by which a queue is asked for a job whose answer was lost; and our tags."""
     return {**request, "jobName": f"{request['jobName']}-{mark.token}", "tags": mark.tags()}
 
 
-def show_job(job: dict) -> Found:
+def show_job(job: dict[str, Any]) -> Found:
     """A job, from a listing or a description. Ended ones are shown for about a week."""
     state = {"RUNNING": "standing"}.get(job["status"], "coming")
     if job["status"] in ENDED:
@@ -197,7 +197,7 @@ def show_job(job: dict) -> Found:
     return Found(ids, state, job.get("tags", {}), since, until)
 
 
-def jobs_named(batch: Any, queue: str, name: str) -> list[dict]:
+def jobs_named(batch: Any, queue: str, name: str) -> list[dict[str, Any]]:
     """Jobs of a queue in any state, by name; with ``*`` at its end by how the name begins.
 
     A filter makes Batch list all states; without one it lists those that run ("ListJobs", Batch API).
@@ -253,14 +253,14 @@ KINDS = [COMPUTE_ENVIRONMENT, JOB_QUEUE, JOB_DEFINITION, JOB]
 # -- What is put right -------------------------------------------------------------------------------------
 
 
-def environment(batch: Any, wanted: dict) -> Iterator[Step]:
+def environment(batch: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """UpdateComputeEnvironment, where it is out of use, or INVALID: an update lets Batch look at it anew."""
     shown = describe_environment(batch, wanted["computeEnvironment"])
     if shown is not None and (shown["state"] != wanted["state"] or shown["status"] == "INVALID"):
         yield batch.update_compute_environment, wanted
 
 
-def queue(batch: Any, wanted: dict) -> Iterator[Step]:
+def queue(batch: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """UpdateJobQueue, where it is out of use or INVALID."""
     shown = describe_queue(batch, wanted["jobQueue"])
     if shown is not None and (shown["state"] != wanted["state"] or shown.get("status") == "INVALID"):

@@ -17,11 +17,11 @@ SHOWN = {"PROVISIONING": "coming", "PENDING": "coming", "ACTIVATING": "coming", 
 # -- ECR ----------------------------------------------------------------------------------------------------
 
 
-def mark_repository(request: dict, mark: Mark) -> dict:
+def mark_repository(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
 
 
-def repository_ids(request: dict, answer: dict) -> dict[str, str]:
+def repository_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
     """The name, which calls use, and, once known, the address that images are pushed to."""
     made = answer.get("repository", {})
     return {
@@ -73,11 +73,11 @@ def tags_of(mark: Mark) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in mark.tags().items()]
 
 
-def tags_in(shown: dict) -> dict[str, str]:
+def tags_in(shown: dict[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in shown.get("tags", [])}
 
 
-def mark_cluster(request: dict, mark: Mark) -> dict:
+def mark_cluster(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": tags_of(mark)}
 
 
@@ -118,7 +118,7 @@ CLUSTER = Kind(
 )
 
 
-def mark_definition(request: dict, mark: Mark) -> dict:
+def mark_definition(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": tags_of(mark)}
 
 
@@ -186,7 +186,7 @@ DEFINITION = Kind(
 )
 
 
-def mark_task(request: dict, mark: Mark) -> dict:
+def mark_task(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token thrice: so that one call makes one task, so that it is listed, and so that it shows."""
     return {
         **request,
@@ -197,7 +197,7 @@ def mark_task(request: dict, mark: Mark) -> dict:
     }
 
 
-def task_refused(answer: dict) -> tuple[str, str] | None:
+def task_refused(answer: dict[str, Any]) -> tuple[str, str] | None:
     """RunTask answers 200 where no task could be placed."""
     if answer["tasks"]:
         return None
@@ -252,7 +252,7 @@ def our_tasks(ecs: Any) -> list[Found]:
     return [one for one in found if "awslabs:ledger" in one.tags and one.state != "ended"]
 
 
-def task_usd_per_hour(request: dict, region: str) -> float | None:
+def task_usd_per_hour(request: dict[str, Any], region: str) -> float | None:
     """Of a Fargate task whose size stands in its overrides; it has a public address of its own."""
     size = request.get("overrides", {})
     if not {"cpu", "memory"} <= size.keys():

@@ -28,12 +28,12 @@ NOT_YET = (
 BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState")
 
 
-def tag_dict(tags: list[dict] | None) -> dict[str, str]:
+def tag_dict(tags: list[dict[str, Any]] | None) -> dict[str, str]:
     """AWS's list of Key and Value as a dictionary."""
     return {tag["Key"]: tag["Value"] for tag in tags or []}
 
 
-def tag_specifications(mark: Mark, *resource_types: str) -> list[dict]:
+def tag_specifications(mark: Mark, *resource_types: str) -> list[dict[str, Any]]:
     """The TagSpecifications parameter that puts our tags on everything one call makes."""
     tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
     return [{"ResourceType": resource_type, "Tags": tags} for resource_type in resource_types]
@@ -48,28 +48,28 @@ def tagged(
     by_id: str,
     *,
     answer_in: str = "",
-    marks: Callable[[dict, Mark], dict] | None = None,
-    read: Callable[[dict], list[dict]] | None = None,
-    state: Callable[[dict], str] = lambda item: "standing",
-    filters: tuple[dict, ...] = (),
+    marks: Callable[[dict[str, Any], Mark], dict[str, Any]] | None = None,
+    read: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None,
+    state: Callable[[dict[str, Any]], str] = lambda item: "standing",
+    filters: tuple[dict[str, Any], ...] = (),
     names: tuple[str, ...] = (),
     since: str = "",
-    priced: Callable[[Any, list[dict]], dict[str, dict]] = lambda client, items: {},
+    priced: Callable[[Any, list[dict[str, Any]]], dict[str, dict[str, Any]]] = lambda client, items: {},
     **others: Any,
 ) -> Kind:
     """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
 
-    def mark(request: dict, mark: Mark) -> dict:
+    def mark(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
         request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
         return marks(request, mark) if marks else request
 
-    def ids(request: dict, answer: dict) -> dict[str, str]:
+    def ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
         item = answer.get(answer_in, {}) if answer_in else answer
         if isinstance(item, list):
             item = item[0]
         return {name: item.get(name) or request[name] for name in (id_name, *names)}
 
-    def find(client: Any, condition: dict, *, with_prices: bool = False) -> list[Found]:
+    def find(client: Any, condition: dict[str, Any], *, with_prices: bool = False) -> list[Found]:
         paginator = client.get_paginator(describe) if client.can_paginate(describe) else None
         request = {"Filters": [condition, *filters]}
         answers = paginator.paginate(**request) if paginator else [getattr(client, describe)(**request)]
@@ -307,7 +307,7 @@ KEY_PAIR = tagged(
 # -- Servers -------------------------------------------------------------------------------------------
 
 
-def mark_instance(request: dict, mark: Mark) -> dict:
+def mark_instance(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """Our token as ClientToken, our tags on the server, its volumes and its network interfaces.
 
     On a Spot request, too. A one-time request ends with its server, so nothing of it has to be deleted.
@@ -319,7 +319,7 @@ def mark_instance(request: dict, mark: Mark) -> dict:
     return {**request, "ClientToken": mark.token, "TagSpecifications": tag_specifications(mark, *types)}
 
 
-def instance_usd_per_hour(request: dict, region: str) -> float | None:
+def instance_usd_per_hour(request: dict[str, Any], region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
     server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
@@ -330,7 +330,7 @@ def instance_usd_per_hour(request: dict, region: str) -> float | None:
     return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
 
 
-def instance_requests(ec2: Any, items: list[dict]) -> dict[str, dict]:
+def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the prices of servers hang on, by id; of none, where their disks cannot be looked at.
 
     AWS calls: ``ec2:DescribeVolumes``.
@@ -391,14 +391,14 @@ KINDS = [VPC, SUBNET, INTERNET_GATEWAY, GATEWAY_ATTACHMENT, SECURITY_GROUP, KEY_
 # -- What dies with its parent ---------------------------------------------------------------------------
 
 
-def subnet_attribute(ec2: Any, wanted: dict) -> Iterator[Step]:
+def subnet_attribute(ec2: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """ModifySubnetAttribute, where the attribute has another value."""
     (subnet,) = ec2.describe_subnets(SubnetIds=[wanted["SubnetId"]])["Subnets"]
     if any(subnet[name] != value["Value"] for name, value in wanted.items() if name != "SubnetId"):
         yield ec2.modify_subnet_attribute, wanted
 
 
-def route(ec2: Any, wanted: dict) -> Iterator[Step]:
+def route(ec2: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """CreateRoute, or ReplaceRoute where the same destination leads elsewhere."""
     (table,) = ec2.describe_route_tables(RouteTableIds=[wanted["RouteTableId"]])["RouteTables"]
     same = [
@@ -410,7 +410,7 @@ def route(ec2: Any, wanted: dict) -> Iterator[Step]:
         yield ec2.replace_route, wanted
 
 
-def ingress(ec2: Any, wanted: dict) -> Iterator[Step]:
+def ingress(ec2: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """AuthorizeSecurityGroupIngress for what is missing; older addresses of ours on the same port go.
 
     Ours are those whose description begins with ``awslabs``: a rule that someone added by hand stays.
@@ -441,7 +441,7 @@ def ingress(ec2: Any, wanted: dict) -> Iterator[Step]:
                 yield step, {"GroupId": wanted["GroupId"], "IpPermissions": [{**ports, "IpRanges": ranges}]}
 
 
-def started(ec2: Any, wanted: dict) -> Iterator[Step]:
+def started(ec2: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """StartInstances for a server that someone stopped; refused, and tried again, while it still stops."""
     answer = ec2.describe_instances(InstanceIds=wanted["InstanceIds"])
     states = [

@@ -25,7 +25,7 @@ NOT_YET = (
 )
 
 
-def mark_function(request: dict, mark: Mark) -> dict:
+def mark_function(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "Tags": mark.tags()}
 
 
@@ -63,7 +63,7 @@ FUNCTION = Kind(
 )
 
 
-def mark_permission(request: dict, mark: Mark) -> dict:
+def mark_permission(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """A permission takes no tags: its name carries the token."""
     return {**request, "StatementId": f"{request['StatementId']}-{mark.token}"}
 
@@ -94,7 +94,7 @@ PERMISSION = Kind(
 KINDS = [FUNCTION, PERMISSION]
 
 
-def configuration(client: Any, wanted: dict) -> Iterator[Step]:
+def configuration(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """UpdateFunctionConfiguration, where one of the wanted settings has another value."""
     standing = client.get_function_configuration(FunctionName=wanted["FunctionName"])
     if any(standing.get(name) != value for name, value in wanted.items() if name != "FunctionName"):

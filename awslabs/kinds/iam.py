@@ -16,7 +16,7 @@ MISSING = ("NoSuchEntity",)
 BUSY = ("DeleteConflict", "ConcurrentModification")
 
 
-def mark_role(request: dict, mark: Mark) -> dict:
+def mark_role(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """Our tags, and a path by which `recover` finds the role: AWS's tagging API does not list roles."""
     tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
     return {**request, "Path": f"{ROOT}{mark.region}/{mark.ledger}/", "Tags": tags}
@@ -28,7 +28,7 @@ def region_in(path: str) -> str:
     return parts[1] if len(parts) == 3 else ""
 
 
-def role_ids(request: dict, answer: dict) -> dict[str, str]:
+def role_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
     """The ARN, which the labs use, and the name; the ARN is not known before the answer."""
     return {"Arn": answer["Role"]["Arn"] if answer else "", "RoleName": request["RoleName"]}
 
@@ -90,7 +90,7 @@ ROLE_POLICY = Kind(
 )
 
 
-def profile_ids(request: dict, answer: dict) -> dict[str, str]:
+def profile_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
     """As of a role: the ARN, which is not known before the answer, and the name."""
     made = answer["InstanceProfile"]["Arn"] if answer else ""
     return {"Arn": made, "InstanceProfileName": request["InstanceProfileName"]}

@@ -10,7 +10,7 @@ from typing import Any
 Step = tuple[Callable[..., Any], dict[str, Any]]
 
 # How an entry of ENSURES works: the client and the wanted request in, the calls that are missing out.
-Ensured = Callable[[Any, dict], Iterable[Step]]
+Ensured = Callable[[Any, dict[str, Any]], Iterable[Step]]
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Kind:
     """
 
     call: str
-    ids: Callable[[dict, dict], dict[str, str]]
-    mark: Callable[[dict, Mark], dict]
+    ids: Callable[[dict[str, Any], dict[str, Any]], dict[str, str]]
+    mark: Callable[[dict[str, Any], Mark], dict[str, Any]]
     look: Callable[[Any, Any], list[Found]]
     ours: Callable[[Any], list[Found]]
     delete: Callable[[Any, Found], None]
@@ -155,8 +155,8 @@ class Kind:
     rate: str = ""
     looked_up: tuple[str, ...] = ()
     described_by: tuple[str, ...] = ()
-    refusal: Callable[[dict], tuple[str, str] | None] = lambda answer: None
-    usd_per_hour: Callable[[dict, str], float | None] = lambda request, region: 0.0
+    refusal: Callable[[dict[str, Any]], tuple[str, str] | None] = lambda answer: None
+    usd_per_hour: Callable[[dict[str, Any], str], float | None] = lambda request, region: 0.0
 
     @property
     def service(self) -> str:

@@ -12,11 +12,11 @@ MISSING = ("ResourceNotFoundException",)
 BUSY = ("OperationAbortedException",)
 
 
-def mark_group(request: dict, mark: Mark) -> dict:
+def mark_group(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": mark.tags()}
 
 
-def find_group(logs: Any, name: str) -> dict | None:
+def find_group(logs: Any, name: str) -> dict[str, Any] | None:
     """One log group by its whole name; AWS lists by the beginning of a name."""
     groups = pages(logs, "describe_log_groups", "logGroups", logGroupNamePrefix=name)
     return next((group for group in groups if group["logGroupName"] == name), None)
@@ -56,7 +56,7 @@ LOG_GROUP = Kind(
 KINDS = [LOG_GROUP]
 
 
-def retention(logs: Any, wanted: dict) -> Iterator[Step]:
+def retention(logs: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutRetentionPolicy, where lines are kept for another number of days, or for ever."""
     group = find_group(logs, wanted["logGroupName"]) or {}
     if group.get("retentionInDays") != wanted["retentionInDays"]:

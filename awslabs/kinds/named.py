@@ -34,7 +34,7 @@ def those_of_ours(show: Show, ids: Callable[[Any], list[dict[str, str]]]) -> Cal
     return ours
 
 
-def unless(codes: tuple[str, ...], method: Callable, **request: Any) -> Any:
+def unless(codes: tuple[str, ...], method: Callable[..., Any], **request: Any) -> Any:
     """The answer to a reading call; None where AWS answers, with one of these codes, that there is none."""
     try:
         return method(**request)

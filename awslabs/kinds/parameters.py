@@ -20,7 +20,7 @@ NAMES = (
 )
 
 
-def mark_parameter(request: dict, mark: Mark) -> dict:
+def mark_parameter(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """With tags a parameter cannot be overwritten: one that somebody else has made is refused by AWS."""
     return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
 
@@ -63,7 +63,7 @@ PARAMETER = Kind(
 KINDS = [PARAMETER]
 
 
-def value(ssm: Any, wanted: dict) -> Iterator[Step]:
+def value(ssm: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutParameter, where it holds something else; only for one that `create` has found to be ours."""
     shown = unless(MISSING, ssm.get_parameter, Name=wanted["Name"])
     if shown is None or shown["Parameter"]["Value"] != wanted["Value"]:

@@ -10,11 +10,11 @@ from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
-def mark_queue(request: dict, mark: Mark) -> dict:
+def mark_queue(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": mark.tags()}
 
 
-def queue_ids(request: dict, answer: dict) -> dict[str, str]:
+def queue_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
     """The URL, which calls use and which is not known before the answer, and the name."""
     return {"QueueUrl": answer.get("QueueUrl", ""), "QueueName": request["QueueName"]}
 

@@ -20,7 +20,7 @@ UNDER_WAY = (
 INTEGRATION = re.compile(r"arn:aws[\w-]*:apigateway:[^\s\"']+")
 
 
-def mark_api(request: dict, mark: Mark) -> dict:
+def mark_api(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": mark.tags()}
 
 
@@ -53,13 +53,13 @@ REST_API = Kind(
 KINDS = [REST_API]
 
 
-def deployments(client: Any, api_id: str) -> list[dict]:
+def deployments(client: Any, api_id: str) -> list[dict[str, Any]]:
     """The API's deployments, oldest first."""
     found = pages(client, "get_deployments", "items", restApiId=api_id)
     return sorted(found, key=lambda one: (str(one["createdDate"]), one["id"]))
 
 
-def definition(client: Any, wanted: dict) -> Iterator[Step]:
+def definition(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutRestApi, where no deployment was made of this document, or the API's methods call other functions.
 
     A deployment tells by its description which document it was made of.
@@ -84,7 +84,7 @@ def deployment_of(client: Any, api_id: str, body: bytes) -> str:
     return made[0]
 
 
-def deployment(client: Any, wanted: dict) -> Iterator[Step]:
+def deployment(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """CreateDeployment, where none has this description."""
     if all(
         one.get("description") != wanted["description"] for one in deployments(client, wanted["restApiId"])
@@ -92,7 +92,7 @@ def deployment(client: Any, wanted: dict) -> Iterator[Step]:
         yield client.create_deployment, wanted
 
 
-def stage(client: Any, wanted: dict) -> Iterator[Step]:
+def stage(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """CreateStage, or UpdateStage where it serves another deployment. What no stage serves any more goes.
 
     A lost answer may have made two deployments: that is how the second one goes, too.
@@ -111,7 +111,7 @@ def stage(client: Any, wanted: dict) -> Iterator[Step]:
             yield client.delete_deployment, {**api, "deploymentId": one["id"]}
 
 
-def limits(client: Any, wanted: dict) -> Iterator[Step]:
+def limits(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """UpdateStage, where its throttling limits for all methods are others."""
     standing = client.get_stage(restApiId=wanted["restApiId"], stageName=wanted["stageName"])
     settings = standing.get("methodSettings", {}).get("*/*", {})

@@ -25,7 +25,7 @@ MARKED = "awslabs-ledger"  # metadata of each object that a lab puts into a buck
 LOOKED_AT = 1000  # objects of which it is asked who put them there
 
 
-def mark_bucket(request: dict, mark: Mark) -> dict:
+def mark_bucket(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token at the end of the name, which is unique in the whole world; and our tags."""
     tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
     configuration = {**request.get("CreateBucketConfiguration", {}), "Tags": tags}
@@ -122,27 +122,27 @@ KINDS = [BUCKET]
 # -- What dies with its bucket ---------------------------------------------------------------------------
 
 
-def no_public_access_block(s3: Any, wanted: dict) -> Iterator[Step]:
+def no_public_access_block(s3: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """DeletePublicAccessBlock, where there is one: every new bucket has it."""
     if unless(("NoSuchPublicAccessBlockConfiguration",), s3.get_public_access_block, **wanted):
         yield s3.delete_public_access_block, wanted
 
 
-def bucket_policy(s3: Any, wanted: dict) -> Iterator[Step]:
+def bucket_policy(s3: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutBucketPolicy, where another one stands, or none."""
     answer = unless(("NoSuchBucketPolicy",), s3.get_bucket_policy, Bucket=wanted["Bucket"])
     if not answer or json.loads(answer["Policy"]) != json.loads(wanted["Policy"]):
         yield s3.put_bucket_policy, wanted
 
 
-def website(s3: Any, wanted: dict) -> Iterator[Step]:
+def website(s3: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutBucketWebsite, where the bucket is none, or one with other documents."""
     answer = unless(("NoSuchWebsiteConfiguration",), s3.get_bucket_website, Bucket=wanted["Bucket"]) or {}
     if {name: answer.get(name) for name in wanted["WebsiteConfiguration"]} != wanted["WebsiteConfiguration"]:
         yield s3.put_bucket_website, wanted
 
 
-def small_object(s3: Any, wanted: dict) -> Iterator[Step]:
+def small_object(s3: Any, wanted: dict[str, Any]) -> Iterator[Step]:
     """PutObject, where the object is missing or another; its ETag is the MD5 of what is sent in one piece."""
     head = unless(("404", "NoSuchKey"), s3.head_object, Bucket=wanted["Bucket"], Key=wanted["Key"]) or {}
     same = head.get("ETag") == f'"{hashlib.md5(wanted["Body"], usedforsecurity=False).hexdigest()}"'

@@ -10,7 +10,7 @@ from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
 MISSING = ("ResourceNotFoundException",)
 
 
-def mark_table(request: dict, mark: Mark) -> dict:
+def mark_table(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
 
 

@@ -229,7 +229,7 @@ class Run:
             _clear(self)
         return stood
 
-    def _ask(self, method: str, path: str, body: dict | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request to a control route, past any proxy."""
         connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=ANSWER_S)
         try:

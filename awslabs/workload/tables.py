@@ -144,7 +144,7 @@ def clear(ledger: Ledger) -> Written:
     return send(client, table, requests, len(requests))
 
 
-def send(client: Any, table: str, requests: Iterable[dict], total: int) -> Written:
+def send(client: Any, table: str, requests: Iterable[dict[str, Any]], total: int) -> Written:
     """Send put and delete requests, 25 to a batch and 32 batches at a time.
 
     What AWS does not take at first (``UnprocessedItems``) is sent again, each time after a longer pause.
@@ -153,7 +153,7 @@ def send(client: Any, table: str, requests: Iterable[dict], total: int) -> Writt
     batches = iter(lambda: list(islice(source, BATCH)), [])
     with counting("written", total) as more, ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def one(batch: list[dict]) -> tuple[int, int, int, float]:
+        def one(batch: list[dict[str, Any]]) -> tuple[int, int, int, float]:
             calls, retried, units = 0, 0, 0.0
             left = batch
             while left:
@@ -217,7 +217,7 @@ def scan_all(client: Any, table: str, **how: Any) -> Read:
     if "LastEvaluatedKey" not in first:
         return read([first], 1, [first])
 
-    def segment(number: int) -> Sequence[dict]:
+    def segment(number: int) -> Sequence[dict[str, Any]]:
         pages = client.get_paginator("scan").paginate(**request, Segment=number, TotalSegments=SEGMENTS)
         return list(pages)
 
@@ -226,7 +226,7 @@ def scan_all(client: Any, table: str, **how: Any) -> Read:
     return read(pages, SEGMENTS, [first, *pages])
 
 
-def read(pages: Sequence[dict], segments: int, billed: Sequence[dict]) -> Read:
+def read(pages: Sequence[dict[str, Any]], segments: int, billed: Sequence[dict[str, Any]]) -> Read:
     """The pages of a scan as one result; the first page was billed even if it was read again."""
     items = [plain(item) for page in pages for item in page["Items"]]
     scanned = sum(page["ScannedCount"] for page in billed)

@@ -273,7 +273,7 @@ def chosen(options: argparse.Namespace) -> list[trainer_module.Cell]:
     return mine
 
 
-def read_cells(source: str) -> list:
+def read_cells(source: str) -> list[Any]:
     """The list, from the argument itself, from a file or from S3 (s3:GetObject)."""
     text = source
     if source.startswith("s3://"):
@@ -316,7 +316,7 @@ class Work:
         self.device = ""
         self.written: list[str] = []
         self.skipped: list[str] = []
-        self.best: list[dict] = []
+        self.best: list[dict[str, Any]] = []
 
     def run(self) -> None:
         import trainer
@@ -424,7 +424,7 @@ class Work:
         if self.options.progress == "text":
             say(words)
 
-    def ending(self, done: bool) -> dict:
+    def ending(self, done: bool) -> dict[str, Any]:
         """What there is now, and where."""
         return {
             "done": done,
@@ -442,7 +442,7 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def emit(line: dict) -> None:
+def emit(line: dict[str, Any]) -> None:
     say(json.dumps(line))
 
 

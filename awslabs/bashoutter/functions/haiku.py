@@ -79,7 +79,7 @@ class Refused(Exception):
         self.status = status
 
 
-def answer(status: int, body: Any, **headers: str) -> dict:
+def answer(status: int, body: Any, **headers: str) -> dict[str, Any]:
     """What API Gateway turns into an HTTP answer.
 
     Source: "Output format of a Lambda function for proxy integration", API Gateway developer guide.
@@ -88,11 +88,11 @@ def answer(status: int, body: Any, **headers: str) -> dict:
     return {"statusCode": status, "headers": HEADERS | headers, "body": text}
 
 
-def answering(handler: Callable[[dict], dict]) -> Callable[[dict, Any], dict]:
+def answering(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any], Any], dict]:
     """Let every request end in an answer that a browser may read, and that tells nothing of our inside."""
 
     @functools.wraps(handler)
-    def answered(event: dict, context: Any) -> dict:
+    def answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             return handler(event)
         except Refused as refused:
@@ -108,7 +108,7 @@ def answering(handler: Callable[[dict], dict]) -> Callable[[dict, Any], dict]:
 
 
 @answering
-def list_haiku(event: dict) -> dict:
+def list_haiku(event: dict[str, Any]) -> dict[str, Any]:
     """Answer the newest haiku, ``?limit=`` of them; the header ``Link`` says where the next page is."""
     query = event.get("queryStringParameters") or {}
     limit, after = query.get("limit", str(PAGE)), query.get("after")
@@ -126,7 +126,7 @@ def list_haiku(event: dict) -> dict:
 
 
 @answering
-def post_haiku(event: dict) -> dict:
+def post_haiku(event: dict[str, Any]) -> dict[str, Any]:
     """Keep a haiku, and answer it with its id."""
     texts = texts_of(event)
     haiku = {
@@ -141,7 +141,7 @@ def post_haiku(event: dict) -> dict:
 
 
 @answering
-def like_haiku(event: dict) -> dict:
+def like_haiku(event: dict[str, Any]) -> dict[str, Any]:
     """Add one like, and answer the haiku.
 
     The adding happens inside DynamoDB. Reading the number here and writing it back plus one would lose
@@ -167,7 +167,7 @@ def like_haiku(event: dict) -> dict:
 
 
 @answering
-def delete_haiku(event: dict) -> dict:
+def delete_haiku(event: dict[str, Any]) -> dict[str, Any]:
     """Forget a haiku."""
     try:
         dynamodb.delete_item(
@@ -183,7 +183,7 @@ def delete_haiku(event: dict) -> dict:
 # -- what comes in -------------------------------------------------------------------------------------
 
 
-def texts_of(event: dict) -> dict[str, str]:
+def texts_of(event: dict[str, Any]) -> dict[str, str]:
     """Name and lines of a posted haiku, without the blanks around them."""
     try:
         body = event.get("body") or ""
@@ -203,7 +203,7 @@ def texts_of(event: dict) -> dict[str, str]:
     return {name: sent[name].strip() for name in LONGEST}
 
 
-def item_id_of(event: dict) -> str:
+def item_id_of(event: dict[str, Any]) -> str:
     """The id in the path: ours is 32 hexadecimal digits, that of another's row may be anything."""
     item_id = unquote((event.get("pathParameters") or {}).get("item_id", ""))
     if not item_id or SURROGATE.search(item_id) or len(item_id.encode()) > LONGEST_ID:
@@ -218,7 +218,7 @@ def no_such_haiku() -> Refused:
 # -- what goes out -------------------------------------------------------------------------------------
 
 
-def by_scan(count: int, after: dict | None) -> list[dict]:
+def by_scan(count: int, after: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The newest haiku, out of all: DynamoDB reads, and bills, the whole table for every visitor."""
     haiku = everything()
     if after:
@@ -227,15 +227,15 @@ def by_scan(count: int, after: dict | None) -> list[dict]:
     return heapq.nlargest(count, haiku, key=position)
 
 
-def everything() -> Iterator[dict]:
+def everything() -> Iterator[dict[str, Any]]:
     """All haiku in no order, page after page of 1 MB."""
     pages = dynamodb.get_paginator("scan").paginate(TableName=TABLE_NAME)
     return filter(None, (haiku_of(item) for page in pages for item in page["Items"]))
 
 
-def by_query(count: int, after: dict | None) -> list[dict]:
+def by_query(count: int, after: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The newest haiku, out of an index that keeps them in order: only what is shown is read."""
-    found: list[dict] = []
+    found: list[dict[str, Any]] = []
     where = after and {name: {"S": value} for name, value in after.items()}
     while True:
         answer = dynamodb.query(
@@ -256,7 +256,7 @@ def by_query(count: int, after: dict | None) -> list[dict]:
 READERS = {"scan": by_scan, "query": by_query}
 
 
-def haiku_of(item: dict) -> dict | None:
+def haiku_of(item: dict[str, Any]) -> dict[str, Any] | None:
     """A row of the table as the API shows it; None for what has not three lines of text."""
     if not all("S" in item.get(name, {}) for name in LINES):
         return None
@@ -268,13 +268,13 @@ def haiku_of(item: dict) -> dict | None:
     }
 
 
-def text_of(value: dict, longest: int) -> str:
+def text_of(value: dict[str, Any], longest: int) -> str:
     """A text of the table, as one line that can be seen."""
     text = re.sub(f"[{CONTROL}]", " ", str(value.get("S", "")))[:longest]
     return text if TEXT.fullmatch(text) else UNSEEN
 
 
-def moment_of(value: dict) -> str:
+def moment_of(value: dict[str, Any]) -> str:
     """A time of the table as ours, from ISO 8601 or from seconds since 1970; what is neither, is 1970."""
     try:
         if "N" in value:
@@ -286,7 +286,7 @@ def moment_of(value: dict) -> str:
         return moment(0)
 
 
-def position(haiku: dict) -> tuple[str, str]:
+def position(haiku: dict[str, Any]) -> tuple[str, str]:
     """Where a haiku stands among the others."""
     return haiku["created_at"], haiku["item_id"]
 
@@ -300,7 +300,7 @@ def moment(microseconds: int) -> str:
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def cursor(haiku: dict) -> str:
+def cursor(haiku: dict[str, Any]) -> str:
     """Where a page ended: time and id of its last haiku, in hexadecimal.
 
     Any such text is a good one: nothing need stand there.

@@ -30,6 +30,7 @@ import signal
 import socket
 import stat
 import sys
+from typing import Any
 
 # What of this computer is visible inside: programs and their settings.
 SYSTEM = ("bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr")
@@ -120,7 +121,7 @@ def place(root: str, path: str) -> str:
     return at
 
 
-def lay_out(root: str, visible: list, practice: str, fixed: list) -> None:
+def lay_out(root: str, visible: list[Any], practice: str, fixed: list[Any]) -> None:
     """Lay the visible parts of this computer into the instance's folder."""
     bind(root, root, readonly=False)  # pivot_root wants a mount point
     for name in SYSTEM:

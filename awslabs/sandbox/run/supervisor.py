@@ -23,11 +23,12 @@ import subprocess
 import sys
 import termios
 import time
+from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
 
-def start(spec: dict) -> int:
+def start(spec: dict[str, Any]) -> int:
     """Fork the command as the leader of a session of its own; return its process id."""
     pid = os.fork()
     if pid:

@@ -96,13 +96,13 @@ def definition_arn(ledger: Ledger) -> str:
     return row.id if row else standing(ledger, "job-definition")  # which says that there is none
 
 
-def definition(ledger: Ledger) -> dict:
+def definition(ledger: Ledger) -> dict[str, Any]:
     """The same as Batch shows it. AWS calls: ``batch:DescribeJobDefinitions``."""
     answer = ledger.client("batch").describe_job_definitions(jobDefinitions=[definition_arn(ledger)])
     return answer["jobDefinitions"][0]
 
 
-def require_environment(ledger: Ledger) -> dict:
+def require_environment(ledger: Ledger) -> dict[str, Any]:
     """The compute environment as Batch shows it; an error where somebody has deleted it."""
     name = standing(ledger, "compute-environment")
     shown = describe_environment(ledger.client("batch"), name)
@@ -115,7 +115,7 @@ def require_environment(ledger: Ledger) -> dict:
     return shown
 
 
-def up_as_before(ledger: Ledger, environment: dict) -> str:
+def up_as_before(ledger: Ledger, environment: dict[str, Any]) -> str:
     """The command that builds the lab as it stands: `up` alone takes a GPU and roles of its own."""
     resources = environment["computeResources"]
     gpus = any(one["imageType"].endswith("NVIDIA") for one in resources["ec2Configuration"])
@@ -127,7 +127,7 @@ def up_as_before(ledger: Ledger, environment: dict) -> str:
     return f"{command} --role-arn {role_arn} --instance-profile-arn {resources['instanceRole']}"
 
 
-def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict]:
+def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Jobs as Batch describes them. AWS calls: ``batch:DescribeJobs``, once per 100."""
     batch = ledger.client("batch")
     found = []
@@ -136,7 +136,7 @@ def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict]:
     return found
 
 
-def as_job(ledger: Ledger, job: dict) -> Job:
+def as_job(ledger: Ledger, job: dict[str, Any]) -> Job:
     """A description, in short."""
     array = job.get("arrayProperties", {})
     counts = Counter(array.get("statusSummary", {}))
@@ -147,7 +147,7 @@ def as_job(ledger: Ledger, job: dict) -> Job:
     return Job(job["jobId"], name, job["status"], children, reason_of(job), round(max(seconds, 0.0), 1))
 
 
-def reason_of(job: dict) -> str:
+def reason_of(job: dict[str, Any]) -> str:
     """What Batch says of a job, and what its container said at the end; nothing of one that went well."""
     if job["status"] == "SUCCEEDED":
         return ""
@@ -158,12 +158,12 @@ def reason_of(job: dict) -> str:
     return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
-def listed(ledger: Ledger) -> list[dict]:
+def listed(ledger: Ledger) -> list[dict[str, Any]]:
     """All jobs of this lab in every state. AWS calls: ``batch:ListJobs``."""
     return jobs_named(ledger.client("batch"), standing(ledger, "job-queue"), f"{ledger.prefix}*")
 
 
-def unended(ledger: Ledger) -> list[dict]:
+def unended(ledger: Ledger) -> list[dict[str, Any]]:
     """Descriptions of those that wait or run, and were not told to end."""
     job_ids = [job["jobId"] for job in listed(ledger) if job["status"] not in ENDED]
     return [
@@ -234,13 +234,13 @@ def find(ledger: Ledger, beginning: str = "") -> str:
 # -- Following ----------------------------------------------------------------------------------------------
 
 
-def states_of(job: dict) -> dict[str, int]:
+def states_of(job: dict[str, Any]) -> dict[str, int]:
     """How many jobs it stands for are in each state: of an array its children, else itself."""
     children = job.get("arrayProperties", {}).get("statusSummary", {})
     return {status: many for status, many in children.items() if many} or {job["status"]: 1}
 
 
-def summary(shown: Sequence[dict]) -> str:
+def summary(shown: Sequence[dict[str, Any]]) -> str:
     """How many jobs are in each state, children of arrays counted one by one: ``2 RUNNING, 7 SUCCEEDED``."""
     counts: Counter[str] = Counter()
     for job in shown:
@@ -248,7 +248,7 @@ def summary(shown: Sequence[dict]) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status])
 
 
-def require_success(ledger: Ledger, shown: Sequence[dict]) -> None:
+def require_success(ledger: Ledger, shown: Sequence[dict[str, Any]]) -> None:
     """Raise where a job has failed, with what the first of them says."""
     failed = [child for job in shown if job["status"] == "FAILED" for child in failures(ledger, job)]
     if failed:
@@ -261,23 +261,23 @@ def require_success(ledger: Ledger, shown: Sequence[dict]) -> None:
         )
 
 
-def child_count(job: dict) -> int:
+def child_count(job: dict[str, Any]) -> int:
     """How many jobs it stands for."""
     return job.get("arrayProperties", {}).get("size", 1)
 
 
-def failures(ledger: Ledger, job: dict) -> list[tuple[str, str]]:
+def failures(ledger: Ledger, job: dict[str, Any]) -> list[tuple[str, str]]:
     """Which jobs failed, and why: the job itself, or those of an array's children that did."""
     children = [(child["jobId"], reason_of(child)) for child in failed_children(ledger, job)]
     return children or [(job["jobId"], reason_of(job))]
 
 
-def failed_indices(ledger: Ledger, job: dict) -> set[int]:
+def failed_indices(ledger: Ledger, job: dict[str, Any]) -> set[int]:
     """Of an array, the indices of the children that failed; of a single job none."""
     return {child["arrayProperties"]["index"] for child in failed_children(ledger, job)}
 
 
-def failed_children(ledger: Ledger, job: dict) -> list[dict]:
+def failed_children(ledger: Ledger, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Of an array, the children that failed. AWS calls: ``batch:ListJobs``."""
     if "size" not in job.get("arrayProperties", {}):
         return []
@@ -294,7 +294,7 @@ class Tail:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.tokens = ledger, dict[str, str]()
 
-    def say(self, job: dict) -> None:
+    def say(self, job: dict[str, Any]) -> None:
         """Log each new line of a job."""
         stream = job.get("container", {}).get("logStreamName")
         if stream and job["status"] in ("RUNNING", *ENDED):
@@ -357,7 +357,7 @@ def logs(ledger: Ledger, job: str = "") -> list[str]:
     ]
 
 
-def job_log(ledger: Ledger, job: dict) -> Iterator[str]:
+def job_log(ledger: Ledger, job: dict[str, Any]) -> Iterator[str]:
     """The lines of one job, of all its attempts."""
     streams = [one.get("container", {}).get("logStreamName") for one in job.get("attempts", [])]
     streams.append(job.get("container", {}).get("logStreamName"))

@@ -189,7 +189,7 @@ def there(ledger: Ledger, series: Series) -> set[str]:
     return {one["Key"].removeprefix(series.key()) for one in listed(ledger, series.key())}
 
 
-def listed(ledger: Ledger, prefix: str) -> list[dict]:
+def listed(ledger: Ledger, prefix: str) -> list[dict[str, Any]]:
     """What the bucket holds under a prefix; at its root without what lies in folders."""
     more = {"Prefix": prefix} if prefix else {"Delimiter": "/"}
     found = pages(

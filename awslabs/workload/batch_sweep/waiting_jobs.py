@@ -65,13 +65,13 @@ class WaitingJob:
     """
 
     ledger: Ledger
-    job: dict
-    environment: dict
-    queue: dict
+    job: dict[str, Any]
+    environment: dict[str, Any]
+    queue: dict[str, Any]
     vcpus: int
     memory_mib: int
     gpus: int
-    types: list[dict]
+    types: list[dict[str, Any]]
 
     @property
     def spot(self) -> bool:
@@ -84,7 +84,7 @@ class WaitingJob:
         return "; ".join(filter(None, (one.get("statusReason", "") for one in shown)))
 
 
-def stuck(ledger: Ledger, shown: Sequence[dict]) -> str:
+def stuck(ledger: Ledger, shown: Sequence[dict[str, Any]]) -> str:
     """The id of a job among these that waits for a machine while none of them runs; else nothing."""
     states = {state for job in shown for state in batch_jobs.states_of(job)}
     if "RUNNABLE" not in states or states & {"STARTING", "RUNNING"}:
@@ -211,7 +211,7 @@ def size(asked: WaitingJob) -> Why | None:
     )
 
 
-def fits(asked: WaitingJob, machine: dict) -> bool:
+def fits(asked: WaitingJob, machine: dict[str, Any]) -> bool:
     """Whether an empty machine of this type would take the job."""
     return (
         asked.vcpus <= machine["VCpuInfo"]["DefaultVCpus"]
@@ -220,7 +220,7 @@ def fits(asked: WaitingJob, machine: dict) -> bool:
     )
 
 
-def gpus_of(machine: dict) -> int:
+def gpus_of(machine: dict[str, Any]) -> int:
     return sum(one["Count"] for one in machine.get("GpuInfo", {}).get("Gpus", []))
 
 
@@ -253,7 +253,7 @@ def road(asked: WaitingJob) -> Why | None:
     return None
 
 
-def routes_of(ec2: Any, subnet: dict) -> list[dict]:
+def routes_of(ec2: Any, subnet: dict[str, Any]) -> list[dict[str, Any]]:
     """The routes that hold for a subnet: of its own table, or of the VPC's main one."""
     for name, value in (
         ("association.subnet-id", subnet["SubnetId"]),

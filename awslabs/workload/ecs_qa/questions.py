@@ -428,13 +428,13 @@ class Runs:
             },
         )
 
-    def follow(self) -> dict[str, dict]:
+    def follow(self) -> dict[str, dict[str, Any]]:
         """Wait until all have stopped, telling what changes; the tasks as ECS shows them then, by input.
 
         A task that is not shown (any more) is not waited for: ECS forgets the stopped ones in time.
         """
         inputs, since = {arn: input_id for input_id, arn in self.arns.items()}, time.monotonic()
-        shown: dict[str, dict] = {}
+        shown: dict[str, dict[str, Any]] = {}
 
         def all_stopped() -> bool:
             shown.clear()
@@ -448,12 +448,12 @@ class Runs:
         poll(what, all_stopped, timeout_s=ENDED_S, fix=self.ledger.command("down"))
         return shown
 
-    def shown(self, arns: list[str]) -> Iterator[dict]:
+    def shown(self, arns: list[str]) -> Iterator[dict[str, Any]]:
         """Tasks as ECS shows them. AWS calls: ``ecs:DescribeTasks``, for 100 at a time."""
         for first in range(0, len(arns), 100):
             yield from self.ecs.describe_tasks(cluster=self.cluster, tasks=arns[first : first + 100])["tasks"]
 
-    def tell(self, tasks: Iterable[dict]) -> None:
+    def tell(self, tasks: Iterable[dict[str, Any]]) -> None:
         """A line whenever a task has come a state further."""
         states = Counter(task["lastStatus"] for task in tasks)
         text = ", ".join(state if self.many == 1 else f"{many} {state}" for state, many in states.items())
@@ -502,7 +502,7 @@ def unanswered(
     ledger: Ledger,
     share: Sequence[Question],
     found: dict[str, FoundAnswer],
-    task: dict | None,
+    task: dict[str, Any] | None,
     refused: LabError | None,
 ) -> list[Failed]:
     """The questions of one task that have no answer, each with the reason that fits it best."""
@@ -528,10 +528,10 @@ def unanswered(
     ]
 
 
-def why_it_failed(ledger: Ledger, task: dict) -> tuple[str, str]:
+def why_it_failed(ledger: Ledger, task: dict[str, Any]) -> tuple[str, str]:
     """What became of a stopped task, from its stop code, its container and its log; and what mends it."""
     ours = [one for one in task["containers"] if one["name"] == CONTAINER]  # GuardDuty may add one of its own
-    container: dict = ours[0] if ours else {}
+    container: dict[str, Any] = ours[0] if ours else {}
     reason = container.get("reason") or task.get("stoppedReason", "no reason given")
     exit_code = container.get("exitCode")
     again = f"{ledger.command('logs')} {id_of(task['taskArn'])}    # shows all it has printed"
@@ -571,7 +571,7 @@ def lines_of(ledger: Ledger, task_id: str) -> list[str]:
     return lines
 
 
-def seconds_of(task: dict) -> dict[str, float]:
+def seconds_of(task: dict[str, Any]) -> dict[str, float]:
     """Where a stopped task's time went, from the moments that ECS keeps."""
     moments = ("createdAt", "pullStartedAt", "pullStoppedAt", "startedAt", "executionStoppedAt", "stoppedAt")
     names = ("queued", "pulled", "started", "worked", "stopped")

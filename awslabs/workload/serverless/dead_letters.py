@@ -67,13 +67,13 @@ def read(ledger: Ledger, *, limit: int = 10, discard: bool = False) -> list[Dead
     return sorted((letter(one) for one in found), key=lambda one: one.given_up_at)
 
 
-def receive(sqs: Any, url: str, limit: int, about: int) -> list[dict]:
+def receive(sqs: Any, url: str, limit: int, about: int) -> list[dict[str, Any]]:
     """Messages, each once, until there are enough or no more; `about` is how many SQS believes there are.
 
     An answer may be empty though there are messages, unless the call waits: then SQS asks all its servers.
     Source: SQS developer guide, "Amazon SQS short and long polling".
     """
-    found: dict[str, dict] = {}
+    found: dict[str, dict[str, Any]] = {}
     while len(found) < limit:
         answer = sqs.receive_message(
             QueueUrl=url,
@@ -89,13 +89,13 @@ def receive(sqs: Any, url: str, limit: int, about: int) -> list[dict]:
     return list(found.values())
 
 
-def settle(sqs: Any, url: str, messages: Sequence[dict], discard: bool) -> None:
+def settle(sqs: Any, url: str, messages: Sequence[dict[str, Any]], discard: bool) -> None:
     """Delete what was received, or show it to everybody again at once."""
     entries = [
         {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
         for number, message in enumerate(messages)
     ]
-    failed: list[dict] = []
+    failed: list[dict[str, Any]] = []
     for first in range(0, len(entries), BATCH):
         batch = entries[first : first + BATCH]
         if discard:
@@ -115,7 +115,7 @@ def settle(sqs: Any, url: str, messages: Sequence[dict], discard: bool) -> None:
         )
 
 
-def letter(message: dict) -> DeadLetter:
+def letter(message: dict[str, Any]) -> DeadLetter:
     """A message as Lambda writes it: the body is the event, the attributes say why.
 
     Source: Lambda developer guide, "Dead-letter queues".

@@ -77,7 +77,7 @@ class Invocation(Shown):
     log: str
 
 
-def invoke(ledger: Ledger, payload: dict | None = None, *, function: str = "greeter") -> Invocation:
+def invoke(ledger: Ledger, payload: dict[str, Any] | None = None, *, function: str = "greeter") -> Invocation:
     """Call a function and wait for its answer. AWS calls: ``lambda:Invoke``.
 
     Parameters
@@ -90,7 +90,7 @@ def invoke(ledger: Ledger, payload: dict | None = None, *, function: str = "gree
     return call(ledger.client("lambda"), standing(ledger, function), payload or {})
 
 
-def call(client: Any, function_name: str, payload: dict) -> Invocation:
+def call(client: Any, function_name: str, payload: dict[str, Any]) -> Invocation:
     """One invocation whose answer is awaited, with the end of its log."""
     answer = client.invoke(FunctionName=function_name, Payload=json.dumps(payload), LogType="Tail")
     log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
@@ -188,7 +188,7 @@ def invoke_many(
     )
 
 
-def send(client: Any, function_name: str, payloads: Sequence[dict]) -> ManyInvocations:
+def send(client: Any, function_name: str, payloads: Sequence[dict[str, Any]]) -> ManyInvocations:
     """Send asynchronous events, `AT_ONCE` at a time; boto3 itself tries again what AWS throttles.
 
     A thread per call under way is enough: nearly all of a call is waiting for the answer. What limits the
@@ -197,7 +197,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict]) -> ManyInvoc
     began = time.monotonic()
     with counting("sent", len(payloads)) as more, ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def one(payload: dict) -> str:
+        def one(payload: dict[str, Any]) -> str:
             answer = client.invoke(
                 FunctionName=function_name, InvocationType="Event", Payload=json.dumps(payload)
             )

@@ -59,13 +59,13 @@ class Api:
         self.url, self.command = url, command
         self.web = Web(url, connections=connections)
 
-    def send(self, method: str, path: str, body: dict | None = None) -> Reply:
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
         """One request as it is, sent once."""
         sent = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"} if sent else {}
         return self.web.send(method, f"{self.url}{path}", sent, headers)
 
-    def ask(self, method: str, path: str, body: dict | None = None) -> tuple[dict[str, str], Any]:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[dict[str, str], Any]:
         """A request that is sent again where it was one too many, for it took no effect then.
 
         That is 429 from the stage, and 500 in the gateway's words where Lambda runs no more functions.
