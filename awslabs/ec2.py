@@ -38,7 +38,7 @@ from awslabs import addresses, prices, tunnel
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import PAID_PLAN, ask_for_quota, error_code, place_of, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
-from awslabs.progress import at_once, awaiting, poll
+from awslabs.progress import at_once, poll
 from awslabs.show import Shown
 
 log = logging.getLogger("awslabs.ec2")  # also where it runs as __main__
@@ -255,8 +255,7 @@ def wait_until_it_runs(ledger: Ledger, instance_id: str) -> None:
 def wait_for_login(ledger: Ledger, server: Server, timeout_s: float = BOOT_S) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
-    with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
+    tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
 
 
 # -- The lab as it stands ----------------------------------------------------------------------------------
