@@ -9,8 +9,8 @@ anything else looks at them, against the role's inline and attached policies:
 The table is small on purpose: an operation that is not in it is refused to every role, with a sentence
 that says so. Whoever comes with an ordinary key of the practice cloud is not checked.
 
-What is not looked at: policies of resources (a bucket's, a queue's) and conditions on other keys than those
-of `_facts`; an Allow under such a condition does not count, a Deny does.
+How policies are read, and what becomes of conditions on keys that nobody here knows, says `core.policies`.
+What is not looked at: policies of queues and repositories.
 Source: IAM user guide, "Policy evaluation logic"; Service Authorization Reference, pages of each service.
 """
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import fnmatch
 import functools
 import html
 import json
@@ -32,7 +31,7 @@ from moto.core.utils import utcnow
 from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
-from awslabs.sandbox.core import wire
+from awslabs.sandbox.core import policies, wire
 from awslabs.sandbox.core.engine import lock
 from awslabs.sandbox.services.iam.identities import find_role
 
@@ -87,7 +86,14 @@ def session_of(account: str, access_key: str) -> AssumedRole | None:
 # --- policies -----------------------------------------------------------------------------------------
 
 
-def allows(account: str, role_arn: str, action: str, resource: str, region: str = REGION) -> bool:
+def allows(
+    account: str,
+    role_arn: str,
+    action: str,
+    resource: str,
+    region: str = REGION,
+    facts: policies.Context | None = None,
+) -> bool:
     """Whether a role's policies, within its boundary, let it do something.
 
     Parameters
@@ -96,6 +102,8 @@ def allows(account: str, role_arn: str, action: str, resource: str, region: str 
         ``sqs:SendMessage``.
     resource : str
         The ARN of what it is done to; ``*`` for actions that know no resources.
+    facts : mapping, optional
+        Condition keys of the request; default: what is known of every call.
     """
     with lock:
         iam = iam_backends[account]["aws"]
@@ -104,100 +112,38 @@ def allows(account: str, role_arn: str, action: str, resource: str, region: str 
             return False
         own = [*role.policies.values(), *(_document(each) for each in role.managed_policies.values())]
         bounds = iam.managed_policies.get(role.permissions_boundary_arn)
-        boundary = [_document(bounds)] if bounds is not None else None
-    facts = _facts(account, role_arn, region)
-    if role.permissions_boundary_arn and (boundary is None or not _allow(boundary, action, resource, facts)):
+        boundary = [_document(bounds)] if bounds is not None else []
+    facts = facts or context_of(account, role_arn, region)
+    if role.permissions_boundary_arn and not _allow(boundary, action, resource, facts):
         return False
     return _allow(own, action, resource, facts)
 
 
-def _facts(account: str, role_arn: str, region: str) -> dict[str, str]:
-    """The condition keys that the practice cloud knows, in small letters."""
-    return {
-        "aws:principalaccount": account,
-        "aws:principalarn": role_arn,
-        "aws:requestedregion": region,
-        "aws:resourceaccount": account,
-        "aws:securetransport": "false",
-    }
+def context_of(account: str, role_arn: str, region: str) -> dict[str, Any]:
+    """What is known of a call that is made with credentials of a role."""
+    role = find_role(iam_backends[account]["aws"], role_arn)
+    tags = {f"aws:principaltag/{tag['Key'].lower()}": tag["Value"] for tag in getattr(role, "tags", [])}
+    known = policies.context(
+        region,
+        multifactorauthpresent="false",
+        principalaccount=account,
+        principalarn=role_arn,
+        principaltype="AssumedRole",
+        resourceaccount=account,
+        username=None,
+    )
+    return {**known, **tags, "aws:principaltag/": None}
+
+
+def _allow(documents: Iterable[str], action: str, resource: str, facts: policies.Context) -> bool:
+    """Whether policies of one's own let one do something."""
+    found = (statement for document in documents for statement in policies.statements(document))
+    return policies.decide(found, action, resource, None, facts) == "Allow"
 
 
 def _document(policy: Any) -> str:
     """The text of a managed policy's default version."""
     return next(v.document for v in policy.versions if v.version_id == policy.default_version_id)
-
-
-def _allow(documents: Iterable[str], action: str, resource: str, facts: dict[str, str]) -> bool:
-    """An explicit Deny wins; without any Allow the answer is no."""
-    allowed = False
-    for statement in (each for document in documents for each in _statements(document)):
-        deny = statement.get("Effect") == "Deny"
-        if not _names(statement, "Action", action) or not _names(statement, "Resource", resource):
-            continue
-        holds = _holds(statement.get("Condition", {}), facts)
-        if deny and holds is not False:
-            return False
-        allowed = allowed or (not deny and holds is True)
-    return allowed
-
-
-@functools.lru_cache(maxsize=1024)
-def _statements(document: str) -> list[dict[str, Any]]:
-    """The statements of a policy; a text that is none has none."""
-    try:
-        found = json.loads(document).get("Statement", [])
-    except (ValueError, AttributeError):
-        return []
-    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, dict)]
-
-
-def _names(statement: dict[str, Any], field: str, value: str) -> bool:
-    """Whether a statement's Action or Resource, or its opposite, covers a value."""
-    if f"Not{field}" in statement:
-        return not any(_like(pattern, value, field) for pattern in _list(statement[f"Not{field}"]))
-    return any(_like(pattern, value, field) for pattern in _list(statement.get(field)))
-
-
-def _like(pattern: Any, value: str, field: str = "Resource") -> bool:
-    """Match with ``*`` and ``?``; actions in any case."""
-    if field == "Action":
-        pattern, value = str(pattern).lower(), value.lower()
-    return bool(_expression(str(pattern)).fullmatch(value))
-
-
-@functools.lru_cache(maxsize=4096)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
-
-
-def _holds(condition: dict[str, Any], facts: dict[str, str]) -> bool | None:
-    """Whether a condition holds; None: nobody here can say."""
-    for operator, keys in condition.items():
-        for key, wanted in keys.items():
-            value = facts.get(key.lower())
-            if value is None:
-                return None
-            texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in _list(wanted)]
-            if operator in ("StringEquals", "Bool"):
-                found = value in texts
-            elif operator in ("StringLike", "ArnLike", "ArnEquals"):
-                found = any(_like(text, value) for text in texts)
-            elif operator == "StringNotEquals":
-                found = value not in texts
-            elif operator in ("StringNotLike", "ArnNotLike", "ArnNotEquals"):
-                found = not any(_like(text, value) for text in texts)
-            else:
-                return None
-            if not found:
-                return False
-    return True
-
-
-def _list(value: Any) -> list[Any]:
-    """A value that may be one or many, as JSON policies have it."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 # --- requests -----------------------------------------------------------------------------------------
@@ -270,11 +216,15 @@ def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tup
         return _denied(call), f"User: {session.arn} is not authorized to perform: {call.name} because {why}"
     region = region_of(request)
     asked = RoleCall(account, region, request, body)
+    facts = context_of(account, session.role_arn, region) | {
+        "aws:referer": request.headers.get("Referer"),
+        "aws:sourceip": request.remote_addr,
+        "aws:useragent": request.headers.get("User-Agent"),
+        "aws:userid": session.user_id,
+    }
     for action, resource in entry(asked, call.operation):
-        limited = session.policy and not _allow(
-            [session.policy], action, resource, _facts(account, session.role_arn, region)
-        )
-        if limited or not allows(account, session.role_arn, action, resource, region):
+        limited = session.policy and not _allow([session.policy], action, resource, facts)
+        if limited or not allows(account, session.role_arn, action, resource, region, facts):
             kind = "session" if limited else "identity-based"
             return _denied(call), (
                 f"User: {session.arn} is not authorized to perform: {action} on resource: {resource} "
