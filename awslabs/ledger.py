@@ -353,7 +353,7 @@ class Ledger:
 
     @property
     def prefix(self) -> str:
-        return self.journal.header["prefix"]
+        return str(self.journal.header["prefix"])
 
     @property
     def directory(self) -> Path:
@@ -887,7 +887,7 @@ class Ledger:
         """
         before, failures = self.order(rows), {}
         waiting = {row.number: row for row in rows}
-        running: dict[Future, tuple[Callable[[Row], None], Row]] = {}
+        running: dict[Future[None], tuple[Callable[[Row], None], Row]] = {}
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             looks = {row.number: pool.submit(self._settled, KINDS[row.call], row) for row in rows}
