@@ -18,6 +18,7 @@ import boto3
 import pytest
 import requests
 import yaml
+from moto.awslambda.models import lambda_backends
 from moto.core.request import Request
 from test_services_support import TRUST, client, cloud, wait
 from werkzeug.test import EnvironBuilder
@@ -327,6 +328,12 @@ def test_the_function_has_to_let_the_api_invoke_it(api: Api, source: str | None,
     answer = api.call("GET", "/haiku")
     assert answer.status == status
     assert len(api.events) == (status == 200)
+
+
+def test_what_denies_in_a_functions_policy_counts(api: Api) -> None:
+    function = lambda_backends[ACCOUNT]["us-east-1"].get_function("lab")
+    function.policy.statements.append(function.policy.statements[0] | {"Effect": "Deny"})
+    assert api.call("GET", "/haiku").status == 500
 
 
 def test_a_function_that_is_gone_is_a_500(api: Api) -> None:

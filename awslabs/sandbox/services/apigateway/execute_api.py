@@ -39,7 +39,7 @@ from moto.core.request import Request
 from werkzeug.datastructures import Headers
 
 from awslabs.sandbox import HOST
-from awslabs.sandbox.core import engine
+from awslabs.sandbox.core import engine, policies
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
 from awslabs.sandbox.services.apigateway import rest_apis
@@ -53,7 +53,7 @@ PREFIX = "/_aws/execute-api/"
 TIMEOUT_SCALE = 1.0  # tests need not wait for 29 s
 REQUEST_BYTES = 10 * 1024 * 1024
 THREADS = 1000  # requests that wait for a function at a time
-SERVICE = "apigateway.amazonaws.com"
+PRINCIPAL = policies.Principal("Service", ("apigateway.amazonaws.com",))
 
 _URI = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(?P<arn>.+)/invocations")
 _REMAPPED = {
@@ -329,8 +329,10 @@ class Gateway:
                 except Refused as refused:
                     log.info("%s: %s", arn, refused.message)
                     raise broken() from refused
-                facts = {"aws:sourcearn": source, "aws:sourceaccount": asked.account}
-                allowed = any(permits(each, facts) for each in function.policy.statements)
+                context = policies.context(region, sourcearn=source, sourceaccount=asked.account)
+                # moto keeps a policy with the version that it is for, and names that in ways of its own.
+                said = [{**each, "Resource": arn} for each in function.policy.statements]
+                allowed = policies.decide(said, "lambda:InvokeFunction", arn, PRINCIPAL, context) == "Allow"
         if not allowed:
             log.info("%s may not invoke %s", source, arn)
             raise broken()
@@ -513,44 +515,6 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
         raise malformed
     headers.setdefault("X-Amzn-Trace-Id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
-
-
-# --- permissions --------------------------------------------------------------------------------------
-
-
-def permits(statement: dict[str, Any], facts: dict[str, str]) -> bool:
-    """Whether a statement of a function's policy lets API Gateway invoke it.
-
-    Parameters
-    ----------
-    facts : dict
-        Condition keys in small letters: ``aws:sourcearn``, ``aws:sourceaccount``.
-    """
-    principal = statement.get("Principal", {})
-    services = principal.get("Service", []) if isinstance(principal, dict) else [principal]
-    services = services if isinstance(services, list) else [services]
-    actions = statement.get("Action", [])
-    actions = actions if isinstance(actions, list) else [actions]
-    if statement.get("Effect") != "Allow" or not {SERVICE, "*"} & set(services):
-        return False
-    if not {"lambda:invokefunction", "lambda:*", "*"} & {str(each).lower() for each in actions}:
-        return False
-    for operator, keys in (statement.get("Condition") or {}).items():
-        for key, wanted in keys.items():
-            value = facts.get(key.lower())
-            patterns = wanted if isinstance(wanted, list) else [wanted]
-            like = operator in ("ArnLike", "ArnEquals", "StringLike")
-            if value is None or not (like or operator == "StringEquals"):
-                return False
-            if not any(fits(str(each), value) if like else each == value for each in patterns):
-                return False
-    return True
-
-
-def fits(pattern: str, value: str) -> bool:
-    """Match with ``*`` and ``?``."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
 # --- answers without a function -----------------------------------------------------------------------
