@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto.apigateway.models import apigateway_backends
 from test_services_support import Case, check, cloud, refused, said, table, wait
 
@@ -357,6 +359,112 @@ def test_a_document_that_cannot_be_is_refused_and_changes_nothing() -> None:
         broken["paths"]["/b"]["get"]["x-amazon-apigateway-integration"] = {"type": "aws_proxy"}
         assert put(api_id, json.dumps(broken).encode()) == BAD
         assert paths(api_id) == ["/", "/a"]
+
+
+def from_document(**more: Any) -> tuple[str, str]:
+    """An API from a document, and what was said of it."""
+    api_id, _ = new()
+    document = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": {}} | more
+    body = json.dumps(document).encode()
+    try:
+        client("apigateway").put_rest_api(restApiId=api_id, mode="overwrite", body=body)
+    except ClientError as error:
+        return api_id, error.response["Error"]["Message"]
+    return api_id, "ok"
+
+
+def a_get(**more: Any) -> dict[str, Any]:
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": URI} | more.pop("integration", {})
+    return {"/a": {"get": {"x-amazon-apigateway-integration": integration} | more}}
+
+
+def schemes(**each: dict[str, Any]) -> dict[str, Any]:
+    return {"components": {"securitySchemes": each}}
+
+
+KEY = {"type": "apiKey", "name": "X-API-Key", "in": "header"}
+AUTHORIZER = {"type": "token", "authorizerUri": URI}
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (schemes(a={"type": "http", "scheme": "bearer"}) | {"security": [{"a": []}]}, "security scheme 'a'"),
+        (schemes(a=KEY | {"name": "token"}) | {"paths": a_get(security=[{"a": []}])}, "security scheme 'a'"),
+        (
+            schemes(a=KEY | {"x-amazon-apigateway-authorizer": AUTHORIZER}) | {"security": [{"a": []}]},
+            "security scheme 'a'",
+        ),
+        ({"security": [{"gone": []}]}, "security scheme 'gone'"),
+        ({"x-amazon-apigateway-request-validator": "all"}, "x-amazon-apigateway-request-validator"),
+        (
+            {"paths": a_get(**{"x-amazon-apigateway-request-validator": "all"})},
+            "x-amazon-apigateway-request-validator",
+        ),
+        ({"x-amazon-apigateway-policy": {}}, "x-amazon-apigateway-policy"),
+        ({"paths": a_get(integration={"responseTransferMode": "STREAM"})}, "responseTransferMode"),
+        ({"openapi": None, "swagger": "2.0"}, "documents but those of OpenAPI 3"),
+    ],
+)
+def test_what_a_document_asks_for_in_vain_is_named(document: dict[str, Any], names: str) -> None:
+    with cloud("openapi_documents"):
+        api_id, problem = from_document(**({"paths": a_get()} | document))
+        assert problem.startswith(f"The practice cloud's API Gateway has no {names}")
+        assert len(client("apigateway").get_resources(restApiId=api_id)["items"]) == 1
+
+
+def test_an_import_knows_no_base_path_but_to_ignore_it() -> None:
+    with cloud("openapi_documents"):
+        aws, (api_id, _) = client("apigateway"), new()
+        info = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": a_get()}
+        body = json.dumps(info | {"servers": [{"url": "https://lab.example/v1"}]}).encode()
+        assert said(aws.put_rest_api, restApiId=api_id, body=body, parameters={"basepath": "ignore"}) == "ok"
+        for name, value in (("basepath", "prepend"), ("endpointConfigurationTypes", "REGIONAL")):
+            code, problem, status = refused(aws.import_rest_api, body=body, parameters={name: value})
+            assert (code, status) == ("NotImplemented", 501)
+            assert name in problem
+
+
+def test_a_document_closes_its_methods_to_those_without_a_key() -> None:
+    with cloud("openapi_documents"):
+        open_one = a_get(security=[])["/a"]["get"]
+        paths = {"/a": a_get()["/a"] | {"post": open_one}, "/b": a_get(security=[{"k": []}])["/a"]}
+        api_id, problem = from_document(security=[{"k": []}], paths=paths, **schemes(k=KEY))
+        assert problem == "ok"
+        shown = client("apigateway").get_resources(restApiId=api_id, embed=["methods"])["items"]
+        wanted = {
+            (each["path"], name): method["apiKeyRequired"]
+            for each in shown
+            for name, method in each.get("resourceMethods", {}).items()
+        }
+        assert wanted == {("/a", "GET"): True, ("/a", "POST"): False, ("/b", "GET"): True}
+
+
+def test_a_document_brings_its_models_along() -> None:
+    with cloud("openapi_documents"):
+        schemas = {
+            "Line": {"type": "string"},
+            "Haiku": {"properties": {"a": {"$ref": "#/components/schemas/Line"}}},
+        }
+        named = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Haiku"}}}}
+        nameless = {
+            "200": {"description": "", "content": {"application/json": {"schema": {"type": "array"}}}}
+        }
+        api_id, problem = from_document(
+            components={"schemas": schemas}, paths=a_get(requestBody=named, responses=nameless)
+        )
+        assert problem == "ok"
+        aws = client("apigateway")
+        models = {
+            each["name"]: json.loads(each["schema"]) for each in aws.get_models(restApiId=api_id)["items"]
+        }
+        address = f"https://apigateway.amazonaws.com/restapis/{api_id}/models/Line"
+        assert models["Haiku"] == {"properties": {"a": {"$ref": address}}}
+        resource = next(each for each in aws.get_resources(restApiId=api_id)["items"] if each["path"] == "/a")
+        method = resource["resourceMethods"]["GET"]
+        assert method["requestModels"] == {"application/json": "Haiku"}
+        (made,) = method["methodResponses"]["200"]["responseModels"].values()
+        assert models[made] == {"type": "array"}
 
 
 def test_refusals_have_the_status_and_the_words_of_aws() -> None:

@@ -23,6 +23,7 @@ from moto.apigateway.models import (
 )
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
+from awslabs.sandbox.services.apigateway import openapi
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
@@ -39,6 +40,11 @@ def missing(message: str) -> Refused:
 
 def conflict(message: str) -> Refused:
     return Refused("ConflictException", message, 409)
+
+
+def not_here(what: str) -> Refused:
+    """What the practice cloud does not pretend to do."""
+    return Refused("NotImplemented", f"The practice cloud's API Gateway has no {what}.", 501)
 
 
 def _backend(call: Call) -> APIGatewayBackend:
@@ -262,14 +268,26 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "x-amazon
 
 openapi_documents = rule(
     "openapi_documents",
-    """PutRestApi and ImportRestApi take resources, methods, parameters, answers, integrations, gateway
-    responses and binary media types from an OpenAPI 3 document; `merge` keeps what the document does not
-    name; the document's title becomes the API's name. A document that cannot be: BadRequestException.
+    """PutRestApi and ImportRestApi take resources, methods, API keys, models, parameters, answers,
+    integrations, gateway responses and binary media types from an OpenAPI 3 document; `merge` keeps what the
+    document does not name; the document's title becomes the API's name. A document that cannot be:
+    BadRequestException. What else it asks for, authorizers first of all, is a 501 that names it.
 
     moto makes resources twice when it merges, loses the root's id when it overwrites, wants a URI of a
-    `mock`, falls over `parameters` beside the methods, and drops gateway responses and headers.
-    Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI".""",
+    `mock`, falls over `parameters` beside the methods, and drops security, models, gateway responses and
+    headers. Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI".""",
 )
+
+
+@openapi_documents.refusal("apigateway:PutRestApi", "apigateway:ImportRestApi")
+def _look_at_parameters(call: Call) -> None:
+    said = {name.lower(): values[0] for name, values in (call.response.querystring or {}).items()}
+    if said.get("basepath", "ignore").lower() != "ignore":
+        raise not_here(f"basepath={said['basepath']}")
+    if "endpointconfigurationtypes" in said:
+        raise not_here(
+            "endpointConfigurationTypes in an import: put the document into an API that you have made"
+        )
 
 
 @openapi_documents.patch(APIGatewayBackend, "put_rest_api")
@@ -285,25 +303,26 @@ def _put(
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
     api = backend.get_rest_api(function_id)
     if not str(api_doc.get("openapi", "")).startswith("3"):
-        raise bad("The practice cloud takes OpenAPI 3 documents only")
-    problems = list(_problems(api_doc))
-    if problems:
-        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+        raise not_here("documents but those of OpenAPI 3")
+    _look_at_document(api_doc)
     if mode == "overwrite":
         root = api.resources[api.root_resource_id]
         root.resource_methods = {}
         api.resources = {root.id: root}
-        api.gateway_responses, api.binaryMediaTypes = {}, []
+        api.gateway_responses, api.binaryMediaTypes, api.models = {}, [], {}
     api.name = api_doc["info"]["title"]
     api.description = api_doc["info"].get("description", api.description)
     api.version = api_doc["info"].get("version", api.version)
     api.binaryMediaTypes = api_doc.get("x-amazon-apigateway-binary-media-types", api.binaryMediaTypes)
+    api.api_key_source = api_doc.get("x-amazon-apigateway-api-key-source", api.api_key_source)
+    openapi.put_models(api, api_doc)
     for path, described in api_doc["paths"].items():
         resource = _resource(api, path)
         for name in METHODS:
             if name in described:
                 shared = described.get("parameters", [])
-                _describe(resource, _verb(name), described[name], shared)
+                key = openapi.needs_key(api_doc, described[name])
+                _describe(api, resource, _verb(name), described[name], shared, key)
     for kind, answer in api_doc.get("x-amazon-apigateway-gateway-responses", {}).items():
         status = answer.get("statusCode")
         api.put_gateway_response(
@@ -319,12 +338,19 @@ def _put(
 def _import(
     original: Any, backend: APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
 ) -> RestAPI:
-    problems = list(_problems(api_doc))
-    if problems:
-        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    _look_at_document(api_doc)
     info = api_doc["info"]
     api = backend.create_rest_api(name=info["title"], description=info.get("description", ""))
     return backend.put_rest_api(api.id, api_doc, fail_on_warnings)
+
+
+def _look_at_document(document: dict[str, Any]) -> None:
+    """Refuse a document of which no API can be made, or another one than it says."""
+    problems = list(_problems(document))
+    if problems:
+        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    if what := openapi.missing(document):
+        raise not_here(what)
 
 
 def _verb(name: str) -> str:
@@ -380,7 +406,14 @@ def _resource(api: RestAPI, path: str) -> Resource:
 _PLACES = {"path": "path", "query": "querystring", "header": "header"}
 
 
-def _describe(resource: Resource, verb: str, described: dict[str, Any], shared: list[dict[str, Any]]) -> None:
+def _describe(
+    api: RestAPI,
+    resource: Resource,
+    verb: str,
+    described: dict[str, Any],
+    shared: list[dict[str, Any]],
+    needs_key: bool,
+) -> None:
     """A method as a document has it."""
     parameters = {
         f"method.request.{_PLACES[each['in']]}.{each['name']}": bool(each.get("required"))
@@ -388,11 +421,14 @@ def _describe(resource: Resource, verb: str, described: dict[str, Any], shared: 
         if each.get("in") in _PLACES
     }
     name = described.get("operationId")
-    method = resource.add_method(verb, "NONE", False, request_parameters=parameters, operation_name=name)
+    bodies = openapi.models(api, described.get("requestBody") or {})
+    method = resource.add_method(
+        verb, "NONE", needs_key, request_parameters=parameters, request_models=bodies, operation_name=name
+    )
     for status, answer in (described.get("responses") or {}).items():
         declared = (answer or {}).get("headers", {})
         headers: dict[str, Any] = {f"method.response.header.{header}": False for header in declared}
-        method.create_response(str(status), {}, headers)
+        method.create_response(str(status), openapi.models(api, answer or {}), headers)
     integration = described.get("x-amazon-apigateway-integration")
     if integration is not None:
         method.method_integration = _integration(integration)
