@@ -138,6 +138,79 @@ def a_method_twice() -> list[str]:
     return [said(put, **where, httpMethod=verb) for verb in ("GET", "GET", "POST")]
 
 
+def a_parent_that_goes() -> Any:
+    api_id, root = new()
+    aws = client("apigateway")
+    parent = aws.create_resource(restApiId=api_id, parentId=root, pathPart="a")["id"]
+    child = aws.create_resource(restApiId=api_id, parentId=parent, pathPart="b")["id"]
+    answers: list[Any] = [said(aws.delete_resource, restApiId=api_id, resourceId=parent)]
+    answers.append([each["path"] for each in aws.get_resources(restApiId=api_id)["items"]])
+    return answers + [said(aws.delete_resource, restApiId=api_id, resourceId=each) for each in (child, root)]
+
+
+def children_of_a_greedy_one() -> list[str]:
+    api_id, root = new()
+    aws = client("apigateway")
+    greedy = aws.create_resource(restApiId=api_id, parentId=root, pathPart="{proxy+}")["id"]
+    asked = ((greedy, "a"), (root, "{x}"), ("gone", "a"))
+    return [
+        said(aws.create_resource, restApiId=api_id, parentId=where, pathPart=name) for where, name in asked
+    ]
+
+
+def patched(*steps: tuple[str, ...]) -> list[str]:
+    """What comes of patches of one API, each of its own."""
+    api_id, _ = new()
+    names = ("op", "path", "value")
+    return [
+        said(
+            client("apigateway").update_rest_api,
+            restApiId=api_id,
+            patchOperations=[dict(zip(names, step, strict=False))],
+        )
+        for step in steps
+    ]
+
+
+def a_binary_type_more() -> list[str]:
+    api_id, _ = new()
+    steps = [{"op": "add", "path": f"/binaryMediaTypes/{name}"} for name in ("image~1png", "a~1b")]
+    return client("apigateway").update_rest_api(restApiId=api_id, patchOperations=steps)["binaryMediaTypes"]
+
+
+def an_endpoint_left_on() -> bool:
+    api_id, _ = new()
+    step = {"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"}
+    made = client("apigateway").update_rest_api(restApiId=api_id, patchOperations=[step])
+    return made["disableExecuteApiEndpoint"]
+
+
+def patches_of_nothing() -> list[str]:
+    return patched(
+        ("replace", "/nonsense", "a"),
+        ("replace", "/binaryMediaTypes", "a"),
+        ("add", "/name", "a"),
+        ("replace", "/minimumCompressionSize", "-1"),
+        ("replace", "/endpointConfiguration/types/EDGE", "NEAR"),
+    )
+
+
+def patches_of_stages() -> list[str]:
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    aws.create_deployment(restApiId=api_id, stageName="prod")
+    paths = ("/variables/a", "/*/*/throttling/rateLimit", "/documentation_version", "/*/*/throttling/speed")
+    return [
+        said(
+            aws.update_stage,
+            restApiId=api_id,
+            stageName="prod",
+            patchOperations=[{"op": "replace", "path": path, "value": "1"}],
+        )
+        for path in paths
+    ]
+
+
 def a_minute_to_answer() -> list[str]:
     api_id, root = new()
     where = method(api_id, root)
@@ -276,7 +349,13 @@ CASES = (
     Case("one_of_each_name", a_resource_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
     Case("one_of_each_name", a_method_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
     Case("integration_timeouts", a_minute_to_answer, ["ok"] * 4, [BAD, BAD, "ok", "ok"]),
-    Case("integration_responses_fit", an_answer_that_no_method_gives, "ok", GONE),
+    Case("integration_responses_fit", an_answer_that_no_method_gives, "ok", "ok"),
+    Case("resource_trees", a_parent_that_goes, GONE, ["ok", ["/"], GONE, BAD]),
+    Case("resource_trees", children_of_a_greedy_one, ["ok", "ok", GONE], [BAD, BAD, GONE]),
+    Case("rest_api_patches", a_binary_type_more, ["", ""], ["image/png", "a/b"]),
+    Case("rest_api_patches", an_endpoint_left_on, True, False),
+    Case("rest_api_patches", patches_of_nothing, ["ok"] * 5, [BAD] * 5),
+    Case("rest_api_patches", patches_of_stages, ["ok"] * 4, ["ok", "ok", BAD, BAD]),
     Case("integration_responses_fit", a_header_that_no_method_declares, ["ok", "ok"], ["ok", BAD]),
     Case("openapi_documents", a_document_with_a_mock, "TypeError", ["ok", ["/", "/a"]]),
     Case(

@@ -23,15 +23,11 @@ from moto.apigateway.models import (
 )
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
-from awslabs.sandbox.services.apigateway import openapi
+from awslabs.sandbox.services.apigateway import openapi, patches
+from awslabs.sandbox.services.apigateway.patches import bad
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
-
-
-def bad(message: str) -> Refused:
-    """API Gateway's answer to most mistakes."""
-    return Refused("BadRequestException", message, 400)
 
 
 def missing(message: str) -> Refused:
@@ -178,12 +174,14 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
-@refusal("apigateway:DeleteRestApi")
+@refusal(
+    "apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi", "apigateway:PutRestApi"
+)
 def apis_that_are_there(call: Call) -> None:
-    """An API that is not there: NotFoundException 404 "Invalid API identifier specified". moto falls over
-    its own KeyError. Source: aws-facts (a), (j).
+    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
+    moto falls over its own KeyError, or leaves the account out. Source: aws-facts (a), (j), (k).
     """
-    if _api(call) is None:
+    if len(_parts(call)) > 1 and _api(call) is None:
         raise missing(f"Invalid API identifier specified {call.account}:{_parts(call)[1]}")
 
 
@@ -221,6 +219,67 @@ def one_of_each_name(call: Call) -> None:
         raise conflict(f"Another resource with the same parent already has this name: {name}")
 
 
+rest_api_patches = rule(
+    "rest_api_patches",
+    """UpdateRestApi and UpdateStage change what AWS says they change; `/binaryMediaTypes/image~1png` is the
+    type itself; an unknown path or operation: BadRequestException, and nothing is changed. moto keeps an
+    empty type, takes any word for true, and passes over what it does not know. Source: aws-facts (k).""",
+)
+resource_trees = rule(
+    "resource_trees",
+    """DeleteResource takes everything below along; the root stays. A child of a greedy variable, a second
+    variable beside one, a parent that is not there, and a deletion of nothing are refused. moto leaves the
+    children behind, and no resource of the API can be listed any more. Source: aws-facts (k).""",
+)
+
+
+@resource_trees.patch(APIGatewayBackend, "delete_resource")
+def _with_all_below(
+    original: Any, backend: APIGatewayBackend, function_id: str, resource_id: str
+) -> Resource:
+    api = backend.get_rest_api(function_id)
+    gone = api.resources.get(resource_id)
+    if gone is None:
+        raise missing("Invalid Resource identifier specified")
+    if gone.parent_id is None:
+        raise bad("Root resource cannot be deleted.")
+    gone.get_path()  # before its parents are gone: moto's answer has it
+    below = {resource_id}
+    while more := {each.id for each in api.resources.values() if each.parent_id in below} - below:
+        below |= more
+    for each in below - {resource_id}:
+        del api.resources[each]
+    return original(backend, function_id, resource_id)
+
+
+@resource_trees.refusal("apigateway:CreateResource")
+def _may_grow(call: Call) -> None:
+    api, name = _api(call), str(call.get("pathPart"))
+    if api is None:
+        return
+    parent = api.resources.get(_parts(call)[-1])
+    if parent is None:
+        raise missing("Invalid Resource identifier specified")
+    if parent.path_part.endswith("+}"):
+        raise bad(f"Cannot create a child of a resource with a greedy path variable: {parent.path_part}")
+    siblings = [each.path_part for each in api.resources.values() if each.parent_id == parent.id]
+    variable = next((each for each in siblings if each.startswith("{") and each != name), None)
+    if name.startswith("{") and variable is not None:
+        raise bad(
+            f"A sibling ({variable}) of this resource already has a variable path part -- only one is allowed"
+        )
+
+
+@rest_api_patches.patch(RestAPI, "apply_patch_operations")
+def _patch(original: Any, api: RestAPI, patch_operations: list[dict[str, Any]]) -> None:
+    patches.apply(api, patch_operations)
+
+
+@rest_api_patches.refusal("apigateway:UpdateStage")
+def _look_at_stage(call: Call) -> None:
+    patches.look_at_stage(call.get("patchOperations") or [])
+
+
 @refusal("apigateway:PutIntegration")
 def integration_timeouts(call: Call) -> None:
     """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
@@ -240,16 +299,16 @@ def _look_at_timeout(timeout_ms: int) -> None:
 
 @refusal("apigateway:PutIntegrationResponse")
 def integration_responses_fit(call: Call) -> None:
-    """Without a method response of that status: NotFoundException; with a header that it does not declare:
-    BadRequestException. moto takes both. Source: aws-facts (j).
+    """A header that the method response does not declare: BadRequestException. moto takes it. A status
+    that the method does not declare is taken by both, and meets the caller as a 500.
+    Source: aws-facts (j), (k).
     """
     method = _method(call)
     if method is None or method.method_integration is None:
         return
     response = method.method_responses.get(_parts(call)[-1])
-    if response is None:
-        raise missing("Invalid Response status code specified")
-    _look_at_mapping(call.get("responseParameters") or {}, response.response_parameters or {})
+    declared = response.response_parameters if response is not None else None
+    _look_at_mapping(call.get("responseParameters") or {}, declared or {})
 
 
 def _look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
