@@ -9,7 +9,7 @@ of C5, M5, C7i-flex and M7i-flex servers are from memory.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 AS_OF = "2026-11-21"
 HOURS_PER_MONTH = 730  # as AWS's own calculator counts
@@ -53,7 +53,10 @@ FARGATE_GB_HOUR = {"us-east-1": 0.004445, "ap-northeast-1": 0.00553}
 GP3_GIB_MONTH = {"us-east-1": 0.08, "ap-northeast-1": 0.096}
 
 
-def _in(table: dict[str, Any], region: str):
+T = TypeVar("T")
+
+
+def _in(table: dict[str, T], region: str) -> T:
     return table.get(region, table["us-east-1"])
 
 

@@ -203,7 +203,8 @@ class Run:
             ``faults=["ec2:RunInstances=InsufficientInstanceCapacity"]``, ``slow_states=1``, ``lag_ms=500``,
             ``account="new"``; or ``account="123456789012", faults=[...]`` for one account.
         """
-        return self._ask("POST", "/_awslabs/weather", changes)
+        weather: dict[str, Any] = self._ask("POST", "/_awslabs/weather", changes)
+        return weather
 
     def calls(self, account_id: str | None = None) -> list[dict[str, Any]]:
         """The calls that arrived, oldest first: account, operation, at, seconds, status, code.
@@ -212,7 +213,9 @@ class Run:
         A call whose connection was cut has no status (None) and the code ``cut`` or ``cut-before``.
         At most the last 20,000 of each account are kept.
         """
-        return self._ask("GET", "/_awslabs/calls" + (f"?account={account_id}" if account_id else ""))
+        only = f"?account={account_id}" if account_id else ""
+        calls: list[dict[str, Any]] = self._ask("GET", "/_awslabs/calls" + only)
+        return calls
 
     def reset(self, account_id: str | None = None) -> None:
         """Empty an account, or all of them: resources, instances, recorded calls and its own faults."""
@@ -220,7 +223,8 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What the server says of itself: pid, started (Unix time), weather, and calls per account."""
-        return self._ask("GET", "/_awslabs/run")
+        note: dict[str, Any] = self._ask("GET", "/_awslabs/run")
+        return note
 
     def stop(self) -> list[str]:
         """End it, with all it started, and return what still stood in it, one line each."""

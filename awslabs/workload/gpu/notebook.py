@@ -311,7 +311,8 @@ def serve(client: paramiko.SSHClient, again: str) -> dict[str, Any]:
 def running(client: paramiko.SSHClient) -> dict[str, Any]:
     """What the living JupyterLab says of itself; nothing while there is none, or it is still writing that."""
     try:
-        return json.loads(tunnel.run(client, RUNNING).stdout)
+        running: dict[str, Any] = json.loads(tunnel.run(client, RUNNING).stdout)
+        return running
     except ValueError:
         return {}
 
