@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -359,6 +359,29 @@ def per_hour(usd: float | None) -> str:
     if usd is None:
         return "an unknown price"
     return f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used"
+
+
+def add_status(
+    group: click.Group, lab: str, parts: Iterable[str], report: Callable[[Ledger], dict[str, Any]]
+) -> None:
+    """The verb `status` of a lab.
+
+    Parameters
+    ----------
+    parts : iterable of str
+        The rows without which it is no lab to work with.
+    report : callable
+        What is said of one that stands, besides the header.
+    """
+
+    @verb(group, "status", lab)
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, where, and what it costs."""
+        ledger.close_ended()
+        if gone := ledger.missing(parts):
+            say(f"The lab does not stand. Missing: {', '.join(gone)}.")
+            return header(ledger)
+        return {**header(ledger), **report(ledger)}
 
 
 def add_down(

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import hashlib
 import json
@@ -30,10 +31,10 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from awslabs import addresses, journal, show
@@ -289,13 +290,21 @@ def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> di
 
 
 def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
+    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice.
+
+    What AWS's waiters waited for in vain is told as other refusals are.
+    """
 
     @functools.wraps(verb)
     def holding(ledger: Ledger, *args: Any, **options: Any) -> Any:
+        from botocore.exceptions import WaiterError
+
         with ledger.locked(verb.__name__):
             ledger.journal.start_over()
-            return verb(ledger, *args, **options)
+            try:
+                return verb(ledger, *args, **options)
+            except WaiterError as error:
+                raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
 
     return holding
 
@@ -372,6 +381,26 @@ class Ledger:
     def resources(self) -> dict[str, str]:
         """Row name to identifier, of all that stands; work that runs is not counted."""
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Which of these rows do not stand: before `up` has ended, or while `down` works.
+
+        A name with a star stands for all rows that begin so: of ``job-definition-*`` one is enough.
+        """
+        standing = [row.name for row in self.journal.open_rows() if row.state == "standing"]
+        return [name.removesuffix("-*") for name in names if not fnmatch.filter(standing, name)]
+
+    def whole(self, names: Iterable[str]) -> dict[str, str]:
+        """`resources`, if these rows stand.
+
+        Raises
+        ------
+        LabError
+            When one of them does not.
+        """
+        if gone := self.missing(names):
+            raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", self.command("up"))
+        return self.resources
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -609,6 +638,17 @@ class Ledger:
             f"{self.command_to_force(row)}    # deletes it all the same",
         )
 
+    def refuse_other(self, what: str, way_on: str = "") -> NoReturn:
+        """Stop an `up` whose options ask for another lab than stands; what stands is named in a few words.
+
+        Parameters
+        ----------
+        way_on : str
+            The command that goes on with what stands; that of `down` unless given.
+        """
+        down = f"{self.command('down')}    # then `up` again; or `up` with the options that it was built with"
+        raise LedgerError(f"The lab stands with {what}.", "Nothing was changed.", way_on or down)
+
     def _lost_an_end(self, row: Row) -> bool:
         """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""
         return not {one.number for one in self.journal.open_rows()}.issuperset(row.needs)
@@ -750,11 +790,11 @@ class Ledger:
     settle_s = SETTLE_S
     patience = 1.0  # scales the other bounds; tests shorten them
 
-    def _look(self, kind: Kind, row: Row) -> list[Found]:
+    def _look(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What stands under this row's token or identifier now, oldest first, and has not ended."""
-        return [one for one in self._seen(kind, row) if one.state != "ended"]
+        return [one for one in self._seen(kind, row, listed) if one.state != "ended"]
 
-    def _seen(self, kind: Kind, row: Row) -> list[Found]:
+    def _seen(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """The same, with work that has ended. AWS calls: the kind's describe call.
 
         Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
@@ -762,7 +802,10 @@ class Ledger:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            seen = kind.seen(self.cloud.client(kind.service), row)
+            if listed is None:
+                seen = kind.seen(self.cloud.client(kind.service), row)
+            else:
+                seen = kind.among(listed, row)
         except (BotoCoreError, ClientError) as error:
             raise explain(error, f"looking for the {row.name}", self.place) from error
         for one in seen:
@@ -846,9 +889,12 @@ class Ledger:
             if row := self.journal.last(name):
                 self._delete(row)
 
-    def shown(self, row: Row) -> list[Found]:
-        """What AWS shows under a row's token or identifier. AWS calls: the kind's describe call."""
-        return self._look(KINDS[row.call], row)
+    def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
+        """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
+
+        AWS calls: the kind's describe call, unless a listing is given.
+        """
+        return self._look(KINDS[row.call], row, listed)
 
     def force(self, name: str) -> None:
         """Delete what stands under one row by its identifier, though it does not carry the row's token.
