@@ -287,9 +287,13 @@ class Gateway:
             return
         if not rate or not burst:
             raise too_many()
+        self.spend(stage, own, rate, burst)
+
+    def spend(self, owner: Any, name: str, rate: float, burst: int) -> None:
+        """Count a call against one of a stage's or plan's limits, or refuse it: 429."""
         # Named with its numbers: a limit that is changed begins anew.
         with engine.lock:
-            admitted = admit(stage, {f"{own} {rate} {burst}": Rate(1 / rate, burst)})
+            admitted = admit(owner, {f"{name} {rate} {burst}": Rate(1 / rate, burst)})
         if not admitted:
             raise too_many()
 
@@ -304,9 +308,8 @@ class Gateway:
             key = api_keys.find(asked.account, asked.region, header(asked, "x-api-key"), api.id, asked.stage)
             if key is None:
                 raise Own(403, "INVALID_API_KEY", "Forbidden", "ForbiddenException")
-            own = {f"{key.id} {key.rate} {key.burst}": Rate(1 / key.rate, key.burst)} if key.rate else {}
-            if not admit(key.plan, own):
-                raise too_many()
+            if key.rate and key.burst:
+                self.spend(key.plan, key.id, key.rate, key.burst)
             if not api_keys.count(key):
                 raise Own(429, "QUOTA_EXCEEDED", "Limit Exceeded", "LimitExceededException")
         return key

@@ -783,33 +783,6 @@ def interface_of_a_task(call: Call) -> None:
 # --- for what runs ---------------------------------------------------------------------------------------
 
 
-def way_out(task: Task) -> str:
-    """Why a task cannot reach anything outside of its VPC; empty: it can.
-
-    It needs a public address and a route to an internet gateway, or a route to a NAT gateway, or an endpoint
-    for ECR in its VPC; and a security group that lets it out. Source: aws-facts (g).
-    """
-    ec2, eni = task.ec2, task.interface
-    if not any(group.egress_rules for group in eni.group_set):
-        return "no security group lets it out"
-    if any(
-        end.vpc_id == eni.subnet.vpc_id and end.service_name.endswith("ecr.dkr")
-        for end in ec2.vpc_end_points.values()
-    ):
-        return ""
-    tables = [table for table in ec2.route_tables.values() if table.vpc_id == eni.subnet.vpc_id]
-    own = [table for table in tables if eni.subnet.id in table._associations.values()]
-    for table in own or [table for table in tables if table.main_association_id is not None]:
-        for route in table.routes:
-            if route.destination_cidr_block != "0.0.0.0/0":
-                continue
-            if route.nat_gateway is not None:
-                return ""
-            if route.gateway is not None and route.gateway.id.startswith("igw-"):
-                return "" if eni.public_ip else "it has no public address"
-    return "its subnet has no route to the internet"
-
-
 def stop_timeout_s(container: Container) -> float:
     """How long a container may take after SIGTERM: 30 s unless said, at most 120."""
     return float(min(120, container.definition.get("stopTimeout") or 30))
