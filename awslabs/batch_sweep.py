@@ -432,13 +432,8 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool, instead: str) 
     except AwsError as refused:
         if not machine.gpus and not spot:
             raise
-        raise AwsError(
-            refused.what,
-            refused.why,
-            f"{instead}    # or ask for more, and wait for a day: {refused.fix}",
-            code=refused.code,
-            operation=refused.operation,
-        ) from refused
+        fix = f"{instead}    # or ask for more, and wait for a day: {refused.fix}"
+        raise refused.mended_by(fix) from refused
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------

@@ -337,6 +337,14 @@ def header(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
+    """What the verb `logs` of a lab returns: the lines for a program, or nothing once a person sees them."""
+    if wants_json():
+        return {**of, "lines": lines}
+    out("\n".join(lines) or "Nothing was logged.")
+    return None
+
+
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
     """Say before building what comes, where, and what it will cost."""
     from awslabs.prices import AS_OF
