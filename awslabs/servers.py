@@ -9,7 +9,6 @@ from awslabs import addresses, tunnel
 from awslabs.errors import LabError
 from awslabs.explain import error_code
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting
 from awslabs.show import Shown
 
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
@@ -98,8 +97,7 @@ def report(server: Server) -> dict[str, Any]:
 def wait_for_login(ledger: Ledger, server: Server, timeout_s: float) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
-    with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
+    tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
 
 
 def console(ec2: Any, instance_id: str) -> str:

@@ -25,6 +25,7 @@ from awslabs.sandbox.services.logs import log_groups as log_groups  # isort: ski
 from awslabs.sandbox.services.sqs import queues as queues  # isort: skip
 from awslabs.sandbox.services.sqs import polls as polls  # isort: skip
 from awslabs.sandbox.services.dynamodb import tables as tables  # isort: skip
+from awslabs.sandbox.services.dynamodb import items as items  # isort: skip
 from awslabs.sandbox.services.s3 import buckets as buckets  # isort: skip
 from awslabs.sandbox.services.ssm import parameters as parameters  # isort: skip
 from awslabs.sandbox.services.apigateway import rest_apis as rest_apis  # isort: skip

@@ -44,6 +44,7 @@ from awslabs.sandbox.core.engine import (
     scaled,
     spaced,
 )
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.ecs import task_definitions
 from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse
 from awslabs.sandbox.services.iam import identities
@@ -433,32 +434,14 @@ tasks_run = rule(
 )
 
 
-RUN_EACH_S, RUN_BURST = 0.05, 20
-"""RunTask: 20 calls per second. Source: aws-facts (f)."""
-LAUNCH_EACH_S, LAUNCH_BURST = 0.05, 100
-"""Tasks: 20 per second, after the first 100. Source: aws-facts (f)."""
-
-
-@dataclass
-class Free:
-    """When the next call, and the next task, may come (seconds since 1970); `memory` of moto's ECS."""
-
-    call_at: float = 0.0
-    task_at: float = 0.0
-
-
 @refusal("ecs:RunTask")
 def run_task_rates(call: Call) -> None:
     """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException.
     moto answers any number. Source: aws-facts (f).
     """
-    free, now = memory(backend_of(call), Free), clock.now()
-    call_s, task_s = spaced(RUN_EACH_S), spaced(LAUNCH_EACH_S)
-    call_at = max(free.call_at, now - call_s * (RUN_BURST - 1))
-    task_at = max(free.task_at, now - task_s * (LAUNCH_BURST - 1))
-    if call_at > now or task_at > now:
+    limits = {"calls": Rate(spaced(0.05), 20), "tasks": Rate(spaced(0.05), 100)}
+    if not admit(backend_of(call), limits, tasks=call.get("count", 1)):
         raise Refused("ThrottlingException", "Rate exceeded", 400)
-    free.call_at, free.task_at = call_at + call_s, task_at + task_s * call.get("count", 1)
 
 
 @tasks_run.around("ecs:RunTask")

@@ -722,7 +722,7 @@ class Functions:
         except Refused as refused:
             request_id = str(uuid.uuid4())
             status = refused.status or 0
-            answer = Answer(*wire.error(call, refused.code, refused.message, request_id, status))
+            answer = wire.error(call, refused.code, refused.message, request_id, status)
             return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
         headers = {"x-amzn-requestid": result.request_id, "X-Amz-Executed-Version": result.version}
         if result.function_error:

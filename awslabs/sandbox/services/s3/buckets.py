@@ -18,6 +18,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import xmltodict
+from moto.core.common_types import TYPE_RESPONSE
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
@@ -95,10 +96,7 @@ class BucketCall:
         return self.request.headers.get(name) or ""
 
 
-Answer = tuple[int, dict[str, Any], Any]
-
-
-def refused(status: int, code: str, message: str, asked: BucketCall) -> Answer:
+def refused(status: int, code: str, message: str, asked: BucketCall) -> TYPE_RESPONSE:
     """An error as S3 writes it; a HEAD gets its status alone."""
     request_id = uuid.uuid4().hex[:16].upper()
     text = (
@@ -109,7 +107,7 @@ def refused(status: int, code: str, message: str, asked: BucketCall) -> Answer:
     return status, headers, "" if asked.method == "HEAD" else text
 
 
-Look = Callable[[BucketCall], "Answer | None"]
+Look = Callable[[BucketCall], TYPE_RESPONSE | None]
 
 
 def _at(one: Rule, *doors: str) -> Callable[[Look], Look]:
@@ -165,7 +163,7 @@ bucket_names = rule(
 
 
 @_at(bucket_names, "_bucket_response")
-def _look_at_name(asked: BucketCall) -> Answer | None:
+def _look_at_name(asked: BucketCall) -> TYPE_RESPONSE | None:
     if asked.creates and not is_name(asked.name):
         return refused(400, "InvalidBucketName", "The specified bucket is not valid.", asked)
     return None
@@ -195,7 +193,7 @@ object_keys = rule(
 
 
 @_at(object_keys, "_key_response")
-def _look_at_key(asked: BucketCall) -> Answer | None:
+def _look_at_key(asked: BucketCall) -> TYPE_RESPONSE | None:
     if len(asked.key.encode()) > KEY_BYTES:
         return refused(400, "KeyTooLongError", "Your key is too long", asked)
     return None
@@ -224,7 +222,7 @@ bucket_policies = rule(
 
 
 @_at(bucket_policies, "_bucket_response")
-def _look_at_policy(asked: BucketCall) -> Answer | None:
+def _look_at_policy(asked: BucketCall) -> TYPE_RESPONSE | None:
     if asked.method != "PUT" or "policy" not in asked.query or asked.bucket is None:
         return None
     problem = malformed(asked.text, asked.name)
@@ -328,7 +326,7 @@ def _opening(original: Any, backend: S3Backend, bucket_name: str) -> None:
 
 
 @_at(public_policies, "_bucket_response")
-def _look_at_block(asked: BucketCall) -> Answer | None:
+def _look_at_block(asked: BucketCall) -> TYPE_RESPONSE | None:
     bucket = asked.bucket
     if asked.method != "PUT" or "policy" not in asked.query or bucket is None:
         return None
@@ -392,7 +390,7 @@ _PUBLIC = ("public-read", "public-read-write", "authenticated-read")
 
 
 @_at(access_control_lists, "_bucket_response", "_key_response")
-def _look_at_acl(asked: BucketCall) -> Answer | None:
+def _look_at_acl(asked: BucketCall) -> TYPE_RESPONSE | None:
     canned = asked.header("x-amz-acl")
     grants = any(
         asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
@@ -433,7 +431,7 @@ strangers = rule(
 
 
 @_at(strangers, "_bucket_response", "_key_response")
-def _look_at_stranger(asked: BucketCall) -> Answer | None:
+def _look_at_stranger(asked: BucketCall) -> TYPE_RESPONSE | None:
     if is_signed(asked) or asked.method == "OPTIONS":
         return None
     if not asked.name:
