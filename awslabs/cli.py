@@ -241,6 +241,9 @@ NO_DOCKER = click.option(
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
 )
+ROLE_ARN = click.option(
+    "--role-arn", metavar="ARN", help="A role that exists, where you may make none; else own ones are made."
+)
 EXPORT = click.option(
     "--export",
     is_flag=False,
