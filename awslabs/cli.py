@@ -241,6 +241,9 @@ NO_DOCKER = click.option(
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
 )
+ROLE_ARN = click.option(
+    "--role-arn", metavar="ARN", help="A role that exists, where you may make none; else own ones are made."
+)
 EXPORT = click.option(
     "--export",
     is_flag=False,
@@ -335,6 +338,14 @@ def header(ledger: Ledger) -> dict[str, Any]:
         "usd_so_far": ledger.usd_so_far,
         "resources": ledger.resources,
     }
+
+
+def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
+    """What the verb `logs` of a lab returns: the lines for a program, or nothing once a person sees them."""
+    if wants_json():
+        return {**of, "lines": lines}
+    out("\n".join(lines) or "Nothing was logged.")
+    return None
 
 
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:

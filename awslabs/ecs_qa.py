@@ -438,9 +438,7 @@ def command_line() -> Any:
         help="Another model for question answering; small: one that is trained here.",
     )
     @cli.NO_DOCKER
-    @click.option(
-        "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
-    )
+    @cli.ROLE_ARN
     @cli.EXPORT
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""

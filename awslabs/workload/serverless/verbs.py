@@ -185,11 +185,7 @@ def add_functions(group: click.Group, lab: str) -> None:
     )
     def _logs(ledger: Ledger, function: str, minutes: float) -> Any:
         """Show what a function has logged; without a name, the greeting."""
-        lines = functions.logs(ledger, function=function, minutes=minutes)
-        if wants_json():
-            return {"function": function, "lines": lines}
-        cli.out("\n".join(lines) or "Nothing was logged.")
-        return None
+        return cli.logged(functions.logs(ledger, function=function, minutes=minutes), function=function)
 
 
 def add_table(group: click.Group, lab: str) -> None:
