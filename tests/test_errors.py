@@ -56,9 +56,14 @@ class Failing:
         self.clock = clock
         self.faults: dict[str, Exception] = {}
         self.sent: list[str] = []
+        self.type_fault: tuple[str, Exception | None] = ("", None)
 
     def fail(self, operation: str, code: str, status: int = 400, message: str = "no") -> None:
         self.faults[operation] = inprocess.refusal(operation, code, status, message)
+
+    def of_type(self, fault: Exception, instance_type: str) -> None:
+        """From now on RunInstances fails so for this type alone."""
+        self.type_fault = instance_type, fault
 
 
 @pytest.fixture
@@ -71,6 +76,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
         def call(client: BaseClient, operation: str, request: dict) -> Any:
             failing.sent.append(operation)
             fault = failing.faults.get(operation) or failing.faults.get("*")
+            if operation == "RunInstances" and request["InstanceType"] == failing.type_fault[0]:
+                fault = failing.type_fault[1]
             if fault:
                 raise fault
             return send(client, operation, request)
