@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from awslabs import cli, screen
+from awslabs import cli, prices, screen
 from awslabs.errors import DISTRIBUTION
 
 LABS = {
@@ -71,6 +71,7 @@ def overview() -> None:
             one.unread.what
             if one.unread
             else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
+            + prices.note(one.region)
         )
         cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 

@@ -590,7 +590,7 @@ def command_line() -> Any:
         price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
             f"While jobs run, each {machine.instance_types[0]} costs "
-            f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
+            f"{cli.per_hour(price, ledger.cloud.region)}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)

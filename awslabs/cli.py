@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import progress, screen
+from awslabs import prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
@@ -324,6 +324,7 @@ def agree(question: str, unasked: str) -> None:
 
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
+    note = prices.note(ledger.cloud.region).strip(" ()")
     return {
         "lab": ledger.lab,
         "name": ledger.journal.header["name"],
@@ -333,17 +334,16 @@ def header(ledger: Ledger) -> dict[str, Any]:
         "ledger": ledger.journal.path,
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,
+        **({"prices": note} if note else {}),
         "resources": ledger.resources,
     }
 
 
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
     """Say before building what comes, where, and what it will cost."""
-    from awslabs.prices import AS_OF
-
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    price = per_hour(usd_per_hour) + (f" (prices of {AS_OF})" if usd_per_hour else "")
+    price = per_hour(usd_per_hour, head["region"]) + (f" (prices of {prices.AS_OF})" if usd_per_hour else "")
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
 
 
@@ -351,14 +351,16 @@ def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
     costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
     usd = ledger.usd_per_hour
-    say(f"{costs} {per_hour(usd)}{',' if usd == 0 else ''} until: {ledger.command('down')}")
+    price = per_hour(usd, ledger.cloud.region) + ("," if usd == 0 else "")
+    say(f"{costs} {price} until: {ledger.command('down')}")
 
 
-def per_hour(usd: float | None) -> str:
-    """An hourly price in words."""
+def per_hour(usd: float | None, *regions: str) -> str:
+    """An hourly price in words, with a note where it is not those Regions' own."""
     if usd is None:
         return "an unknown price"
-    return f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used"
+    notes = "".join(sorted({prices.note(region) for region in regions}))
+    return f"about {usd:.4f} USD per hour{notes}" if usd else "nothing per hour, only what is used"
 
 
 def add_down(
@@ -392,7 +394,8 @@ def add_down(
             if saved := bring_home(ledger, folder):
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
-        price = f"about {usd:.4f} USD" if usd else "nothing per hour, only what was used"
+        note = prices.note(ledger.cloud.region)
+        price = f"about {usd:.4f} USD{note}" if usd else "nothing per hour, only what was used"
         price = "an unknown price" if usd is None else price
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from awslabs import addresses, journal, show
+from awslabs import addresses, journal, prices, show
 from awslabs.errors import (
     AwsError,
     LabError,
@@ -403,6 +403,8 @@ class Ledger:
     def _repr_html_(self) -> str:
         """In a notebook: what stands, as a table. Asks AWS nothing."""
         head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        if note := prices.note(self.cloud.region).strip(" ()"):
+            head["prices"] = note
         standing = [
             {"row": row.name, "state": row.state, "id": row.id}
             | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
@@ -1031,7 +1033,8 @@ class Ledger:
             recover = self.place.of_ledgers(f"recover {self.lab}")
             fixes.append(f"{recover}    # gives it a row; then `down`")
         usd = journal.total(rows[number].usd_per_hour for number in failures)
-        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
+        note = prices.note(self.cloud.region)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour{note}"
         return StillStanding(
             f"{len(failures)} of the lab's resources still stand, at {price}."
             if failures

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from awslabs import journal
+from awslabs import journal, prices
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.journal import Row
@@ -624,11 +624,13 @@ def command_line() -> Any:
                 cli.say(f"damaged: {entry.path}    # mend it: {there.of_ledgers('recover')}")
             elif entry.unread:
                 cli.say(f"not readable: {entry.unread}")
+        for region in sorted({entry.region for entry in entries if prices.note(entry.region)}):
+            cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
         usd = journal.total(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
         if usd != 0:
-            price = cli.per_hour(usd).capitalize().replace("usd", "USD")
+            price = cli.per_hour(usd, *{entry.region for entry in entries if entry.cloud == "aws"})
             down = Place.asked(None, profile, sandbox=False).of_ledgers("down --all")
-            cli.say(f"{price} on AWS. Delete it all: {down}")
+            cli.say(f"{price[0].upper()}{price[1:]} on AWS. Delete it all: {down}")
         left_out = ("path", "unread")
         shown = [
             {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
@@ -794,7 +796,7 @@ def command_line() -> Any:
             if not (is_mine or all_owners or any(one.prefix in text for text in texts)):
                 left["of other owners or computers"] += 1
                 continue
-            price = cli.per_hour(one.usd_per_hour)
+            price = cli.per_hour(one.usd_per_hour, cloud.region)
             if not is_named and one.hours * 3600 < YOUNG_S:
                 cli.say(
                     f"{one.prefix}, of {one.owner}: younger than an hour, so perhaps at work; name it to "
