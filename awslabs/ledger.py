@@ -752,11 +752,11 @@ class Ledger:
     settle_s = SETTLE_S
     patience = 1.0  # scales the other bounds; tests shorten them
 
-    def _look(self, kind: Kind, row: Row) -> list[Found]:
+    def _look(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What stands under this row's token or identifier now, oldest first, and has not ended."""
-        return [one for one in self._seen(kind, row) if one.state != "ended"]
+        return [one for one in self._seen(kind, row, listed) if one.state != "ended"]
 
-    def _seen(self, kind: Kind, row: Row) -> list[Found]:
+    def _seen(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """The same, with work that has ended. AWS calls: the kind's describe call.
 
         Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
@@ -764,7 +764,10 @@ class Ledger:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            seen = kind.seen(self.cloud.client(kind.service), row)
+            if listed is None:
+                seen = kind.seen(self.cloud.client(kind.service), row)
+            else:
+                seen = kind.among(listed, row)
         except (BotoCoreError, ClientError) as error:
             raise explain(error, f"looking for the {row.name}", self.place) from error
         for one in seen:
@@ -848,9 +851,12 @@ class Ledger:
             if row := self.journal.last(name):
                 self._delete(row)
 
-    def shown(self, row: Row) -> list[Found]:
-        """What AWS shows under a row's token or identifier. AWS calls: the kind's describe call."""
-        return self._look(KINDS[row.call], row)
+    def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
+        """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
+
+        AWS calls: the kind's describe call, unless a listing is given.
+        """
+        return self._look(KINDS[row.call], row, listed)
 
     def force(self, name: str) -> None:
         """Delete what stands under one row by its identifier, though it does not carry the row's token.

@@ -30,7 +30,7 @@ from awslabs import journal, prices
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.journal import Row
-from awslabs.kinds import KINDS, Found, Kind
+from awslabs.kinds import KINDS, Found, Kind, Overview
 from awslabs.ledger import Cloud, Ledger, header_of, is_foreign, path_of
 
 log = logging.getLogger(__name__)
@@ -227,34 +227,46 @@ class Survey:
     refused : dict of AwsError
         Why a kind could not be looked at, by its create call: AWS refused the listing, or did not answer. Of
         such a kind nothing is proven, not even that nothing stands.
+    overview : Overview
+        What was read of many kinds at once.
+    listed : dict of list of Found
+        What each kind's listing has shown, by its create call, with a mark or without.
     """
 
     ours: list[Ours]
     refused: dict[str, AwsError]
+    overview: Overview
+    listed: dict[str, list[Found]]
 
 
 def survey(cloud: Cloud) -> Survey:
     """Look at every kind; what cannot be looked at does not stand in the way of the others.
 
-    AWS calls: one list per kind, most with one description or list of tags per thing. The clients go on while
-    AWS asks for fewer calls (up to 10 attempts each).
+    AWS calls: one list per kind, and two for the tags of all. Single calls for what those do not tell: the
+    tasks of each cluster, the jobs of each queue, and what somebody may not list. The clients go on while AWS
+    asks for fewer calls (up to 10 attempts each).
     """
     refused: dict[str, AwsError] = {}
+    overview = Overview(cloud.client)
+
+    def look(kind: Kind) -> list[Found]:
+        return attempt(cloud, kind, lambda client: kind.listed(client, overview), refused) or []
+
     with ThreadPoolExecutor(8) as pool:
-        lists = pool.map(lambda kind: attempt(cloud, kind, kind.ours, refused), KINDS.values())
-        ours = [
-            Ours(kind.call, found, kind.usd_per_hour(found.request, cloud.region))
-            for kind, many in zip(KINDS.values(), lists, strict=True)
-            for found in many
-        ]
+        listed = dict(zip(KINDS, pool.map(look, KINDS.values()), strict=True))
+    ours = [
+        Ours(call, found, KINDS[call].usd_per_hour(found.request, cloud.region))
+        for call, many in listed.items()
+        for found in many
+    ]
     here = [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
-    return Survey(here, refused)
+    return Survey(here, refused, overview, listed)
 
 
 def attempt(
-    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found]], refused: dict[str, AwsError]
-) -> list[Found]:
-    """What AWS answers; nothing, with the reason in `refused`, where it does not."""
+    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found] | None], refused: dict[str, AwsError]
+) -> list[Found] | None:
+    """What AWS answers; None, with the reason in `refused`, where it does not."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -262,7 +274,7 @@ def attempt(
     except (BotoCoreError, ClientError) as error:
         call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
         refused[kind.call] = explain(error, call, cloud.place)
-        return []
+        return None
 
 
 def everything_ours(cloud: Cloud) -> list[Ours]:
@@ -282,7 +294,7 @@ def everything_ours(cloud: Cloud) -> list[Ours]:
 def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     """What is no open row's own, in any ledger of this computer, whatever its account and Region.
 
-    Its row was lost, or its mark was copied by hand.
+    Its row was lost, or its mark was copied by hand. What AWS lists for a while after its end is asked for.
     """
     rows: dict[str, list[Row]] = {}
     for path in journal.files(cloud.folder):
@@ -294,7 +306,13 @@ def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     def is_copy(one: Ours, row: Row) -> bool:
         return KINDS[one.call].judged(one.found, row).state == "copy"
 
-    return [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
+    def stands(one: Ours) -> bool:
+        kind = KINDS[one.call]
+        row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
+        return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
+
+    strays = [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
+    return [one for one in strays if stands(one)]
 
 
 def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:
@@ -341,32 +359,18 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
     """
     seen = survey(cloud)
     elsewhere = prefixes_elsewhere(cloud, seen.ours)
-    listed = {(one.token, one.found.id) for one in seen.ours}
-    home, report = journal.home_id(), []
-
-    def on_aws(ledger: Ledger, row: Row) -> str:
-        if (row.token, row.id) in listed:
-            return "stands"
-        if row.call in seen.refused:
-            return UNSEEN
-        try:
-            shown = ledger.shown(row)
-        except AwsError as error:
-            seen.refused[row.call] = error
-            return UNSEEN
-        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
-
-    for ledger in ledgers_of(cloud):
-        for row in ledger.journal.open_rows():
-            report.append(
-                {
-                    "ledger": ledger.prefix,
-                    "row": row.name,
-                    "id": row.id,
-                    "on_aws": on_aws(ledger, row),
-                    "owner": ledger.journal.header["owner"],
-                }
-            )
+    home = journal.home_id()
+    rows = [(ledger, row) for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()]
+    report = [
+        {
+            "ledger": ledger.prefix,
+            "row": row.name,
+            "id": row.id,
+            "on_aws": on_aws,
+            "owner": ledger.journal.header["owner"],
+        }
+        for (ledger, row), on_aws in zip(rows, states(cloud, seen, rows), strict=True)
+    ]
     for one in without_row(cloud, seen.ours):
         report.append(
             {
@@ -383,6 +387,45 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
             {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
         )
     return report, seen.refused
+
+
+def states(cloud: Cloud, seen: Survey, rows: list[tuple[Ledger, Row]]) -> list[str]:
+    """Of each row, what AWS shows: in the survey, in an answer about many, or, where neither tells, alone."""
+    marked = {(one.token, one.found.id) for one in seen.ours}
+    missing: dict[str, list[Row]] = {}
+    for _, row in rows:
+        if (row.token, row.id) not in marked and row.call not in seen.refused:
+            missing.setdefault(row.call, []).append(row)
+    listed: dict[str, list[Found] | None] = {}
+    for call, those in missing.items():
+        listed[call] = seen.listed[call] if KINDS[call].complete else asked_at_once(cloud, seen, call, those)
+
+    def on_aws(ledger: Ledger, row: Row) -> str:
+        if (row.token, row.id) in marked:
+            return "stands"
+        if row.call in seen.refused:
+            return UNSEEN
+        try:
+            shown = ledger.shown(row, listed[row.call])
+        except AwsError as error:
+            seen.refused[row.call] = error
+            return UNSEEN
+        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
+
+    return [on_aws(ledger, row) for ledger, row in rows]
+
+
+def asked_at_once(cloud: Cloud, seen: Survey, call: str, rows: list[Row]) -> list[Found] | None:
+    """What AWS shows of many rows of a kind, and its listing; None where it tells only of one at a time."""
+    kind = KINDS[call]
+    ask = kind.at_once
+    if ask is None:
+        return None
+    found = attempt(cloud, kind, lambda client: ask(client, rows, seen.overview), seen.refused)
+    if found is None:
+        return None
+    listed = {one.id: one for one in (*found, *seen.listed[call])}
+    return found if kind.join else list(listed.values())
 
 
 def not_proven(refused: dict[str, AwsError]) -> StillStanding:

@@ -26,6 +26,7 @@ NOT_YET = (
     "InvalidInstanceID.NotFound",
 )
 BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState")
+FILTER_VALUES = 200  # of one filter in one call. Source: EC2 user guide, "Filtering and listing".
 
 
 def tag_dict(tags: list[dict[str, Any]] | None) -> dict[str, str]:
@@ -93,12 +94,19 @@ def tagged(
             found += find(client, {"Name": by_id, "Values": [row.id]})
         return found
 
+    def at_once(client: Any, rows: list[Any], overview: Any) -> list[Found]:
+        wanted = [row.id for row in rows if row.id]
+        parts = (wanted[first : first + FILTER_VALUES] for first in range(0, len(wanted), FILTER_VALUES))
+        return [one for part in parts for one in find(client, {"Name": by_id, "Values": part})]
+
+    with_token = {"Name": "tag-key", "Values": ["awslabs:token"]}
     return Kind(
         call=f"ec2:{operation}",
         ids=ids,
         mark=mark,
         look=look,
-        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}, with_prices=True),
+        listed=lambda client, overview: find(client, with_token, with_prices=True),
+        at_once=at_once,
         not_yet=NOT_YET,
         busy=BUSY,
         **others,
@@ -243,20 +251,22 @@ INTERNET_GATEWAY = tagged(
 )
 
 
+def look_for_attachments(ec2: Any, rows: list[Any]) -> list[Found]:
+    """The ties of these rows' gateways to VPCs. They carry no tag: a row's two ids are its mark."""
+    found, wanted = [], sorted({row.ids["InternetGatewayId"] for row in rows})
+    for first in range(0, len(wanted), FILTER_VALUES):
+        by_id = {"Name": "internet-gateway-id", "Values": wanted[first : first + FILTER_VALUES]}
+        for gateway in pages(ec2, "describe_internet_gateways", "InternetGateways", Filters=[by_id]):
+            for tie in gateway["Attachments"]:
+                ids = {"InternetGatewayId": gateway["InternetGatewayId"], "VpcId": tie["VpcId"]}
+                state = {"attaching": "coming", "detaching": "going"}.get(tie["State"], "standing")
+                found += [Found(ids, state)] if tie["State"] != "detached" else []
+    return found
+
+
 def look_for_attachment(ec2: Any, row: Any) -> list[Found]:
-    """The tie between this gateway and this VPC. It carries no tag: the row's two ids are its mark."""
-    answer = ec2.describe_internet_gateways(
-        Filters=[
-            {"Name": "internet-gateway-id", "Values": [row.ids["InternetGatewayId"]]},
-            {"Name": "attachment.vpc-id", "Values": [row.ids["VpcId"]]},
-        ]
-    )
-    states = [tie["State"] for gateway in answer["InternetGateways"] for tie in gateway["Attachments"]]
-    return [
-        Found(dict(row.ids), {"attaching": "coming", "detaching": "going"}.get(state, "standing"))
-        for state in states
-        if state != "detached"
-    ]
+    """The tie between this gateway and this VPC."""
+    return [one for one in look_for_attachments(ec2, [row]) if one.ids["VpcId"] == row.ids["VpcId"]]
 
 
 GATEWAY_ATTACHMENT = Kind(
@@ -265,7 +275,8 @@ GATEWAY_ATTACHMENT = Kind(
     ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
     mark=lambda request, mark: request,
     look=look_for_attachment,
-    ours=lambda ec2: [],
+    listed=lambda ec2, overview: [],
+    at_once=lambda ec2, rows, overview: look_for_attachments(ec2, rows),
     delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
     ends=("InternetGatewayId", "VpcId"),
     taken=("Resource.AlreadyAssociated",),

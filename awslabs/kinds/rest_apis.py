@@ -40,7 +40,8 @@ REST_API = Kind(
     look=lambda client, row: [
         one for one in find_apis(client) if one.tags.get("awslabs:token") == row.token or one.id == row.id
     ],
-    ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
+    listed=lambda client, overview: find_apis(client),
+    complete=True,
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
     not_idempotent=True,
     not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),

@@ -177,7 +177,7 @@ class Tasks:
             No way to the internet, an execution role that may not, no log group.
         """
         role = task.execution_role
-        if role and not identities.assumable(task.account, role, strict.SERVICE):
+        if role and not identities.assumable(task.account, role, strict.SERVICE, source_arn=task.task_arn):
             raise Cannot(
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
                 f"retrieval failed: the role {role} cannot be assumed"

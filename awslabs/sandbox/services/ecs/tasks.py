@@ -536,7 +536,8 @@ def _look(
         overrides.get("taskRoleArn") or getattr(definition, "task_role_arn", None),
         overrides.get("executionRoleArn") or getattr(definition, "execution_role_arn", None),
     ):
-        if role and not identities.assumable(call.account, role, SERVICE):
+        source = f"arn:{call.partition}:ecs:{call.region}:{call.account}:*"
+        if role and not identities.assumable(call.account, role, SERVICE, source_arn=source):
             raise refuse(
                 f"ECS was unable to assume the role '{role}' that was provided for this task. Please verify "
                 "that the role being passed has the proper trust relationship and permissions and that your "
