@@ -2,6 +2,7 @@
 
 awslabs                  the labs, and what stands
 awslabs ec2 up           the same as  python -m awslabs.ec2 up
+awslabs cost             the same as  python -m awslabs.ledger cost
 awslabs tour             the whole course once, in the practice cloud
 """
 
@@ -26,6 +27,7 @@ LABS = {
 COMMANDS = {
     **LABS,
     "ledger": "what all labs have built, and its end",
+    "cost": "what was spent until now",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -39,8 +41,9 @@ class Course(cli.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "sandbox":
             return importlib.import_module("awslabs.sandbox.__main__").main
-        if cmd_name == "ledger":
-            return importlib.import_module("awslabs.ledger_cli").command_line()
+        if cmd_name in ("ledger", "cost"):
+            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            return ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
         if cmd_name in LABS:
             return importlib.import_module(f"awslabs.{cmd_name}").command_line()
         return super().get_command(ctx, cmd_name)

@@ -610,7 +610,6 @@ def command_line() -> Any:
         ]
         shown = {**cli.header(ledger), **vars(describe(ledger))}
         usd = journal.total([shown["usd_per_hour"], *hours, len(hours) * prices.PUBLIC_IPV4_HOUR])
-        cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
         return {**shown, "machines": len(running), "usd_per_hour": usd}
 
     @cli.verb(group, "image", "batch_sweep")

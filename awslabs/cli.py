@@ -148,7 +148,10 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
             opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
             ledger = open_ledger(lab, **opening)
             try:
-                return function(ledger, **options)
+                result = function(ledger, **options)
+                if any(row.call == "batch:CreateComputeEnvironment" for row in ledger.journal.open_rows()):
+                    ledger.read_meter()  # its machines come and go, and AWS shows them for an hour only
+                return result
             except Exception as error:
                 if is_botocores(error):
                     raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
@@ -324,6 +327,7 @@ def agree(question: str, unasked: str) -> None:
 
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
+    ledger.read_meter()
     note = prices.note(ledger.cloud.region).strip(" ()")
     return {
         "lab": ledger.lab,
@@ -387,15 +391,19 @@ def add_down(
         if dry_run:
             say(f"Would delete {len(rows)} resources, in this order:")
             return [{"row": row.number, "name": row.name, "id": row.id, "state": row.state} for row in rows]
-        usd = ledger.usd_so_far
+        if rows:
+            ledger.read_meter()  # logs, too, before they go
         if bring_home and rows and not discard:
             ledger.end_work()  # what would be finished between saving and deleting, would be lost
             folder = Path("awslabs-results", lab)
             if saved := bring_home(ledger, folder):
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
+        if rows:
+            ledger.read_meter()  # when its servers ended
+        usd = ledger.usd_so_far
         note = prices.note(ledger.cloud.region)
-        price = f"about {usd:.4f} USD{note}" if usd else "nothing per hour, only what was used"
+        price = f"about {usd:.4f} USD{note}" if usd and usd >= 5e-5 else "less than 0.0001 USD"
         price = "an unknown price" if usd is None else price
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "
