@@ -573,7 +573,7 @@ def command_line() -> Any:
         price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
             f"While jobs run, each {machine.instance_types[0]} costs "
-            f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
+            f"{cli.per_hour(price, ledger.cloud.region)}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)
@@ -583,7 +583,6 @@ def command_line() -> Any:
     def report(ledger: Ledger) -> dict[str, Any]:
         running = batch_jobs.machines(ledger)
         hours = [prices.server_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running]
-        cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
         usd = journal.total([ledger.usd_per_hour, *hours])
         return {**vars(describe(ledger)), "machines": len(running), "usd_per_hour": usd}
 

@@ -444,7 +444,7 @@ def command_line() -> Any:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
-        cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
+        cli.say(f"While tasks run, each costs {cli.per_hour(price, ledger.cloud.region)}.")
         lab = up(ledger, export=export == "ssm", **how)
         cli.farewell(ledger)
         return parameters.built(ledger, lab, exports(lab), export)
