@@ -147,9 +147,9 @@ def _busy(function: LambdaFunction) -> Refused | None:
 function_states = rule(
     "function_states",
     """A new function is Pending for 3 s, an update InProgress for 1.5 s (times `slow_states`); meanwhile
-    updating, publishing, deleting: ResourceConflictException 409. moto: Active at once.
+    updating and publishing: ResourceConflictException 409. Deleting is taken. moto: Active at once.
 
-    Source: aws-facts (a), (b), (j).""",
+    Source: aws-facts (a), (b), (j), (k).""",
 )
 
 
@@ -162,7 +162,7 @@ def _begin(call: Call, proceed: Proceed) -> Any:
 
 
 @function_states.around("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration")
-@function_states.around("lambda:PublishVersion", "lambda:DeleteFunction")
+@function_states.around("lambda:PublishVersion")
 def _change(call: Call, proceed: Proceed) -> Any:
     function = _function(call)
     if function is None:
