@@ -20,7 +20,9 @@ from awslabs.sandbox.services.ec2 import spot as spot  # isort: skip
 from awslabs.sandbox.services.ec2 import network as network  # isort: skip
 from awslabs.sandbox.services.ec2 import keys as keys  # isort: skip
 from awslabs.sandbox.services.ec2 import instances as instances  # isort: skip
+from awslabs.sandbox.services.lambda_ import shapes as shapes  # isort: skip
 from awslabs.sandbox.services.lambda_ import functions as functions  # isort: skip
+from awslabs.sandbox.services.lambda_ import answers as answers  # isort: skip
 from awslabs.sandbox.services.logs import log_groups as log_groups  # isort: skip
 from awslabs.sandbox.services.sqs import queues as queues  # isort: skip
 from awslabs.sandbox.services.sqs import polls as polls  # isort: skip
