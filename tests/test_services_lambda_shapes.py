@@ -53,8 +53,8 @@ def permissions() -> list[str]:
     asked = {"FunctionName": "lab", "StatementId": "a", "Action": "lambda:InvokeFunction"}
     asked["Principal"] = "apigateway.amazonaws.com"
     changes = (
-        {"StatementId": "a b!"}, {"Action": "s3:GetObject"}, {"Principal": "nobody"}, {"Qualifier": "$LATEST"},
-        {"Principal": "*"},
+        {"StatementId": "a b!"}, {"Action": "s3:GetObject"}, {"Principal": "nobody"},
+        {"Qualifier": "$LATEST"}, {"Principal": "*"},
     )  # fmt: skip
     return [said(client("lambda").add_permission, **(asked | each)) for each in changes]
 

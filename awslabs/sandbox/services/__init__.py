@@ -31,6 +31,7 @@ from awslabs.sandbox.services.dynamodb import items as items  # isort: skip
 from awslabs.sandbox.services.s3 import buckets as buckets  # isort: skip
 from awslabs.sandbox.services.ssm import parameters as parameters  # isort: skip
 from awslabs.sandbox.services.apigateway import rest_apis as rest_apis  # isort: skip
+from awslabs.sandbox.services.apigateway import answers as apigateway_answers  # isort: skip
 from awslabs.sandbox.services import batch as batch  # isort: skip
 from awslabs.sandbox.services.ecr import repositories as repositories  # isort: skip
 from awslabs.sandbox.services.ecs import task_definitions as task_definitions  # isort: skip
