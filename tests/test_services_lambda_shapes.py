@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from test_services_lambda_functions import make, role
 from test_services_support import Case, check, client, cloud, refused, said, table, wait
 
-from awslabs.sandbox.services.lambda_ import answers, shapes  # noqa: F401  (rules that this needs)
+from awslabs.sandbox.services.lambda_ import configurations, shapes  # noqa: F401  (rules that this needs)
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lab"
 NO, BAD, GONE = "InvalidParameterValueException", "ValidationException", "ResourceNotFoundException"

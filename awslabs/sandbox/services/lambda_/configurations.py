@@ -1,4 +1,4 @@
-"""Lambda's answers in AWS's shape: what a function's configuration shows beyond moto's record.
+"""Lambda's configurations of functions in AWS's shape: what they show beyond moto's record.
 
 Source: aws-facts (k).
 """
