@@ -110,7 +110,7 @@ def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
-def plain_verb(group: click.Group, name: str) -> Callable[..., Any]:
+def plain_verb(group: click.Group, name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb that opens no ledger; it takes all shared options but --name and --owner.
 
     What it returns is printed: a dictionary or a list of them, as a table or as JSON.
@@ -204,7 +204,7 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
@@ -217,7 +217,7 @@ class Duration(click.ParamType):
         return minutes
 
 
-class Cidr(click.ParamType):
+class Cidr(click.ParamType):  # type: ignore[type-arg]
     """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
 
     name = "cidr"

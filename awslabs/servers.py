@@ -109,10 +109,9 @@ def console(ec2: Any, instance_id: str) -> str:
     except ClientError as error:
         if error_code(error) != "UnsupportedOperation":
             raise
-        answer = ec2.get_console_output(
-            InstanceId=instance_id
-        )  # t2 is not of Nitro: what AWS keeps of its boot
-    return answer.get("Output", "")
+        # A t2 is not of Nitro: what AWS keeps of its boot.
+        answer = ec2.get_console_output(InstanceId=instance_id)
+    return str(answer.get("Output", ""))
 
 
 # -- What RunInstances is told -----------------------------------------------------------------------------
