@@ -24,6 +24,7 @@ CHAPTERS = ["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
 HOUSE = [
     ["errors", "prices", "show", "web"],
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
+    ["cost"],
     ["ledger"],
     ["cli"],
     ["ledger_cli"],
