@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +244,9 @@ NO_DOCKER = click.option(
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
 )
+ROLE_ARN = click.option(
+    "--role-arn", metavar="ARN", help="A role that exists, where you may make none; else own ones are made."
+)
 EXPORT = click.option(
     "--export",
     is_flag=False,
@@ -343,6 +346,14 @@ def header(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
+    """What the verb `logs` of a lab returns: the lines for a program, or nothing once a person sees them."""
+    if wants_json():
+        return {**of, "lines": lines}
+    out("\n".join(lines) or "Nothing was logged.")
+    return None
+
+
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
     """Say before building what comes, where, and what it will cost."""
     head = ledger.journal.header
@@ -365,6 +376,29 @@ def per_hour(usd: float | None, *regions: str) -> str:
         return "an unknown price"
     notes = "".join(sorted({prices.note(region) for region in regions}))
     return f"about {usd:.4f} USD per hour{notes}" if usd else "nothing per hour, only what is used"
+
+
+def add_status(
+    group: click.Group, lab: str, parts: Iterable[str], report: Callable[[Ledger], dict[str, Any]]
+) -> None:
+    """The verb `status` of a lab.
+
+    Parameters
+    ----------
+    parts : iterable of str
+        The rows without which it is no lab to work with.
+    report : callable
+        What is said of one that stands, besides the header.
+    """
+
+    @verb(group, "status", lab)
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, where, and what it costs."""
+        ledger.close_ended()
+        if gone := ledger.missing(parts):
+            say(f"The lab does not stand. Missing: {', '.join(gone)}.")
+            return header(ledger)
+        return {**header(ledger), **report(ledger)}
 
 
 def add_down(

@@ -36,6 +36,7 @@ from typing import Any
 
 from awslabs.errors import LedgerError, install
 from awslabs.kinds import KINDS
+from awslabs.labs import LABS
 
 SCHEMA = 1
 SIGNED_S = 0.5  # seconds in which a lock may still show the name of the verb that had it before
@@ -45,7 +46,6 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 FILE = re.compile(rf"[a-z0-9_]+\.{NAME.pattern}\.[0-9]+\.[A-Za-z0-9-]+\.json")  # lab, name, account, Region
 LARGEST_MIB = 64  # of a ledger: a hundred thousand rows
 # What tags on AWS hold anybody may have written: only what has exactly these forms is a ledger's mark.
-LABS = ("ec2", "gpu", "ecs_qa", "batch_sweep", "serverless")
 PREFIX = re.compile(f"awslabs-({'|'.join(LABS).replace('_', '-')})-[a-z0-9]{{6}}")
 TOKEN = re.compile("[0-9]{14}-[0-9a-f]{16}")
 ROW = re.compile("([0-9]{1,6}) ([a-z][a-z0-9-]{0,40})")

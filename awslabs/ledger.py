@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import hashlib
 import json
@@ -30,10 +31,10 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from awslabs import addresses, cost, journal, prices, show
@@ -289,13 +290,21 @@ def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> di
 
 
 def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
+    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice.
+
+    What AWS's waiters waited for in vain is told as other refusals are.
+    """
 
     @functools.wraps(verb)
     def holding(ledger: Ledger, *args: Any, **options: Any) -> Any:
+        from botocore.exceptions import WaiterError
+
         with ledger.locked(verb.__name__):
             ledger.journal.start_over(ledger.usd_so_far)
-            return verb(ledger, *args, **options)
+            try:
+                return verb(ledger, *args, **options)
+            except WaiterError as error:
+                raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
 
     return holding
 
@@ -372,6 +381,26 @@ class Ledger:
     def resources(self) -> dict[str, str]:
         """Row name to identifier, of all that stands; work that runs is not counted."""
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Which of these rows do not stand: before `up` has ended, or while `down` works.
+
+        A name with a star stands for all rows that begin so: of ``job-definition-*`` one is enough.
+        """
+        standing = [row.name for row in self.journal.open_rows() if row.state == "standing"]
+        return [name.removesuffix("-*") for name in names if not fnmatch.filter(standing, name)]
+
+    def whole(self, names: Iterable[str]) -> dict[str, str]:
+        """`resources`, if these rows stand.
+
+        Raises
+        ------
+        LabError
+            When one of them does not.
+        """
+        if gone := self.missing(names):
+            raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", self.command("up"))
+        return self.resources
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -634,6 +663,17 @@ class Ledger:
             f"{why} It was left as it is.",
             f"{self.command_to_force(row)}    # deletes it all the same",
         )
+
+    def refuse_other(self, what: str, way_on: str = "") -> NoReturn:
+        """Stop an `up` whose options ask for another lab than stands; what stands is named in a few words.
+
+        Parameters
+        ----------
+        way_on : str
+            The command that goes on with what stands; that of `down` unless given.
+        """
+        down = f"{self.command('down')}    # then `up` again; or `up` with the options that it was built with"
+        raise LedgerError(f"The lab stands with {what}.", "Nothing was changed.", way_on or down)
 
     def _lost_an_end(self, row: Row) -> bool:
         """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""

@@ -118,6 +118,12 @@ def volume_hour(gib: float, region: str) -> float:
     return gib * rate("gp3 GiB-month", region) / HOURS_PER_MONTH
 
 
+def server_hour(instance_type: str, region: str, gib: float = 0, *, spot: bool = False) -> float | None:
+    """US dollars for one hour of a server with its public address and `gib` GiB of disk; None: not known."""
+    hour = instance_hour(instance_type, region, spot=spot)
+    return None if hour is None else hour + PUBLIC_IPV4_HOUR + volume_hour(gib, region)
+
+
 def fargate_hour(vcpus: float, gb: float, region: str) -> float:
     """US dollars for one hour of a Fargate task of this size, with its public address."""
     computing = vcpus * rate("Fargate vCPU-hour", region) + gb * rate("Fargate GB-hour", region)

@@ -237,7 +237,7 @@ def test_the_private_key_is_for_its_owner_alone(lab: Lab) -> None:
 
 def test_status_without_a_server_says_so(lab: Lab) -> None:
     done = lab("status", "--name", "other")
-    assert "No server stands." in done.stderr
+    assert "The lab does not stand. Missing: instance." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from awslabs import cli, ec2, journal, ledger_cli, policies, tunnel
-from awslabs.__main__ import LABS, main
+from awslabs.__main__ import main
 from awslabs.errors import install
 from awslabs.kinds import KINDS, Mark, iam
+from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 from awslabs.ledger_cli import STRAY
-from awslabs.tour import CHAPTERS
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
 ME = "moto"  # whom moto's STS takes every caller for
@@ -254,7 +254,7 @@ def test_a_dry_run_names_the_command_that_saves_results_first(school: School) ->
     saves = f"python -m awslabs.batch_sweep down --region {inprocess.REGION}"
     assert [line.endswith(saves) for line in said.splitlines()] == [True]  # ec2 has none
     results.unlink()
-    groups = {lab: importlib.import_module(f"awslabs.{lab}").command_line() for lab in CHAPTERS}
+    groups = {lab: importlib.import_module(f"awslabs.{lab}").command_line() for lab in LABS}
     saving = [
         lab
         for lab, group in groups.items()
@@ -475,8 +475,7 @@ def test_no_text_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixtu
 
 
 def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
-    assert tuple(LABS) == journal.LABS
-    prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
+    prefixes = [journal.fresh_prefix(lab) for lab in LABS]
     assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
     assert journal.TOKEN.fullmatch(journal.fresh_token())
 

@@ -334,12 +334,10 @@ def mark_instance(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
 def instance_usd_per_hour(request: dict[str, Any], region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
-    server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
     disks = sum(
-        prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
-        for mapping in request.get("BlockDeviceMappings", [])
+        mapping.get("Ebs", {}).get("VolumeSize", 0) for mapping in request.get("BlockDeviceMappings", [])
     )
-    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+    return prices.server_hour(request.get("InstanceType", ""), region, disks, spot=is_spot)
 
 
 def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -357,6 +357,35 @@ def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     yield from (nat for nat in ec2.nat_gateways.values() if nat.vpc_id == vpc_id and nat.state != "deleted")
 
 
+# --- for what runs -------------------------------------------------------------------------------------
+
+
+def no_way_out(ec2: Any, eni: Any, *, endpoint: str) -> str:
+    """Why what has a network interface reaches nothing outside of its VPC; empty: it does.
+
+    It needs a public address and a route to an internet gateway, or a route to a NAT gateway, or an endpoint
+    in its VPC for the service that it asks (``ecr.dkr``); and a security group that lets it out.
+    Source: aws-facts (g).
+    """
+    if not any(group.egress_rules for group in eni.group_set):
+        return "no security group lets it out"
+    vpc_id = eni.subnet.vpc_id
+    ends = [end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted"]
+    if any(end.service_name.endswith(f".{endpoint}") for end in ends):
+        return ""
+    tables = [table for table in ec2.route_tables.values() if table.vpc_id == vpc_id]
+    own = [table for table in tables if eni.subnet.id in table._associations.values()]
+    for table in own or [table for table in tables if table.main_association_id is not None]:
+        for route in table.routes:
+            if route.destination_cidr_block != "0.0.0.0/0":
+                continue
+            if route.nat_gateway is not None:
+                return ""
+            if route.gateway is not None and route.gateway.id.startswith("igw-") and route.gateway.vpc:
+                return "" if eni.public_ip else "it has no public address"
+    return "its subnet has no route to the internet"
+
+
 # --- looking around -----------------------------------------------------------------------------------
 
 
