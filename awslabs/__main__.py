@@ -2,6 +2,7 @@
 
 awslabs                  the labs, and what stands
 awslabs ec2 up           the same as  python -m awslabs.ec2 up
+awslabs cost             the same as  python -m awslabs.ledger cost
 awslabs tour             the whole course once, in the practice cloud
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from awslabs import cli, screen
+from awslabs import cli, prices, screen
 from awslabs.errors import DISTRIBUTION
 from awslabs.labs import LABS
 
@@ -20,6 +21,7 @@ from awslabs.labs import LABS
 COMMANDS = {
     **LABS,
     "ledger": "what all labs have built, and its end",
+    "cost": "what was spent until now",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -33,8 +35,9 @@ class Course(cli.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "sandbox":
             return importlib.import_module("awslabs.sandbox.__main__").main
-        if cmd_name == "ledger":
-            return importlib.import_module("awslabs.ledger_cli").command_line()
+        if cmd_name in ("ledger", "cost"):
+            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            return ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
         if cmd_name in LABS:
             return importlib.import_module(f"awslabs.{cmd_name}").command_line()
         return super().get_command(ctx, cmd_name)
@@ -65,6 +68,7 @@ def overview() -> None:
             one.unread.what
             if one.unread
             else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
+            + prices.note(one.region)
         )
         cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 

@@ -432,13 +432,8 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool, instead: str) 
     except AwsError as refused:
         if not machine.gpus and not spot:
             raise
-        raise AwsError(
-            refused.what,
-            refused.why,
-            f"{instead}    # or ask for more, and wait for a day: {refused.fix}",
-            code=refused.code,
-            operation=refused.operation,
-        ) from refused
+        fix = f"{instead}    # or ask for more, and wait for a day: {refused.fix}"
+        raise refused.mended_by(fix) from refused
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------
@@ -565,8 +560,12 @@ def command_line() -> Any:
         "--spot", is_flag=True, help="Machines that AWS may take back, for less than half the price."
     )
     @cli.NO_DOCKER
-    @click.option("--role-arn", metavar="ARN", help="A role that exists, for the jobs.")
-    @click.option("--instance-profile-arn", metavar="ARN", help="And a profile, for the machines.")
+    @cli.ROLE_ARN
+    @click.option(
+        "--instance-profile-arn",
+        metavar="ARN",
+        help="And a profile, for the machines: with --role-arn, or neither.",
+    )
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
@@ -574,7 +573,7 @@ def command_line() -> Any:
         price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
             f"While jobs run, each {machine.instance_types[0]} costs "
-            f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
+            f"{cli.per_hour(price, ledger.cloud.region)}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)
@@ -584,7 +583,6 @@ def command_line() -> Any:
     def report(ledger: Ledger) -> dict[str, Any]:
         running = batch_jobs.machines(ledger)
         hours = [prices.server_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running]
-        cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
         usd = journal.total([ledger.usd_per_hour, *hours])
         return {**vars(describe(ledger)), "machines": len(running), "usd_per_hour": usd}
 

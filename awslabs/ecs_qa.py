@@ -438,15 +438,13 @@ def command_line() -> Any:
         help="Another model for question answering; small: one that is trained here.",
     )
     @cli.NO_DOCKER
-    @click.option(
-        "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
-    )
+    @cli.ROLE_ARN
     @cli.EXPORT
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
-        cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
+        cli.say(f"While tasks run, each costs {cli.per_hour(price, ledger.cloud.region)}.")
         lab = up(ledger, export=export == "ssm", **how)
         cli.farewell(ledger)
         return parameters.built(ledger, lab, exports(lab), export)

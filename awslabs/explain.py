@@ -383,11 +383,12 @@ def explain(
             f"This account's Free plan does not run {'a ' + instance_type if instance_type else 'this'}.",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
+        another = "t3.small" if instance_type == "t3.micro" else "t3.micro"
         return refusal(
             f"{instance_type} is not offered here: {message}",
-            place.command("up --instance-type t3.micro")
+            place.command(f"up --instance-type {another}")
             if place.lab
-            else "run the same command with --instance-type t3.micro",
+            else f"run the same command with --instance-type {another}",
         )
     if code in THROTTLED:
         return refusal(

@@ -223,13 +223,8 @@ def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
         require_quota(ledger.client("ec2"), ledger.client("service-quotas"), instance_type, spot=spot)
     except AwsError as error:
         without = f"{ledger.command('up')} --instance-type {CPU_TYPE}"
-        raise AwsError(
-            error.what,
-            error.why,
-            f"{error.fix}    # AWS takes a day or two; meanwhile, without a GPU: {without}",
-            code=error.code,
-            operation=error.operation,
-        ) from error
+        fix = f"{error.fix}    # AWS takes a day or two; meanwhile, without a GPU: {without}"
+        raise error.mended_by(fix) from error
 
 
 def without_gpu(ledger: Ledger) -> str:

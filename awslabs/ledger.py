@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from awslabs import addresses, journal, show
+from awslabs import addresses, cost, journal, prices, show
 from awslabs.errors import (
     AwsError,
     LabError,
@@ -300,7 +300,7 @@ def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
         from botocore.exceptions import WaiterError
 
         with ledger.locked(verb.__name__):
-            ledger.journal.start_over()
+            ledger.journal.start_over(ledger.usd_so_far)
             try:
                 return verb(ledger, *args, **options)
             except WaiterError as error:
@@ -410,7 +410,24 @@ class Ledger:
     @property
     def usd_so_far(self) -> float | None:
         """What this ledger has cost until now, in US dollars: an estimate; None where that is not known."""
-        return journal.total([self.journal.header["usd_before"], *(row.usd for row in self.journal.rows)])
+        return cost.total(self.journal.header, self.journal.rows)
+
+    def read_meter(self) -> None:
+        """Note what AWS tells of the cost. AWS calls: those of `close_ended` and of `cost.ask`.
+
+        It stands in nobody's way: while another terminal holds the ledger, the disk is full or AWS refuses to
+        answer, what the file says stays as it is.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.close_ended(running=True)
+            answers = cost.ask(self.client, self.journal)
+            with self.journal.locked("start", patience_s=TIDY_S * self.patience):
+                if cost.note(self.journal, answers):
+                    self.journal.save()
+        except (BotoCoreError, ClientError, LabError) as error:
+            log.debug("the meter was not read: %s", error)
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
@@ -432,6 +449,8 @@ class Ledger:
     def _repr_html_(self) -> str:
         """In a notebook: what stands, as a table. Asks AWS nothing."""
         head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        if note := prices.note(self.cloud.region).strip(" ()"):
+            head["prices"] = note
         standing = [
             {"row": row.name, "state": row.state, "id": row.id}
             | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
@@ -508,21 +527,27 @@ class Ledger:
             self._send(kind, row, method, request)
             return row.id
 
-    def close_ended(self) -> None:
-        """Close the rows of work that has ended. AWS calls: the kinds' describe calls.
+    def close_ended(self, *, running: bool = False) -> None:
+        """Close the rows of work that has ended, and note since when it was billed: with `running`, of all.
+
+        AWS calls: the kinds' describe calls.
 
         It only tidies up, and stands in nobody's way: while another terminal holds the ledger, or the disk is
         full, the rows stay as they are, until whoever comes next.
         """
         rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            seen = zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True)
-            ends = {row.token: self._end_of(row, shown) for row, shown in seen}
-        if not any(ends.values()):
+            seen = list(zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True))
+        ends = {row.token: self._end_of(row, shown) for row, shown in seen}
+        billed = {row.token: shown[0].billed for row, shown in seen if shown}
+        if not any(ends.values()) and not (running and any(billed.values())):
             return
         try:
             with self.journal.locked("start", patience_s=TIDY_S * self.patience):
                 for row in self.journal.open_rows():
+                    if since := billed.get(row.token):
+                        spans = [[row.made, 0.0], [max(since, row.made), row.usd_per_hour]]
+                        self.journal.header["meter"]["rates"][str(row.number)] = spans
                     if ended := ends.get(row.token):
                         row.state, row.ended = "gone", ended
                 self.journal.save()
@@ -548,7 +573,8 @@ class Ledger:
             token=journal.fresh_token(),
             needs=self._needs(request),
             digests=digests,
-            telling={key: str(request[key]) for key in kind.described_by if key in request},
+            telling={key: str(request[key]) for key in kind.described_by if key in request}
+            | kind.tells(request),
             begun=journal.now(),
             usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
         )
@@ -1077,7 +1103,8 @@ class Ledger:
             recover = self.place.of_ledgers(f"recover {self.lab}")
             fixes.append(f"{recover}    # gives it a row; then `down`")
         usd = journal.total(rows[number].usd_per_hour for number in failures)
-        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
+        note = prices.note(self.cloud.region)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour{note}"
         return StillStanding(
             f"{len(failures)} of the lab's resources still stand, at {price}."
             if failures

@@ -56,14 +56,12 @@ def own_roles(ledger: Ledger, *, profile: bool = False, **given: str | bool | No
         given |= {"role_arn": f"{begin}:role/LabRole"}
         if profile:
             given |= {"instance_profile_arn": f"{begin}:instance-profile/LabInstanceProfile"}
-        raise AwsError(
-            error.what,
-            f"{error.why} The lab makes its roles first, so nothing that costs stands.",
+        fix = (
             f"{ledger.command('up', **given)}    # AWS Academy's names; elsewhere ask whoever runs the "
-            "account, and show them what the README says of rights",
-            code=error.code,
-            operation=error.operation,
-        ) from error
+            "account, and show them what the README says of rights"
+        )
+        why = f"{error.why} The lab makes its roles first, so nothing that costs stands."
+        raise error.mended_by(fix, why) from error
 
 
 def role(ledger: Ledger, name: str, service: str, *may: Statement) -> str:

@@ -454,9 +454,7 @@ def command_line() -> Any:
     group = cli.lab_group("serverless", __doc__)
 
     @cli.verb(group, "up", "serverless")
-    @click.option(
-        "--role-arn", metavar="ARN", help="A role that exists, for all functions; else they get own ones."
-    )
+    @cli.ROLE_ARN
     @click.option(
         "--read",
         type=click.Choice(["scan", "query"]),

@@ -188,7 +188,7 @@ def test_a_spot_server_is_a_one_time_request_that_ends_with_it(aws: Aws, ledger:
     assert aws.run["InstanceMarketOptions"]["SpotOptions"]["SpotInstanceType"] == "one-time"
     tagged = {each["ResourceType"] for each in aws.run["TagSpecifications"]}
     assert tagged == {"instance", "volume", "network-interface", "spot-instances-request"}
-    assert ledger.usd_per_hour == pytest.approx(0.22 + 0.005 + 75 * 0.08 / 730)
+    assert ledger.usd_per_hour == pytest.approx(0.2158 + 0.005 + 75 * 0.08 / 730)
     ec2 = ledger.client("ec2")
     (request,) = ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
     assert request["State"] == "active"
@@ -644,11 +644,11 @@ def test_a_spot_server_has_a_price_of_its_own() -> None:
     on_demand, spot = (
         prices.instance_hour("g4dn.xlarge", "ap-northeast-1", spot=spot) for spot in (False, True)
     )
-    assert (on_demand, spot) == (0.71, 0.285)
+    assert (on_demand, spot) == (0.71, 0.2853)
     assert prices.instance_hour("t3.large", "us-east-1", spot=True) is None
     kind = kinds.KINDS["ec2:RunInstances"]
     request = {"InstanceType": "g4dn.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
-    assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.225)
+    assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.2158 + 0.005)
 
 
 def test_help_needs_no_boto3() -> None:

@@ -639,9 +639,9 @@ def test_what_a_lab_has_cost_is_kept_after_down(ledger: Ledger) -> None:
     make_vpc(ledger)
     ledger.down()
     row = ledger.journal.rows[0]
-    row.usd_per_hour, row.made, row.ended = 3600.0, "2026-11-21T10:00:00.000Z", "2026-11-21T10:00:01.000Z"
+    row.usd_per_hour, row.made, row.ended = 36.0, "2026-11-21T10:00:00.000Z", "2026-11-21T10:01:40.000Z"
     assert ledger.usd_so_far == pytest.approx(1.0)
-    ledger.journal.start_over()
+    ledger.journal.start_over(ledger.usd_so_far)
     assert ledger.usd_so_far == pytest.approx(1.0)
 
 

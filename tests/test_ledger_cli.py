@@ -199,6 +199,35 @@ def test_show_of_a_damaged_ledger_says_what_mends_it(school: School) -> None:
     assert "fix:   python -m awslabs.ledger recover" in result.stderr
 
 
+def test_cost_shows_what_was_spent_also_when_all_is_gone(school: School) -> None:
+    """To the minute, for each thing; `--by` sums up, `--csv` is for a spreadsheet."""
+    assert school.up().exit_code == 0
+    school.clock.sleep(6 * 3600)
+    (line,) = school.rows("cost")
+    assert (line["lab"], line["what"], line["at_most"]) == ("ec2", "instance", False)
+    assert (line["usd"], line["hours"]) == (pytest.approx(6 * 0.0163, rel=0.01), pytest.approx(6, rel=0.01))
+    assert "On AWS 0.0978 USD until now" in school.run("cost").stderr
+    assert school.run("down", group=ec2.command_line()).exit_code == 0
+    school.clock.sleep(24 * 3600)
+    (whose,) = school.rows("cost", "--by", "owner")
+    assert (whose["owner"], whose["usd"]) == (ME, pytest.approx(line["usd"], rel=0.01))
+    assert school.run("cost", "--by", "lab", "--csv").stdout.startswith("lab,cloud,usd\nec2,aws,0.09")
+    assert CliRunner().invoke(main, ["cost", "--by", "lab"]).stdout.split()[:3] == ["lab", "cloud", "usd"]
+    assert school.up().exit_code == 0
+    assert [one["what"] for one in school.rows("cost")] == ["earlier", "instance"]
+
+
+def test_cost_of_nothing_and_wrong_words(school: School) -> None:
+    assert school.rows("cost") == []
+    assert school.run("cost", "--csv", "--json").exit_code == 2
+    assert school.run("cost", "--by", "town").exit_code == 2
+    assert school.up("--region", TOKYO).exit_code == 0
+    school.patch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{OTHER_ACCOUNT}")
+    shown = school.run("cost")
+    assert shown.exit_code == 0
+    assert f"AWS was not asked about ec2 (default) in {TOKYO}: other credentials" in shown.stderr
+
+
 # -- Down --------------------------------------------------------------------------------------------------
 
 

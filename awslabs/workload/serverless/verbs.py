@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from awslabs import cli
+from awslabs import cli, prices
 from awslabs.cli import wants_json
 from awslabs.ledger import Ledger
 from awslabs.workload import pictures, tables
@@ -122,6 +122,8 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         if not wants_json():
             cli.out(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
             cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
+            if ledger.cloud.region not in prices.RATES["Lambda GB-second"]:
+                cli.say(f"Prices are {prices.EAST}'s.")
             if not ledger.cloud.is_aws:
                 cli.say(
                     "This is not AWS: what was measured is this computer's processor, and what else it had "
@@ -185,11 +187,7 @@ def add_functions(group: click.Group, lab: str) -> None:
     )
     def _logs(ledger: Ledger, function: str, minutes: float) -> Any:
         """Show what a function has logged; without a name, the greeting."""
-        lines = functions.logs(ledger, function=function, minutes=minutes)
-        if wants_json():
-            return {"function": function, "lines": lines}
-        cli.out("\n".join(lines) or "Nothing was logged.")
-        return None
+        return cli.logged(functions.logs(ledger, function=function, minutes=minutes), function=function)
 
 
 def add_table(group: click.Group, lab: str) -> None:
