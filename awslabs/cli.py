@@ -76,12 +76,37 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
 
 def start_practice_cloud(**options: Any) -> Run:
-    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`."""
+    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`.
+
+    Where nothing keeps what runs in it from this user's files, that is said too: here, so once in its life.
+    """
     from awslabs import sandbox as practice
 
     say("Starting the practice cloud: some seconds, the first time up to a minute ...")
     with progress.awaiting("the practice cloud listens"):
-        return practice.start(**options)
+        run = practice.start(**options)
+    if exposed := why_exposed():
+        say_exposed(exposed)
+    return run
+
+
+def why_exposed() -> str:
+    """Why what runs in the practice cloud could read this user's files; empty where it cannot."""
+    import asyncio
+    import tempfile
+
+    from awslabs.sandbox.run import isolation
+
+    with tempfile.TemporaryDirectory(prefix="awslabs-") as scratch:
+        return asyncio.run(isolation.why_no_namespaces(Path(scratch)))
+
+
+def say_exposed(why: str) -> None:
+    """What that means for who runs something in it."""
+    say(
+        "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
+        f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({why})"
+    )
 
 
 @contextlib.contextmanager
