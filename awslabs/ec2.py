@@ -28,14 +28,16 @@ RunInstances. To read along: "What is Amazon VPC?" and "What is Amazon EC2?" in 
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from awslabs import addresses, prices, tunnel
-from awslabs.errors import AwsError, LabError
+from awslabs.errors import AwsError, LabError, TimedOut
 from awslabs.explain import PAID_PLAN, ask_for_quota, error_code, place_of, vcpu_quota
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import at_once, awaiting, poll
@@ -46,6 +48,7 @@ log = logging.getLogger("awslabs.ec2")  # also where it runs as __main__
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 LOGIN = "ec2-user"  # the user that Amazon Linux lets in
 BOOT_S = 600.0  # until SSH answers; a type older than Nitro shows its console some minutes late
+PATIENCE_S = 60.0  # until we look whether the firewall lets us in at all: most servers answer earlier
 ROOT_GIB = 8  # size of that image's root disk, for the price that is told before it is looked up
 
 
@@ -256,7 +259,51 @@ def wait_for_login(ledger: Ledger, server: Server, timeout_s: float = BOOT_S) ->
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
     with awaiting("SSH answers with the host key that the console shows"):
-        tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
+        tunnel.wait_for_ssh(
+            server.ssh,
+            lambda: console(ec2, server.instance_id),
+            timeout_s=timeout_s,
+            progress=doubts(ledger, server),
+        )
+
+
+def doubts(ledger: Ledger, server: Server) -> Callable[[str], None]:
+    """What is called while a server is silent: after a minute it asks once whether the firewall is why."""
+    ask_at = time.monotonic() + PATIENCE_S
+
+    def look(awaited: str) -> None:
+        nonlocal ask_at
+        if time.monotonic() >= ask_at:
+            ask_at = math.inf
+            require_open_firewall(ledger, server)
+
+    return look
+
+
+def require_open_firewall(ledger: Ledger, server: Server) -> None:
+    """Go on if the lab's firewall lets this computer in, or if nobody can say whether it does.
+
+    AWS calls: ``ec2:DescribeSecurityGroups``.
+
+    Raises
+    ------
+    TimedOut
+        It lets in others only: no waiting helps.
+    """
+    ec2, group_id = ledger.client("ec2"), ledger.resources["security-group"]
+    try:
+        mine = addresses.my_ip(ec2)
+    except LabError as error:
+        log.info("whether the firewall lets this computer in is not known: %s", error)
+        return
+    (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+    let_in = [each["CidrIp"] for rule in group["IpPermissions"] for each in rule["IpRanges"]]
+    if not any(ipaddress.ip_address(mine) in ipaddress.ip_network(cidr, strict=False) for cidr in let_in):
+        raise TimedOut(
+            f"SSH at {server.ssh} does not answer: the firewall does not let this computer in.",
+            f"{group_id} lets in {', '.join(let_in) or 'nobody'}; this computer's address is {mine}.",
+            f"{ledger.command('up')} --allow-from {mine}/32",
+        )
 
 
 # -- The lab as it stands ----------------------------------------------------------------------------------
