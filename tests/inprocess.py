@@ -80,6 +80,7 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("botocore.session.create_loader", lambda path=None: MODELS)
         patched.setattr("awslabs.ledger.time", clock)
+        patched.setattr("botocore.waiter.time", clock)
         patched.setattr("awslabs.progress.time", clock)
         patched.setattr("awslabs.journal.datetime", Datetime)
         patched.setattr(BaseResponse, "get_current_account", account_of)

@@ -25,9 +25,7 @@ from awslabs import sandbox
 
 LAB = [sys.executable, "-m", "awslabs.ec2"]
 SHORT_LIVED = 'import awslabs, awslabs.ec2 as ec2; ec2.up(awslabs.lab("ec2", name="ttl"), ttl_minutes=1)'
-IMPATIENT = (
-    "from awslabs import ec2; ec2.PATIENCE_S = 1; ec2.command_line()(prog_name='python -m awslabs.ec2')"
-)
+IMPATIENT = "from awslabs import ec2, servers; servers.PATIENCE_S = 1; ec2.command_line()(prog_name='%s')"
 KEYS = {"lab", "name", "cloud", "account", "region", "ledger", "usd_per_hour", "resources", "instance_id"}
 pytestmark = [
     pytest.mark.live,
@@ -240,7 +238,7 @@ def test_the_private_key_is_for_its_owner_alone(lab: Lab) -> None:
 
 def test_status_without_a_server_says_so(lab: Lab) -> None:
     done = lab("status", "--name", "other")
-    assert "No server stands." in done.stderr
+    assert "The lab does not stand. Missing: instance." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -282,7 +280,7 @@ def test_a_server_that_was_stopped_and_started_is_still_trusted(lab: Lab) -> Non
 
 def test_the_firewall_keeps_out_whom_it_does_not_let_in(lab: Lab) -> None:
     """Another address, no rule at all, no route: SSH hears nothing; who is in stays in; `up` mends it."""
-    run = [sys.executable, "-c", IMPATIENT, "up", "--name", "wall"]
+    run = [sys.executable, "-c", IMPATIENT % "python -m awslabs.ec2", "up", "--name", "wall"]
     shut = subprocess.run(
         [*run, "--allow-from", "203.0.113.7/32"], env=lab.environment, capture_output=True, text=True
     )

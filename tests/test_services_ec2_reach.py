@@ -68,7 +68,7 @@ class Doors:
         """What the rules say of the server's interface."""
         ec2 = ec2_backends["123456789012"]["us-east-1"]
         (interface,) = ec2.get_instance(self.instance_id).nics.values()
-        return reach.way_in(ec2, interface, 22)
+        return reach.no_way_in(ec2, interface, 22)
 
 
 @pytest.fixture

@@ -246,11 +246,7 @@ def add_jobs(group: click.Group, lab: str) -> None:
     @click.argument("job", default="")
     def _logs(ledger: Ledger, job: str) -> Any:
         """Show what JOB has logged: the beginning of its id, the newest job unless given."""
-        lines = batch_jobs.logs(ledger, job)
-        if wants_json():
-            return {"lines": lines}
-        cli.out("\n".join(lines) or "Nothing was logged.")
-        return None
+        return cli.logged(batch_jobs.logs(ledger, job))
 
     @cli.verb(group, "cancel", lab)
     @click.argument("job", default="")

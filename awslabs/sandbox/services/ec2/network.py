@@ -381,6 +381,9 @@ def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     yield from (nat for nat in ec2.nat_gateways.values() if nat.vpc_id == vpc_id and nat.state != "deleted")
 
 
+# --- for what runs -------------------------------------------------------------------------------------
+
+
 # --- looking around -----------------------------------------------------------------------------------
 
 

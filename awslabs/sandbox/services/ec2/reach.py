@@ -3,8 +3,8 @@
 There is one world outside of a practice VPC, this computer: `CALLER`. 127.0.0.1/32 and 0.0.0.0/0 contain
 it, and no other range that one writes by hand does.
 
-    way_in(ec2, interface, 22)     why a packet from outside does not reach an interface; "" if it does
-    way_out(ec2, interface)        why nothing outside is reached from there; "" if it is
+    no_way_in(ec2, interface, 22)                      why a packet from outside does not reach an interface
+    no_way_out(ec2, interface, endpoint="ecr.dkr")     why nothing outside is reached from there
 
 Source: VPC user guide, VPC_Internet_Gateway (a public address and a route to the gateway),
 vpc-network-acls (rules in the order of their numbers, without memory: answers need a rule of their own),
@@ -32,7 +32,7 @@ IANA_EPHEMERAL = (49152, 65535)  # Source: RFC 6335, section 6; macOS keeps to i
 # --- ways -------------------------------------------------------------------------------------------------
 
 
-def way_in(ec2: Any, interface: Any, port: int) -> str:
+def no_way_in(ec2: Any, interface: Any, port: int) -> str:
     """Why the caller does not reach a TCP port of a network interface; empty: he does."""
     if not interface.public_ip:
         return "it has no public address"
@@ -50,10 +50,20 @@ def way_in(ec2: Any, interface: Any, port: int) -> str:
     return ""
 
 
-def way_out(ec2: Any, interface: Any) -> str:
-    """Why HTTPS from a network interface reaches nothing outside of the VPC; empty: it does."""
-    if not any(_contains(ec2, each, HTTPS) for group in interface.group_set for each in group.egress_rules):
+def no_way_out(ec2: Any, interface: Any, *, endpoint: str) -> str:
+    """Why HTTPS from a network interface reaches nothing outside of its VPC; empty: it does.
+
+    An endpoint in the VPC for the service that it asks (``ecr.dkr``) will do as well. Source: aws-facts (g).
+    """
+    groups = interface.group_set
+    if not any(group.egress_rules for group in groups):
         return "no security group lets it out"
+    vpc_id = interface.subnet.vpc_id
+    ends = [end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted"]
+    if any(end.service_name.endswith(f".{endpoint}") for end in ends):
+        return ""
+    if not any(_contains(ec2, each, HTTPS) for group in groups for each in group.egress_rules):
+        return f"no security group lets it out to {CALLER}"
     gateway = _gateway(ec2, interface.subnet)
     if not gateway:
         return "its subnet has no route to the internet"
@@ -201,7 +211,7 @@ def _set_doors(ec2: Any) -> None:
     for instance in [each for kept in ec2.reservations.values() for each in kept.instances]:
         if instance.state in ("shutting-down", "terminated") or not power.current.has(instance.id):
             continue
-        reasons = [way_in(ec2, interface, SSH) for interface in instance.nics.values()]
+        reasons = [no_way_in(ec2, interface, SSH) for interface in instance.nics.values()]
         kept_out = all(reasons)  # one interface in reach is enough
         if power.current.let_in(instance.id, not kept_out):
             log.info("%s %s", instance.id, f"answers nobody: {reasons[0]}" if kept_out else "can be reached")

@@ -54,6 +54,7 @@ from awslabs.sandbox.core.engine import Refused, scaled
 from awslabs.sandbox.run.isolation import NoPlace
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
+from awslabs.sandbox.services.lambda_ import shapes
 from awslabs.sandbox.services.lambda_.environments import (
     Ended,
     Environment,
@@ -702,7 +703,9 @@ class Functions:
         qualifier = request.args.get("Qualifier")
         kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         context = request.headers.get("X-Amz-Client-Context", "")
+        asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
         try:
+            shapes.look_at("Invoke", asked, region)
             if kind == "DryRun":
                 self.look(account, region, match[1], qualifier, body, False)
                 return Answer(204, {}, b"")
@@ -720,11 +723,10 @@ class Functions:
             said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
             return as_json(429, said, **{"x-amzn-errortype": throttled.code, "Retry-After": "1"})
         except Refused as refused:
-            request_id = str(uuid.uuid4())
-            status = refused.status or 0
-            answer = Answer(*wire.error(call, refused.code, refused.message, request_id, status))
-            return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
-        headers = {"x-amzn-requestid": result.request_id, "X-Amz-Executed-Version": result.version}
+            return refusal(call, refused)
+        headers = {"x-amzn-requestid": result.request_id}
+        if kind != "Event":
+            headers["X-Amz-Executed-Version"] = result.version
         if result.function_error:
             headers["X-Amz-Function-Error"] = result.function_error
         if result.log_tail:
@@ -748,6 +750,19 @@ class Functions:
         }
         usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
         return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
+
+
+def refusal(call: wire.Call, refused: Refused) -> Answer:
+    """A refused invocation. A function that is not there is named with its version: aws-facts (k)."""
+    request_id, message = str(uuid.uuid4()), refused.message
+    if refused.code == "NotImplemented" or refused.status is None:
+        answer = wire.error(call, refused.code, message, request_id, refused.status or 0)
+        return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
+    if re.fullmatch(r"Function not found: arn:[^:]+(:[^:]+){5}", message):
+        message += ":$LATEST"
+    status, headers, text = shapes.error(refused.code, message, refused.status)
+    said = {"content-type": "application/json", "x-amzn-errortype": headers["x-amzn-errortype"]}
+    return Answer(status, said | {"x-amzn-requestid": request_id}, text.encode())
 
 
 def exit_error(request_id: str, how: str) -> dict[str, Any]:
