@@ -84,10 +84,7 @@ class School:
             return [
                 *(vpc["VpcId"] for vpc in client.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]),
                 *(one["SubnetId"] for one in client.describe_subnets()["Subnets"] if not one["DefaultForAz"]),
-                *(
-                    one["InternetGatewayId"]
-                    for one in client.describe_internet_gateways()["InternetGateways"]
-                ),
+                *(one["InternetGatewayId"] for one in inprocess.gateways(client)),
                 *(
                     one["GroupId"]
                     for one in client.describe_security_groups()["SecurityGroups"]
