@@ -1,7 +1,9 @@
-"""A class of many labs in one account: the calls that `verify` and `recover` make, and what they see."""
+"""A class of many labs in one account: what `verify` and `recover` ask and see, and whose turn it is."""
 
 from __future__ import annotations
 
+import heapq
+import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 import test_not_ours as kinds
 from botocore.client import BaseClient
 
-from awslabs import ledger_cli, policies
+from awslabs import ledger, ledger_cli, policies
 from awslabs.kinds import KINDS
+from awslabs.kinds.rest_apis import REST_API
 from awslabs.ledger import Cloud, Ledger
+from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
 
 ACCOUNT = "222233334444"
@@ -149,3 +153,44 @@ def test_each_kind_tells_what_is_not_in_its_listing() -> None:
     """Else `verify` asks for each such row by itself, which no class can wait for."""
     singly = {call for call, kind in KINDS.items() if not kind.complete and kind.at_once is None}
     assert singly == {"iam:CreateInstanceProfile", "lambda:AddPermission"}
+
+
+# -- Sixty at once, at the rates of AWS ---------------------------------------------------------------------
+
+CLASS = 60
+
+
+def last_one(each_s: float, longest_s: float) -> tuple[float, int]:
+    """Of a class that asks at once: when the last one's call is taken, and how often the keenest had asked.
+
+    Each asks, and after a refusal again after the ledger's own pause; AWS takes one call in so many seconds.
+    """
+    waiting, free_at, last, most = [(0.0, 0, who) for who in range(CLASS)], 0.0, 0.0, 0
+    while waiting:
+        now, asked, who = heapq.heappop(waiting)
+        asked += 1
+        if now >= free_at:
+            free_at, last, most = now + each_s, now, max(most, asked)
+        else:
+            heapq.heappush(waiting, (now + ledger.pause(asked, longest_s), asked, who))
+    return last, most
+
+
+@pytest.mark.parametrize(
+    ("operation", "each_s", "patience_s", "longest_s"),
+    [
+        ("CreateRestApi", 3.0, ledger.THROTTLE_S, 10.0),
+        ("PutRestApi", RATES["PutRestApi"][0], ledger.THROTTLE_S, 10.0),
+        ("CreateDeployment", RATES["CreateDeployment"][0], ledger.THROTTLE_S, 10.0),
+        ("DeleteRestApi", RATES["DeleteRestApi"][0], REST_API.busy_s, 5.0),
+    ],
+)
+def test_the_last_of_a_class_is_patient_enough(
+    operation: str, each_s: float, patience_s: float, longest_s: float
+) -> None:
+    for seed in range(20):
+        random.seed(seed)
+        last_s, asked = last_one(each_s, longest_s)
+        assert last_s >= (CLASS - 1) * each_s
+        assert last_s < 0.8 * patience_s, (operation, seed, last_s)
+        assert operation == "DeleteRestApi" or asked < 99, seed  # so often `create` and `ensure` send a call

@@ -84,7 +84,7 @@ def ec2(*rests: str) -> list[tuple[str, str]]:
     return [("", arn("ec2", rest)) for rest in rests]
 
 
-CASES = [
+CALLS = [
     # EC2
     ("ec2:DescribeVpcs", {}, [("", "*")]),
     ("ec2:CreateSubnet", {"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/24"}, ec2("subnet/*", "vpc/vpc-1")),
@@ -323,7 +323,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "request_", "needed"), CASES)
+@pytest.mark.parametrize(("operation", "request_", "needed"), CALLS)
 def test_a_call_needs(operation: str, request_: dict[str, Any], needed: list[tuple[str, str]]) -> None:
     service, _, name = operation.partition(":")
     asked = sent(service, xform_name(name), **request_)

@@ -30,7 +30,6 @@ import json
 import logging
 import re
 import secrets
-import threading
 import time
 import urllib.parse
 import uuid
@@ -46,6 +45,7 @@ from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine, policies
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import api_keys, rest_apis
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
@@ -171,8 +171,6 @@ class Gateway:
 
     def __init__(self, endpoint_url: str) -> None:
         self.host = endpoint_url.partition("//")[2]
-        self.lock = threading.Lock()
-        self.free_at: dict[tuple[Any, ...], float] = {}  # per account and method with a limit
         self.workers = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="integration")
 
     # -- a request --------------------------------------------------------------------------------
@@ -289,17 +287,15 @@ class Gateway:
             return
         if not rate or not burst:
             raise too_many()
-        self.spend((asked.account, asked.api_id, asked.stage, own), rate, burst)
+        self.spend(stage, own, rate, burst)
 
-    def spend(self, what: tuple[Any, ...], rate: float, burst: int) -> None:
-        """Take one out of a bucket that `rate` fills every second, or refuse: 429."""
-        key = (*what, rate, burst)
-        with self.lock:
-            now = engine.clock.now()
-            free_at = max(self.free_at.get(key, 0.0), now - (burst - 1) / rate)
-            if free_at > now:
-                raise too_many()
-            self.free_at[key] = free_at + 1 / rate
+    def spend(self, owner: Any, name: str, rate: float, burst: int) -> None:
+        """Count a call against one of a stage's or plan's limits, or refuse it: 429."""
+        # Named with its numbers: a limit that is changed begins anew.
+        with engine.lock:
+            admitted = admit(owner, {f"{name} {rate} {burst}": Rate(1 / rate, burst)})
+        if not admitted:
+            raise too_many()
 
     def let_in(self, asked: ApiCall, api: RestAPI) -> api_keys.Key:
         """The API key of a request: one that is enabled, in a usage plan of this stage, and not used up.
@@ -313,7 +309,7 @@ class Gateway:
             if key is None:
                 raise Own(403, "INVALID_API_KEY", "Forbidden", "ForbiddenException")
             if key.rate and key.burst:
-                self.spend((asked.account, key.plan_id, key.id), key.rate, key.burst)
+                self.spend(key.plan, key.id, key.rate, key.burst)
             if not api_keys.count(key):
                 raise Own(429, "QUOTA_EXCEEDED", "Limit Exceeded", "LimitExceededException")
         return key
@@ -387,11 +383,6 @@ class Gateway:
             raise broken()
 
     # -- the end ----------------------------------------------------------------------------------
-
-    def reset(self, account: str) -> None:
-        """Forget how often an account's APIs were called."""
-        with self.lock:
-            self.free_at = {key: at for key, at in self.free_at.items() if key[0] != account}
 
     def close(self) -> None:
         """Wait for nobody: functions end with their own running part."""
@@ -711,9 +702,7 @@ def add_handlers(cloud: Any) -> None:
 
 
 def reset(account: str) -> None:
-    """Forget what an account has here."""
-    if current is not None:
-        current.reset(account)
+    """Forget what an account has here: nothing that moto would not forget."""
 
 
 def close() -> None:

@@ -22,6 +22,7 @@ from moto.logs.models import logs_backends
 
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.ecs import tasks as strict
 from awslabs.sandbox.services.ecs.tasks import Container, Task
@@ -182,7 +183,7 @@ class Tasks:
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
                 f"retrieval failed: the role {role} cannot be assumed"
             )
-        no_way = strict.way_out(task)
+        no_way = no_way_out(task.ec2, task.interface, endpoint="ecr.dkr")
         for container in task.containers:
             image = str(container.definition["image"])
             if repositories.address and image.startswith(f"{repositories.address}/"):

@@ -148,6 +148,7 @@ iam:
         ListAttachedRolePolicies ListRolePolicies PutRolePolicy UpdateAssumeRolePolicy -> {RoleName}
     AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile GetInstanceProfile
         RemoveRoleFromInstanceProfile -> {InstanceProfileName}
+    GetAccountAuthorizationDetails -> *
     CreateServiceLinkedRole -> role/aws-service-role/{AWSServiceName}/*
     ListInstanceProfiles -> instance-profile{PathPrefix|/}
     ListRoles -> role{PathPrefix|/}
