@@ -198,7 +198,7 @@ class Lambda:
 
     def __init__(self, durations: list[float] | None = None, answer: Any = "Hola", **more: str) -> None:
         self.answer, self.more = json.dumps(answer).encode(), more
-        self.settings: dict[str, Any] = {"MemorySize": 128, "LastUpdateStatus": "Successful"}
+        self.settings: dict[str, Any] = {"MemorySize": 128}
         self.durations = durations or [12.0]
         self.seen: list[int] = []
 
@@ -216,6 +216,9 @@ class Lambda:
 
     def update_function_configuration(self, FunctionName: str, **settings: Any) -> None:  # noqa: N803
         self.settings.update(settings)
+
+    def get_waiter(self, name: str) -> Any:
+        return SimpleNamespace(wait=lambda **which: None)
 
 
 def test_an_answer_comes_with_its_billed_time_and_its_log() -> None:

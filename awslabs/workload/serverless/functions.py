@@ -15,7 +15,7 @@ from typing import Any
 from awslabs import prices
 from awslabs.errors import LabError, TimedOut
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting, counting, poll
+from awslabs.progress import OFTEN, awaiting, counting, poll
 from awslabs.show import Shown
 from awslabs.workload import pictures, standing
 
@@ -385,11 +385,8 @@ def settings(client: Any, function_name: str, *names: str) -> dict[str, Any]:
 
 def configure(client: Any, function_name: str, **wanted: Any) -> None:
     """Give a function these settings, and wait until it works with them."""
-
-    def settled() -> bool:
-        answer = client.get_function_configuration(FunctionName=function_name)
-        return bool(answer.get("LastUpdateStatus", "Successful") != "InProgress")
-
-    poll(f"{function_name} may be changed", settled, timeout_s=120, first_s=0.5, longest_s=2.0)
-    client.update_function_configuration(FunctionName=function_name, **wanted)
-    poll(f"{function_name} has its new settings", settled, timeout_s=120, first_s=0.5, longest_s=2.0)
+    settled = client.get_waiter("function_updated_v2")
+    with awaiting(f"{function_name} has its new settings"):
+        settled.wait(FunctionName=function_name, WaiterConfig=OFTEN)
+        client.update_function_configuration(FunctionName=function_name, **wanted)
+        settled.wait(FunctionName=function_name, WaiterConfig=OFTEN)
