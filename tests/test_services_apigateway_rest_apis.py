@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from moto.apigateway.models import apigateway_backends
 from test_services_support import Case, check, cloud, refused, said, table, wait
 
+from awslabs.sandbox.services.apigateway import answers as shapes_of_answers  # noqa: F401  (its rules)
 from awslabs.sandbox.services.apigateway import rest_apis
 
 URI = (
@@ -113,6 +114,46 @@ def a_deployment_of_one_method_in_two() -> str:
 
 
 # --- an API and its parts -----------------------------------------------------------------------------
+
+
+def shapes() -> list[Any]:
+    """What there is of an API, a stage and a deployment; details that nobody asked for; stages; statuses."""
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    first = aws.create_deployment(restApiId=api_id, stageName="prod")["id"]
+    aws.create_deployment(restApiId=api_id, stageName="test")
+    api = aws.get_rest_api(restApiId=api_id)
+    stage = aws.get_stage(restApiId=api_id, stageName="prod")
+    stages = aws.get_stages(restApiId=api_id, deploymentId=first)["item"]
+    (resource,) = aws.get_resources(restApiId=api_id)["items"]
+    made = aws.create_rest_api(name="other")["ResponseMetadata"]["HTTPStatusCode"]
+    gone = aws.delete_rest_api(restApiId=api_id)["ResponseMetadata"]["HTTPStatusCode"]
+    return [
+        [name for name in ("binaryMediaTypes", "version", "policy") if name in api],
+        api["endpointConfiguration"].get("ipAddressType"),
+        [
+            name
+            for name in ("createdDate", "description", "lastUpdatedDate", "tracingEnabled", "variables")
+            if name in stage
+        ],
+        bool(resource["resourceMethods"]["GET"]),
+        len(stages),
+        made,
+        gone,
+    ]
+
+
+def a_setting_that_goes() -> list[Any]:
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    aws.create_deployment(restApiId=api_id, stageName="prod")
+    path = "/*/*/throttling/rateLimit"
+    where = {"restApiId": api_id, "stageName": "prod"}
+    aws.update_stage(**where, patchOperations=[{"op": "replace", "path": path, "value": "7"}])
+    gone = [{"op": "remove", "path": "/*/*"}]
+    first = said(aws.update_stage, **where, patchOperations=gone)
+    left = len(aws.get_stage(**where)["methodSettings"])
+    return [first, left, said(aws.update_stage, **where, patchOperations=gone)]
 
 
 def an_api_that_is_not_there() -> str:
@@ -368,6 +409,13 @@ CASES = (
     Case("openapi_documents", overwritten_and_its_root, False, True),
     Case("openapi_documents", gateway_responses, [], ["DEFAULT_4XX"]),
     Case("openapi_documents", a_document_without_paths, "KeyError", BAD),
+    Case(
+        "apis_have_awss_shape",
+        shapes,
+        [["binaryMediaTypes", "version"], None, ["description", "variables"], True, 2, 200, 200],
+        [[], "ipv4", ["createdDate", "lastUpdatedDate", "tracingEnabled"], False, 1, 201, 202],
+    ),
+    Case("apis_have_awss_shape", a_setting_that_goes, ["ok", 1, "ok"], ["ok", 0, BAD]),
     Case("control_plane_rates", two_deletions, ["ok", "ok"], ["ok", OFTEN, "ok"], AWS_TIME),
     Case("control_plane_rates", fifty_calls, 50, 40, AWS_TIME),
 )
@@ -539,7 +587,11 @@ def test_a_document_brings_its_models_along() -> None:
         }
         address = f"https://apigateway.amazonaws.com/restapis/{api_id}/models/Line"
         assert models["Haiku"] == {"properties": {"a": {"$ref": address}}}
-        resource = next(each for each in aws.get_resources(restApiId=api_id)["items"] if each["path"] == "/a")
+        resource = next(
+            each
+            for each in aws.get_resources(restApiId=api_id, embed=["methods"])["items"]
+            if each["path"] == "/a"
+        )
         method = resource["resourceMethods"]["GET"]
         assert method["requestModels"] == {"application/json": "Haiku"}
         (made,) = method["methodResponses"]["200"]["responseModels"].values()

@@ -97,6 +97,18 @@ def a_public_policy_a_moment_later() -> list[str]:
     return [early, said(put)]
 
 
+def copies_onto_itself() -> list[str]:
+    aws, name = client("s3"), new()
+    aws.put_object(Bucket=name, Key="a", Body=b"x")
+    copy = functools.partial(aws.copy_object, Bucket=name, CopySource={"Bucket": name, "Key": "a"})
+    return [
+        said(copy, Key="a"),
+        said(copy, Key="b"),
+        said(copy, Key="a", MetadataDirective="REPLACE", Metadata={"x": "y"}),
+        said(copy, Key="a", StorageClass="STANDARD_IA"),
+    ]
+
+
 def broken_policies() -> list[str]:
     name = new()
     whole = json.loads(policies.public_read(name))["Statement"][0]
@@ -201,7 +213,28 @@ CASES = (
     Case("bucket_names", names, ["ok"] * 5, [BAD_NAME] * 4 + ["ok"]),
     Case("object_keys", keys, ["ok"] * 3, ["ok", "KeyTooLongError", "KeyTooLongError"]),
     Case("public_policies", a_public_policy, ["ok", "ok"], [NO, "ok"], (), ("new_buckets",)),
-    Case("public_policies", a_public_policy_a_moment_later, ["ok", "ok"], [NO, "ok"], AWS_TIME),
+    Case(
+        "public_policies",
+        a_public_policy_a_moment_later,
+        ["ok", "ok"],
+        [NO, "ok"],
+        (*AWS_TIME, ("stale", 1.0)),
+    ),
+    Case(
+        "public_policies",
+        a_public_policy_a_moment_later,
+        ["ok", "ok"],
+        ["ok", "ok"],
+        (*AWS_TIME, ("stale", 0.0)),
+    ),
+    Case(
+        "copies_change_something",
+        copies_onto_itself,
+        ["InvalidRequest", "ok", "ok", "ok"],
+        ["InvalidRequest", "ok", "ok", "ok"],
+        (),
+        ("new_buckets",),
+    ),
     Case("bucket_policies", broken_policies, ["ok"] * 6, [BAD_POLICY] * 6),
     Case(
         "access_control_lists",

@@ -262,6 +262,7 @@ def start(
     faults: Sequence[str] | None = None,
     slow_states: float | None = None,
     lag_ms: float | None = None,
+    stale: float | None = None,
     account: str | None = None,
     port: int = 0,
     home: Path | None = None,
@@ -270,9 +271,10 @@ def start(
 
     Parameters
     ----------
-    latency_ms, faults, slow_states, lag_ms, account
+    latency_ms, faults, slow_states, lag_ms, stale, account
         The weather, as `awslabs.sandbox.core.weather.Weather` explains it. None leaves it as it is; a fresh
-        cloud has no latency, no faults, no lag, a time scale of 0.2 and the quotas of an old account.
+        cloud has no latency, no faults, no lag, a time scale of 0.2, hears of one change in four too late,
+        and has the quotas of an old account.
     port : int
         0: a free one.
     home : Path, optional
@@ -294,6 +296,7 @@ def start(
         "faults": None if faults is None else list(faults),
         "slow_states": slow_states,
         "lag_ms": lag_ms,
+        "stale": stale,
         "account": account,
     }
     changes = {name: value for name, value in asked.items() if value is not None}

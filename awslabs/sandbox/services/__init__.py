@@ -18,9 +18,12 @@ from awslabs.sandbox.services.servicequotas import quotas as quotas  # isort: sk
 from awslabs.sandbox.services.ec2 import launch as launch  # isort: skip
 from awslabs.sandbox.services.ec2 import spot as spot  # isort: skip
 from awslabs.sandbox.services.ec2 import network as network  # isort: skip
+from awslabs.sandbox.services.ec2 import reach as reach  # isort: skip
 from awslabs.sandbox.services.ec2 import keys as keys  # isort: skip
 from awslabs.sandbox.services.ec2 import instances as instances  # isort: skip
+from awslabs.sandbox.services.lambda_ import shapes as shapes  # isort: skip
 from awslabs.sandbox.services.lambda_ import functions as functions  # isort: skip
+from awslabs.sandbox.services.lambda_ import configurations as configurations  # isort: skip
 from awslabs.sandbox.services.logs import log_groups as log_groups  # isort: skip
 from awslabs.sandbox.services.sqs import queues as queues  # isort: skip
 from awslabs.sandbox.services.sqs import polls as polls  # isort: skip
@@ -29,6 +32,7 @@ from awslabs.sandbox.services.dynamodb import items as items  # isort: skip
 from awslabs.sandbox.services.s3 import buckets as buckets  # isort: skip
 from awslabs.sandbox.services.ssm import parameters as parameters  # isort: skip
 from awslabs.sandbox.services.apigateway import rest_apis as rest_apis  # isort: skip
+from awslabs.sandbox.services.apigateway import answers as answers  # isort: skip
 from awslabs.sandbox.services import batch as batch  # isort: skip
 from awslabs.sandbox.services.ecr import repositories as repositories  # isort: skip
 from awslabs.sandbox.services.ecs import task_definitions as task_definitions  # isort: skip

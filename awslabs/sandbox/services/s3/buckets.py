@@ -20,10 +20,11 @@ from xml.sax.saxutils import escape
 import xmltodict
 from moto.core.common_types import TYPE_RESPONSE
 from moto.iam.access_control import PermissionResult
-from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
+from moto.s3.exceptions import CopyObjectMustChangeSomething
+from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
-from awslabs.sandbox.core import policies
+from awslabs.sandbox.core import policies, weather
 from awslabs.sandbox.core.engine import Rule, clock, memory, rule, scaled
 from awslabs.sandbox.services.iam.identities import caller_of
 
@@ -209,6 +210,38 @@ def _write_returns(original: Any, response: S3Response, request: Any, full_url: 
     return (*answer[:2], written(answer[2])) if isinstance(answer, tuple) else written(answer)
 
 
+copies_change_something = rule(
+    "copies_change_something",
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
+)
+
+
+@copies_change_something.patch(S3Backend, "copy_object")
+def _onto_itself(
+    original: Any,
+    backend: S3Backend,
+    src_key: FakeKey,
+    dest_bucket_name: str,
+    dest_key_name: str,
+    storage: str | None = None,
+    encryption: str | None = None,
+    **more: Any,
+) -> None:
+    bucket = backend.get_bucket(dest_bucket_name)
+    same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
+    changes = (
+        storage or encryption or more.get("mdirective") == "REPLACE" or more.get("website_redirect_location")
+    )
+    encrypted = src_key.encryption not in (None, "AES256")
+    restores = bucket.is_versioned and more.get("provided_version_id")
+    if same and bucket.encryption is AES and not (changes or encrypted or restores):
+        raise CopyObjectMustChangeSomething
+    original(
+        backend, src_key, dest_bucket_name, dest_key_name, storage=storage, encryption=encryption, **more
+    )
+
+
 # --- policies -----------------------------------------------------------------------------------------
 
 
@@ -312,8 +345,9 @@ def malformed(text: str, bucket: str) -> str:
 
 public_policies = rule(
     "public_policies",
-    """While BlockPublicPolicy is on, and for 3 s (times `slow_states`) after it was taken away, a policy that
-    is public: AccessDenied 403. moto takes it. Source: aws-facts (b), (g), (j).""",
+    """While BlockPublicPolicy is on a policy that is public: AccessDenied 403; for 3 s (times `slow_states`)
+    after it was taken away, too, as often as the weather says (`stale`): people have seen it, records have
+    not. moto takes it. Source: aws-facts (b), (g), (j), (k).""",
 )
 
 
@@ -332,8 +366,8 @@ def _look_at_block(asked: BucketCall) -> TYPE_RESPONSE | None:
         return None
     block = bucket.public_access_block
     blocked = block is not None and block.block_public_policy
-    late = block is None and clock.now() < memory(bucket, Opened).at
-    if not (blocked or late) or not is_public(asked.text):
+    fresh = block is None and clock.now() < memory(bucket, Opened).at
+    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
         return None
     caller = f"arn:aws:iam::{asked.response.current_account}:user/student"
     message = (
