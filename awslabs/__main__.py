@@ -33,14 +33,15 @@ class Course(cli.Group):
         return [*COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command: click.Command | None = super().get_command(ctx, cmd_name)
         if cmd_name == "sandbox":
-            return importlib.import_module("awslabs.sandbox.__main__").main
-        if cmd_name in ("ledger", "cost"):
+            command = importlib.import_module("awslabs.sandbox.__main__").main
+        elif cmd_name in ("ledger", "cost"):
             ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
-            return ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
-        if cmd_name in LABS:
-            return importlib.import_module(f"awslabs.{cmd_name}").command_line()
-        return super().get_command(ctx, cmd_name)
+            command = ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
+        elif cmd_name in LABS:
+            command = importlib.import_module(f"awslabs.{cmd_name}").command_line()
+        return command
 
     def lines_of_help(self) -> list[tuple[str, str]]:
         return [*COMMANDS.items(), *super().lines_of_help()]

@@ -76,12 +76,37 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
 
 def start_practice_cloud(**options: Any) -> Run:
-    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`."""
+    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`.
+
+    Where nothing keeps what runs in it from this user's files, that is said too: here, so once in its life.
+    """
     from awslabs import sandbox as practice
 
     say("Starting the practice cloud: some seconds, the first time up to a minute ...")
     with progress.awaiting("the practice cloud listens"):
-        return practice.start(**options)
+        run = practice.start(**options)
+    if exposed := why_exposed():
+        say_exposed(exposed)
+    return run
+
+
+def why_exposed() -> str:
+    """Why what runs in the practice cloud could read this user's files; empty where it cannot."""
+    import asyncio
+    import tempfile
+
+    from awslabs.sandbox.run import isolation
+
+    with tempfile.TemporaryDirectory(prefix="awslabs-") as scratch:
+        return asyncio.run(isolation.why_no_namespaces(Path(scratch)))
+
+
+def say_exposed(why: str) -> None:
+    """What that means for who runs something in it."""
+    say(
+        "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
+        f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({why})"
+    )
 
 
 @contextlib.contextmanager
@@ -110,7 +135,7 @@ def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
-def plain_verb(group: click.Group, name: str) -> Callable[..., Any]:
+def plain_verb(group: click.Group, name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb that opens no ledger; it takes all shared options but --name and --owner.
 
     What it returns is printed: a dictionary or a list of them, as a table or as JSON.
@@ -204,7 +229,7 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
@@ -217,7 +242,7 @@ class Duration(click.ParamType):
         return minutes
 
 
-class Cidr(click.ParamType):
+class Cidr(click.ParamType):  # type: ignore[type-arg]
     """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
 
     name = "cidr"

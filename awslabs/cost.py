@@ -13,8 +13,8 @@ A row costs its `usd_per_hour` from `made` to `ended`, a minute at least (Fargat
     how much was logged                                                          logs:DescribeLogGroups
 
 These calls are free. `Ledger.read_meter` makes them: before and after `down`, and when somebody asks. Hours
-are exact. What was used is "at most": where AWS's bill alone has the count, it is what the known calls can have
-made. Not counted: transfer, stored files and images, what this computer asks of tables and buckets.
+are exact. What was used is "at most": where AWS's bill alone has the count, it is what the known calls may
+have made. Not counted: transfer, stored files and images, what this computer asks of tables and buckets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's li
 SHOWN_S = 600.0  # age from which on AWS would show a server if there were one
 BATCH_ROOT_GIB = 30  # an ECS-optimized AMI's root disk (ECS developer guide)
 BATCH_IDLE_S = 600.0  # seconds after its last job in which Batch ends a server that nobody saw ending
-# What one call of a function can mean at most: a page of a table is 1 MB, read at half price in units of 4 KB;
+# What one call of a function is at most: a page of a table is 1 MB, read at half price in units of 4 KB;
 # the page of Bashoutter may ask before it asks (a preflight of CORS).
 READS, WRITES, REQUESTS = 128, 2, 2
 TRANSITION = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")

@@ -257,7 +257,7 @@ def _is_amount(value: Any) -> bool:
 
 
 def _is_meter(value: Any) -> bool:
-    """``{"rates": {"7": [["2026-11-21T20:55:33.123Z", 0.0163]]}, "logs": {"/aws/lambda/x": [1, 0.5, 90]}}``."""
+    """``{"rates": {"7": [["2026-11-21T20:55:33.123Z", 0.01]]}, "logs": {"/aws/lambda/x": [1, 0.5, 9]}}``."""
     if not isinstance(value, dict) or value.keys() != {"rates", "logs"}:
         return False
     rates, logs = value["rates"], value["logs"]

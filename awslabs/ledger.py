@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from awslabs import addresses, cost, journal, prices, show
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     import boto3
 
 log = logging.getLogger("awslabs.ledger")  # also where it runs as __main__
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
@@ -289,7 +290,7 @@ def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> di
     }
 
 
-def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
+def exclusive(verb: Verb) -> Verb:
     """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice.
 
     What AWS's waiters waited for in vain is told as other refusals are.
@@ -306,7 +307,7 @@ def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
             except WaiterError as error:
                 raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
 
-    return holding
+    return holding  # type: ignore[return-value]
 
 
 class Ledger:

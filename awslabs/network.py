@@ -63,4 +63,4 @@ def main_route_table(ec2: Any, vpc_id: str) -> str:
     answer = ec2.describe_route_tables(
         Filters=[{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "association.main", "Values": ["true"]}]
     )
-    return answer["RouteTables"][0]["RouteTableId"]
+    return str(answer["RouteTables"][0]["RouteTableId"])

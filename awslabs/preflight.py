@@ -54,6 +54,7 @@ def size_of(ec2: Any, instance_type: str, such_as: str) -> dict[str, Any]:
     AwsError
         Its processor is another one than the images are made for.
     """
+    size: dict[str, Any]
     (size,) = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
     if "x86_64" not in size["ProcessorInfo"]["SupportedArchitectures"]:
         raise AwsError(
@@ -103,13 +104,11 @@ def on_free_plan(ledger: Ledger) -> bool:
 
     try:
         plan = ledger.cloud.client("freetier", resends=False).get_account_plan_state()
-    except (
-        BotoCoreError,
-        ClientError,
-    ) as error:  # not everybody may ask, and only newer accounts have a plan
+    except (BotoCoreError, ClientError) as error:
+        # Not everybody may ask, and only newer accounts have a plan.
         log.info("the account's plan was not looked at: %s", error)
         return False
-    return plan["accountPlanType"] == "FREE"
+    return bool(plan["accountPlanType"] == "FREE")
 
 
 def require_quota(ec2: Any, quotas: Any, instance_type: str, *, spot: bool = False) -> None:
@@ -140,7 +139,8 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
     from botocore.exceptions import ClientError
 
     try:
-        return quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
+        quota = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+        return float(quota["Value"])
     except ClientError as error:  # not everybody may read quotas; the call to come would say the same, later
         log.info("the quota %s of %s was not checked: %s", code, service, error)
         return math.inf
@@ -149,5 +149,6 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
 def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict[str, Any]:
     """The image that an SSM public parameter names, as ``ec2:DescribeImages`` shows it."""
     image_id = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+    image: dict[str, Any]
     (image,) = ec2.describe_images(ImageIds=[image_id])["Images"]
     return image

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
+import logging
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from awslabs import addresses, tunnel
-from awslabs.errors import LabError
+from awslabs.errors import LabError, TunnelError
 from awslabs.explain import error_code
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
 
+log = logging.getLogger("awslabs.servers")
+
 AMAZON_LINUX_2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+PATIENCE_S = 60.0  # until we look whether the firewall lets us in at all: most servers answer earlier
 PARTS = ("instance",)  # the rows without which there is nothing to work with
 
 
@@ -97,7 +105,51 @@ def report(server: Server) -> dict[str, Any]:
 def wait_for_login(ledger: Ledger, server: Server, timeout_s: float) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")
-    tunnel.wait_for_ssh(server.ssh, lambda: console(ec2, server.instance_id), timeout_s=timeout_s)
+    tunnel.wait_for_ssh(
+        server.ssh,
+        lambda: console(ec2, server.instance_id),
+        timeout_s=timeout_s,
+        doubt=doubts(ledger, server),
+    )
+
+
+def doubts(ledger: Ledger, server: Server) -> Callable[[], None]:
+    """What is called while a server is silent: after a minute it asks once whether the firewall is why."""
+    ask_at = time.monotonic() + PATIENCE_S
+
+    def look() -> None:
+        nonlocal ask_at
+        if time.monotonic() >= ask_at:
+            ask_at = math.inf
+            require_open_firewall(ledger, server)
+
+    return look
+
+
+def require_open_firewall(ledger: Ledger, server: Server) -> None:
+    """Go on if the lab's firewall lets this computer in, or if nobody can say whether it does.
+
+    AWS calls: ``ec2:DescribeSecurityGroups``.
+
+    Raises
+    ------
+    TunnelError
+        It lets in others only: no waiting helps.
+    """
+    ec2, group_id = ledger.client("ec2"), ledger.resources["security-group"]
+    try:
+        mine = addresses.my_ip(ec2)
+    except LabError as error:
+        log.info("whether the firewall lets this computer in is not known: %s", error)
+        return
+    (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+    let_in = [each["CidrIp"] for rule in group["IpPermissions"] for each in rule["IpRanges"]]
+    if not any(ipaddress.ip_address(mine) in ipaddress.ip_network(cidr, strict=False) for cidr in let_in):
+        raise TunnelError(
+            f"SSH at {server.ssh} does not answer: the firewall does not let this computer in.",
+            f"{group_id} lets in {', '.join(let_in) or 'nobody'}; this computer's address is {mine}.",
+            f"{ledger.command('up')} --allow-from {mine}/32",
+        )
 
 
 def console(ec2: Any, instance_id: str) -> str:
@@ -109,10 +161,9 @@ def console(ec2: Any, instance_id: str) -> str:
     except ClientError as error:
         if error_code(error) != "UnsupportedOperation":
             raise
-        answer = ec2.get_console_output(
-            InstanceId=instance_id
-        )  # t2 is not of Nitro: what AWS keeps of its boot
-    return answer.get("Output", "")
+        # A t2 is not of Nitro: what AWS keeps of its boot.
+        answer = ec2.get_console_output(InstanceId=instance_id)
+    return str(answer.get("Output", ""))
 
 
 # -- What RunInstances is told -----------------------------------------------------------------------------

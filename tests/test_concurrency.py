@@ -115,7 +115,7 @@ class Room:
         counts = {
             "vpc": [one for one in client.describe_vpcs()["Vpcs"] if not one["IsDefault"]],
             "subnet": [one for one in client.describe_subnets()["Subnets"] if not one["DefaultForAz"]],
-            "gateway": client.describe_internet_gateways()["InternetGateways"],
+            "gateway": inprocess.gateways(client),
             "group": [
                 one
                 for one in client.describe_security_groups()["SecurityGroups"]
@@ -338,11 +338,11 @@ def test_a_gateway_deleted_by_hand_is_made_and_joined_anew(standing: Ledger, clo
         "RunInstances",
     ]
     fresh = Ledger(standing.cloud, "ec2")
-    (gateway,) = client.describe_internet_gateways()["InternetGateways"]
+    (gateway,) = inprocess.gateways(client)
     assert gateway["InternetGatewayId"] == fresh.resources["internet-gateway"] != ids["internet-gateway"]
     assert [tie["VpcId"] for tie in gateway["Attachments"]] == [ids["vpc"]]
     fresh.down()
-    assert client.describe_internet_gateways()["InternetGateways"] == []
+    assert inprocess.gateways(client) == []
 
 
 def test_a_gateway_detached_by_hand_is_attached_again(standing: Ledger, clock: inprocess.Clock) -> None:
@@ -414,7 +414,7 @@ def test_threads_that_build_the_same_thing_get_the_same(
     client = ledger.client("ec2")
     ids = in_threads(2, lambda _: ledger.create("internet-gateway", client.create_internet_gateway))
     assert len(set(ids)) == 1
-    assert len(client.describe_internet_gateways()["InternetGateways"]) == 1
+    assert len(inprocess.gateways(client)) == 1
     assert len(ledger.journal.rows) == 1
 
 

@@ -33,6 +33,7 @@ from awslabs.explain import Place
 from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger, ensure
 from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.workload import parameters
 
 assert aws  # a fixture
 PACKAGE = Path(ec2.__file__).parent
@@ -274,12 +275,6 @@ PASSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quotas_of_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is granted here is for one test."""
-    monkeypatch.setattr(quotas, "granted", {})
-
-
 class Practice:
     """Stands for the practice cloud that runs: the one in this process."""
 
@@ -381,6 +376,20 @@ def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: F
     assert "ec2" in of_ours(listed.partition("    #")[0]).stdout
     by_the_aws_cli(more)
     assert run(*line).exit_code == 0
+
+
+def test_of_two_labs_that_export_one_name_the_second_is_told_what_to_do(aws: Failing) -> None:
+    """Chapters 3 and 5 both have a TABLE_NAME."""
+    answers, haiku = (Ledger(cli.open_cloud(), lab) for lab in ("ecs_qa", "serverless"))
+    parameters.put(answers, {"TABLE_NAME": "answers"})
+    with pytest.raises(AwsError) as refused:
+        parameters.put(haiku, {"TABLE_NAME": "haiku"})
+    assert "TABLE_NAME stands in this account and Region already, and not as this lab's." in refused.value.why
+    here, _, first = refused.value.fix.partition("    # for this terminal alone; or first: ")
+    assert parsed(re.findall(r"\$\((.*)\)", here)[0]).params["export"] == "shell"
+    by_the_aws_cli(first)
+    parameters.put(haiku, {"TABLE_NAME": "haiku"})
+    assert haiku.client("ssm").get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "haiku"
 
 
 def test_the_fix_of_a_thing_that_lost_its_mark_deletes_it(aws: Failing) -> None:

@@ -94,7 +94,10 @@ class World:
         """All VPCs, subnets and gateways, as moto keeps them: asking takes longer than all the rest."""
         backend = ec2_backends[ACCOUNT][region]
         subnets = [id for zone in backend.subnets.values() for id in zone]
-        return {*backend.vpcs, *subnets, *backend.internet_gateways}
+        gateways = [
+            id for id, one in backend.internet_gateways.items() if one.vpc is None or not one.vpc.is_default
+        ]
+        return {*backend.vpcs, *subnets, *gateways}
 
     def sweep(self) -> None:
         """By hand, what an example left."""
@@ -102,7 +105,7 @@ class World:
             client, left = cloud.client("ec2"), self.stands(region) - self.foreign
             if not left:
                 continue
-            for gateway in client.describe_internet_gateways()["InternetGateways"]:
+            for gateway in inprocess.gateways(client):
                 for tie in gateway["Attachments"]:
                     client.detach_internet_gateway(
                         InternetGatewayId=gateway["InternetGatewayId"], VpcId=tie["VpcId"]

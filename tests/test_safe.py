@@ -37,7 +37,7 @@ from botocore.credentials import Credentials
 from click.testing import CliRunner
 from processes import why_no_namespaces
 
-from awslabs import policies, sandbox, tunnel
+from awslabs import cli, policies, sandbox, tunnel
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.__main__ import main as command_line
 from awslabs.sandbox.run import first_process, isolation
@@ -402,11 +402,37 @@ def test_where_there_is_no_wall_it_is_said_or_nothing_starts(tmp_path: Path) -> 
     try:
         started = start()
         assert started.returncode == 0, started.stderr
-        assert "~/.aws and ~/.ssh too. Run only code that you trust." in started.stderr
+        warning = "~/.aws and ~/.ssh too. Run only code that you trust."
+        assert started.stderr.count(warning) == 1
+        assert start().stderr.count(warning) == 1  # of the one that runs already
     finally:
         run = sandbox.living(tmp_path)
         assert run is not None
         run.stop()
+
+
+@pytest.mark.parametrize("why", ["this operating system has no namespaces", ""])
+def test_a_lab_that_starts_the_practice_cloud_says_once_that_there_is_no_wall(
+    why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def tried(directory: Path) -> str:
+        return why
+
+    there: list[Any] = []
+
+    def start(**options: Any) -> Any:
+        there.append(
+            sandbox.Run("http://127.0.0.1:9", 2, Path("gone"), "token", "never", sandbox.Host.here())
+        )
+        return there[0]
+
+    monkeypatch.setattr(isolation, "why_no_namespaces", tried)
+    monkeypatch.setattr(sandbox, "current", lambda: there[0] if there else None)
+    monkeypatch.setattr(sandbox, "start", start)
+    for _ in range(3):  # three commands with --sandbox
+        cli.open_cloud(sandbox=True)
+    warning = f"~/.aws and ~/.ssh too. Run only code that you trust. ({why})"
+    assert capsys.readouterr().err.count(warning) == bool(why)
 
 
 @pytest.mark.live

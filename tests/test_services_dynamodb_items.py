@@ -27,6 +27,7 @@ from awslabs.sandbox.services.dynamodb.expressions import Placeholders, Reader
 EXAMPLES = int(os.environ.get("AWSLABS_FUZZ", "500"))
 SEED = int(os.environ.get("AWSLABS_FUZZ_SEED") or random.SystemRandom().randrange(2**32))
 BAD = "ValidationException"
+COUNTED = "1 validation error detected: "
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_a_condition_that_aws_refuses(item: Any, text: str, given: dict[str, Any
     asked = {"TableName": "plain", "FilterExpression": text} | more
     assert answer(item.scan, **asked) == (BAD, f"Invalid FilterExpression: {says}")
     asked = {"TableName": "plain", "Key": KEY, "ConditionExpression": text} | more
-    assert answer(item.delete_item, **asked) == (BAD, f"Invalid ConditionExpression: {says}")
+    assert answer(item.delete_item, **asked) == (BAD, f"{COUNTED}Invalid ConditionExpression: {says}")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_names_and_values_are_all_defined_and_all_used(item: Any, more: dict[str
 )  # fmt: skip
 def test_a_value_that_aws_refuses(item: Any, value: dict[str, Any], says: str) -> None:
     wrong = KEY | {"v": value}
-    assert answer(item.put_item, TableName="plain", Item=wrong) == (BAD, says)
+    assert answer(item.put_item, TableName="plain", Item=wrong) == (BAD, COUNTED + says)
     request = {"plain": [{"PutRequest": {"Item": {"id": {"S": "first"}}}}, {"PutRequest": {"Item": wrong}}]}
     assert answer(item.batch_write_item, RequestItems=request) == (BAD, says)
     assert "Item" not in item.get_item(TableName="plain", Key={"id": {"S": "first"}})
@@ -369,8 +370,17 @@ def test_an_update_does_what_it_says(item: Any) -> None:
 def test_an_update_that_fails_changes_nothing(item: Any, text: str, named: dict[str, Any], says: str) -> None:
     with pytest.raises(ClientError) as caught:
         update(item, text, **named)
-    assert (caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]) == (BAD, says)
+    before = COUNTED if says.startswith("Invalid UpdateExpression") else ""  # the item was not looked at yet
+    assert (caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]) == (
+        BAD,
+        before + says,
+    )
     assert item.get_item(TableName="plain", Key=KEY)["Item"] == ITEM
+
+
+def test_what_is_wrong_with_the_select_of_a_scan_is_not_counted(item: Any) -> None:
+    says = "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
+    assert answer(item.scan, TableName="plain", Select="SPECIFIC_ATTRIBUTES") == (BAD, says)
 
 
 def test_a_projection_keeps_what_it_names(item: Any) -> None:

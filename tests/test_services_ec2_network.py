@@ -7,7 +7,7 @@ from moto.ec2.models import ec2_backends
 from test_services_support import Case, check, client, cloud, net, refused, said, table
 
 from awslabs.sandbox import rules
-from awslabs.sandbox.services.ec2.network import no_way_out
+from awslabs.sandbox.services.ec2.reach import no_way_out
 
 NEW = (("account", "new"),)
 

@@ -196,7 +196,7 @@ class Kind:
 
         def is_its(one: Found) -> bool:
             if self.join:
-                return one.ids == row.ids
+                return bool(one.ids == row.ids)
             ids = {*one.ids.values()} & {*filter(None, row.ids.values())}
             return bool(ids) or one.tags.get("awslabs:token") == row.token
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -85,13 +86,13 @@ def run(ledger: Ledger) -> list[dict[str, Any]]:
     def work() -> str:
         if lacking := missing(ledger):
             return f"{LEFT_OUT}: it needs {', '.join(lacking)}"
-        return lab.work(ledger)
+        return str(lab.work(ledger))
 
     def delete() -> str:
         ledger.down()
         return "everything deleted"
 
-    steps = {
+    steps: dict[str, Callable[[], str]] = {
         "up": build,
         "look": lambda: lab.look(ledger),
         "work": work,

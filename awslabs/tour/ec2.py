@@ -5,7 +5,7 @@ from __future__ import annotations
 from awslabs import ec2, tunnel
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
-from awslabs.servers import server_address
+from awslabs.servers import describe, server_address
 
 BUILDS = "a network, a firewall, a key and one server"
 USD_PER_HOUR = ec2.usd_per_hour("t3.micro", "us-east-1")
@@ -15,7 +15,7 @@ up = ec2.up
 
 def look(ledger: Ledger) -> str:
     """The server as AWS shows it."""
-    server = ec2.describe(ledger)
+    server = describe(ledger)
     return f"{server.instance_id} is {server.state}, at {server.public_ip}"
 
 

@@ -297,7 +297,13 @@ def pin(address: Address, key: paramiko.PKey) -> None:
 # Waiting
 
 
-def wait_for_ssh(address: Address, console: Callable[[], str], *, timeout_s: float = 300.0) -> None:
+def wait_for_ssh(
+    address: Address,
+    console: Callable[[], str],
+    *,
+    timeout_s: float = 300.0,
+    doubt: Callable[[], None] = lambda: None,
+) -> None:
     """Wait until the server answers SSH, check that it is ours, pin its host key, and prove that we get in.
 
     The key that the network shows is compared with the fingerprints that the server printed on its console,
@@ -315,6 +321,8 @@ def wait_for_ssh(address: Address, console: Callable[[], str], *, timeout_s: flo
         new server only after a minute or more. Source: "Troubleshooting API request errors".
     timeout_s : float
         Seconds for everything together.
+    doubt : callable
+        Called before each try while the server is silent; raises when no waiting will help.
 
     Raises
     ------
@@ -324,7 +332,7 @@ def wait_for_ssh(address: Address, console: Callable[[], str], *, timeout_s: flo
         Something did not come in time; the text says what.
     """
     deadline = time.monotonic() + timeout_s
-    key = _host_key(address, deadline)
+    key = _host_key(address, deadline, doubt)
     if key != pinned(address):
         shown = _until(
             f"the console of {address} shows its host key fingerprints",
@@ -336,7 +344,7 @@ def wait_for_ssh(address: Address, console: Callable[[], str], *, timeout_s: flo
             10.0,
         )
         if fingerprint(key.asbytes()) not in shown:
-            key = _host_key(address, deadline)  # a first boot may have made its keys after we looked
+            key = _host_key(address, deadline, doubt)  # a first boot may have made its keys after we looked
         if fingerprint(key.asbytes()) not in shown:
             raise HostKeyChanged(
                 f"{address} is not the server that we made: possibly a machine in between listens.",
@@ -360,11 +368,16 @@ def wait_for_ssh(address: Address, console: Callable[[], str], *, timeout_s: flo
     _until(f"{address} lets {address.user} in", get_in, deadline, "", again, 1.0, 5.0)
 
 
-def _host_key(address: Address, deadline: float) -> paramiko.PKey:
+def _host_key(address: Address, deadline: float, doubt: Callable[[], None]) -> paramiko.PKey:
     """The host key that the server shows once it answers."""
+
+    def look() -> paramiko.PKey:
+        doubt()
+        return _shown_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic())))
+
     return _until(
         f"SSH at {address} answers",
-        lambda: _shown_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic()))),
+        look,
         deadline,
         "",
         "Run the lab's `up` again to go on waiting; does its firewall let this computer's address in?",

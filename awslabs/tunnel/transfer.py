@@ -276,7 +276,7 @@ class _Buffered:
     def send(self, data: bytes) -> int:
         """Send; paramiko's thread that asks for pieces of a file shows no traceback when that breaks."""
         try:
-            return self.channel.send(data)
+            return int(self.channel.send(data))
         except BROKEN:
             if threading.current_thread() is self.owner:
                 raise

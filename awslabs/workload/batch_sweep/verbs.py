@@ -19,7 +19,7 @@ from awslabs.workload.batch_sweep.results import Cell, Results, Series
 WATCH_S = 2.0  # seconds between two looks of `jobs --watch`
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]
     """``0.1,0.01,0.001``."""
 
     name = "numbers"

@@ -34,7 +34,7 @@ from awslabs.sandbox.services.batch import environments, life
 from awslabs.sandbox.services.batch.api import batch
 from awslabs.sandbox.services.batch.records import AFTER_CHANGES, Batch, Environment, Host, Job, Queue
 from awslabs.sandbox.services.ec2.instances import PENDING_S
-from awslabs.sandbox.services.ec2.network import no_way_out
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.servicequotas import quotas
 

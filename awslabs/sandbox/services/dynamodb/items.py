@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from moto.dynamodb import models, responses
-from moto.dynamodb.exceptions import ConditionalCheckFailed, ItemSizeTooLarge
+from moto.dynamodb.exceptions import ConditionalCheckFailed, ItemSizeTooLarge, MockValidationException
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models import table as tables
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 
-from awslabs.sandbox.core.engine import Call, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
 from awslabs.sandbox.services.dynamodb import conditions, values
 from awslabs.sandbox.services.dynamodb.expressions import Path, Placeholders, Reader
 from awslabs.sandbox.services.dynamodb.tables import ITEMS
 from awslabs.sandbox.services.dynamodb.values import invalid
 
+COUNTED = "1 validation error detected: "
 _EXPRESSIONS = {
     # Which expressions an operation takes; values may stand in all but projections.
     "GetItem": ("ProjectionExpression",),
@@ -51,11 +52,28 @@ expressions_are_read = rule(
 def _look(call: Call) -> None:
     backend = dynamodb_backends[call.account][call.region]
     for name, body in _bodies(call):
-        _look_at_values(body)
-        _look_at_expressions(call.action, body)
+        try:
+            _look_at_values(body)
+            _look_at_expressions(call.action, body)
+        except Refused as refused:
+            # Three operations count what they find; the others do not. Source: aws-facts (k).
+            if call.action not in ("PutItem", "UpdateItem", "DeleteItem"):
+                raise
+            raise invalid(f"{COUNTED}{refused.message}") from refused
         table = backend.tables.get(name.rpartition("/")[2])
         if table is not None:
-            _look_at_keys(table, body)
+            _look_at_keys(table, body, call.action == "BatchWriteItem")
+
+
+@expressions_are_read.around("dynamodb:Scan")
+def _uncounted(call: Call, proceed: Proceed) -> Any:
+    """A Scan does not count what is wrong with its `Select`; moto lets it, as a Query does."""
+    try:
+        return proceed()
+    except MockValidationException as problem:
+        if "Member must" in problem.exception_msg:
+            raise
+        raise invalid(problem.exception_msg.removeprefix(COUNTED)) from problem
 
 
 def _bodies(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -136,7 +154,7 @@ def _types(table: Table) -> dict[str, str]:
     return {each["AttributeName"]: each["AttributeType"] for each in table.attr}
 
 
-def _look_at_keys(table: Table, body: dict[str, Any]) -> None:
+def _look_at_keys(table: Table, body: dict[str, Any], batch: bool) -> None:
     types = _types(table)
     own = [name for name in (table.hash_key_attr, table.range_key_attr) if name]
     if (key := body.get("Key")) is not None:
@@ -146,6 +164,8 @@ def _look_at_keys(table: Table, body: dict[str, Any]) -> None:
     if (item := body.get("Item")) is not None:
         begin = "One or more parameter values were invalid: "
         for name in own:
+            if name not in item and batch:
+                raise invalid("The provided key element does not match the schema")
             if name not in item:
                 raise invalid(f"{begin}Missing the key {name} in the item")
             if (kind := next(iter(item[name]))) != types[name]:

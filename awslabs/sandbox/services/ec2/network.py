@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
@@ -343,6 +344,29 @@ def default_acl_goes_with_vpc(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@dataclass
+class Equipped:
+    """The default VPC that has been given its gateway; whoever takes that away has taken it."""
+
+    vpc_id: str = ""
+
+
+@around("ec2:*")
+def default_vpc_has_a_gateway(call: Call, proceed: Proceed) -> Any:
+    """The default VPC has an internet gateway, and the route 0.0.0.0/0 to it in its main table: what is
+    launched there can be reached. moto gives it neither. Source: VPC user guide, default-vpc.
+    """
+    ec2, equipped = call.ec2, memory(call.ec2, Equipped)
+    vpc = ec2.get_default_vpc()
+    if vpc is not None and equipped.vpc_id != vpc.id:
+        equipped.vpc_id = vpc.id
+        gateway = ec2.create_internet_gateway()
+        ec2.attach_internet_gateway(gateway.id, vpc.id)
+        main = next(table for table in ec2.route_tables.values() if table.vpc_id == vpc.id)
+        ec2.create_route(main.id, "0.0.0.0/0", gateway_id=gateway.id)
+    return proceed()
+
+
 def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     """What keeps a VPC from being deleted."""
     yield from (
@@ -358,32 +382,6 @@ def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
 
 
 # --- for what runs -------------------------------------------------------------------------------------
-
-
-def no_way_out(ec2: Any, eni: Any, *, endpoint: str) -> str:
-    """Why what has a network interface reaches nothing outside of its VPC; empty: it does.
-
-    It needs a public address and a route to an internet gateway, or a route to a NAT gateway, or an endpoint
-    in its VPC for the service that it asks (``ecr.dkr``); and a security group that lets it out.
-    Source: aws-facts (g).
-    """
-    if not any(group.egress_rules for group in eni.group_set):
-        return "no security group lets it out"
-    vpc_id = eni.subnet.vpc_id
-    ends = [end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted"]
-    if any(end.service_name.endswith(f".{endpoint}") for end in ends):
-        return ""
-    tables = [table for table in ec2.route_tables.values() if table.vpc_id == vpc_id]
-    own = [table for table in tables if eni.subnet.id in table._associations.values()]
-    for table in own or [table for table in tables if table.main_association_id is not None]:
-        for route in table.routes:
-            if route.destination_cidr_block != "0.0.0.0/0":
-                continue
-            if route.nat_gateway is not None:
-                return ""
-            if route.gateway is not None and route.gateway.id.startswith("igw-") and route.gateway.vpc:
-                return "" if eni.public_ip else "it has no public address"
-    return "its subnet has no route to the internet"
 
 
 # --- looking around -----------------------------------------------------------------------------------

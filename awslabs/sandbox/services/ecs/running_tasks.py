@@ -22,7 +22,7 @@ from moto.logs.models import logs_backends
 
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
-from awslabs.sandbox.services.ec2.network import no_way_out
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.ecs import tasks as strict
 from awslabs.sandbox.services.ecs.tasks import Container, Task
