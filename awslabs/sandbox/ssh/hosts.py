@@ -106,7 +106,7 @@ class Hosts:
             self.hosts[instance_id].door.let_in(lets_in)
 
         if instance_id in self.hosts:
-            self.call(change())
+            self.loop.call(change())
 
     def boot(
         self,
