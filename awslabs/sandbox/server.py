@@ -68,6 +68,7 @@ from awslabs.sandbox import (
 from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
 from awslabs.sandbox.core.answers import Answer, as_json, as_text
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
@@ -169,6 +170,8 @@ class Cloud:
         Its address and token.
     hosts : Hosts
         The instances that run for real.
+    loop : Loop
+        In which they listen, and running parts start processes.
 
     Attributes
     ----------
@@ -183,8 +186,8 @@ class Cloud:
         touch moto's backends.
     """
 
-    def __init__(self, run: Run, hosts: Hosts) -> None:
-        self.run, self.hosts = run, hosts
+    def __init__(self, run: Run, hosts: Hosts, loop: Loop) -> None:
+        self.run, self.hosts, self.loop = run, hosts, loop
         self.began = time.time()
         self.moto = Moto()
         self.recorded: dict[str, collections.deque[dict[str, Any]]] = {}
@@ -580,9 +583,10 @@ def main() -> None:
         default_user_config["batch"] = default_user_config["lambda"] = {"use_docker": False}
         default_user_config["iam"] = {"load_aws_managed_policies": True}
         moto_changes.install()
-        hosts = Hosts(directory)
+        loop = Loop(directory)
+        hosts = Hosts(loop)
         rules.install(hosts)
-        cloud = Cloud(run, hosts)
+        cloud = Cloud(run, hosts, loop)
         running_parts.add_handlers(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
@@ -601,6 +605,7 @@ def main() -> None:
         running_parts.close()
         rules.uninstall()
         hosts.close()
+        loop.close()
     finally:
         forget(run)
         os._exit(0)  # threads of open connections have nothing left to do
