@@ -475,6 +475,8 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
     """Start an instance, log in to it and run a command."""
     ec2, ssm = client_of(run, sandbox.ACCOUNT, "ec2"), client_of(run, sandbox.ACCOUNT, "ssm")
     key = paramiko.RSAKey.generate(2048)
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "127.0.0.1/32"}]}
+    ec2.authorize_security_group_ingress(GroupName="default", IpPermissions=[ssh])
     ec2.import_key_pair(KeyName="key", PublicKeyMaterial=f"ssh-rsa {key.get_base64()}".encode())
     image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     image_id = ssm.get_parameter(Name=image)["Parameter"]["Value"]
@@ -491,10 +493,10 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
     wait_until(
         lambda: "FINGERPRINTS" in ec2.get_console_output(InstanceId=instance["InstanceId"]).get("Output", "")
     )
-    with paramiko.SSHClient() as ssh:
-        ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-        ssh.connect(host, int(port), "ec2-user", pkey=key, allow_agent=False, look_for_keys=False)
-        ssh.exec_command(command)[1].channel.recv_exit_status()
+    with paramiko.SSHClient() as session:
+        session.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        session.connect(host, int(port), "ec2-user", pkey=key, allow_agent=False, look_for_keys=False)
+        session.exec_command(command)[1].channel.recv_exit_status()
 
 
 def processes_called(command: str) -> list[str]:

@@ -20,6 +20,7 @@ import boto3
 import pytest
 import requests
 import yaml
+from moto.awslambda.models import lambda_backends
 from moto.core.request import Request
 from test_services_support import TRUST, client, cloud, wait
 from werkzeug.test import EnvironBuilder
@@ -390,6 +391,12 @@ def test_the_function_has_to_let_the_api_invoke_it(api: Api, source: str | None,
     assert len(api.events) == (status == 200)
 
 
+def test_what_denies_in_a_functions_policy_counts(api: Api) -> None:
+    function = lambda_backends[ACCOUNT]["us-east-1"].get_function("lab")
+    function.policy.statements.append(function.policy.statements[0] | {"Effect": "Deny"})
+    assert api.call("GET", "/haiku").status == 500
+
+
 def test_a_function_that_is_gone_is_a_500(api: Api) -> None:
     client("lambda").delete_function(FunctionName="lab")
     assert message(api.call("GET", "/haiku")) == (500, "Internal server error")
@@ -434,7 +441,7 @@ def test_a_stages_limits_let_a_burst_through_and_then_a_rate(api: Api) -> None:
     assert api.call("GET", "/haiku/newest").status == 200  # each method has them to itself
     wait(0.5)
     assert [api.call("GET", "/haiku").status for _ in range(2)] == [200, 429]
-    api.gateway.reset(ACCOUNT)
+    limit(api, "*/*", 2, 4)  # other numbers begin anew
     assert api.call("GET", "/haiku").status == 200
 
 

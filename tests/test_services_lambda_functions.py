@@ -392,6 +392,19 @@ MISSING = "ResourceNotFoundException"
 AWS_TIME = (("slow_states", 1.0),)
 
 
+def a_hidden_message() -> list[int]:
+    """How many messages are seen at first, before a minute is over, and after it."""
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName="lab")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    look = functools.partial(sqs.receive_message, QueueUrl=url, VisibilityTimeout=60, WaitTimeSeconds=0)
+    found = [len(look().get("Messages", []))]
+    for _ in range(2):
+        wait(31)
+        found.append(len(look().get("Messages", [])))
+    return found
+
+
 CASES = (
     Case("function_role_is_ready", a_role_for_ec2, "ok", NO),
     Case("function_role_is_ready", a_fresh_role, ["ok", "ok"], [NO, "ok"], AWS_TIME, ("propagation",)),
@@ -462,6 +475,7 @@ CASES = (
         ["AWS.SimpleQueueService.QueueDeletedRecently", "ok", "ok"],
         AWS_TIME,
     ),
+    Case("messages_go_by_the_clock", a_hidden_message, [1, 0, 0], [1, 0, 1]),
     Case("invoke_looks_first", unknown_functions, "ok", "ResourceNotFoundException"),
     Case("invoke_looks_first", too_large_a_payload, "ok", "RequestTooLargeException"),
     Case("invoke_looks_first", too_large_an_event, "ok", "RequestTooLargeException"),

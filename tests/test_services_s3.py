@@ -178,6 +178,29 @@ def a_stranger_who_only_looks() -> list[str]:
     return [said(unsigned.head_object, Bucket=name, Key=key) for key in ("index.html", "nothing")]
 
 
+def denials() -> list[str]:
+    """What GetObject meets for several reasons why somebody may not; at last of another object."""
+    aws, name = client("s3"), new()
+    for key in ("a", "b"):
+        aws.put_object(Bucket=name, Key=key, Body=b"")
+    never = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{name}/a",
+    }
+    found = []
+    for more in (
+        {"Principal": {"AWS": "arn:aws:iam::999999999999:role/another"}},
+        {"Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+        {"Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {},
+    ):
+        aws.put_bucket_policy(Bucket=name, Policy=policies.document(never | more))
+        found.append(said(aws.get_object, Bucket=name, Key="a"))
+    return [*found, said(aws.get_object, Bucket=name, Key="b")]
+
+
 CASES = (
     Case(
         "new_buckets",
@@ -229,7 +252,10 @@ CASES = (
         [NO_ACLS, NO_ACLS, NO_ACLS, "ok", "InvalidBucketAclWithObjectOwnership"],
     ),
     Case("access_control_lists", acls_behind_a_block, ["ok", "ok"], [NO, "ok"]),
-    Case("strangers", a_stranger_who_only_looks, ["403", "404"], ["ok", "403"]),
+    Case(
+        "bucket_policies", denials, ["403"] * 4 + ["ok"], ["ok", "ok", "AccessDenied", "AccessDenied", "ok"]
+    ),
+    Case("strangers", a_stranger_who_only_looks, ["403", "404"], ["ok", "403"], (), ("bucket_policies",)),
     Case("strangers", strangers, [200, 404, 200, 200, 403, 403], [200, 403, 403, 403, 403, 403]),
 )
 

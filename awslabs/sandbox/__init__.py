@@ -63,7 +63,7 @@ ASTRAY = (
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
 
-NEEDED = ("moto", "flask", "flask_cors", "asyncssh")  # what the base install does not bring
+NEEDED = ("moto", "flask", "flask_cors", "asyncssh", "psutil")  # what the base install does not bring
 
 START_S = 60.0  # a first start on a slow laptop, with nothing compiled yet
 LOCK_S = 90.0  # longer than a start: whoever waits gets what the other one started

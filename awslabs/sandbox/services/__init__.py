@@ -18,6 +18,7 @@ from awslabs.sandbox.services.servicequotas import quotas as quotas  # isort: sk
 from awslabs.sandbox.services.ec2 import launch as launch  # isort: skip
 from awslabs.sandbox.services.ec2 import spot as spot  # isort: skip
 from awslabs.sandbox.services.ec2 import network as network  # isort: skip
+from awslabs.sandbox.services.ec2 import reach as reach  # isort: skip
 from awslabs.sandbox.services.ec2 import keys as keys  # isort: skip
 from awslabs.sandbox.services.ec2 import instances as instances  # isort: skip
 from awslabs.sandbox.services.lambda_ import shapes as shapes  # isort: skip

@@ -33,10 +33,6 @@ class Key:
     burst: int
     plan: UsagePlan
 
-    @property
-    def plan_id(self) -> str:
-        return str(self.plan.id)
-
 
 @dataclass
 class Used:
@@ -55,7 +51,7 @@ def find(account: str, region: str, value: str, api_id: str, stage: str) -> Key 
         stages = {(each.get("apiId"), each.get("stage")) for each in plan.api_stages}
         if (api_id, stage) in stages and key.id in backend.usage_plan_keys.get(plan.id, {}):
             rate, burst = plan.throttle.get("rateLimit") or 0, plan.throttle.get("burstLimit") or 0
-            return Key(key.id, key.value, float(rate), int(burst), plan)
+            return Key(key.id, key.value, float(rate) if burst else 0.0, int(burst), plan)
     return None
 
 

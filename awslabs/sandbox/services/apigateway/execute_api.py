@@ -30,7 +30,6 @@ import json
 import logging
 import re
 import secrets
-import threading
 import time
 import urllib.parse
 import uuid
@@ -43,9 +42,10 @@ from moto.core.request import Request
 from werkzeug.datastructures import Headers
 
 from awslabs.sandbox import HOST
-from awslabs.sandbox.core import engine
+from awslabs.sandbox.core import engine, policies
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import api_keys, rest_apis
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
@@ -57,7 +57,7 @@ PREFIX = "/_aws/execute-api/"
 TIMEOUT_SCALE = 1.0  # tests need not wait for 29 s
 REQUEST_BYTES = 10 * 1024 * 1024
 THREADS = 1000  # requests that wait for a function at a time
-SERVICE = "apigateway.amazonaws.com"
+PRINCIPAL = policies.Principal("Service", ("apigateway.amazonaws.com",))
 
 _URI = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(?P<arn>.+)/invocations")
 # Headers of a function's answer that come under another name, and those of a request that it is not told.
@@ -171,8 +171,6 @@ class Gateway:
 
     def __init__(self, endpoint_url: str) -> None:
         self.host = endpoint_url.partition("//")[2]
-        self.lock = threading.Lock()
-        self.free_at: dict[tuple[Any, ...], float] = {}  # per account and method with a limit
         self.workers = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="integration")
 
     # -- a request --------------------------------------------------------------------------------
@@ -289,17 +287,15 @@ class Gateway:
             return
         if not rate or not burst:
             raise too_many()
-        self.spend((asked.account, asked.api_id, asked.stage, own), rate, burst)
+        self.spend(stage, own, rate, burst)
 
-    def spend(self, what: tuple[Any, ...], rate: float, burst: int) -> None:
-        """Take one out of a bucket that `rate` fills every second, or refuse: 429."""
-        key = (*what, rate, burst)
-        with self.lock:
-            now = engine.clock.now()
-            free_at = max(self.free_at.get(key, 0.0), now - (burst - 1) / rate)
-            if free_at > now:
-                raise too_many()
-            self.free_at[key] = free_at + 1 / rate
+    def spend(self, owner: Any, name: str, rate: float, burst: int) -> None:
+        """Count a call against one of a stage's or plan's limits, or refuse it: 429."""
+        # Named with its numbers: a limit that is changed begins anew.
+        with engine.lock:
+            admitted = admit(owner, {f"{name} {rate} {burst}": Rate(1 / rate, burst)})
+        if not admitted:
+            raise too_many()
 
     def let_in(self, asked: ApiCall, api: RestAPI) -> api_keys.Key:
         """The API key of a request: one that is enabled, in a usage plan of this stage, and not used up.
@@ -313,7 +309,7 @@ class Gateway:
             if key is None:
                 raise Own(403, "INVALID_API_KEY", "Forbidden", "ForbiddenException")
             if key.rate and key.burst:
-                self.spend((asked.account, key.plan_id, key.id), key.rate, key.burst)
+                self.spend(key.plan, key.id, key.rate, key.burst)
             if not api_keys.count(key):
                 raise Own(429, "QUOTA_EXCEEDED", "Limit Exceeded", "LimitExceededException")
         return key
@@ -378,18 +374,15 @@ class Gateway:
                 except Refused as refused:
                     log.info("%s: %s", arn, refused.message)
                     raise broken() from refused
-                facts = {"aws:sourcearn": source, "aws:sourceaccount": asked.account}
-                allowed = any(permits(each, facts) for each in function.policy.statements)
+                context = policies.context(region, sourcearn=source, sourceaccount=asked.account)
+                # moto keeps a policy with the version that it is for, and names that in ways of its own.
+                said = [{**each, "Resource": arn} for each in function.policy.statements]
+                allowed = policies.decide(said, "lambda:InvokeFunction", arn, PRINCIPAL, context) == "Allow"
         if not allowed:
             log.info("%s may not invoke %s", source, arn)
             raise broken()
 
     # -- the end ----------------------------------------------------------------------------------
-
-    def reset(self, account: str) -> None:
-        """Forget how often an account's APIs were called."""
-        with self.lock:
-            self.free_at = {key: at for key, at in self.free_at.items() if key[0] != account}
 
     def close(self) -> None:
         """Wait for nobody: functions end with their own running part."""
@@ -617,44 +610,6 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
 
 
-# --- permissions --------------------------------------------------------------------------------------
-
-
-def permits(statement: dict[str, Any], facts: dict[str, str]) -> bool:
-    """Whether a statement of a function's policy lets API Gateway invoke it.
-
-    Parameters
-    ----------
-    facts : dict
-        Condition keys in small letters: ``aws:sourcearn``, ``aws:sourceaccount``.
-    """
-    principal = statement.get("Principal", {})
-    services = principal.get("Service", []) if isinstance(principal, dict) else [principal]
-    services = services if isinstance(services, list) else [services]
-    actions = statement.get("Action", [])
-    actions = actions if isinstance(actions, list) else [actions]
-    if statement.get("Effect") != "Allow" or not {SERVICE, "*"} & set(services):
-        return False
-    if not {"lambda:invokefunction", "lambda:*", "*"} & {str(each).lower() for each in actions}:
-        return False
-    for operator, keys in (statement.get("Condition") or {}).items():
-        for key, wanted in keys.items():
-            value = facts.get(key.lower())
-            patterns = wanted if isinstance(wanted, list) else [wanted]
-            like = operator in ("ArnLike", "ArnEquals", "StringLike")
-            if value is None or not (like or operator == "StringEquals"):
-                return False
-            if not any(fits(str(each), value) if like else each == value for each in patterns):
-                return False
-    return True
-
-
-def fits(pattern: str, value: str) -> bool:
-    """Match with ``*`` and ``?``."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
-
-
 # --- answers without a function -----------------------------------------------------------------------
 
 
@@ -747,9 +702,7 @@ def add_handlers(cloud: Any) -> None:
 
 
 def reset(account: str) -> None:
-    """Forget what an account has here."""
-    if current is not None:
-        current.reset(account)
+    """Forget what an account has here: nothing that moto would not forget."""
 
 
 def close() -> None:

@@ -22,7 +22,8 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, memory, refusal, rule, spaced
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
 
@@ -523,24 +524,17 @@ def _integration(described: dict[str, Any]) -> Integration:
 # --- how often ----------------------------------------------------------------------------------------
 
 
-@dataclass
-class Buckets:
-    """When each operation may be called next (seconds since 1970), and how many calls there were of all."""
-
-    free_at: dict[str, float] = field(default_factory=dict)
-
-
 RATES = {
-    # Seconds per call, and how many may come at once. Source: aws-facts (f).
-    "DeleteRestApi": (30.0, 1),
-    "CreateDeployment": (5.0, 1),
-    "CreateResource": (0.2, 5),
-    "DeleteResource": (0.2, 5),
-    "PutRestApi": (1.0, 1),
-    "GetResources": (0.4, 5),
-    "UpdateAccount": (20.0, 1),
+    # Source: aws-facts (f).
+    "DeleteRestApi": Rate(30.0, 1),
+    "CreateDeployment": Rate(5.0, 1),
+    "CreateResource": Rate(0.2, 5),
+    "DeleteResource": Rate(0.2, 5),
+    "PutRestApi": Rate(1.0, 1),
+    "GetResources": Rate(0.4, 5),
+    "UpdateAccount": Rate(20.0, 1),
 }
-EVERYTHING = (0.1, 40)
+EVERYTHING = Rate(0.1, 40)
 
 
 @refusal("apigateway:*")
@@ -549,19 +543,12 @@ def control_plane_rates(call: Call) -> None:
     CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.
     Source: aws-facts (f).
     """
-    buckets = memory(_backend(call), Buckets)
     rates = {"all": EVERYTHING}
     if call.action in ("CreateRestApi", "ImportRestApi"):
         kinds = (call.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
-        rates["CreateRestApi"] = (30.0 if "EDGE" in kinds else 3.0, 1)
+        rates["CreateRestApi"] = Rate(30.0 if "EDGE" in kinds else 3.0, 1)
     elif call.action in RATES:
         rates[call.action] = RATES[call.action]
-    now = clock.now()
-    taken = {}
-    for name, (seconds, burst) in rates.items():
-        each_s = spaced(seconds)
-        free_at = max(buckets.free_at.get(name, 0.0), now - each_s * (burst - 1))
-        if free_at > now:
-            raise Refused("TooManyRequestsException", "Too Many Requests", 429)
-        taken[name] = free_at + each_s
-    buckets.free_at |= taken
+    rates = {name: Rate(spaced(rate.each_s), rate.burst) for name, rate in rates.items()}
+    if not admit(_backend(call), rates):
+        raise Refused("TooManyRequestsException", "Too Many Requests", 429)
