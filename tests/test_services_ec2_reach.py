@@ -225,6 +225,9 @@ def gateway_of_the_default_vpc() -> list[str]:
     return [route["GatewayId"][:3] for route in tables[0]["Routes"]]
 
 
-@table(Case("default_vpc_has_a_gateway", gateway_of_the_default_vpc, ["loc"], ["loc", "igw"]))
+CASES = (Case("default_vpc_has_a_gateway", gateway_of_the_default_vpc, ["loc"], ["loc", "igw"]),)
+
+
+@table(*CASES)
 def test_the_default_vpc_reaches_the_world(case: Case) -> None:
     check(case)

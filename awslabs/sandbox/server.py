@@ -20,6 +20,7 @@ import collections
 import dataclasses
 import functools
 import gc
+import hashlib
 import hmac
 import io
 import json
@@ -68,12 +69,14 @@ from awslabs.sandbox import (
 from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
 from awslabs.sandbox.core.answers import Answer, as_json, as_text
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.ssh.hosts import Hosts
 
 log = logging.getLogger("awslabs.sandbox")
 
+PIECE = 4 << 20  # bytes of a large body that are hashed while the client sends more
 KEPT_CALLS = 20_000  # recorded calls per account: a day of a class, about 5 MB
 PRACTICE_KEY = re.compile(KEY_PREFIX + r"(\d{12})")
 PRELOADED = ("ec2", "sts", "iam", "ssm", "servicequotas", "resourcegroupstaggingapi")
@@ -169,6 +172,8 @@ class Cloud:
         Its address and token.
     hosts : Hosts
         The instances that run for real.
+    loop : Loop
+        In which they listen, and running parts start processes.
 
     Attributes
     ----------
@@ -183,8 +188,8 @@ class Cloud:
         touch moto's backends.
     """
 
-    def __init__(self, run: Run, hosts: Hosts) -> None:
-        self.run, self.hosts = run, hosts
+    def __init__(self, run: Run, hosts: Hosts, loop: Loop) -> None:
+        self.run, self.hosts, self.loop = run, hosts, loop
         self.began = time.time()
         self.moto = Moto()
         self.recorded: dict[str, collections.deque[dict[str, Any]]] = {}
@@ -456,6 +461,20 @@ def instances(account_id: str) -> list[str]:
     return [instance.id for reservation in reservations for instance in reservation.instances]
 
 
+def read_hashed(source: BinaryIO, length: int) -> tuple[bytes, str]:
+    """A body, or as much of it as comes, and its SHA-256 in hexadecimal.
+
+    It is read into the place where it stays: joining pieces costs as much as hashing them.
+    """
+    kept, at, sha256 = io.BytesIO(bytes(length)), 0, hashlib.sha256()
+    with kept.getbuffer() as room:
+        while count := source.readinto(room[at : at + PIECE]):  # type: ignore[attr-defined]
+            sha256.update(room[at : at + count])
+            at += count
+    kept.truncate(at)
+    return kept.getvalue(), sha256.hexdigest()
+
+
 class Handler(MotoRequestHandler):
     """HTTP/1.1 with connections that stay open; werkzeug's own handler closes every one.
 
@@ -474,16 +493,16 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
-        environ["awslabs.sent"] = functools.partial(
-            signatures.Sent, self.command, self.path, self.headers.items()
-        )
         cloud: Cloud = self.server.app  # type: ignore[assignment]
         try:
             if stream := cloud.stream(environ):
                 answer = self.let_read(stream, environ)
             else:
-                content = self.read_body(environ)
+                content, hashed = self.read_body(environ)
+                # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
+                environ["awslabs.sent"] = functools.partial(
+                    signatures.Sent, self.command, self.path, self.headers.items(), hashed=hashed
+                )
                 answer = None if content is None else cloud.answer(environ, content)
             if answer is None:
                 self.close_connection = True
@@ -526,18 +545,26 @@ class Handler(MotoRequestHandler):
             return None
         return answer
 
-    def read_body(self, environ: dict[str, Any]) -> bytes | None:
-        """All of it; None when the client goes away before its end: half a call is no call."""
+    def read_body(self, environ: dict[str, Any]) -> tuple[bytes | None, str]:
+        """All of it; None when the client goes away before its end: half a call is no call.
+
+        And, of a large one that is signed, its hash, which is taken while the client sends the next piece.
+        """
         source = environ["wsgi.input"]
         try:
             if "wsgi.input_terminated" in environ:
-                return source.read()
+                return source.read(), ""
             length = int(environ.get("CONTENT_LENGTH") or 0)
-            body = source.read(max(0, length))
+            if length > PIECE and signatures.wants_hash(
+                environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
+            ):
+                body, hashed = read_hashed(source, length)
+            else:
+                body, hashed = source.read(max(0, length)), ""
         except (OSError, ValueError) as problem:
             log.info("a request that ends badly: %s", problem)
-            return None
-        return body if len(body) == length else None
+            return None, ""
+        return (body, hashed) if len(body) == length else (None, "")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: `Cloud` logs calls."""
@@ -580,9 +607,10 @@ def main() -> None:
         default_user_config["batch"] = default_user_config["lambda"] = {"use_docker": False}
         default_user_config["iam"] = {"load_aws_managed_policies": True}
         moto_changes.install()
-        hosts = Hosts(directory)
+        loop = Loop(directory)
+        hosts = Hosts(loop)
         rules.install(hosts)
-        cloud = Cloud(run, hosts)
+        cloud = Cloud(run, hosts, loop)
         running_parts.add_handlers(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
@@ -601,6 +629,7 @@ def main() -> None:
         running_parts.close()
         rules.uninstall()
         hosts.close()
+        loop.close()
     finally:
         forget(run)
         os._exit(0)  # threads of open connections have nothing left to do

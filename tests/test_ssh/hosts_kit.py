@@ -15,6 +15,7 @@ import pytest
 from processes import why_no_namespaces
 
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.ssh.hosts import Hosts
 
 
@@ -123,9 +124,11 @@ def hosts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             return "a test says so"
 
         monkeypatch.setattr(isolation, "why_no_namespaces", pretend)
-    made = Hosts(tmp_path / "run")
+    loop = Loop(tmp_path / "run")
+    made = Hosts(loop)
     yield made
     made.close()
+    loop.close()
     assert not list((tmp_path / "run" / "instances").iterdir()), "a folder outlived its instance"
 
 

@@ -39,7 +39,7 @@ import tarfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ import psutil
 
 from awslabs.sandbox import HOST, remove_tree
 from awslabs.sandbox.run import containers, isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.ecr import registry
 
 log = logging.getLogger("awslabs.sandbox")
@@ -249,7 +250,7 @@ class Program:
             self.tell_began()
             return self.watch(workplace, argv, image)
         finally:
-            self.programs.call(workplace.place.end())
+            self.programs.loop.call(workplace.place.end())
             remove_tree(workplace.folder)
 
     def watch(self, workplace: Workplace, argv: list[str], image: registry.Stored) -> Ended:
@@ -261,7 +262,7 @@ class Program:
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
             environment = workplace.environment(self.order, image)
-            process: Any = self.programs.call(
+            process: Any = self.programs.loop.call(
                 workplace.place.spawn(enter, env=environment, stdin=nothing, stdout=sink, stderr=sink)
             )
         except BaseException:
@@ -270,12 +271,12 @@ class Program:
         finally:
             os.close(sink)
             os.close(nothing)
-        finished = asyncio.run_coroutine_threadsafe(process.wait(), self.programs.loop)
+        finished = asyncio.run_coroutine_threadsafe(process.wait(), self.programs.loop.asyncio)
         finished.add_done_callback(lambda _: self.nudge())
         lines = Lines(source, self.say)
         why = self.follow(process, finished, lines, workplace)
         # As in a container: with the main process everything ends.
-        self.programs.call(workplace.place.end())
+        self.programs.loop.call(workplace.place.end())
         lines.finish()
         status = finished.result(BURIED_S)
         if why:
@@ -299,7 +300,7 @@ class Program:
                     poll.unregister(lines.source)
             if self.asked_at is not None and not asked:
                 asked = True
-                self.programs.loop.call_soon_threadsafe(process.signal, signal.SIGTERM)
+                self.programs.loop.asyncio.call_soon_threadsafe(process.signal, signal.SIGTERM)
             if time.monotonic() >= self.kill_at:
                 return "time"
             if time.monotonic() >= look_at:
@@ -486,23 +487,19 @@ class Programs:
 
     Parameters
     ----------
-    directory : Path
+    loop : Loop
         Of the practice run.
     port : int
         Where the practice cloud listens.
     """
 
-    def __init__(self, directory: Path, port: int) -> None:
-        self.directory, self.port = directory.resolve(), port
+    def __init__(self, loop: Loop, port: int) -> None:
+        self.loop, self.directory, self.port = loop, loop.directory, port
         self.numbers = itertools.count(1)
         self.mutex = threading.Lock()
         self.unpacking = threading.Lock()
         self.running: set[Program] = set()
         self.closed = False
-        self.ground: isolation.Ground | None = None
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="programs", daemon=True)
-        self.thread.start()
 
     def start(
         self,
@@ -544,15 +541,6 @@ class Programs:
             self.closed = True
             left = list(self.running)
         self.end(left)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-        if self.ground is not None and self.ground.practice.parent != self.directory:
-            shutil.rmtree(self.ground.practice.parent)
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread of the loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     # -- places ------------------------------------------------------------------------------------
 
@@ -565,13 +553,11 @@ class Programs:
             If the image cannot be run this way.
         """
         with self.unpacking:
-            if self.ground is None:
-                self.ground = self.call(isolation.find_ground(self.directory))
-                log.info("programs: %s", self.ground.why_plain or "in namespaces")
-            base = self.ground.practice.parent / "programs"
+            ground = self.loop.call(self.loop.find_ground())
+            base = ground.practice.parent / "programs"
             practice = base / "practice"
             if not practice.exists():
-                self.make_shared_folders(base, practice)
+                self.make_shared_folders(base, practice, ground)
             unpacked = base / "images" / image.digest.replace(":", "-")
             if not unpacked.exists():
                 scratch = unpacked.with_name(f".{unpacked.name}")
@@ -591,13 +577,12 @@ class Programs:
             isolation.own(folder / below)
         shared = lay_out(unpacked / "app", folder / "app")
         fixed = tuple(path.relative_to(folder).as_posix() for path in shared)
-        kind = isolation.Plain if self.ground.why_plain else isolation.Namespaces
+        kind = isolation.Plain if ground.why_plain else isolation.Namespaces
         place = isolation.Place(folder, practice, USER, "ip-169-254-172-2", name, fixed)
         return Workplace(folder, kind(place))
 
-    def make_shared_folders(self, base: Path, practice: Path) -> None:
+    def make_shared_folders(self, base: Path, practice: Path, ground: isolation.Ground) -> None:
         """What all programs share: ``python`` and ``python3``, which are the Python of the practice cloud."""
-        assert self.ground is not None
         (practice / "bin").mkdir(parents=True)
         (practice / "python").mkdir()
         (base / "images").mkdir()
@@ -605,7 +590,7 @@ class Programs:
             path.chmod(0o755)
         for name in ("python", "python3"):
             script = practice / "python" / name
-            script.write_text(f'#!/bin/sh\nexec {isolation.python_with_packages(self.ground)[0]} "$@"\n')
+            script.write_text(f'#!/bin/sh\nexec {isolation.python_with_packages(ground)[0]} "$@"\n')
             script.chmod(0o755)
 
 
@@ -732,7 +717,7 @@ def start(
 def add_handlers(cloud: Any) -> None:
     """Add its handlers to a practice cloud (`server.Cloud`)."""
     global current
-    current = Programs(cloud.run.directory, int(cloud.run.endpoint_url.rpartition(":")[2]))
+    current = Programs(cloud.loop, int(cloud.run.endpoint_url.rpartition(":")[2]))
 
 
 def reset(account: str) -> None:

@@ -36,7 +36,6 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NoReturn
 
 from moto.awslambda.models import LambdaFunction
@@ -50,6 +49,7 @@ from awslabs.sandbox.core import engine, wire
 from awslabs.sandbox.core.answers import Answer, as_json
 from awslabs.sandbox.core.engine import Refused, scaled
 from awslabs.sandbox.run.isolation import NoPlace
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
 from awslabs.sandbox.services.lambda_ import shapes
@@ -194,13 +194,13 @@ class Functions:
     ----------
     endpoint_url : str
         Where functions find AWS: ``http://127.0.0.1:PORT``.
-    directory : Path
+    loop : Loop
         Of the practice run.
     """
 
-    def __init__(self, endpoint_url: str, directory: Path) -> None:
+    def __init__(self, endpoint_url: str, loop: Loop) -> None:
         self.endpoint_url = endpoint_url
-        self.fork_servers = ForkServers(directory)
+        self.fork_servers = ForkServers(loop)
         self.changed = threading.Condition()
         self.idle: list[Warm] = []  # the one used last at the end
         self.alive = 0
@@ -850,7 +850,7 @@ def no_mappings(call: wire.Call, request: Request, body: bytes) -> NoReturn:
 def add_handlers(cloud: Any) -> None:
     """Add its handlers to a practice cloud (`server.Cloud`)."""
     global current
-    current = Functions(cloud.run.endpoint_url, cloud.run.directory)
+    current = Functions(cloud.run.endpoint_url, cloud.loop)
     cloud.operations["lambda:Invoke"] = current.answer_invoke
     cloud.operations["lambda:GetAccountSettings"] = current.answer_settings
     cloud.operations["lambda:CreateEventSourceMapping"] = no_mappings
