@@ -231,8 +231,7 @@ def _note_servers(book: Journal, answers: Answers, rates: dict[str, list[list[An
 def _server_hour(server: dict[str, Any], region: str, gib: int) -> float | None:
     """A server with a public address and disks of that size."""
     spot = server.get("InstanceLifecycle") == "spot"
-    usd = prices.instance_hour(server["InstanceType"], region, spot=spot)
-    return None if usd is None else usd + prices.PUBLIC_IPV4_HOUR + prices.volume_hour(gib, region)
+    return prices.server_hour(server["InstanceType"], region, gib, spot=spot)
 
 
 def _changed(server: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ def show(result: Any, as_json: bool) -> None:
     elif isinstance(result, list):
         show_table(result)
     elif result:
-        out(columns(pairs_of(result)))
+        out("\n".join(lines_of(result)))
 
 
 def plain(value: Any) -> Any:
@@ -140,14 +140,15 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def pairs_of(result: dict[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
-    """A line per key; an object within it stands indented below its key, an empty one as ``none``."""
-    for key, value in result.items():
-        if isinstance(value, dict) and value:
-            yield indent + one_line(key), ""
-            yield from pairs_of(value, indent + "  ")
-        else:
-            yield indent + one_line(key), amount(key, value)
+def lines_of(result: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
+    inner = {key: value for key, value in result.items() if isinstance(value, dict) and value}
+    lines = columns(
+        [one_line(key), "" if key in inner else amount(key, value)] for key, value in result.items()
+    )
+    for key, line in zip(result, lines.split("\n"), strict=True):
+        yield indent + line
+        yield from lines_of(inner[key], indent + "  ") if key in inner else ()
 
 
 def show_table(rows: list[dict[str, Any]]) -> None:

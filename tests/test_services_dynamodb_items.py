@@ -148,6 +148,14 @@ def test_a_condition_that_aws_refuses(item: Any, text: str, given: dict[str, Any
             "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}",
         ),
         (
+            {
+                "FilterExpression": "n = s",
+                "ExpressionAttributeNames": {"#a": "n"},
+                "ExpressionAttributeValues": {":a": {"N": "1"}},
+            },
+            "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}",
+        ),
+        (
             {"ExpressionAttributeValues": {":a": {"N": "1"}}},
             "ExpressionAttributeValues can only be specified when using expressions: FilterExpression is null",
         ),

@@ -338,6 +338,15 @@ def invoked_too_early() -> list[str]:
 # --- logs and queues ----------------------------------------------------------------------------------
 
 
+def words_of_streams() -> list[str]:
+    aws = client("logs")
+    aws.create_log_group(logGroupName="lab")
+    where = {"logGroupName": "lab", "logStreamName": "one"}
+    aws.create_log_stream(**where)
+    again = refused(aws.create_log_stream, **where)[1]
+    return [again, refused(aws.get_log_events, logGroupName="lab", logStreamName="none")[1]]
+
+
 def eight_days() -> list[str]:
     aws = client("logs")
     aws.create_log_group(logGroupName="lab")
@@ -439,6 +448,12 @@ CASES = (
     Case("permissions_have_one_name", a_permission_twice, ["ok", "ok", "ok"], ["ok", BUSY, "ok"]),
     Case("some_concurrency_stays_free", nearly_all_concurrency, ["ok", "ok"], [NO, "ok"]),
     Case("some_concurrency_stays_free", concurrency_of_two, ["ok", "ok", "ok"], ["ok", NO, "ok"]),
+    Case(
+        "streams_have_their_own_words",
+        words_of_streams,
+        ["The specified log group already exists", "The specified log group does not exist."],
+        ["The specified log stream already exists", "The specified log stream does not exist."],
+    ),
     Case("retention_from_a_list", eight_days, ["ok", "ok"], ["InvalidParameterException", "ok"]),
     Case(
         "log_group_names",

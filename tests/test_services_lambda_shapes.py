@@ -131,9 +131,11 @@ def test_a_new_function_has_no_last_update_until_it_is_asked_for() -> None:
         assert (made["State"], "LastUpdateStatus" in made) == ("Pending", False)
         shown = client("lambda").get_function_configuration(FunctionName="lab")
         assert (shown["LastUpdateStatus"], shown["LastUpdateStatusReasonCode"]) == ("InProgress", "Creating")
+        assert shown["RevisionId"] == made["RevisionId"]
         wait(3)
-        shown = client("lambda").get_function_configuration(FunctionName="lab")
-        assert (shown["LastUpdateStatus"], "LastUpdateStatusReason" in shown) == ("Successful", False)
+        active = client("lambda").get_function_configuration(FunctionName="lab")
+        assert (active["LastUpdateStatus"], "LastUpdateStatusReason" in active) == ("Successful", False)
+        assert len({shown["RevisionId"], active["RevisionId"]}) == 2
 
 
 def test_names_have_the_words_of_aws() -> None:

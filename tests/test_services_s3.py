@@ -97,6 +97,14 @@ def a_public_policy_a_moment_later() -> list[str]:
     return [early, said(put)]
 
 
+def websites() -> list[str]:
+    put = functools.partial(client("s3").put_bucket_website, Bucket=new())
+    return [
+        said(put, WebsiteConfiguration={"IndexDocument": {"Suffix": suffix}})
+        for suffix in ("/index.html", "index.html")
+    ]
+
+
 def copies_onto_itself() -> list[str]:
     aws, name = client("s3"), new()
     aws.put_object(Bucket=name, Key="a", Body=b"x")
@@ -227,6 +235,7 @@ CASES = (
         ["ok", "ok"],
         (*AWS_TIME, ("stale", 0.0)),
     ),
+    Case("websites", websites, ["ok", "ok"], ["InvalidArgument", "ok"]),
     Case(
         "copies_change_something",
         copies_onto_itself,

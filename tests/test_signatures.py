@@ -7,6 +7,7 @@ import calendar
 import functools
 import hashlib
 import hmac
+import io
 import os
 import random
 import socket
@@ -25,6 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from awslabs import sandbox
+from awslabs.sandbox import server
 from awslabs.sandbox.core import signatures
 from awslabs.sandbox.core.signatures import Key, Sent, Unproven, verify
 
@@ -443,6 +445,88 @@ def test_a_verifier_that_believes_everybody_would_be_found_out(monkeypatch: pyte
     monkeypatch.setitem(globals(), "verify", believing)
     with pytest.raises(AssertionError):
         test_no_mutated_request_is_believed_and_none_falls_over()
+
+
+# -- a large body -----------------------------------------------------------------------------------------
+
+
+class Pieces(io.RawIOBase):
+    """A body that tells when it is read: at each piece, how much of it was hashed before."""
+
+    def __init__(self, body: bytes, hashed: list[int]) -> None:
+        self.body, self.at, self.hashed, self.before = body, 0, hashed, list[int]()
+
+    def readinto(self, room: Any) -> int:
+        self.before.append(sum(self.hashed))
+        count = min(len(room), len(self.body) - self.at)
+        room[:count] = self.body[self.at : self.at + count]
+        self.at += count
+        return count
+
+
+def test_a_large_body_is_hashed_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, hashed = os.urandom(2 * server.PIECE + 17), list[int]()
+    sha256 = hashlib.sha256
+
+    class Hash:
+        def __init__(self) -> None:
+            self.inner = sha256()
+
+        def update(self, data: memoryview) -> None:
+            hashed.append(len(data))
+            self.inner.update(data)
+
+        def hexdigest(self) -> str:
+            return self.inner.hexdigest()
+
+    digest = hashlib.sha256(body).hexdigest()
+    monkeypatch.setattr(server.hashlib, "sha256", Hash)
+    source = Pieces(body, hashed)
+    assert server.read_hashed(source, len(body)) == (body, digest)
+    assert source.before[:3] == [0, server.PIECE, 2 * server.PIECE]
+    cut = Pieces(body[:100], [])
+    assert server.read_hashed(cut, len(body))[0] == body[:100]  # the client went away
+
+
+def test_what_was_hashed_meanwhile_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = signed(SigV4Auth, "POST", "/", {}, b"x" * 10_000)
+    done, sha256 = replace(asked, hashed=hashlib.sha256(asked.body).hexdigest()), signatures._sha256
+
+    def small(data: bytes | memoryview) -> str:
+        assert len(data) < 10_000
+        return sha256(data)
+
+    monkeypatch.setattr(signatures, "_sha256", small)
+    assert verify(done, KEYS.get, time.time()) == KEY_ID
+    with pytest.raises(Unproven):
+        verify(replace(done, hashed=hashlib.sha256(b"another").hexdigest()), KEYS.get, time.time())
+
+
+@pytest.mark.parametrize(
+    ("authorization", "content_sha256", "wanted"),
+    [
+        ("AWS4-HMAC-SHA256 Credential=...", hashlib.sha256(b"").hexdigest(), True),
+        ("AWS4-HMAC-SHA256 Credential=...", "", True),
+        ("AWS4-HMAC-SHA256 Credential=...", "UNSIGNED-PAYLOAD", False),
+        ("AWS4-HMAC-SHA256 Credential=...", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", False),
+        ("", "", False),
+        ("Basic QVdTOg==", "", False),
+    ],
+)
+def test_only_what_a_signature_needs_is_hashed(authorization: str, content_sha256: str, wanted: bool) -> None:
+    assert signatures.wants_hash(authorization, content_sha256) is wanted
+
+
+def test_a_large_upload_is_held_to_its_hash(run: sandbox.Run) -> None:
+    s3, body = client(run, "s3"), os.urandom(server.PIECE + (1 << 20))
+    s3.create_bucket(Bucket="large")
+    s3.put_object(Bucket="large", Key="large", Body=body)
+    assert s3.get_object(Bucket="large", Key="large")["Body"].read() == body
+    address, keys = run.endpoint_url.removeprefix("http://"), {KEY_ID: Key(run.secret_access_key(KEY_ID))}
+    honest_one = signed(S3SigV4Auth, "PUT", "/large/other", {}, body, service="s3", host=address, keys=keys)
+    changed = replace(honest_one, body=body[:-1] + bytes([body[-1] ^ 1]))
+    assert b"XAmzContentSHA256Mismatch" in answer(changed, address)[1]
+    assert answer(honest_one, address)[0] == 200
 
 
 # -- the server -------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import collections
 import dataclasses
 import functools
 import gc
+import hashlib
 import hmac
 import io
 import json
@@ -75,6 +76,7 @@ from awslabs.sandbox.ssh.hosts import Hosts
 
 log = logging.getLogger("awslabs.sandbox")
 
+PIECE = 4 << 20  # bytes of a large body that are hashed while the client sends more
 KEPT_CALLS = 20_000  # recorded calls per account: a day of a class, about 5 MB
 PRACTICE_KEY = re.compile(KEY_PREFIX + r"(\d{12})")
 PRELOADED = ("ec2", "sts", "iam", "ssm", "servicequotas", "resourcegroupstaggingapi")
@@ -459,6 +461,20 @@ def instances(account_id: str) -> list[str]:
     return [instance.id for reservation in reservations for instance in reservation.instances]
 
 
+def read_hashed(source: BinaryIO, length: int) -> tuple[bytes, str]:
+    """A body, or as much of it as comes, and its SHA-256 in hexadecimal.
+
+    It is read into the place where it stays: joining pieces costs as much as hashing them.
+    """
+    kept, at, sha256 = io.BytesIO(bytes(length)), 0, hashlib.sha256()
+    with kept.getbuffer() as room:
+        while count := source.readinto(room[at : at + PIECE]):  # type: ignore[attr-defined]
+            sha256.update(room[at : at + count])
+            at += count
+    kept.truncate(at)
+    return kept.getvalue(), sha256.hexdigest()
+
+
 class Handler(MotoRequestHandler):
     """HTTP/1.1 with connections that stay open; werkzeug's own handler closes every one.
 
@@ -477,16 +493,16 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
-        environ["awslabs.sent"] = functools.partial(
-            signatures.Sent, self.command, self.path, self.headers.items()
-        )
         cloud: Cloud = self.server.app  # type: ignore[assignment]
         try:
             if stream := cloud.stream(environ):
                 answer = self.let_read(stream, environ)
             else:
-                content = self.read_body(environ)
+                content, hashed = self.read_body(environ)
+                # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
+                environ["awslabs.sent"] = functools.partial(
+                    signatures.Sent, self.command, self.path, self.headers.items(), hashed=hashed
+                )
                 answer = None if content is None else cloud.answer(environ, content)
             if answer is None:
                 self.close_connection = True
@@ -529,18 +545,26 @@ class Handler(MotoRequestHandler):
             return None
         return answer
 
-    def read_body(self, environ: dict[str, Any]) -> bytes | None:
-        """All of it; None when the client goes away before its end: half a call is no call."""
+    def read_body(self, environ: dict[str, Any]) -> tuple[bytes | None, str]:
+        """All of it; None when the client goes away before its end: half a call is no call.
+
+        And, of a large one that is signed, its hash, which is taken while the client sends the next piece.
+        """
         source = environ["wsgi.input"]
         try:
             if "wsgi.input_terminated" in environ:
-                return source.read()
+                return source.read(), ""
             length = int(environ.get("CONTENT_LENGTH") or 0)
-            body = source.read(max(0, length))
+            if length > PIECE and signatures.wants_hash(
+                environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
+            ):
+                body, hashed = read_hashed(source, length)
+            else:
+                body, hashed = source.read(max(0, length)), ""
         except (OSError, ValueError) as problem:
             log.info("a request that ends badly: %s", problem)
-            return None
-        return body if len(body) == length else None
+            return None, ""
+        return (body, hashed) if len(body) == length else (None, "")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: `Cloud` logs calls."""

@@ -145,12 +145,20 @@ class Sent:
     headers : sequence of (str, str)
         In Latin-1, each as often as it was sent.
     body : bytes
+    hashed : str
+        Its SHA-256 in hexadecimal, if whoever read the body has taken it meanwhile (`wants_hash`).
     """
 
     method: str
     target: str
     headers: Sequence[tuple[str, str]]
     body: bytes
+    hashed: str = ""
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """What a signature has for the body."""
+        return self.hashed or _sha256(self.body)
 
     @functools.cached_property
     def values(self) -> dict[str, list[str]]:
@@ -194,6 +202,11 @@ class Claim:
         return "\n".join((kind, self.time, "/".join((*self.scope, "aws4_request")), *rest))
 
 
+def wants_hash(authorization: str, content_sha256: str) -> bool:
+    """Whether `verify` will need the hash of a body, by two headers of its request."""
+    return authorization.startswith(ALGORITHM) and content_sha256 not in STREAMS | {UNSIGNED}
+
+
 def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
     """Find out who sent a request.
 
@@ -233,7 +246,7 @@ def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
         raise Unproven("SignatureDoesNotMatch", MISMATCH)
     if payload in STREAMS:
         _check_chunks(sent, claim, payload, signing)
-    elif payload != UNSIGNED and not hmac.compare_digest(_raw(payload), _raw(_sha256(sent.body))):
+    elif payload != UNSIGNED and not hmac.compare_digest(_raw(payload), _raw(sent.sha256)):
         if claim.scope[2] in S3:
             message = "The provided 'x-amz-content-sha256' header does not match what was computed."
             raise Unproven("XAmzContentSHA256Mismatch", message)
@@ -463,7 +476,7 @@ def _payload(sent: Sent, claim: Claim) -> str:
         said = dict(sent.query).get(b"X-Amz-Content-Sha256", b"").decode("latin-1")
     if not said:
         if service not in S3:
-            return _sha256(sent.body)
+            return sent.sha256
         if claim.in_query:
             return UNSIGNED
         raise Unproven("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")

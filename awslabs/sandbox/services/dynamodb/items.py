@@ -130,8 +130,8 @@ def _look_at_expressions(action: str, body: dict[str, Any]) -> None:
     for kind in present:
         _read(kind, body[kind], given)
     for field, kept in (
-        ("ExpressionAttributeValues", given.values),
         ("ExpressionAttributeNames", given.names),
+        ("ExpressionAttributeValues", given.values),
     ):
         if unused := sorted(kept.keys() - given.used):
             raise invalid(f"Value provided in {field} unused in expressions: keys: {{{', '.join(unused)}}}")

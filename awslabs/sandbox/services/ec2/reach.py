@@ -50,17 +50,17 @@ def no_way_in(ec2: Any, interface: Any, port: int) -> str:
     return ""
 
 
-def no_way_out(ec2: Any, interface: Any, *, endpoint: str) -> str:
+def no_way_out(ec2: Any, interface: Any, *, endpoint: str = "") -> str:
     """Why HTTPS from a network interface reaches nothing outside of its VPC; empty: it does.
 
-    An endpoint in the VPC for the service that it asks (``ecr.dkr``) will do as well. Source: aws-facts (g).
+    For a service of AWS an endpoint in the VPC (``ecr.dkr``) will do as well. Source: aws-facts (g).
     """
     groups = interface.group_set
     if not any(group.egress_rules for group in groups):
         return "no security group lets it out"
     vpc_id = interface.subnet.vpc_id
     ends = [end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted"]
-    if any(end.service_name.endswith(f".{endpoint}") for end in ends):
+    if endpoint and any(end.service_name.endswith(f".{endpoint}") for end in ends):
         return ""
     if not any(_contains(ec2, each, HTTPS) for group in groups for each in group.egress_rules):
         return f"no security group lets it out to {CALLER}"

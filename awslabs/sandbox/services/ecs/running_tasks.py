@@ -183,11 +183,13 @@ class Tasks:
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
                 f"retrieval failed: the role {role} cannot be assumed"
             )
-        no_way = no_way_out(task.ec2, task.interface, endpoint="ecr.dkr")
+        no_way, no_way_to_ecr = (
+            no_way_out(task.ec2, task.interface, endpoint=endpoint) for endpoint in ("", "ecr.dkr")
+        )
         for container in task.containers:
             image = str(container.definition["image"])
             if repositories.address and image.startswith(f"{repositories.address}/"):
-                self.may_pull(task, image, no_way)
+                self.may_pull(task, image, no_way_to_ecr)
             elif no_way:
                 raise Cannot(
                     f"CannotPullContainerError: pull image manifest {RETRIED}: "

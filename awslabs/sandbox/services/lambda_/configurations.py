@@ -26,13 +26,14 @@ class Shown:
 
     Attributes
     ----------
-    revision_id : str
-        Another one after each change.
+    changing, settled : str
+        The RevisionId while a change is under way, and when it is done: both are others after each change.
     environment : bool
         Whether it was given an environment, were it an empty one.
     """
 
-    revision_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    changing: str = field(default_factory=lambda: str(uuid.uuid4()))
+    settled: str = field(default_factory=lambda: str(uuid.uuid4()))
     environment: bool = False
 
 
@@ -48,7 +49,8 @@ answers_have_awss_shape = rule(
 def _shape(original: Any, function: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
     shown: dict[str, Any] = original(function, on_create)
     kept = memory(function, Shown)
-    shown["RevisionId"] = kept.revision_id
+    under_way = functions.life(function).last_update == "InProgress"
+    shown["RevisionId"] = kept.changing if under_way else kept.settled
     if function.package_type == "Zip":
         digest = hashlib.sha256(str(function.run_time).encode()).hexdigest()
         arn = f"arn:aws:lambda:{function.region}::runtime:{digest}"
@@ -86,7 +88,7 @@ def _revise(call: Call, proceed: Proceed) -> Any:
     function = functions.find(call.account, call.region, name, _version(said))
     kept = memory(function, Shown)
     if call.action != "PublishVersion":
-        kept.revision_id = str(uuid.uuid4())
+        kept.changing, kept.settled = str(uuid.uuid4()), str(uuid.uuid4())
     if call.get("Environment") is not None:
         kept.environment = True
     fresh = function.get_configuration()

@@ -187,7 +187,7 @@ def _with_state(body: str, function: LambdaFunction) -> str:
     """An answer of moto's, with the state as it is after the call."""
     fresh = function.get_configuration()
     names = (
-        *("State", "StateReason", "StateReasonCode"),
+        *("RevisionId", "State", "StateReason", "StateReasonCode"),
         *("LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode"),
     )
     return json.dumps(json.loads(body) | {name: fresh[name] for name in names if name in fresh})

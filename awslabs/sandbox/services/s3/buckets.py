@@ -245,6 +245,23 @@ def _onto_itself(
 # --- policies -----------------------------------------------------------------------------------------
 
 
+websites = rule(
+    "websites",
+    """A website whose index document has a slash: InvalidArgument 400. moto takes it.
+    Source: aws-facts (k); S3 API reference, IndexDocument.""",
+)
+
+
+@_at(websites, "_bucket_response")
+def _look_at_suffix(asked: BucketCall) -> TYPE_RESPONSE | None:
+    suffix = re.search(r"<Suffix>(.*?)</Suffix>", asked.text[:20_000], re.DOTALL)
+    if asked.method != "PUT" or "website" not in asked.query or suffix is None:
+        return None
+    if suffix[1] and "/" not in suffix[1]:
+        return None
+    return refused(400, "InvalidArgument", "The IndexDocument Suffix is not well formed", asked)
+
+
 bucket_policies = rule(
     "bucket_policies",
     """A bucket policy that is no JSON, has no statements, names no principal, another bucket's objects or
