@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import http.client
 import os
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from servers import Server, practice_cloud
 
-from awslabs import sandbox
 from awslabs.sandbox.core.signatures import Key, Sent, verify
 
 HOST = "127.0.0.1:4566"
@@ -49,12 +47,11 @@ class UnsignedBody(S3SigV4Auth):
         return "UNSIGNED-PAYLOAD"
 
 
-def put_s(run: sandbox.Run, auth: type[SigV4Auth], path: str, body: bytes) -> float:
+def put_s(server: Server, auth: type[SigV4Auth], path: str, body: bytes) -> float:
     """Seconds from the first byte of a PUT, signed beforehand, to its answer."""
-    own, address = run.environment(), run.endpoint_url.removeprefix("http://")
-    request = AWSRequest("PUT", run.endpoint_url + path, {"Host": address}, body)
-    keys = Credentials(own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"])
-    auth(keys, "s3", "us-east-1").add_auth(request)
+    address = server.endpoint_url.removeprefix("http://")
+    request = AWSRequest("PUT", server.endpoint_url + path, {"Host": address}, body)
+    auth(Credentials(server.access_key, server.secret_key), "s3", "us-east-1").add_auth(request)
     connection = http.client.HTTPConnection(address)
     since = time.perf_counter()
     connection.request("PUT", path, body, dict(request.headers.items()))
@@ -68,14 +65,10 @@ def put_s(run: sandbox.Run, auth: type[SigV4Auth], path: str, body: bytes) -> fl
 
 def uploads_s(body: bytes, times: int) -> tuple[float, float]:
     """Seconds that PutObject takes with a signed and with an unsigned body, the best of some of each."""
-    with tempfile.TemporaryDirectory() as home:
-        run = sandbox.start(slow_states=0, home=Path(home))
-        try:
-            put_s(run, S3SigV4Auth, "/bench", b"")
-            kinds = (S3SigV4Auth, UnsignedBody)
-            seconds = [[put_s(run, kind, "/bench/large", body) for kind in kinds] for _ in range(times)]
-        finally:
-            run.stop()
+    kinds = (S3SigV4Auth, UnsignedBody)
+    with practice_cloud() as server:
+        put_s(server, S3SigV4Auth, "/bench", b"")
+        seconds = [[put_s(server, kind, "/bench/large", body) for kind in kinds] for _ in range(times)]
     signed_ones, unsigned_ones = zip(*seconds, strict=True)
     return min(signed_ones), min(unsigned_ones)
 

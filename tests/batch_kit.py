@@ -16,7 +16,10 @@ def roles_and_network(ledger: Ledger) -> tuple[str, str, str]:
     """A subnet, a firewall and an instance profile with a role in it."""
     ec2, iam = ledger.client("ec2"), ledger.client("iam")
     vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/24")
-    subnet_id = ledger.create("subnet", ec2.create_subnet, VpcId=vpc_id, CidrBlock="10.10.0.0/24")
+    zone = f"{ledger.cloud.region}a"  # moto would draw one, and not each has each type of machine
+    subnet_id = ledger.create(
+        "subnet", ec2.create_subnet, VpcId=vpc_id, CidrBlock="10.10.0.0/24", AvailabilityZone=zone
+    )
     group_id = ledger.create(
         "group", ec2.create_security_group, VpcId=vpc_id, GroupName=f"{ledger.prefix}-g", Description="none"
     )

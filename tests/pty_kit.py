@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -14,11 +15,15 @@ import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyte
 
 LINES = 400  # so high that nothing scrolls out of sight
+# What only stands there while it is awaited; and such a line with another one in it.
+LIVE = re.compile(r"[\u2800-\u28ff]|waiting until| \d:\d\d:\d\d$")
+GLUED = re.compile(r"\S.*[\u2800-\u28ff]| \d:\d\d:\d\d\S")
 
 
 @dataclass
@@ -47,10 +52,41 @@ class Seen:
         return json.loads("\n".join(self.lines[first:last]))
 
 
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """A student's, in the practice cloud."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AWSLABS_"))}
+    return {**kept, "AWSLABS_HOME": str(home), "AWSLABS_SANDBOX": "1", "HOME": str(home), **more}
+
+
+def clean(seen: Seen, status: int = 0) -> Seen:
+    """No wait is left on the screen, and none stands on one line with something else."""
+    assert seen.status == status, "\n".join(seen.lines)
+    assert not [line for line in seen.lines if LIVE.search(line)]
+    assert not [line for line in seen.during if GLUED.search(line)]
+    return seen
+
+
+def each_leaves_whole_lines(
+    verbs: Sequence[tuple[str, list[str], str]], environment: dict[str, str], columns: int
+) -> None:
+    """Run verbs one after the other; each leaves a line that is as expected from end to end."""
+    for module, verb, expected in verbs:
+        seen = clean(on_terminal([module, *verb], environment, columns))
+        found = [line for line in seen.lines if re.fullmatch(expected, line)]
+        assert found, f"{module} {verb}:\n" + "\n".join(seen.lines)
+
+
 def on_terminal(
-    command: Sequence[str], environment: dict[str, str], columns: int = 80, timeout_s: float = 120.0
+    command: Sequence[str],
+    environment: dict[str, str],
+    columns: int = 80,
+    timeout_s: float = 300.0,
+    interrupt_at: str = "",
 ) -> Seen:
-    """Run a command with a terminal as its input and output, and look at the screen."""
+    """Run a command with a terminal as its input and output, and look at the screen.
+
+    Once a line of it shows `interrupt_at`, Ctrl-C is pressed.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     process = subprocess.Popen(
@@ -60,9 +96,10 @@ def on_terminal(
         stderr=theirs,
         env={**environment, "TERM": "xterm-256color"},
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # or no key would interrupt it
     )
     os.close(theirs)
-    screen = pyte.Screen(columns, LINES)
+    screen = _Screen(columns, LINES)
     stream, during, until = pyte.ByteStream(screen), set(), time.monotonic() + timeout_s
     while select.select([ours], [], [], max(0.0, until - time.monotonic()))[0]:
         try:
@@ -71,22 +108,43 @@ def on_terminal(
             break
         stream.feed(data)
         during |= {line.rstrip() for line in screen.display}
+        if interrupt_at and any(interrupt_at in line for line in screen.display):
+            os.write(ours, b"\x03")
+            interrupt_at = ""
     else:
         process.kill()
         raise AssertionError(f"{command} had no end within {timeout_s:.0f} s:\n" + "\n".join(during))
     os.close(ours)
-    return Seen(process.wait(10), _unwrapped(screen, columns), during)
+    return Seen(process.wait(10), screen.whole_lines(), during)
 
 
-def _unwrapped(screen: pyte.Screen, columns: int) -> list[str]:
-    whole: list[str] = []
-    wraps = False
-    for line in screen.display:
-        if wraps:
-            whole[-1] += line.rstrip()
-        else:
-            whole.append(line.rstrip())
-        wraps = len(line.rstrip()) == columns
-    while whole and not whole[-1]:
-        whole.pop()
-    return whole
+class _Screen(pyte.Screen):
+    """A screen that knows which of its lines go on from the one above; a full line alone does not say so."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__(columns, lines)
+        self.drawing, self.going_on = False, set[int]()
+
+    def draw(self, data: str) -> None:
+        self.drawing = True
+        super().draw(data)
+        self.drawing = False
+
+    def linefeed(self) -> None:
+        super().linefeed()
+        (self.going_on.add if self.drawing else self.going_on.discard)(self.cursor.y)
+
+    def erase_in_line(self, how: int = 0, private: bool = False) -> None:
+        super().erase_in_line(how, private)
+        self.going_on.discard(self.cursor.y)
+
+    def whole_lines(self) -> list[str]:
+        whole: list[str] = []
+        for number, line in enumerate(self.display):
+            if number in self.going_on:
+                whole[-1] = whole[-1].ljust(self.columns) + line.rstrip()
+            else:
+                whole.append(line.rstrip())
+        while whole and not whole[-1]:
+            whole.pop()
+        return whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,46 @@ def test_a_refusal_warns_nobody() -> None:
         arn = "arn:aws:iam::123456789012:role/nobody"
         assert said(client("sts").assume_role, RoleArn=arn, RoleSessionName="lab") == "AccessDenied"
         assert said(client("iam").delete_policy, PolicyArn=READ_ONLY) == "AccessDenied"
+
+
+# --- time ---------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_even_and_goes_on_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = [1000.0]
+    monkeypatch.setattr(engine.time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(engine.time, "clock_gettime", lambda which: passed[0] * (which == engine.EVEN))
+    clock = engine.Clock()
+    assert clock.now() == 1_700_000_000.0
+    monkeypatch.setattr(engine.time, "time", lambda: 0.0)  # somebody sets the computer's clock
+    passed[0] += 3600.0  # as CLOCK_BOOTTIME has it after an hour of sleep
+    assert clock.now() == 1_700_003_600.0
+
+
+def test_the_timer_does_things_in_their_order_and_survives_what_fails() -> None:
+    done: list[str] = []
+    over = threading.Event()
+    timer = engine.Timer()
+    now = engine.clock.now()
+    for name, after_s, action in (
+        ("third", 0.10, over.set),
+        ("second", 0.06, lambda: 1 / 0),
+        ("first", 0.02, lambda: None),
+    ):
+        timer.do(now + after_s, lambda name=name, action=action: (done.append(name), action()))
+    timer.start()
+    assert over.wait(5)
+    timer.stop()
+    assert done == ["first", "second", "third"]
+
+
+def test_the_timer_sees_that_more_time_has_passed_than_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    timer = engine.Timer()
+    timer.longest_wait_s = 0.02
+    timer.do(engine.clock.now() + 3600, over.set)
+    timer.start()
+    assert not over.wait(0.1)
+    monkeypatch.setattr(engine.clock, "offset_s", 3601.0)
+    assert over.wait(5)
+    timer.stop()

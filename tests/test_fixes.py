@@ -30,6 +30,7 @@ from test_errors import ACCOUNT, CASES, UP, Case, Failing, aws, run, told
 from awslabs import cli, ec2, explain, journal, ledger_cli, sandbox
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import Place
+from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger, ensure
 from awslabs.sandbox.services.servicequotas import quotas
 from awslabs.workload import parameters
@@ -90,7 +91,7 @@ WRITTEN = [
 # They mean the same whatever was asked: `list` shows all there is, and a computer has one practice cloud.
 ANYWHERE = re.compile(r"python -m awslabs(\.ledger list|\.sandbox( .*)?)?")
 MAKERS = {"explain.py", "journal.py"}  # where a place is at hand, and what a command needs is added
-PROGRAM_NAMES = {"__main__.py", "ledger.py", "tour.py", *(f"{lab}.py" for lab in journal.LABS)}
+PROGRAM_NAMES = {"__main__.py", "ledger.py", "tour.py", *(f"{lab}.py" for lab in LABS)}
 
 
 def test_commands_are_written_where_their_options_are_known() -> None:
@@ -116,7 +117,7 @@ def verbs_named(method: str) -> list[tuple[str, str]]:
     """Lab and verb of each `ledger.command("up")` in the chapters and what belongs to them."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        lab = next((lab for lab in journal.LABS if lab in (path.stem, path.parent.name)), None)
+        lab = next((lab for lab in LABS if lab in (path.stem, path.parent.name)), None)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 lab

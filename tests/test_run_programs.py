@@ -21,6 +21,7 @@ from processes import alive, eventually
 from registry_client import digest_of, layer_of
 
 from awslabs.sandbox.run import containers, isolation, programs
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.run.programs import Ended, Order
 from awslabs.sandbox.services.ecr import registry
 
@@ -53,7 +54,7 @@ class Runner:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.images: dict[str, registry.Stored] = {}
-        self.programs = programs.Programs(directory, 12345)
+        self.programs = programs.Programs(Loop(directory), 12345)
 
     def image(self, code: str, files: dict[str, bytes] | None = None, **more: Any) -> str:
         name = f"127.0.0.1:12345/lab:{next(_numbers)}"
@@ -102,6 +103,7 @@ def _runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     runner = Runner(tmp_path_factory.mktemp("run"))
     yield runner
     runner.programs.close()
+    runner.programs.loop.close()
 
 
 @pytest.fixture(params=["isolated", "under a supervisor"], scope="module")
@@ -122,6 +124,7 @@ def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
         runner = Runner(tmp_path_factory.mktemp("run"))
         yield runner
         runner.programs.close()
+        runner.programs.loop.close()
         left = [
             path for path in runner.directory.glob("programs/*") if path.name not in ("images", "practice")
         ]

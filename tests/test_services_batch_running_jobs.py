@@ -22,6 +22,7 @@ from registry_client import Image, Registry, layer_of, program
 
 from awslabs import sandbox
 from awslabs.sandbox.run import programs
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.batch import runner, running_jobs
 from awslabs.sandbox.services.ecr import registry
 
@@ -282,7 +283,7 @@ def test_a_timeout_ends_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     layer.write_bytes(layer_of({"app/main.py": PROGRAM}))
     stored = registry.Stored("sha256:0", ["python", "main.py"], [], "/app", {}, [layer], True)
     monkeypatch.setattr(registry, "look", lambda account, region, image, architecture: stored)
-    monkeypatch.setattr(programs, "current", programs.Programs(tmp_path, 12345))
+    monkeypatch.setattr(programs, "current", programs.Programs(Loop(tmp_path), 12345))
     monkeypatch.setattr(runner, "current", running_jobs.Jobs("http://127.0.0.1:1"))
     word = seconds()
     try:

@@ -466,11 +466,17 @@ def test_a_task_needs_a_way_to_the_internet(lab: Lab) -> None:
     public = failed(lab, lab.define("python:3.13-slim"), networkConfiguration=closed)
     assert public.startswith("CannotPullContainerError: ")
     assert "i/o timeout" in public
-    (table,) = lab.ec2.describe_route_tables(Filters=[{"Name": "route.gateway-id", "Values": ["igw-*"]}])[
-        "RouteTables"
-    ] or [{}]
+    (subnet,) = lab.ec2.describe_subnets(SubnetIds=[lab.subnet_id])["Subnets"]
+    filters = [{"Name": "vpc-id", "Values": [subnet["VpcId"]]}]
+    (table,) = lab.ec2.describe_route_tables(Filters=filters)["RouteTables"]
     lab.ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
     assert "no route to the internet" in failed(lab, definition)
+    # An endpoint for ECR leads to ECR alone.
+    name = "com.amazonaws.us-east-1.ecr.dkr"
+    lab.ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], ServiceName=name, VpcEndpointType="Interface")
+    assert "no route to the internet" in failed(lab, lab.define("python:3.13-slim"))
+    task = lab.finish(lab.start(definition)[0])
+    assert task["containers"][0]["exitCode"] == 0
 
 
 def test_the_execution_role_must_be_allowed_to_pull_and_to_log(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 from moto.logs.models import logs_backends
 from processes import alive
-from test_services_support import TRUST, client, cloud
+from test_services_support import TRUST, client, cloud, wait
 
+from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.lambda_ import environments as environments_module
 from awslabs.sandbox.services.lambda_ import functions as strict  # noqa: F401  (rules that it needs)
 from awslabs.sandbox.services.lambda_ import invocations
@@ -67,13 +70,16 @@ def fork_servers(
             return "a test says so"
 
         monkeypatch.setattr(isolation, "why_no_namespaces", pretend)
-    held = ForkServers(tmp_path)
+    loop = Loop(tmp_path)
+    held = ForkServers(loop)
     held.of(ACCOUNT)
-    if request.param == "namespaces" and held.ground is not None and held.ground.why_plain:
+    try:
+        if request.param == "namespaces" and loop.ground is not None and loop.ground.why_plain:
+            pytest.skip(f"this computer gives no namespaces: {loop.ground.why_plain}")
+        yield held
+    finally:
         held.close()
-        pytest.skip(f"this computer gives no namespaces: {held.ground.why_plain}")
-    yield held
-    held.close()
+        loop.close()
 
 
 def started(fork_server: ForkServer, code: bytes = b"", handler: str = "lab.handler") -> Any:
@@ -217,7 +223,9 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], invocations.Functions]]:
     with cloud(every=True):
         trust = TRUST % '{"Service":"lambda.amazonaws.com"}'
         role = client("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-        lambda_ = invocations.Functions("http://127.0.0.1:9", tmp_path)
+        loop = Loop(tmp_path)
+        engine.start_timer()
+        lambda_ = invocations.Functions("http://127.0.0.1:9", loop)
 
         def make(name: str) -> invocations.Functions:
             client("lambda").create_function(
@@ -231,6 +239,8 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], invocations.Functions]]:
 
         yield make
         lambda_.close()
+        engine.stop_timer()
+        loop.close()
 
 
 def pid(lambda_: invocations.Functions, name: str) -> int:
@@ -256,7 +266,7 @@ def test_when_the_computer_is_full_the_one_that_idles_longest_goes(
 
 
 def test_idle_environments_go_when_they_are_old_or_their_function_is_gone(
-    make: Callable[[str], invocations.Functions], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[str], invocations.Functions],
 ) -> None:
     make("a")
     lambda_ = make("b")
@@ -267,7 +277,7 @@ def test_idle_environments_go_when_they_are_old_or_their_function_is_gone(
     client("lambda").delete_function(FunctionName="a")
     lambda_.sweep()
     assert [warm.version.name for warm in lambda_.idle] == ["b"]
-    monkeypatch.setattr(invocations, "IDLE_S", 0.0)
+    wait(invocations.IDLE_S + 1)
     lambda_.sweep()
     assert (lambda_.idle, lambda_.alive) == ([], 0)
 
@@ -307,7 +317,9 @@ def test_logs_that_are_late_do_not_bring_back_an_account_that_was_reset(
     client("iam").put_role_policy(RoleName="lab", PolicyName="all", PolicyDocument=MAY_ALL)
     due: list[Callable[[], Any]] = []
     monkeypatch.setattr(invocations, "scaled", lambda seconds: seconds)
-    monkeypatch.setattr(lambda_.later, "do", lambda delay_s, action: due.append(action))
+    monkeypatch.setattr(
+        lambda_, "later", lambda delay_s, action, *args: due.append(functools.partial(action, *args))
+    )
     pid(lambda_, "a")
     due.pop()()
     assert list(logs_backends[ACCOUNT]["us-east-1"].groups) == ["/aws/lambda/a"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -17,16 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pty_kit import Seen, on_terminal
+from pty_kit import clean, each_leaves_whole_lines, environment, on_terminal
 
 from awslabs import progress, sandbox, screen, show
 
 pytestmark = pytest.mark.live
-
-LIVE = re.compile(
-    r"[\u2800-\u28ff]|waiting until| \d:\d\d:\d\d$"
-)  # what only stands there while it is awaited
-GLUED = re.compile(r"\S.*[\u2800-\u28ff]| \d:\d\d:\d\d\S")  # such a line, and another one in it
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +30,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run = sandbox.start(slow_states=0.2, home=home)
     yield home
     run.stop()
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AWSLABS_"))}
-    return {**kept, "AWSLABS_HOME": str(home), "AWSLABS_SANDBOX": "1", "HOME": str(home), **more}
-
-
-def clean(seen: Seen, status: int = 0) -> Seen:
-    """No wait is left on the screen, and none stands on one line with something else."""
-    assert seen.status == status, "\n".join(seen.lines)
-    assert not [line for line in seen.lines if LIVE.search(line)]
-    assert not [line for line in seen.during if GLUED.search(line)]
-    return seen
 
 
 VERBS = [
@@ -87,10 +68,7 @@ VERBS = [
 
 @pytest.mark.parametrize("columns", [80, 110])
 def test_each_verb_leaves_whole_lines_on_the_screen(home: Path, columns: int) -> None:
-    for module, verb, expected in VERBS:
-        seen = clean(on_terminal([module, *verb], environment(home), columns))
-        found = [line for line in seen.lines if re.fullmatch(expected, line)]
-        assert found, f"{module} {verb}:\n" + "\n".join(seen.lines)
+    each_leaves_whole_lines(VERBS, environment(home), columns)
 
 
 @pytest.mark.parametrize("columns", [80, 110])

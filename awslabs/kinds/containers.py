@@ -241,7 +241,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
             tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
             size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
-            shown.append(Found(ids, state, tags, since, until, request=size))
+            billed = as_kept(task.get("pullStartedAt"))  # from there on (AWS Fargate pricing)
+            shown.append(Found(ids, state, tags, since, until, billed, request=size))
     return shown
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -333,12 +334,10 @@ def mark_instance(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
 def instance_usd_per_hour(request: dict[str, Any], region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
-    server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
     disks = sum(
-        prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
-        for mapping in request.get("BlockDeviceMappings", [])
+        mapping.get("Ebs", {}).get("VolumeSize", 0) for mapping in request.get("BlockDeviceMappings", [])
     )
-    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+    return prices.server_hour(request.get("InstanceType", ""), region, disks, spot=is_spot)
 
 
 def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -368,6 +367,12 @@ def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[s
     return requests
 
 
+def its_own_end(request: dict[str, Any]) -> dict[str, str]:
+    """After how many minutes a server's own timer ends it, of its user data; nothing for one without."""
+    minutes = re.search(r"\+(\d+) minutes", str(request.get("UserData", "")))
+    return {"ttl_minutes": minutes[1]} if minutes else {}
+
+
 INSTANCE = tagged(
     "RunInstances",
     "instance",
@@ -393,6 +398,7 @@ INSTANCE = tagged(
     deletes_slowly=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),
+    tells=its_own_end,
     usd_per_hour=instance_usd_per_hour,
 )
 

@@ -59,8 +59,8 @@ class Found:
         Why its tags could not be read, if AWS shows the thing but not them.
     since : str
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
-    until : str
-        When it ended, if AWS tells, as rows keep times.
+    until, billed : str
+        When it ended, and since when it is billed where that is not its beginning, as rows keep times.
     region : str or None
         Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
         does not tell. None for what AWS lists in its own Region only.
@@ -73,6 +73,7 @@ class Found:
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    billed: str = ""
     unread: str = ""
     region: str | None = None
     request: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +144,8 @@ class Kind:
         What a person knows it by.
     refusal : callable
         (answer) -> code and message of a refusal that came inside HTTP 200, or None.
+    tells : callable
+        request -> more that a row keeps for a person, or for the meter, besides `described_by`.
     usd_per_hour : callable
         (request, region) -> estimate; None where the price is not known.
     """
@@ -171,6 +174,7 @@ class Kind:
     looked_up: tuple[str, ...] = ()
     described_by: tuple[str, ...] = ()
     refusal: Callable[[dict[str, Any]], tuple[str, str] | None] = lambda answer: None
+    tells: Callable[[dict[str, Any]], dict[str, str]] = lambda request: {}
     usd_per_hour: Callable[[dict[str, Any], str], float | None] = lambda request, region: 0.0
 
     @property
@@ -192,7 +196,7 @@ class Kind:
 
         def is_its(one: Found) -> bool:
             if self.join:
-                return one.ids == row.ids
+                return bool(one.ids == row.ids)
             ids = {*one.ids.values()} & {*filter(None, row.ids.values())}
             return bool(ids) or one.tags.get("awslabs:token") == row.token
 

@@ -82,7 +82,9 @@ def digest(body: bytes) -> str:
 
 def deployment_of(client: Any, api_id: str, body: bytes) -> str:
     """The deployment that was made of a document; the oldest, if a lost answer made two."""
-    made = [one["id"] for one in deployments(client, api_id) if one.get("description") == digest(body)]
+    made: list[str] = [
+        one["id"] for one in deployments(client, api_id) if one.get("description") == digest(body)
+    ]
     return made[0]
 
 

@@ -77,6 +77,13 @@ def main() -> None:
 )
 @click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
 @click.option(
+    "--stale",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="How often a part of AWS has not heard of a change yet: a bucket's policy is refused although its"
+    " public access is no longer blocked.  [fresh cloud: 0.25]",
+)
+@click.option(
     "--account",
     type=click.Choice(list(ACCOUNTS)),
     help="; ".join(f"{name}: {what}" for name, what in ACCOUNTS.items()) + ".  [fresh cloud: old]",
@@ -183,7 +190,7 @@ def _running() -> sandbox.Run:
 def _weather_line(weather: dict[str, Any]) -> str:
     """The weather on one line, in the words of the options."""
     parts = [f"latency {weather['latency_ms']:g} ms", f"slow states x{weather['slow_states']:g}"]
-    parts += [f"lag {weather['lag_ms']:g} ms", f"{weather['account']} account"]
+    parts += [f"lag {weather['lag_ms']:g} ms", f"stale {weather['stale']:g}", f"{weather['account']} account"]
     parts += [f"fault {fault}" for fault in weather["faults"]] or ["no faults"]
     return "Weather: " + ", ".join(parts) + "."
 

@@ -169,13 +169,14 @@ SERVER = """
 import asyncio, json, sys, time
 from pathlib import Path
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.ssh.hosts import Hosts
 directory, key, plain = sys.argv[1:]
 if plain == "plain":
     async def pretend(directory):
         return "a test says so"
     isolation.why_no_namespaces = pretend
-hosts = Hosts(Path(directory))
+hosts = Hosts(Loop(Path(directory)))
 port = hosts.reserve("i-1")
 hosts.boot("i-1", user="ec2-user", public_key=key, hostname="h", user_data=None, on_power=print)
 print(json.dumps({"port": port}), flush=True)

@@ -75,18 +75,25 @@ def mismatch() -> Refused:
     )
 
 
+EVEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its CLOCK_MONOTONIC counts sleep, too
+
+
 class Clock:
     """Seconds since 1970, as even as they pass: setting the computer's clock changes no instance's age.
 
-    A test that waits an hour moves it by `offset_s`.
+    They pass while the computer sleeps, too: no hour on AWS waits for a laptop. A test that waits an hour
+    moves the clock by `offset_s`. What goes by it and what does not, says docs/architecture.md, "Two clocks".
     """
 
     def __init__(self) -> None:
         self.offset_s = 0.0
-        self._began = time.time() - time.monotonic()
+        self._began = time.time() - self._passed()
+
+    def _passed(self) -> float:
+        return time.clock_gettime(EVEN)
 
     def now(self) -> float:
-        return self._began + time.monotonic() + self.offset_s
+        return self._began + self._passed() + self.offset_s
 
 
 clock = Clock()
@@ -412,8 +419,14 @@ def later(backend: Any, delay_s: float, action: Callable[[], None]) -> None:
     """Let something happen to a backend after `delay_s` seconds, or with the first call after that."""
     due = clock.now() + delay_s
     heapq.heappush(memory(backend, Events).heap, (due, next(_numbers), action))
-    if _ticker is not None:
-        _ticker.expect(due, backend)
+    if timer is not None:
+        timer.do(due, functools.partial(_settle_it, weakref.ref(backend)))
+
+
+def _settle_it(backend: weakref.ref[Any]) -> None:
+    if (still_there := backend()) is not None:
+        with lock:
+            settle(still_there)
 
 
 def settle(backend: Any) -> None:
@@ -434,18 +447,21 @@ def quiet(what: str) -> Iterator[None]:
         log.exception("%s failed", what)
 
 
-class Ticker(threading.Thread):
-    """Settles backends without waiting for a call: instances boot and end by themselves."""
+class Timer(threading.Thread):
+    """Does what is due without waiting for a call: instances boot and end, functions are tried again."""
+
+    longest_wait_s = 5.0  # it wakes on its own: while the computer slept, more time has passed than it waited
 
     def __init__(self) -> None:
         super().__init__(name="practice cloud clock", daemon=True)
         self._wake = threading.Condition()
-        self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
+        self._heap: list[tuple[float, int, Callable[[], Any]]] = []
         self._over = False
 
-    def expect(self, due: float, backend: Any) -> None:
+    def do(self, due: float, action: Callable[[], Any]) -> None:
+        """Do something quick at a time of `clock`; what takes its time goes to a thread of its own."""
         with self._wake:
-            heapq.heappush(self._heap, (due, next(_numbers), weakref.ref(backend)))
+            heapq.heappush(self._heap, (due, next(_numbers), action))
             self._wake.notify()
 
     def stop(self) -> None:
@@ -458,29 +474,30 @@ class Ticker(threading.Thread):
         while True:
             with self._wake:
                 while not self._over and (not self._heap or self._heap[0][0] > clock.now()):
-                    self._wake.wait(self._heap[0][0] - clock.now() if self._heap else None)
+                    left_s = self._heap[0][0] - clock.now() if self._heap else self.longest_wait_s
+                    self._wake.wait(min(left_s, self.longest_wait_s))
                 if self._over:
                     return
-                backend = heapq.heappop(self._heap)[2]()
-            if backend is not None:
-                with lock:
-                    settle(backend)
+                action = heapq.heappop(self._heap)[2]
+            with quiet("something that was due in the practice cloud"):
+                action()
 
 
-_ticker: Ticker | None = None
+timer: Timer | None = None
+"""Of the server; under `mock_aws` what is due happens with the next call."""
 
 
-def start_ticker() -> None:
-    global _ticker
-    _ticker = Ticker()
-    _ticker.start()
+def start_timer() -> None:
+    global timer
+    timer = Timer()
+    timer.start()
 
 
-def stop_ticker() -> None:
-    global _ticker
-    if _ticker is not None:
-        ticker, _ticker = _ticker, None
-        ticker.stop()
+def stop_timer() -> None:
+    global timer
+    if timer is not None:
+        stopping, timer = timer, None
+        stopping.stop()
 
 
 def backends() -> Iterator[tuple[str, Any]]:

@@ -1,15 +1,16 @@
 """EC2 instances of the practice cloud as real SSH hosts on 127.0.0.1.
 
-    hosts = Hosts(directory)
+    hosts = Hosts(Loop(directory))
     port = hosts.reserve("i-0abc")                    # connections are refused, as while a server boots
     hosts.boot("i-0abc", user="ec2-user", public_key="ssh-ed25519 AAAA...", hostname="ip-10-10-0-5",
                user_data=None, on_power=tell_the_cloud)          # now `ssh -p PORT ec2-user@127.0.0.1` works
     hosts.stop("i-0abc")                              # every process of it has ended when this returns
 
-All listeners live in one asyncio loop in one daemon thread; an instance that nobody has logged in
+All listeners live in the one event loop of a practice run; an instance that nobody has logged in
 to is a socket and two host keys. With the first session or user data it gets its own namespaces.
 
-    host.py        an instance: port, keys, console, power
+    host.py        an instance: keys, console, power
+    door.py        its port: who knocks is taken, refused, or not heard
     sessions.py    what may happen on its SSH port, and the bytes between a client and a process
     terminal.py    the client's terminal modes and size, applied
     sftp.py        SFTP server, run inside                        | run alone, by path, as programs
@@ -25,14 +26,14 @@ import os
 import shlex
 import shutil
 import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import asyncssh
 
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.ssh.host import Host
 from awslabs.sandbox.ssh.sessions import Connection
 
@@ -71,19 +72,17 @@ class Hosts:
 
     Parameters
     ----------
-    directory : Path
-        Of the practice run. Instances live in `instances/<id>/`, programs they share in `practice/`.
+    loop : Loop
+        Of the practice run. In its directory instances live in `instances/<id>/`, programs they share in
+        `practice/`.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = Path(directory).resolve()
+    def __init__(self, loop: Loop):
+        self.loop, self.directory = loop, loop.directory
         self.hosts: dict[str, Host] = {}
         self.ground: isolation.Ground | None = None
         self.finding = asyncio.Lock()
         (self.directory / "instances").mkdir(parents=True, exist_ok=True)
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="practice instances", daemon=True)
-        self.thread.start()
 
     def reserve(self, instance_id: str) -> int:
         """Return a port for an instance on 127.0.0.1: bound from now on, refusing until it boots.
@@ -98,7 +97,16 @@ class Hosts:
             self.hosts[instance_id] = Host(instance_id, folder, Connection)
             return self.hosts[instance_id].port
 
-        return self.call(find_or_make())
+        return self.loop.call(find_or_make())
+
+    def let_in(self, instance_id: str, lets_in: bool) -> None:
+        """Let new connections reach an instance from now on, or let their packets fall; see `door.py`."""
+
+        async def change() -> None:
+            self.hosts[instance_id].door.let_in(lets_in)
+
+        if instance_id in self.hosts:
+            self.loop.call(change())
 
     def boot(
         self,
@@ -147,7 +155,7 @@ class Hosts:
             ground = await self.find_ground()
             await self.hosts[instance_id].boot(ground, user, key, hostname, user_data, on_power)
 
-        self.call(boot())
+        self.loop.call(boot())
 
     def console(self, instance_id: str) -> str:
         """Return the text of the latest boot; of the first with the host keys' fingerprints, "" before it."""
@@ -157,7 +165,7 @@ class Hosts:
     def halt(self, instance_id: str) -> None:
         """Switch an instance off from outside: its processes end; folder and keys stay."""
         if instance_id in self.hosts:
-            self.call(self.hosts[instance_id].halt())
+            self.loop.call(self.hosts[instance_id].halt())
 
     def reboot(self, instance_id: str) -> None:
         """Reboot an instance from outside: processes end; same port, host keys and home afterwards."""
@@ -166,45 +174,29 @@ class Hosts:
             return
 
         if instance_id in self.hosts:
-            self.call(self.hosts[instance_id].reboot(nobody_to_tell))
+            self.loop.call(self.hosts[instance_id].reboot(nobody_to_tell))
 
     def stop(self, instance_id: str) -> None:
         """End an instance for good: when this returns no process of it is left, nor its folder."""
         host = self.hosts.get(instance_id)
         if host is not None:
-            self.call(host.stop())
+            self.loop.call(host.stop())
             self.hosts.pop(instance_id, None)
 
     def close(self) -> None:
-        """Stop all instances and the thread."""
-        if self.loop.is_closed():
-            return
+        """Stop all instances."""
 
         async def stop_all() -> None:
             await asyncio.gather(*(host.stop() for host in self.hosts.values()))
-            rest = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
-            await self.loop.shutdown_default_executor()
-            if self.ground is not None and self.ground.practice.parent != self.directory:
-                shutil.rmtree(self.ground.practice.parent)
 
-        self.call(stop_all())
+        self.loop.call(stop_all())
         self.hosts.clear()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread of the loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     async def find_ground(self) -> isolation.Ground:
         """Return what this computer offers to instances, and lay out the programs they share."""
         async with self.finding:
             if self.ground is None:
-                ground = await isolation.find_ground(self.directory)
+                ground = await self.loop.find_ground()
                 write_shared_programs(ground)
                 self.ground = ground
         return self.ground

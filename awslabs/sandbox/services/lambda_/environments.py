@@ -22,18 +22,19 @@ import resource
 import select
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from awslabs.sandbox import remove_tree
-from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run import isolation, programs
+from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.lambda_ import runtime, unpacking
 
 log = logging.getLogger("awslabs.sandbox")
@@ -43,7 +44,6 @@ START_S = 30.0  # for a fork server to import boto3 on a busy laptop
 GONE_S = 10.0  # for a killed environment to be buried
 LOOK_S = 0.05  # how often the memory of a running function is looked at
 OPEN_FILES = 4096  # two for each environment, one for each connection
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SO_PASSCRED = 16  # <asm-generic/socket.h>
 UCRED = 12  # bytes: process, user and group id, 4 each
 
@@ -210,18 +210,9 @@ class Environment:
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process and its descendants hold; 0: it has ended."""
-    if sys.platform != "linux":
-        said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout
-        return int(said or 0) * 1024
-    total, todo = 0, [pid]
-    while todo:
-        each = todo.pop()
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * PAGE
-            todo += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended between the two looks
-    return total
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return programs.held_bytes([psutil.Process(pid), *programs.processes_below(pid)])
+    return 0
 
 
 class ForkServer:
@@ -339,25 +330,21 @@ class ForkServer:
 
 
 class ForkServers:
-    """All fork servers of a practice run, and the thread that starts and ends them.
+    """All fork servers of a practice run.
 
     Parameters
     ----------
-    directory : Path
-        Of the practice run.
+    loop : Loop
+        In which they start and end.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.resolve()
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < OPEN_FILES:  # macOS begins with 256
             most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="fork servers", daemon=True)
-        self.thread.start()
         self.mutex = threading.Lock()
-        self.ground: isolation.Ground | None = None
         self.held: dict[str, ForkServer] = {}
 
     def of(self, account: str) -> ForkServer:
@@ -366,16 +353,14 @@ class ForkServers:
             fork_server = self.held.get(account)
             if fork_server is None or fork_server.closed:
                 if fork_server is not None:
-                    self.call(fork_server.end())
-                fork_server = self.held[account] = self.call(self.make(account))
+                    self.loop.call(fork_server.end())
+                fork_server = self.held[account] = self.loop.call(self.make(account))
             return fork_server
 
     async def make(self, account: str) -> ForkServer:
         """Make the folder of an account and start its fork server."""
-        if self.ground is None:
-            self.ground = await isolation.find_ground(self.directory)
-            log.info("functions: %s", self.ground.why_plain or "in namespaces")
-        base = self.ground.practice.parent / "functions"
+        ground = await self.loop.find_ground()
+        base = ground.practice.parent / "functions"
         practice = base / "practice"
         if not practice.exists():
             (practice / "bin").mkdir(parents=True)
@@ -388,12 +373,12 @@ class ForkServers:
             (folder / name).mkdir()
             (folder / name).chmod(mode)
             isolation.own(folder / name)
-        kind = isolation.Plain if self.ground.why_plain else isolation.Namespaces
+        kind = isolation.Plain if ground.why_plain else isolation.Namespaces
         place = kind(isolation.Place(folder, practice, USER, "169-254-10-1", f"functions-{account}"))
         fork_server = ForkServer(folder, place)
         try:
             await fork_server.start(
-                isolation.python_with_packages(self.ground), f"{place.practice_inside}/runtime.py"
+                isolation.python_with_packages(ground), f"{place.practice_inside}/runtime.py"
             )
         except BaseException:
             await fork_server.end()
@@ -405,20 +390,11 @@ class ForkServers:
         with self.mutex:
             fork_server = self.held.pop(account, None)
             if fork_server is not None:
-                self.call(fork_server.end())
+                self.loop.call(fork_server.end())
 
     def close(self) -> None:
-        """End all functions, and the thread."""
+        """End all functions."""
         with self.mutex:
             for fork_server in self.held.values():
-                self.call(fork_server.end())
+                self.loop.call(fork_server.end())
             self.held.clear()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-        if self.ground is not None and self.ground.practice.parent != self.directory:
-            shutil.rmtree(self.ground.practice.parent)
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread of the loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()

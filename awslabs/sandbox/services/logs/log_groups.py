@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from moto.logs.models import LogStream
+from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
+from moto.logs.models import LogGroup, LogStream
 
 from awslabs.sandbox.core.engine import Call, Refused, clock, memory, refusal, rule, scaled
 
@@ -51,6 +52,23 @@ def log_group_names(call: Call) -> None:
             r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
             400,
         )
+
+
+streams_have_their_own_words = rule(
+    "streams_have_their_own_words",
+    """A log stream that is not there, or is there already, is called a stream. moto speaks of its group.
+    Source: aws-facts (k).""",
+)
+
+
+@streams_have_their_own_words.patch(LogGroup, "create_log_stream", "delete_log_stream", "get_log_events")
+def _call_it_a_stream(original: Callable[..., Any], group: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(group, *args, **kwargs)
+    except ResourceAlreadyExistsException as problem:
+        raise Refused(problem.error_type, "The specified log stream already exists", 400) from problem
+    except ResourceNotFoundException as problem:
+        raise Refused(problem.error_type, "The specified log stream does not exist.", 400) from problem
 
 
 class Written(list[tuple[float, int]]):

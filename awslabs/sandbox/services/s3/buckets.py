@@ -11,16 +11,22 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
 import xmltodict
-from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
+from moto.core.common_types import TYPE_RESPONSE
+from moto.iam.access_control import PermissionResult
+from moto.s3.exceptions import CopyObjectMustChangeSomething
+from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
+from awslabs.sandbox.core import policies, weather
 from awslabs.sandbox.core.engine import Rule, clock, memory, rule, scaled
+from awslabs.sandbox.services.iam.identities import caller_of
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -91,10 +97,7 @@ class BucketCall:
         return self.request.headers.get(name) or ""
 
 
-Answer = tuple[int, dict[str, Any], Any]
-
-
-def refused(status: int, code: str, message: str, asked: BucketCall) -> Answer:
+def refused(status: int, code: str, message: str, asked: BucketCall) -> TYPE_RESPONSE:
     """An error as S3 writes it; a HEAD gets its status alone."""
     request_id = uuid.uuid4().hex[:16].upper()
     text = (
@@ -105,7 +108,7 @@ def refused(status: int, code: str, message: str, asked: BucketCall) -> Answer:
     return status, headers, "" if asked.method == "HEAD" else text
 
 
-Look = Callable[[BucketCall], "Answer | None"]
+Look = Callable[[BucketCall], TYPE_RESPONSE | None]
 
 
 def _at(one: Rule, *doors: str) -> Callable[[Look], Look]:
@@ -161,7 +164,7 @@ bucket_names = rule(
 
 
 @_at(bucket_names, "_bucket_response")
-def _look_at_name(asked: BucketCall) -> Answer | None:
+def _look_at_name(asked: BucketCall) -> TYPE_RESPONSE | None:
     if asked.creates and not is_name(asked.name):
         return refused(400, "InvalidBucketName", "The specified bucket is not valid.", asked)
     return None
@@ -191,7 +194,7 @@ object_keys = rule(
 
 
 @_at(object_keys, "_key_response")
-def _look_at_key(asked: BucketCall) -> Answer | None:
+def _look_at_key(asked: BucketCall) -> TYPE_RESPONSE | None:
     if len(asked.key.encode()) > KEY_BYTES:
         return refused(400, "KeyTooLongError", "Your key is too long", asked)
     return None
@@ -207,23 +210,121 @@ def _write_returns(original: Any, response: S3Response, request: Any, full_url: 
     return (*answer[:2], written(answer[2])) if isinstance(answer, tuple) else written(answer)
 
 
+copies_change_something = rule(
+    "copies_change_something",
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
+)
+
+
+@copies_change_something.patch(S3Backend, "copy_object")
+def _onto_itself(
+    original: Any,
+    backend: S3Backend,
+    src_key: FakeKey,
+    dest_bucket_name: str,
+    dest_key_name: str,
+    storage: str | None = None,
+    encryption: str | None = None,
+    **more: Any,
+) -> None:
+    bucket = backend.get_bucket(dest_bucket_name)
+    same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
+    changes = (
+        storage or encryption or more.get("mdirective") == "REPLACE" or more.get("website_redirect_location")
+    )
+    encrypted = src_key.encryption not in (None, "AES256")
+    restores = bucket.is_versioned and more.get("provided_version_id")
+    if same and bucket.encryption is AES and not (changes or encrypted or restores):
+        raise CopyObjectMustChangeSomething
+    original(
+        backend, src_key, dest_bucket_name, dest_key_name, storage=storage, encryption=encryption, **more
+    )
+
+
 # --- policies -----------------------------------------------------------------------------------------
+
+
+websites = rule(
+    "websites",
+    """A website whose index document has a slash: InvalidArgument 400. moto takes it.
+    Source: aws-facts (k); S3 API reference, IndexDocument.""",
+)
+
+
+@_at(websites, "_bucket_response")
+def _look_at_suffix(asked: BucketCall) -> Answer | None:
+    suffix = re.search(r"<Suffix>(.*?)</Suffix>", asked.text[:20_000], re.DOTALL)
+    if asked.method != "PUT" or "website" not in asked.query or suffix is None:
+        return None
+    if suffix[1] and "/" not in suffix[1]:
+        return None
+    return refused(400, "InvalidArgument", "The IndexDocument Suffix is not well formed", asked)
 
 
 bucket_policies = rule(
     "bucket_policies",
     """A bucket policy that is no JSON, has no statements, names no principal, another bucket's objects or
-    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later.
-    Source: aws-facts (j).""",
+    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later. What it denies is
+    denied to whom it names, under its conditions; moto looks at neither.
+    Source: aws-facts (j); S3 user guide, "How Amazon S3 authorizes a request for an object operation".""",
 )
 
 
 @_at(bucket_policies, "_bucket_response")
-def _look_at_policy(asked: BucketCall) -> Answer | None:
+def _look_at_policy(asked: BucketCall) -> TYPE_RESPONSE | None:
     if asked.method != "PUT" or "policy" not in asked.query or asked.bucket is None:
         return None
     problem = malformed(asked.text, asked.name)
     return refused(400, "MalformedPolicy", problem, asked) if problem else None
+
+
+@bucket_policies.patch(S3Response, "_bucket_response", "_key_response")
+def _answer(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
+    asked = BucketCall(response, request)
+    asking = _asked.set(asked)
+    try:
+        answer = original(response, request, full_url)
+    finally:
+        _asked.reset(asking)
+    return refused(403, "AccessDenied", "Access Denied", asked) if answer == (403, {}, "") else answer
+
+
+@bucket_policies.patch(FakeBucket, "get_permission")
+def _permission(original: Any, bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+    action = action.replace("HeadObject", "GetObject")  # the one is no action
+    said = policies.decide(policies.statements(policy_of(bucket)), action, resource, *asker(_asked.get()))
+    return {"Allow": PermissionResult.PERMITTED, "Deny": PermissionResult.DENIED}.get(
+        said or "", PermissionResult.NEUTRAL
+    )
+
+
+_asked: ContextVar[BucketCall] = ContextVar("a request to S3, while moto works on it")
+
+
+def asker(asked: BucketCall) -> tuple[policies.Principal, policies.Context]:
+    """Who sends a request, and what else policies may ask about it."""
+    response, who = asked.response, policies.ANYBODY
+    if is_signed(asked):
+        key = response.get_access_key()
+        who = caller_of(response.current_account, response.partition, key, response.region)
+    context = policies.context(
+        response.region,
+        principalaccount=who.account or None,
+        principalarn=who.names[-1] if who.names else None,
+        principaltype=None if who.names else "Anonymous",
+        referer=asked.header("Referer") or None,
+        useragent=asked.header("User-Agent") or None,
+    )
+    if address := getattr(asked.request, "remote_addr", None):
+        context["aws:sourceip"] = address
+    query = response.querystring or {}
+    return who, context | {f"s3:{name}": query.get(name) for name in ("prefix", "delimiter", "max-keys")}
+
+
+def policy_of(bucket: FakeBucket) -> str:
+    """The text of a bucket's policy; empty without one."""
+    return bucket.policy.decode() if isinstance(bucket.policy, bytes) else bucket.policy or ""
 
 
 def malformed(text: str, bucket: str) -> str:
@@ -238,7 +339,7 @@ def malformed(text: str, bucket: str) -> str:
         return "Missing required field Statement"
     if policy.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
         return "The policy must contain a valid version string"
-    for statement in _list(policy["Statement"]):
+    for statement in policies.as_list(policy["Statement"]):
         if not isinstance(statement, dict):
             return "Statement is not a valid JSON object"
         if statement.get("Effect") not in ("Allow", "Deny"):
@@ -246,26 +347,24 @@ def malformed(text: str, bucket: str) -> str:
         for field in ("Principal", "Action", "Resource"):
             if not statement.get(field) and not statement.get(f"Not{field}"):
                 return f"Missing required field {field}"
-        actions = [*_list(statement.get("Action")), *_list(statement.get("NotAction"))]
+        actions = [*policies.as_list(statement.get("Action")), *policies.as_list(statement.get("NotAction"))]
         if any(str(each) != "*" and not str(each).lower().startswith("s3:") for each in actions):
             return "Policy has invalid action"
-        resources = [*_list(statement.get("Resource")), *_list(statement.get("NotResource"))]
+        resources = [
+            *policies.as_list(statement.get("Resource")),
+            *policies.as_list(statement.get("NotResource")),
+        ]
         pattern = rf"arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"
         if any(str(each) != "*" and not re.fullmatch(pattern, str(each), re.DOTALL) for each in resources):
             return "Policy has invalid resource"
     return ""
 
 
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
 public_policies = rule(
     "public_policies",
-    """While BlockPublicPolicy is on, and for 3 s (times `slow_states`) after it was taken away, a policy that
-    is public: AccessDenied 403. moto takes it. Source: aws-facts (b), (g), (j).""",
+    """While BlockPublicPolicy is on a policy that is public: AccessDenied 403; for 3 s (times `slow_states`)
+    after it was taken away, too, as often as the weather says (`stale`): people have seen it, records have
+    not. moto takes it. Source: aws-facts (b), (g), (j), (k).""",
 )
 
 
@@ -278,14 +377,14 @@ def _opening(original: Any, backend: S3Backend, bucket_name: str) -> None:
 
 
 @_at(public_policies, "_bucket_response")
-def _look_at_block(asked: BucketCall) -> Answer | None:
+def _look_at_block(asked: BucketCall) -> TYPE_RESPONSE | None:
     bucket = asked.bucket
     if asked.method != "PUT" or "policy" not in asked.query or bucket is None:
         return None
     block = bucket.public_access_block
     blocked = block is not None and block.block_public_policy
-    late = block is None and clock.now() < memory(bucket, Opened).at
-    if not (blocked or late) or not is_public(asked.text):
+    fresh = block is None and clock.now() < memory(bucket, Opened).at
+    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
         return None
     caller = f"arn:aws:iam::{asked.response.current_account}:user/student"
     message = (
@@ -312,14 +411,14 @@ def is_public(policy: str) -> bool:
         return False
     return any(
         statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
-        for statement in _list(found)
+        for statement in policies.as_list(found)
     )
 
 
 def _everybody(statement: dict[str, Any]) -> bool:
     principal = statement.get("Principal")
     named = principal.get("AWS") if isinstance(principal, dict) else principal
-    return "*" in _list(named) or "NotPrincipal" in statement
+    return "*" in policies.as_list(named) or "NotPrincipal" in statement
 
 
 def _limited(statement: dict[str, Any]) -> bool:
@@ -342,7 +441,7 @@ _PUBLIC = ("public-read", "public-read-write", "authenticated-read")
 
 
 @_at(access_control_lists, "_bucket_response", "_key_response")
-def _look_at_acl(asked: BucketCall) -> Answer | None:
+def _look_at_acl(asked: BucketCall) -> TYPE_RESPONSE | None:
     canned = asked.header("x-amz-acl")
     grants = any(
         asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
@@ -383,7 +482,7 @@ strangers = rule(
 
 
 @_at(strangers, "_bucket_response", "_key_response")
-def _look_at_stranger(asked: BucketCall) -> Answer | None:
+def _look_at_stranger(asked: BucketCall) -> TYPE_RESPONSE | None:
     if is_signed(asked) or asked.method == "OPTIONS":
         return None
     if not asked.name:
@@ -397,19 +496,17 @@ def _look_at_stranger(asked: BucketCall) -> Answer | None:
     if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
         found = asked.response.backend.get_object(asked.name, key)
         if not (
-            open_to_all(bucket, "s3:GetObject", key) or (found is not None and _public_acl(bucket, found))
+            open_to_all(asked, bucket, "s3:GetObject", key)
+            or (found is not None and _public_acl(bucket, found))
         ):
             return denied
         if found is None:
-            if open_to_all(bucket, "s3:ListBucket"):
+            if open_to_all(asked, bucket, "s3:ListBucket"):
                 return refused(404, "NoSuchKey", "The specified key does not exist.", asked)
             return denied
-        if asked.method == "HEAD":  # moto asks the policy for an `s3:HeadObject`, which is no action
-            query = {name: list(values) for name, values in (asked.response.querystring or {}).items()}
-            return asked.response.head_object(asked.name, query, key, headers=asked.request.headers)  # type: ignore[return-value]
         return None
     if not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES:
-        return None if open_to_all(bucket, "s3:ListBucket") else denied
+        return None if open_to_all(asked, bucket, "s3:ListBucket") else denied
     return denied
 
 
@@ -421,21 +518,13 @@ def is_signed(asked: BucketCall) -> bool:
     return bool(asked.header("Authorization") or asked.query & {"X-Amz-Signature", "Signature"} or form)
 
 
-def open_to_all(bucket: FakeBucket, action: str, key: str = "") -> bool:
+def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
     """Whether a bucket's policy lets everybody do something, and no block stands before it."""
-    text = (bucket.policy or b"").decode() if isinstance(bucket.policy, bytes) else bucket.policy or ""
-    block = bucket.public_access_block
+    text, block = policy_of(bucket), bucket.public_access_block
     if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
         return False
     resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
-    allowed = False
-    for statement in _list(json.loads(text)["Statement"]):
-        if not _everybody(statement) or not _covers(statement, action, resource):
-            continue
-        if statement["Effect"] == "Deny":
-            return False
-        allowed = allowed or not statement.get("Condition")
-    return allowed
+    return policies.decide(policies.statements(text), action, resource, *asker(asked)) == "Allow"
 
 
 def _public_acl(bucket: FakeBucket, key: Any) -> bool:
@@ -444,20 +533,3 @@ def _public_acl(bucket: FakeBucket, key: Any) -> bool:
     enforced = bucket.ownership_rule == ENFORCED  # type: ignore[comparison-overlap]
     ignored = block is not None and block.ignore_public_acls
     return bool(key.acl and key.acl.public_read and not enforced and not ignored)
-
-
-def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
-    """Whether a statement is about this."""
-    pairs: Iterator[tuple[str, str]] = iter((("Action", action.lower()), ("Resource", resource)))
-    for field, value in pairs:
-        patterns = [str(each) for each in _list(statement.get(field) or statement.get(f"Not{field}"))]
-        if field == "Action":
-            patterns = [each.lower() for each in patterns]
-        if any(_like(each, value) for each in patterns) == (f"Not{field}" in statement):
-            return False
-    return True
-
-
-def _like(pattern: str, value: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
