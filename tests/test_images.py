@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -348,3 +349,21 @@ def test_an_archive_is_the_same_each_time(tmp_path: Path) -> None:
         packed.append(buffer.getvalue())
         (tmp_path / "main.py").touch()
     assert packed[0] == packed[1]
+
+
+# -- The same image next year --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["qa_bot", "mnist"])
+def test_the_list_with_hashes_has_the_same_versions_and_a_hash_of_each(name: str) -> None:
+    folder = images.folder(name)
+    listed = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = {line for line in listed if "==" in line and not line.startswith(("#", "torch=="))}
+    lines = (folder / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    held = [re.fullmatch(r"([a-z0-9-]+==\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines[2:]]
+    assert all(held), lines
+    assert wanted <= {one[1] for one in held if one}
+    assert len(held) > 20  # and what they need
+    recipe = (folder / "Dockerfile").read_text(encoding="utf-8")
+    assert "--build-arg REQUIREMENTS=requirements.lock" in recipe
+    assert "ARG BASE_IMAGE=" in recipe

@@ -13,6 +13,7 @@ import json
 import os
 import pty
 import pwd
+import re
 import select
 import shutil
 import socket
@@ -442,6 +443,27 @@ def test_where_there_is_a_wall_nothing_is_said(run: Any, monkeypatch: pytest.Mon
     done = CliRunner().invoke(command_line, ["start", "--require-isolation"])
     assert (done.exit_code, done.stderr) == (0, "")
     assert "ran already" in done.stdout
+
+
+def test_a_profile_for_macos_is_there_for_who_asks_and_claims_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not seen to run here: this holds only what it says and to whom."""
+    odd = tmp_path / 'a "home" (of mine)'
+    place = isolation.Place(odd / "one", odd / "practice", "ec2-user", "ip-10-0-0-1", "one")
+    monkeypatch.setenv("HOME", str(odd))
+    assert isolation.seatbelt(place) == []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert isolation.seatbelt(place) == []
+    monkeypatch.setenv("AWSLABS_SEATBELT", "1")
+    program, *options, dash_p, profile = isolation.seatbelt(place)
+    assert (program, dash_p) == ("/usr/bin/sandbox-exec", "-p")
+    given = dict(option.split("=", 1) for option in options[1::2])
+    assert (given["HOME"], given["FOLDER"]) == (str(odd), str(odd / "one"))
+    named = re.findall(r'\(param "(\w+)"\)', profile)
+    assert sorted(named) == sorted(given)  # no path stands in the text, so none needs its quotes
+    assert profile.index('deny file-read-data file-write* (subpath (param "HOME"))') < profile.index("FOLDER")
+    assert profile.count("(") == profile.count(")")
 
 
 # --- what a client sends ------------------------------------------------------------------------------------
