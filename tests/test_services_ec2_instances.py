@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -418,6 +419,16 @@ def eventually(look: Callable[[], Any], wanted: Any) -> None:
         never.wait(0.01)
         wait(0.01)
     assert look() == wanted
+
+
+def test_an_instance_of_a_launch_template_boots_with_the_templates_script(hosts: FakeHosts) -> None:
+    here, ec2 = net(), client("ec2")
+    script = b"#!/bin/sh\necho template\n"
+    template = {"ImageId": image_id(), "UserData": base64.b64encode(script).decode()}
+    ec2.create_launch_template(LaunchTemplateName="lab", LaunchTemplateData=template)
+    instance_id = here.launch(LaunchTemplate={"LaunchTemplateName": "lab"}, ImageId=None)["InstanceId"]
+    hosts.wait_for("boot", instance_id)
+    assert hosts.machines[instance_id]["user_data"] == script
 
 
 def test_an_instance_boots_as_a_host_with_its_key_its_name_and_its_script(hosts: FakeHosts) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 # The order of import is the order in which rules look at a call.
 from awslabs.sandbox.services import accounts as accounts  # isort: skip
 from awslabs.sandbox.services.ec2 import dry_runs as dry_runs  # isort: skip
+from awslabs.sandbox.services.ec2 import ids as ids  # isort: skip
 from awslabs.sandbox.services.tagging import tags as tags  # isort: skip
 from awslabs.sandbox.services.ec2 import visibility as visibility  # isort: skip
 from awslabs.sandbox.services.iam import identities as identities  # isort: skip

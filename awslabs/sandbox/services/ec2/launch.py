@@ -197,7 +197,7 @@ def user_data_is_short(call: Call) -> None:
     Source: aws-facts (i), (j); EC2 user guide, instancedata-add-user-data.
     """
     try:
-        raw = base64.b64decode(_asked(call, "UserData") or b"", validate=False)
+        raw = base64.b64decode(str(_asked(call, "UserData") or ""), validate=False)
     except binascii.Error:
         return  # moto: InvalidUserData
     if len(raw) > USER_DATA_BYTES:
