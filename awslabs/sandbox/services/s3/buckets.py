@@ -253,7 +253,7 @@ websites = rule(
 
 
 @_at(websites, "_bucket_response")
-def _look_at_suffix(asked: BucketCall) -> Answer | None:
+def _look_at_suffix(asked: BucketCall) -> TYPE_RESPONSE | None:
     suffix = re.search(r"<Suffix>(.*?)</Suffix>", asked.text[:20_000], re.DOTALL)
     if asked.method != "PUT" or "website" not in asked.query or suffix is None:
         return None
