@@ -138,6 +138,15 @@ def test_a_new_function_has_no_last_update_until_it_is_asked_for() -> None:
         assert len({shown["RevisionId"], active["RevisionId"]}) == 2
 
 
+def test_an_error_of_concurrency_has_no_type() -> None:
+    with cloud("errors_have_awss_shape", "some_concurrency_stays_free"):
+        make()
+        most = {"FunctionName": "lab", "ReservedConcurrentExecutions": 999}
+        with pytest.raises(ClientError) as caught:
+            client("lambda").put_function_concurrency(**most)
+        assert "Type" not in caught.value.response
+
+
 def test_names_have_the_words_of_aws() -> None:
     with cloud(every=True):
         aws = client("lambda")

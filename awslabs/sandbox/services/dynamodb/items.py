@@ -98,7 +98,7 @@ def _look_at_values(body: dict[str, Any]) -> None:
         try:
             values.look_at(value)
         except values.Wrong as problem:
-            if not name:
+            if not name or str(problem).endswith("set  may not be empty"):  # its key is not named: [mv]
                 raise invalid(str(problem)) from problem
             text = f"ExpressionAttributeValues contains invalid value: {problem} for key {name}"
             raise invalid(text) from problem

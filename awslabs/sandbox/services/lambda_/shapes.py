@@ -40,25 +40,26 @@ def named(call: Call) -> str:
 
 @around("lambda:*")
 def errors_have_awss_shape(call: Call, proceed: Proceed) -> Any:
-    """An error carries a Type, and its message in the member that the model says. moto: neither.
-    Source: aws-facts (k).
+    """An error carries a Type, but for PutFunctionConcurrency's, and its message in the member that the model
+    says. moto: neither. Source: aws-facts (k).
     """
     try:
         return proceed()
     except Refused as refused:
         if refused.status is None or refused.code == "NotImplemented":
             raise
-        return error(refused.code, str(refused.message), refused.status)
+        typed = call.action != "PutFunctionConcurrency"
+        return error(refused.code, str(refused.message), refused.status, typed)
     except JsonRESTError as problem:
         return error(problem.error_type, str(problem.message), problem.code)
 
 
-def error(code: str, message: str, status: int) -> tuple[int, dict[str, Any], str]:
+def error(code: str, message: str, status: int, typed: bool = True) -> tuple[int, dict[str, Any], str]:
     """An error as Lambda writes it: `message` or `Message`, as the model has it, and whose fault it is."""
     shape = _model().shape_for(code) if code in _model().shape_names else None
     member = "Message" if shape is not None and "Message" in shape.members else "message"
     said = {member: message}
-    if shape is not None and "Type" in shape.members:
+    if typed and shape is not None and "Type" in shape.members:
         said["Type"] = "User" if status < 500 else "Service"
     return status, {"status": status, "x-amzn-errortype": code}, json.dumps(said)
 
