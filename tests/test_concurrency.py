@@ -221,7 +221,7 @@ def test_reading_verbs_do_not_wait_for_a_builder(room: Room) -> None:
     room.wait_for("ec2:TerminateInstances")
     status, stdout, _ = room.does("status", "--json")
     assert status == 0
-    assert json.loads(stdout)["instance_id"].startswith("i-")
+    assert json.loads(stdout)["resources"]["instance"].startswith("i-")
     room.let_go()
     assert holder.end()[0] == 0
 
