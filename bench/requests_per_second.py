@@ -31,7 +31,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from awslabs import sandbox
 
 KEY = {"id": {"S": "1"}}
-ACCOUNT = "111122223333"
+ACCESS_KEY = "AKIAPRACTICE111122223333"
 
 
 class Prepared(Exception):
@@ -60,11 +60,11 @@ def signed(client: Any, operation: str, **request: Any) -> tuple[str, str, dict[
     return sent.method, path, headers, body.encode() if isinstance(body, str) else body or b""
 
 
-def prepare(endpoint_url: str) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
+def prepare(endpoint_url: str, secret: str) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
     """A table, a bucket and a queue, and one request of each kind."""
 
     def client(service: str) -> Any:
-        keys = {"aws_access_key_id": f"AKIAPRACTICE{ACCOUNT}", "aws_secret_access_key": "practice"}
+        keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": secret}
         return boto3.client(service, "us-east-1", endpoint_url=endpoint_url, **keys)
 
     dynamodb, s3, sqs, ec2 = map(client, ("dynamodb", "s3", "sqs", "ec2"))
@@ -103,19 +103,19 @@ def rate(endpoint_url: str, request: tuple[str, str, dict[str, str], bytes], sec
 
 
 @contextmanager
-def practice_cloud() -> Iterator[str]:
-    """The practice cloud, in a folder of its own."""
+def practice_cloud() -> Iterator[tuple[str, str]]:
+    """The practice cloud, in a folder of its own: where it is, and the secret of the key."""
     with tempfile.TemporaryDirectory() as folder:
         run = sandbox.start(slow_states=0, home=Path(folder))
         try:
-            yield run.endpoint_url
+            yield run.endpoint_url, run.secret_access_key(ACCESS_KEY)
         finally:
             run.stop()
 
 
 @contextmanager
-def moto_server() -> Iterator[str]:
-    """moto's own server."""
+def moto_server() -> Iterator[tuple[str, str]]:
+    """moto's own server, which takes any secret."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -128,7 +128,7 @@ def moto_server() -> Iterator[str]:
                 break
             except ConnectionRefusedError:
                 time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", "practice"
     finally:
         process.kill()
         process.wait()
@@ -136,8 +136,8 @@ def moto_server() -> Iterator[str]:
 
 def measure(name: str, seconds: float) -> dict[str, float]:
     """Requests per second of one server, by operation."""
-    with {"ours": practice_cloud, "moto.server": moto_server}[name]() as endpoint_url:
-        requests = prepare(endpoint_url)
+    with {"ours": practice_cloud, "moto.server": moto_server}[name]() as (endpoint_url, secret):
+        requests = prepare(endpoint_url, secret)
         with ProcessPoolExecutor(1) as client:
             return {
                 what: client.submit(rate, endpoint_url, request, seconds).result()

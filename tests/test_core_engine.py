@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.core.responses import BaseResponse
+from moto.core.base_backend import BaseBackend
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
-from moto.servicequotas.responses import ServiceQuotasResponse
+from moto.resourcegroupstaggingapi import models as tagging
 from test_services_support import READ_ONLY, client, cloud, net, said, wait
 
 from awslabs.errors import LabError
@@ -34,10 +34,10 @@ WITH_CASES = {  # files whose rules are all in the tables of these tests
     *("parameters", "quotas", "rest_apis", "spot", "buckets", "tables", "tags", "visibility"),
 }
 PLACES = [
-    (BaseResponse, "call_action"),
+    (BaseBackend, "urls"),
     (Instance, "terminate"),
     (Instance, "public_dns_name"),
-    (ServiceQuotasResponse, "list_service_quotas"),
+    (tagging, "iter_taggable_backends"),
 ]
 
 

@@ -1,18 +1,20 @@
 """How a strict rule is written, and how it is switched on and off.
 
-A rule judges what a client asks of AWS, never what moto does to itself. So nearly every rule is a
-*hook* on an AWS operation, `ec2:DeleteVpc`, and all hooks hang on one place in moto: the method that
-turns a request into an answer (`BaseResponse.call_action`). Where moto's own objects have to behave
-differently (an instance that takes its time to boot), a rule *patches* that one method or property
-where it stands.
+A rule judges what a client asks of AWS, never what moto does to itself. So nearly every rule is a *hook*
+on an AWS operation, `ec2:DeleteVpc`. `TABLE` holds them all, by operation; `dispatch` takes a request to
+moto through those of its operation, whichever service it is for, in the server and under `mock_aws` alike.
+Where moto's own objects have to behave differently (an instance that takes its time to boot), a rule
+*patches* that one method or property where it stands.
 
-    @refusal("ec2:DeleteVpc")                       # look before moto acts; raise `Refused` or return
+    @before("ec2:DeleteVpc")                        # look before moto acts; raise `Refused` or return
     def vpc_in_use(call): ...
 
     @around("ec2:RunInstances")                     # change the request, or the answer
     def client_token(call, proceed): ...
 
     booting = rule("booting", "AWS takes its time.")    # several hooks and patches, one rule
+    @booting.operation("batch:SubmitJob")           # answer it; moto is not asked
+    def _submit(call): ...
     @booting.patch(Instance, "terminate")
     def _terminate(original, instance): ...
 
@@ -29,20 +31,22 @@ import itertools
 import logging
 import threading
 import time
-import warnings
+import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
+from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 
-from awslabs.sandbox.core import weather
+from awslabs.sandbox.core import weather, wire
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +60,15 @@ def rest(seconds: float) -> None:
         threading.Condition(lock).wait(seconds)
 
 
-class Refused(ServiceException):
+class Refused(Exception):
     """The answer of an AWS that does not do it: error code, message.
 
-    `status` is the HTTP status where AWS's service model does not name it; None: what the model says, or 400.
+    `status` is the HTTP status where AWS's service model does not name it; 0: what `wire.status_of` says.
     """
 
-    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+    def __init__(self, code: str, message: str, status: int = 0) -> None:
         super().__init__(code, message)
-        self.status = status
+        self.code, self.message, self.status = code, message, status
 
 
 def mismatch() -> Refused:
@@ -158,7 +162,8 @@ class Call:
 
 Proceed = Callable[[], Any]
 Around = Callable[[Call, Proceed], Any]
-Refusal = Callable[[Call], None]
+Before = Callable[[Call], None]
+Operation = Callable[[Call], Any]
 
 
 # --- rules --------------------------------------------------------------------------------------------
@@ -166,8 +171,12 @@ Refusal = Callable[[Call], None]
 
 @dataclass(frozen=True)
 class Hook:
+    """What stands around an operation, or, as `answers` says, in moto's place."""
+
     operation: str
+    rule: str
     function: Around
+    answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,10 @@ class Patch:
     attribute: str
     function: Callable[..., Any] | None
     value: Any = None
+
+
+TABLE: dict[str, list[Hook]] = {}
+"""Operation (``ec2:RunInstances``, ``ec2:*``) to what looks at it."""
 
 
 class Rule:
@@ -201,16 +214,16 @@ class Rule:
         self.patches: list[Patch] = []
         RULES[name] = self
 
-    def refusal(self, *operations: str) -> Callable[[Refusal], Refusal]:
+    def before(self, *operations: str) -> Callable[[Before], Before]:
         """Look at a call before moto does it."""
 
-        def hang(function: Refusal) -> Refusal:
+        def hang(function: Before) -> Before:
             @functools.wraps(function)
             def look(call: Call, proceed: Proceed) -> Any:
                 function(call)
                 return proceed()
 
-            self.hooks += [Hook(operation, look) for operation in operations]
+            self.around(*operations)(look)
             return function
 
         return hang
@@ -219,10 +232,28 @@ class Rule:
         """Stand around a call: change the request, then the answer. ``ec2:*`` is every call of EC2."""
 
         def hang(function: Around) -> Around:
-            self.hooks += [Hook(operation, function) for operation in operations]
+            self._hang(*(Hook(operation, self.name, function) for operation in operations))
             return function
 
         return hang
+
+    def operation(self, *operations: str) -> Callable[[Operation], Operation]:
+        """Answer a call in moto's place, in the words of botocore's model."""
+
+        def hang(function: Operation) -> Operation:
+            @functools.wraps(function)
+            def answer(call: Call, proceed: Proceed) -> Any:
+                return ActionResult(function(call))
+
+            self._hang(*(Hook(operation, self.name, answer, answers=True) for operation in operations))
+            return function
+
+        return hang
+
+    def _hang(self, *hooks: Hook) -> None:
+        self.hooks += hooks
+        for hook in hooks:
+            TABLE.setdefault(hook.operation, []).append(hook)
 
     def patch(self, owner: Any, *attributes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Replace a method, property or function of moto; the function's first argument is the original.
@@ -250,11 +281,11 @@ def rule(name: str, says: str) -> Rule:
     return Rule(name, says)
 
 
-def refusal(*operations: str) -> Callable[[Refusal], Refusal]:
+def before(*operations: str) -> Callable[[Before], Before]:
     """A rule of one look: the function's name is the rule's, its docstring says what AWS answers."""
 
-    def make(function: Refusal) -> Refusal:
-        return Rule(function.__name__, function.__doc__ or "").refusal(*operations)(function)
+    def make(function: Before) -> Before:
+        return Rule(function.__name__, function.__doc__ or "").before(*operations)(function)
 
     return make
 
@@ -270,8 +301,8 @@ def around(*operations: str) -> Callable[[Around], Around]:
 
 # --- on and off ---------------------------------------------------------------------------------------
 
-_hooks: dict[str, list[Hook]] = {}  # service -> hooks, in the order of RULES
-_chains: dict[str, list[Hook]] = {}  # operation -> the hooks that look at it
+_chosen: list[str] = []  # the rules that are on, in the order of RULES
+_chains: dict[str, list[Hook]] = {}  # operation -> the hooks that look at it, the first one outermost
 _undo: list[tuple[Any, str, Any]] = []  # owner, attribute, what stood there; newest last
 _ABSENT = object()
 
@@ -285,13 +316,10 @@ def switch_on(names: Iterable[str]) -> None:
         unknown = chosen - RULES.keys()
         if unknown:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
-        _put(Patch(BaseResponse, "call_action", _call_action))
-        for name, each in RULES.items():
-            if name not in chosen:
-                continue
-            for hook in each.hooks:
-                _hooks.setdefault(hook.operation.partition(":")[0], []).append(hook)
-            for patch in each.patches:
+        _chosen[:] = [name for name in RULES if name in chosen]
+        _put(Patch(BaseBackend, "urls", _urls))
+        for name in _chosen:
+            for patch in RULES[name].patches:
                 _put(patch)
 
 
@@ -304,7 +332,7 @@ def switch_off() -> None:
                 delattr(owner, attribute)
             else:
                 setattr(owner, attribute, before)
-        _hooks.clear()
+        _chosen.clear()
         _chains.clear()
 
 
@@ -339,46 +367,111 @@ def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., A
     return replaced
 
 
-def _call_action(original: Callable[[Any], Any], response: Any) -> Any:
-    """moto's way from a request to an answer, with the hooks around the operation itself."""
-    service = response.boto3_service_name
-    if service not in _hooks and service != "resourcegroupstaggingapi":
-        return original(response)
+# --- from a request to its answer ---------------------------------------------------------------------
+
+Handler = Callable[[Request, str, Any], Any]
+ASKED = "awslabs.asked"
+"""Where a request says what it asks for (`wire.Call`), once that is known."""
+
+
+def _urls(original: Callable[[BaseBackend], dict[str, Handler]], backend: BaseBackend) -> dict[str, Handler]:
+    """moto's addresses under `mock_aws`, and who answers there."""
+    return {url: functools.partial(dispatch, handler) for url, handler in original(backend).items()}
+
+
+def dispatch(handler: Handler, request: Request, full_url: str, headers: Any) -> Any:
+    """Give a request to moto's handler of its address, through the rules of its operation."""
+    response = getattr(handler, "__self__", None)
+    if not (isinstance(response, type) and issubclass(response, BaseResponse)):
+        return handler(request, full_url, headers)  # an address that is no operation's
+    if ASKED not in request.environ:
+        sent = request.environ["wsgi.input"]
+        request.environ[ASKED] = wire.read(request, sent.read())
+        sent.seek(0)
     with lock:
-        operation = f"{service}:{response._get_action()}"
-        call = Call(response, operation)
-        regions: dict[str, Any] = ec2_backends.get(call.account) or {}
-        if call.region in list(regions):  # moto says that every Region is `in`
-            settle(call.ec2)
-        method = camelcase_to_underscores(call.action)
-        todo = getattr(response, method, None)
-        if todo is not None:
-            for hook in reversed(_chain(service, operation)):
-                todo = functools.partial(hook.function, call, todo)
-            setattr(response, method, functools.partial(_answer, response, todo))  # it serves this one call
-        return original(response)
+        try:
+            return handler.__func__(_ruled(response), request, full_url, headers)  # type: ignore[attr-defined, arg-type]
+        except Refused as refused:
+            asked, request_id = request.environ[ASKED], str(uuid.uuid4())
+            answer = wire.error(asked, refused.code, refused.message, request_id, refused.status)
+            return (*answer[:2], b"") if request.method == "HEAD" else answer
 
 
-def _answer(response: Any, todo: Proceed) -> Any:
-    """The answer of rules and moto, with the HTTP status of a refusal that brings one along."""
-    try:
-        return todo()
-    except Refused as refused:
-        if refused.status is None:
-            raise
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # moto: the code is not in botocore's model of the service
-            _, headers, body = response.serialized(ActionResult(refused))
-        return refused.status, headers | {"status": refused.status}, body
+@functools.cache
+def _ruled(response: Any) -> Any:
+    """One of moto's classes of answers, with the rules around what it does."""
+    return type(
+        response.__name__, (_Buckets if hasattr(response, "bucket_response") else _Ruled, response), {}
+    )
 
 
-def _chain(service: str, operation: str) -> list[Hook]:
-    """The hooks that look at an operation, first one outermost."""
+class _Ruled(BaseResponse):
+    """Between moto's `dispatch`, which has read the request, and its method for the operation."""
+
+    def call_action(self) -> Any:
+        call = Call(self, self.normalized_request.environ[ASKED].name)
+        hooks = _look(call)
+        if hooks and hooks[-1].answers:
+            try:
+                answer = _through(hooks, call, _nobody)
+            except ServiceException as problem:  # moto's own, of something that the answer asked it for
+                answer = ActionResult(problem)
+            self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
+            return self.serialized(answer)
+        method = camelcase_to_underscores(self._get_action())
+        if hooks and hasattr(self, method):
+            todo = functools.partial(_through, hooks, call, getattr(self, method))
+            setattr(self, method, todo)  # this object serves one call
+        return super().call_action()
+
+
+class _Buckets(_Ruled):
+    """S3, whose requests moto answers on a way of its own, past `call_action`."""
+
+    def bucket_response(self, *request: Any) -> Any:
+        return self._behind(super().bucket_response, *request)  # type: ignore[misc]
+
+    def key_response(self, *request: Any) -> Any:
+        return self._behind(super().key_response, *request)  # type: ignore[misc]
+
+    def _behind(self, door: Handler, request: Request, full_url: str, headers: Any) -> Any:
+        self.setup_class(request, full_url, headers)
+        self.setup_class = _nobody  # type: ignore[method-assign]  # moto would do it again
+        call = Call(self, request.environ[ASKED].name)
+        try:
+            return _through(_look(call), call, functools.partial(door, request, full_url, headers))
+        except ServiceException as problem:
+            return self.serialized(ActionResult(problem))
+
+
+def _nobody(*_args: Any, **_kwargs: Any) -> None:
+    """Has nothing to do."""
+
+
+def _look(call: Call) -> list[Hook]:
+    """Let happen what is due, and say who looks at a call."""
+    regions: dict[str, Any] = ec2_backends.get(call.account) or {}
+    if call.region in list(regions):  # moto says that every Region is `in`
+        settle(call.ec2)
+    return chain(call.operation)
+
+
+def chain(operation: str) -> list[Hook]:
+    """The hooks that look at an operation, first one outermost; who answers it is the last one."""
     if operation not in _chains:
-        _chains[operation] = [
-            h for h in _hooks.get(service, []) if h.operation in (operation, f"{service}:*")
-        ]
+        found = TABLE.get(operation, []) + TABLE.get(f"{operation.partition(':')[0]}:*", [])
+        _chains[operation] = sorted(
+            (hook for hook in found if hook.rule in _chosen),
+            key=lambda hook: (hook.answers, _chosen.index(hook.rule)),
+        )
     return _chains[operation]
+
+
+def _through(hooks: list[Hook], call: Call, todo: Proceed) -> Any:
+    """A call through the hooks around it."""
+    for hook in reversed(hooks):
+        todo = functools.partial(hook.function, call, todo)
+    return todo()
 
 
 # --- memory and time ----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, spaced
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, spaced
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
@@ -128,7 +128,7 @@ def _still_served(original: Any, api: RestAPI, deployment_id: str) -> Deployment
     return api.deployments.pop(deployment_id)
 
 
-@deployments.refusal("apigateway:CreateStage", "apigateway:UpdateStage")
+@deployments.before("apigateway:CreateStage", "apigateway:UpdateStage")
 def _stage_of_something(call: Call) -> None:
     api = _api(call)
     if api is None:
@@ -156,7 +156,7 @@ def find(api_id: str) -> RestAPI | None:
     return None
 
 
-@refusal("apigateway:CreateDeployment")
+@before("apigateway:CreateDeployment")
 def deployments_need_integrations(call: Call) -> None:
     """A method without an integration: BadRequestException "No integration defined for method".
 
@@ -172,7 +172,7 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
-@refusal("apigateway:DeleteRestApi")
+@before("apigateway:DeleteRestApi")
 def apis_that_are_there(call: Call) -> None:
     """An API that is not there: NotFoundException 404 "Invalid API identifier specified". moto falls over
     its own KeyError. Source: aws-facts (a), (j).
@@ -197,7 +197,7 @@ def binary_media_types(call: Call, proceed: Proceed) -> Any:
     return status, headers, json.dumps(api.to_dict())
 
 
-@refusal("apigateway:CreateResource", "apigateway:PutMethod")
+@before("apigateway:CreateResource", "apigateway:PutMethod")
 def one_of_each_name(call: Call) -> None:
     """A second resource of the same name, or a second method: ConflictException 409. moto makes it.
 
@@ -215,7 +215,7 @@ def one_of_each_name(call: Call) -> None:
         raise conflict(f"Another resource with the same parent already has this name: {name}")
 
 
-@refusal("apigateway:PutIntegration")
+@before("apigateway:PutIntegration")
 def integration_timeouts(call: Call) -> None:
     """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
 
@@ -232,7 +232,7 @@ def _look_at_timeout(timeout_ms: int) -> None:
         raise bad(f"Timeout should be between {least} ms and {most} ms")
 
 
-@refusal("apigateway:PutIntegrationResponse")
+@before("apigateway:PutIntegrationResponse")
 def integration_responses_fit(call: Call) -> None:
     """Without a method response of that status: NotFoundException; with a header that it does not declare:
     BadRequestException. moto takes both. Source: aws-facts (j).
@@ -448,7 +448,7 @@ RATES = {
 EVERYTHING = (0.1, 40)
 
 
-@refusal("apigateway:*")
+@before("apigateway:*")
 def control_plane_rates(call: Call) -> None:
     """More calls than an account may make: TooManyRequestsException 429; DeleteRestApi one per 30 s,
     CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.

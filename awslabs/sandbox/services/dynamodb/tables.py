@@ -11,7 +11,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled
 
 CREATING_S = 5.0
 DELETING_S = 5.0
@@ -127,7 +127,7 @@ def _named(call: Call) -> list[str]:
     return list(call.get("RequestItems") or [call.get("TableName", "")])
 
 
-@refusal("dynamodb:BatchWriteItem")
+@before("dynamodb:BatchWriteItem")
 def batches_of_25(call: Call) -> None:
     """More than 25 items in one BatchWriteItem, or none for a table: ValidationException. moto writes any
     number. Source: aws-facts (j); DynamoDB API reference, BatchWriteItem.

@@ -545,7 +545,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(name)
             before = self.used(repository)
-            answer = self.cloud.moto.call(request.environ)
+            answer = self.cloud.moto.call(request)
             if repository is None or answer.status != 200:
                 return answer
             shelf = self.shelf_of(account, region, repository)
@@ -570,7 +570,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
             upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
-            answer = self.cloud.moto.call(request.environ)
+            answer = self.cloud.moto.call(request)
             if answer.status == 200 and repository is not None and upload is not None:
                 shelf = self.shelf(account, region, repository.name)
                 digest = hashlib.sha256(upload.layer_parts).hexdigest()

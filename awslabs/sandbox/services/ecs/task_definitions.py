@@ -17,10 +17,10 @@ from awslabs.sandbox.core.engine import (
     Proceed,
     Refused,
     around,
+    before,
     clock,
     later,
     memory,
-    refusal,
     rule,
     scaled,
 )
@@ -58,7 +58,7 @@ class FirstUse:
     at: float = -math.inf
 
 
-@refusal("ecs:CreateCluster")
+@before("ecs:CreateCluster")
 def ecs_has_a_role_of_its_own(call: Call) -> None:
     """The first cluster of an account makes the role AWSServiceRoleForECS; until IAM knows it everywhere
     (8 s times `slow_states`): InvalidParameterException. moto makes no role.

@@ -36,10 +36,10 @@ from awslabs.sandbox.core.engine import (
     Call,
     Proceed,
     Refused,
+    before,
     clock,
     later,
     memory,
-    refusal,
     rule,
     scaled,
     spaced,
@@ -447,7 +447,7 @@ class Free:
     task_at: float = 0.0
 
 
-@refusal("ecs:RunTask")
+@before("ecs:RunTask")
 def run_task_rates(call: Call) -> None:
     """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException.
     moto answers any number. Source: aws-facts (f).
@@ -765,7 +765,7 @@ def _stop_task(call: Call, proceed: Proceed) -> Any:
     return ActionResult({"task": task.show(tags=True)})
 
 
-@refusal("ecs:DeleteCluster")
+@before("ecs:DeleteCluster")
 def cluster_in_use(call: Call) -> None:
     """A cluster with tasks that have not STOPPED: ClusterContainsTasksException; with services:
     ClusterContainsServicesException. moto makes it INACTIVE. Source: aws-facts (a), (j).
@@ -784,7 +784,7 @@ def cluster_in_use(call: Call) -> None:
         )
 
 
-@refusal("ec2:DeleteNetworkInterface")
+@before("ec2:DeleteNetworkInterface")
 def interface_of_a_task(call: Call) -> None:
     """The interface of a task goes with it, and not by hand: InvalidParameterValue. moto deletes it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.logs.models import LogStream
 
-from awslabs.sandbox.core.engine import Call, Refused, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, scaled
 
 LATE_S = 300.0
 
@@ -19,7 +19,7 @@ DAYS = (
 """The retention times that there are. Source: CloudWatch Logs API reference, PutRetentionPolicy."""
 
 
-@refusal("logs:PutRetentionPolicy")
+@before("logs:PutRetentionPolicy")
 def retention_from_a_list(call: Call) -> None:
     """Days that are not on AWS's list: InvalidParameterException. moto keeps any.
 
@@ -35,7 +35,7 @@ def retention_from_a_list(call: Call) -> None:
         )
 
 
-@refusal("logs:CreateLogGroup")
+@before("logs:CreateLogGroup")
 def log_group_names(call: Call) -> None:
     """A name that begins with ``aws/``, or has other signs than AWS takes: InvalidParameterException.
 

@@ -1,8 +1,4 @@
-"""S3: buckets are private from the start, and what nobody has opened is closed to those without credentials.
-
-moto answers requests to S3 on a way of its own, past `BaseResponse.call_action`; so these rules stand around
-its two doors, `_bucket_response` and `_key_response`.
-"""
+"""S3: buckets are private from the start; what nobody has opened is closed to those without credentials."""
 
 from __future__ import annotations
 
@@ -10,17 +6,16 @@ import ipaddress
 import json
 import math
 import re
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
 
 import xmltodict
+from moto.s3.exceptions import MissingBucket
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
-from awslabs.sandbox.core.engine import Rule, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, scaled
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -48,7 +43,10 @@ class BucketCall:
     """A request to S3, as these rules look at it."""
 
     response: S3Response
-    request: Any
+
+    @property
+    def request(self) -> Any:
+        return self.response.request
 
     @property
     def method(self) -> str:
@@ -77,340 +75,56 @@ class BucketCall:
         """The bucket, if there is one."""
         try:
             return self.response.backend.get_bucket(self.name)
-        except Exception as problem:
-            if type(problem).__name__ != "MissingBucket":
-                raise
+        except MissingBucket:
             return None
-
-    @property
-    def creates(self) -> bool:
-        """Whether it is a CreateBucket."""
-        return self.method == "PUT" and not self.query & _SUBRESOURCES
 
     def header(self, name: str) -> str:
         return self.request.headers.get(name) or ""
 
 
-Answer = tuple[int, dict[str, Any], Any]
-
-
-def refused(status: int, code: str, message: str, asked: BucketCall) -> Answer:
-    """An error as S3 writes it; a HEAD gets its status alone."""
-    request_id = uuid.uuid4().hex[:16].upper()
-    text = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
-        f"<Message>{escape(message)}</Message><RequestId>{request_id}</RequestId></Error>"
-    )
-    headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
-    return status, headers, "" if asked.method == "HEAD" else text
-
-
-Look = Callable[[BucketCall], "Answer | None"]
-
-
-def _at(one: Rule, *doors: str) -> Callable[[Look], Look]:
-    """Look at requests before moto does."""
-
-    def hang(look: Look) -> Look:
-        @one.patch(S3Response, *doors)
-        def stand(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-            answer = look(BucketCall(response, request))
-            return original(response, request, full_url) if answer is None else answer
-
-        return look
-
-    return hang
-
-
-# --- new buckets --------------------------------------------------------------------------------------
-
-
-new_buckets = rule(
-    "new_buckets",
-    """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
-    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
-)
-
-
-@new_buckets.patch(S3Backend, "create_bucket")
-def _closed(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
-    bucket: FakeBucket = original(backend, *args, **kwargs)
-    bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text, whatever it says
-    bucket.encryption = AES
-    return bucket
-
-
-@new_buckets.patch(S3Response, "_bucket_response")
-def _tagged(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-    asked = BucketCall(response, request)
-    fresh = asked.creates and asked.bucket is None
-    answer = original(response, request, full_url)
-    if fresh and asked.bucket is not None and "<Tag>" in asked.text:
-        tags = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]["Tags"]["Tag"]
-        response.backend.put_bucket_tagging(asked.name, {tag["Key"]: tag["Value"] or "" for tag in tags})
-    return answer
-
-
-bucket_names = rule(
-    "bucket_names",
-    """A name that is not 3 to 63 small letters, digits, dots and hyphens, or looks like an address, or has a
-    beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
-    Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".""",
-)
-
-
-@_at(bucket_names, "_bucket_response")
-def _look_at_name(asked: BucketCall) -> Answer | None:
-    if asked.creates and not is_name(asked.name):
-        return refused(400, "InvalidBucketName", "The specified bucket is not valid.", asked)
-    return None
-
-
-def is_name(name: str) -> bool:
-    """Whether a bucket may have this name."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", name) or ".." in name:
-        return False
-    if name.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or name.endswith(
-        ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-    ):
-        return False
-    try:
-        ipaddress.IPv4Address(name)
-    except ValueError:
-        return True
-    return False
-
-
-object_keys = rule(
-    "object_keys",
-    """A key of more than 1024 bytes: KeyTooLongError 400. In a list a carriage return is written as &#13;, as
-    whoever reads XML takes a bare one for a line feed. moto keeps any key, and writes it bare.
-    Source: S3 user guide, "Naming Amazon S3 objects".""",
-)
-
-
-@_at(object_keys, "_key_response")
-def _look_at_key(asked: BucketCall) -> Answer | None:
-    if len(asked.key.encode()) > KEY_BYTES:
-        return refused(400, "KeyTooLongError", "Your key is too long", asked)
-    return None
-
-
-@object_keys.patch(S3Response, "_bucket_response")
-def _write_returns(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-    def written(text: Any) -> Any:
-        is_list = isinstance(text, str) and text.lstrip().startswith("<")
-        return text.replace("\r", "&#13;") if is_list else text
-
-    answer = original(response, request, full_url)
-    return (*answer[:2], written(answer[2])) if isinstance(answer, tuple) else written(answer)
-
-
-# --- policies -----------------------------------------------------------------------------------------
-
-
-bucket_policies = rule(
-    "bucket_policies",
-    """A bucket policy that is no JSON, has no statements, names no principal, another bucket's objects or
-    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later.
-    Source: aws-facts (j).""",
-)
-
-
-@_at(bucket_policies, "_bucket_response")
-def _look_at_policy(asked: BucketCall) -> Answer | None:
-    if asked.method != "PUT" or "policy" not in asked.query or asked.bucket is None:
-        return None
-    problem = malformed(asked.text, asked.name)
-    return refused(400, "MalformedPolicy", problem, asked) if problem else None
-
-
-def malformed(text: str, bucket: str) -> str:
-    """What is wrong with a bucket policy; empty when nothing is."""
-    try:
-        policy = json.loads(text)
-    except ValueError:
-        policy = None
-    if not isinstance(policy, dict):
-        return "Policies must be valid JSON and the first byte must be '{'"
-    if not policy.get("Statement"):
-        return "Missing required field Statement"
-    if policy.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
-        return "The policy must contain a valid version string"
-    for statement in _list(policy["Statement"]):
-        if not isinstance(statement, dict):
-            return "Statement is not a valid JSON object"
-        if statement.get("Effect") not in ("Allow", "Deny"):
-            return f"Invalid effect: {statement.get('Effect')}"
-        for field in ("Principal", "Action", "Resource"):
-            if not statement.get(field) and not statement.get(f"Not{field}"):
-                return f"Missing required field {field}"
-        actions = [*_list(statement.get("Action")), *_list(statement.get("NotAction"))]
-        if any(str(each) != "*" and not str(each).lower().startswith("s3:") for each in actions):
-            return "Policy has invalid action"
-        resources = [*_list(statement.get("Resource")), *_list(statement.get("NotResource"))]
-        pattern = rf"arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"
-        if any(str(each) != "*" and not re.fullmatch(pattern, str(each), re.DOTALL) for each in resources):
-            return "Policy has invalid resource"
-    return ""
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-public_policies = rule(
-    "public_policies",
-    """While BlockPublicPolicy is on, and for 3 s (times `slow_states`) after it was taken away, a policy that
-    is public: AccessDenied 403. moto takes it. Source: aws-facts (b), (g), (j).""",
-)
-
-
-@public_policies.patch(S3Backend, "delete_public_access_block")
-def _opening(original: Any, backend: S3Backend, bucket_name: str) -> None:
-    bucket = backend.get_bucket(bucket_name)
-    if bucket.public_access_block is not None:
-        memory(bucket, Opened).at = clock.now() + scaled(UNBLOCKED_S)
-    original(backend, bucket_name)
-
-
-@_at(public_policies, "_bucket_response")
-def _look_at_block(asked: BucketCall) -> Answer | None:
-    bucket = asked.bucket
-    if asked.method != "PUT" or "policy" not in asked.query or bucket is None:
-        return None
-    block = bucket.public_access_block
-    blocked = block is not None and block.block_public_policy
-    late = block is None and clock.now() < memory(bucket, Opened).at
-    if not (blocked or late) or not is_public(asked.text):
-        return None
-    caller = f"arn:aws:iam::{asked.response.current_account}:user/student"
-    message = (
-        f'User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::'
-        f'{asked.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
-        "Public Access."
-    )
-    return refused(403, "AccessDenied", message, asked)
-
-
-_FIXED = {
-    # Conditions on these make a statement one for certain callers. Source: S3 user guide, "The meaning of
-    # "public"".
-    *("aws:principalorgid", "aws:principalarn", "aws:principalaccount", "aws:sourceaccount", "aws:sourcearn"),
-    *("aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount"),
-}
-
-
-def is_public(policy: str) -> bool:
-    """Whether a bucket policy lets everybody do something."""
-    try:
-        found = json.loads(policy).get("Statement", [])
-    except (ValueError, AttributeError):
-        return False
-    return any(
-        statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
-        for statement in _list(found)
-    )
-
-
-def _everybody(statement: dict[str, Any]) -> bool:
-    principal = statement.get("Principal")
-    named = principal.get("AWS") if isinstance(principal, dict) else principal
-    return "*" in _list(named) or "NotPrincipal" in statement
-
-
-def _limited(statement: dict[str, Any]) -> bool:
-    keys = {key.lower() for each in (statement.get("Condition") or {}).values() for key in each}
-    return bool(keys & _FIXED)
-
-
-# --- access control lists -----------------------------------------------------------------------------
-
-
-access_control_lists = rule(
-    "access_control_lists",
-    """Where ACLs are disabled, as in every new bucket: AccessControlListNotSupported 400 for whatever sets
-    one, InvalidBucketAclWithObjectOwnership 400 for a bucket made with one. Where they are not, a public one
-    meets BlockPublicAcls: AccessDenied 403. moto takes every ACL. Source: aws-facts (g), (j).""",
-)
-
-_HARMLESS = ("", "bucket-owner-full-control")
-_PUBLIC = ("public-read", "public-read-write", "authenticated-read")
-
-
-@_at(access_control_lists, "_bucket_response", "_key_response")
-def _look_at_acl(asked: BucketCall) -> Answer | None:
-    canned = asked.header("x-amz-acl")
-    grants = any(
-        asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
-    )
-    sets = asked.method == "PUT" and "acl" in asked.query
-    if asked.method not in ("PUT", "POST") or not (sets or canned or grants):
-        return None
-    bucket = asked.bucket
-    if bucket is None:
-        wanted = asked.header("x-amz-object-ownership") or ENFORCED
-        if asked.creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
-            message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
-            return refused(400, "InvalidBucketAclWithObjectOwnership", message, asked)
-        return None
-    if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
-        own = asked.creates and not asked.key and canned == "private"
-        if own or (not sets and not grants and canned in _HARMLESS):
-            return None
-        return refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs", asked)
-    block = bucket.public_access_block
-    public = canned in _PUBLIC or "groups/global/AllUsers" in asked.text[:20_000]
-    if block is not None and block.block_public_acls and public:
-        return refused(403, "AccessDenied", "Access Denied", asked)
-    return None
+def denied() -> Refused:
+    """S3's answer to whoever may not do it."""
+    return Refused("AccessDenied", "Access Denied", 403)
 
 
 # --- without credentials ------------------------------------------------------------------------------
 
 
-strangers = rule(
-    "strangers",
+@around("s3:*")
+def strangers(call: Call, proceed: Proceed) -> Any:
     """Without credentials, only what the bucket's policy (or an object's ACL) lets everybody do, unless Block
     Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may list
     the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks at no
     block.
-    Source: aws-facts (g); S3 user guide, "Blocking public access".""",
-)
-
-
-@_at(strangers, "_bucket_response", "_key_response")
-def _look_at_stranger(asked: BucketCall) -> Answer | None:
+    Source: aws-facts (g); S3 user guide, "Blocking public access".
+    """
+    asked = BucketCall(call.response)
     if is_signed(asked) or asked.method == "OPTIONS":
-        return None
+        return proceed()
     if not asked.name:
-        return refused(403, "AccessDenied", "Access Denied", asked)
+        raise denied()
     bucket = asked.bucket
     if bucket is None:
-        message = "The specified bucket does not exist"
-        return refused(404, "NoSuchBucket", message, asked)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404)
     key = asked.key
-    denied = refused(403, "AccessDenied", "Access Denied", asked)
     if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
         found = asked.response.backend.get_object(asked.name, key)
         if not (
             open_to_all(bucket, "s3:GetObject", key) or (found is not None and _public_acl(bucket, found))
         ):
-            return denied
+            raise denied()
         if found is None:
             if open_to_all(bucket, "s3:ListBucket"):
-                return refused(404, "NoSuchKey", "The specified key does not exist.", asked)
-            return denied
+                raise Refused("NoSuchKey", "The specified key does not exist.", 404)
+            raise denied()
         if asked.method == "HEAD":  # moto asks the policy for an `s3:HeadObject`, which is no action
             query = {name: list(values) for name, values in (asked.response.querystring or {}).items()}
-            return asked.response.head_object(asked.name, query, key, headers=asked.request.headers)  # type: ignore[return-value]
-        return None
-    if not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES:
-        return None if open_to_all(bucket, "s3:ListBucket") else denied
-    return denied
+            return asked.response.head_object(asked.name, query, key, headers=asked.request.headers)
+        return proceed()
+    lists = not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES
+    if lists and open_to_all(bucket, "s3:ListBucket"):
+        return proceed()
+    raise denied()
 
 
 def is_signed(asked: BucketCall) -> bool:
@@ -461,3 +175,233 @@ def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
 def _like(pattern: str, value: str) -> bool:
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, value, re.DOTALL) is not None
+
+
+# --- access control lists -----------------------------------------------------------------------------
+
+
+_HARMLESS = ("", "bucket-owner-full-control")
+_PUBLIC = ("public-read", "public-read-write", "authenticated-read")
+
+
+@before("s3:*")
+def access_control_lists(call: Call) -> None:
+    """Where ACLs are disabled, as in every new bucket: AccessControlListNotSupported 400 for whatever sets
+    one, InvalidBucketAclWithObjectOwnership 400 for a bucket made with one. Where they are not, a public one
+    meets BlockPublicAcls: AccessDenied 403. moto takes every ACL. Source: aws-facts (g), (j).
+    """
+    asked, creates = BucketCall(call.response), call.action == "CreateBucket"
+    canned = asked.header("x-amz-acl")
+    grants = any(
+        asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
+    )
+    sets = asked.method == "PUT" and "acl" in asked.query
+    if asked.method not in ("PUT", "POST") or not (sets or canned or grants):
+        return
+    bucket = asked.bucket
+    if bucket is None:
+        wanted = asked.header("x-amz-object-ownership") or ENFORCED
+        if creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
+            message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+            raise Refused("InvalidBucketAclWithObjectOwnership", message, 400)
+        return
+    if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
+        own = creates and canned == "private"
+        if own or (not sets and not grants and canned in _HARMLESS):
+            return
+        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+    block = bucket.public_access_block
+    public = canned in _PUBLIC or "groups/global/AllUsers" in asked.text[:20_000]
+    if block is not None and block.block_public_acls and public:
+        raise denied()
+
+
+# --- policies -----------------------------------------------------------------------------------------
+
+
+public_policies = rule(
+    "public_policies",
+    """While BlockPublicPolicy is on, and for 3 s (times `slow_states`) after it was taken away, a policy that
+    is public: AccessDenied 403. moto takes it. Source: aws-facts (b), (g), (j).""",
+)
+
+
+@public_policies.before("s3:DeletePublicAccessBlock")
+def _opening(call: Call) -> None:
+    bucket = BucketCall(call.response).bucket
+    if bucket is not None and bucket.public_access_block is not None:
+        memory(bucket, Opened).at = clock.now() + scaled(UNBLOCKED_S)
+
+
+@public_policies.before("s3:PutBucketPolicy")
+def _look_at_block(call: Call) -> None:
+    asked = BucketCall(call.response)
+    bucket = asked.bucket
+    if bucket is None:
+        return
+    block = bucket.public_access_block
+    blocked = block is not None and block.block_public_policy
+    late = block is None and clock.now() < memory(bucket, Opened).at
+    if not (blocked or late) or not is_public(asked.text):
+        return
+    caller = f"arn:aws:iam::{call.account}:user/student"
+    message = (
+        f'User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::'
+        f'{asked.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
+        "Public Access."
+    )
+    raise Refused("AccessDenied", message, 403)
+
+
+_FIXED = {
+    # Conditions on these make a statement one for certain callers. Source: S3 user guide, "The meaning of
+    # "public"".
+    *("aws:principalorgid", "aws:principalarn", "aws:principalaccount", "aws:sourceaccount", "aws:sourcearn"),
+    *("aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount"),
+}
+
+
+def is_public(policy: str) -> bool:
+    """Whether a bucket policy lets everybody do something."""
+    try:
+        found = json.loads(policy).get("Statement", [])
+    except (ValueError, AttributeError):
+        return False
+    return any(
+        statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
+        for statement in _list(found)
+    )
+
+
+def _everybody(statement: dict[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    named = principal.get("AWS") if isinstance(principal, dict) else principal
+    return "*" in _list(named) or "NotPrincipal" in statement
+
+
+def _limited(statement: dict[str, Any]) -> bool:
+    keys = {key.lower() for each in (statement.get("Condition") or {}).values() for key in each}
+    return bool(keys & _FIXED)
+
+
+@before("s3:PutBucketPolicy")
+def bucket_policies(call: Call) -> None:
+    """A bucket policy that is no JSON, has no statements, names no principal, another bucket's objects or
+    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later.
+    Source: aws-facts (j).
+    """
+    asked = BucketCall(call.response)
+    problem = malformed(asked.text, asked.name) if asked.bucket is not None else ""
+    if problem:
+        raise Refused("MalformedPolicy", problem, 400)
+
+
+def malformed(text: str, bucket: str) -> str:
+    """What is wrong with a bucket policy; empty when nothing is."""
+    try:
+        policy = json.loads(text)
+    except ValueError:
+        policy = None
+    if not isinstance(policy, dict):
+        return "Policies must be valid JSON and the first byte must be '{'"
+    if not policy.get("Statement"):
+        return "Missing required field Statement"
+    if policy.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
+        return "The policy must contain a valid version string"
+    for statement in _list(policy["Statement"]):
+        if not isinstance(statement, dict):
+            return "Statement is not a valid JSON object"
+        if statement.get("Effect") not in ("Allow", "Deny"):
+            return f"Invalid effect: {statement.get('Effect')}"
+        for field in ("Principal", "Action", "Resource"):
+            if not statement.get(field) and not statement.get(f"Not{field}"):
+                return f"Missing required field {field}"
+        actions = [*_list(statement.get("Action")), *_list(statement.get("NotAction"))]
+        if any(str(each) != "*" and not str(each).lower().startswith("s3:") for each in actions):
+            return "Policy has invalid action"
+        resources = [*_list(statement.get("Resource")), *_list(statement.get("NotResource"))]
+        pattern = rf"arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"
+        if any(str(each) != "*" and not re.fullmatch(pattern, str(each), re.DOTALL) for each in resources):
+            return "Policy has invalid resource"
+    return ""
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+# --- keys and new buckets ------------------------------------------------------------------------------
+
+
+object_keys = rule(
+    "object_keys",
+    """A key of more than 1024 bytes: KeyTooLongError 400. In a list a carriage return is written as &#13;, as
+    whoever reads XML takes a bare one for a line feed. moto keeps any key, and writes it bare.
+    Source: S3 user guide, "Naming Amazon S3 objects".""",
+)
+
+
+@object_keys.before("s3:*")
+def _look_at_key(call: Call) -> None:
+    if len(BucketCall(call.response).key.encode()) > KEY_BYTES:
+        raise Refused("KeyTooLongError", "Your key is too long", 400)
+
+
+@object_keys.around("s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions", "s3:ListMultipartUploads")
+def _write_returns(call: Call, proceed: Proceed) -> Any:
+    status, headers, body = proceed()
+    return status, headers, body.replace(b"\r", b"&#13;")
+
+
+@before("s3:CreateBucket")
+def bucket_names(call: Call) -> None:
+    """A name that is not 3 to 63 small letters, digits, dots and hyphens, or looks like an address, or has a
+    beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
+    Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".
+    """
+    if not is_name(BucketCall(call.response).name):
+        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400)
+
+
+def is_name(name: str) -> bool:
+    """Whether a bucket may have this name."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", name) or ".." in name:
+        return False
+    if name.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or name.endswith(
+        ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+    ):
+        return False
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return True
+    return False
+
+
+new_buckets = rule(
+    "new_buckets",
+    """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
+    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
+)
+
+
+@new_buckets.patch(S3Backend, "create_bucket")
+def _closed(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
+    bucket: FakeBucket = original(backend, *args, **kwargs)
+    bucket.public_access_block = PublicAccessBlock(True, True, True, True)
+    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text, whatever it says
+    bucket.encryption = AES
+    return bucket
+
+
+@new_buckets.around("s3:CreateBucket")
+def _tagged(call: Call, proceed: Proceed) -> Any:
+    asked = BucketCall(call.response)
+    fresh = asked.bucket is None
+    answer = proceed()
+    if fresh and asked.bucket is not None and "<Tag>" in asked.text:
+        tags = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]["Tags"]["Tag"]
+        asked.response.backend.put_bucket_tagging(asked.name, {t["Key"]: t["Value"] or "" for t in tags})
+    return answer

@@ -31,7 +31,7 @@ def _note(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@queue_names_rest.refusal("sqs:CreateQueue")
+@queue_names_rest.before("sqs:CreateQueue")
 def _look(call: Call) -> None:
     deleted = memory(sqs_backends[call.account][call.region], Deleted)
     gone_at = deleted.get(call.get("QueueName", ""))
