@@ -15,8 +15,10 @@ from moto.resourcegroupstaggingapi import models as tagging
 from test_services_support import READ_ONLY, client, cloud, net, said, wait
 
 from awslabs.errors import LabError
-from awslabs.sandbox import rules
+from awslabs.sandbox import rules, services
 from awslabs.sandbox.core import engine
+
+services.load()
 
 WITH_CASES = {  # files whose rules are all in the tables of these tests
     *(

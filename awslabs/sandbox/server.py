@@ -6,8 +6,8 @@
       |    wire         which operation is this?
       |    signatures   and who signed it?
       |    weather      latency, faults
-      |    operations   what a running part answers by itself
-      |    moto         everything else, one call at a time, under the strict rules
+      |    engine.TABLE what a running part answers by itself
+      |    moto         everything else, one call at a time, through the strict rules of the same table
       v
     an answer, a recorded call, a line in the log
 
@@ -65,6 +65,7 @@ from awslabs.sandbox import (
     remove_tree,
     rules,
     running_parts,
+    services,
     write_note,
 )
 from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
@@ -157,6 +158,8 @@ class Service:
 
     def answer(self, request: Request) -> Any:
         """What moto makes of a request: body, or status, headers and body."""
+        if self.only and not request.environ[engine.ASKED].known:
+            raise Unknown
         try:
             handler = self.only or self.paths.bind_to_environ(request.environ).match()[0]
         except (NotFound, MethodNotAllowed):
@@ -205,7 +208,6 @@ class Moto(DomainDispatcherApplication):
         return HttpAnswer(int(status), named, body.encode() if isinstance(body, str) else body or b"")
 
 
-Operation = Callable[[wire.Call, Request, bytes], HttpAnswer]
 Route = Callable[[Request, bytes], HttpAnswer]
 Stream = Callable[[Request, BinaryIO], Any]
 
@@ -227,10 +229,6 @@ class Cloud:
     streams : dict
         The same for bodies too large for the memory: the function gets a file to read the body from, and
         answers with bytes, with a `Path`, which is sent piece by piece, or with None: cut the connection.
-    operations : dict
-        ``lambda:Invoke`` to a function that answers in moto's place. Like routes, these run outside of
-        the lock that serialises moto, so they may take their time; they take `engine.lock` when they
-        touch moto's backends.
     """
 
     def __init__(self, run: Run, hosts: Hosts) -> None:
@@ -247,14 +245,10 @@ class Cloud:
             "/favicon.ico": nothing_here,
         }
         self.streams: dict[str, Stream] = {}
-        self.operations: dict[str, Operation] = {
-            **dict.fromkeys(NOTHING_RUNS, nothing_runs),
-            **dict.fromkeys(NO_KEYS, no_keys),
-            accounts.PLAN: plan_of,
-        }
 
     def stream(self, environ: dict[str, Any]) -> Stream | None:
         """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
+        running_parts.asked(environ["PATH_INFO"])
         signed = environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-")
         for prefix, stream in self.streams.items():
             if environ["PATH_INFO"].startswith(prefix) and environ.get("HTTP_HOST") in self.names:
@@ -335,8 +329,9 @@ class Cloud:
         if refused:
             return HttpAnswer(*wire.error(call, *refused, request_id))
         try:
-            if call.name in self.operations:
-                return self.operations[call.name](call, request, body)
+            services.called(call.service)
+            if answers := engine.served(call.name):
+                return answers(call, request, body)
             with rules.lock:
                 answer = self.moto.call(request)
             if answer.status == 404 and not call.known and not answer.body and request.method != "HEAD":
@@ -441,16 +436,19 @@ def nothing_here(request: Request, body: bytes) -> HttpAnswer:
     return say(404, f"The practice cloud has nothing at {request.path}.")
 
 
+@engine.in_server(accounts.PLAN)
 def plan_of(call: wire.Call, request: Request, body: bytes) -> HttpAnswer:
     """The plan of the caller's account. moto has no such service."""
     return say(200, accounts.plan(account_of(call.access_key)))
 
 
+@engine.in_server(*NOTHING_RUNS)
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to pretend that something ran."""
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
 
 
+@engine.in_server(*NO_KEYS)
 def no_keys(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to hand out keys that open nothing."""
     raise NotImplementedError("its keys would open nothing here; sts:AssumeRole gives keys that do")
@@ -633,7 +631,7 @@ def main() -> None:
         hosts = Hosts(directory)
         rules.install(hosts)
         cloud = Cloud(run, hosts)
-        running_parts.add_handlers(cloud)
+        running_parts.begin(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         write_note(home, run)

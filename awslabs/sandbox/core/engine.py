@@ -25,10 +25,12 @@ server, where instances boot for real, has a thread that does not wait for a cal
 
 from __future__ import annotations
 
+import enum
 import functools
 import heapq
 import itertools
 import logging
+import sys
 import threading
 import time
 import uuid
@@ -36,6 +38,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, TypeVar
 
 from moto.core.base_backend import BaseBackend
@@ -43,8 +46,6 @@ from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores
-from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
 
 from awslabs.sandbox.core import weather, wire
 
@@ -152,11 +153,15 @@ class Call:
     @property
     def ec2(self) -> Any:
         """moto's EC2 of the caller's account and Region."""
+        from moto.ec2.models import ec2_backends
+
         return ec2_backends[self.account][self.region]
 
     @property
     def iam(self) -> Any:
         """moto's IAM of the caller's account."""
+        from moto.iam.models import iam_backends
+
         return iam_backends[self.account][self.partition]
 
 
@@ -164,19 +169,42 @@ Proceed = Callable[[], Any]
 Around = Callable[[Call, Proceed], Any]
 Before = Callable[[Call], None]
 Operation = Callable[[Call], Any]
+Served = TypeVar("Served", bound=Callable[..., Any])
 
 
 # --- rules --------------------------------------------------------------------------------------------
 
 
+Place = tuple[int, int]
+"""Where a hook or patch stands among all: by its file in `order`, and by its number."""
+
+order: dict[str, int] = {}
+"""Names of modules to their places; `services` writes it down."""
+_numbers = itertools.count()
+
+
+def place_of(function: Any) -> Place:
+    """The place of what is being written now."""
+    return order.get(getattr(function, "__module__", ""), len(order)), next(_numbers)
+
+
+class Kind(enum.IntEnum):
+    """What a hook does: the last one of a chain may be the one that answers."""
+
+    AROUND = 0
+    ANSWERS = 1
+    IN_SERVER = 2
+
+
 @dataclass(frozen=True)
 class Hook:
-    """What stands around an operation, or, as `answers` says, in moto's place."""
+    """What looks at an operation or answers it in moto's place."""
 
     operation: str
     rule: str
-    function: Around
-    answers: bool = False
+    function: Callable[..., Any]
+    kind: Kind
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -186,11 +214,36 @@ class Patch:
     owner: Any
     attribute: str
     function: Callable[..., Any] | None
+    place: Place
     value: Any = None
+
+    @property
+    def spot(self) -> tuple[Any, str]:
+        return self.owner, self.attribute
 
 
 TABLE: dict[str, list[Hook]] = {}
-"""Operation (``ec2:RunInstances``, ``ec2:*``) to what looks at it."""
+"""Operation (``ec2:RunInstances``, ``ec2:*``) to what looks at it, and who answers it."""
+
+
+def hang(*hooks: Hook) -> None:
+    """Put hooks into the table."""
+    for hook in hooks:
+        held = TABLE.setdefault(hook.operation, [])
+        if hook.kind is not Kind.AROUND and any(each.kind is hook.kind for each in held):
+            raise ValueError(f"two functions answer {hook.operation}")
+        held.append(hook)
+    _chains.clear()
+
+
+def in_server(*operations: str) -> Callable[[Served], Served]:
+    """Answer a call in the server, before moto is asked and outside of the lock; not under `mock_aws`."""
+
+    def put(function: Served) -> Served:
+        hang(*(Hook(each, "", function, Kind.IN_SERVER, place_of(function)) for each in operations))
+        return function
+
+    return put
 
 
 class Rule:
@@ -217,7 +270,7 @@ class Rule:
     def before(self, *operations: str) -> Callable[[Before], Before]:
         """Look at a call before moto does it."""
 
-        def hang(function: Before) -> Before:
+        def put(function: Before) -> Before:
             @functools.wraps(function)
             def look(call: Call, proceed: Proceed) -> Any:
                 function(call)
@@ -226,54 +279,60 @@ class Rule:
             self.around(*operations)(look)
             return function
 
-        return hang
+        return put
 
     def around(self, *operations: str) -> Callable[[Around], Around]:
         """Stand around a call: change the request, then the answer. ``ec2:*`` is every call of EC2."""
 
-        def hang(function: Around) -> Around:
-            self._hang(*(Hook(operation, self.name, function) for operation in operations))
+        def put(function: Around) -> Around:
+            self._hang(function, Kind.AROUND, operations)
             return function
 
-        return hang
+        return put
 
     def operation(self, *operations: str) -> Callable[[Operation], Operation]:
         """Answer a call in moto's place, in the words of botocore's model."""
 
-        def hang(function: Operation) -> Operation:
+        def put(function: Operation) -> Operation:
             @functools.wraps(function)
             def answer(call: Call, proceed: Proceed) -> Any:
                 return ActionResult(function(call))
 
-            self._hang(*(Hook(operation, self.name, answer, answers=True) for operation in operations))
+            self._hang(answer, Kind.ANSWERS, operations)
             return function
 
-        return hang
+        return put
 
-    def _hang(self, *hooks: Hook) -> None:
+    def _hang(self, function: Around, kind: Kind, operations: Iterable[str]) -> None:
+        hooks = [Hook(each, self.name, function, kind, place_of(function)) for each in operations]
+        hang(*hooks)
         self.hooks += hooks
-        for hook in hooks:
-            TABLE.setdefault(hook.operation, []).append(hook)
 
     def patch(self, owner: Any, *attributes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Replace a method, property or function of moto; the function's first argument is the original.
+        """Replace a method, property or function of moto; the function's first argument is the original."""
 
-        A method that moto lacks is added, and its original is None.
-        """
-
-        def hang(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.patches += [Patch(owner, attribute, function) for attribute in attributes]
+        def put(function: Callable[..., Any]) -> Callable[..., Any]:
+            for attribute in attributes:
+                self._patch(Patch(owner, attribute, function, place_of(function)))
             return function
 
-        return hang
+        return put
 
-    def puts(self, owner: Any, attribute: str, value: Any) -> None:
-        """Put a value in place of an attribute of moto, or where it has none."""
-        self.patches.append(Patch(owner, attribute, None, value))
+    def puts(self, owner: Any, attribute: str, value: Any, *, adds: bool = False) -> None:
+        """Put a value in place of an attribute of moto; `adds`: where it has none."""
+        self._patch(Patch(owner, attribute, None, place_of(value), value), adds=adds)
+
+    def _patch(self, patch: Patch, adds: bool = False) -> None:
+        if hasattr(patch.owner, patch.attribute) == (adds and patch.spot not in _placed):
+            how = "is there already" if adds else "is not there"
+            raise AttributeError(f"{self.name}: moto's {patch.owner.__name__}.{patch.attribute} {how}")
+        self.patches.append(patch)
+        if self.name in _on:
+            _put(patch)
 
 
 RULES: dict[str, Rule] = {}
-"""All rules by name, in the order in which they look at a call."""
+"""All rules that are loaded, by name."""
 
 
 def rule(name: str, says: str) -> Rule:
@@ -301,61 +360,84 @@ def around(*operations: str) -> Callable[[Around], Around]:
 
 # --- on and off ---------------------------------------------------------------------------------------
 
-_chosen: list[str] = []  # the rules that are on, in the order of RULES
+
+class _Names:
+    """Names of rules that are on, of those loaded later too."""
+
+    def __init__(self) -> None:
+        self.only: frozenset[str] | None = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        return self.only is None or name in self.only
+
+
+_on = _Names()
 _chains: dict[str, list[Hook]] = {}  # operation -> the hooks that look at it, the first one outermost
-_undo: list[tuple[Any, str, Any]] = []  # owner, attribute, what stood there; newest last
+_placed: dict[tuple[Any, str], tuple[Any, list[Patch]]] = {}  # what stood there, and what stands around it
 _ABSENT = object()
 
 
-def switch_on(names: Iterable[str]) -> None:
-    """Put these rules in place; all others stay away."""
+def switch_on(names: Iterable[str] | None = None) -> None:
+    """Put these rules in place, and all others not; None: all rules, those that are loaded later too."""
     with lock:
-        if _undo:
+        if switched_on():
             raise RuntimeError("the rules are installed already")
-        chosen = set(names)
-        unknown = chosen - RULES.keys()
+        chosen = None if names is None else frozenset(names)
+        unknown = (chosen or frozenset()) - RULES.keys()
         if unknown:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
-        _chosen[:] = [name for name in RULES if name in chosen]
-        _put(Patch(BaseBackend, "urls", _urls))
-        for name in _chosen:
-            for patch in RULES[name].patches:
+        _on.only = chosen
+        _chains.clear()
+        _put(Patch(BaseBackend, "urls", _urls, (-1, 0)))
+        for rule in RULES.values():
+            for patch in rule.patches if rule.name in _on else ():
                 _put(patch)
 
 
 def switch_off() -> None:
     """Leave moto as it was."""
     with lock:
-        while _undo:
-            owner, attribute, before = _undo.pop()
-            if before is _ABSENT:
-                delattr(owner, attribute)
-            else:
-                setattr(owner, attribute, before)
-        _chosen.clear()
+        for spot, (before, _) in _placed.items():
+            _restore(spot, before)
+        _placed.clear()
         _chains.clear()
+        _on.only = frozenset()
 
 
 def switched_on() -> bool:
     """Whether any rules are in place."""
-    return bool(_undo)
+    return bool(_placed)
 
 
 def _put(patch: Patch) -> None:
-    """Replace one attribute, and note what stood there."""
-    own = vars(patch.owner).get(patch.attribute, _ABSENT)
-    found = getattr(patch.owner, patch.attribute, None) if own is _ABSENT else own
-    new: Any
+    """Wrap or replace one attribute; what stands there already stays in its order."""
+    before, patches = _placed.setdefault(patch.spot, (vars(patch.owner).get(patch.attribute, _ABSENT), []))
+    _restore(patch.spot, before)
+    patches.append(patch)
+    for each in sorted(patches, key=lambda each: each.place):
+        found = vars(patch.owner).get(patch.attribute, _ABSENT)
+        found = getattr(patch.owner, patch.attribute, None) if found is _ABSENT else found
+        setattr(patch.owner, patch.attribute, _changed(each, found))
+
+
+def _restore(spot: tuple[Any, str], before: Any) -> None:
+    """Put back what stood there; a class that had it of another one gets it of that again."""
+    owner, attribute = spot
+    if before is not _ABSENT:
+        setattr(owner, attribute, before)
+    elif attribute in vars(owner):
+        delattr(owner, attribute)
+
+
+def _changed(patch: Patch, found: Any) -> Any:
+    """What stands there now, instead of what was found."""
     if patch.function is None:
-        new = patch.value
-    elif isinstance(found, property):
-        new = property(functools.partial(patch.function, found.fget))
-    elif isinstance(found, staticmethod):
-        new = staticmethod(functools.partial(patch.function, found.__func__))
-    else:
-        new = _replacement(patch.function, found)
-    _undo.append((patch.owner, patch.attribute, own))
-    setattr(patch.owner, patch.attribute, new)
+        return patch.value
+    if isinstance(found, property):
+        return property(functools.partial(patch.function, found.fget))
+    if isinstance(found, staticmethod):
+        return staticmethod(functools.partial(patch.function, found.__func__))
+    return _replacement(patch.function, found)
 
 
 def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
@@ -411,7 +493,7 @@ class _Ruled(BaseResponse):
     def call_action(self) -> Any:
         call = Call(self, self.normalized_request.environ[ASKED].name)
         hooks = _look(call)
-        if hooks and hooks[-1].answers:
+        if hooks and hooks[-1].kind is Kind.ANSWERS:
             try:
                 answer = _through(hooks, call, _nobody)
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
@@ -450,7 +532,8 @@ def _nobody(*_args: Any, **_kwargs: Any) -> None:
 
 def _look(call: Call) -> list[Hook]:
     """Let happen what is due, and say who looks at a call."""
-    regions: dict[str, Any] = ec2_backends.get(call.account) or {}
+    ec2: ModuleType | None = sys.modules.get("moto.ec2.models")
+    regions: dict[str, Any] = (ec2 and ec2.ec2_backends.get(call.account)) or {}
     if call.region in list(regions):  # moto says that every Region is `in`
         settle(call.ec2)
     return chain(call.operation)
@@ -461,10 +544,16 @@ def chain(operation: str) -> list[Hook]:
     if operation not in _chains:
         found = TABLE.get(operation, []) + TABLE.get(f"{operation.partition(':')[0]}:*", [])
         _chains[operation] = sorted(
-            (hook for hook in found if hook.rule in _chosen),
-            key=lambda hook: (hook.answers, _chosen.index(hook.rule)),
+            (hook for hook in found if hook.rule in _on and hook.kind is not Kind.IN_SERVER),
+            key=lambda hook: (hook.kind, hook.place),
         )
     return _chains[operation]
+
+
+def served(operation: str) -> Callable[..., Any] | None:
+    """Who answers an operation in the server, before moto."""
+    hooks = TABLE.get(operation, ())
+    return next((hook.function for hook in hooks if hook.kind is Kind.IN_SERVER), None)
 
 
 def _through(hooks: list[Hook], call: Call, todo: Proceed) -> Any:
@@ -477,6 +566,15 @@ def _through(hooks: list[Hook], call: Call, todo: Proceed) -> Any:
 # --- memory and time ----------------------------------------------------------------------------------
 
 T = TypeVar("T")
+STATES: dict[str, type] = {}
+
+
+def state(kind: type[T]) -> type[T]:
+    """A class of whose objects the rules keep one on each of moto's; its name is that of the place there."""
+    if kind.__name__ in STATES:
+        raise ValueError(f"there are two states called {kind.__name__}")
+    STATES[kind.__name__] = kind
+    return kind
 
 
 def memory(backend: Any, kind: type[T]) -> T:
@@ -487,13 +585,12 @@ def memory(backend: Any, kind: type[T]) -> T:
     key = f"_awslabs_{kind.__name__}"
     kept = backend.__dict__.get(key)
     if kept is None:
+        assert STATES[kind.__name__] is kind, f"{kind} is no state"
         kept = backend.__dict__[key] = kind()
     return kept
 
 
-_numbers = itertools.count()
-
-
+@state
 @dataclass
 class Events:
     """What is still to happen to one backend: (when, number, what)."""
@@ -578,6 +675,8 @@ def stop_ticker() -> None:
 
 def backends() -> Iterator[tuple[str, Any]]:
     """Every EC2 that anyone has used: (account, moto's backend)."""
+    from moto.ec2.models import ec2_backends
+
     for account, regions in list(ec2_backends.items()):
         for backend in list(regions.values()):
             yield account, backend

@@ -22,7 +22,18 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, spaced
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    spaced,
+    state,
+)
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
@@ -66,6 +77,7 @@ def _method(call: Call) -> Method | None:
 # --- deployments --------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
 class Snapshot:
     """An API as it was when a deployment was made of it.
@@ -428,6 +440,7 @@ def _integration(described: dict[str, Any]) -> Integration:
 # --- how often ----------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
 class Buckets:
     """When each operation may be called next (seconds since 1970), and how many calls there were of all."""

@@ -11,7 +11,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 
 CREATING_S = 5.0
 DELETING_S = 5.0
@@ -22,8 +22,9 @@ ITEMS = (
 )
 
 
+@state
 @dataclass
-class Life:
+class TableLife:
     """A table's state, when it is active, and when it is gone (seconds since 1970)."""
 
     state: str = "ACTIVE"
@@ -47,10 +48,10 @@ table_states = rule(
 @table_states.patch(DynamoDBBackend, "create_table")
 def _begin(original: Any, backend: DynamoDBBackend, name: str, *args: Any, **kwargs: Any) -> Table:
     standing = backend.tables.get(name)
-    if standing is not None and memory(standing, Life).state == "DELETING":
+    if standing is not None and memory(standing, TableLife).state == "DELETING":
         raise in_use(f"Attempt to change a resource which is still in use: Table is being deleted: {name}")
     table: Table = original(backend, name, *args, **kwargs)
-    life = memory(table, Life)
+    life = memory(table, TableLife)
     life.active_at = clock.now() + scaled(CREATING_S)
     _put(table, "CREATING" if life.active_at > clock.now() else "ACTIVE")
     return table
@@ -59,7 +60,7 @@ def _begin(original: Any, backend: DynamoDBBackend, name: str, *args: Any, **kwa
 @table_states.patch(DynamoDBBackend, "delete_table")
 def _end(original: Any, backend: DynamoDBBackend, name: str) -> Table:
     table: Table = backend.get_table(name)
-    life = memory(table, Life)
+    life = memory(table, TableLife)
     if life.state == "DELETING":
         return table
     if life.state == "CREATING":
@@ -77,7 +78,7 @@ def _end(original: Any, backend: DynamoDBBackend, name: str) -> Table:
 
 def _put(table: Table, state: str) -> None:
     """Put a table and its indexes into a state."""
-    memory(table, Life).state = state
+    memory(table, TableLife).state = state
     for index in table.global_indexes:
         index.status = state
 
@@ -85,7 +86,7 @@ def _put(table: Table, state: str) -> None:
 @table_states.patch(Table, "describe")
 def _show(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
     shown: dict[str, Any] = original(table, base_key)
-    shown[base_key]["TableStatus"] = memory(table, Life).state
+    shown[base_key]["TableStatus"] = memory(table, TableLife).state
     return shown
 
 
@@ -94,7 +95,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
     backend = dynamodb_backends[call.account][call.region]
     now = clock.now()
     for table in list(backend.tables.values()):
-        life = memory(table, Life)
+        life = memory(table, TableLife)
         if life.gone_at <= now:
             backend.tables.pop(table.name)
         elif life.state == "CREATING" and life.active_at <= now:
@@ -117,7 +118,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
 def _state(backend: DynamoDBBackend, name: str) -> str:
     """The state of a table by its name or ARN; empty where there is none."""
     table = backend.tables.get(name.rpartition("/")[2])
-    return "" if table is None else memory(table, Life).state
+    return "" if table is None else memory(table, TableLife).state
 
 
 def _named(call: Call) -> list[str]:
@@ -156,6 +157,7 @@ capacity_is_counted = rule(
 READ_BYTES, WRITE_BYTES = 4096, 1024
 
 
+@state
 @dataclass
 class Scanned:
     """Whether it counts what scans of a table read, and how much the last one has read."""

@@ -13,7 +13,7 @@ from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.ssm.models import Parameter, ParameterDict
 
-from awslabs.sandbox.core.engine import Call, memory, rule
+from awslabs.sandbox.core.engine import Call, memory, rule, state
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def disk_of(image: Any) -> Disk:
     return kept.disk
 
 
+@state
 @dataclass
 class _DiskNote:
     disk: Disk | None = None
@@ -102,6 +103,7 @@ deep_learning_images = rule(
 )
 
 
+@state
 @dataclass
 class _Loaded:
     at: datetime | None = field(default=None)
@@ -237,7 +239,9 @@ metadata_options = rule(
 )
 
 
-metadata_options.puts(Ami, "imds_support", property(lambda image: "v2.0" if disk_of(image).imds_v2 else None))
+metadata_options.puts(
+    Ami, "imds_support", property(lambda image: "v2.0" if disk_of(image).imds_v2 else None), adds=True
+)
 
 
 @metadata_options.patch(Instance, "__init__")

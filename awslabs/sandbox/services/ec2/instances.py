@@ -38,6 +38,7 @@ from awslabs.sandbox.core.engine import (
     quiet,
     rule,
     scaled,
+    state,
 )
 from awslabs.sandbox.services.ec2 import power, spot
 
@@ -50,6 +51,7 @@ MODIFIABLE = (  # what moto's ModifyInstanceAttribute does; all else it takes fo
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 
 
+@state
 @dataclass
 class Life:
     """What the rules know of an instance.
@@ -412,6 +414,7 @@ def _modify(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@state
 @dataclass
 class Credits:
     """How a burstable instance pays for more than its share: standard or unlimited."""

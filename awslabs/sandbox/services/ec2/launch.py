@@ -13,7 +13,7 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, state
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import images
 from awslabs.sandbox.services.iam import identities
@@ -43,6 +43,7 @@ class Launch:
     answer: Any
 
 
+@state
 class Launches(dict[str, Launch]):
     """ClientToken -> launch."""
 

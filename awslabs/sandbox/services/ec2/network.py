@@ -14,7 +14,7 @@ from typing import Any
 from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models.instances import Instance
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, rule, state
 from awslabs.sandbox.services.servicequotas import quotas
 
 # --- security groups ----------------------------------------------------------------------------------
@@ -183,6 +183,7 @@ def route_table_client_token(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@state
 class RouteTableTokens(dict[str, tuple[str, Any]]):
     """ClientToken -> (VPC, moto's answer)."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from moto.ecr.models import ECRBackend, Image, Repository, ecr_backends
 
-from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, state
 
 TOKEN_S = 12 * 3600.0
 """How long an authorization token is good. Source: aws-facts (g)."""
@@ -52,6 +52,7 @@ class Token:
     expires: float
 
 
+@state
 class Tokens(dict[str, Token]):
     """Password -> what it opens; one of these for each account and Region."""
 

@@ -23,6 +23,7 @@ from awslabs.sandbox.core.engine import (
     memory,
     rule,
     scaled,
+    state,
 )
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.iam import identities
@@ -205,6 +206,7 @@ def is_ecr(image: str) -> bool:
 # --- the life of a definition -------------------------------------------------------------------------
 
 
+@state
 class LastRevisions(dict[str, int]):
     """Family -> the highest revision there ever was; `memory` of moto's ECS."""
 
@@ -217,6 +219,7 @@ class Leaving:
     gone_at: float
 
 
+@state
 class LeavingDefinitions(dict[str, Leaving]):
     """ARN -> a definition that is being deleted."""
 

@@ -43,6 +43,7 @@ from awslabs.sandbox.core.engine import (
     rule,
     scaled,
     spaced,
+    state,
 )
 from awslabs.sandbox.services.ecs import task_definitions
 from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse
@@ -417,6 +418,7 @@ def _count(backend: EC2ContainerServiceBackend, cluster_name: str) -> None:
 # --- the calls ----------------------------------------------------------------------------------------
 
 
+@state
 class RunTokens(dict[str, tuple[str, list[Task]]]):
     """clientToken -> (what was asked, the tasks that came of it); `memory` of moto's ECS."""
 
@@ -439,6 +441,7 @@ LAUNCH_EACH_S, LAUNCH_BURST = 0.05, 100
 """Tasks: 20 per second, after the first 100. Source: aws-facts (f)."""
 
 
+@state
 @dataclass
 class Free:
     """When the next call, and the next task, may come (seconds since 1970); `memory` of moto's ECS."""

@@ -19,7 +19,18 @@ from moto.iam.models import AWSManagedPolicy, iam_backends
 from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.sts.models import sts_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 
 READY_S = 8.0
 """How long AWS needs until every service knows a new role, profile or policy (aws-facts (b): 5 to 30 s)."""
@@ -28,6 +39,7 @@ READY_S = 8.0
 # --- propagation --------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
 class Dates:
     """When a role, or an instance profile, was changed (seconds since 1970)."""

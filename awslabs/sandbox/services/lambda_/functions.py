@@ -1,7 +1,7 @@
 """Lambda: what a function may be, the states it goes through, and what Invoke refuses.
 
 Running a function is the business of `services.lambda_.invocations`, in the server. What both need
-to know of a function beyond moto's own record stands in `Life`.
+to know of a function beyond moto's own record stands in `FunctionLife`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
 from awslabs.sandbox.services.servicequotas import quotas
@@ -97,8 +97,9 @@ def _function(call: Call) -> LambdaFunction | None:
 # --- states -------------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
-class Life:
+class FunctionLife:
     """What moto's record of a function lacks.
 
     Attributes
@@ -122,9 +123,9 @@ class Life:
         return "InProgress" if clock.now() < max(self.active_at, self.updated_at) else "Successful"
 
 
-def life(function: LambdaFunction) -> Life:
+def life(function: LambdaFunction) -> FunctionLife:
     """What the rules remember of a function."""
-    return memory(function, Life)
+    return memory(function, FunctionLife)
 
 
 def log_group(function: LambdaFunction) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.logs.models import LogStream
 
-from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, scaled, state
 
 LATE_S = 300.0
 
@@ -53,6 +53,7 @@ def log_group_names(call: Call) -> None:
         )
 
 
+@state
 class Written(list[tuple[float, int]]):
     """What was put into a stream: when, and the time of its latest event in ms since 1970."""
 

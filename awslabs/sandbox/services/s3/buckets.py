@@ -15,7 +15,18 @@ from moto.s3.exceptions import MissingBucket
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -31,6 +42,7 @@ _SUBRESOURCES = {
 }
 
 
+@state
 @dataclass
 class Opened:
     """When a bucket's Block Public Access is really gone (seconds since 1970)."""

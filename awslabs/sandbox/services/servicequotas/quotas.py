@@ -17,7 +17,7 @@ from moto.servicequotas.models import servicequotas_backends
 from moto.servicequotas.resources.default_quotas.vpc import VPC_DEFAULT_QUOTAS
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import Call, Refused, clock, memory, rule
+from awslabs.sandbox.core.engine import Call, Refused, clock, memory, rule, state
 
 SERVICES = {
     "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
@@ -154,6 +154,7 @@ service_quotas = rule(
 )
 
 
+@state
 @dataclass
 class Requests:
     """What this account has asked for in one Region."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled, state
 
 REST_S = 60.0
 
 
+@state
 class Deleted(dict[str, float]):
     """Name of a queue to the moment of its deletion."""
 
