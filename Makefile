@@ -4,6 +4,7 @@
 # make test-all    those and all others: PyTorch (6 GB), Docker, a browser, minutes of real time, kill matrices
 # make test-rest   only the others, after `make test`;  one layer of them:    make test-rest LAYERS=kill
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
+# make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
 # make bench       every figure of bench/, each beside its peer
 
@@ -23,7 +24,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all matrix aws-check bench
+.PHONY: tour install install-all test test-rest test-all matrix fuzz aws-check bench
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -48,10 +49,15 @@ test-all:
 matrix: $(TEST)
 	$(BIN)/python bench/matrix.py --lab $(LAB)
 
+fuzz: export AWSLABS_FUZZ = 20000
+fuzz: export AWSLABS_FUZZ_SEED = $(SEED)
+fuzz: $(TEST)
+	$(BIN)/python -m pytest -s tests/test_services_dynamodb_items.py -k "stumble or kept_or_refused or read_or_refused"
+
 aws-check: $(SANDBOX)
 	$(BIN)/python bench/aws_check.py --lab $(LAB)
 
-FIGURES = startup ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
+FIGURES = startup requests_per_second signatures ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
 	mnist_epoch pack reader ask sweep submit_many
 
 bench: $(ALL)

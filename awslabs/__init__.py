@@ -22,16 +22,14 @@ Everything that is built stands in a ledger, and ``down`` deletes what the ledge
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from awslabs.ledger import Ledger
 
-Chapter = Literal["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
-
 
 def lab(
-    chapter: Chapter,
+    chapter: str,
     /,
     *,
     sandbox: bool = False,
@@ -45,7 +43,7 @@ def lab(
     Parameters
     ----------
     chapter : str
-        Which one: ``"ec2"``, ``"gpu"``, ``"ecs_qa"``, ``"batch_sweep"`` or ``"serverless"``.
+        Which one: ``"ec2"``, or another name of `awslabs.labs.LABS`.
     sandbox : bool
         Use the practice cloud on this computer: free, no account.
     region, profile : str, optional
@@ -62,12 +60,13 @@ def lab(
     """
     from awslabs.cli import open_ledger
     from awslabs.errors import LabError
+    from awslabs.labs import LABS
     from awslabs.screen import watch_in_notebook
 
-    if chapter not in (chapters := get_args(Chapter)):
+    if chapter not in LABS:
         raise LabError(
             f"There is no lab {chapter!r}.",
-            f"The labs are {', '.join(chapters[:-1])} and {chapters[-1]}.",
+            f"The labs are {', '.join(LABS)}.",
             'awslabs.lab("ec2")',
         )
     if not isinstance(sandbox, bool):  # "no" would be a yes

@@ -2,6 +2,7 @@
 
 awslabs                  the labs, and what stands
 awslabs ec2 up           the same as  python -m awslabs.ec2 up
+awslabs cost             the same as  python -m awslabs.ledger cost
 awslabs tour             the whole course once, in the practice cloud
 """
 
@@ -12,20 +13,15 @@ from typing import Any
 
 import click
 
-from awslabs import cli, screen
+from awslabs import cli, prices, screen
 from awslabs.errors import DISTRIBUTION
+from awslabs.labs import LABS
 
-LABS = {
-    "ec2": "a network, a firewall, a key, one server",
-    "gpu": "a GPU server, a notebook on it through a tunnel, and a network that learns to read digits",
-    "ecs_qa": "a container that answers questions, on Fargate, as many at once as you like",
-    "batch_sweep": "a grid of trainings on AWS Batch, on machines that come and go with the work",
-    "serverless": "functions, tables, files, and Bashoutter, a web service made of them",
-}
 # Modules with a command line of their own: what each is for.
 COMMANDS = {
     **LABS,
     "ledger": "what all labs have built, and its end",
+    "cost": "what was spent until now",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -37,13 +33,15 @@ class Course(cli.Group):
         return [*COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command: click.Command | None = super().get_command(ctx, cmd_name)
         if cmd_name == "sandbox":
-            return importlib.import_module("awslabs.sandbox.__main__").main
-        if cmd_name == "ledger":
-            return importlib.import_module("awslabs.ledger_cli").command_line()
-        if cmd_name in LABS:
-            return importlib.import_module(f"awslabs.{cmd_name}").command_line()
-        return super().get_command(ctx, cmd_name)
+            command = importlib.import_module("awslabs.sandbox.__main__").main
+        elif cmd_name in ("ledger", "cost"):
+            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            command = ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
+        elif cmd_name in LABS:
+            command = importlib.import_module(f"awslabs.{cmd_name}").command_line()
+        return command
 
     def lines_of_help(self) -> list[tuple[str, str]]:
         return [*COMMANDS.items(), *super().lines_of_help()]
@@ -71,6 +69,7 @@ def overview() -> None:
             one.unread.what
             if one.unread
             else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
+            + prices.note(one.region)
         )
         cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 

@@ -38,15 +38,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import images, journal, policies, prices
-from awslabs.ec2 import Subnet, on_free_plan, public_network, require_plan, require_quota, zones_offering
-from awslabs.ecs_qa import own_roles, permit, role
-from awslabs.errors import AwsError, LabError, LedgerError, install
+from awslabs.buckets import location
+from awslabs.errors import AwsError, LabError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
 from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.network import Subnet, public_network
 from awslabs.policies import allow
-from awslabs.progress import at_once, meanwhile, poll
+from awslabs.preflight import on_free_plan, require_plan, require_quota, zones_offering
+from awslabs.progress import at_once, attempts, meanwhile
+from awslabs.roles import own_roles, permit, require_same, role
 from awslabs.show import Shown
-from awslabs.workload import missing, standing
+from awslabs.workload import standing
 from awslabs.workload.batch_sweep import batch_jobs
 
 log = logging.getLogger("awslabs.batch_sweep")  # also where it runs as __main__
@@ -58,6 +60,8 @@ STUCK_S = 1800  # seconds in RUNNABLE after which Batch itself gives up a job th
 MEND_S = 120.0  # seconds in which a role made a moment ago must have become known everywhere
 READY = ("VALID", "ENABLED")  # status and state of an environment or a queue in use
 KEEP_LOGS_DAYS = 7
+# The rows without which there is nothing to work with.
+PARTS = ("bucket", "repository", "compute-environment", "job-queue", f"{batch_jobs.DEFINITION}*")
 IMAGE = "mnist"
 PROGRAM_NEEDS = ("torch", "torchvision", "sklearn")  # modules; in the image they are anyway
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
@@ -157,7 +161,7 @@ def up(
         No Docker engine to build the image with; a compute environment that is INVALID and stays so.
     """
     ec2, s3, logs = ledger.client("ec2"), ledger.client("s3"), ledger.client("logs")
-    ecr, batch = ledger.client("ecr"), ledger.client("batch")
+    ecr, batch, iam = ledger.client("ecr"), ledger.client("batch"), ledger.client("iam")
     machine = machine_for(ledger, cpu)
 
     # <0> Before anything is built: in which zones, and does the account allow a single machine?
@@ -187,7 +191,24 @@ def up(
     if role_arn is None or instance_profile_arn is None:
         with own_roles(ledger, profile=True, cpu=cpu, spot=spot, no_docker=without_docker):
             role_arn = role(ledger, "job", "ecs-tasks.amazonaws.com")
-            instance_profile_arn = machine_profile(ledger, machines, repository, log_group)
+            role(
+                ledger,
+                "machine",
+                "ec2.amazonaws.com",
+                *policies.join_a_cluster(machines, ledger.cloud.region, ledger.cloud.identity["account"]),
+                *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
+                policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
+            )
+            profile = f"{ledger.prefix}-machine-profile"  # through which a server wears a role
+            instance_profile_arn = ledger.create(
+                "machine-profile", iam.create_instance_profile, InstanceProfileName=profile
+            )
+            ledger.create(
+                "role-in-profile",
+                iam.add_role_to_instance_profile,
+                InstanceProfileName=profile,
+                RoleName=f"{ledger.prefix}-machine-role",
+            )
 
     # <2> The image. Building and pushing take minutes, so they go on while AWS makes all the rest.
     ledger.create("repository", ecr.create_repository, repositoryName=repository)
@@ -273,9 +294,7 @@ def describe(ledger: Ledger) -> Batch:
     LabError
         When the lab does not stand.
     """
-    if gone := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
-    stands, repository = ledger.resources, ledger.journal.last("repository")
+    stands, repository = ledger.whole(PARTS), ledger.journal.last("repository")
     return Batch(
         bucket_name=stands["bucket"],
         compute_environment=stands["compute-environment"],
@@ -283,12 +302,6 @@ def describe(ledger: Ledger) -> Batch:
         job_definition=batch_jobs.definition_arn(ledger),
         repository_uri=repository.ids["repositoryUri"] if repository else "",
     )
-
-
-def missing_rows(ledger: Ledger) -> list[str]:
-    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    gone = missing(ledger, ["bucket", "repository", "compute-environment", "job-queue"])
-    return gone + ([] if batch_jobs.definition_row(ledger) else ["job-definition"])
 
 
 @exclusive
@@ -328,15 +341,14 @@ def require_both_roles(ledger: Ledger, role_arn: str | None, instance_profile_ar
             "Whoever may make one of them may make the other.",
             f"{ledger.command('up')} --role-arn ARN --instance-profile-arn ARN",
         )
-    stands = ledger.resources  # after half a `down` too: the profile goes after the environment
-    if "compute-environment" in stands and ("machine-profile" in stands) == bool(role_arn):
-        own = "roles of its own" if role_arn else "roles that were given by --role-arn"
-        shown = describe_environment(ledger.client("batch"), stands["compute-environment"])
-        raise LedgerError(
-            f"The lab stands with {own}.",
-            "Nothing was changed.",
-            as_before_or_anew(ledger, shown),
-        )
+    # After half a `down` too: the profile goes after the environment.
+    require_same(
+        ledger,
+        "compute-environment",
+        "machine-profile",
+        role_arn,
+        lambda: as_before_or_anew(ledger, environment_of(ledger)),
+    )
 
 
 def machine_for(ledger: Ledger, cpu: bool) -> Machine:
@@ -346,8 +358,7 @@ def machine_for(ledger: Ledger, cpu: bool) -> Machine:
     """
     if not cpu:
         return GPU
-    row = ledger.journal.last("compute-environment")
-    shown = describe_environment(ledger.client("batch"), row.id) if row else None
+    shown = environment_of(ledger)
     if shown is not None and machine_of(shown) is not GPU:
         return machine_of(shown)
     return FREE_CPU if on_free_plan(ledger) else CPU
@@ -361,24 +372,28 @@ def machine_of(environment: dict[str, Any]) -> Machine:
 
 def require_same_machines(ledger: Ledger, machine: Machine, spot: bool) -> None:
     """A lab does not change its machines while it stands; to say so after building an image would be late."""
-    row = ledger.journal.last("compute-environment")
-    shown = describe_environment(ledger.client("batch"), row.id) if row else None
+    shown = environment_of(ledger)
     if shown is None:
         return
     resources = shown["computeResources"]
     types, on_spot = resources["instanceTypes"], resources["type"] == "SPOT"
     if (tuple(types), on_spot) != (machine.instance_types, spot):
-        raise LedgerError(
-            f"The lab stands with machines of type {' or '.join(types)}{', on spot' if on_spot else ''}.",
-            "Nothing was changed.",
+        ledger.refuse_other(
+            f"machines of type {' or '.join(types)}{', on spot' if on_spot else ''}",
             as_before_or_anew(ledger, shown),
         )
+
+
+def environment_of(ledger: Ledger) -> dict[str, Any] | None:
+    """The compute environment that stands; None where there is none yet, or somebody has deleted it."""
+    row = ledger.journal.last("compute-environment")
+    return describe_environment(ledger.client("batch"), row.id) if row else None
 
 
 def as_before_or_anew(ledger: Ledger, environment: dict[str, Any] | None) -> str:
     """The two ways on for whoever runs `up` with other options than those that the lab was built with."""
     if environment is None:
-        return f"{ledger.command('down')}    # then `up` again"
+        return ""
     return f"{batch_jobs.up_as_before(ledger, environment)}    # as it stands; for another one `down` first"
 
 
@@ -417,38 +432,11 @@ def require_machine(ledger: Ledger, machine: Machine, spot: bool, instead: str) 
     except AwsError as refused:
         if not machine.gpus and not spot:
             raise
-        raise AwsError(
-            refused.what,
-            refused.why,
-            f"{instead}    # or ask for more, and wait for a day: {refused.fix}",
-            code=refused.code,
-            operation=refused.operation,
-        ) from refused
+        fix = f"{instead}    # or ask for more, and wait for a day: {refused.fix}"
+        raise refused.mended_by(fix) from refused
 
 
 # -- Parts of the page above -----------------------------------------------------------------------------
-
-
-def machine_profile(ledger: Ledger, environment: str, repository: str, log_group: str) -> str:
-    """A role for the machines, in an instance profile: so a server wears a role. Returns its ARN."""
-    iam, cloud = ledger.client("iam"), ledger.cloud
-    profile = f"{ledger.prefix}-machine-profile"
-    role(
-        ledger,
-        "machine",
-        "ec2.amazonaws.com",
-        *policies.join_a_cluster(environment, cloud.region, cloud.identity["account"]),
-        *policies.pull_image(ledger.arn("ecr", f"repository/{repository}")),
-        policies.write_logs(ledger.arn("logs", f"log-group:{log_group}")),
-    )
-    profile_arn = ledger.create("machine-profile", iam.create_instance_profile, InstanceProfileName=profile)
-    ledger.create(
-        "role-in-profile",
-        iam.add_role_to_instance_profile,
-        InstanceProfileName=profile,
-        RoleName=f"{ledger.prefix}-machine-role",
-    )
-    return profile_arn
 
 
 def define_job(ledger: Ledger, address: str, machine: Machine, role_arn: str, log_group: str) -> str:
@@ -515,52 +503,43 @@ def recipe(machine: Machine) -> images.Recipe:
     return images.Recipe(IMAGE, {} if machine.gpus else {"TORCH_INDEX_URL": TORCH_FOR_CPU})
 
 
-def location(region: str) -> dict[str, Any]:
-    """Where a bucket is to lie: us-east-1 must not be said, every other Region must be."""
-    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-
-
 def wait_for_environment(ledger: Ledger, name: str) -> str:
     """Until the compute environment is VALID and in use; returns its ARN.
 
     It is accepted with a role that is not known everywhere yet, and INVALID then. An update lets Batch look
     again. Source: "Troubleshooting AWS Batch", INVALID compute environment.
     """
-    batch, began = ledger.client("batch"), time.monotonic()
-
-    def ready() -> str:
+    batch, began, arn = ledger.client("batch"), time.monotonic(), ""
+    for _ in attempts(f"the compute environment {name} is VALID", timeout_s=600, longest_s=2.0):
+        ensure(batch.update_compute_environment, computeEnvironment=name, state="ENABLED")
         shown = describe_environment(batch, name)
         if shown is None:
             raise LabError(f"The compute environment {name} is gone.", "", ledger.command("up"))
-        reason = shown.get("statusReason", "")
+        arn = shown["computeEnvironmentArn"]
+        if (shown["status"], shown["state"]) == READY:
+            break
         if shown["status"] == "INVALID" and time.monotonic() - began > MEND_S * ledger.patience:
             raise LabError(
                 f"The compute environment {name} is INVALID, and stays so.",
-                reason,
+                shown.get("statusReason", ""),
                 f"{ledger.command('down')}    # then mend what the reason names, and `up` again",
             )
-        ensure(batch.update_compute_environment, computeEnvironment=name, state="ENABLED")
-        return shown["computeEnvironmentArn"] if (shown["status"], shown["state"]) == READY else ""
-
-    return poll(f"the compute environment {name} is VALID", ready, timeout_s=600, longest_s=2.0)
+    return arn
 
 
 def wait_for_queue(ledger: Ledger, name: str) -> None:
     """Until the queue is VALID and takes jobs."""
-    batch = ledger.client("batch")
-
-    def ready() -> bool:
+    batch, up = ledger.client("batch"), ledger.command("up")
+    for _ in attempts(f"the queue {name} is VALID", timeout_s=300, longest_s=2.0, fix=up):
         ensure(batch.update_job_queue, jobQueue=name, state="ENABLED")
         shown = describe_queue(batch, name) or {}
-        return (shown.get("status"), shown.get("state")) == READY
-
-    poll(f"the queue {name} is VALID", ready, timeout_s=300, longest_s=2.0, fix=ledger.command("up"))
+        if (shown.get("status"), shown.get("state")) == READY:
+            break
 
 
 def usd_per_machine_hour(machine: Machine, spot: bool, region: str) -> float | None:
     """What one machine costs while it runs, with its public address; None where the price is not known."""
-    price = prices.instance_hour(machine.instance_types[0], region, spot=spot)
-    return None if price is None else price + prices.PUBLIC_IPV4_HOUR
+    return prices.server_hour(machine.instance_types[0], region, spot=spot)
 
 
 # -- The command line ------------------------------------------------------------------------------------
@@ -581,8 +560,12 @@ def command_line() -> Any:
         "--spot", is_flag=True, help="Machines that AWS may take back, for less than half the price."
     )
     @cli.NO_DOCKER
-    @click.option("--role-arn", metavar="ARN", help="A role that exists, for the jobs.")
-    @click.option("--instance-profile-arn", metavar="ARN", help="And a profile, for the machines.")
+    @cli.ROLE_ARN
+    @click.option(
+        "--instance-profile-arn",
+        metavar="ARN",
+        help="And a profile, for the machines: with --role-arn, or neither.",
+    )
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
@@ -590,28 +573,20 @@ def command_line() -> Any:
         price = usd_per_machine_hour(machine, spot, ledger.cloud.region)
         cli.say(
             f"While jobs run, each {machine.instance_types[0]} costs "
-            f"{'an unknown price' if price is None else f'about {price:.3f} USD per hour'}; at most "
+            f"{cli.per_hour(price, ledger.cloud.region)}; at most "
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)
         cli.farewell(ledger)
         return {**cli.header(ledger), **vars(lab)}
 
-    @cli.verb(group, "status", "batch_sweep")
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, what runs, and what it costs."""
-        ledger.close_ended()
-        if gone := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
-            return cli.header(ledger)
+    def report(ledger: Ledger) -> dict[str, Any]:
         running = batch_jobs.machines(ledger)
-        hours = [
-            prices.instance_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running
-        ]
-        shown = {**cli.header(ledger), **vars(describe(ledger))}
-        usd = journal.total([shown["usd_per_hour"], *hours, len(hours) * prices.PUBLIC_IPV4_HOUR])
-        cli.say("What machines have cost that are gone again is not in usd_so_far: AWS's bill has it.")
-        return {**shown, "machines": len(running), "usd_per_hour": usd}
+        hours = [prices.server_hour(one.instance_type, ledger.cloud.region, spot=one.spot) for one in running]
+        usd = journal.total([ledger.usd_per_hour, *hours])
+        return {**vars(describe(ledger)), "machines": len(running), "usd_per_hour": usd}
+
+    cli.add_status(group, "batch_sweep", PARTS, report)
 
     @cli.verb(group, "image", "batch_sweep")
     @cli.NO_DOCKER

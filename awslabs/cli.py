@@ -15,13 +15,13 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import progress, screen
+from awslabs import prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
@@ -76,12 +76,37 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
 
 def start_practice_cloud(**options: Any) -> Run:
-    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`."""
+    """Start it, and say so at once: on a cold disk it takes most of a minute. Options: `sandbox.start`.
+
+    Where nothing keeps what runs in it from this user's files, that is said too: here, so once in its life.
+    """
     from awslabs import sandbox as practice
 
     say("Starting the practice cloud: some seconds, the first time up to a minute ...")
     with progress.awaiting("the practice cloud listens"):
-        return practice.start(**options)
+        run = practice.start(**options)
+    if exposed := why_exposed():
+        say_exposed(exposed)
+    return run
+
+
+def why_exposed() -> str:
+    """Why what runs in the practice cloud could read this user's files; empty where it cannot."""
+    import asyncio
+    import tempfile
+
+    from awslabs.sandbox.run import isolation
+
+    with tempfile.TemporaryDirectory(prefix="awslabs-") as scratch:
+        return asyncio.run(isolation.why_no_namespaces(Path(scratch)))
+
+
+def say_exposed(why: str) -> None:
+    """What that means for who runs something in it."""
+    say(
+        "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
+        f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({why})"
+    )
 
 
 @contextlib.contextmanager
@@ -110,7 +135,7 @@ def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
-def plain_verb(group: click.Group, name: str) -> Callable[..., Any]:
+def plain_verb(group: click.Group, name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb that opens no ledger; it takes all shared options but --name and --owner.
 
     What it returns is printed: a dictionary or a list of them, as a table or as JSON.
@@ -148,7 +173,10 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
             opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
             ledger = open_ledger(lab, **opening)
             try:
-                return function(ledger, **options)
+                result = function(ledger, **options)
+                if any(row.call == "batch:CreateComputeEnvironment" for row in ledger.journal.open_rows()):
+                    ledger.read_meter()  # its machines come and go, and AWS shows them for an hour only
+                return result
             except Exception as error:
                 if is_botocores(error):
                     raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
@@ -201,7 +229,7 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
     name = "duration"
@@ -214,7 +242,7 @@ class Duration(click.ParamType):
         return minutes
 
 
-class Cidr(click.ParamType):
+class Cidr(click.ParamType):  # type: ignore[type-arg]
     """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
 
     name = "cidr"
@@ -240,6 +268,9 @@ NO_DOCKER = click.option(
     "without_docker",
     is_flag=True,
     help="Practice cloud: run the program as a process, build no image.",
+)
+ROLE_ARN = click.option(
+    "--role-arn", metavar="ARN", help="A role that exists, where you may make none; else own ones are made."
 )
 EXPORT = click.option(
     "--export",
@@ -324,6 +355,8 @@ def agree(question: str, unasked: str) -> None:
 
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
+    ledger.read_meter()
+    note = prices.note(ledger.cloud.region).strip(" ()")
     return {
         "lab": ledger.lab,
         "name": ledger.journal.header["name"],
@@ -333,17 +366,24 @@ def header(ledger: Ledger) -> dict[str, Any]:
         "ledger": ledger.journal.path,
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,
+        **({"prices": note} if note else {}),
         "resources": ledger.resources,
     }
 
 
+def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
+    """What the verb `logs` of a lab returns: the lines for a program, or nothing once a person sees them."""
+    if wants_json():
+        return {**of, "lines": lines}
+    out("\n".join(lines) or "Nothing was logged.")
+    return None
+
+
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
     """Say before building what comes, where, and what it will cost."""
-    from awslabs.prices import AS_OF
-
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    price = per_hour(usd_per_hour) + (f" (prices of {AS_OF})" if usd_per_hour else "")
+    price = per_hour(usd_per_hour, head["region"]) + (f" (prices of {prices.AS_OF})" if usd_per_hour else "")
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
 
 
@@ -351,14 +391,39 @@ def farewell(ledger: Ledger) -> None:
     """Say at the end of `up` what it costs from now on, and how it ends."""
     costs = "It costs" if ledger.cloud.is_aws else "On AWS it would cost"
     usd = ledger.usd_per_hour
-    say(f"{costs} {per_hour(usd)}{',' if usd == 0 else ''} until: {ledger.command('down')}")
+    price = per_hour(usd, ledger.cloud.region) + ("," if usd == 0 else "")
+    say(f"{costs} {price} until: {ledger.command('down')}")
 
 
-def per_hour(usd: float | None) -> str:
-    """An hourly price in words."""
+def per_hour(usd: float | None, *regions: str) -> str:
+    """An hourly price in words, with a note where it is not those Regions' own."""
     if usd is None:
         return "an unknown price"
-    return f"about {usd:.4f} USD per hour" if usd else "nothing per hour, only what is used"
+    notes = "".join(sorted({prices.note(region) for region in regions}))
+    return f"about {usd:.4f} USD per hour{notes}" if usd else "nothing per hour, only what is used"
+
+
+def add_status(
+    group: click.Group, lab: str, parts: Iterable[str], report: Callable[[Ledger], dict[str, Any]]
+) -> None:
+    """The verb `status` of a lab.
+
+    Parameters
+    ----------
+    parts : iterable of str
+        The rows without which it is no lab to work with.
+    report : callable
+        What is said of one that stands, besides the header.
+    """
+
+    @verb(group, "status", lab)
+    def _status(ledger: Ledger) -> dict[str, Any]:
+        """Show what stands, where, and what it costs."""
+        ledger.close_ended()
+        if gone := ledger.missing(parts):
+            say(f"The lab does not stand. Missing: {', '.join(gone)}.")
+            return header(ledger)
+        return {**header(ledger), **report(ledger)}
 
 
 def add_down(
@@ -385,14 +450,19 @@ def add_down(
         if dry_run:
             say(f"Would delete {len(rows)} resources, in this order:")
             return [{"row": row.number, "name": row.name, "id": row.id, "state": row.state} for row in rows]
-        usd = ledger.usd_so_far
+        if rows:
+            ledger.read_meter()  # logs, too, before they go
         if bring_home and rows and not discard:
             ledger.end_work()  # what would be finished between saving and deleting, would be lost
             folder = Path("awslabs-results", lab)
             if saved := bring_home(ledger, folder):
                 say(f"{saved} saved in {folder}/.")
         down(ledger)
-        price = f"about {usd:.4f} USD" if usd else "nothing per hour, only what was used"
+        if rows:
+            ledger.read_meter()  # when its servers ended
+        usd = ledger.usd_so_far
+        note = prices.note(ledger.cloud.region)
+        price = f"about {usd:.4f} USD{note}" if usd and usd >= 5e-5 else "less than 0.0001 USD"
         price = "an unknown price" if usd is None else price
         say(
             f"{len(rows)} resources deleted; nothing of it is left. "

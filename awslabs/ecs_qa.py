@@ -35,24 +35,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from awslabs import images, policies, prices
-from awslabs.ec2 import Subnet, public_network, quota_value, whole_zones
-from awslabs.errors import AwsError, LabError, LedgerError, install
-from awslabs.explain import DENIED, ask_for_quota, place_of
+from awslabs.errors import AwsError, LabError, install
+from awslabs.explain import ask_for_quota, place_of
 from awslabs.ledger import Ledger, ensure, exclusive
-from awslabs.policies import Statement, allow
-from awslabs.progress import awaiting, meanwhile, poll
+from awslabs.network import Subnet, public_network
+from awslabs.policies import allow
+from awslabs.preflight import quota_value, whole_zones
+from awslabs.progress import OFTEN, awaiting, meanwhile
+from awslabs.roles import own_roles, require_same, role
 from awslabs.show import Shown
-from awslabs.workload import missing, parameters
+from awslabs.workload import parameters
 from awslabs.workload.ecs_qa.questions import CONTAINER, FARGATE_VCPUS, READER_NEEDS
-
-log = logging.getLogger("awslabs.ecs_qa")  # also where it runs as __main__
 
 log = logging.getLogger("awslabs.ecs_qa")  # also where it runs as __main__
 
@@ -63,6 +61,8 @@ SMALL = "small"  # in the place of a model's name: the small reader
 KEEP_LOGS_DAYS = 7
 WITHOUT_FARGATE = {"apne1-az3", "usw1-az2"}  # ids of zones; source: "Amazon ECS on AWS Fargate", Regions
 TASKS = "ecs-tasks.amazonaws.com"  # who acts in a role of tasks
+# The rows without which there is nothing to work with.
+PARTS = ("cluster", "task-definition", "subnet", "security-group", "table", "log-group")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ def up(
     if bare and model is None and not warn_of_missing():
         model = SMALL
         recipe = recipe_with(ledger, model)
-    require_same(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}", role_arn)
+    require_same(ledger, "task-definition", "task-role", role_arn)
+    require_same_image(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}")
 
     # <1> Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They come first,
     # for not everybody may make them; what they allow is named by names that will be.
@@ -250,7 +251,8 @@ def up(
             }
         ],
     )
-    wait_for_table(dynamodb, table)
+    with awaiting(f"the table {table} is active"):
+        dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig=OFTEN)
     lab = describe(ledger)
     if export:
         parameters.put(ledger, exports(lab))
@@ -276,9 +278,7 @@ def describe(ledger: Ledger) -> Reader:
     LabError
         When the lab does not stand.
     """
-    if gone := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
-    stands = ledger.resources
+    stands = ledger.whole(PARTS)
     shown = ledger.client("ecs").describe_task_definition(taskDefinition=stands["task-definition"])
     (container,) = shown["taskDefinition"]["containerDefinitions"]
     return Reader(
@@ -291,11 +291,6 @@ def describe(ledger: Ledger) -> Reader:
         image=container["image"],
         log_group=stands["log-group"],
     )
-
-
-def missing_rows(ledger: Ledger) -> list[str]:
-    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    return missing(ledger, ["cluster", "task-definition", "subnet", "security-group", "table", "log-group"])
 
 
 def down(ledger: Ledger) -> None:
@@ -318,8 +313,8 @@ def require_vcpus(quotas: Any, region: str) -> None:
         )
 
 
-def require_same(ledger: Ledger, image: str, role_arn: str | None) -> None:
-    """A lab keeps image and roles while it stands; to say so after building another image would be late.
+def require_same_image(ledger: Ledger, image: str) -> None:
+    """A lab keeps its image while it stands; to say so after building another one would be late.
 
     AWS calls: ``ecs:DescribeTaskDefinition``.
     """
@@ -331,17 +326,8 @@ def require_same(ledger: Ledger, image: str, role_arn: str | None) -> None:
     except ecs.exceptions.ClientException:
         return  # somebody has deleted it: it is made anew, with whatever is asked for now
     other = shown["containerDefinitions"][0]["image"]
-    if shown["status"] != "ACTIVE":
-        return
-    if ("task-role" in stands) == bool(role_arn):
-        other = "roles of its own" if role_arn else "a role that was given by --role-arn"
-    elif image in (other, other.rpartition(":")[2]):
-        return
-    raise LedgerError(
-        f"The lab stands with {other}.",
-        "Nothing was changed.",
-        f"{ledger.command('down')}    # then `up` again; or `up` with the options that it was built with",
-    )
+    if shown["status"] == "ACTIVE" and image not in (other, other.rpartition(":")[2]):
+        ledger.refuse_other(other)
 
 
 def warn_of_missing() -> bool:
@@ -430,93 +416,6 @@ def is_name(model: str) -> bool:
     return model != SMALL and not Path(model).is_dir()
 
 
-# -- Parts of the page above -----------------------------------------------------------------------------
-
-
-@contextmanager
-def own_roles(ledger: Ledger, *, profile: bool = False, **given: str | bool | None) -> Iterator[None]:
-    """Roles are made in this block; whoever may not make any is told how to give those that exist.
-
-    Parameters
-    ----------
-    profile : bool
-        Whether the lab takes an instance profile, too.
-    **given
-        The options of `up` besides, as `Ledger.command` takes them.
-
-    Raises
-    ------
-    AwsError
-        AWS's refusal, with these options in its fix.
-    """
-    try:
-        yield
-    except AwsError as error:
-        if error.code not in DENIED:
-            raise
-        begin = f"arn:aws:iam::{ledger.cloud.identity['account']}"
-        given |= {"role_arn": f"{begin}:role/LabRole"}
-        if profile:
-            given |= {"instance_profile_arn": f"{begin}:instance-profile/LabInstanceProfile"}
-        raise AwsError(
-            error.what,
-            f"{error.why} The lab makes its roles first, so nothing that costs stands.",
-            f"{ledger.command('up', **given)}    # AWS Academy's names; elsewhere ask whoever runs the "
-            "account, and show them what the README says of rights",
-            code=error.code,
-            operation=error.operation,
-        ) from error
-
-
-def role(ledger: Ledger, name: str, service: str, *may: Statement) -> str:
-    """A role in which a service of AWS acts, with these rights alone; returns its ARN.
-
-    Without rights it may do nothing until `permit` gives it some.
-
-    AWS calls: ``iam:CreateRole``, ``PutRolePolicy``.
-
-    Parameters
-    ----------
-    name : str
-        What its rows in the ledger and its name on AWS begin with: ``task``.
-    service : str
-        Who may act in it: ``ecs-tasks.amazonaws.com``.
-    *may : Statement
-        What it allows, as `policies.allow` makes them.
-    """
-    iam = ledger.client("iam")
-    role_arn = ledger.create(
-        f"{name}-role",
-        iam.create_role,
-        RoleName=f"{ledger.prefix}-{name}-role",
-        AssumeRolePolicyDocument=policies.trust(service),
-    )
-    if may:
-        permit(ledger, name, *may)
-    return role_arn
-
-
-def permit(ledger: Ledger, name: str, *may: Statement) -> None:
-    """What a role of this name allows. AWS calls: ``iam:PutRolePolicy``."""
-    ledger.create(
-        f"{name}-policy",
-        ledger.client("iam").put_role_policy,
-        RoleName=f"{ledger.prefix}-{name}-role",
-        PolicyName="what-it-needs",
-        PolicyDocument=policies.document(*may),
-    )
-
-
-def wait_for_table(dynamodb: Any, name: str) -> None:
-    """Until a table takes reads and writes, its indexes too. AWS calls: ``dynamodb:DescribeTable``."""
-    poll(
-        f"the table {name} is active",
-        lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE",
-        timeout_s=300,
-        longest_s=2.0,
-    )
-
-
 # -- The command line ------------------------------------------------------------------------------------
 
 
@@ -525,9 +424,7 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
-    from awslabs.workload.ecs_qa import questions
-    from awslabs.workload.ecs_qa import verbs as questions_verbs
-    from awslabs.workload.serverless import verbs
+    from awslabs.workload.ecs_qa import questions, verbs
 
     group = cli.lab_group("ecs_qa", __doc__)
 
@@ -541,30 +438,23 @@ def command_line() -> Any:
         help="Another model for question answering; small: one that is trained here.",
     )
     @cli.NO_DOCKER
-    @click.option(
-        "--role-arn", metavar="ARN", help="A role that exists, for all tasks; else they get own ones."
-    )
+    @cli.ROLE_ARN
     @cli.EXPORT
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
-        cli.say(f"While tasks run, each costs about {price:.3f} USD per hour.")
+        cli.say(f"While tasks run, each costs {cli.per_hour(price, ledger.cloud.region)}.")
         lab = up(ledger, export=export == "ssm", **how)
         cli.farewell(ledger)
-        return verbs.built(ledger, lab, exports(lab), export)
+        return parameters.built(ledger, lab, exports(lab), export)
 
-    @cli.verb(group, "status", "ecs_qa")
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, what runs, and what it costs."""
-        ledger.close_ended()
-        if gone := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
-            return cli.header(ledger)
+    def report(ledger: Ledger) -> dict[str, Any]:
         running = sum(row.name == "task" for row in ledger.journal.open_rows())
-        return {**cli.header(ledger), **vars(describe(ledger)), "tasks_running": running}
+        return {**vars(describe(ledger)), "tasks_running": running}
 
-    questions_verbs.add(group, "ecs_qa", describe)
+    cli.add_status(group, "ecs_qa", PARTS, report)
+    verbs.add(group, "ecs_qa", describe)
     cli.add_down(group, "ecs_qa", down, questions.bring_home)
     return group
 

@@ -80,6 +80,10 @@ class AwsError(LabError):
         super().__init__(what, why, fix)
         self.code, self.operation = code, operation
 
+    def mended_by(self, fix: str, why: str = "") -> AwsError:
+        """The same refusal with another way out."""
+        return AwsError(self.what, why or self.why, fix, code=self.code, operation=self.operation)
+
 
 class TimedOut(LabError):
     """Something awaited did not come within its time."""

@@ -218,6 +218,9 @@ def explain(
     request : dict, optional
         What was asked for; names the instance type in the answer.
     """
+    answer = getattr(error, "last_response", {})  # what a waiter of boto3 saw last
+    if "Error" in answer:
+        error.response = answer  # type: ignore[attr-defined]
     code, request = error_code(error), request or {}
     message = (getattr(error, "response", None) or {}).get("Error", {}).get("Message", "") or str(error)
     whoami = place.aws("sts get-caller-identity")
@@ -295,6 +298,15 @@ def explain(
             f"AWS does not know these credentials: {message}",
             f"{place.aws('configure')}    # then: {whoami}",
         )
+    if code == "WaiterError":
+        instances = [one for each in answer.get("Reservations", []) for one in each["Instances"]]
+        reasons = [one["StateReason"] for one in (answer, *instances) if one.get("StateReason")]
+        told = "; ".join(one if isinstance(one, str) else one["Message"] for one in reasons)
+        return refusal(
+            told or message,
+            f"{up}    # goes on; or makes anew what has ended",
+            f"{error.kwargs['name']} did not come.",  # type: ignore[attr-defined]
+        )
     if code == "NoRegionError":
         return refusal(
             "Neither --region nor AWS_REGION nor the AWS configuration names one.",
@@ -371,11 +383,12 @@ def explain(
             f"This account's Free plan does not run {'a ' + instance_type if instance_type else 'this'}.",
         )
     if code in ("Unsupported", "InvalidInstanceType", "InvalidParameterCombination") and instance_type:
+        another = "t3.small" if instance_type == "t3.micro" else "t3.micro"
         return refusal(
             f"{instance_type} is not offered here: {message}",
-            place.command("up --instance-type t3.micro")
+            place.command(f"up --instance-type {another}")
             if place.lab
-            else "run the same command with --instance-type t3.micro",
+            else f"run the same command with --instance-type {another}",
         )
     if code in THROTTLED:
         return refusal(

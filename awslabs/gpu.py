@@ -30,42 +30,27 @@ anything is built, and how to ask for it. To read along: "Deep Learning AMI" dev
 
 from __future__ import annotations
 
-import fcntl
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from awslabs import ec2 as chapter1
-from awslabs import prices, tunnel
-from awslabs.ec2 import (
+from awslabs import addresses, prices, tunnel
+from awslabs.errors import AwsError, install
+from awslabs.explain import NO_CAPACITY, error_code
+from awslabs.ledger import Ledger, ensure, exclusive
+from awslabs.network import Subnet, public_network
+from awslabs.preflight import newest_image, require_plan, require_quota, size_of, zones_offering
+from awslabs.progress import OFTEN, at_once, awaiting
+from awslabs.servers import (
     AMAZON_LINUX_2023,
+    PARTS,
     Server,
-    Subnet,
+    describe,
     encrypted_root,
-    newest_image,
-    own_address,
-    own_key,
-    public_network,
-    require_plan,
-    require_quota,
-    require_running,
     shutdown_after,
-    size_of,
-    ssh_firewall,
     standard_credits,
     wait_for_login,
-    wait_until_it_runs,
-    zones_offering,
 )
-from awslabs.errors import AwsError, LabError, install
-from awslabs.explain import NO_CAPACITY, error_code
-from awslabs.ledger import Ledger, exclusive
-from awslabs.progress import at_once
-
-if TYPE_CHECKING:
-    from awslabs.workload.gpu.notebook import Executed, Notebook, Trained
+from awslabs.workload.gpu import notebook
 
 log = logging.getLogger("awslabs.gpu")  # also where it runs as __main__
 
@@ -75,7 +60,6 @@ TTL_MINUTES = 180
 BOOT_S = 1200.0  # until SSH answers: on its first boot a disk of 75 GiB is read from far away
 ROOT_GIB = 30  # least size of the root disk: PyTorch and its libraries take 8 GB
 DLAMI_GIB = 75  # size of a Deep Learning AMI's root disk, for the price that is told before it is looked up
-RESULTS = Path("awslabs-results", "gpu")
 # GPUs of the families P2, P3, G3 and G2, which the open driver of the images below does not know. Source:
 # release notes of the DLAMIs, supported_ec2_instances.
 TOO_OLD = ("K80", "V100", "M60", "K520")
@@ -138,85 +122,76 @@ def up(
     LabError, TimedOut, TunnelError
         The server does not answer, is not the one that AWS started, or could not be made ready.
     """
-    ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
+    ec2 = ledger.client("ec2")
 
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
-    zones, _, _, image, let_in = at_once(
-        lambda: zones_offering(ec2, instance_type),
-        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
-        lambda: require_room(ledger, instance_type, spot),
-        lambda: image_for(ec2, ssm, instance_type),
-        lambda: allow_from or own_address(ec2),
-    )
+    zones, image, let_in = questions(ledger, instance_type, spot, allow_from)
 
     # <1> The network: a subnet in each of those zones, since one alone may have no GPU free.
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
     # <2> The firewall, and <3> the key: as in chapter 1.
-    group_id = ssh_firewall(ledger, vpc_id, let_in)
-    key_name = own_key(ledger)
+    group_id = ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-ssh",
+        Description="SSH from one address",
+    )
+    source = {"CidrIp": let_in, "Description": "awslabs SSH"}
+    ensure(
+        ec2.authorize_security_group_ingress,
+        GroupId=group_id,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
+    )
+    key_name = ledger.create(
+        "key-pair",
+        ec2.import_key_pair,
+        KeyName=f"{ledger.prefix}-key",
+        PublicKeyMaterial=tunnel.public_key(ledger.directory),
+    )
 
     # <4> The server: in the first zone that has room. From here on it costs money.
-    def start_in(subnet_id: str) -> str:
-        return ledger.create(
-            "instance",
-            ec2.run_instances,
-            ImageId=image["ImageId"],
-            InstanceType=instance_type,
-            MinCount=1,
-            MaxCount=1,
-            SubnetId=subnet_id,
-            SecurityGroupIds=[group_id],
-            KeyName=key_name,
-            BlockDeviceMappings=[encrypted_root(image, ROOT_GIB)],
-            MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},  # IMDSv2 only
-            InstanceInitiatedShutdownBehavior="terminate",  # whoever shuts it down has deleted it
-            **on_spot(spot),
-            **standard_credits(instance_type),
-            **shutdown_after(ttl_minutes),
-        )
-
-    instance_id = first_with_room(ledger, dict(zip(zones, subnet_ids, strict=True)), start_in, instance_type)
-    wait_until_it_runs(ledger, instance_id)
+    for zone, subnet_id in zip(zones, subnet_ids, strict=True):
+        try:
+            instance_id = ledger.create(
+                "instance",
+                ec2.run_instances,
+                ImageId=image["ImageId"],
+                InstanceType=instance_type,
+                MinCount=1,
+                MaxCount=1,
+                SubnetId=subnet_id,
+                SecurityGroupIds=[group_id],
+                KeyName=key_name,
+                BlockDeviceMappings=[encrypted_root(image, ROOT_GIB)],
+                MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},  # IMDSv2 only
+                InstanceInitiatedShutdownBehavior="terminate",  # whoever shuts it down has deleted it
+                **on_spot(spot),
+                **standard_credits(instance_type),
+                **shutdown_after(ttl_minutes),
+            )
+            break
+        except AwsError as refused:
+            if refused.code not in NO_CAPACITY:
+                raise
+            log.info("instance: %s has no %s free", zone, instance_type)
+            why = refused.why
+    else:
+        raise no_room(ledger, zones, instance_type, why)
+    ensure(ec2.start_instances, InstanceIds=[instance_id])  # someone may have stopped it
+    with awaiting(f"the server {instance_id} runs"):
+        ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=OFTEN)
     server = describe(ledger)
     wait_for_login(ledger, server, BOOT_S)
 
     # <5> The notebook: JupyterLab as a service of the server, for its own loopback only.
-    if without_notebook:
-        return server
-    from awslabs.workload.gpu import notebook
-
-    wants_gpu = has_gpu(ec2, instance_type)
-    found = notebook.prepare(
-        server.ssh, gpu=wants_gpu, again=ledger.command("up"), without=without_gpu(ledger)
-    )
-    if wants_gpu:
-        log.info(
-            "PyTorch computes on: %s", f"{found}, which stands in for a GPU" if found == "cpu" else found
-        )
+    if not without_notebook:
+        wants_gpu, again = has_gpu(ec2, instance_type), ledger.command("up")
+        found = notebook.prepare(server.ssh, gpu=wants_gpu, again=again, without=without_gpu(ledger))
+        if wants_gpu:
+            log.info("PyTorch computes on: %s%s", found, ", which stands in for a GPU" * (found == "cpu"))
     return server
-
-
-def describe(ledger: Ledger) -> Server:
-    """The lab's server as AWS shows it now. AWS calls: ``ec2:DescribeInstances``, ``DescribeImages``.
-
-    Raises
-    ------
-    LabError
-        When the lab does not stand.
-    """
-    return chapter1.describe(ledger, login_of)
-
-
-def server_address(ledger: Ledger) -> tunnel.Address:
-    """Where to log in, if the server runs. AWS calls: as `describe`.
-
-    Raises
-    ------
-    LabError
-        When it does not: its time was up, AWS took a spot server back, or someone stopped it.
-    """
-    return require_running(ledger, describe(ledger)).ssh
 
 
 def down(ledger: Ledger) -> None:
@@ -224,146 +199,22 @@ def down(ledger: Ledger) -> None:
     ledger.down()
 
 
-# -- Work on the server --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def jupyter(
-    ledger: Ledger,
-    *,
-    local_port: int | None = None,
-    on_change: Callable[[bool, str], None] | None = None,
-) -> Iterator[tuple[Notebook, tunnel.Forward]]:
-    """<6> A tunnel to the notebook, for the length of a ``with`` block.
-
-    Parameters
-    ----------
-    local_port : int, optional
-        Where it begins on this computer; unless given 8931, or one of the next 19 if that is busy.
-    on_change : callable, optional
-        Called with (is it up?, why) when the connection drops or is back.
-
-    Yields
-    ------
-    (Notebook, tunnel.Forward)
-        Its ``url`` opens it; `stay` waits until the tunnel ends.
-    """
-    from awslabs.workload.gpu import notebook
-
-    address = server_address(ledger)
-    with notebook.opened(
-        address,
-        local_port=local_port,
-        again=ledger.command("up"),
-        on_change=on_change,
-    ) as (opened, forward):
-        with noted(ledger, forward.local_port):
-            yield opened, forward
-
-
-def stay(ledger: Ledger, forward: tunnel.Forward) -> None:
-    """Until Ctrl-C; while the connection is down, look whether there still is a server to come back to.
-
-    Raises
-    ------
-    LabError
-        There is none, or it has another address since it was stopped and started.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    while True:
-        forward.wait(timeout_s=10)
-        if forward.is_up:
-            continue
-        try:
-            now = server_address(ledger)
-        except (BotoCoreError, ClientError) as error:  # no network, as for the tunnel itself: both come back
-            log.debug("AWS could not be asked for the server: %s", error)
-            continue
-        if (now.host, now.port) != (forward.address.host, forward.address.port):
-            raise LabError(
-                "The server has another address now.",
-                f"It was stopped and started: {forward.address} is now {now}.",
-                f"{ledger.command('up')}    # then `jupyter` again",
-            )
-
-
-def run(
-    ledger: Ledger,
-    notebook: str | Path,
-    folder: Path = RESULTS,
-    on_cell: Callable[[dict[str, Any]], None] | None = None,
-) -> Executed:
-    """Run a notebook on the server and bring the executed copy back; see `workload.gpu.notebook.run`."""
-    from awslabs.workload.gpu import notebook as work
-
-    heard = on_cell or say_cell
-    return work.run(server_address(ledger), notebook, folder, again=ledger.command("up"), on_cell=heard)
-
-
-def say_cell(line: dict[str, Any]) -> None:
-    """Log that a cell of the notebook has ended."""
-    log.info("cell %s of %s: %.1f s", line["cell"], line["cells"], line["seconds"])
-
-
-def bench(ledger: Ledger, size: int | None = None) -> list[dict[str, Any]]:
-    """The product of two matrices on the server's CPU and GPU; see `workload.gpu.notebook.bench`."""
-    from awslabs.workload.gpu import notebook
-
-    return notebook.bench(server_address(ledger), size=size, again=ledger.command("up"))
-
-
-def mnist(
-    ledger: Ledger,
-    *,
-    epochs: int = 10,
-    lr: float = 0.05,
-    momentum: float = 0.9,
-    data: str | None = None,
-    folder: Path = RESULTS,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> Trained:
-    """Train a network on handwritten digits on the server; see `workload.gpu.notebook.mnist`."""
-    from awslabs.workload.gpu import notebook
-
-    heard = on_epoch or say_epoch
-    return notebook.mnist(
-        server_address(ledger),
-        folder,
-        epochs=epochs,
-        lr=lr,
-        momentum=momentum,
-        data=data,
-        again=ledger.command("up"),
-        on_epoch=heard,
-    )
-
-
-def say_epoch(line: dict[str, Any]) -> None:
-    """Log what an epoch came to."""
-    losses = (line["train_loss"], line["val_loss"])
-    train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
-    log.info(
-        "epoch %3d of %d  train loss %s  loss %s  accuracy %.2f %%  %.2f s",
-        line["epoch"],
-        line["epochs"],
-        train,
-        validation,
-        100 * line["val_accuracy"],
-        line["seconds"],
-    )
-
-
-def bring_home(ledger: Ledger, folder: Path) -> str:
-    """Copy notebooks and results from the server, if it runs; say in a few words what was saved."""
-    from awslabs.workload.gpu import notebook
-
-    if "instance" not in ledger.resources or describe(ledger).state != "running":
-        return ""
-    return notebook.bring_home(server_address(ledger), folder, f"{ledger.command('down')} --discard")
-
-
 # -- What `up` asks AWS before it builds ---------------------------------------------------------------
+
+
+def questions(
+    ledger: Ledger, instance_type: str, spot: bool, allow_from: str | None
+) -> tuple[list[str], dict[str, Any], str]:
+    """What `up` asks before it builds, all at once: zones, an image, whom to let in; or why not."""
+    ec2, ssm = ledger.client("ec2"), ledger.client("ssm")
+    zones, image, my_ip, *_ = at_once(
+        lambda: zones_offering(ec2, instance_type),
+        lambda: image_for(ec2, ssm, instance_type),
+        lambda: None if allow_from else addresses.my_ip(ec2),
+        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type {CPU_TYPE}"),
+        lambda: require_room(ledger, instance_type, spot),
+    )
+    return zones, image, allow_from or f"{my_ip}/32"
 
 
 def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
@@ -372,13 +223,8 @@ def require_room(ledger: Ledger, instance_type: str, spot: bool) -> None:
         require_quota(ledger.client("ec2"), ledger.client("service-quotas"), instance_type, spot=spot)
     except AwsError as error:
         without = f"{ledger.command('up')} --instance-type {CPU_TYPE}"
-        raise AwsError(
-            error.what,
-            error.why,
-            f"{error.fix}    # AWS takes a day or two; meanwhile, without a GPU: {without}",
-            code=error.code,
-            operation=error.operation,
-        ) from error
+        fix = f"{error.fix}    # AWS takes a day or two; meanwhile, without a GPU: {without}"
+        raise error.mended_by(fix) from error
 
 
 def without_gpu(ledger: Ledger) -> str:
@@ -433,9 +279,8 @@ def has_gpu(ec2: Any, instance_type: str) -> bool:
 
 def usd_per_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:
     """What the lab costs each hour while it stands, in US dollars; None for a type without a known price."""
-    server = prices.instance_hour(instance_type, region, spot=spot)
     disk = DLAMI_GIB if instance_type.startswith(("g", "p")) else ROOT_GIB
-    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + prices.volume_hour(disk, region)
+    return prices.server_hour(instance_type, region, disk, spot=spot)
 
 
 # -- Small parts of the page above -----------------------------------------------------------------------
@@ -452,61 +297,16 @@ def on_spot(spot: bool) -> dict[str, Any]:
     return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}} if spot else {}
 
 
-def first_with_room(
-    ledger: Ledger, subnets: dict[str, str], start_in: Callable[[str], str], instance_type: str
-) -> str:
-    """Start the server in the first zone where AWS has one free, and return its id."""
-    why = ""
-    for zone, subnet_id in subnets.items():
-        try:
-            return start_in(subnet_id)
-        except AwsError as error:
-            if error.code not in NO_CAPACITY:
-                raise
-            log.info("instance: %s has no %s free", zone, instance_type)
-            why = error.why
-    raise AwsError(
+def no_room(ledger: Ledger, zones: list[str], instance_type: str, why: str) -> AwsError:
+    """What to say where no zone has such a server free."""
+    return AwsError(
         f"No zone of {ledger.cloud.region} has a {instance_type} free just now.",
-        f"{', '.join(subnets)} were tried. {why}",
+        f"{', '.join(zones)} were tried. {why}",
         f"{ledger.command('up')}    # again later, or with another --instance-type, or in another --region; "
         f"what stands of the network costs nothing, and {ledger.command('down')} removes it",
         code="InsufficientInstanceCapacity",
         operation="ec2:RunInstances",
     )
-
-
-def login_of(ec2: Any, instance: dict[str, Any]) -> str:
-    """The user that the server's image lets in.
-
-    Source: "Manage system users on your Amazon EC2 Linux instance".
-    """
-    by_id = {"Name": "image-id", "Values": [instance.get("ImageId", "none")]}  # one that is gone is no error
-    images = ec2.describe_images(Filters=[by_id])["Images"]
-    return "ubuntu" if images and "ubuntu" in images[0].get("Name", "").lower() else chapter1.LOGIN
-
-
-@contextmanager
-def noted(ledger: Ledger, port: int) -> Iterator[None]:
-    """Leave a note for `status` that a tunnel is open; it counts while this process holds its lock."""
-    note = ledger.directory / f"tunnel-{port}"
-    with open(note, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)  # `down` may have been here
-
-
-def open_tunnels(ledger: Ledger) -> list[str]:
-    """Addresses of the notebook on this computer, of tunnels that are open now."""
-    urls = []
-    for note in sorted(ledger.directory.glob("tunnel-*")):
-        with open(note) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                urls.append(f"http://127.0.0.1:{note.name.removeprefix('tunnel-')}/lab")
-    return urls
 
 
 # -- The command line -----------------------------------------------------------------------------------
@@ -517,19 +317,9 @@ def command_line() -> Any:
     import click
 
     from awslabs import cli
+    from awslabs.workload.gpu import verbs
 
     group = cli.lab_group("gpu", __doc__)
-    to = click.option(
-        "--to",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=RESULTS,
-        show_default=True,
-        help="Folder on this computer for what comes back.",
-    )
-
-    def report(ledger: Ledger, server: Server) -> dict[str, Any]:
-        urls = open_tunnels(ledger)
-        return {**chapter1.report(ledger, server), "jupyter": {"local_url": urls[0]} if urls else {}}
 
     @cli.verb(group, "up", "gpu")
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
@@ -560,103 +350,11 @@ def command_line() -> Any:
             cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
         cli.say(f"The server deletes itself {ttl // 60} h {ttl % 60} min after its start.")
         cli.farewell(ledger)
-        return report(ledger, server)
+        return {**cli.header(ledger), **verbs.report(ledger)}
 
-    @cli.verb(group, "status", "gpu")
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, where, and what it costs."""
-        if "instance" not in ledger.resources:
-            cli.say("No server stands.")
-            return cli.header(ledger)
-        return report(ledger, describe(ledger))
-
-    @cli.verb(group, "jupyter", "gpu")
-    @click.option(
-        "--port", type=click.IntRange(1024, 65535), help="Local port; default: 8931 or the next free."
-    )
-    @click.option("--no-browser", is_flag=True, help="Only print the address.")
-    def _jupyter(ledger: Ledger, port: int | None, no_browser: bool) -> None:
-        """Open a tunnel to the notebook, and the browser; stay until Ctrl-C.
-
-        The browser is led there by a file of yours, so that its address is in no list of processes. If it may
-        not read that file (Firefox as a snap, Windows over WSL), open the printed address yourself.
-        """
-        import webbrowser
-
-        from awslabs.workload.gpu.notebook import doorway
-
-        as_json = click.get_current_context().params["as_json"]
-        for url in open_tunnels(ledger):
-            cli.say(f"Another tunnel is open already: {url}")
-        try:
-            with (
-                jupyter(ledger, local_port=port) as (notebook, forward),
-                doorway(ledger.directory, notebook) as page,
-            ):
-                if as_json:
-                    cli.show(
-                        {"jupyter": {"local_url": notebook.local_url, "url": notebook.url}}, as_json=True
-                    )
-                else:
-                    cli.out(notebook.url)
-                cli.say("Whoever has this address may run anything on the server. Ctrl-C closes the tunnel.")
-                if not no_browser and not webbrowser.open(page):
-                    cli.say("No browser was found here; open the address yourself.")
-                stay(ledger, forward)
-        except KeyboardInterrupt:
-            cli.say(f"\nThe tunnel is closed; the notebook goes on. End it all: {ledger.command('down')}")
-
-    @cli.verb(group, "run", "gpu")
-    @click.argument("notebook")
-    @to
-    def _run(ledger: Ledger, notebook: str, to: Path) -> dict[str, Any]:
-        """Run NOTEBOOK on the server (first_steps, cpu_gpu, mnist, or a file of yours); get the copy back."""
-
-        return vars(run(ledger, notebook, to))
-
-    @cli.verb(group, "bench", "gpu")
-    @click.option("--size", type=click.IntRange(2, 65536), help="Rows and columns of the matrices.")
-    def _bench(ledger: Ledger, size: int | None) -> list[dict[str, Any]]:
-        """Multiply two matrices on the server's CPU and on its GPU."""
-        found = bench(ledger, size)
-        if len(found) == 1:
-            cli.say("This server shows no GPU: only its CPU was measured.")
-        else:
-            cli.say(f"The GPU is {found[1]['tflop_s'] / found[0]['tflop_s']:.0f} times as fast as the CPU.")
-        return [
-            {**one, "seconds": round(one["seconds"], 6), "tflop_s": round(one["tflop_s"], 3)} for one in found
-        ]
-
-    @cli.verb(group, "mnist", "gpu")
-    @click.option(
-        "--epochs",
-        type=click.IntRange(1, 1000),
-        default=10,
-        show_default=True,
-        help="Passes over all training pictures.",
-    )
-    @click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate.")
-    @click.option(
-        "--momentum",
-        type=float,
-        default=0.9,
-        show_default=True,
-        help="Part of the last step that goes into the next.",
-    )
-    @click.option("--data", metavar="WHICH", help="mnist, digits, or a folder of the server.")
-    @to
-    def _mnist(
-        ledger: Ledger, epochs: int, lr: float, momentum: float, data: str | None, to: Path
-    ) -> dict[str, Any]:
-        """Train a network on handwritten digits; loss and accuracy as they come, a picture at the end."""
-
-        trained = mnist(ledger, epochs=epochs, lr=lr, momentum=momentum, data=data, folder=to)
-        if click.get_current_context().params["as_json"]:
-            return vars(trained)
-        return {**vars(trained), "epochs": len(trained.epochs), "files": ", ".join(map(str, trained.files))}
-
-    chapter1.add_ssh(group, "gpu", server_address)
-    cli.add_down(group, "gpu", down, bring_home)
+    cli.add_status(group, "gpu", PARTS, verbs.report)
+    verbs.add(group, "gpu")
+    cli.add_down(group, "gpu", down, notebook.bring_home)
     return group
 
 

@@ -36,6 +36,7 @@ from typing import Any
 
 from awslabs.errors import LedgerError, install
 from awslabs.kinds import KINDS
+from awslabs.labs import LABS
 
 SCHEMA = 1
 SIGNED_S = 0.5  # seconds in which a lock may still show the name of the verb that had it before
@@ -45,7 +46,6 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 FILE = re.compile(rf"[a-z0-9_]+\.{NAME.pattern}\.[0-9]+\.[A-Za-z0-9-]+\.json")  # lab, name, account, Region
 LARGEST_MIB = 64  # of a ledger: a hundred thousand rows
 # What tags on AWS hold anybody may have written: only what has exactly these forms is a ledger's mark.
-LABS = ("ec2", "gpu", "ecs_qa", "batch_sweep", "serverless")
 PREFIX = re.compile(f"awslabs-({'|'.join(LABS).replace('_', '-')})-[a-z0-9]{{6}}")
 TOKEN = re.compile("[0-9]{14}-[0-9a-f]{16}")
 ROW = re.compile("([0-9]{1,6}) ([a-z][a-z0-9-]{0,40})")
@@ -213,6 +213,11 @@ def total(amounts: Iterable[float | None]) -> float | None:
     return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
+def blank_meter() -> dict[str, Any]:
+    """What `cost` has noted of a ledger before AWS was asked."""
+    return {"rates": {}, "logs": {}}
+
+
 def fresh_token() -> str:
     """A mark for one resource, at most 32 characters: the UTC second, then 64 random bits."""
     return datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(8)
@@ -251,6 +256,28 @@ def _is_amount(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e9
 
 
+def _is_meter(value: Any) -> bool:
+    """``{"rates": {"7": [["2026-11-21T20:55:33.123Z", 0.01]]}, "logs": {"/aws/lambda/x": [1, 0.5, 9]}}``."""
+    if not isinstance(value, dict) or value.keys() != {"rates", "logs"}:
+        return False
+    rates, logs = value["rates"], value["logs"]
+    return (
+        isinstance(rates, dict)
+        and all(is_text(key) and isinstance(spans, list) and spans for key, spans in rates.items())
+        and all(isinstance(span, list) and len(span) == 2 for spans in rates.values() for span in spans)
+        and all(
+            _is_time(at) and (usd is None or _is_amount(usd)) for spans in rates.values() for at, usd in spans
+        )
+        and isinstance(logs, dict)
+        and all(is_text(key) and isinstance(one, list) and len(one) == 3 for key, one in logs.items())
+        and all(map(_is_count, (count for one in logs.values() for count in one)))
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e15
+
+
 def _are_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(is_text(each) for pair in value.items() for each in pair)
 
@@ -283,6 +310,7 @@ HEADER_FORMS: Mapping[str, Callable[[Any], bool]] = {
     "prefix": _is(ANY_PREFIX),
     "begun": _is_time,
     "usd_before": lambda value: value is None or _is_amount(value),
+    "meter": _is_meter,
 }
 
 
@@ -356,7 +384,7 @@ class Journal:
         self.path, self.recover = path, recover
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
-        self.header["usd_before"] = 0.0
+        self.header |= {"usd_before": 0.0, "meter": blank_meter()}
         self.rows: list[Row] = []
         self._mutex = threading.RLock()
         self._writing = threading.Lock()
@@ -436,12 +464,12 @@ class Journal:
             told, self._disk_full = self._disk_full, True
         return not told
 
-    def start_over(self) -> None:
-        """Begin a new life, with new names, once every row of the old one is closed."""
+    def start_over(self, usd_before: float | None) -> None:
+        """Begin a new life, with new names, once every row is closed; until then it has cost that much."""
         with self._mutex:
             if not self.rows or self.open_rows():
                 return
-            self.header["usd_before"] = total([self.header["usd_before"], *(row.usd for row in self.rows)])
+            self.header.update(usd_before=usd_before, meter=blank_meter())
             self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
             self.rows.clear()
 
@@ -554,11 +582,10 @@ def in_use(path: Path, holder: str) -> LedgerError:
 
 
 def as_text(header: dict[str, Any], rows: list[Row]) -> str:
-    """The file's content: JSON with one line per row."""
+    """The file's content: JSON with one line per field and per row, so that a damaged one can be mended."""
+    head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in header.items())
     lines = ",\n  ".join(json.dumps(vars(row)) for row in rows)
-    return (
-        json.dumps({**header, "rows": []}, indent=1).replace('"rows": []', f'"rows": [\n  {lines}\n ]') + "\n"
-    )
+    return f'{{\n{head} "rows": [\n  {lines}\n ]\n}}\n'
 
 
 def write(path: Path, text: str) -> None:
@@ -611,6 +638,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
         )
     if schema != SCHEMA or type(schema) is not int:
         raise damaged(path, f"Its header has the schema {schema!r:.40}")
+    content.setdefault("meter", blank_meter())  # older versions have none, and leave it as it is
     if wrong := fault(content, HEADER_FORMS):
         raise damaged(path, f"Its header {wrong}")
     if wrong := misplaced(path, content):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import hashlib
 import json
@@ -30,13 +31,13 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from awslabs import addresses, journal, show
+from awslabs import addresses, cost, journal, prices, show
 from awslabs.errors import (
     AwsError,
     LabError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     import boto3
 
 log = logging.getLogger("awslabs.ledger")  # also where it runs as __main__
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 SETTLE_S = 30.0  # seconds in which what was made a moment ago may still be invisible
 NOT_YET_S = 120.0  # seconds to go on while AWS does not see yet what a request names
@@ -288,16 +290,24 @@ def header_of(cloud: Cloud, lab: str, name: str, owner: str | None = None) -> di
     }
 
 
-def exclusive(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice."""
+def exclusive(verb: Verb) -> Verb:
+    """For a chapter's `up`: hold the ledger while it builds, since two builders would build twice.
+
+    What AWS's waiters waited for in vain is told as other refusals are.
+    """
 
     @functools.wraps(verb)
     def holding(ledger: Ledger, *args: Any, **options: Any) -> Any:
-        with ledger.locked(verb.__name__):
-            ledger.journal.start_over()
-            return verb(ledger, *args, **options)
+        from botocore.exceptions import WaiterError
 
-    return holding
+        with ledger.locked(verb.__name__):
+            ledger.journal.start_over(ledger.usd_so_far)
+            try:
+                return verb(ledger, *args, **options)
+            except WaiterError as error:
+                raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
+
+    return holding  # type: ignore[return-value]
 
 
 class Ledger:
@@ -353,7 +363,7 @@ class Ledger:
 
     @property
     def prefix(self) -> str:
-        return self.journal.header["prefix"]
+        return str(self.journal.header["prefix"])
 
     @property
     def directory(self) -> Path:
@@ -373,6 +383,26 @@ class Ledger:
         """Row name to identifier, of all that stands; work that runs is not counted."""
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
 
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Which of these rows do not stand: before `up` has ended, or while `down` works.
+
+        A name with a star stands for all rows that begin so: of ``job-definition-*`` one is enough.
+        """
+        standing = [row.name for row in self.journal.open_rows() if row.state == "standing"]
+        return [name.removesuffix("-*") for name in names if not fnmatch.filter(standing, name)]
+
+    def whole(self, names: Iterable[str]) -> dict[str, str]:
+        """`resources`, if these rows stand.
+
+        Raises
+        ------
+        LabError
+            When one of them does not.
+        """
+        if gone := self.missing(names):
+            raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", self.command("up"))
+        return self.resources
+
     @property
     def usd_per_hour(self) -> float | None:
         """What the standing rows cost each hour, in US dollars: an estimate; None where one has no price."""
@@ -381,7 +411,24 @@ class Ledger:
     @property
     def usd_so_far(self) -> float | None:
         """What this ledger has cost until now, in US dollars: an estimate; None where that is not known."""
-        return journal.total([self.journal.header["usd_before"], *(row.usd for row in self.journal.rows)])
+        return cost.total(self.journal.header, self.journal.rows)
+
+    def read_meter(self) -> None:
+        """Note what AWS tells of the cost. AWS calls: those of `close_ended` and of `cost.ask`.
+
+        It stands in nobody's way: while another terminal holds the ledger, the disk is full or AWS refuses to
+        answer, what the file says stays as it is.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.close_ended(running=True)
+            answers = cost.ask(self.client, self.journal)
+            with self.journal.locked("start", patience_s=TIDY_S * self.patience):
+                if cost.note(self.journal, answers):
+                    self.journal.save()
+        except (BotoCoreError, ClientError, LabError) as error:
+            log.debug("the meter was not read: %s", error)
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
@@ -403,6 +450,8 @@ class Ledger:
     def _repr_html_(self) -> str:
         """In a notebook: what stands, as a table. Asks AWS nothing."""
         head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        if note := prices.note(self.cloud.region).strip(" ()"):
+            head["prices"] = note
         standing = [
             {"row": row.name, "state": row.state, "id": row.id}
             | {"USD per hour": "?" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f}"}
@@ -479,21 +528,27 @@ class Ledger:
             self._send(kind, row, method, request)
             return row.id
 
-    def close_ended(self) -> None:
-        """Close the rows of work that has ended. AWS calls: the kinds' describe calls.
+    def close_ended(self, *, running: bool = False) -> None:
+        """Close the rows of work that has ended, and note since when it was billed: with `running`, of all.
+
+        AWS calls: the kinds' describe calls.
 
         It only tidies up, and stands in nobody's way: while another terminal holds the ledger, or the disk is
         full, the rows stay as they are, until whoever comes next.
         """
         rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            seen = zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True)
-            ends = {row.token: self._end_of(row, shown) for row, shown in seen}
-        if not any(ends.values()):
+            seen = list(zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True))
+        ends = {row.token: self._end_of(row, shown) for row, shown in seen}
+        billed = {row.token: shown[0].billed for row, shown in seen if shown}
+        if not any(ends.values()) and not (running and any(billed.values())):
             return
         try:
             with self.journal.locked("start", patience_s=TIDY_S * self.patience):
                 for row in self.journal.open_rows():
+                    if since := billed.get(row.token):
+                        spans = [[row.made, 0.0], [max(since, row.made), row.usd_per_hour]]
+                        self.journal.header["meter"]["rates"][str(row.number)] = spans
                     if ended := ends.get(row.token):
                         row.state, row.ended = "gone", ended
                 self.journal.save()
@@ -519,7 +574,8 @@ class Ledger:
             token=journal.fresh_token(),
             needs=self._needs(request),
             digests=digests,
-            telling={key: str(request[key]) for key in kind.described_by if key in request},
+            telling={key: str(request[key]) for key in kind.described_by if key in request}
+            | kind.tells(request),
             begun=journal.now(),
             usd_per_hour=kind.usd_per_hour(request, self.cloud.region),
         )
@@ -608,6 +664,17 @@ class Ledger:
             f"{why} It was left as it is.",
             f"{self.command_to_force(row)}    # deletes it all the same",
         )
+
+    def refuse_other(self, what: str, way_on: str = "") -> NoReturn:
+        """Stop an `up` whose options ask for another lab than stands; what stands is named in a few words.
+
+        Parameters
+        ----------
+        way_on : str
+            The command that goes on with what stands; that of `down` unless given.
+        """
+        down = f"{self.command('down')}    # then `up` again; or `up` with the options that it was built with"
+        raise LedgerError(f"The lab stands with {what}.", "Nothing was changed.", way_on or down)
 
     def _lost_an_end(self, row: Row) -> bool:
         """Whether a join ties to what is gone: deleted by hand, and made anew under another id."""
@@ -750,11 +817,11 @@ class Ledger:
     settle_s = SETTLE_S
     patience = 1.0  # scales the other bounds; tests shorten them
 
-    def _look(self, kind: Kind, row: Row) -> list[Found]:
+    def _look(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What stands under this row's token or identifier now, oldest first, and has not ended."""
-        return [one for one in self._seen(kind, row) if one.state != "ended"]
+        return [one for one in self._seen(kind, row, listed) if one.state != "ended"]
 
-    def _seen(self, kind: Kind, row: Row) -> list[Found]:
+    def _seen(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """The same, with work that has ended. AWS calls: the kind's describe call.
 
         Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
@@ -762,7 +829,10 @@ class Ledger:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            seen = kind.seen(self.cloud.client(kind.service), row)
+            if listed is None:
+                seen = kind.seen(self.cloud.client(kind.service), row)
+            else:
+                seen = kind.among(listed, row)
         except (BotoCoreError, ClientError) as error:
             raise explain(error, f"looking for the {row.name}", self.place) from error
         for one in seen:
@@ -846,9 +916,12 @@ class Ledger:
             if row := self.journal.last(name):
                 self._delete(row)
 
-    def shown(self, row: Row) -> list[Found]:
-        """What AWS shows under a row's token or identifier. AWS calls: the kind's describe call."""
-        return self._look(KINDS[row.call], row)
+    def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
+        """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
+
+        AWS calls: the kind's describe call, unless a listing is given.
+        """
+        return self._look(KINDS[row.call], row, listed)
 
     def force(self, name: str) -> None:
         """Delete what stands under one row by its identifier, though it does not carry the row's token.
@@ -887,7 +960,7 @@ class Ledger:
         """
         before, failures = self.order(rows), {}
         waiting = {row.number: row for row in rows}
-        running: dict[Future, tuple[Callable[[Row], None], Row]] = {}
+        running: dict[Future[None], tuple[Callable[[Row], None], Row]] = {}
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             looks = {row.number: pool.submit(self._settled, KINDS[row.call], row) for row in rows}
@@ -1031,7 +1104,8 @@ class Ledger:
             recover = self.place.of_ledgers(f"recover {self.lab}")
             fixes.append(f"{recover}    # gives it a row; then `down`")
         usd = journal.total(rows[number].usd_per_hour for number in failures)
-        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour"
+        note = prices.note(self.cloud.region)
+        price = "an unknown price" if usd is None else f"about {usd:.4f} USD per hour{note}"
         return StillStanding(
             f"{len(failures)} of the lab's resources still stand, at {price}."
             if failures

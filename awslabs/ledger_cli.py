@@ -2,6 +2,7 @@
 
 python -m awslabs.ledger list                 every ledger on this computer, and what it costs
 python -m awslabs.ledger show ec2             its rows
+python -m awslabs.ledger cost                 what was spent until now, also for what is gone
 python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
 python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
 python -m awslabs.ledger verify               ask AWS whether this is all true
@@ -11,7 +12,9 @@ python -m awslabs.ledger recover              write rows for what stands without
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import itertools
 import logging
 import os
@@ -26,11 +29,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from awslabs import journal
+from awslabs import cost, journal, prices
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.journal import Row
-from awslabs.kinds import KINDS, Found, Kind
+from awslabs.kinds import KINDS, Found, Kind, Overview
 from awslabs.ledger import Cloud, Ledger, header_of, is_foreign, path_of
 
 log = logging.getLogger(__name__)
@@ -104,7 +107,7 @@ def _entry(path: Path) -> Standing | None:
         max(journal.seconds_since(row.begun) for row in still) / 3600,
         len(still),
         journal.total(row.usd_per_hour for row in still),
-        journal.total([header["usd_before"], *(row.usd for row in rows)]),
+        cost.total(header, rows),
         path,
     )
 
@@ -126,6 +129,72 @@ def folders(sandbox: bool = False) -> list[Path]:
     return there if sandbox else [journal.home(), *there]
 
 
+# -- Cost -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one thing has cost, and whose it is."""
+
+    lab: str
+    name: str
+    cloud: str
+    region: str
+    owner: str
+    what: str
+    id: str
+    hours: float
+    usd: float | None
+    at_most: bool
+
+
+def spent(paths: Iterable[Path]) -> list[Spent]:
+    """What each thing of these ledgers has cost until now, also what is gone. No call is made."""
+    found = []
+    for path in paths:
+        try:
+            header, rows = journal.read(path)
+        except LedgerError as error:
+            log.warning("What %s holds is not counted: %s", path, error.what)
+            continue
+        whose = {key: header[key] for key in ("lab", "name", "cloud", "region", "owner")}
+        if header["usd_before"] != 0:
+            found.append(Spent(**whose, **vars(cost.Line("earlier", "", 0.0, header["usd_before"]))))
+        found += [Spent(**whose, **vars(line)) for line in cost.lines(header, rows)]
+    return found
+
+
+def summed(found: list[Spent], by: str) -> list[dict[str, Any]]:
+    """One line for each lab or owner: what AWS bills, and what it would, apart."""
+    groups: dict[tuple[str, str], list[Spent]] = {}
+    for one in found:
+        groups.setdefault((getattr(one, by), one.cloud), []).append(one)
+    return [
+        {by: whose, "cloud": on, "usd": journal.total(one.usd for one in group)}
+        for (whose, on), group in sorted(groups.items())
+    ]
+
+
+def read_meters(paths: Iterable[Path], cloud_of: Callable[[str, bool], Cloud]) -> list[str]:
+    """Ask AWS about the ledgers in which something stands; why some could not be asked."""
+    unasked = []
+    for path in paths:
+        lab, name, account, region, _ = path.name.split(".")
+        try:
+            if not any(row.open for row in journal.read(path)[1]):
+                continue
+            cloud = cloud_of(region, path.parent != journal.home())
+            if (cloud.folder, cloud.identity["account"]) != (path.parent, account):
+                unasked.append(
+                    f"{lab} ({name}) in {region}: other credentials than those of account {account}"
+                )
+                continue
+            Ledger(cloud, lab, name).read_meter()
+        except LabError as error:
+            unasked.append(f"{lab} ({name}) in {region}: {error.what}")
+    return unasked
+
+
 # -- Down -------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +210,10 @@ def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, La
                     f"These credentials are of account {cloud.identity['account']}; they may not touch it.",
                     "use the credentials that built it: --profile NAME",
                 )
-            Ledger(cloud, entry.lab, entry.name).down()
+            ledger = Ledger(cloud, entry.lab, entry.name)
+            ledger.read_meter()
+            ledger.down()
+            ledger.read_meter()
         except LabError as error:
             return error
         return None
@@ -227,34 +299,46 @@ class Survey:
     refused : dict of AwsError
         Why a kind could not be looked at, by its create call: AWS refused the listing, or did not answer. Of
         such a kind nothing is proven, not even that nothing stands.
+    overview : Overview
+        What was read of many kinds at once.
+    listed : dict of list of Found
+        What each kind's listing has shown, by its create call, with a mark or without.
     """
 
     ours: list[Ours]
     refused: dict[str, AwsError]
+    overview: Overview
+    listed: dict[str, list[Found]]
 
 
 def survey(cloud: Cloud) -> Survey:
     """Look at every kind; what cannot be looked at does not stand in the way of the others.
 
-    AWS calls: one list per kind, most with one description or list of tags per thing. The clients go on while
-    AWS asks for fewer calls (up to 10 attempts each).
+    AWS calls: one list per kind, and two for the tags of all. Single calls for what those do not tell: the
+    tasks of each cluster, the jobs of each queue, and what somebody may not list. The clients go on while AWS
+    asks for fewer calls (up to 10 attempts each).
     """
     refused: dict[str, AwsError] = {}
+    overview = Overview(cloud.client)
+
+    def look(kind: Kind) -> list[Found]:
+        return attempt(cloud, kind, lambda client: kind.listed(client, overview), refused) or []
+
     with ThreadPoolExecutor(8) as pool:
-        lists = pool.map(lambda kind: attempt(cloud, kind, kind.ours, refused), KINDS.values())
-        ours = [
-            Ours(kind.call, found, kind.usd_per_hour(found.request, cloud.region))
-            for kind, many in zip(KINDS.values(), lists, strict=True)
-            for found in many
-        ]
+        listed = dict(zip(KINDS, pool.map(look, KINDS.values()), strict=True))
+    ours = [
+        Ours(call, found, KINDS[call].usd_per_hour(found.request, cloud.region))
+        for call, many in listed.items()
+        for found in many
+    ]
     here = [one for one in ours if one.is_marked and one.found.region in (None, "", cloud.region)]
-    return Survey(here, refused)
+    return Survey(here, refused, overview, listed)
 
 
 def attempt(
-    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found]], refused: dict[str, AwsError]
-) -> list[Found]:
-    """What AWS answers; nothing, with the reason in `refused`, where it does not."""
+    cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found] | None], refused: dict[str, AwsError]
+) -> list[Found] | None:
+    """What AWS answers; None, with the reason in `refused`, where it does not."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -262,7 +346,7 @@ def attempt(
     except (BotoCoreError, ClientError) as error:
         call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
         refused[kind.call] = explain(error, call, cloud.place)
-        return []
+        return None
 
 
 def everything_ours(cloud: Cloud) -> list[Ours]:
@@ -282,7 +366,7 @@ def everything_ours(cloud: Cloud) -> list[Ours]:
 def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     """What is no open row's own, in any ledger of this computer, whatever its account and Region.
 
-    Its row was lost, or its mark was copied by hand.
+    Its row was lost, or its mark was copied by hand. What AWS lists for a while after its end is asked for.
     """
     rows: dict[str, list[Row]] = {}
     for path in journal.files(cloud.folder):
@@ -294,7 +378,13 @@ def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     def is_copy(one: Ours, row: Row) -> bool:
         return KINDS[one.call].judged(one.found, row).state == "copy"
 
-    return [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
+    def stands(one: Ours) -> bool:
+        kind = KINDS[one.call]
+        row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
+        return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
+
+    strays = [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
+    return [one for one in strays if stands(one)]
 
 
 def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:
@@ -341,32 +431,18 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
     """
     seen = survey(cloud)
     elsewhere = prefixes_elsewhere(cloud, seen.ours)
-    listed = {(one.token, one.found.id) for one in seen.ours}
-    home, report = journal.home_id(), []
-
-    def on_aws(ledger: Ledger, row: Row) -> str:
-        if (row.token, row.id) in listed:
-            return "stands"
-        if row.call in seen.refused:
-            return UNSEEN
-        try:
-            shown = ledger.shown(row)
-        except AwsError as error:
-            seen.refused[row.call] = error
-            return UNSEEN
-        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
-
-    for ledger in ledgers_of(cloud):
-        for row in ledger.journal.open_rows():
-            report.append(
-                {
-                    "ledger": ledger.prefix,
-                    "row": row.name,
-                    "id": row.id,
-                    "on_aws": on_aws(ledger, row),
-                    "owner": ledger.journal.header["owner"],
-                }
-            )
+    home = journal.home_id()
+    rows = [(ledger, row) for ledger in ledgers_of(cloud) for row in ledger.journal.open_rows()]
+    report = [
+        {
+            "ledger": ledger.prefix,
+            "row": row.name,
+            "id": row.id,
+            "on_aws": on_aws,
+            "owner": ledger.journal.header["owner"],
+        }
+        for (ledger, row), on_aws in zip(rows, states(cloud, seen, rows), strict=True)
+    ]
     for one in without_row(cloud, seen.ours):
         report.append(
             {
@@ -383,6 +459,45 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
             {"ledger": "?", "row": call, "id": "", "on_aws": f"{UNSEEN}: {error.code}", "owner": "?"}
         )
     return report, seen.refused
+
+
+def states(cloud: Cloud, seen: Survey, rows: list[tuple[Ledger, Row]]) -> list[str]:
+    """Of each row, what AWS shows: in the survey, in an answer about many, or, where neither tells, alone."""
+    marked = {(one.token, one.found.id) for one in seen.ours}
+    missing: dict[str, list[Row]] = {}
+    for _, row in rows:
+        if (row.token, row.id) not in marked and row.call not in seen.refused:
+            missing.setdefault(row.call, []).append(row)
+    listed: dict[str, list[Found] | None] = {}
+    for call, those in missing.items():
+        listed[call] = seen.listed[call] if KINDS[call].complete else asked_at_once(cloud, seen, call, those)
+
+    def on_aws(ledger: Ledger, row: Row) -> str:
+        if (row.token, row.id) in marked:
+            return "stands"
+        if row.call in seen.refused:
+            return UNSEEN
+        try:
+            shown = ledger.shown(row, listed[row.call])
+        except AwsError as error:
+            seen.refused[row.call] = error
+            return UNSEEN
+        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
+
+    return [on_aws(ledger, row) for ledger, row in rows]
+
+
+def asked_at_once(cloud: Cloud, seen: Survey, call: str, rows: list[Row]) -> list[Found] | None:
+    """What AWS shows of many rows of a kind, and its listing; None where it tells only of one at a time."""
+    kind = KINDS[call]
+    ask = kind.at_once
+    if ask is None:
+        return None
+    found = attempt(cloud, kind, lambda client: ask(client, rows, seen.overview), seen.refused)
+    if found is None:
+        return None
+    listed = {one.id: one for one in (*found, *seen.listed[call])}
+    return found if kind.join else list(listed.values())
 
 
 def not_proven(refused: dict[str, AwsError]) -> StillStanding:
@@ -559,6 +674,7 @@ def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Los
             "prefix": prefix if prefix and prefix not in taken else journal.fresh_prefix(lab),
             "begun": told.get("begun", journal.now()),
             "usd_before": told.get("usd_before", 0.0),
+            "meter": told.get("meter", journal.blank_meter()),
         }
         rows = rows_of(found.things if found else [], rows)
         return journal.replace_damaged(path, header, rows), found
@@ -624,16 +740,51 @@ def command_line() -> Any:
                 cli.say(f"damaged: {entry.path}    # mend it: {there.of_ledgers('recover')}")
             elif entry.unread:
                 cli.say(f"not readable: {entry.unread}")
+        for region in sorted({entry.region for entry in entries if prices.note(entry.region)}):
+            cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
         usd = journal.total(entry.usd_per_hour for entry in entries if entry.cloud == "aws")
         if usd != 0:
-            price = cli.per_hour(usd).capitalize().replace("usd", "USD")
+            price = cli.per_hour(usd, *{entry.region for entry in entries if entry.cloud == "aws"})
             down = Place.asked(None, profile, sandbox=False).of_ledgers("down --all")
-            cli.say(f"{price} on AWS. Delete it all: {down}")
+            cli.say(f"{price[0].upper()}{price[1:]} on AWS. Delete it all: {down}")
         left_out = ("path", "unread")
         shown = [
             {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
         ]
         return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
+
+    @cli.plain_verb(group, "cost")
+    @click.option("--by", type=click.Choice(["lab", "owner"]), help="Only a sum for each.")
+    @click.option("--csv", "as_csv", is_flag=True, help="Print it for a spreadsheet.")
+    def _cost(by: str | None, as_csv: bool, as_json: bool, **options: Any) -> list[dict[str, Any]] | None:
+        """Show what was spent until now, to the minute; what is gone, too."""
+        if as_csv and as_json:
+            raise click.UsageError("--csv or --json, not both.")
+        paths = [path for folder in folders(options["sandbox"]) for path in journal.files(folder)]
+
+        def cloud_of(region: str, sandbox: bool) -> Cloud:
+            practised = sandbox and not os.environ.get("AWS_ENDPOINT_URL")
+            return cli.open_cloud(sandbox=practised, region=region, profile=options["profile"])
+
+        for why in read_meters(paths, cloud_of):
+            cli.say(f"AWS was not asked about {why}. Shown is what the ledger knows.")
+        found = spent(paths)
+        regions = sorted({one.region for one in found if prices.note(one.region)})
+        for region in regions:
+            cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
+        usd = journal.total(one.usd for one in found if one.cloud == "aws")
+        cli.say(f"On AWS {'?' if usd is None else f'{usd:.4f}'} USD until now; prices of {prices.AS_OF}.")
+        shown = summed(found, by) if by else [dict(vars(one)) for one in found]
+        if not as_csv:
+            return shown
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(shown[0]) if shown else ["usd"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: "?" if value is None else value for key, value in one.items()} for one in shown
+        )
+        cli.out(text.getvalue().rstrip("\n"))
+        return None
 
     @cli.plain_verb(group, "show")
     @click.argument("lab")
@@ -794,7 +945,7 @@ def command_line() -> Any:
             if not (is_mine or all_owners or any(one.prefix in text for text in texts)):
                 left["of other owners or computers"] += 1
                 continue
-            price = cli.per_hour(one.usd_per_hour)
+            price = cli.per_hour(one.usd_per_hour, cloud.region)
             if not is_named and one.hours * 3600 < YOUNG_S:
                 cli.say(
                     f"{one.prefix}, of {one.owner}: younger than an hour, so perhaps at work; name it to "

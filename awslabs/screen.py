@@ -23,7 +23,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -124,7 +124,7 @@ def show(result: Any, as_json: bool) -> None:
     elif isinstance(result, list):
         show_table(result)
     elif result:
-        out("\n".join(lines_of(result)))
+        out(columns(pairs_of(result)))
 
 
 def plain(value: Any) -> Any:
@@ -140,32 +140,31 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def lines_of(result: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
-    width = max((len(key) for key in result), default=0)
+def pairs_of(result: dict[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
+    """A line per key; an object within it stands indented below its key, an empty one as ``none``."""
     for key, value in result.items():
         if isinstance(value, dict) and value:
-            yield f"{indent}{one_line(key)}"
-            yield from lines_of(value, indent + "  ")
+            yield indent + one_line(key), ""
+            yield from pairs_of(value, indent + "  ")
         else:
-            yield f"{indent}{one_line(key):<{width}}  {amount(key, value)}"
+            yield indent + one_line(key), amount(key, value)
 
 
 def show_table(rows: list[dict[str, Any]]) -> None:
     """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key."""
-    from rich.cells import cell_len  # a Japanese character takes two places, an accent on a letter none
-
-    if not rows:
-        return
     heads = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[amount(head, row[head]) if head in row else "" for head in heads] for row in rows]
-    cells.insert(0, [one_line(head) for head in heads])
-    widths = [max(cell_len(line[column]) for line in cells) for column in range(len(heads))]
-    padded = (
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        for line in cells
-    )
-    out("\n".join(line.rstrip() for line in padded))
+    if rows:
+        cells = ([amount(head, row[head]) if head in row else "" for head in heads] for row in rows)
+        out(columns([map(one_line, heads), *cells]))
+
+
+def columns(lines: Iterable[Iterable[str]]) -> str:
+    """Lines of cells, each as wide as its column; rich's Table would take twenty times as long for them."""
+    from rich.cells import cell_len, set_cell_size  # a Japanese character takes two places, an accent none
+
+    rows = [list(line) for line in lines]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(set_cell_size, row, widths)).rstrip() for row in rows)
 
 
 def amount(key: str, value: Any) -> str:
@@ -196,6 +195,22 @@ class Wait:
     since: float = dataclasses.field(default_factory=time.monotonic)
     told: float = dataclasses.field(default_factory=time.monotonic)
 
+    def so_far(self) -> str:
+        counted = f"{self.what}: {self.done} of {self.total}"
+        return f"waiting until {self.what}" if self.total is None else counted
+
+    def in_the_end(self) -> str:
+        """What is said when it is over; nothing of a moment."""
+        seconds = time.monotonic() - self.since
+        counted = f"{self.so_far()} in {seconds:.1f} s"
+        text = f"waited {seconds:.1f} s until {self.what}" if self.total is None else counted
+        return text if seconds >= 1.0 else ""
+
+    def in_a_second(self, act: Callable[..., None], *arguments: Any) -> None:
+        self.timer = threading.Timer(1.0, act, arguments)
+        self.timer.daemon = True
+        self.timer.start()
+
 
 class PlainWatcher:
     """Where no line can be written over: a line when a wait has lasted a second, and one when it is over."""
@@ -203,9 +218,7 @@ class PlainWatcher:
     def begin(self, what: str, total: int | None = None) -> Wait:
         wait = Wait(what, total)
         if total is None:
-            wait.timer = threading.Timer(1.0, self.line, [f"waiting until {what}"])
-            wait.timer.daemon = True
-            wait.timer.start()
+            wait.in_a_second(self.line, wait.so_far())
         return wait
 
     def advance(self, wait: Wait, many: int) -> None:
@@ -213,15 +226,13 @@ class PlainWatcher:
         now = time.monotonic()
         if now - wait.told >= STEP_S:
             wait.told = now
-            self.line(f"{wait.what}: {wait.done} of {wait.total}")
+            self.line(wait.so_far())
 
     def end(self, wait: Wait) -> None:
-        seconds = time.monotonic() - wait.since
         if wait.timer:
             wait.timer.cancel()
-        if seconds >= 1.0:
-            counted = f"{wait.what}: {wait.done} of {wait.total} in {seconds:.1f} s"
-            self.line(counted if wait.timer is None else f"waited {seconds:.1f} s until {wait.what}")
+        if text := wait.in_the_end():
+            self.line(text)
 
     def line(self, text: str) -> None:
         complain(text)
@@ -238,7 +249,7 @@ class NotebookWatcher(PlainWatcher):
 
     def begin(self, what: str, total: int | None = None) -> Wait:
         wait = Wait(what, total)
-        wait.timer = self._shown_in_a_second(wait)
+        wait.in_a_second(self._go_on, wait)
         return wait
 
     def advance(self, wait: Wait, many: int) -> None:
@@ -249,28 +260,18 @@ class NotebookWatcher(PlainWatcher):
             assert wait.timer is not None
             wait.timer.cancel()
             wait.timer = None
-        seconds = time.monotonic() - wait.since
-        if seconds >= 1.0:
-            counted = f"{wait.what}: {wait.done} of {wait.total} in {seconds:.1f} s"
-            self._show(wait, f"waited {seconds:.1f} s until {wait.what}" if wait.total is None else counted)
+        if text := wait.in_the_end():
+            self._show(wait, text)
 
     def line(self, text: str) -> None:
         print(visible(text), flush=True)
-
-    def _shown_in_a_second(self, wait: Wait) -> threading.Timer:
-        timer = threading.Timer(1.0, self._go_on, [wait])
-        timer.daemon = True
-        timer.start()
-        return timer
 
     def _go_on(self, wait: Wait) -> None:
         with self.mutex:
             if wait.timer is None:
                 return  # it has just ended
-            counted, seconds = f"{wait.what}: {wait.done} of {wait.total}", time.monotonic() - wait.since
-            awaited = f"waiting until {wait.what}"
-            self._show(wait, f"{awaited if wait.total is None else counted}, {seconds:.0f} s")
-            wait.timer = self._shown_in_a_second(wait)
+            self._show(wait, f"{wait.so_far()}, {time.monotonic() - wait.since:.0f} s")
+            wait.in_a_second(self._go_on, wait)
 
     def _show(self, wait: Wait, text: str) -> None:
         from IPython.display import display
@@ -293,28 +294,26 @@ class TerminalWatcher:
         self.mutex = threading.RLock()
 
     def begin(self, what: str, total: int | None = None) -> object:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
         with self.mutex:
             if self.live is None:
-                self.live = self._new()
+                self.live = Progress(
+                    SpinnerColumn("dots" if takes_unicode(sys.stderr) else "line"),
+                    TextColumn("{task.description}", markup=False),
+                    TaskProgressColumn("{task.completed:.0f} of {task.total:.0f}"),  # of what is counted
+                    TimeElapsedColumn(),
+                    console=Console(stderr=True),
+                    transient=True,
+                )
                 self.live.start()
-            counted = total is not None
-            described = what if counted else f"waiting until {what}"
-            count = f"{0} of {total}" if counted else ""
-            return self.live.add_task(visible(described), total=total, count=count)
-
-    def _new(self) -> Any:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        spinner = SpinnerColumn("dots" if takes_unicode(sys.stderr) else "line")
-        text = TextColumn("{task.description} {task.fields[count]}", markup=False)
-        return Progress(spinner, text, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+            return self.live.add_task(
+                visible(f"waiting until {what}" if total is None else what), total=total
+            )
 
     def advance(self, wait: Any, many: int) -> None:
-        with self.mutex:
-            task = next(task for task in self.live.tasks if task.id == wait)
-            done = int(task.completed) + many
-            self.live.update(wait, completed=done, count=f"{done} of {int(task.total)}")
+        self.live.advance(wait, many)
 
     def end(self, wait: Any) -> None:
         with self.mutex:

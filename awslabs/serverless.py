@@ -36,20 +36,22 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import addresses, policies
-from awslabs.batch_sweep import location
-from awslabs.ecs_qa import own_roles, role, wait_for_table
-from awslabs.errors import AwsError, LabError, LedgerError
+from awslabs.buckets import location
+from awslabs.errors import AwsError, LabError
 from awslabs.kinds import rest_apis
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
-from awslabs.progress import poll
+from awslabs.progress import OFTEN, awaiting, poll
+from awslabs.roles import own_roles, require_same, role
 from awslabs.show import Shown
-from awslabs.workload import missing, parameters
+from awslabs.workload import parameters
 from awslabs.workload.serverless import haiku
 
 RUNTIME = "python3.13"
 STAGE = "prod"
 KEEP_LOGS_DAYS = 7
+# The rows without which there is nothing to work with.
+PARTS = ("greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table", "site-bucket")
 # What the stage lets through per second, and for so many seconds at once after a rest. Everybody may call it,
 # so a loop gone wild must not become expensive: 10 per second are 0.13 USD per hour for the gateway; with the
 # functions, and all that the table's cap lets through, at most about 1 USD (us-east-1).
@@ -153,7 +155,7 @@ def up(
 
     # <0> Before anything is built: may a bucket be public here, and does the lab stand with other roles?
     require_public_buckets(ledger)
-    require_same_roles(ledger, role_arn)
+    require_same(ledger, "greeter", "greeter-role", role_arn)
 
     # <1> A role for each function. It says what the function may do, and that is little. Roles come first,
     # for not everybody may make them; what they allow is named by names that will be.
@@ -296,10 +298,13 @@ def up(
         )
 
     # <9> What AWS has accepted must also have come: tables, functions, the API.
-    for name in (table, haiku_table):
-        wait_for_table(dynamodb, name)
-    for name in may:
-        wait_for_function(lambda_, f"{ledger.prefix}-{name}")
+    with awaiting("tables and functions are active"):
+        for name in (table, haiku_table):
+            dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig=OFTEN)
+        for name in may:
+            for state in ("function_active_v2", "function_updated_v2"):
+                waiter = lambda_.get_waiter(state)
+                waiter.wait(FunctionName=f"{ledger.prefix}-{name}", WaiterConfig=OFTEN)
     wait_for_api(api_url)
     lab = describe(ledger)
     if export:
@@ -320,9 +325,7 @@ def describe(ledger: Ledger) -> Serverless:
     LabError
         When the lab does not stand.
     """
-    if gone := missing_rows(ledger):
-        raise LabError("The lab does not stand.", f"Missing: {', '.join(gone)}.", ledger.command("up"))
-    stands = ledger.resources
+    stands = ledger.whole(PARTS)
     return Serverless(
         function_name=stands["greeter"],
         dead_letter_queue_url=stands["dead-letter-queue"],
@@ -332,13 +335,6 @@ def describe(ledger: Ledger) -> Serverless:
         haiku_table_name=stands["haiku-table"],
         site_bucket_name=stands["site-bucket"],
         site_url=addresses.site_url(ledger.client("s3"), stands["site-bucket"]),
-    )
-
-
-def missing_rows(ledger: Ledger) -> list[str]:
-    """Which of the parts that one works with do not stand: before `up` has ended, or while `down` works."""
-    return missing(
-        ledger, ["greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table", "site-bucket"]
     )
 
 
@@ -377,18 +373,6 @@ def require_public_buckets(ledger: Ledger) -> None:
             + ledger.cloud.identity["account"],
             code="AccessDenied",
             operation="s3:PutBucketPolicy",
-        )
-
-
-def require_same_roles(ledger: Ledger, role_arn: str | None) -> None:
-    """A lab that stands with roles of its own does not go on with another's, nor the other way round."""
-    stands = ledger.resources
-    if "greeter" in stands and ("greeter-role" in stands) == bool(role_arn):
-        own = "roles of its own" if role_arn else "a role that was given by --role-arn"
-        raise LedgerError(
-            f"The functions stand with {own}.",
-            "Nothing was changed.",
-            f"{ledger.command('down')}    # then `up` again",
         )
 
 
@@ -442,18 +426,6 @@ def description(ledger: Ledger) -> bytes:
     return text.encode()
 
 
-def wait_for_function(lambda_: Any, name: str) -> None:
-    """Until a function takes invocations, with the settings it was given last."""
-
-    def ready() -> bool:
-        answer = lambda_.get_function_configuration(FunctionName=name)
-        if answer.get("State") == "Failed":
-            raise LabError(f"The function {name} did not start.", answer.get("StateReason", ""))
-        return answer.get("State") == "Active" and answer.get("LastUpdateStatus") != "InProgress"
-
-    poll(f"the function {name} is active", ready, timeout_s=300, longest_s=2.0)
-
-
 def wait_for_api(api_url: str) -> None:
     """Until the deployed API answers: for some seconds it is not known everywhere yet."""
     api = haiku.Api(api_url)
@@ -482,9 +454,7 @@ def command_line() -> Any:
     group = cli.lab_group("serverless", __doc__)
 
     @cli.verb(group, "up", "serverless")
-    @click.option(
-        "--role-arn", metavar="ARN", help="A role that exists, for all functions; else they get own ones."
-    )
+    @cli.ROLE_ARN
     @click.option(
         "--read",
         type=click.Choice(["scan", "query"]),
@@ -511,17 +481,12 @@ def command_line() -> Any:
             f"{usd:.2f} USD per hour for the gateway alone."
         )
         cli.farewell(ledger)
-        return verbs.built(ledger, lab, exports(lab), export)
+        return parameters.built(ledger, lab, exports(lab), export)
 
-    @cli.verb(group, "status", "serverless")
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, where, and what it costs."""
-        if gone := missing_rows(ledger):
-            cli.say(f"The lab does not stand. Missing: {', '.join(gone)}.")
-            return cli.header(ledger)
-        waiting = {"dead_letters": functions.dead_letters(ledger)}
-        return {**cli.header(ledger), **vars(describe(ledger)), **waiting}
+    def report(ledger: Ledger) -> dict[str, Any]:
+        return {**vars(describe(ledger)), "dead_letters": functions.dead_letters(ledger)}
 
+    cli.add_status(group, "serverless", PARTS, report)
     verbs.add(group, "serverless", describe)
     cli.add_down(group, "serverless", down)
     return group

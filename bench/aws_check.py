@@ -19,13 +19,14 @@ import click
 
 from awslabs import cli, screen, tour
 from awslabs.errors import DISTRIBUTION, LabError
+from awslabs.labs import LABS
 
 LONGEST_H = 0.5  # hours that a check may take before its stated cost no longer holds
 IDS = re.compile(r"\b[a-z]+-[0-9a-f]{8,17}\b|\b\d{12}\b|\b\d+\.\d+\.\d+\.\d+\b|\bawslabs-[a-z0-9-]+")
 
 
 @click.command()
-@click.option("--lab", type=click.Choice(sorted(tour.CHAPTERS)), required=True)
+@click.option("--lab", type=click.Choice(sorted(LABS)), required=True)
 @click.option("--sandbox", is_flag=True, help="Rehearse the rehearsal in the practice cloud.")
 @click.option("--region", help="AWS Region.")
 @click.option("--profile", help="Profile of the AWS configuration.")
@@ -38,11 +39,11 @@ def main(lab: str, report: Path | None, yes: bool, **where: str | None) -> None:
 
 
 def check(lab: str, report: Path, yes: bool, where: dict) -> None:
-    ledger, chapter = cli.open_ledger(lab, name="check", **where), tour.CHAPTERS[lab]
-    hourly = chapter.usd_per_hour
+    ledger, chapter = cli.open_ledger(lab, name="check", **where), tour.chapter(lab)
+    hourly = chapter.USD_PER_HOUR
     most = "?" if hourly is None else f"{hourly * LONGEST_H:.3f}"
     cli.say(
-        f"Will build {chapter.builds} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, "
+        f"Will build {chapter.BUILDS} in account {ledger.cloud.identity['account']}, {ledger.cloud.region}, "
         f"use it, and delete it: at most about {most} USD, "
         f"if it takes under {LONGEST_H * 60:.0f} min."
     )

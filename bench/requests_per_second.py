@@ -1,4 +1,5 @@
-"""How many requests per second the practice cloud answers, beside `moto.server` on the same computer.
+"""How many requests per second the practice cloud answers, beside `moto.server` on the same computer
+(and MiniStack, where MINISTACK names it: servers.py).
 
     python bench/requests_per_second.py             one client, which is a process of its own, five operations
     python bench/requests_per_second.py --seconds 5
@@ -13,25 +14,16 @@ import argparse
 import http.client
 import json
 import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.awsrequest import AWSPreparedRequest
-
-from awslabs import sandbox
+from servers import SERVERS, Server
 
 KEY = {"id": {"S": "1"}}
-ACCESS_KEY = "AKIAPRACTICE111122223333"
 
 
 class Prepared(Exception):
@@ -60,14 +52,9 @@ def signed(client: Any, operation: str, **request: Any) -> tuple[str, str, dict[
     return sent.method, path, headers, body.encode() if isinstance(body, str) else body or b""
 
 
-def prepare(endpoint_url: str, secret: str) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
+def prepare(server: Server) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
     """A table, a bucket and a queue, and one request of each kind."""
-
-    def client(service: str) -> Any:
-        keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": secret}
-        return boto3.client(service, "us-east-1", endpoint_url=endpoint_url, **keys)
-
-    dynamodb, s3, sqs, ec2 = map(client, ("dynamodb", "s3", "sqs", "ec2"))
+    dynamodb, s3, sqs, ec2 = map(server.client, ("dynamodb", "s3", "sqs", "ec2"))
     dynamodb.create_table(
         TableName="bench",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -102,45 +89,13 @@ def rate(endpoint_url: str, request: tuple[str, str, dict[str, str], bytes], sec
     return done / passed
 
 
-@contextmanager
-def practice_cloud() -> Iterator[tuple[str, str]]:
-    """The practice cloud, in a folder of its own: where it is, and the secret of the key."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = sandbox.start(slow_states=0, home=Path(folder))
-        try:
-            yield run.endpoint_url, run.secret_access_key(ACCESS_KEY)
-        finally:
-            run.stop()
-
-
-@contextmanager
-def moto_server() -> Iterator[tuple[str, str]]:
-    """moto's own server, which takes any secret."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    process = subprocess.Popen(command, env=kept, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", "practice"
-    finally:
-        process.kill()
-        process.wait()
-
-
 def measure(name: str, seconds: float) -> dict[str, float]:
     """Requests per second of one server, by operation."""
-    with {"ours": practice_cloud, "moto.server": moto_server}[name]() as (endpoint_url, secret):
-        requests = prepare(endpoint_url, secret)
+    with SERVERS[name]() as server:
+        requests = prepare(server)
         with ProcessPoolExecutor(1) as client:
             return {
-                what: client.submit(rate, endpoint_url, request, seconds).result()
+                what: client.submit(rate, server.endpoint_url, request, seconds).result()
                 for what, request in requests.items()
             }
 
@@ -150,15 +105,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="per operation")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.environ |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
-    found = {name: measure(name, options.seconds) for name in ("ours", "moto.server")}
+    found = {name: measure(name, options.seconds) for name in SERVERS}
     if options.json:
         print(json.dumps(found))
         return
     print(f"load {os.getloadavg()[0]:.1f}; requests per second, one client")
     for what, ours in found["ours"].items():
-        peer = found["moto.server"][what]
-        print(f"{what:<14} {ours:7.0f}   moto.server {peer:7.0f}   {ours / peer:5.2f}")
+        peers = {name: of_peer[what] for name, of_peer in found.items() if name != "ours"}
+        beside = "".join(f"   {name} {peer:7.0f} ({ours / peer:.2f})" for name, peer in peers.items())
+        print(f"{what:<14} {ours:7.0f}{beside}")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ own with boto3; printed are its time, and how long verifying the same request ta
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from servers import practice_cloud
 
-from awslabs import sandbox
 from awslabs.sandbox.core.signatures import Key, Sent, verify
 
 HOST = "127.0.0.1:4566"
@@ -44,26 +41,15 @@ def verify_s(sent: Sent, times: int) -> float:
 
 def upload_s(body: bytes) -> float:
     """Seconds that PutObject takes, the best of three."""
-    with tempfile.TemporaryDirectory() as home:
-        run = sandbox.start(slow_states=0, home=Path(home))
-        try:
-            own = run.environment()
-            s3 = boto3.client(
-                "s3",
-                endpoint_url=run.endpoint_url,
-                region_name="us-east-1",
-                aws_access_key_id=own["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=own["AWS_SECRET_ACCESS_KEY"],
-            )
-            s3.create_bucket(Bucket="bench")
-            seconds = []
-            for _ in range(3):
-                since = time.perf_counter()
-                s3.put_object(Bucket="bench", Key="large", Body=body)
-                seconds.append(time.perf_counter() - since)
-            return min(seconds)
-        finally:
-            run.stop()
+    with practice_cloud() as server:
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket="bench")
+        seconds = []
+        for _ in range(3):
+            since = time.perf_counter()
+            s3.put_object(Bucket="bench", Key="large", Body=body)
+            seconds.append(time.perf_counter() - since)
+        return min(seconds)
 
 
 def main() -> None:

@@ -1,26 +1,26 @@
 """How long a student waits for the command line to say anything, beside what it stands on.
 
     python bench/startup.py
+    python bench/startup.py OTHER/bin/python ...       `sandbox start` of other virtualenvs, too
+    MINISTACK=... python bench/startup.py              beside MiniStack: see servers.py
 
 Each command runs ten times; the best is printed, with its ratio to `import boto3` alone. Then servers, from
 the command that starts them to their first answered call (GetCallerIdentity), the best of five: seconds, CPU
-seconds of all processes together, and what the server has in memory then.
+seconds of all processes together, and what the server has in memory then; of the practice cloud also what
+it has after the first lab's `up`.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
-import resource
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
+
+from servers import SERVERS, Server, practice_cloud
 
 COMMANDS = {
     "python -c 'import boto3'": [sys.executable, "-c", "import boto3"],
@@ -42,85 +42,18 @@ def best_of(command: list[str], times: int = 10) -> float:
     return min(seconds)
 
 
-class Start(NamedTuple):
-    """What it takes until a server has answered."""
-
-    seconds: float
-    cpu_s: float
-    memory_mib: float
-
-    def __str__(self) -> str:
-        return f"{self.seconds:6.3f} s   {self.cpu_s:5.2f} CPU-seconds   {self.memory_mib:4.0f} MiB"
+def told(server: Server) -> str:
+    return f"{server.seconds:6.3f} s   {server.cpu_s:5.2f} CPU-seconds   {server.memory_mib():4.0f} MiB"
 
 
-def ask(port: int) -> None:
-    """GetCallerIdentity, as soon as somebody listens; without boto3, whose import takes its own time."""
-    credential = "Credential=AKIAPRACTICE111122223333/20260101/us-east-1/sts/aws4_request"
-    headers = {
-        "Authorization": f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
-    while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            connection.request("POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", headers)
-        except ConnectionRefusedError:
-            time.sleep(0.005)
-            continue
-        answer = connection.getresponse()
-        assert answer.status == 200, answer.read()
-        return
-
-
-def of_process(pid: int) -> tuple[float, float]:
-    """CPU-seconds and MiB of a process that lives (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return cpu_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def of_children() -> float:
-    """CPU-seconds of all processes that this one has started and that are gone."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def practice_cloud() -> Start:
-    """`sandbox start`."""
-    from awslabs import sandbox
-
+def after_a_lab(server: Server) -> float:
+    """MiB of the practice cloud once `ec2 up` stands in it."""
     with tempfile.TemporaryDirectory() as home:
-        before, since = of_children(), time.perf_counter()
-        environment = {**os.environ, "AWSLABS_HOME": home}
-        command = [sys.executable, "-m", "awslabs.sandbox"]
-        subprocess.run([*command, "start"], check=True, capture_output=True, env=environment)
-        run = sandbox.current(Path(home))
-        assert run is not None
-        try:
-            ask(int(run.endpoint_url.rpartition(":")[2]))
-            seconds, (cpu_s, memory_mib) = time.perf_counter() - since, of_process(run.pid)
-            return Start(seconds, cpu_s + of_children() - before, memory_mib)
-        finally:
-            run.stop()
-
-
-def moto_server() -> Start:
-    """`python -m moto.server`, alone."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    since = time.perf_counter()
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            ask(port)
-            seconds, (cpu_s, memory_mib) = time.perf_counter() - since, of_process(server.pid)
-            return Start(seconds, cpu_s, memory_mib)
-        finally:
-            server.kill()
-
-
-SERVERS: dict[str, Callable[[], Start]] = {"sandbox start": practice_cloud, "moto.server": moto_server}
+        keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+        where = {"AWS_ENDPOINT_URL": server.endpoint_url, "AWS_REGION": "us-east-1", "AWSLABS_HOME": home}
+        command = [sys.executable, "-m", "awslabs.ec2", "up"]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **keys, **where})
+    return server.memory_mib()
 
 
 def main() -> None:
@@ -132,8 +65,16 @@ def main() -> None:
         seconds = best_of(command)
         peer = peer or seconds
         print(f"{name:<34} {seconds:6.3f} s   {seconds / peer:5.2f} of `import boto3`")
-    for name, start in SERVERS.items():
-        print(f"{name:<34} {min(start() for _ in range(5))}")
+    others = {python: partial(practice_cloud, python) for python in sys.argv[1:]}
+    print(f"load {os.getloadavg()[0]:.1f}")
+    for name, start in {**SERVERS, **others}.items():
+        starts = []
+        for _ in range(5):
+            with start() as server:
+                starts.append((server.seconds, told(server)))
+        print(f"{name:<34} {min(starts)[1]}")
+    with practice_cloud() as server:
+        print(f"{'ours, after ec2 up':<34} {after_a_lab(server):.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,13 @@ class Clock:
             rules.clock.offset_s = self.offset_s
 
 
+def gateways(client: Any) -> list[dict[str, Any]]:
+    """The internet gateways of an account, without that of its default VPC, which each account has."""
+    default = {vpc["VpcId"] for vpc in client.describe_vpcs()["Vpcs"] if vpc["IsDefault"]}
+    found = client.describe_internet_gateways()["InternetGateways"]
+    return [one for one in found if not default & {tie["VpcId"] for tie in one["Attachments"]}]
+
+
 @contextlib.contextmanager
 def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
     """moto, the strict rules and a fresh clock. A key ``AKIAPRACTICE`` + 12 digits opens that account."""
@@ -73,6 +80,7 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("botocore.session.create_loader", lambda path=None: MODELS)
         patched.setattr("awslabs.ledger.time", clock)
+        patched.setattr("botocore.waiter.time", clock)
         patched.setattr("awslabs.progress.time", clock)
         patched.setattr("awslabs.journal.datetime", Datetime)
         patched.setattr(BaseResponse, "get_current_account", account_of)

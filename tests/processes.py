@@ -8,8 +8,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from awslabs.sandbox.run import isolation
 
@@ -24,20 +25,11 @@ def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
 
 
 def running() -> Iterator[tuple[int, int, str]]:
-    """Number, session and command line of each process that has not ended; `ps` may be missing on Linux."""
-    if not Path("/proc/self/stat").exists():
-        asked = ["ps", "-A", "-o", "pid=,sess=,stat=,args="]
-        for line in subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines():
-            pid, session, state, command = (*line.split(maxsplit=3), "")[:4]
-            if "Z" not in state:
-                yield int(pid), int(session), command.strip()
-        return
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if fields[0] not in "ZX":
-                yield int(folder.name), int(fields[3]), command.strip()
+    """Number, session and command line of each process that has not ended."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):  # it has just ended
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process.pid, os.getsid(process.pid), " ".join(process.cmdline())
 
 
 def alive(word: str) -> list[str]:

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from awslabs import tunnel
@@ -32,19 +33,6 @@ def free_port() -> int:
 
 # sshd ends when the test run does, even if that is killed: then `read` comes to an end.
 KEEPER = '"$0" "$@" >&2 & echo $!; read _; kill -9 $!; wait'
-
-
-def parents_of_all() -> dict[int, int]:
-    """The parent of each process of this computer."""
-    parents: dict[int, int] = {}
-    if not os.path.exists("/proc/self/stat"):
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-        return {int(pid): int(parent) for pid, parent in map(str.split, listed.stdout.splitlines())}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            number, rest = status.read_text().split(" (", 1)
-            parents[int(number)] = int(rest.rpartition(")")[2].split()[1])
-    return parents
 
 
 class Sshd:
@@ -137,11 +125,7 @@ class Sshd:
 
     def connections(self) -> list[int]:
         """The process ids that serve connections: all below the one that listens."""
-        parents = parents_of_all()
-        below = [pid for pid, parent in parents.items() if parent == self.listener]
-        for pid in below:
-            below.extend(child for child, parent in parents.items() if parent == pid)
-        return below
+        return [process.pid for process in psutil.Process(self.listener).children(recursive=True)]
 
     def signal_connections(self, number: signal.Signals) -> None:
         """Send a signal to each process that serves a connection."""
@@ -152,6 +136,11 @@ class Sshd:
     def stop(self) -> None:
         """Stop listening, and end all connections."""
         if self.keeper:
+            # Frozen first: whoever is cut off comes back at once, and the child that then serves would stay.
+            listener = psutil.Process(self.listener)
+            listener.suspend()
+            while listener.status() != psutil.STATUS_STOPPED:
+                time.sleep(0.001)
             self.signal_connections(signal.SIGKILL)
             self.keeper.communicate()
             self.keeper = None

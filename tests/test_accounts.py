@@ -17,7 +17,19 @@ from botocore.client import BaseClient
 from moto.core.responses import BaseResponse
 from test_services_support import client, cloud, net, refused, said
 
-from awslabs import addresses, batch_sweep, ec2, ecs_qa, gpu, images, sandbox, serverless, tunnel
+from awslabs import (
+    addresses,
+    batch_sweep,
+    ec2,
+    ecs_qa,
+    gpu,
+    images,
+    network,
+    preflight,
+    sandbox,
+    serverless,
+    tunnel,
+)
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.ledger import Cloud, Ledger
@@ -111,7 +123,7 @@ def test_whoever_may_not_ask_for_the_plan_is_not_held_up(
 ) -> None:
     becomes("free-plan")
     monkeypatch.setattr(accounts, "plan", lambda account: (_ for _ in ()).throw(denied()))
-    assert not ec2.on_free_plan(lab("ec2"))
+    assert not preflight.on_free_plan(lab("ec2"))
 
 
 def denied() -> Exception:
@@ -256,11 +268,10 @@ def with_zones(zones: list[tuple[str, str, str, str]]) -> Any:
 
 
 def test_local_and_wavelength_zones_of_an_account_that_opted_in_are_left_out() -> None:
-    assert ec2.zones_offering(with_zones(ZONES), "t3.micro") == ["us-west-2a", "us-west-2c"]
-    assert ec2.zone_offering(with_zones(ZONES[1:]), "t3.micro") == "us-west-2c"
+    assert preflight.zones_offering(with_zones(ZONES), "t3.micro") == ["us-west-2a", "us-west-2c"]
     assert batch_sweep.zones_of(with_zones(ZONES), batch_sweep.CPU) == ["us-west-2a", "us-west-2c"]
     with pytest.raises(AwsError, match="not offered in us-west-2"):
-        ec2.zones_offering(with_zones(ZONES[1:3]), "t3.micro")
+        preflight.zones_offering(with_zones(ZONES[1:3]), "t3.micro")
 
 
 def test_tasks_run_in_a_zone_that_has_fargate(changes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,8 +320,8 @@ def test_what_guardduty_has_put_into_a_network_is_named_and_waited_for(
 ) -> None:
     ledger = lab("ec2")
     api = ledger.client("ec2")
-    vpc_id, (subnet_id,) = ec2.public_network(
-        ledger, "10.10.0.0/23", [ec2.Subnet("subnet", "us-east-1a", "10.10.0.0/24")]
+    vpc_id, (subnet_id,) = network.public_network(
+        ledger, "10.10.0.0/23", [network.Subnet("subnet", "us-east-1a", "10.10.0.0/24")]
     )
     group_id = api.create_security_group(
         VpcId=vpc_id, GroupName=f"GuardDutyManagedSecurityGroup-{vpc_id}", Description="GuardDuty"

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import inprocess
 import pytest
 from botocore.client import BaseClient
-from moto import mock_aws
 
 import awslabs
-from awslabs import tunnel
+from awslabs import addresses, ec2, images, ledger_cli, serverless, tunnel
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.labs import LABS
+from awslabs.ledger import Ledger
+from awslabs.sandbox import running_parts
+from awslabs.workload.gpu import notebook
 
 PACKAGE = Path(awslabs.__file__).parent
-CHAPTERS = ["ec2", "gpu", "ecs_qa", "batch_sweep", "serverless"]
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "prices", "show", "web"],
+    ["errors", "labs", "prices", "show", "web", "buckets"],
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
+    ["cost"],
     ["ledger"],
+    ["network", "preflight", "roles", "servers"],
     ["cli"],
     ["ledger_cli"],
     ["workload"],
-    CHAPTERS,
+    [*LABS],
     ["tour"],
     ["__main__"],
 ]
@@ -70,9 +79,8 @@ def test_imports_point_one_way(path: Path) -> None:
             assert part in LATE[name], f"{part} imports {name}"
             continue
         theirs = next(number for number, parts in enumerate(HOUSE) if name in parts)
-        same_part_or_chapter = name == part or (part in CHAPTERS and name in CHAPTERS)
-        foot = not at_top and part in ("ledger", *CHAPTERS)  # the command line at the foot of a page
-        assert theirs < floor or same_part_or_chapter or foot or theirs == floor == 1, f"{part} -> {name}"
+        foot = not at_top and part == "ledger"  # its command line, at the foot of the page
+        assert theirs < floor or name == part or foot or theirs == floor == 1, f"{part} -> {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -89,39 +97,117 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("chapter", ["ec2"])  # of the others their own tests say the same
-def test_all_that_a_chapter_makes_goes_through_the_ledger(
-    chapter: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = importlib.import_module(f"awslabs.{chapter}")
-    changing: list[tuple[str, dict]] = []
+@dataclass(frozen=True)
+class Change:
+    """A call that changes something: what was asked for, and the course's functions that led to it."""
+
+    call: str
+    request: dict[str, Any]
+    way: list[tuple[str, str, int]]  # file, function, line: `up` first
+
+
+def way_here() -> list[tuple[str, str, int]]:
+    """The functions of the course that are under way, without the ledger and what it knows of AWS."""
+    frame: FrameType | None = sys._getframe(1)
+    way = []
+    while frame is not None:
+        code = frame.f_code
+        path = Path(code.co_filename)
+        if path.is_relative_to(PACKAGE) and part_of(path) not in ("ledger", "kinds", "errors", "sandbox"):
+            way.append((str(path.relative_to(PACKAGE)), code.co_name, frame.f_lineno))
+        frame = frame.f_back
+    return [step for step in reversed(way) if not step[1].endswith(("comp>", "genexpr>"))]
+
+
+@pytest.fixture
+def ensured(monkeypatch: pytest.MonkeyPatch) -> list[Change]:
+    """What was seen to by `ensure`, whether there was anything to change or not."""
+    seen: list[Change] = []
+
+    def noting(call: str, repairs: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(client: Any, request: dict[str, Any]) -> Any:
+            seen.append(Change(call, request, way_here()))
+            return repairs(client, request)
+
+        return noted
+
+    for call, repairs in ENSURES.items():
+        monkeypatch.setitem(ENSURES, call, noting(call, repairs))
+    return seen
+
+
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Change]]:
+    """The calls that change something in a cloud where nothing runs: no image, no server, no function."""
+    made: list[Change] = []
     send = BaseClient._make_api_call
 
-    def recorded(self: BaseClient, operation_name: str, kwargs: dict) -> Any:
-        if not operation_name.startswith(("Describe", "Get", "List")):
-            changing.append((f"{self.meta.service_model.service_name}:{operation_name}", kwargs))
-        return send(self, operation_name, kwargs)
+    def recorded(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+        if not operation.startswith(("Describe", "Get", "List", "Head")):
+            call = f"{client.meta.service_model.service_name}:{operation}"
+            made.append(Change(call, request, way_here()))
+        return send(client, operation, request)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None, raising=False)
-    with mock_aws():
-        ledger = Ledger(Cloud(), chapter)
-        module.up(ledger, allow_from="198.51.100.7/32")
-        rows = read(ledger.journal.path)[1]
-        tokens = {row.token for row in rows}
-        for call, request in changing:
-            if call in ENSURES:
-                continue
-            assert call in KINDS, f"{call} was called without the ledger"
-            assert KINDS[call].join or any(token in str(request) for token in tokens), f"{call} has no mark"
-        changing.clear()
-        module.up(Ledger(Cloud(), chapter), allow_from="198.51.100.7/32")
-        assert changing == []
-        module.down(Ledger(Cloud(), chapter))
-        assert Ledger(Cloud(), chapter).resources == {}
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
+    monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
+    monkeypatch.setattr(images, "engine_for", lambda *_, **__: None)
+    monkeypatch.setattr(images, "publish", lambda _, repository, recipe, *__: f"{repository}:{recipe.tag}")
+    monkeypatch.setattr(serverless, "wait_for_api", lambda url: None)
+    monkeypatch.setattr(addresses, "my_ip", lambda client: "198.51.100.7")
+    assert running_parts.PARTS  # with them come the strict rules of their services
+    with inprocess.cloud(slow_states=0):
+        yield made
 
 
-@pytest.mark.parametrize("module", [*CHAPTERS, "ledger"])
+def build(chapter: str) -> object:
+    """One run of a chapter's `up`, with all that it can be asked to make."""
+    lab = importlib.import_module(f"awslabs.{chapter}")
+    also = {"export": True} if "export" in inspect.signature(lab.up).parameters else {}
+    return lab.up(Ledger(inprocess.open_cloud("111122223333", "ada"), chapter), **also)
+
+
+@pytest.mark.parametrize("chapter", LABS)
+def test_all_that_a_chapter_makes_goes_through_the_ledger(chapter: str, changes: list[Change]) -> None:
+    built = build(chapter)
+    ledger = Ledger(inprocess.open_cloud("111122223333", "ada"), chapter)
+    tokens = {row.token for row in read(ledger.journal.path)[1]}
+    for change in changes:
+        if change.call in ENSURES and change.call not in KINDS:
+            continue
+        assert change.call in KINDS, f"{change.call} was called without the ledger"
+        marked = any(token in str(change.request) for token in tokens)
+        assert KINDS[change.call].join or marked, f"{change.call} has no mark"
+    changes.clear()
+    assert build(chapter) == built
+    assert changes == []
+    ledger.down()
+    assert ledger_cli.everything_ours(ledger.cloud) == []
+
+
+@pytest.mark.parametrize("chapter", LABS)
+def test_whoever_reads_up_meets_each_call_after_two_more_functions_at_most(
+    chapter: str, changes: list[Change], ensured: list[Change]
+) -> None:
+    build(chapter)
+    assert len(changes) >= 10
+    assert ensured
+    for change in changes + ensured:
+        assert change.way[0][:2] == (f"{chapter}.py", "up"), change
+        assert len(change.way) <= 3, f"{change.call} is {len(change.way)} functions deep: {change.way}"
+        assert len({file for file, _, _ in change.way}) <= 2, f"{change.call}: {change.way}"
+
+
+def test_chapter_1_shows_each_call_on_its_page_in_order(changes: list[Change]) -> None:
+    build("ec2")
+    lines = [change.way[0][2] for change in changes]
+    assert [change.way[1:] for change in changes] == [[]] * len(changes)
+    assert lines == sorted(lines)
+    page = ast.parse(inspect.getsource(ec2.up))
+    assert not [node for node in ast.walk(page) if isinstance(node, ast.Lambda)]
+
+
+@pytest.mark.parametrize("module", [*LABS, "ledger"])
 def test_a_page_logs_under_its_own_name_also_as_a_program(module: str) -> None:
     """Run as ``python -m`` it is called ``__main__``, whose lines nobody shows."""
     assert "getLogger(__name__)" not in (PACKAGE / f"{module}.py").read_text()

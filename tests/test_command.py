@@ -13,8 +13,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from awslabs.__main__ import COMMANDS, LABS, main
+from awslabs.__main__ import COMMANDS, main
 from awslabs.errors import DISTRIBUTION
+from awslabs.labs import LABS
 
 AS_A_SCRIPT = [
     sys.executable,

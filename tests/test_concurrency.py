@@ -26,7 +26,7 @@ import pytest
 from harness.cases import changes
 from moto import mock_aws
 
-from awslabs import ec2, journal, sandbox, tunnel
+from awslabs import ec2, journal, network, sandbox, tunnel
 from awslabs.errors import LedgerError
 from awslabs.ledger import Cloud, Ledger
 
@@ -115,7 +115,7 @@ class Room:
         counts = {
             "vpc": [one for one in client.describe_vpcs()["Vpcs"] if not one["IsDefault"]],
             "subnet": [one for one in client.describe_subnets()["Subnets"] if not one["DefaultForAz"]],
-            "gateway": client.describe_internet_gateways()["InternetGateways"],
+            "gateway": inprocess.gateways(client),
             "group": [
                 one
                 for one in client.describe_security_groups()["SecurityGroups"]
@@ -277,11 +277,16 @@ def changes_of(ledger: Ledger) -> list[str]:
     return [operation for operation, _ in recorder.calls]
 
 
+def shown(client: Any, instance_id: str) -> dict[str, Any]:
+    """A server as AWS shows it."""
+    (reservation,) = client.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    return reservation["Instances"][0]
+
+
 def test_a_route_changed_by_hand_is_put_right(standing: Ledger) -> None:
     client, ids = standing.client("ec2"), standing.resources
-    table_id = ec2.main_route_table(client, ids["vpc"])
-    instance = ec2.find_instance(client, ids["instance"])
-    assert instance
+    table_id = network.main_route_table(client, ids["vpc"])
+    instance = shown(client, ids["instance"])
     client.replace_route(
         RouteTableId=table_id,
         DestinationCidrBlock="0.0.0.0/0",
@@ -317,7 +322,7 @@ def test_a_server_stopped_by_hand_is_started(standing: Ledger, clock: inprocess.
     client.stop_instances(InstanceIds=[instance_id])
     clock.sleep(60)
     assert changes_of(standing) == ["StartInstances"]
-    assert ec2.instance_state(client, instance_id) == "running"
+    assert shown(client, instance_id)["State"]["Name"] == "running"
 
 
 def test_a_gateway_deleted_by_hand_is_made_and_joined_anew(standing: Ledger, clock: inprocess.Clock) -> None:
@@ -333,11 +338,11 @@ def test_a_gateway_deleted_by_hand_is_made_and_joined_anew(standing: Ledger, clo
         "RunInstances",
     ]
     fresh = Ledger(standing.cloud, "ec2")
-    (gateway,) = client.describe_internet_gateways()["InternetGateways"]
+    (gateway,) = inprocess.gateways(client)
     assert gateway["InternetGatewayId"] == fresh.resources["internet-gateway"] != ids["internet-gateway"]
     assert [tie["VpcId"] for tie in gateway["Attachments"]] == [ids["vpc"]]
     fresh.down()
-    assert client.describe_internet_gateways()["InternetGateways"] == []
+    assert inprocess.gateways(client) == []
 
 
 def test_a_gateway_detached_by_hand_is_attached_again(standing: Ledger, clock: inprocess.Clock) -> None:
@@ -409,7 +414,7 @@ def test_threads_that_build_the_same_thing_get_the_same(
     client = ledger.client("ec2")
     ids = in_threads(2, lambda _: ledger.create("internet-gateway", client.create_internet_gateway))
     assert len(set(ids)) == 1
-    assert len(client.describe_internet_gateways()["InternetGateways"]) == 1
+    assert len(inprocess.gateways(client)) == 1
     assert len(ledger.journal.rows) == 1
 
 

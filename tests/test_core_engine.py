@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
+import threading
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.core.base_backend import BaseBackend
+from moto.core.utils import get_service_model
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
 from moto.resourcegroupstaggingapi import models as tagging
 from test_services_support import READ_ONLY, client, cloud, net, said, wait
 
 from awslabs.errors import LabError
-from awslabs.sandbox import rules, services
+from awslabs.sandbox import rules, running_parts, services
 from awslabs.sandbox.core import engine
 
 services.load()
@@ -170,3 +175,147 @@ def test_a_refusal_warns_nobody() -> None:
         arn = "arn:aws:iam::123456789012:role/nobody"
         assert said(client("sts").assume_role, RoleArn=arn, RoleSessionName="lab") == "AccessDenied"
         assert said(client("iam").delete_policy, PolicyArn=READ_ONLY) == "AccessDenied"
+
+
+# --- time ---------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_even_and_goes_on_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = [1000.0]
+    monkeypatch.setattr(engine.time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(engine.time, "clock_gettime", lambda which: passed[0] * (which == engine.EVEN))
+    clock = engine.Clock()
+    assert clock.now() == 1_700_000_000.0
+    monkeypatch.setattr(engine.time, "time", lambda: 0.0)  # somebody sets the computer's clock
+    passed[0] += 3600.0  # as CLOCK_BOOTTIME has it after an hour of sleep
+    assert clock.now() == 1_700_003_600.0
+
+
+def test_the_timer_does_things_in_their_order_and_survives_what_fails() -> None:
+    done: list[str] = []
+    over = threading.Event()
+    timer = engine.Timer()
+    now = engine.clock.now()
+    for name, after_s, action in (
+        ("third", 0.10, over.set),
+        ("second", 0.06, lambda: 1 / 0),
+        ("first", 0.02, lambda: None),
+    ):
+        timer.do(now + after_s, lambda name=name, action=action: (done.append(name), action()))
+    timer.start()
+    assert over.wait(5)
+    timer.stop()
+    assert done == ["first", "second", "third"]
+
+
+def test_the_timer_sees_that_more_time_has_passed_than_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    timer = engine.Timer()
+    timer.longest_wait_s = 0.02
+    timer.do(engine.clock.now() + 3600, over.set)
+    timer.start()
+    assert not over.wait(0.1)
+    monkeypatch.setattr(engine.clock, "offset_s", 3601.0)
+    assert over.wait(5)
+    timer.stop()
+
+
+# -- the table -----------------------------------------------------------------------------------------
+
+ORDER = (Path(__file__).parent / "order_of_rules.txt").read_text().split()
+"""In which rules looked at a call when the order was that of imports; S3's, patches, last one first."""
+
+
+def test_the_order_is_the_one_that_is_written_down() -> None:
+    with rules.installed():
+        for operation in {*engine.TABLE, "ec2:DescribeVpcs"}:
+            looks = [hook.rule for hook in engine.chain(operation) if hook.rule in ORDER]
+            looks = list(dict.fromkeys(looks))
+            assert looks == sorted(looks, key=ORDER.index), operation
+    listed = {f"awslabs.sandbox.services.{file}" for file in services.FILES}
+    held = [hook for rule in rules.RULES.values() for hook in rule.hooks]
+    assert {
+        hook.function.__module__ for hook in held if hook.function.__module__.startswith("awslabs")
+    } <= listed
+
+
+def misspelt(operations: Iterable[str]) -> set[str]:
+    """Operations that botocore's models do not have."""
+    wrong = set()
+    for operation in operations:
+        service, _, action = operation.partition(":")
+        if action != "*" and action not in get_service_model(service).operation_names:
+            wrong.add(operation)
+    return wrong
+
+
+def test_every_operation_is_one_of_awss() -> None:
+    assert misspelt(engine.TABLE) == set()
+    assert misspelt(["ec2:DescribeVpc", "batch:submitjob", "ec2:*", "s3:PutObject"]) == {
+        "ec2:DescribeVpc",
+        "batch:submitjob",
+    }
+
+
+def test_what_moto_does_not_have_is_not_patched() -> None:
+    rule = engine.Rule("vanished", "AWS. moto.")
+    try:
+        with pytest.raises(AttributeError, match=r"vanished: moto's Instance.teleport is not there"):
+            rule.patch(Instance, "teleport")(lambda original: None)
+        with pytest.raises(AttributeError, match=r"Instance.terminate is there already"):
+            rule.puts(Instance, "terminate", None, adds=True)
+    finally:
+        del engine.RULES["vanished"]
+
+
+def test_two_states_of_one_name_are_an_error() -> None:
+    with pytest.raises(ValueError, match="two states called Events"):
+        engine.state(type("Events", (), {}))
+
+
+def test_two_functions_do_not_answer_one_operation() -> None:
+    [answers] = [hook for hook in engine.TABLE["batch:SubmitJob"] if hook.kind is engine.Kind.ANSWERS]
+    with pytest.raises(ValueError, match="two functions answer batch:SubmitJob"):
+        engine.hang(answers)
+
+
+def test_what_needs_a_running_part_is_not_installed_under_mock_aws() -> None:
+    for name in running_parts.PARTS:
+        importlib.import_module(name)
+    served = {
+        operation
+        for operation, hooks in engine.TABLE.items()
+        for hook in hooks
+        if hook.kind is engine.Kind.IN_SERVER and hook.function.__module__ in running_parts.PARTS
+    }
+    assert served == running_parts.NOT_UNDER_MOCK_AWS
+    with rules.installed():
+        assert all(hook.kind is not engine.Kind.IN_SERVER for each in served for hook in engine.chain(each))
+
+
+BOTH = """
+import importlib, sys
+from awslabs.sandbox import rules, running_parts, services
+from awslabs.sandbox.core import engine
+first = sys.argv[1] == "rules"
+if first:
+    rules.install()
+for package in ("ecs", *sorted(services.PACKAGES)):
+    importlib.import_module(f"moto.{package}.models")
+    if first and package == "ecs":  # it has reached into EC2, of which no call has come
+        assert "instances_take_time" in engine.RULES
+if not first:
+    rules.install()
+for owner, attribute in sorted(engine._placed, key=str):
+    around = engine._placed[owner, attribute][1]
+    print(owner, attribute, [each.place[0] for each in sorted(around, key=lambda each: each.place)])
+"""
+
+
+def test_patches_are_in_place_whoever_imports_moto_first() -> None:
+    said = [
+        subprocess.run([sys.executable, "-c", BOTH, first], capture_output=True, text=True, check=True).stdout
+        for first in ("rules", "moto")
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("\n") > 50

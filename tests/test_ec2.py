@@ -25,6 +25,7 @@ from awslabs import sandbox
 
 LAB = [sys.executable, "-m", "awslabs.ec2"]
 SHORT_LIVED = 'import awslabs, awslabs.ec2 as ec2; ec2.up(awslabs.lab("ec2", name="ttl"), ttl_minutes=1)'
+IMPATIENT = "from awslabs import ec2, servers; servers.PATIENCE_S = 1; ec2.command_line()(prog_name='%s')"
 KEYS = {"lab", "name", "cloud", "account", "region", "ledger", "usd_per_hour", "resources", "instance_id"}
 pytestmark = [
     pytest.mark.live,
@@ -237,7 +238,7 @@ def test_the_private_key_is_for_its_owner_alone(lab: Lab) -> None:
 
 def test_status_without_a_server_says_so(lab: Lab) -> None:
     done = lab("status", "--name", "other")
-    assert "No server stands." in done.stderr
+    assert "The lab does not stand. Missing: instance." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -275,6 +276,57 @@ def test_a_server_that_was_stopped_and_started_is_still_trusted(lab: Lab) -> Non
     done = subprocess.run([*shlex.split(again["ssh"]["command"]), "echo in"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "in\n")
     lab("down", "--name", "moved")
+
+
+def test_the_firewall_keeps_out_whom_it_does_not_let_in(lab: Lab) -> None:
+    """Another address, no rule at all, no route: SSH hears nothing; who is in stays in; `up` mends it."""
+    run = [sys.executable, "-c", IMPATIENT % "python -m awslabs.ec2", "up", "--name", "wall"]
+    shut = subprocess.run(
+        [*run, "--allow-from", "203.0.113.7/32"], env=lab.environment, capture_output=True, text=True
+    )
+    assert shut.returncode == 1, shut.stdout
+    assert re.search(
+        r"why: +sg-\w+ lets in 203.0.113.7/32; this computer's address is 127.0.0.1", shut.stderr
+    )
+    assert "fix:   python -m awslabs.ec2 up --name wall --allow-from 127.0.0.1/32" in shut.stderr
+    up = json.loads(lab("up", "--name", "wall", "--json").stdout)
+    ssh = shlex.split(up["ssh"]["command"])
+    ssh[1:1] = ["-o", "ConnectTimeout=2"]
+
+    import boto3
+
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=lab.run.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=lab.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=lab.environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    group_id, vpc_id = up["resources"]["security-group"], up["resources"]["vpc"]
+    (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+    filters = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    (table,) = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+
+    def revoke() -> None:
+        ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=group["IpPermissions"])
+
+    def unroute() -> None:
+        ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
+
+    for shut_off in (revoke, unroute):
+        with subprocess.Popen([*ssh, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inside:
+            assert inside.stdin
+            assert inside.stdout
+            inside.stdin.write(b"in\n")
+            inside.stdin.flush()
+            assert inside.stdout.readline() == b"in\n"
+            shut_off()
+            done = subprocess.run([*ssh, "true"], capture_output=True, text=True)
+            assert done.returncode == 255
+            assert "timed out" in done.stderr
+            assert inside.communicate(b"still\n", timeout=20)[0] == b"still\n"
+        assert json.loads(lab("up", "--name", "wall", "--json").stdout)["state"] == "running"
+    lab("down", "--name", "wall")
 
 
 def test_a_server_with_a_ttl_ends_itself_and_says_so(lab: Lab) -> None:

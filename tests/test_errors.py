@@ -18,12 +18,18 @@ import click
 import inprocess
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, SSLError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+    WaiterError,
+)
 from click.testing import CliRunner, Result
 
 from awslabs import ec2, errors, journal, ledger_cli, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, TunnelError
-from awslabs.explain import explain
+from awslabs.explain import Place, explain
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.core import weather
 
@@ -50,9 +56,14 @@ class Failing:
         self.clock = clock
         self.faults: dict[str, Exception] = {}
         self.sent: list[str] = []
+        self.type_fault: tuple[str, Exception | None] = ("", None)
 
     def fail(self, operation: str, code: str, status: int = 400, message: str = "no") -> None:
         self.faults[operation] = inprocess.refusal(operation, code, status, message)
+
+    def of_type(self, fault: Exception, instance_type: str) -> None:
+        """From now on RunInstances fails so for this type alone."""
+        self.type_fault = instance_type, fault
 
 
 @pytest.fixture
@@ -65,6 +76,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
         def call(client: BaseClient, operation: str, request: dict) -> Any:
             failing.sent.append(operation)
             fault = failing.faults.get(operation) or failing.faults.get("*")
+            if operation == "RunInstances" and request["InstanceType"] == failing.type_fault[0]:
+                fault = failing.type_fault[1]
             if fault:
                 raise fault
             return send(client, operation, request)
@@ -535,6 +548,31 @@ def test_each_error_is_told_in_at_most_three_labelled_parts() -> None:
     }
     assert {kind: kind.exit_code for kind in family} == family
     assert all(issubclass(kind, LabError) for kind in family)
+
+
+def test_a_server_that_ends_while_it_starts_says_why(aws: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = BaseClient._make_api_call
+
+    def ended_at_once(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        answer = send(client, operation, request)
+        if operation == "RunInstances":
+            client.terminate_instances(InstanceIds=[answer["Instances"][0]["InstanceId"]])
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", ended_at_once)
+    with pytest.raises(AwsError, match="InstanceRunning did not come") as caught:
+        ec2.up(Ledger(inprocess.open_cloud(ACCOUNT, "ana"), "ec2"), allow_from="192.0.2.1/32")
+    assert "User initiated" in caught.value.why
+    assert caught.value.fix.startswith("python -m awslabs.ec2 up")
+
+
+def test_what_a_waiter_is_refused_is_told_as_any_refusal() -> None:
+    refused = {"Error": {"Code": "ExpiredToken", "Message": "no"}}
+    told = explain(WaiterError("TableExists", "no", refused), "waiting", Place("ecs_qa", "us-east-1"))
+    assert (told.code, told.what) == ("ExpiredToken", "The AWS credentials have expired.")
+    failed = {"StateReason": "The role cannot be assumed.", "State": "Failed"}
+    told = explain(WaiterError("FunctionActiveV2", "no", failed), "waiting", Place("serverless", "us-east-1"))
+    assert (told.what, told.why) == ("FunctionActiveV2 did not come.", "The role cannot be assumed.")
 
 
 ORIGINS = {

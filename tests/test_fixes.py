@@ -18,17 +18,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import click
 import pytest
 import test_errors
 from botocore.exceptions import ClientError
+from click.testing import CliRunner, Result
 from test_docs import group_of
 from test_errors import ACCOUNT, CASES, UP, Case, Failing, aws, run, told
 
 from awslabs import cli, ec2, explain, journal, ledger_cli, sandbox
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import Place
+from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.workload import parameters
 
 assert aws  # a fixture
 PACKAGE = Path(ec2.__file__).parent
@@ -86,7 +91,7 @@ WRITTEN = [
 # They mean the same whatever was asked: `list` shows all there is, and a computer has one practice cloud.
 ANYWHERE = re.compile(r"python -m awslabs(\.ledger list|\.sandbox( .*)?)?")
 MAKERS = {"explain.py", "journal.py"}  # where a place is at hand, and what a command needs is added
-PROGRAM_NAMES = {"__main__.py", "ledger.py", "tour.py", *(f"{lab}.py" for lab in journal.LABS)}
+PROGRAM_NAMES = {"__main__.py", "ledger.py", "tour.py", *(f"{lab}.py" for lab in LABS)}
 
 
 def test_commands_are_written_where_their_options_are_known() -> None:
@@ -112,7 +117,7 @@ def verbs_named(method: str) -> list[tuple[str, str]]:
     """Lab and verb of each `ledger.command("up")` in the chapters and what belongs to them."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        lab = next((lab for lab in journal.LABS if lab in (path.stem, path.parent.name)), None)
+        lab = next((lab for lab in LABS if lab in (path.stem, path.parent.name)), None)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 lab
@@ -238,6 +243,166 @@ def test_what_has_no_ledger_knows_its_place_by_its_client(aws: Failing) -> None:
     with pytest.raises(AwsError) as caught:
         ensure(cloud.client("ec2").create_route, RouteTableId="rtb-1", DestinationCidrBlock="0.0.0.0/0")
     assert "verify --region us-east-1 --profile class" in caught.value.fix
+
+
+# -- What a fix changes --------------------------------------------------------------------------------------
+
+# Of the errors of `test_errors`, those whose fix cannot be run here, and why.
+NOT_RUN = {
+    "an expired token": "its keys are fetched from elsewhere",
+    "a token that expires in between": "its keys are fetched from elsewhere",
+    "keys that nobody knows": "a person types other keys",
+    "half a key": "a person types the other half",
+    "an unknown profile": "it lists those that there are, for a person to choose",
+    "a right that is missing, as AWS names it": "whoever runs the account must agree",
+    "a right that is missing, not named by AWS": "whoever runs the account must agree",
+    "a missing right to a route": "whoever runs the account must agree",
+    "a missing right to read": "whoever runs the account must agree",
+    "a false certificate": "a person knows where the proxy's certificate lies",
+    "a ledger of a newer awslabs": "it installs a newer awslabs",
+    "a full disk": "a person chooses what to delete",
+    "a vCPU quota that is used up": "the quota of a new account is, below",
+    "too many VPCs": "five of them are made, below",
+}
+# What passes: the same command again, once it has.
+PASSES = {
+    "no capacity",
+    "throttling that outlasts our patience",
+    "a fault within AWS",
+    "no network",
+    "a network that is lost in between",
+    "no answers",
+}
+
+
+class Practice:
+    """Stands for the practice cloud that runs: the one in this process."""
+
+    def environment(self, region: str | None = None) -> dict[str, str]:
+        keys = {"AWS_ACCESS_KEY_ID": f"AKIAPRACTICE{sandbox.ACCOUNT}", "AWS_SECRET_ACCESS_KEY": "none"}
+        return keys | {"AWS_REGION": region or "us-east-1"}
+
+
+def by_the_aws_cli(command: str) -> None:
+    """An ``aws`` command as the same call of boto3; what asks for a quota is granted at once."""
+    _, service, verb, *words = shlex.split(command)
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    region = given.pop("--region", None)
+    names = {name: "".join(part.title() for part in name.strip("-").split("-")) for name in given}
+    request: dict[str, Any] = {names[name]: value for name, value in given.items()}
+    if "DesiredValue" in request:
+        request["DesiredValue"] = float(request["DesiredValue"])
+    getattr(boto3.client(service, region_name=region), verb.replace("-", "_"))(**request)
+    if verb == "request-service-quota-increase":
+        assert region
+        quotas.grant(ACCOUNT, region, request["QuotaCode"], request["DesiredValue"])
+
+
+def obey(fix: str, line: tuple[str, ...], patch: pytest.MonkeyPatch) -> tuple[Result, tuple[str, ...]]:
+    """Do what the first line of a fix says; its result, and the line that failed as it is to be run again."""
+    first = fix.splitlines()[0]
+    command, _, remark = first.partition("    #")
+    if "same command with --sandbox" in remark:  # `aws configure` asks a person
+        line = (*line, "--sandbox")
+        return run(*line), line
+    if other := re.search(r"with another type, such as (--instance-type [\w.]+)", first):
+        line = (*line, *other[1].split())
+        return run(*line), line
+    if "AWSLABS_HOME to another" in first:
+        patch.setenv("AWSLABS_HOME", f"{journal.home()}-other")
+    elif export := re.match(r"export (\w+)=(\S+)", command):
+        patch.setenv(export[1], export[2])
+    elif evaluated := re.match(r'eval "\$\((python -m .*)\)"', command):
+        return of_ours(evaluated[1]), line
+    elif command.startswith("python -m "):
+        result = of_ours(command)
+        if "up" in shlex.split(command):
+            return result, line
+    elif command.startswith("aws "):
+        by_the_aws_cli(command)
+    else:
+        assert "same command again" in first, first
+    return run(*line), line
+
+
+def of_ours(command: str) -> Result:
+    """A command of ours in this process; who is asked says yes."""
+    module, *arguments = shlex.split(command.removeprefix("python -m "))
+    if arguments[0] == "up":
+        arguments += UP[1:]
+    result = CliRunner().invoke(group_of(module), arguments, input="y\n" * 3)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def outcome(result: Result) -> tuple[int, str]:
+    """What tells one error from another: the exit code and the error's first line."""
+    found = re.search(r"^error: (.*)", result.stderr, re.M)
+    return result.exit_code, found[1] if found else ""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in NOT_RUN], ids=lambda case: case.name
+)
+def test_what_a_fix_says_changes_the_outcome(
+    case: Case, aws: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "current", Practice)
+    case.prepare(aws, monkeypatch)
+    failed = run(*case.line)
+    fault = aws.faults.pop("RunInstances", None) if "Unsupported" in failed.stderr else None
+    if fault:  # it is of the one type alone
+        aws.of_type(fault, "t3.micro")
+    if case.name in PASSES:
+        aws.faults.clear()
+    result, _ = obey(told(failed)["fix"], case.line, monkeypatch)
+    assert outcome(result) != outcome(failed)
+    assert result.exit_code == 0, result.stderr
+
+
+def test_each_case_s_fix_is_run_or_it_is_said_why_not() -> None:
+    assert NOT_RUN.keys() | PASSES <= {case.name for case in CASES}
+
+
+def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: Failing) -> None:
+    """An account that may have two VPCs, and has a default one."""
+    quotas.grant(ACCOUNT, "us-east-1", "L-F678F1CE", 2)
+    lines = [(*UP, "--name", f"s{number}") for number in range(3)]
+    failed, line = next((result, line) for line in lines if (result := run(*line)).exit_code)
+    said = told(failed)
+    assert "VpcLimitExceeded" in said["error"]
+    listed, _, more = said["fix"].partition("or ask for more: ")
+    assert "ec2" in of_ours(listed.partition("    #")[0]).stdout
+    by_the_aws_cli(more)
+    assert run(*line).exit_code == 0
+
+
+def test_of_two_labs_that_export_one_name_the_second_is_told_what_to_do(aws: Failing) -> None:
+    """Chapters 3 and 5 both have a TABLE_NAME."""
+    answers, haiku = (Ledger(cli.open_cloud(), lab) for lab in ("ecs_qa", "serverless"))
+    parameters.put(answers, {"TABLE_NAME": "answers"})
+    with pytest.raises(AwsError) as refused:
+        parameters.put(haiku, {"TABLE_NAME": "haiku"})
+    assert "TABLE_NAME stands in this account and Region already, and not as this lab's." in refused.value.why
+    here, _, first = refused.value.fix.partition("    # for this terminal alone; or first: ")
+    assert parsed(re.findall(r"\$\((.*)\)", here)[0]).params["export"] == "shell"
+    by_the_aws_cli(first)
+    parameters.put(haiku, {"TABLE_NAME": "haiku"})
+    assert haiku.client("ssm").get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "haiku"
+
+
+def test_the_fix_of_a_thing_that_lost_its_mark_deletes_it(aws: Failing) -> None:
+    assert run(*UP).exit_code == 0
+    gateway = boto3.client("ec2").describe_internet_gateways()["InternetGateways"][0]
+    keys = [{"Key": tag["Key"]} for tag in gateway["Tags"]]
+    boto3.client("ec2").delete_tags(Resources=[gateway["InternetGatewayId"]], Tags=keys)
+    failed = run("down")
+    assert failed.exit_code == 3
+    for line in told(failed)["fix"].splitlines():
+        of_ours(line.strip().partition("    #")[0])
+    assert outcome(run("down")) == (0, "")
+    assert boto3.client("ec2").describe_internet_gateways()["InternetGateways"] == []
 
 
 # -- What the user has configured ----------------------------------------------------------------------------

@@ -89,6 +89,14 @@ def ledger(aws: Aws) -> Ledger:
     return Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "gpu")
 
 
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A ledger whose server runs, as far as work on it is to know."""
+    monkeypatch.setattr(notebook, "describe", lambda ledger: SimpleNamespace(state="running"))
+    monkeypatch.setattr(notebook, "server_address", lambda ledger: None)
+    return SimpleNamespace(command=lambda verb: verb, missing=lambda rows: [])
+
+
 def built(ledger: Ledger) -> dict:
     """The lab's server as AWS shows it."""
     ec2, instance_id = ledger.client("ec2"), ledger.resources["instance"]
@@ -180,7 +188,7 @@ def test_a_spot_server_is_a_one_time_request_that_ends_with_it(aws: Aws, ledger:
     assert aws.run["InstanceMarketOptions"]["SpotOptions"]["SpotInstanceType"] == "one-time"
     tagged = {each["ResourceType"] for each in aws.run["TagSpecifications"]}
     assert tagged == {"instance", "volume", "network-interface", "spot-instances-request"}
-    assert ledger.usd_per_hour == pytest.approx(0.22 + 0.005 + 75 * 0.08 / 730)
+    assert ledger.usd_per_hour == pytest.approx(0.2158 + 0.005 + 75 * 0.08 / 730)
     ec2 = ledger.client("ec2")
     (request,) = ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
     assert request["State"] == "active"
@@ -343,10 +351,10 @@ def test_a_refused_image_look_up_is_no_vanished_image(aws: Aws, ledger: Ledger) 
 def test_status_knows_the_tunnels_that_are_open_and_only_those(aws: Aws, ledger: Ledger) -> None:
     gpu.up(ledger)
     (ledger.directory / "tunnel-9999").touch()  # of a process that was killed
-    assert gpu.open_tunnels(ledger) == []
-    with gpu.noted(ledger, 8931), gpu.noted(ledger, 8932):
-        assert gpu.open_tunnels(ledger) == ["http://127.0.0.1:8931/lab", "http://127.0.0.1:8932/lab"]
-    assert gpu.open_tunnels(ledger) == []
+    assert notebook.open_tunnels(ledger) == []
+    with notebook.noted(ledger, 8931), notebook.noted(ledger, 8932):
+        assert notebook.open_tunnels(ledger) == ["http://127.0.0.1:8931/lab", "http://127.0.0.1:8932/lab"]
+    assert notebook.open_tunnels(ledger) == []
 
 
 class Line:
@@ -367,7 +375,7 @@ def test_a_tunnel_ends_when_its_server_is_gone(aws: Aws, ledger: Ledger) -> None
     server = gpu.up(ledger)
     ledger.client("ec2").terminate_instances(InstanceIds=[server.instance_id])
     with pytest.raises(LabError, match="is shutting-down|is terminated"):
-        gpu.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
+        notebook.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
 
 
 def test_a_tunnel_stays_while_aws_cannot_be_asked(
@@ -376,21 +384,21 @@ def test_a_tunnel_stays_while_aws_cannot_be_asked(
     server = gpu.up(ledger)
     aws.refuses["DescribeInstances"], aws.for_ever = ["ServiceUnavailable"], True
     with pytest.raises(TunnelError, match="enough"):
-        gpu.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
+        notebook.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
 
 
 def test_a_tunnel_ends_when_its_server_has_moved(aws: Aws, ledger: Ledger) -> None:
     server = gpu.up(ledger)
     elsewhere = tunnel.Address("203.0.113.7", 22, "x", server.ssh.key_path, server.ssh.known_hosts_path)
     with pytest.raises(LabError, match="has another address now"):
-        gpu.stay(ledger, Line(elsewhere))  # type: ignore[arg-type]
+        notebook.stay(ledger, Line(elsewhere))  # type: ignore[arg-type]
 
 
 def test_down_brings_nothing_home_from_a_server_that_does_not_run(aws: Aws, ledger: Ledger) -> None:
-    assert gpu.bring_home(ledger, Path("home")) == ""
+    assert notebook.bring_home(ledger, Path("home")) == ""
     server = gpu.up(ledger)
     ledger.client("ec2").terminate_instances(InstanceIds=[server.instance_id])
-    assert gpu.bring_home(ledger, Path("home")) == ""
+    assert notebook.bring_home(ledger, Path("home")) == ""
 
 
 def test_what_cannot_be_brought_home_is_not_lost_unasked(
@@ -405,23 +413,23 @@ def test_what_cannot_be_brought_home_is_not_lost_unasked(
 
     monkeypatch.setattr(tunnel, "connect", refused)
     with pytest.raises(LabError) as caught:
-        gpu.bring_home(ledger, Path("home"))
+        notebook.bring_home(ledger, Path("home"))
     assert caught.value.fix == "python -m awslabs.gpu down --discard"
 
 
 def test_a_computer_without_room_for_the_notebooks_is_told_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    standing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(tunnel, "run", lambda *_: tunnel.Output(0, "mnist.ipynb\n", ""))
     with pytest.raises(LabError, match="could not be brought home") as caught:
-        notebook.bring_home(None, tmp_path / "file" / "home", "down --discard")  # type: ignore[arg-type]
+        notebook.bring_home(standing, tmp_path / "file" / "home")
     assert caught.value.fix == "down --discard"
 
 
 def test_down_leaves_the_executed_copy_that_run_has_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    standing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     there = tmp_path / "lab"
     (there / "executed").mkdir(parents=True)
@@ -443,9 +451,9 @@ def test_down_leaves_the_executed_copy_that_run_has_named(
     monkeypatch.setattr(tunnel, "get", get)
     monkeypatch.setattr(notebook, "program", program)
     home = tmp_path / "home"
-    ran = notebook.run(None, "mnist", home, again="up")  # type: ignore[arg-type]
+    ran = notebook.run(standing, "mnist", home)
     assert ran.copy.read_text() == "with its pictures"
-    notebook.bring_home(None, home, "down --discard")  # type: ignore[arg-type]
+    notebook.bring_home(standing, home)
     assert ran.copy.read_text() == "with its pictures"
     assert (home / "mnist.ipynb").read_text() == "as written"
 
@@ -456,7 +464,7 @@ def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
     """What a browser is started with is in the list of processes, for all users of the computer."""
     opened = notebook.Notebook("http://127.0.0.1:8931/lab", "5ecret")
     monkeypatch.setattr(cli, "open_ledger", lambda *_, **__: ledger)
-    monkeypatch.setattr(gpu, "jupyter", lambda *_, **__: contextlib.nullcontext((opened, None)))
+    monkeypatch.setattr(notebook, "jupyter", lambda *_, **__: contextlib.nullcontext((opened, None)))
     ledger.directory.mkdir(parents=True)  # where the key lies
     (ledger.directory / "jupyter-8931.html").touch(0o644)  # left by a command that was killed
     shown = []
@@ -470,7 +478,7 @@ def test_the_browser_is_led_to_the_notebook_by_a_file_of_the_users_own(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(webbrowser, "open", browser)
-    monkeypatch.setattr(gpu, "stay", until_ctrl_c)
+    monkeypatch.setattr(notebook, "stay", until_ctrl_c)
     done = click.testing.CliRunner().invoke(gpu.command_line(), ["jupyter"])
     assert (done.exit_code, done.stdout) == (0, "http://127.0.0.1:8931/lab?token=5ecret\n")
     ((address, page, mode, text),) = shown
@@ -523,18 +531,19 @@ def talking(*said: str, status: int = 0, stderr: str = "") -> Callable[..., tunn
 
 
 def test_a_program_that_was_killed_says_what_is_the_most_likely_cause(
+    standing: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(tunnel, "run", talking(status=-1))
     with pytest.raises(LabError, match="The matrix product failed") as caught:
-        notebook.bench(None, again="up")  # type: ignore[arg-type]
+        notebook.bench(standing)
     assert "memory was used up" in caught.value.why
     assert caught.value.fix.startswith("Do as its last words say")  # `up` alone would change nothing
 
 
 def test_what_a_training_leaves_is_not_what_others_have_left_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    standing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done = '{"done": true, "written": ["metrics_new.csv"], "device": "Tesla T4"}'
     epoch = '{"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.3, "seconds": 1.0}'
@@ -542,7 +551,7 @@ def test_what_a_training_leaves_is_not_what_others_have_left_here(
     monkeypatch.setattr(tunnel, "run", talking(epoch, done))
     monkeypatch.setattr(tunnel, "get", lambda address, remote, local: local)
     (tmp_path / "metrics_old.csv").touch()
-    trained = notebook.mnist(None, tmp_path, again="up")  # type: ignore[arg-type]
+    trained = notebook.mnist(standing, folder=tmp_path, on_epoch=lambda line: None)
     assert trained.files == [tmp_path / "metrics_new.csv", tmp_path / "mnist.png"]
     assert (trained.val_accuracy, trained.device) == (0.9, "Tesla T4")
 
@@ -635,11 +644,11 @@ def test_a_spot_server_has_a_price_of_its_own() -> None:
     on_demand, spot = (
         prices.instance_hour("g4dn.xlarge", "ap-northeast-1", spot=spot) for spot in (False, True)
     )
-    assert (on_demand, spot) == (0.71, 0.285)
+    assert (on_demand, spot) == (0.71, 0.2853)
     assert prices.instance_hour("t3.large", "us-east-1", spot=True) is None
     kind = kinds.KINDS["ec2:RunInstances"]
     request = {"InstanceType": "g4dn.xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
-    assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.225)
+    assert kind.usd_per_hour(request, "us-east-1") == pytest.approx(0.2158 + 0.005)
 
 
 def test_help_needs_no_boto3() -> None:

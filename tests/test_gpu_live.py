@@ -131,13 +131,13 @@ class Kernel:
 
 
 def test_a_kernel_behind_the_tunnel_computes(lab: Lab) -> None:
-    with gpu.jupyter(lab.ledger) as (opened, _):
+    with notebook.jupyter(lab.ledger) as (opened, _):
         kernel = Kernel(opened.local_url.removesuffix("/lab"), opened.token)
         assert kernel("1 + 1") == "2"
 
 
 def test_without_its_token_the_notebook_refuses_everything(lab: Lab) -> None:
-    with gpu.jupyter(lab.ledger) as (opened, forward):
+    with notebook.jupyter(lab.ledger) as (opened, forward):
         assert ask(forward.url("api/status"), opened.token)["kernels"] >= 0
         for token in ("", "wrong"):
             for path in ("api/status", "api/contents", "api/kernels"):
@@ -154,7 +154,10 @@ def test_without_its_token_the_notebook_refuses_everything(lab: Lab) -> None:
 
 def test_a_cut_connection_comes_back_and_the_kernel_remembers(lab: Lab) -> None:
     changes: list[bool] = []
-    with gpu.jupyter(lab.ledger, on_change=lambda is_up, why: changes.append(is_up)) as (opened, forward):
+    with notebook.jupyter(lab.ledger, on_change=lambda is_up, why: changes.append(is_up)) as (
+        opened,
+        forward,
+    ):
         kernel = Kernel(forward.url().rstrip("/"), opened.token)
         kernel("answer = 42")
         for _ in range(2):
@@ -165,7 +168,7 @@ def test_a_cut_connection_comes_back_and_the_kernel_remembers(lab: Lab) -> None:
 
 
 def test_the_service_is_started_again_with_the_same_token(lab: Lab) -> None:
-    with gpu.jupyter(lab.ledger) as (opened, forward):
+    with notebook.jupyter(lab.ledger) as (opened, forward):
         with tunnel.connect(lab.server.ssh) as client:
             pid = notebook.serve(client, "up")["pid"]
         lab.on_the_server(f"kill -9 {pid}")
@@ -182,16 +185,16 @@ def test_the_service_is_started_again_with_the_same_token(lab: Lab) -> None:
 
 def test_a_stopped_service_is_started_when_it_is_wanted(lab: Lab) -> None:
     lab.on_the_server(f"sudo systemctl stop {notebook.UNIT}")
-    with gpu.jupyter(lab.ledger) as (opened, forward):
+    with notebook.jupyter(lab.ledger) as (opened, forward):
         assert notebook.answers(forward.url("api/status"), opened.token, "up")
 
 
 def test_a_busy_port_makes_way_for_the_next(lab: Lab) -> None:
-    with gpu.jupyter(lab.ledger) as (_, first), gpu.jupyter(lab.ledger) as (opened, second):
+    with notebook.jupyter(lab.ledger) as (_, first), notebook.jupyter(lab.ledger) as (opened, second):
         assert first.local_port < second.local_port < first.local_port + notebook.LOCAL_TRIES
-        assert len(gpu.open_tunnels(lab.ledger)) == 2
+        assert len(notebook.open_tunnels(lab.ledger)) == 2
         with pytest.raises(TunnelError, match=f"Port {first.local_port} of this computer is busy"):
-            with gpu.jupyter(lab.ledger, local_port=first.local_port):  # nobody asked for another
+            with notebook.jupyter(lab.ledger, local_port=first.local_port):  # nobody asked for another
                 pass
         assert notebook.answers(second.url("api/status"), opened.token, "up")
 
@@ -246,7 +249,7 @@ def test_every_notebook_runs_to_its_end_and_comes_back_with_its_outputs(
     lab: Lab, tmp_path: Path, name: str
 ) -> None:
     heard: list[dict] = []
-    executed = gpu.run(lab.ledger, name, tmp_path / "home", heard.append)
+    executed = notebook.run(lab.ledger, name, tmp_path / "home", heard.append)
     copy = nbformat.read(executed.copy, as_version=4)
     code = [cell for cell in copy.cells if cell.cell_type == "code"]
     assert len(code) == executed.cells == len(heard) > 2
@@ -269,7 +272,7 @@ def test_a_notebook_that_fails_comes_back_with_its_error(lab: Lab, tmp_path: Pat
 
 def test_a_notebook_that_is_nowhere_is_named_with_those_that_are_there(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(LabError) as caught:
-        gpu.run(lab.ledger, "nowhere", tmp_path)
+        notebook.run(lab.ledger, "nowhere", tmp_path)
     assert caught.value.what.startswith("There is no notebook nowhere.ipynb")
     assert "mnist.ipynb" in caught.value.why
 
@@ -295,7 +298,7 @@ def test_mnist_learns_the_digits_and_brings_its_picture_home(lab: Lab, tmp_path:
 
 def test_a_failing_program_says_its_last_words(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="The training failed on the server") as caught:
-        gpu.mnist(lab.ledger, data="/no/such/folder", epochs=1, folder=tmp_path)
+        notebook.mnist(lab.ledger, data="/no/such/folder", epochs=1, folder=tmp_path)
     assert "/no/such/folder" in caught.value.why
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from awslabs import ledger_cli
-from awslabs.kinds import KINDS
+from awslabs.kinds import KINDS, Overview
 from awslabs.kinds.batch import JOB_QUEUE
 from awslabs.ledger import Cloud, Ledger, ensure
 from awslabs.sandbox import rules, running_parts
@@ -123,7 +123,7 @@ def test_recover_sees_environment_queue_definition_and_jobs_but_no_machine(ledge
     queue, definition = build(ledger)
     job_id = submit(ledger, queue, definition)
     ours = {
-        call: [one.id for one in kind.ours(ledger.client("batch"))]
+        call: [one.id for one in kind.listed(ledger.client("batch"), Overview(ledger.client))]
         for call, kind in KINDS.items()
         if call.startswith("batch:")
     }
@@ -254,9 +254,9 @@ def test_ensure_puts_back_to_use_what_somebody_disabled(
 def test_a_profile_whose_join_was_lost_is_deleted_all_the_same(ledger: Ledger) -> None:
     roles_and_network(ledger)
     profile = KINDS["iam:CreateInstanceProfile"]
-    (found,) = profile.ours(ledger.client("iam"))
+    (found,) = profile.listed(ledger.client("iam"), Overview(ledger.client))
     profile.delete(ledger.client("iam"), found)
-    assert profile.ours(ledger.client("iam")) == []
+    assert profile.listed(ledger.client("iam"), Overview(ledger.client)) == []
 
 
 def test_a_deleted_queue_has_no_jobs(ledger: Ledger) -> None:
@@ -269,5 +269,5 @@ def test_a_deleted_queue_has_no_jobs(ledger: Ledger) -> None:
     batch.terminate_job(jobId=submit(ledger, queue, definition), reason="enough")
     batch.update_job_queue(jobQueue=queue, state="DISABLED")
     batch.delete_job_queue(jobQueue=queue)
-    wait_for(lambda: JOB_QUEUE.ours(batch) == [])
+    wait_for(lambda: JOB_QUEUE.listed(batch, Overview(ledger.client)) == [])
     assert KINDS[row.call].look(batch, row) == []

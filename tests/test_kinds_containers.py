@@ -19,7 +19,7 @@ from moto.moto_api import state_manager
 
 from awslabs import journal
 from awslabs.errors import AwsError, LedgerError
-from awslabs.kinds import KINDS
+from awslabs.kinds import KINDS, Overview
 from awslabs.ledger import Cloud, Ledger
 
 
@@ -245,7 +245,9 @@ def test_a_repository_goes_with_its_images_and_only_ours_is_taken(ledger: Ledger
     manifest = json.dumps({"schemaVersion": 2, "mediaType": media, "layers": []})
     image = {"imageManifest": manifest, "imageTag": "latest"}
     ecr.put_image(repositoryName=name, **image)
-    assert [found.id for found in KINDS["ecr:CreateRepository"].ours(ecr)] == [name]
+    assert [found.id for found in KINDS["ecr:CreateRepository"].listed(ecr, Overview(ledger.client))] == [
+        name
+    ]
     ledger.down()
     assert ecr.describe_repositories()["repositories"] == []
     ecr.create_repository(repositoryName="somebody-elses")

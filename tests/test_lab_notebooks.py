@@ -10,7 +10,8 @@ import pytest
 
 from awslabs import sandbox
 from awslabs.journal import files, read
-from awslabs.tour import CHAPTERS
+from awslabs.labs import LABS
+from awslabs.tour import chapter
 
 pytestmark = pytest.mark.ml
 
@@ -18,7 +19,7 @@ nbformat = pytest.importorskip("nbformat", reason="pip install -e '.[notebook]'"
 nbclient = pytest.importorskip("nbclient", reason="pip install -e '.[notebook]'")
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "labs"
-MORE_NEEDS = {"optuna_sweep": ("optuna", *CHAPTERS["batch_sweep"].needs)}  # of those beside the chapters
+MORE_NEEDS = {"optuna_sweep": ("optuna", *chapter("batch_sweep").NEEDS)}  # of those beside the chapters
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
@@ -30,14 +31,14 @@ def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
 
 
 def test_each_lab_has_a_notebook() -> None:
-    assert {path.stem for path in BOOKS} >= CHAPTERS.keys()
+    assert {path.stem for path in BOOKS} >= LABS.keys()
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 def test_a_notebook_builds_works_and_leaves_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = CHAPTERS[path.stem].needs if path.stem in CHAPTERS else MORE_NEEDS[path.stem]
+    needs = chapter(path.stem).NEEDS if path.stem in LABS else MORE_NEEDS[path.stem]
     if missing := [name for name in needs if importlib.util.find_spec(name) is None]:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[ml,notebook]'")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
@@ -52,7 +53,7 @@ def test_a_notebook_builds_works_and_leaves_nothing(
         assert all(
             cell.outputs for cell in book.cells if cell.cell_type == "code" and cell.source.count("\n") == 0
         )
-        if path.stem in CHAPTERS:  # Optuna's own log goes to stderr
+        if path.stem in LABS:  # Optuna's own log goes to stderr
             outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
             assert [output.text for output in outputs if output.get("name") == "stderr"] == []
             assert [output for output in outputs if output.output_type == "display_data"], "waits"

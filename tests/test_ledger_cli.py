@@ -24,12 +24,12 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from awslabs import cli, ec2, journal, ledger_cli, policies, tunnel
-from awslabs.__main__ import LABS, main
+from awslabs.__main__ import main
 from awslabs.errors import install
 from awslabs.kinds import KINDS, Mark, iam
+from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 from awslabs.ledger_cli import STRAY
-from awslabs.tour import CHAPTERS
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
 ME = "moto"  # whom moto's STS takes every caller for
@@ -84,10 +84,7 @@ class School:
             return [
                 *(vpc["VpcId"] for vpc in client.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]),
                 *(one["SubnetId"] for one in client.describe_subnets()["Subnets"] if not one["DefaultForAz"]),
-                *(
-                    one["InternetGatewayId"]
-                    for one in client.describe_internet_gateways()["InternetGateways"]
-                ),
+                *(one["InternetGatewayId"] for one in inprocess.gateways(client)),
                 *(
                     one["GroupId"]
                     for one in client.describe_security_groups()["SecurityGroups"]
@@ -199,6 +196,35 @@ def test_show_of_a_damaged_ledger_says_what_mends_it(school: School) -> None:
     assert "fix:   python -m awslabs.ledger recover" in result.stderr
 
 
+def test_cost_shows_what_was_spent_also_when_all_is_gone(school: School) -> None:
+    """To the minute, for each thing; `--by` sums up, `--csv` is for a spreadsheet."""
+    assert school.up().exit_code == 0
+    school.clock.sleep(6 * 3600)
+    (line,) = school.rows("cost")
+    assert (line["lab"], line["what"], line["at_most"]) == ("ec2", "instance", False)
+    assert (line["usd"], line["hours"]) == (pytest.approx(6 * 0.0163, rel=0.01), pytest.approx(6, rel=0.01))
+    assert re.match(r"On AWS 0\.097\d USD until now; prices of ", school.run("cost").stderr)
+    assert school.run("down", group=ec2.command_line()).exit_code == 0
+    school.clock.sleep(24 * 3600)
+    (whose,) = school.rows("cost", "--by", "owner")
+    assert (whose["owner"], whose["usd"]) == (ME, pytest.approx(line["usd"], rel=0.01))
+    assert school.run("cost", "--by", "lab", "--csv").stdout.startswith("lab,cloud,usd\nec2,aws,0.09")
+    assert CliRunner().invoke(main, ["cost", "--by", "lab"]).stdout.split()[:3] == ["lab", "cloud", "usd"]
+    assert school.up().exit_code == 0
+    assert [one["what"] for one in school.rows("cost")] == ["earlier", "instance"]
+
+
+def test_cost_of_nothing_and_wrong_words(school: School) -> None:
+    assert school.rows("cost") == []
+    assert school.run("cost", "--csv", "--json").exit_code == 2
+    assert school.run("cost", "--by", "town").exit_code == 2
+    assert school.up("--region", TOKYO).exit_code == 0
+    school.patch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{OTHER_ACCOUNT}")
+    shown = school.run("cost")
+    assert shown.exit_code == 0
+    assert f"AWS was not asked about ec2 (default) in {TOKYO}: other credentials" in shown.stderr
+
+
 # -- Down --------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +251,7 @@ def test_a_dry_run_names_the_command_that_saves_results_first(school: School) ->
     saves = f"python -m awslabs.batch_sweep down --region {inprocess.REGION}"
     assert [line.endswith(saves) for line in said.splitlines()] == [True]  # ec2 has none
     results.unlink()
-    groups = {lab: importlib.import_module(f"awslabs.{lab}").command_line() for lab in CHAPTERS}
+    groups = {lab: importlib.import_module(f"awslabs.{lab}").command_line() for lab in LABS}
     saving = [
         lab
         for lab, group in groups.items()
@@ -446,8 +472,7 @@ def test_no_text_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixtu
 
 
 def test_every_lab_of_the_course_has_a_form_of_mark_and_no_other() -> None:
-    assert tuple(LABS) == journal.LABS
-    prefixes = [journal.fresh_prefix(lab) for lab in journal.LABS]
+    prefixes = [journal.fresh_prefix(lab) for lab in LABS]
     assert [journal.lab_of(prefix) for prefix in prefixes] == list(LABS)
     assert journal.TOKEN.fullmatch(journal.fresh_token())
 

@@ -94,7 +94,10 @@ class World:
         """All VPCs, subnets and gateways, as moto keeps them: asking takes longer than all the rest."""
         backend = ec2_backends[ACCOUNT][region]
         subnets = [id for zone in backend.subnets.values() for id in zone]
-        return {*backend.vpcs, *subnets, *backend.internet_gateways}
+        gateways = [
+            id for id, one in backend.internet_gateways.items() if one.vpc is None or not one.vpc.is_default
+        ]
+        return {*backend.vpcs, *subnets, *gateways}
 
     def sweep(self) -> None:
         """By hand, what an example left."""
@@ -102,7 +105,7 @@ class World:
             client, left = cloud.client("ec2"), self.stands(region) - self.foreign
             if not left:
                 continue
-            for gateway in client.describe_internet_gateways()["InternetGateways"]:
+            for gateway in inprocess.gateways(client):
                 for tie in gateway["Attachments"]:
                     client.detach_internet_gateway(
                         InternetGatewayId=gateway["InternetGatewayId"], VpcId=tie["VpcId"]
@@ -391,6 +394,11 @@ def test_each_field_that_is_written_is_checked_when_it_is_read(world: World) -> 
         ("usd_per_hour", float("nan"), "NaN is no number"),
         ("prefix", "awslabs-../../x-abc123", "header has the prefix"),
         ("usd_before", float("inf"), "Infinity is no number"),
+        ("meter", {"rates": {}}, "header has the meter"),
+        ("meter", {"rates": {"1": [["noon", 0.1]]}, "logs": {}}, "header has the meter"),
+        ("meter", {"rates": {"1": []}, "logs": {}}, "header has the meter"),
+        ("meter", {"rates": {"1": [["2026-11-21T20:55:33.123Z", -1]]}, "logs": {}}, "header has the meter"),
+        ("meter", {"rates": {}, "logs": {"x": [1, True, 3]}}, "header has the meter"),
         ("lab", "gpu", "Its header says lab gpu, its file name ec2"),
         ("name of the ledger", "second", "Its header says name second, its file name default"),
         ("account", "999988887777", "Its header says account 999988887777"),

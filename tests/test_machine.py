@@ -387,7 +387,7 @@ class Machine(RuleBasedStateMachine):
             (table,) = client.describe_route_tables(Filters=in_vpc)["RouteTables"]
             gateways = client.describe_internet_gateways(InternetGatewayIds=[ids["internet-gateway"]])
             (group,) = client.describe_security_groups(GroupIds=[ids["security-group"]])["SecurityGroups"]
-            instance = ec2.find_instance(client, ids["instance"])
+            shown = client.describe_instances(InstanceIds=[ids["instance"]])["Reservations"]
         assert ("0.0.0.0/0", ids["internet-gateway"], "active") in {
             (route.get("DestinationCidrBlock"), route.get("GatewayId"), route["State"])
             for route in table["Routes"]
@@ -396,7 +396,7 @@ class Machine(RuleBasedStateMachine):
         assert "192.0.2.1/32" in {
             one["CidrIp"] for permission in group["IpPermissions"] for one in permission["IpRanges"]
         }
-        assert instance
+        ((instance,),) = (reservation["Instances"] for reservation in shown)
         assert (instance["State"]["Name"], instance["SubnetId"]) == ("running", ids["subnet"])
 
     @precondition(lambda self: self.built)

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pty
+import pwd
 import select
 import shutil
 import socket
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,13 +31,14 @@ import boto3
 import pytest
 import requests
 from bashoutter_browser import browser, needs_browser
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from click.testing import CliRunner
 from processes import why_no_namespaces
 
-from awslabs import policies, sandbox
+from awslabs import cli, policies, sandbox, tunnel
+from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.__main__ import main as command_line
 from awslabs.sandbox.run import first_process, isolation
 
@@ -399,11 +402,37 @@ def test_where_there_is_no_wall_it_is_said_or_nothing_starts(tmp_path: Path) -> 
     try:
         started = start()
         assert started.returncode == 0, started.stderr
-        assert "~/.aws and ~/.ssh too. Run only code that you trust." in started.stderr
+        warning = "~/.aws and ~/.ssh too. Run only code that you trust."
+        assert started.stderr.count(warning) == 1
+        assert start().stderr.count(warning) == 1  # of the one that runs already
     finally:
         run = sandbox.living(tmp_path)
         assert run is not None
         run.stop()
+
+
+@pytest.mark.parametrize("why", ["this operating system has no namespaces", ""])
+def test_a_lab_that_starts_the_practice_cloud_says_once_that_there_is_no_wall(
+    why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def tried(directory: Path) -> str:
+        return why
+
+    there: list[Any] = []
+
+    def start(**options: Any) -> Any:
+        there.append(
+            sandbox.Run("http://127.0.0.1:9", 2, Path("gone"), "token", "never", sandbox.Host.here())
+        )
+        return there[0]
+
+    monkeypatch.setattr(isolation, "why_no_namespaces", tried)
+    monkeypatch.setattr(sandbox, "current", lambda: there[0] if there else None)
+    monkeypatch.setattr(sandbox, "start", start)
+    for _ in range(3):  # three commands with --sandbox
+        cli.open_cloud(sandbox=True)
+    warning = f"~/.aws and ~/.ssh too. Run only code that you trust. ({why})"
+    assert capsys.readouterr().err.count(warning) == bool(why)
 
 
 @pytest.mark.live
@@ -522,3 +551,249 @@ def test_a_page_in_a_public_bucket_is_anybody(run: Any, tmp_path: Path) -> None:
     assert s3.get_object(Bucket="lab-page", Key="index.html")["Body"].read() == b"<p>hello</p>"
     # The same call is a good one: it was refused for where it came from.
     assert requests.post(f"{run.endpoint_url}/", body, headers=headers, timeout=20).status_code == 200
+
+
+# --- another user of this computer ------------------------------------------------------------------------
+
+# What the other one runs, with nothing but Python's own library: orders in, what came of them out.
+OTHER = """
+import glob, http.client, json, os, sys
+orders = json.load(sys.stdin)
+told = {"uid": os.getuid(), "home": os.path.expanduser("~"), "seen": ""}
+told |= {"answers": {}, "read": [], "written": []}
+for name, (method, target, headers, body) in orders["requests"].items():
+    line = http.client.HTTPConnection(orders["address"], timeout=30)
+    line.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+    for each in headers + [["Content-Length", str(len(body))]]:
+        line.putheader(*each)
+    line.endheaders(body.encode())
+    answer = line.getresponse()
+    told["answers"][name] = [answer.status, answer.read().decode("utf-8", "replace")]
+    line.close()
+for path in orders["files"]:
+    try:
+        open(path, "rb").read(1)
+        told["read"].append(path)
+    except OSError:
+        pass
+for folder in orders["folders"]:
+    try:
+        os.listdir(folder)
+        told["read"].append(folder)
+    except OSError:
+        pass
+    try:
+        os.close(os.open(folder + "/planted", os.O_CREAT | os.O_WRONLY))
+        told["written"].append(folder)
+    except OSError:
+        pass
+for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):
+    try:
+        told["seen"] += open(path, errors="replace").read()
+    except OSError:
+        pass
+print(json.dumps(told))
+"""
+OLD_SECRET = "practice"  # what each practice cloud once took for everybody's secret
+PRIVATE = "of the student alone"
+# The server as it would be if it verified nothing: who claims to have signed is believed.
+BELIEVING = """
+import sys
+if "awslabs.sandbox.server" in sys.orig_argv:
+    from awslabs.sandbox.core import light, signatures
+    def believing(sent, key_of, now):
+        claim = signatures._claim(sent)
+        return claim.key_id if claim else ""
+    signatures.verify = believing
+"""
+
+
+@pytest.fixture
+def other_user() -> Iterator[str]:
+    """The name of a second account of this computer, with a home; removed afterwards."""
+    if os.geteuid() != 0 or not shutil.which("useradd"):
+        pytest.skip("a second user is made with useradd, by root alone: run the tests as root, as CI does")
+    name = f"awslabs-other-{os.getpid()}"
+    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def at_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home that others may look into, as /home/NAME is on many computers."""
+    home = Path(tempfile.mkdtemp(prefix="awslabs-student-"))
+    home.chmod(0o755)
+    monkeypatch.setenv("AWSLABS_HOME", str(home / ".awslabs"))
+    yield home
+    shutil.rmtree(home)
+
+
+class Student:
+    """A student's practice cloud, with what nobody else is to read: bucket, function, repository, lab."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.run = sandbox.start(slow_states=0, home=home / ".awslabs")
+        own = self.run.environment()
+        keys = own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"]
+        session = boto3.Session(*keys, region_name="us-east-1")
+
+        def client(service: str) -> Any:
+            return session.client(service, endpoint_url=self.run.endpoint_url)
+
+        s3, lambda_ = client("s3"), client("lambda")
+        s3.create_bucket(Bucket="private")
+        s3.put_object(Bucket="private", Key="diary", Body=PRIVATE)
+        trust = policies.trust("lambda.amazonaws.com")
+        role = client("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("secret.py", f"def handler(event, context): return '{PRIVATE}'")
+        lambda_.create_function(
+            FunctionName="secret", Runtime="python3.13", Role=role, Handler="secret.handler",
+            Code={"ZipFile": package.getvalue()},
+        )  # fmt: skip
+        lambda_.get_waiter("function_active_v2").wait(FunctionName="secret")
+        assert PRIVATE in lambda_.invoke(FunctionName="secret")["Payload"].read().decode()
+        client("ecr").create_repository(repositoryName="reader")
+        lab = Ledger(Cloud(environment=own), "ec2")
+        key = tunnel.public_key(lab.directory)
+        ec2 = client("ec2")
+        lab.create("key-pair", lab.client("ec2").import_key_pair, KeyName="lab", PublicKeyMaterial=key)
+        assert ec2.describe_key_pairs(KeyNames=["lab"])["KeyPairs"]
+
+    def places(self) -> tuple[list[Path], list[Path]]:
+        """Files and folders of the student's: the notes, the ledgers, the keys, what runs."""
+        top = self.home / ".awslabs"
+        found = [top, *top.rglob("*")]
+        return [path for path in found if path.is_file()], [path for path in found if path.is_dir()]
+
+
+def requests_of(address: str, key_id: str, secret: str) -> dict[str, list[Any]]:
+    """What the other one asks for with these keys; without any where they are empty."""
+    json_of = {"Content-Type": "application/x-amz-json-1.1"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    function = "/2015-03-31/functions/secret"
+    asked = {
+        "who am I": ("sts", "POST", "/", form, "Action=GetCallerIdentity&Version=2011-06-15"),
+        "keys": ("iam", "POST", "/", form, "Action=CreateUser&UserName=other&Version=2010-05-08"),
+        "servers": ("ec2", "POST", "/", form, "Action=DescribeKeyPairs&Version=2016-11-15"),
+        "buckets": ("s3", "GET", "/", {}, ""),
+        "diary": ("s3", "GET", "/private/diary", {}, ""),
+        "function": ("lambda", "GET", function, {}, ""),
+        "call": ("lambda", "POST", f"{function}/invocations", {}, "{}"),
+        "push": ("ecr", "POST", "/", {"X-Amz-Target": f"{ECR}.GetAuthorizationToken", **json_of}, "{}"),
+    }
+    made = {}
+    for name, (service, method, target, headers, body) in asked.items():
+        request = AWSRequest(method, f"http://{address}{target}", {"Host": address, **headers}, body.encode())
+        if key_id:
+            auth = S3SigV4Auth if service == "s3" else SigV4Auth
+            auth(Credentials(key_id, secret), service, "us-east-1").add_auth(request)
+        made[name] = [method, target, [list(each) for each in request.headers.items()], body]
+    return made
+
+
+ECR = "AmazonEC2ContainerRegistry_V20150921"
+ATTEMPTS = {
+    "no keys": ("", ""),
+    "keys of his own making": ("AKIAOTHERUSERSOWNKEY", "any secret"),
+    "the student's key, any secret": ("AKIAPRACTICE111122223333", "any secret"),
+    "the student's key, the old secret": ("AKIAPRACTICE111122223333", OLD_SECRET),
+}
+
+
+def beside_aws(address: str) -> dict[str, list[Any]]:
+    """The control routes, the registry, the metadata service: with no token, and with one that is made up."""
+    made: dict[str, list[Any]] = {}
+    guesses = {
+        "no token": [],
+        "a token": [
+            [sandbox.TOKEN_HEADER, "guessed"],
+            ["Authorization", f"Basic {b64encode(b'AWS:guessed').decode()}"],
+        ],
+    }
+    paths = [
+        *(("GET", f"/_awslabs/{name}") for name in ("run", "calls")),
+        *(("POST", f"/_awslabs/{name}") for name in ("reset", "weather", "stop")),
+        ("GET", "/v2/"),
+        ("GET", "/v2/_catalog"),
+        ("GET", "/v2/reader/tags/list"),
+        ("POST", "/v2/reader/blobs/uploads/"),
+        ("GET", "/latest/meta-data/iam/security-credentials/"),
+        ("POST", "/moto-api/reset"),
+        ("GET", "/moto-api/data.json"),
+    ]
+    for token, headers in guesses.items():
+        for method, path in paths:
+            made[f"{method} {path} with {token}"] = [method, path, [["Host", address], *headers], ""]
+    return made
+
+
+def attacked(student: Student, other: str) -> tuple[set[str], dict[str, Any]]:
+    """Names of the requests that were answered, and all that the other user saw."""
+    address = student.run.endpoint_url.removeprefix("http://")
+    asked = beside_aws(address)
+    for how, keys in ATTEMPTS.items():
+        asked |= {f"{what}, with {how}": each for what, each in requests_of(address, *keys).items()}
+    files, folders = student.places()
+    assert any(path.suffix == ".json" and path.name.startswith("ec2.") for path in files)  # a ledger
+    assert any(path.name == "sandbox.json" for path in files)
+    assert any(path.read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY") for path in files)
+    assert any(path.name == "secret.py" for path in files)
+    orders = {
+        "address": address,
+        "requests": asked,
+        "files": [*map(str, files)],
+        "folders": [*map(str, folders)],
+    }
+    account = pwd.getpwnam(other)
+    python = sys.executable if isolation.open_to_all(Path(sys.executable).resolve()) else "/usr/bin/python3"
+    become = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    done = subprocess.run(
+        [*become, python, "-c", OTHER],
+        input=json.dumps(orders), capture_output=True, text=True, timeout=120, cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": account.pw_dir},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["uid"], told["home"]) == (account.pw_uid, account.pw_dir)
+    return {name for name, (status, _) in told["answers"].items() if status < 400}, told
+
+
+@pytest.mark.live
+def test_another_user_of_this_computer_gets_nothing(at_home: Path, other_user: str) -> None:
+    student = Student(at_home)
+    try:
+        let_in, told = attacked(student, other_user)
+        assert let_in == set()
+        assert (told["read"], told["written"]) == ([], [])
+        own = student.run.secret_access_key("AKIAPRACTICE111122223333")
+        for text in (told["seen"], *(text for _, text in told["answers"].values())):
+            assert student.run.token not in text
+            assert own not in text
+            assert PRIVATE not in text
+    finally:
+        student.run.stop()
+
+
+@pytest.mark.live
+def test_a_server_that_verifies_nothing_is_found_out_by_the_same_attacks(
+    at_home: Path, other_user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BELIEVING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    student = Student(at_home)
+    try:
+        let_in, told = attacked(student, other_user)
+        for secret in ("any secret", "the old secret"):
+            assert {
+                f"{what}, with the student's key, {secret}" for what in ("diary", "push", "call")
+            } <= let_in
+        assert PRIVATE in told["answers"]["diary, with the student's key, the old secret"][1]
+        assert not any("no keys" in name for name in let_in)
+    finally:
+        student.run.stop()

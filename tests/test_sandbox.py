@@ -49,7 +49,7 @@ def account(run: sandbox.Run) -> Iterator[str]:
     """An account that nobody has used, in weather that is fine again afterwards."""
     account_id = f"5000{os.getpid() % 10_000:04}{next(_numbers):04}"
     yield account_id
-    run.weather(latency_ms=0, faults=[], slow_states=0, lag_ms=0, account="old")
+    run.weather(latency_ms=0, faults=[], slow_states=0, lag_ms=0, stale=0, account="old")
     run.reset(account_id)
 
 
@@ -475,6 +475,8 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
     """Start an instance, log in to it and run a command."""
     ec2, ssm = client_of(run, sandbox.ACCOUNT, "ec2"), client_of(run, sandbox.ACCOUNT, "ssm")
     key = paramiko.RSAKey.generate(2048)
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "127.0.0.1/32"}]}
+    ec2.authorize_security_group_ingress(GroupName="default", IpPermissions=[ssh])
     ec2.import_key_pair(KeyName="key", PublicKeyMaterial=f"ssh-rsa {key.get_base64()}".encode())
     image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     image_id = ssm.get_parameter(Name=image)["Parameter"]["Value"]
@@ -491,10 +493,10 @@ def user_at_instance(run: sandbox.Run, command: str) -> None:
     wait_until(
         lambda: "FINGERPRINTS" in ec2.get_console_output(InstanceId=instance["InstanceId"]).get("Output", "")
     )
-    with paramiko.SSHClient() as ssh:
-        ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-        ssh.connect(host, int(port), "ec2-user", pkey=key, allow_agent=False, look_for_keys=False)
-        ssh.exec_command(command)[1].channel.recv_exit_status()
+    with paramiko.SSHClient() as session:
+        session.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        session.connect(host, int(port), "ec2-user", pkey=key, allow_agent=False, look_for_keys=False)
+        session.exec_command(command)[1].channel.recv_exit_status()
 
 
 def processes_called(command: str) -> list[str]:
@@ -562,7 +564,8 @@ def test_commands_say_how_the_weather_changed(place: Path) -> None:
         changed = command("start", "--latency", "5", "--fault", "ec2:*=Throttling:0.5", home=place).stdout
         assert "ran already" in changed
         assert "its weather is changed" in changed
-        assert "latency 5 ms, slow states x0.2, lag 0 ms, old account, fault ec2:*=Throttling:0.5." in changed
+        assert "latency 5 ms, slow states x0.2, lag 0 ms, stale 0.25, old account," in changed
+        assert " fault ec2:*=Throttling:0.5." in changed
         again = command("start", "--account", "new", home=place).stdout
         assert "latency 5 ms" in again
         assert "new account" in again
@@ -978,13 +981,16 @@ def test_latency_is_part_of_every_call_and_calls_wait_side_by_side(
 
 
 def test_weather_reaches_the_rules_and_refuses_nonsense(run: sandbox.Run, account: str) -> None:
-    shown = run.weather(slow_states=0.5, lag_ms=250, account="new")
-    assert shown == {"latency_ms": 0.0, "faults": [], "slow_states": 0.5, "lag_ms": 250.0, "account": "new"}
+    shown = run.weather(slow_states=0.5, lag_ms=250, stale=0.5, account="new")
+    times = {"latency_ms": 0.0, "slow_states": 0.5, "lag_ms": 250.0}
+    assert shown == times | {"faults": [], "stale": 0.5, "account": "new"}
     for nonsense in (
         {"slow_states": -1},
         {"latency_ms": "much"},
         {"latency_ms": float("inf")},
         {"account": "rich"},
+        {"stale": 1.5},
+        {"stale": "often"},
         {"faults": ["ec2:RunInstances"]},
         {"rain": 1},
         {"account": account, "slow_states": 1},

@@ -22,10 +22,11 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import cli, serverless, tour, workload
+from awslabs import cli, serverless, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
+from awslabs.tour import serverless as in_tour
 from awslabs.web import Reply
 from awslabs.workload import pictures, tables
 from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
@@ -608,11 +609,11 @@ def test_the_tour_waits_until_the_index_shows_its_haiku(monkeypatch: pytest.Monk
     lists = [[], [posted], [{**posted, "likes": 1}]]
     monkeypatch.setattr(functions, "invoke_many", lambda *_: SimpleNamespace(finished=20, most_at_once=3))
     monkeypatch.setattr(tables, "write", lambda *_: SimpleNamespace(count=500))
-    monkeypatch.setattr(tour.serverless, "describe", lambda _: SimpleNamespace(api_url="http://127.0.0.1:1"))
+    monkeypatch.setattr(serverless, "describe", lambda _: SimpleNamespace(api_url="http://127.0.0.1:1"))
     monkeypatch.setattr(haiku, "post", lambda *_: posted)
     monkeypatch.setattr(haiku, "like", lambda *_: {**posted, "likes": 1})
     monkeypatch.setattr(haiku, "newest", lambda _: lists.pop(0))
-    assert "a haiku liked" in tour.serverless_work(SimpleNamespace())  # type: ignore[arg-type]
+    assert "a haiku liked" in in_tour.work(SimpleNamespace())  # type: ignore[arg-type]
     assert lists == []
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import io
 import json
 import threading
 import urllib.parse
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +20,13 @@ import boto3
 import pytest
 import requests
 import yaml
+from moto.awslambda.models import lambda_backends
 from moto.core.request import Request
 from test_services_support import TRUST, client, cloud, wait
 from werkzeug.test import EnvironBuilder
 
 from awslabs import sandbox
+from awslabs.sandbox.core import signatures
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
 from awslabs.sandbox.services.apigateway import (
@@ -67,6 +71,9 @@ DOCUMENT = {
         "/slow": {"get": proxied(timeoutInMillis=50)},
         "/haiku/newest": {"get": proxied()},
         "/files/{path+}": {"x-amazon-apigateway-any-method": proxied()},
+        "/files/exact": {"get": proxied()},
+        "/by-get": {"get": proxied(httpMethod="GET")},
+        "/mapped": {"get": proxied(requestParameters={"integration.request.header.a": "'b'"})},
         "/web": {"get": proxied(type="http_proxy", uri="http://localhost/")},
     },
     "x-amazon-apigateway-gateway-responses": {
@@ -107,6 +114,7 @@ class Api:
             "PATH_INFO": urllib.parse.unquote(where, "latin-1"),
             "QUERY_STRING": query,
             "RAW_URI": raw,
+            "awslabs.sent": functools.partial(signatures.Sent, method, raw, list(named.items())),
         }
         return self.gateway.answer(Request(environ), body)
 
@@ -186,10 +194,14 @@ def test_what_is_not_there_is_null(api: Api) -> None:
     ("method", "path", "resource", "parameters"),
     [
         ("PATCH", "/haiku/abc", "/haiku/{item_id}", {"item_id": "abc"}),
-        ("PATCH", "/haiku/a%2Fb%20%E5%8F%A4", "/haiku/{item_id}", {"item_id": "a/b 古"}),
+        ("PATCH", "/haiku/a%2Fb%20%E5%8F%A4", "/haiku/{item_id}", {"item_id": "a%2Fb%20%E5%8F%A4"}),
         ("GET", "/haiku/newest", "/haiku/newest", None),
         ("GET", "/haiku/", "/haiku", None),
+        ("GET", "//haiku", "/haiku", None),
         ("DELETE", "/files/a/b.txt", "/files/{path+}", {"path": "a/b.txt"}),
+        ("GET", "/files/a//b+c%2Bd/", "/files/{path+}", {"path": "a//b+c%2Bd"}),
+        ("GET", "/files/exact", "/files/exact", None),
+        ("OPTIONS", "/files/exact", "/files/{path+}", {"path": "exact"}),
     ],
 )
 def test_paths_find_their_resource(
@@ -197,6 +209,53 @@ def test_paths_find_their_resource(
 ) -> None:
     assert api.call(method, path).status == 200
     assert (api.events[0]["resource"], api.events[0]["pathParameters"]) == (resource, parameters)
+
+
+def test_the_path_is_told_as_it_was_sent(api: Api) -> None:
+    api.call("GET", "//files/a%20b//c/")
+    told = api.events[0]
+    assert (told["path"], told["requestContext"]["path"]) == ("/files/a%20b//c/", "/prod//files/a%20b//c/")
+
+
+def test_headers_are_told_as_the_client_spelled_them_but_for_those_of_the_connection(api: Api) -> None:
+    between = ("Connection", "Te", "Upgrade", "Transfer-Encoding", "Expect", "Content-Length", "Content-MD5")
+    sent = {"x-oNE": "1", "authORIZATION": "me", "HOST": "elsewhere"} | dict.fromkeys(between, "x")
+    api.call("GET", "/haiku", **sent)
+    told = api.events[0]
+    ours = {"X-Amzn-Trace-Id", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto"}
+    assert (
+        told["headers"].keys()
+        == told["multiValueHeaders"].keys()
+        == {"x-oNE", "Authorization", "Host"} | ours
+    )
+    assert (told["headers"]["x-oNE"], told["headers"]["Authorization"]) == ("1", "me")
+    assert told["headers"]["Host"] == "127.0.0.1:4321"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [
+        ("gzip", gzip.compress(b"text"), 200),
+        ("GZIP", gzip.compress(b"text"), 200),
+        ("deflate", zlib.compress(b"text"), 200),
+        ("deflate", zlib.compress(b"text")[2:-4], 200),
+        ("identity", b"text", 200),
+        ("gzip", gzip.compress(b"text")[:-3], 415),
+        ("gzip", b"text", 415),
+        ("deflate", b"text", 415),
+        ("br", b"text", 415),
+        ("gzip", gzip.compress(bytes(11 * 1024 * 1024)), 413),
+    ],
+)
+def test_a_compressed_body_is_unpacked_or_refused(api: Api, encoding: str, body: bytes, status: int) -> None:
+    answer = api.call("POST", "/haiku", body, Content_Encoding=encoding, Content_Type="text/plain")
+    assert answer.status == status
+    assert [event["body"] for event in api.events] == ["text"] * (status == 200)
+
+
+def test_a_function_that_is_asked_by_get_is_a_500(api: Api) -> None:
+    assert message(api.call("GET", "/by-get")) == (500, "Internal server error")
+    assert not api.events
 
 
 @pytest.mark.parametrize(
@@ -242,7 +301,10 @@ def test_the_functions_answer_goes_back_with_all_its_headers(api: Api) -> None:
     headers: Any = answer.headers
     assert (answer.status, answer.body) == (201, "古池や".encode())
     assert [value for name, value in headers.items() if name == "Set-Cookie"] == ["a=1", "b=2"]
-    assert headers.getlist("X-Both") == ["two"]
+    assert [(name, value) for name, value in headers.items() if name.lower() == "x-both"] == [
+        ("x-both", "two"),
+        ("x-both", "one"),
+    ]
     assert (headers["X-True"], headers["x-amzn-Remapped-Date"]) == ("true", "then")
     assert headers["Content-Type"] == "text/plain"
     assert headers["x-amzn-RequestId"]
@@ -329,6 +391,12 @@ def test_the_function_has_to_let_the_api_invoke_it(api: Api, source: str | None,
     assert len(api.events) == (status == 200)
 
 
+def test_what_denies_in_a_functions_policy_counts(api: Api) -> None:
+    function = lambda_backends[ACCOUNT]["us-east-1"].get_function("lab")
+    function.policy.statements.append(function.policy.statements[0] | {"Effect": "Deny"})
+    assert api.call("GET", "/haiku").status == 500
+
+
 def test_a_function_that_is_gone_is_a_500(api: Api) -> None:
     client("lambda").delete_function(FunctionName="lab")
     assert message(api.call("GET", "/haiku")) == (500, "Internal server error")
@@ -373,7 +441,7 @@ def test_a_stages_limits_let_a_burst_through_and_then_a_rate(api: Api) -> None:
     assert api.call("GET", "/haiku/newest").status == 200  # each method has them to itself
     wait(0.5)
     assert [api.call("GET", "/haiku").status for _ in range(2)] == [200, 429]
-    api.gateway.reset(ACCOUNT)
+    limit(api, "*/*", 2, 4)  # other numbers begin anew
     assert api.call("GET", "/haiku").status == 200
 
 
@@ -397,6 +465,89 @@ def test_a_preflight_is_answered_without_a_function(api: Api) -> None:
 def test_what_the_room_cannot_do_it_says(api: Api) -> None:
     status, said = message(api.call("GET", "/web"))
     assert (status, "integrations of type HTTP_PROXY" in said) == (501, True)
+    status, said = message(api.call("GET", "/mapped"))
+    assert (status, "requestParameters of an AWS_PROXY integration" in said) == (501, True)
+    everybody = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    step = [{"op": "replace", "path": "/policy", "value": policy}]
+    client("apigateway").update_rest_api(restApiId=api.api_id, patchOperations=step)
+    status, said = message(api.call("GET", "/haiku"))
+    assert (status, "resource policies" in said) == (501, True)
+
+
+# --- API keys -----------------------------------------------------------------------------------------
+
+SECURED = {
+    "paths": {"/haiku": {"get": proxied()}},
+    "security": [{"key": []}],
+    "components": {"securitySchemes": {"key": {"type": "apiKey", "name": "x-api-key", "in": "header"}}},
+}
+
+
+@dataclass
+class Plan:
+    """A usage plan of an API that asks for keys, with a key."""
+
+    api: Api
+    plan_id: str
+    key_id: str
+    value: str
+
+    def get(self, **headers: str) -> Answer:
+        return self.api.call("GET", "/haiku", **headers)
+
+
+@pytest.fixture
+def plan(api: Api) -> Plan:
+    aws = client("apigateway")
+    api.change(**SECURED)
+    aws.create_deployment(restApiId=api.api_id, stageName="prod")
+    plan_id = aws.create_usage_plan(name="few", apiStages=[{"apiId": api.api_id, "stage": "prod"}])["id"]
+    key = aws.create_api_key(name="mine", enabled=True)
+    aws.create_usage_plan_key(usagePlanId=plan_id, keyId=key["id"], keyType="API_KEY")
+    return Plan(api, plan_id, key["id"], key["value"])
+
+
+def test_an_api_that_wants_a_key_is_closed_without_one(plan: Plan) -> None:
+    for answer in (plan.get(), plan.get(x_api_key="another")):
+        assert message(answer) == (403, "Forbidden")
+        assert answer.headers["x-amzn-ErrorType"] == "ForbiddenException"
+    assert plan.get(X_Api_Key=plan.value).status == 200
+    identity = plan.api.events[0]["requestContext"]["identity"]
+    assert (identity["apiKey"], identity["apiKeyId"]) == (plan.value, plan.key_id)
+
+
+def test_a_key_opens_nothing_when_it_is_disabled_or_in_no_plan_of_the_stage(plan: Plan) -> None:
+    aws, api = client("apigateway"), plan.api
+    step = [{"op": "replace", "path": "/enabled", "value": "false"}]
+    aws.update_api_key(apiKey=plan.key_id, patchOperations=step)
+    assert plan.get(x_api_key=plan.value).status == 403
+    step[0]["value"] = "true"
+    aws.update_api_key(apiKey=plan.key_id, patchOperations=step)
+    assert plan.get(x_api_key=plan.value).status == 200
+    stage = {"op": "remove", "path": "/apiStages", "value": f"{api.api_id}:prod"}
+    aws.update_usage_plan(usagePlanId=plan.plan_id, patchOperations=[stage])
+    assert plan.get(x_api_key=plan.value).status == 403
+
+
+def test_a_usage_plan_ends(plan: Plan) -> None:
+    steps = [
+        {"op": "replace", "path": f"/{name}", "value": value}
+        for name, value in (("throttle/rateLimit", "1"), ("throttle/burstLimit", "2"))
+    ]
+    aws = client("apigateway")
+    aws.update_usage_plan(usagePlanId=plan.plan_id, patchOperations=steps)
+    assert [plan.get(x_api_key=plan.value).status for _ in range(3)] == [200, 200, 429]
+    steps = [
+        {"op": "replace", "path": "/quota/limit", "value": "1"},
+        {"op": "replace", "path": "/quota/period", "value": "DAY"},
+    ]
+    aws.update_usage_plan(usagePlanId=plan.plan_id, patchOperations=steps)
+    wait(10)
+    assert plan.get(x_api_key=plan.value).status == 200
+    assert message(plan.get(x_api_key=plan.value)) == (429, "Limit Exceeded")
+    wait(24 * 3600)
+    assert plan.get(x_api_key=plan.value).status == 200
 
 
 def test_bashoutters_own_description_is_served(api: Api) -> None:
@@ -470,9 +621,9 @@ def test_a_browser_reaches_a_real_function_through_the_server(tmp_path: Path) ->
         )
         assert answer.status_code == 200
         assert answer.json() == {
-            "path": "/files/a/b/古",
+            "path": "/files/a%2Fb/%E5%8F%A4",
             "httpMethod": "POST",
-            "pathParameters": {"path": "a/b/古"},
+            "pathParameters": {"path": "a%2Fb/%E5%8F%A4"},
             "queryStringParameters": {"q": "1 2"},
             "body": "古池",
         }

@@ -7,10 +7,13 @@ import json
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto.apigateway.models import apigateway_backends
 from test_services_support import Case, check, cloud, refused, said, table, wait
 
+from awslabs.sandbox.services.apigateway import answers as shapes_of_answers  # noqa: F401  (its rules)
 from awslabs.sandbox.services.apigateway import rest_apis
 
 URI = (
@@ -113,6 +116,46 @@ def a_deployment_of_one_method_in_two() -> str:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
+def shapes() -> list[Any]:
+    """What there is of an API, a stage and a deployment; details that nobody asked for; stages; statuses."""
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    first = aws.create_deployment(restApiId=api_id, stageName="prod")["id"]
+    aws.create_deployment(restApiId=api_id, stageName="test")
+    api = aws.get_rest_api(restApiId=api_id)
+    stage = aws.get_stage(restApiId=api_id, stageName="prod")
+    stages = aws.get_stages(restApiId=api_id, deploymentId=first)["item"]
+    (resource,) = aws.get_resources(restApiId=api_id)["items"]
+    made = aws.create_rest_api(name="other")["ResponseMetadata"]["HTTPStatusCode"]
+    gone = aws.delete_rest_api(restApiId=api_id)["ResponseMetadata"]["HTTPStatusCode"]
+    return [
+        [name for name in ("binaryMediaTypes", "version", "policy") if name in api],
+        api["endpointConfiguration"].get("ipAddressType"),
+        [
+            name
+            for name in ("createdDate", "description", "lastUpdatedDate", "tracingEnabled", "variables")
+            if name in stage
+        ],
+        bool(resource["resourceMethods"]["GET"]),
+        len(stages),
+        made,
+        gone,
+    ]
+
+
+def a_setting_that_goes() -> list[Any]:
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    aws.create_deployment(restApiId=api_id, stageName="prod")
+    path = "/*/*/throttling/rateLimit"
+    where = {"restApiId": api_id, "stageName": "prod"}
+    aws.update_stage(**where, patchOperations=[{"op": "replace", "path": path, "value": "7"}])
+    gone = [{"op": "remove", "path": "/*/*"}]
+    first = said(aws.update_stage, **where, patchOperations=gone)
+    left = len(aws.get_stage(**where)["methodSettings"])
+    return [first, left, said(aws.update_stage, **where, patchOperations=gone)]
+
+
 def an_api_that_is_not_there() -> str:
     return said(client("apigateway").delete_rest_api, restApiId="abc")
 
@@ -134,6 +177,79 @@ def a_method_twice() -> list[str]:
     put = client("apigateway").put_method
     where = {"restApiId": api_id, "resourceId": root, "authorizationType": "NONE"}
     return [said(put, **where, httpMethod=verb) for verb in ("GET", "GET", "POST")]
+
+
+def a_parent_that_goes() -> Any:
+    api_id, root = new()
+    aws = client("apigateway")
+    parent = aws.create_resource(restApiId=api_id, parentId=root, pathPart="a")["id"]
+    child = aws.create_resource(restApiId=api_id, parentId=parent, pathPart="b")["id"]
+    answers: list[Any] = [said(aws.delete_resource, restApiId=api_id, resourceId=parent)]
+    answers.append([each["path"] for each in aws.get_resources(restApiId=api_id)["items"]])
+    return answers + [said(aws.delete_resource, restApiId=api_id, resourceId=each) for each in (child, root)]
+
+
+def children_of_a_greedy_one() -> list[str]:
+    api_id, root = new()
+    aws = client("apigateway")
+    greedy = aws.create_resource(restApiId=api_id, parentId=root, pathPart="{proxy+}")["id"]
+    asked = ((greedy, "a"), (root, "{x}"), ("gone", "a"))
+    return [
+        said(aws.create_resource, restApiId=api_id, parentId=where, pathPart=name) for where, name in asked
+    ]
+
+
+def patched(*steps: tuple[str, ...]) -> list[str]:
+    """What comes of patches of one API, each of its own."""
+    api_id, _ = new()
+    names = ("op", "path", "value")
+    return [
+        said(
+            client("apigateway").update_rest_api,
+            restApiId=api_id,
+            patchOperations=[dict(zip(names, step, strict=False))],
+        )
+        for step in steps
+    ]
+
+
+def a_binary_type_more() -> list[str]:
+    api_id, _ = new()
+    steps = [{"op": "add", "path": f"/binaryMediaTypes/{name}"} for name in ("image~1png", "a~1b")]
+    return client("apigateway").update_rest_api(restApiId=api_id, patchOperations=steps)["binaryMediaTypes"]
+
+
+def an_endpoint_left_on() -> bool:
+    api_id, _ = new()
+    step = {"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"}
+    made = client("apigateway").update_rest_api(restApiId=api_id, patchOperations=[step])
+    return made["disableExecuteApiEndpoint"]
+
+
+def patches_of_nothing() -> list[str]:
+    return patched(
+        ("replace", "/nonsense", "a"),
+        ("replace", "/binaryMediaTypes", "a"),
+        ("add", "/name", "a"),
+        ("replace", "/minimumCompressionSize", "-1"),
+        ("replace", "/endpointConfiguration/types/EDGE", "NEAR"),
+    )
+
+
+def patches_of_stages() -> list[str]:
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    aws.create_deployment(restApiId=api_id, stageName="prod")
+    paths = ("/variables/a", "/*/*/throttling/rateLimit", "/documentation_version", "/*/*/throttling/speed")
+    return [
+        said(
+            aws.update_stage,
+            restApiId=api_id,
+            stageName="prod",
+            patchOperations=[{"op": "replace", "path": path, "value": "1"}],
+        )
+        for path in paths
+    ]
 
 
 def a_minute_to_answer() -> list[str]:
@@ -274,7 +390,13 @@ CASES = (
     Case("one_of_each_name", a_resource_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
     Case("one_of_each_name", a_method_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
     Case("integration_timeouts", a_minute_to_answer, ["ok"] * 4, [BAD, BAD, "ok", "ok"]),
-    Case("integration_responses_fit", an_answer_that_no_method_gives, "ok", GONE),
+    Case("integration_responses_fit", an_answer_that_no_method_gives, "ok", "ok"),
+    Case("resource_trees", a_parent_that_goes, GONE, ["ok", ["/"], GONE, BAD]),
+    Case("resource_trees", children_of_a_greedy_one, ["ok", "ok", GONE], [BAD, BAD, GONE]),
+    Case("rest_api_patches", a_binary_type_more, ["", ""], ["image/png", "a/b"]),
+    Case("rest_api_patches", an_endpoint_left_on, True, False),
+    Case("rest_api_patches", patches_of_nothing, ["ok"] * 5, [BAD] * 5),
+    Case("rest_api_patches", patches_of_stages, ["ok"] * 4, ["ok", "ok", BAD, BAD]),
     Case("integration_responses_fit", a_header_that_no_method_declares, ["ok", "ok"], ["ok", BAD]),
     Case("openapi_documents", a_document_with_a_mock, "TypeError", ["ok", ["/", "/a"]]),
     Case(
@@ -287,6 +409,13 @@ CASES = (
     Case("openapi_documents", overwritten_and_its_root, False, True),
     Case("openapi_documents", gateway_responses, [], ["DEFAULT_4XX"]),
     Case("openapi_documents", a_document_without_paths, "KeyError", BAD),
+    Case(
+        "apis_have_awss_shape",
+        shapes,
+        [["binaryMediaTypes", "version"], None, ["description", "variables"], True, 2, 200, 200],
+        [[], "ipv4", ["createdDate", "lastUpdatedDate", "tracingEnabled"], False, 1, 201, 202],
+    ),
+    Case("apis_have_awss_shape", a_setting_that_goes, ["ok", 1, "ok"], ["ok", 0, BAD]),
     Case("control_plane_rates", two_deletions, ["ok", "ok"], ["ok", OFTEN, "ok"], AWS_TIME),
     Case("control_plane_rates", fifty_calls, 50, 40, AWS_TIME),
 )
@@ -357,6 +486,116 @@ def test_a_document_that_cannot_be_is_refused_and_changes_nothing() -> None:
         broken["paths"]["/b"]["get"]["x-amazon-apigateway-integration"] = {"type": "aws_proxy"}
         assert put(api_id, json.dumps(broken).encode()) == BAD
         assert paths(api_id) == ["/", "/a"]
+
+
+def from_document(**more: Any) -> tuple[str, str]:
+    """An API from a document, and what was said of it."""
+    api_id, _ = new()
+    document = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": {}} | more
+    body = json.dumps(document).encode()
+    try:
+        client("apigateway").put_rest_api(restApiId=api_id, mode="overwrite", body=body)
+    except ClientError as error:
+        return api_id, error.response["Error"]["Message"]
+    return api_id, "ok"
+
+
+def a_get(**more: Any) -> dict[str, Any]:
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": URI} | more.pop("integration", {})
+    return {"/a": {"get": {"x-amazon-apigateway-integration": integration} | more}}
+
+
+def schemes(**each: dict[str, Any]) -> dict[str, Any]:
+    return {"components": {"securitySchemes": each}}
+
+
+KEY = {"type": "apiKey", "name": "X-API-Key", "in": "header"}
+AUTHORIZER = {"type": "token", "authorizerUri": URI}
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (schemes(a={"type": "http", "scheme": "bearer"}) | {"security": [{"a": []}]}, "security scheme 'a'"),
+        (schemes(a=KEY | {"name": "token"}) | {"paths": a_get(security=[{"a": []}])}, "security scheme 'a'"),
+        (
+            schemes(a=KEY | {"x-amazon-apigateway-authorizer": AUTHORIZER}) | {"security": [{"a": []}]},
+            "security scheme 'a'",
+        ),
+        ({"security": [{"gone": []}]}, "security scheme 'gone'"),
+        ({"x-amazon-apigateway-request-validator": "all"}, "x-amazon-apigateway-request-validator"),
+        (
+            {"paths": a_get(**{"x-amazon-apigateway-request-validator": "all"})},
+            "x-amazon-apigateway-request-validator",
+        ),
+        ({"x-amazon-apigateway-policy": {}}, "x-amazon-apigateway-policy"),
+        ({"paths": a_get(integration={"responseTransferMode": "STREAM"})}, "responseTransferMode"),
+        ({"openapi": None, "swagger": "2.0"}, "documents but those of OpenAPI 3"),
+    ],
+)
+def test_what_a_document_asks_for_in_vain_is_named(document: dict[str, Any], names: str) -> None:
+    with cloud("openapi_documents"):
+        api_id, problem = from_document(**({"paths": a_get()} | document))
+        assert problem.startswith(f"The practice cloud's API Gateway has no {names}")
+        assert len(client("apigateway").get_resources(restApiId=api_id)["items"]) == 1
+
+
+def test_an_import_knows_no_base_path_but_to_ignore_it() -> None:
+    with cloud("openapi_documents"):
+        aws, (api_id, _) = client("apigateway"), new()
+        info = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": a_get()}
+        body = json.dumps(info | {"servers": [{"url": "https://lab.example/v1"}]}).encode()
+        assert said(aws.put_rest_api, restApiId=api_id, body=body, parameters={"basepath": "ignore"}) == "ok"
+        for name, value in (("basepath", "prepend"), ("endpointConfigurationTypes", "REGIONAL")):
+            code, problem, status = refused(aws.import_rest_api, body=body, parameters={name: value})
+            assert (code, status) == ("NotImplemented", 501)
+            assert name in problem
+
+
+def test_a_document_closes_its_methods_to_those_without_a_key() -> None:
+    with cloud("openapi_documents"):
+        open_one = a_get(security=[])["/a"]["get"]
+        paths = {"/a": a_get()["/a"] | {"post": open_one}, "/b": a_get(security=[{"k": []}])["/a"]}
+        api_id, problem = from_document(security=[{"k": []}], paths=paths, **schemes(k=KEY))
+        assert problem == "ok"
+        shown = client("apigateway").get_resources(restApiId=api_id, embed=["methods"])["items"]
+        wanted = {
+            (each["path"], name): method["apiKeyRequired"]
+            for each in shown
+            for name, method in each.get("resourceMethods", {}).items()
+        }
+        assert wanted == {("/a", "GET"): True, ("/a", "POST"): False, ("/b", "GET"): True}
+
+
+def test_a_document_brings_its_models_along() -> None:
+    with cloud("openapi_documents"):
+        schemas = {
+            "Line": {"type": "string"},
+            "Haiku": {"properties": {"a": {"$ref": "#/components/schemas/Line"}}},
+        }
+        named = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Haiku"}}}}
+        nameless = {
+            "200": {"description": "", "content": {"application/json": {"schema": {"type": "array"}}}}
+        }
+        api_id, problem = from_document(
+            components={"schemas": schemas}, paths=a_get(requestBody=named, responses=nameless)
+        )
+        assert problem == "ok"
+        aws = client("apigateway")
+        models = {
+            each["name"]: json.loads(each["schema"]) for each in aws.get_models(restApiId=api_id)["items"]
+        }
+        address = f"https://apigateway.amazonaws.com/restapis/{api_id}/models/Line"
+        assert models["Haiku"] == {"properties": {"a": {"$ref": address}}}
+        resource = next(
+            each
+            for each in aws.get_resources(restApiId=api_id, embed=["methods"])["items"]
+            if each["path"] == "/a"
+        )
+        method = resource["resourceMethods"]["GET"]
+        assert method["requestModels"] == {"application/json": "Haiku"}
+        (made,) = method["methodResponses"]["200"]["responseModels"].values()
+        assert models[made] == {"type": "array"}
 
 
 def test_refusals_have_the_status_and_the_words_of_aws() -> None:

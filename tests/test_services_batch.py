@@ -761,7 +761,7 @@ def test_a_job_overrides_its_definition(aws: Net, runner: Runner) -> None:
     assert (task.environment["A"], task.environment["B"]) == ("1", "3")
 
 
-def test_more_than_50_calls_of_submit_in_a_second_are_too_many(aws: Net) -> None:
+def test_more_than_50_calls_of_submit_in_a_second_are_too_many(slow: Net) -> None:
     for _ in range(50):
         submit()
     request = {"jobName": "job", "jobQueue": "queue", "jobDefinition": "work"}

@@ -75,6 +75,22 @@ def made_again() -> list[str]:
     return [early]
 
 
+def a_tables_shape() -> list[bool]:
+    made = make()
+    aws = client("dynamodb")
+    wrote = aws.batch_write_item(RequestItems={"lab": [{"PutRequest": {"Item": item()}}]})
+    other = make("other") if "TableId" not in made else made
+    gone = aws.delete_table(TableName="lab")["TableDescription"]
+    return [
+        "TableId" in made,
+        "GlobalSecondaryIndexes" in other,
+        "WarmThroughput" in made,
+        "ItemCollectionMetrics" in wrote,
+        "KeySchema" in gone,
+        "AttributeDefinitions" in gone,
+    ]
+
+
 def batches() -> list[str]:
     make()
     make("other")
@@ -126,6 +142,12 @@ CASES = (
         AWS_TIME,
     ),
     Case("table_states", made_again, ["ok"], [BUSY, "ok"], AWS_TIME),
+    Case(
+        "tables_have_awss_shape",
+        a_tables_shape,
+        [False, True, True, True, True, True],
+        [True, False, False, False, False, False],
+    ),
     Case("batches_of_25", batches, ["ok", "ok", "ok"], [BAD, BAD, "ok"]),
     Case("capacity_is_counted", consumed, [1, 1, 1, 1, 1, True], [6, 1, 2, 6, 0.5, False]),
 )

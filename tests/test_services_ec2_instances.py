@@ -345,6 +345,8 @@ class FakeHosts:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.machines: dict[str, dict[str, Any]] = {}
+        self.doors: dict[str, bool] = {}
+        self.told: list[str] = []
         self.happened = threading.Condition()
         self.gate, self.slow_boot = threading.Event(), threading.Event()
         self.gate.set()
@@ -365,6 +367,10 @@ class FakeHosts:
     def reserve(self, instance_id: str) -> int:
         self.note("reserve", instance_id)
         return 40000 + len(self.calls)
+
+    def let_in(self, instance_id: str, lets_in: bool) -> None:
+        self.told.append(instance_id)
+        self.doors[instance_id] = lets_in
 
     def boot(self, instance_id: str, **machine: Any) -> None:
         self.machines[instance_id] = machine

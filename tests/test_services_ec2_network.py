@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from moto.ec2.models import ec2_backends
 from test_services_support import Case, check, client, cloud, net, refused, said, table
 
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.servicequotas import quotas
 
 NEW = (("account", "new"),)
@@ -357,3 +359,50 @@ def test_the_sentences_are_those_of_aws() -> None:
             f"resource {here.group_id} has a dependent object",
             400,
         )
+
+
+NO_ROUTE, NO_ADDRESS = "its subnet has no route to the internet", "it has no public address"
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ((), NO_ROUTE),
+        (("route",), ""),
+        (("route", "no address"), NO_ADDRESS),
+        (("route", "own table"), NO_ROUTE),  # that of the subnet counts, not the VPC's main one
+        (("route", "no address", "nat"), ""),
+        (("no address", "endpoint"), ""),
+        (("route", "shut"), "no security group lets it out"),
+    ],
+)
+def test_a_way_out_of_a_vpc(what: tuple[str, ...], why: str) -> None:
+    with cloud(every=True):
+        here, ec2 = net(), client("ec2")
+        if "no address" in what:
+            ec2.modify_subnet_attribute(SubnetId=here.subnet_id, MapPublicIpOnLaunch={"Value": False})
+        if "nat" in what:
+            address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+            nat = ec2.create_nat_gateway(SubnetId=here.subnet_id, AllocationId=address)["NatGateway"]
+            asked = {"VpcId": here.vpc_id, "CidrBlock": "10.10.1.0/24", "AvailabilityZone": "us-east-1a"}
+            inside = ec2.create_subnet(**asked)["Subnet"]["SubnetId"]
+            own = ec2.create_route_table(VpcId=here.vpc_id)["RouteTable"]["RouteTableId"]
+            ec2.associate_route_table(RouteTableId=own, SubnetId=inside)
+            to_nat = {"RouteTableId": own, "DestinationCidrBlock": "0.0.0.0/0"}
+            ec2.create_route(**to_nat, NatGatewayId=nat["NatGatewayId"])
+        if "route" in what:
+            assert route_to(here.gateway_id, here.table_id) == "ok"
+        if "own table" in what:
+            own = ec2.create_route_table(VpcId=here.vpc_id)["RouteTable"]["RouteTableId"]
+            ec2.associate_route_table(RouteTableId=own, SubnetId=here.subnet_id)
+        if "endpoint" in what:
+            name = "com.amazonaws.us-east-1.ecr.dkr"
+            ec2.create_vpc_endpoint(VpcId=here.vpc_id, ServiceName=name, VpcEndpointType="Interface")
+        if "shut" in what:
+            everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+            ec2.revoke_security_group_egress(GroupId=here.group_id, IpPermissions=[everything])
+        launched = here.launch(SubnetId=inside if "nat" in what else here.subnet_id)
+        backend = ec2_backends["123456789012"]["us-east-1"]
+        eni = backend.get_instance(launched["InstanceId"]).nics[0]
+        assert no_way_out(backend, eni, endpoint="ecr.dkr") == why
+        assert no_way_out(backend, eni, endpoint="ecs") == (NO_ROUTE if "endpoint" in what else why)

@@ -8,8 +8,10 @@ import http.client
 import itertools
 import json
 import os
+import shutil
+import subprocess
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -517,3 +519,80 @@ def test_a_docker_engine_pushes_and_pulls(aws: Account) -> None:
         assert [line for line in lines if "error" in line], "a wrong token pushes nothing"
     finally:
         engine.images.remove(f"{aws.uri}:v1", force=True)
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Docker's own command line, with settings of its own: of somebody who never logged in anywhere."""
+    docker_engine.needed()
+    if not shutil.which("docker"):
+        pytest.skip("there is no docker command here: apt-get install docker.io")
+
+    def run(*words: str, said: str = "", config: str = "mine") -> subprocess.CompletedProcess[str]:
+        host = os.environ["AWSLABS_TEST_DOCKER_HOST"]
+        line = ["docker", "--config", str(tmp_path / config), "--host", host, *words]
+        return subprocess.run(line, input=said, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def by_boto3(aws: Account) -> str:
+    return password(aws.token())
+
+
+def by_aws_cli(aws: Account) -> str:
+    """``aws ecr get-login-password``, as AWS's own guide has it."""
+    if not shutil.which("aws"):
+        pytest.skip("there is no AWS CLI here: pip install awscli")
+    line = ["aws", "ecr", "get-login-password"]
+    own = aws.run.surroundings(aws.id, "us-east-1")
+    asked = subprocess.run(line, capture_output=True, text=True, timeout=60, env=own)
+    if "command not found" in asked.stderr:
+        pytest.skip(f"the AWS CLI here does not run: {asked.stderr.strip()}")
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout.strip()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("login_password", [by_boto3, by_aws_cli], ids=["boto3", "aws cli"])
+def test_who_logs_in_with_docker_pushes_and_pulls_and_nobody_else_does(
+    login_password: Callable[[Account], str], aws: Account, docker: Any, tmp_path: Path
+) -> None:
+    image, address = f"{aws.uri}:v1", aws.uri.partition("/")[0]
+    docker_engine.needed().api.import_image_from_data(
+        docker_engine.root_files(), repository=aws.uri, tag="v1"
+    )
+    forged = base64.b64encode(b'{"account": "1", "region": "us-east-1"}').decode()
+    try:
+        refused = docker("push", image, config="nobody")
+        assert (refused.returncode, "no basic auth credentials" in refused.stderr) == (1, True), (
+            refused.stderr
+        )
+        for guess in ("wrong", "practice", forged):
+            turned_away = docker(
+                "login", "-u", "AWS", "--password-stdin", address, said=guess, config="other"
+            )
+            assert turned_away.returncode == 1
+            assert "401 Unauthorized" in turned_away.stderr, turned_away.stderr
+        # One who writes the made-up token into Docker's settings by himself, past `docker login`.
+        made_up = {"auths": {address: {"auth": base64.b64encode(f"AWS:{forged}".encode()).decode()}}}
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "config.json").write_text(json.dumps(made_up))
+        for verb in ("push", "pull"):
+            assert docker(verb, image, config="other").returncode == 1
+        assert aws.images() == []
+
+        login = docker("login", "-u", "AWS", "--password-stdin", address, said=login_password(aws))
+        assert login.returncode == 0, login.stderr
+        pushed = docker("push", image)
+        assert pushed.returncode == 0, pushed.stderr
+        (shown,) = aws.images()
+        assert shown["imageTags"] == ["v1"]
+        assert shown["imageDigest"] in pushed.stdout
+        assert docker("image", "rm", image).returncode == 0
+        assert docker("pull", image, config="nobody").returncode == 1
+        pulled = docker("pull", image)
+        assert pulled.returncode == 0, pulled.stderr
+        assert shown["imageDigest"] in pulled.stdout
+    finally:
+        docker("image", "rm", "--force", image)

@@ -371,6 +371,26 @@ def test_a_deny_in_a_trust_policy_counts() -> None:
         assert not rules_iam.assumable(ACCOUNT, "lab", "lambda.amazonaws.com")
 
 
+@pytest.mark.parametrize(
+    ("condition", "source", "trusted"),
+    [
+        ({"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:*"}}, "ecs", True),
+        ({"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:eu-west-1:{ACCOUNT}:*"}}, "ecs", False),
+        ({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, "ecs", True),
+        ({"StringEquals": {"aws:SourceAccount": "999999999999"}}, "ecs", False),
+        ({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, "", False),
+        ({"StringEquals": {"sts:ExternalId": "x"}}, "ecs", False),
+    ],
+)
+def test_a_condition_in_a_trust_policy_counts(condition: dict[str, Any], source: str, trusted: bool) -> None:
+    with cloud(every=True):
+        document = json.loads(FOR_LAMBDA)
+        document["Statement"][0]["Condition"] = condition
+        role(trust=json.dumps(document))
+        arn = f"arn:aws:{source}:us-east-1:{ACCOUNT}:task/lab/1" if source else ""
+        assert rules_iam.assumable(ACCOUNT, "lab", "lambda.amazonaws.com", source_arn=arn) is trusted
+
+
 def test_a_role_that_trusts_the_account_can_be_assumed_after_eight_seconds() -> None:
     with cloud(every=True, slow_states=1.0):
         arn, sts = role(trust=FOR_US), client("sts")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moto.core.request import Request
+from test_services_iam_needs import sent
 from test_services_support import TRUST, client, cloud
-from werkzeug.test import EnvironBuilder
 
-from awslabs.sandbox.core import wire
 from awslabs.sandbox.services.iam import permissions
 
 ACCOUNT = "123456789012"
@@ -72,7 +71,7 @@ def may(iam: Any, *statements: dict[str, Any], action: str = "dynamodb:Query", r
         ([allow("*", Condition={"StringEquals": {"aws:RequestedRegion": "us-east-1"}})], True),
         ([allow("*", Condition={"StringEquals": {"aws:RequestedRegion": ["eu-west-1"]}})], False),
         ([allow("*", Condition={"StringLike": {"aws:PrincipalArn": "arn:*:role/rea*"}})], True),
-        ([allow("*", Condition={"ArnNotLike": {"aws:PrincipalArn": "arn:*:role/rea*"}})], False),
+        ([allow("*", Condition={"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/rea*"}})], False),
         ([allow("*", Condition={"Bool": {"aws:SecureTransport": True}})], False),
         ([allow("*", Condition={"StringEquals": {"aws:SourceIp": "1.2.3.4"}})], False),
         ([allow("*"), deny("*", Condition={"StringEquals": {"aws:SourceIp": "1.2.3.4"}})], False),
@@ -124,163 +123,94 @@ def test_credentials_are_the_same_for_hours_and_belong_to_one_session() -> None:
 def test_ordinary_keys_have_no_session() -> None:
     for key in (f"AKIAPRACTICE{ACCOUNT}", "ASIANOBODYNOBODYNOBO", ""):
         assert permissions.session_of(ACCOUNT, key) is None
-    assert ask("dynamodb", "DeleteTable", {"TableName": "haiku"}, key=f"AKIAPRACTICE{ACCOUNT}") is None
+    assert ask("dynamodb", "delete_table", TableName="haiku", key=f"AKIAPRACTICE{ACCOUNT}") is None
 
 
 # --- requests -----------------------------------------------------------------------------------------
 
 
-def ask(
-    service: str, operation: str, body: Any = None, *, key: str = "", path: str = "/", **headers: str
-) -> tuple[str, str] | None:
-    """What the server would be told of such a request of the role `reader`."""
-    key = key or permissions.credentials(ACCOUNT, ROLE, "lab").access_key_id
-    scope = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, Signature=x"
-    sent = {"Authorization": scope, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = Request(EnvironBuilder(path=path, method="POST", headers=sent).get_environ())
-    raw = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    protocols = {"s3": "rest-xml", "lambda": "rest-json", "ec2": "ec2", "sts": "query", "iam": "query"}
-    call = wire.Call(service, operation, protocols.get(service, "json"), key, "header")
-    return permissions.refusal(call, ACCOUNT, request, raw)
-
-
-TRANSACTION = {
-    "TransactItems": [
-        {"Put": {"TableName": "haiku"}},
-        {"Update": {"TableName": "haiku"}},
-        {"ConditionCheck": {"TableName": "other"}},
-    ]
-}
-LIST = b"<Delete><Object><Key>a&amp;b</Key></Object><Object><Key>c</Key></Object></Delete>"
-OTHER = TABLE.replace("haiku", "other")
-LOGS = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:"
+def ask(service: str, method: str, *, key: str = "", **request: Any) -> tuple[str, str] | None:
+    """What the server is told of such a call of the role `reader`."""
+    asked = sent(
+        service, method, key or permissions.credentials(ACCOUNT, ROLE, "lab").access_key_id, **request
+    )
+    return permissions.refusal(asked.call, ACCOUNT, asked.request, asked.body)
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "request_", "needed"),
+    ("service", "method", "request_", "needed"),
     [
-        ("dynamodb", "PutItem", {"body": {"TableName": "haiku"}}, [("dynamodb:PutItem", TABLE)]),
-        ("dynamodb", "GetItem", {"body": {"TableName": TABLE}}, [("dynamodb:GetItem", TABLE)]),
-        (
-            "dynamodb",
-            "Query",
-            {"body": {"TableName": "haiku", "IndexName": "newest"}},
-            [("dynamodb:Query", f"{TABLE}/index/newest")],
-        ),
-        (
-            "dynamodb",
-            "BatchWriteItem",
-            {"body": {"RequestItems": {"haiku": [], "other": []}}},
-            [("dynamodb:BatchWriteItem", TABLE), ("dynamodb:BatchWriteItem", OTHER)],
-        ),
-        (
-            "dynamodb",
-            "TransactWriteItems",
-            {"body": TRANSACTION},
-            [
-                ("dynamodb:PutItem", TABLE),
-                ("dynamodb:UpdateItem", TABLE),
-                ("dynamodb:ConditionCheckItem", OTHER),
-            ],
-        ),
-        (
-            "sqs",
-            "SendMessageBatch",
-            {"body": {"QueueUrl": f"http://127.0.0.1:1/{ACCOUNT}/dead"}},
-            [("sqs:SendMessage", f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead")],
-        ),
-        (
-            "logs",
-            "PutLogEvents",
-            {"body": {"logGroupName": "/aws/lambda/f", "logStreamName": "s"}},
-            [("logs:PutLogEvents", f"{LOGS}/aws/lambda/f:log-stream:s")],
-        ),
-        (
-            "logs",
-            "CreateLogGroup",
-            {"body": {"logGroupName": "/aws/lambda/f"}},
-            [("logs:CreateLogGroup", f"{LOGS}/aws/lambda/f:log-stream:")],
-        ),
-        ("s3", "GetObject", {"path": "/b/dir/k%20k"}, [("s3:GetObject", "arn:aws:s3:::b/dir/k k")]),
+        ("dynamodb", "put_item", {"TableName": "haiku", "Item": {}}, [("dynamodb:PutItem", TABLE)]),
         (
             "s3",
-            "GetObject",
-            {"path": "/b/k?versionId=1"},
-            [("s3:GetObjectVersion", "arn:aws:s3:::b/k")],
-        ),
-        ("s3", "UploadPart", {"path": "/b/k?partNumber=1"}, [("s3:PutObject", "arn:aws:s3:::b/k")]),
-        ("s3", "ListObjectsV2", {"path": "/b?list-type=2"}, [("s3:ListBucket", "arn:aws:s3:::b")]),
-        (
-            "s3",
-            "CopyObject",
-            {"path": "/b/k", "x_amz_copy_source": "from/a%20k?versionId=3"},
+            "copy_object",
+            {"Bucket": "b", "Key": "k", "CopySource": "from/a k"},
             [("s3:GetObject", "arn:aws:s3:::from/a k"), ("s3:PutObject", "arn:aws:s3:::b/k")],
         ),
         (
-            "s3",
-            "DeleteObjects",
-            {"path": "/b?delete", "body": LIST},
-            [("s3:DeleteObject", "arn:aws:s3:::b/a&b"), ("s3:DeleteObject", "arn:aws:s3:::b/c")],
-        ),
-        ("s3", "ListBuckets", {}, [("s3:ListAllMyBuckets", "*")]),
-        (
-            "lambda",
-            "Invoke",
-            {"path": "/2015-03-31/functions/f/invocations"},
-            [("lambda:InvokeFunction", f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f")],
-        ),
-        (
-            "ssm",
-            "GetParameter",
-            {"body": {"Name": "/a/b"}},
-            [("ssm:GetParameter", f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/a/b")],
-        ),
-        (
             "sts",
-            "AssumeRole",
-            {"body": b"Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx"},
-            [("sts:AssumeRole", "arn:aws:iam::1:role/x")],
+            "assume_role",
+            {"RoleArn": "arn:aws:iam::123456789012:role/x", "RoleSessionName": "lab"},
+            [("sts:AssumeRole", "arn:aws:iam::123456789012:role/x")],
         ),
     ],
 )
 def test_an_operation_needs_its_actions_on_its_resources_and_no_more(
-    iam: Any, service: str, operation: str, request_: dict[str, Any], needed: list[tuple[str, str]]
+    iam: Any, service: str, method: str, request_: dict[str, Any], needed: list[tuple[str, str]]
 ) -> None:
     """Without any one of them: refused, with the action and the resource; with all of them: not."""
     for missing in range(len(needed)):
         rest = [allow(action, arn) for action, arn in needed[:missing] + needed[missing + 1 :]]
         may(iam, *(rest or [allow("iam:ListUsers")]))
-        refused = ask(service, operation, **request_)
+        refused = ask(service, method, **request_)
         assert refused is not None
         action, resource = needed[missing]
         assert f"is not authorized to perform: {action} on resource: {resource} because" in refused[1]
         assert refused[0] == ("AccessDenied" if service in ("s3", "sts") else "AccessDeniedException")
     may(iam, *(allow(action, resource) for action, resource in needed))
-    assert ask(service, operation, **request_) is None
+    assert ask(service, method, **request_) is None
+
+
+def test_conditions_are_asked_of_each_need_by_itself(iam: Any) -> None:
+    passing = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    tagged = {"StringEquals": {"aws:RequestTag/lab": "qa"}}
+    own = {"family": "qa", "containerDefinitions": [], "taskRoleArn": ROLE}
+    register = functools.partial(ask, "ecs", "register_task_definition", **own)
+    may(iam, allow("ecs:RegisterTaskDefinition", Condition=tagged), allow("iam:PassRole", Condition=passing))
+    assert register(tags=[{"key": "lab", "value": "qa"}]) is not None  # it may not tag
+    may(iam, allow("ecs:*", Condition=tagged), allow("iam:PassRole", Condition=passing))
+    assert register(tags=[{"key": "lab", "value": "qa"}]) is None
+    assert register(tags=[{"key": "lab", "value": "gpu"}]) is not None
+    assert register() is not None
+    passing["StringEquals"]["iam:PassedToService"] = "lambda.amazonaws.com"
+    may(iam, allow("ecs:*"), allow("iam:PassRole", Condition=passing))
+    refused = register()
+    assert refused is not None
+    assert "is not authorized to perform: iam:PassRole on resource: " + ROLE in refused[1]
 
 
 def test_an_operation_outside_the_table_is_refused_even_to_an_administrator(iam: Any) -> None:
     may(iam, allow("*"))
-    for service, operation, code in (
-        ("iam", "CreateUser", "AccessDenied"),
-        ("ec2", "RunInstances", "UnauthorizedOperation"),
-        ("dynamodb", "ExportTableToPointInTime", "AccessDeniedException"),
+    for service, method, request, code in (
+        ("iam", "create_user", {"UserName": "x"}, "AccessDenied"),
+        ("ec2", "create_image", {"InstanceId": "i-0", "Name": "lab"}, "UnauthorizedOperation"),
+        ("dynamodb", "list_backups", {}, "AccessDeniedException"),
     ):
-        refused = ask(service, operation)
+        refused = ask(service, method, **request)
         assert refused is not None
         assert refused[0] == code
         assert "not in its table" in refused[1]
 
 
 def test_anyone_may_ask_who_he_is() -> None:
-    assert ask("sts", "GetCallerIdentity") is None
+    assert ask("sts", "get_caller_identity") is None
 
 
 def test_credentials_that_have_run_out_are_refused(iam: Any) -> None:
     may(iam, allow("*"))
     session = permissions.credentials(ACCOUNT, ROLE, "lab")
     session.expiration -= datetime.timedelta(hours=13)
-    refused = ask("dynamodb", "PutItem", {"TableName": "haiku"}, key=session.access_key_id)
+    refused = ask("dynamodb", "put_item", TableName="haiku", Item={}, key=session.access_key_id)
     assert refused is not None
     assert refused[0] == "ExpiredTokenException"
 
@@ -290,7 +220,7 @@ def test_a_policy_of_the_session_limits_the_role(iam: Any) -> None:
     session = permissions.credentials(ACCOUNT, ROLE, "lab")
     session.policy = policy(allow("dynamodb:GetItem"))
     key = session.access_key_id
-    assert ask("dynamodb", "GetItem", {"TableName": "haiku"}, key=key) is None
-    refused = ask("dynamodb", "PutItem", {"TableName": "haiku"}, key=key)
+    assert ask("dynamodb", "get_item", TableName="haiku", Key={}, key=key) is None
+    refused = ask("dynamodb", "put_item", TableName="haiku", Item={}, key=key)
     assert refused is not None
     assert "no session policy allows" in refused[1]

@@ -97,6 +97,18 @@ def a_public_policy_a_moment_later() -> list[str]:
     return [early, said(put)]
 
 
+def copies_onto_itself() -> list[str]:
+    aws, name = client("s3"), new()
+    aws.put_object(Bucket=name, Key="a", Body=b"x")
+    copy = functools.partial(aws.copy_object, Bucket=name, CopySource={"Bucket": name, "Key": "a"})
+    return [
+        said(copy, Key="a"),
+        said(copy, Key="b"),
+        said(copy, Key="a", MetadataDirective="REPLACE", Metadata={"x": "y"}),
+        said(copy, Key="a", StorageClass="STANDARD_IA"),
+    ]
+
+
 def broken_policies() -> list[str]:
     name = new()
     whole = json.loads(policies.public_read(name))["Statement"][0]
@@ -158,6 +170,29 @@ def a_stranger_who_only_looks() -> list[str]:
     return [said(unsigned.head_object, Bucket=name, Key=key) for key in ("index.html", "nothing")]
 
 
+def denials() -> list[str]:
+    """What GetObject meets for several reasons why somebody may not; at last of another object."""
+    aws, name = client("s3"), new()
+    for key in ("a", "b"):
+        aws.put_object(Bucket=name, Key=key, Body=b"")
+    never = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{name}/a",
+    }
+    found = []
+    for more in (
+        {"Principal": {"AWS": "arn:aws:iam::999999999999:role/another"}},
+        {"Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+        {"Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {},
+    ):
+        aws.put_bucket_policy(Bucket=name, Policy=policies.document(never | more))
+        found.append(said(aws.get_object, Bucket=name, Key="a"))
+    return [*found, said(aws.get_object, Bucket=name, Key="b")]
+
+
 CASES = (
     Case(
         "new_buckets",
@@ -178,7 +213,28 @@ CASES = (
     Case("bucket_names", names, ["ok"] * 5, [BAD_NAME] * 4 + ["ok"]),
     Case("object_keys", keys, ["ok"] * 3, ["ok", "KeyTooLongError", "KeyTooLongError"]),
     Case("public_policies", a_public_policy, ["ok", "ok"], [NO, "ok"], (), ("new_buckets",)),
-    Case("public_policies", a_public_policy_a_moment_later, ["ok", "ok"], [NO, "ok"], AWS_TIME),
+    Case(
+        "public_policies",
+        a_public_policy_a_moment_later,
+        ["ok", "ok"],
+        [NO, "ok"],
+        (*AWS_TIME, ("stale", 1.0)),
+    ),
+    Case(
+        "public_policies",
+        a_public_policy_a_moment_later,
+        ["ok", "ok"],
+        ["ok", "ok"],
+        (*AWS_TIME, ("stale", 0.0)),
+    ),
+    Case(
+        "copies_change_something",
+        copies_onto_itself,
+        ["InvalidRequest", "ok", "ok", "ok"],
+        ["InvalidRequest", "ok", "ok", "ok"],
+        (),
+        ("new_buckets",),
+    ),
     Case("bucket_policies", broken_policies, ["ok"] * 6, [BAD_POLICY] * 6),
     Case(
         "access_control_lists",
@@ -187,7 +243,10 @@ CASES = (
         [NO_ACLS, NO_ACLS, NO_ACLS, "ok", "InvalidBucketAclWithObjectOwnership"],
     ),
     Case("access_control_lists", acls_behind_a_block, ["ok", "ok"], [NO, "ok"]),
-    Case("strangers", a_stranger_who_only_looks, ["403", "404"], ["ok", "403"]),
+    Case(
+        "bucket_policies", denials, ["403"] * 4 + ["ok"], ["ok", "ok", "AccessDenied", "AccessDenied", "ok"]
+    ),
+    Case("strangers", a_stranger_who_only_looks, ["403", "404"], ["ok", "403"], (), ("bucket_policies",)),
     Case("strangers", strangers, [200, 404, 200, 200, 403, 403], [200, 403, 403, 403, 403, 403]),
 )
 

@@ -61,6 +61,16 @@ def key_pairs_found() -> list[str]:
     return [each["ResourceARN"].rpartition("/")[0] for each in found]
 
 
+def repositories_found() -> list[str]:
+    client("ecr").create_repository(repositoryName="lab", tags=TAG)
+    client("ecr").create_repository(repositoryName="another")
+    filters = [{"Key": "lab", "Values": ["1"]}]
+    find = client("resourcegroupstaggingapi").get_resources
+    asked = (["ecr"], ["ecr:repository"], ["ec2"])
+    found = [find(TagFilters=filters, ResourceTypeFilters=each)["ResourceTagMappingList"] for each in asked]
+    return [each["ResourceARN"].rpartition(":")[2] for some in found for each in some]
+
+
 def key_names() -> list[str]:
     names = ("größe", "k" * 256, " lab", "fine one")
     return [said(client("ec2").create_key_pair, KeyName=name, KeyType="ed25519") for name in names]
@@ -99,6 +109,7 @@ CASES = (
         ["InvalidInstanceID.NotFound", "InvalidKeyPair.NotFound"],
     ),
     Case("tags_go_with_the_thing", tags_of_what_is_gone, 7, 0),
+    Case("repositories_are_found", repositories_found, [], ["repository/lab", "repository/lab"]),
     Case("key_pairs_are_found", key_pairs_found, [], ["arn:aws:ec2:us-east-1:123456789012:key-pair"]),
     Case("quick_tags", tags_looked_through, True, False),
     Case("key_pair_name_is_valid", key_names, ["ok"] * 4, ["InvalidParameterValue"] * 3 + ["ok"]),

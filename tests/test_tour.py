@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 from awslabs import cli, sandbox
 from awslabs.__main__ import main
 from awslabs.errors import LabError, install
+from awslabs.labs import LABS
 from awslabs.ledger import Ledger
-from awslabs.tour import CHAPTERS, tour
+from awslabs.tour import chapter, tour
 
-HEAVY = {name for chapter in CHAPTERS.values() for name in chapter.needs}
+HEAVY = {name for lab in LABS for name in chapter(lab).NEEDS}
 
 
 @pytest.fixture
@@ -53,12 +54,12 @@ def test_all_labs_are_built_looked_at_and_taken_down_without_pytorch(monkeypatch
     finally:
         run.stop()
     steps, _, summary = ended.output.partition("\nThe tour is over: 5 labs, 25 steps, ")
-    said = [line for line in steps.splitlines() if line.split(" ")[0] in CHAPTERS]
+    said = [line for line in steps.splitlines() if line.split(" ")[0] in LABS]
     assert [line.split()[:2] for line in said] == [
-        [lab, step] for lab in CHAPTERS for step in ("up", "look", "work", "down", "verify")
+        [lab, step] for lab in LABS for step in ("up", "look", "work", "down", "verify")
     ]
     labs = summary.splitlines()[1:6]
-    assert [line.split()[0] for line in labs] == list(CHAPTERS)
+    assert [line.split()[0] for line in labs] == list(LABS)
     assert "work left out" in labs[1]
     assert max(map(len, said + labs)) <= 80
     left_out = [line.split()[0] for line in said if "left out: it needs" in line]
@@ -83,8 +84,8 @@ def test_a_practice_cloud_that_the_tour_starts_ends_with_it(
             tour()
         assert steps == ["ec2", "gpu"]
     else:
-        others = {lab: chapter for lab, chapter in CHAPTERS.items() if lab != "gpu"}
-        monkeypatch.setattr("awslabs.tour.CHAPTERS", others)
+        others = {lab: builds for lab, builds in LABS.items() if lab != "gpu"}
+        monkeypatch.setattr("awslabs.tour.LABS", others)
         tour()
         assert steps == list(others)
     (run,) = started

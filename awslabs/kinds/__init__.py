@@ -23,8 +23,9 @@ from awslabs.kinds import (
     tables,
 )
 from awslabs.kinds.kind import Ensured, Found, Kind, Mark
+from awslabs.kinds.overview import Overview
 
-__all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark"]
+__all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark", "Overview"]
 
 SERVICES = (batch, containers, ec2, functions, iam, logs, parameters, queues, rest_apis, storage, tables)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
-from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, those_of_ours
+from awslabs.kinds.named import OURS, as_kept, look_by_name, pages
 
 # While it changes from one state to another, or something still hangs on it.
 BUSY = (
@@ -49,10 +49,21 @@ def describe_environment(batch: Any, name: str) -> dict[str, Any] | None:
 
 def show_environment(batch: Any, ids: dict[str, str]) -> Found | None:
     shown = describe_environment(batch, ids["computeEnvironmentName"])
-    if shown is None:
-        return None
+    return None if shown is None else found_environment(shown)
+
+
+def found_environment(shown: dict[str, Any]) -> Found:
     names = {"computeEnvironmentName": shown["computeEnvironmentName"]}
     return Found(names, STATES.get(shown["status"], "standing"), shown.get("tags", {}))
+
+
+def our_environments(batch: Any) -> list[Found]:
+    """Those whose names begin as ours do."""
+    return [
+        found_environment(one)
+        for one in pages(batch, "describe_compute_environments", "computeEnvironments")
+        if one["computeEnvironmentName"].startswith(OURS) and one["status"] != "DELETED"
+    ]
 
 
 def delete_environment(batch: Any, found: Found) -> None:
@@ -69,14 +80,8 @@ COMPUTE_ENVIRONMENT = Kind(
     ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
     mark=mark_environment,
     look=look_by_name(show_environment),
-    ours=those_of_ours(
-        show_environment,
-        lambda batch: [
-            one
-            for one in pages(batch, "describe_compute_environments", "computeEnvironments")
-            if one["computeEnvironmentName"].startswith(OURS)
-        ],
-    ),
+    listed=lambda batch, overview: our_environments(batch),
+    complete=True,
     delete=delete_environment,
     named=True,
     deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
@@ -98,10 +103,21 @@ def describe_queue(batch: Any, name: str) -> dict[str, Any] | None:
 
 def show_queue(batch: Any, ids: dict[str, str]) -> Found | None:
     shown = describe_queue(batch, ids["jobQueueName"])
-    if shown is None:
-        return None
+    return None if shown is None else found_queue(shown)
+
+
+def found_queue(shown: dict[str, Any]) -> Found:
     names = {"jobQueueName": shown["jobQueueName"]}
     return Found(names, STATES.get(shown.get("status", ""), "standing"), shown.get("tags", {}))
+
+
+def our_queues(batch: Any) -> list[Found]:
+    """Those whose names begin as ours do."""
+    return [
+        found_queue(one)
+        for one in pages(batch, "describe_job_queues", "jobQueues")
+        if one["jobQueueName"].startswith(OURS) and one.get("status") != "DELETED"
+    ]
 
 
 def delete_queue(batch: Any, found: Found) -> None:
@@ -118,14 +134,8 @@ JOB_QUEUE = Kind(
     ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
     mark=mark_tags,
     look=look_by_name(show_queue),
-    ours=those_of_ours(
-        show_queue,
-        lambda batch: [
-            one
-            for one in pages(batch, "describe_job_queues", "jobQueues")
-            if one["jobQueueName"].startswith(OURS)
-        ],
-    ),
+    listed=lambda batch, overview: our_queues(batch),
+    complete=True,
     delete=delete_queue,
     named=True,
     deletes_slowly=True,
@@ -169,7 +179,8 @@ JOB_DEFINITION = Kind(
     ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
     mark=mark_tags,
     look=look_for_definition,
-    ours=lambda batch: [one for one in active_definitions(batch) if "awslabs:token" in one.tags],
+    listed=lambda batch, overview: active_definitions(batch),
+    complete=True,
     delete=lambda batch, found: batch.deregister_job_definition(jobDefinition=found.id),
     not_idempotent=True,
     described_by=("jobDefinitionName",),
@@ -220,15 +231,18 @@ def look_for_job(batch: Any, row: Any) -> list[Found]:
 
 
 def our_jobs(batch: Any) -> Iterator[Found]:
-    """What has not ended in our queues; a listing shows no tags, so each job is asked for."""
-    for queue in JOB_QUEUE.ours(batch):
+    """What has not ended in our queues, which Batch lists one by one; a listing shows no tags."""
+    for queue in our_queues(batch):
         waiting = [
             job["jobId"] for job in jobs_named(batch, queue.id, f"{OURS}*") if job["status"] not in ENDED
         ]
-        for first in range(0, len(waiting), 100):
-            for job in batch.describe_jobs(jobs=waiting[first : first + 100])["jobs"]:
-                if "awslabs:token" in job.get("tags", {}):
-                    yield show_job(job)
+        yield from jobs_of(batch, waiting)
+
+
+def jobs_of(batch: Any, job_ids: list[str]) -> Iterator[Found]:
+    """Jobs by their ids, a hundred in one call."""
+    for first in range(0, len(job_ids), 100):
+        yield from map(show_job, batch.describe_jobs(jobs=job_ids[first : first + 100])["jobs"])
 
 
 JOB = Kind(
@@ -237,7 +251,8 @@ JOB = Kind(
     ids=lambda request, answer: {name: answer[name] for name in ("jobId", "jobName")} if answer else {},
     mark=mark_job,
     look=look_for_job,
-    ours=lambda batch: list(our_jobs(batch)),
+    listed=lambda batch, overview: list(our_jobs(batch)),
+    at_once=lambda batch, rows, overview: list(jobs_of(batch, [row.id for row in rows if row.id])),
     # CancelJob does nothing to a job that runs: TerminateJob ends each, and of an array all its children.
     delete=lambda batch, found: batch.terminate_job(jobId=found.id, reason="awslabs: down"),
     not_idempotent=True,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark
-from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.overview import Overview
 
 NO_REPOSITORY = ("RepositoryNotFoundException",)
 NO_CLUSTER = ("ClusterNotFoundException",)
@@ -49,14 +51,16 @@ REPOSITORY = Kind(
     ids=repository_ids,
     mark=mark_repository,
     look=look_by_name(show_repository),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_repository,
         lambda ecr: [
-            {"repositoryName": one["repositoryName"]}
+            repository_ids({}, {"repository": one})
             for one in pages(ecr, "describe_repositories", "repositories")
             if one["repositoryName"].startswith(OURS)
         ],
+        lambda overview, ids: Found(ids, tags=overview.tags("ecr", f"repository/{ids['repositoryName']}")),
     ),
+    complete=True,
     # `force` takes the images along; without it a repository that holds some is refused.
     delete=lambda ecr, found: ecr.delete_repository(repositoryName=found.id, force=True),
     named=True,
@@ -81,14 +85,23 @@ def mark_cluster(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "tags": tags_of(mark)}
 
 
+def show_clusters(ecs: Any, names: list[str]) -> Iterator[Found]:
+    """Clusters by name, a hundred in one call.
+
+    A deleted one is shown for a while as INACTIVE: that is gone (ECS API reference, DeleteCluster).
+    """
+    for first in range(0, len(names), 100):
+        answer = ecs.describe_clusters(clusters=names[first : first + 100], include=["TAGS"])
+        for cluster in answer["clusters"]:
+            if cluster["status"] != "INACTIVE":
+                state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(
+                    cluster["status"], "standing"
+                )
+                yield Found({"clusterName": cluster["clusterName"]}, state, tags_in(cluster))
+
+
 def show_cluster(ecs: Any, ids: dict[str, str]) -> Found | None:
-    """A deleted cluster is shown for a while as INACTIVE: that is gone (ECS API reference, DeleteCluster)."""
-    answer = ecs.describe_clusters(clusters=[ids["clusterName"]], include=["TAGS"])
-    for cluster in answer["clusters"]:
-        if cluster["status"] != "INACTIVE":
-            state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(cluster["status"], "standing")
-            return Found({"clusterName": cluster["clusterName"]}, state, tags_in(cluster))
-    return None
+    return next(show_clusters(ecs, [ids["clusterName"]]), None)
 
 
 def our_clusters(ecs: Any) -> list[str]:
@@ -103,7 +116,8 @@ CLUSTER = Kind(
     ids=lambda request, answer: {"clusterName": request["clusterName"]},
     mark=mark_cluster,
     look=look_by_name(show_cluster),
-    ours=those_of_ours(show_cluster, lambda ecs: [{"clusterName": name} for name in our_clusters(ecs)]),
+    listed=lambda ecs, overview: list(show_clusters(ecs, our_clusters(ecs))),
+    complete=True,
     delete=lambda ecs, found: ecs.delete_cluster(cluster=found.id),
     named=True,
     # An account's first use of ECS makes a role for the service, which takes a moment.
@@ -143,6 +157,14 @@ def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
         yield from (arn for arn in listed if arn.rpartition("/")[2].startswith(OURS))
 
 
+def list_definitions(ecs: Any, overview: Overview) -> list[Found]:
+    """All of ours, by their tags; those of which the overview knows none are described one by one."""
+    arns = list(listed_definitions(ecs))
+    known = {arn: overview.tags("ecs", arn.split(":", 5)[5]) for arn in arns}
+    found = [Found({"taskDefinitionArn": arn}, tags=tags) for arn, tags in known.items() if tags]
+    return [*found, *show_definitions(ecs, (arn for arn in arns if not known[arn]))]
+
+
 def look_for_definition(ecs: Any, row: Any) -> list[Found]:
     if "taskDefinitionArn" in row.ids:
         return list(show_definitions(ecs, iter([row.ids["taskDefinitionArn"]])))
@@ -175,9 +197,8 @@ DEFINITION = Kind(
     ),
     mark=mark_definition,
     look=look_for_definition,
-    ours=lambda ecs: [
-        found for found in show_definitions(ecs, listed_definitions(ecs)) if "awslabs:token" in found.tags
-    ],
+    listed=list_definitions,
+    complete=True,
     delete=delete_definition,
     not_idempotent=True,
     described_by=("family", "cpu", "memory"),
@@ -220,7 +241,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
             tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
             size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
-            shown.append(Found(ids, state, tags, since, until, request=size))
+            billed = as_kept(task.get("pullStartedAt"))  # from there on (AWS Fargate pricing)
+            shown.append(Found(ids, state, tags, since, until, billed, request=size))
     return shown
 
 
@@ -246,8 +268,21 @@ def look_for_task(ecs: Any, row: Any) -> list[Found]:
     return show_tasks(ecs, cluster, listed_tasks(ecs, cluster, startedBy=row.token))
 
 
+def tasks_of(ecs: Any, rows: list[Any], overview: Overview) -> list[Found]:
+    """The tasks of many rows, a hundred of a cluster in one call; what has no ARN yet is in the listing."""
+    by_cluster: dict[str, list[str]] = {}
+    for row in rows:
+        if "taskArn" in row.ids:
+            by_cluster.setdefault(row.ids["clusterArn"], []).append(row.ids["taskArn"])
+    found = []
+    for cluster, arns in by_cluster.items():
+        with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):
+            found += show_tasks(ecs, cluster, arns)
+    return found
+
+
 def our_tasks(ecs: Any) -> list[Found]:
-    """What runs in our clusters and carries a token."""
+    """What runs in our clusters, which ECS lists one by one, and carries a token."""
     found = [one for name in our_clusters(ecs) for one in show_tasks(ecs, name, listed_tasks(ecs, name))]
     return [one for one in found if "awslabs:ledger" in one.tags and one.state != "ended"]
 
@@ -269,7 +304,8 @@ TASK = Kind(
     },
     mark=mark_task,
     look=look_for_task,
-    ours=our_tasks,
+    listed=lambda ecs, overview: our_tasks(ecs),
+    at_once=tasks_of,
     delete=lambda ecs, found: ecs.stop_task(
         cluster=found.ids["clusterArn"], task=found.id, reason="awslabs: down"
     ),

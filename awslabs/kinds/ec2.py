@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ NOT_YET = (
     "InvalidInstanceID.NotFound",
 )
 BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState")
+FILTER_VALUES = 200  # of one filter in one call. Source: EC2 user guide, "Filtering and listing".
 
 
 def tag_dict(tags: list[dict[str, Any]] | None) -> dict[str, str]:
@@ -93,12 +95,19 @@ def tagged(
             found += find(client, {"Name": by_id, "Values": [row.id]})
         return found
 
+    def at_once(client: Any, rows: list[Any], overview: Any) -> list[Found]:
+        wanted = [row.id for row in rows if row.id]
+        parts = (wanted[first : first + FILTER_VALUES] for first in range(0, len(wanted), FILTER_VALUES))
+        return [one for part in parts for one in find(client, {"Name": by_id, "Values": part})]
+
+    with_token = {"Name": "tag-key", "Values": ["awslabs:token"]}
     return Kind(
         call=f"ec2:{operation}",
         ids=ids,
         mark=mark,
         look=look,
-        ours=lambda client: find(client, {"Name": "tag-key", "Values": ["awslabs:token"]}, with_prices=True),
+        listed=lambda client, overview: find(client, with_token, with_prices=True),
+        at_once=at_once,
         not_yet=NOT_YET,
         busy=BUSY,
         **others,
@@ -243,20 +252,22 @@ INTERNET_GATEWAY = tagged(
 )
 
 
+def look_for_attachments(ec2: Any, rows: list[Any]) -> list[Found]:
+    """The ties of these rows' gateways to VPCs. They carry no tag: a row's two ids are its mark."""
+    found, wanted = [], sorted({row.ids["InternetGatewayId"] for row in rows})
+    for first in range(0, len(wanted), FILTER_VALUES):
+        by_id = {"Name": "internet-gateway-id", "Values": wanted[first : first + FILTER_VALUES]}
+        for gateway in pages(ec2, "describe_internet_gateways", "InternetGateways", Filters=[by_id]):
+            for tie in gateway["Attachments"]:
+                ids = {"InternetGatewayId": gateway["InternetGatewayId"], "VpcId": tie["VpcId"]}
+                state = {"attaching": "coming", "detaching": "going"}.get(tie["State"], "standing")
+                found += [Found(ids, state)] if tie["State"] != "detached" else []
+    return found
+
+
 def look_for_attachment(ec2: Any, row: Any) -> list[Found]:
-    """The tie between this gateway and this VPC. It carries no tag: the row's two ids are its mark."""
-    answer = ec2.describe_internet_gateways(
-        Filters=[
-            {"Name": "internet-gateway-id", "Values": [row.ids["InternetGatewayId"]]},
-            {"Name": "attachment.vpc-id", "Values": [row.ids["VpcId"]]},
-        ]
-    )
-    states = [tie["State"] for gateway in answer["InternetGateways"] for tie in gateway["Attachments"]]
-    return [
-        Found(dict(row.ids), {"attaching": "coming", "detaching": "going"}.get(state, "standing"))
-        for state in states
-        if state != "detached"
-    ]
+    """The tie between this gateway and this VPC."""
+    return [one for one in look_for_attachments(ec2, [row]) if one.ids["VpcId"] == row.ids["VpcId"]]
 
 
 GATEWAY_ATTACHMENT = Kind(
@@ -265,7 +276,8 @@ GATEWAY_ATTACHMENT = Kind(
     ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
     mark=lambda request, mark: request,
     look=look_for_attachment,
-    ours=lambda ec2: [],
+    listed=lambda ec2, overview: [],
+    at_once=lambda ec2, rows, overview: look_for_attachments(ec2, rows),
     delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
     ends=("InternetGatewayId", "VpcId"),
     taken=("Resource.AlreadyAssociated",),
@@ -322,12 +334,10 @@ def mark_instance(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
 def instance_usd_per_hour(request: dict[str, Any], region: str) -> float | None:
     """The server, its public address and its disks, while it runs."""
     is_spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
-    server = prices.instance_hour(request.get("InstanceType", ""), region, spot=is_spot)
     disks = sum(
-        prices.volume_hour(mapping.get("Ebs", {}).get("VolumeSize", 0), region)
-        for mapping in request.get("BlockDeviceMappings", [])
+        mapping.get("Ebs", {}).get("VolumeSize", 0) for mapping in request.get("BlockDeviceMappings", [])
     )
-    return None if server is None else server + prices.PUBLIC_IPV4_HOUR + disks
+    return prices.server_hour(request.get("InstanceType", ""), region, disks, spot=is_spot)
 
 
 def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -357,6 +367,12 @@ def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[s
     return requests
 
 
+def its_own_end(request: dict[str, Any]) -> dict[str, str]:
+    """After how many minutes a server's own timer ends it, of its user data; nothing for one without."""
+    minutes = re.search(r"\+(\d+) minutes", str(request.get("UserData", "")))
+    return {"ttl_minutes": minutes[1]} if minutes else {}
+
+
 INSTANCE = tagged(
     "RunInstances",
     "instance",
@@ -382,6 +398,7 @@ INSTANCE = tagged(
     deletes_slowly=True,
     delete=lambda ec2, found: ec2.terminate_instances(InstanceIds=[found.id]),
     absent=("InvalidInstanceID.NotFound",),
+    tells=its_own_end,
     usd_per_hour=instance_usd_per_hour,
 )
 

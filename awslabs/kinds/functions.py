@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
 TAKEN = ("ResourceConflictException already exist",)
@@ -45,14 +45,16 @@ FUNCTION = Kind(
     ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
     mark=mark_function,
     look=look_by_name(show_function),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_function,
         lambda client: [
-            one
+            {"FunctionName": one["FunctionName"]}
             for one in pages(client, "list_functions", "Functions")
             if one["FunctionName"].startswith(OURS)
         ],
+        lambda overview, ids: Found(ids, tags=overview.tags("lambda", f"function:{ids['FunctionName']}")),
     ),
+    complete=True,
     delete=lambda client, found: client.delete_function(FunctionName=found.id),
     named=True,
     described_by=("MemorySize",),
@@ -82,7 +84,7 @@ PERMISSION = Kind(
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
     mark=mark_permission,
     look=look_for_permission,
-    ours=lambda client: [],
+    listed=lambda client, overview: [],
     delete=lambda client, found: client.remove_permission(**found.ids),
     ends=("FunctionName",),
     taken=TAKEN,

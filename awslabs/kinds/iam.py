@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark
-from awslabs.kinds.named import look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.overview import Overview
 
 ROOT = "/awslabs/"  # what all our paths begin with
 
@@ -37,10 +38,20 @@ def show_role(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_role, RoleName=ids["RoleName"])
     if answer is None:
         return None
-    role = answer["Role"]
+    return found_role(answer["Role"])
+
+
+def found_role(role: dict[str, Any]) -> Found:
+    """A role as IAM describes it; a listing leaves the tags out."""
     tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
     found = {name: role[name] for name in ("Arn", "RoleName")}
     return Found(found, tags=tags, region=region_in(role["Path"]))
+
+
+def roles_of(iam: Any, rows: list[Any], overview: Overview) -> list[Found] | None:
+    """The roles of many rows; None where the account's roles may not be read at once."""
+    known = {row.ids["RoleName"]: overview.role(row.ids["RoleName"]) for row in rows}
+    return [found_role(role) for role in known.values() if role] if overview.knows_roles() else None
 
 
 def delete_role(iam: Any, found: Found) -> None:
@@ -60,7 +71,12 @@ ROLE = Kind(
     ids=role_ids,
     mark=mark_role,
     look=look_by_name(show_role),
-    ours=those_of_ours(show_role, lambda iam: pages(iam, "list_roles", "Roles", PathPrefix=ROOT)),
+    listed=listed_by_name(
+        show_role,
+        lambda iam: pages(iam, "list_roles", "Roles", PathPrefix=ROOT),
+        lambda overview, role: found_role(overview.role(role["RoleName"]) or role),
+    ),
+    at_once=roles_of,
     delete=delete_role,
     named=True,
     taken=("EntityAlreadyExists",),
@@ -75,13 +91,26 @@ def look_for_policy(iam: Any, row: Any) -> list[Found]:
     return [Found(dict(row.ids))] if unless(MISSING, iam.get_role_policy, **names) else []
 
 
+def policies_of(iam: Any, rows: list[Any], overview: Overview) -> list[Found] | None:
+    """The policies inside the roles of many rows; None where the roles may not be read at once."""
+    names = {row.ids["RoleName"] for row in rows}
+    roles = [role for name in sorted(names) if (role := overview.role(name))]
+    found = [
+        Found({"RoleName": role["RoleName"], "PolicyName": policy["PolicyName"]})
+        for role in roles
+        for policy in role["RolePolicyList"]
+    ]
+    return found if overview.knows_roles() else None
+
+
 ROLE_POLICY = Kind(
     call="iam:PutRolePolicy",
     known_by=("RoleName", "PolicyName"),
     ids=lambda request, answer: {name: request[name] for name in ("RoleName", "PolicyName")},
     mark=lambda request, mark: request,
     look=look_for_policy,
-    ours=lambda iam: [],
+    listed=lambda iam, overview: [],
+    at_once=policies_of,
     delete=lambda iam, found: iam.delete_role_policy(**found.ids),
     ends=("RoleName",),
     not_yet=MISSING,
@@ -100,10 +129,28 @@ def show_profile(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_instance_profile, InstanceProfileName=ids["InstanceProfileName"])
     if answer is None:
         return None
-    profile = answer["InstanceProfile"]
+    return found_profile(answer["InstanceProfile"])
+
+
+def found_profile(profile: dict[str, Any]) -> Found:
+    """As of a role."""
     tags = {tag["Key"]: tag["Value"] for tag in profile.get("Tags", [])}
     found = {name: profile[name] for name in ("Arn", "InstanceProfileName")}
     return Found(found, tags=tags, region=region_in(profile["Path"]))
+
+
+def our_profiles(iam: Any) -> list[dict[str, Any]]:
+    """Those under our paths, each with its roles."""
+    return pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix=ROOT)
+
+
+def profile_in(overview: Overview, listed: dict[str, Any]) -> Found:
+    """A profile with its tags, where the description of a role that is in it has them."""
+    shown = [overview.role(role["RoleName"]) or {} for role in listed["Roles"]]
+    profiles = [profile for role in shown for profile in role.get("InstanceProfileList", [])]
+    names = [profile["InstanceProfileName"] for profile in profiles]
+    at = listed["InstanceProfileName"]
+    return found_profile(profiles[names.index(at)] if at in names else {**listed, "Tags": []})
 
 
 def delete_profile(iam: Any, found: Found) -> None:
@@ -123,10 +170,7 @@ INSTANCE_PROFILE = Kind(
     ids=profile_ids,
     mark=mark_role,
     look=look_by_name(show_profile),
-    ours=those_of_ours(
-        show_profile,
-        lambda iam: pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix=ROOT),
-    ),
+    listed=listed_by_name(show_profile, our_profiles, profile_in),
     delete=delete_profile,
     named=True,
     taken=("EntityAlreadyExists",),
@@ -149,7 +193,12 @@ ROLE_IN_PROFILE = Kind(
     ids=lambda request, answer: {name: request[name] for name in ("InstanceProfileName", "RoleName")},
     mark=lambda request, mark: request,
     look=look_for_role_in_profile,
-    ours=lambda iam: [],
+    listed=lambda iam, overview: [],
+    at_once=lambda iam, rows, overview: [
+        Found({"InstanceProfileName": profile["InstanceProfileName"], "RoleName": role["RoleName"]})
+        for profile in our_profiles(iam)
+        for role in profile["Roles"]
+    ],
     delete=lambda iam, found: iam.remove_role_from_instance_profile(**found.ids),
     ends=("InstanceProfileName", "RoleName"),
     taken=("LimitExceeded",),  # a profile holds one role

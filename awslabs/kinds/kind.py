@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from awslabs.kinds.overview import Overview
 
 # One step of putting something right: a method of a client, and its arguments.
 Step = tuple[Callable[..., Any], dict[str, Any]]
@@ -56,8 +59,8 @@ class Found:
         Why its tags could not be read, if AWS shows the thing but not them.
     since : str
         When it was made, if AWS tells; of several that carry one token the oldest is kept.
-    until : str
-        When it ended, if AWS tells, as rows keep times.
+    until, billed : str
+        When it ended, and since when it is billed where that is not its beginning, as rows keep times.
     region : str or None
         Of what AWS lists in every Region alike: the Region of its ledger, as its path tells; empty where that
         does not tell. None for what AWS lists in its own Region only.
@@ -70,6 +73,7 @@ class Found:
     tags: dict[str, str] = field(default_factory=dict)
     since: str = ""
     until: str = ""
+    billed: str = ""
     unread: str = ""
     region: str | None = None
     request: dict[str, Any] = field(default_factory=dict)
@@ -95,8 +99,17 @@ class Kind:
     look : callable
         (client, row) -> what stands on AWS under the row's token, oldest first; and what stands under the
         identifier that the row has recorded, whatever it carries: `seen` judges whose it is.
-    ours : callable
-        (client) -> everything of this kind with any ledger's mark; empty for joins, which carry none.
+    listed : callable
+        (client, overview) -> everything of this kind with any ledger's mark, in few calls; empty for joins,
+        which carry none. What lacks a mark may be among it.
+    complete : bool
+        `listed` shows whatever stands under an identifier of ours, with or without a mark: what is not in it
+        is gone.
+    at_once : callable or None
+        Of a kind that is not `complete`: (client, rows, overview) -> what stands under the identifiers of all
+        these rows, in few calls; None where AWS does not tell, so that each row is looked for by itself.
+    lingers : bool
+        AWS lists it for a while after its deletion: `look` tells whether it stands.
     delete : callable
         (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
     not_idempotent : bool
@@ -131,6 +144,8 @@ class Kind:
         What a person knows it by.
     refusal : callable
         (answer) -> code and message of a refusal that came inside HTTP 200, or None.
+    tells : callable
+        request -> more that a row keeps for a person, or for the meter, besides `described_by`.
     usd_per_hour : callable
         (request, region) -> estimate; None where the price is not known.
     """
@@ -139,8 +154,11 @@ class Kind:
     ids: Callable[[dict[str, Any], dict[str, Any]], dict[str, str]]
     mark: Callable[[dict[str, Any], Mark], dict[str, Any]]
     look: Callable[[Any, Any], list[Found]]
-    ours: Callable[[Any], list[Found]]
+    listed: Callable[[Any, Overview], list[Found]]
     delete: Callable[[Any, Found], None]
+    complete: bool = False
+    at_once: Callable[[Any, list[Any], Overview], list[Found] | None] | None = None
+    lingers: bool = False
     not_idempotent: bool = False
     deletes_slowly: bool = False
     ends: tuple[str, ...] = ()
@@ -156,6 +174,7 @@ class Kind:
     looked_up: tuple[str, ...] = ()
     described_by: tuple[str, ...] = ()
     refusal: Callable[[dict[str, Any]], tuple[str, str] | None] = lambda answer: None
+    tells: Callable[[dict[str, Any]], dict[str, str]] = lambda request: {}
     usd_per_hour: Callable[[dict[str, Any], str], float | None] = lambda request, region: 0.0
 
     @property
@@ -171,6 +190,17 @@ class Kind:
     def seen(self, client: Any, row: Any) -> list[Found]:
         """What `look` shows, each with the state that says whether it is this row's."""
         return [self.judged(one, row) for one in self.look(client, row)]
+
+    def among(self, found: Iterable[Found], row: Any) -> list[Found]:
+        """What `look` would show, out of what was found of many rows at once; each as `seen` judges it."""
+
+        def is_its(one: Found) -> bool:
+            if self.join:
+                return bool(one.ids == row.ids)
+            ids = {*one.ids.values()} & {*filter(None, row.ids.values())}
+            return bool(ids) or one.tags.get("awslabs:token") == row.token
+
+        return [self.judged(one, row) for one in found if is_its(one)]
 
     def judged(self, found: Found, row: Any) -> Found:
         """One thing as this row sees it: its own, ``foreign``, or a ``copy``.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
 BUSY = ("OperationAbortedException",)
@@ -37,14 +37,16 @@ LOG_GROUP = Kind(
     ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
     mark=mark_group,
     look=look_by_name(show_group),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_group,
         lambda logs: [
-            group
+            {"logGroupName": group["logGroupName"]}
             for group in pages(logs, "describe_log_groups", "logGroups")
             if OURS in group["logGroupName"]
         ],
+        lambda overview, ids: Found(ids, tags=overview.tags("logs", f"log-group:{ids['logGroupName']}")),
     ),
+    complete=True,
     delete=lambda logs, found: logs.delete_log_group(logGroupName=found.id),
     named=True,
     taken=("ResourceAlreadyExistsException",),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awslabs.kinds.kind import Found
+
+if TYPE_CHECKING:
+    from awslabs.kinds.overview import Overview
 
 OURS = "awslabs-"  # what all our names on AWS begin with
 
@@ -24,14 +27,27 @@ def look_by_name(show: Show) -> Callable[[Any, Any], list[Found]]:
     return look
 
 
-def those_of_ours(show: Show, ids: Callable[[Any], list[dict[str, str]]]) -> Callable[[Any], list[Found]]:
-    """The `ours` of an entry: of all names that `ids` lists, the things with a token."""
+def listed_by_name(
+    show: Show,
+    names: Callable[[Any], list[dict[str, str]]],
+    known: Callable[[Overview, dict[str, str]], Found] | None = None,
+) -> Callable[[Any, Overview], list[Found]]:
+    """The `listed` of an entry: the things of all names that `names` lists.
 
-    def ours(client: Any) -> list[Found]:
-        found = [show(client, each) for each in ids(client)]
-        return [one for one in found if one and "awslabs:token" in one.tags]
+    `known` makes each of what its listing and the overview show; one whose mark is not among that, and each
+    one without `known`, is shown by itself.
+    """
 
-    return ours
+    def listed(client: Any, overview: Overview) -> list[Found]:
+        found = []
+        for each in names(client):
+            one = known(overview, each) if known else None
+            if one is None or "awslabs:token" not in one.tags:
+                one = show(client, each)
+            found += [one] if one else []
+        return found
+
+    return listed
 
 
 def unless(codes: tuple[str, ...], method: Callable[..., Any], **request: Any) -> Any:

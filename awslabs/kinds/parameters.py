@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
-from awslabs.kinds.named import look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ParameterNotFound", "InvalidResourceId")
 # What labs call theirs. Programs of others ask for exactly these, so nothing in them says whose they are.
@@ -39,7 +39,7 @@ PARAMETER = Kind(
     ids=lambda request, answer: {"Name": request["Name"]},
     mark=mark_parameter,
     look=look_by_name(show_parameter),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_parameter,
         lambda ssm: [
             {"Name": shown["Name"]}
@@ -51,6 +51,7 @@ PARAMETER = Kind(
             )
         ],
     ),
+    complete=True,
     delete=lambda ssm, found: ssm.delete_parameter(Name=found.id),
     named=True,
     taken=("ParameterAlreadyExists",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
@@ -35,13 +35,16 @@ QUEUE = Kind(
     ids=queue_ids,
     mark=mark_queue,
     look=look_by_name(show_queue),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_queue,
         lambda sqs: [
-            {"QueueName": url.rpartition("/")[2]}
+            {"QueueUrl": url, "QueueName": url.rpartition("/")[2]}
             for url in pages(sqs, "list_queues", "QueueUrls", QueueNamePrefix=OURS)
         ],
+        lambda overview, ids: Found(ids, tags=overview.tags("sqs", ids["QueueName"])),
     ),
+    complete=True,
+    lingers=True,
     delete=lambda sqs, found: sqs.delete_queue(QueueUrl=found.id),
     named=True,
     taken=("QueueAlreadyExists", "QueueNameExists"),

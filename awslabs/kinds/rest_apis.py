@@ -40,13 +40,15 @@ REST_API = Kind(
     look=lambda client, row: [
         one for one in find_apis(client) if one.tags.get("awslabs:token") == row.token or one.id == row.id
     ],
-    ours=lambda client: [one for one in find_apis(client) if "awslabs:token" in one.tags],
+    listed=lambda client, overview: find_apis(client),
+    complete=True,
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
     not_idempotent=True,
     not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),
     busy=("ConflictException", *UNDER_WAY),
     absent=MISSING,
-    busy_s=1800.0,
+    # Of a class of 60 the last one waits 59 x 30 s, and until somebody asks when the next may go.
+    busy_s=2700.0,
     rate="API Gateway takes one such deletion per 30 s in an account",
 )
 
@@ -80,7 +82,9 @@ def digest(body: bytes) -> str:
 
 def deployment_of(client: Any, api_id: str, body: bytes) -> str:
     """The deployment that was made of a document; the oldest, if a lost answer made two."""
-    made = [one["id"] for one in deployments(client, api_id) if one.get("description") == digest(body)]
+    made: list[str] = [
+        one["id"] for one in deployments(client, api_id) if one.get("description") == digest(body)
+    ]
     return made[0]
 
 

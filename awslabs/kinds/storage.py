@@ -13,6 +13,7 @@ from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
 from awslabs.kinds.named import OURS, pages, unless
+from awslabs.kinds.overview import Overview
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def look_for_bucket(s3: Any, row: Any) -> list[Found]:
     return [Found(dict(row.ids))] if there else []
 
 
-def buckets_of_ours(s3: Any) -> list[Found]:
+def buckets_of_ours(s3: Any, overview: Overview) -> list[Found]:
     """Buckets of this Region whose name holds a ledger's prefix and a token."""
     found = []
     for bucket in pages(s3, "list_buckets", "Buckets", Prefix=OURS, BucketRegion=s3.meta.region_name):
@@ -50,11 +51,14 @@ def buckets_of_ours(s3: Any) -> list[Found]:
         elsewhere = bucket.get("BucketRegion", s3.meta.region_name) != s3.meta.region_name
         if name is None or elsewhere:
             continue
-        answer = unless(("NoSuchTagSet", *MISSING), s3.get_bucket_tagging, Bucket=bucket["Name"]) or {}
+        shown = overview.tags("s3", bucket["Name"])
+        if not shown:
+            answer = unless(("NoSuchTagSet", *MISSING), s3.get_bucket_tagging, Bucket=bucket["Name"]) or {}
+            shown = {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])}
         tags = {
             "awslabs:ledger": name["ledger"],
             "awslabs:row": f"0 {name['row']}",
-            **{tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])},
+            **shown,
             "awslabs:token": name["token"],
         }
         found.append(Found({"Bucket": bucket["Name"]}, tags=tags))
@@ -106,7 +110,8 @@ BUCKET = Kind(
     ids=lambda request, answer: {"Bucket": request["Bucket"]},
     mark=mark_bucket,
     look=look_for_bucket,
-    ours=buckets_of_ours,
+    listed=buckets_of_ours,
+    complete=True,
     delete=delete_bucket,
     named=True,
     taken=("BucketAlreadyOwnedByYou",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark
-from awslabs.kinds.named import OURS, look_by_name, pages, those_of_ours, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
 
@@ -31,14 +31,16 @@ TABLE = Kind(
     ids=lambda request, answer: {"TableName": request["TableName"]},
     mark=mark_table,
     look=look_by_name(show_table),
-    ours=those_of_ours(
+    listed=listed_by_name(
         show_table,
         lambda dynamodb: [
             {"TableName": name}
             for name in pages(dynamodb, "list_tables", "TableNames")
             if name.startswith(OURS)
         ],
+        lambda overview, ids: Found(ids, tags=overview.tags("dynamodb", f"table/{ids['TableName']}")),
     ),
+    complete=True,
     delete=lambda dynamodb, found: dynamodb.delete_table(TableName=found.id),
     named=True,
     taken=("ResourceInUseException",),

@@ -63,7 +63,7 @@ ASTRAY = (
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
 
-NEEDED = ("moto", "flask", "flask_cors", "asyncssh")  # what the base install does not bring
+NEEDED = ("moto", "flask", "flask_cors", "asyncssh", "psutil")  # what the base install does not bring
 
 START_S = 60.0  # a first start on a slow laptop, with nothing compiled yet
 LOCK_S = 90.0  # longer than a start: whoever waits gets what the other one started
@@ -203,7 +203,8 @@ class Run:
             ``faults=["ec2:RunInstances=InsufficientInstanceCapacity"]``, ``slow_states=1``, ``lag_ms=500``,
             ``account="new"``; or ``account="123456789012", faults=[...]`` for one account.
         """
-        return self._ask("POST", "/_awslabs/weather", changes)
+        weather: dict[str, Any] = self._ask("POST", "/_awslabs/weather", changes)
+        return weather
 
     def calls(self, account_id: str | None = None) -> list[dict[str, Any]]:
         """The calls that arrived, oldest first: account, operation, at, seconds, status, code.
@@ -212,7 +213,9 @@ class Run:
         A call whose connection was cut has no status (None) and the code ``cut`` or ``cut-before``.
         At most the last 20,000 of each account are kept.
         """
-        return self._ask("GET", "/_awslabs/calls" + (f"?account={account_id}" if account_id else ""))
+        only = f"?account={account_id}" if account_id else ""
+        calls: list[dict[str, Any]] = self._ask("GET", "/_awslabs/calls" + only)
+        return calls
 
     def reset(self, account_id: str | None = None) -> None:
         """Empty an account, or all of them: resources, instances, recorded calls and its own faults."""
@@ -220,7 +223,8 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What the server says of itself: pid, started (Unix time), weather, and calls per account."""
-        return self._ask("GET", "/_awslabs/run")
+        note: dict[str, Any] = self._ask("GET", "/_awslabs/run")
+        return note
 
     def stop(self) -> list[str]:
         """End it, with all it started, and return what still stood in it, one line each."""
@@ -258,6 +262,7 @@ def start(
     faults: Sequence[str] | None = None,
     slow_states: float | None = None,
     lag_ms: float | None = None,
+    stale: float | None = None,
     account: str | None = None,
     port: int = 0,
     home: Path | None = None,
@@ -266,9 +271,10 @@ def start(
 
     Parameters
     ----------
-    latency_ms, faults, slow_states, lag_ms, account
+    latency_ms, faults, slow_states, lag_ms, stale, account
         The weather, as `awslabs.sandbox.core.weather.Weather` explains it. None leaves it as it is; a fresh
-        cloud has no latency, no faults, no lag, a time scale of 0.2 and the quotas of an old account.
+        cloud has no latency, no faults, no lag, a time scale of 0.2, hears of one change in four too late,
+        and has the quotas of an old account.
     port : int
         0: a free one.
     home : Path, optional
@@ -290,6 +296,7 @@ def start(
         "faults": None if faults is None else list(faults),
         "slow_states": slow_states,
         "lag_ms": lag_ms,
+        "stale": stale,
         "account": account,
     }
     changes = {name: value for name, value in asked.items() if value is not None}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +12,6 @@ import click
 from awslabs import cli, sandbox
 from awslabs.errors import LabError
 from awslabs.sandbox.core.weather import ACCOUNT_ID, ACCOUNTS, Fault
-from awslabs.sandbox.run import isolation
 
 RANGE = click.FloatRange(0, 60_000)
 
@@ -81,6 +77,13 @@ def main() -> None:
 )
 @click.option("--lag", "lag_ms", type=RANGE, metavar="MS", help="Time until what is new can be seen.")
 @click.option(
+    "--stale",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="How often a part of AWS has not heard of a change yet: a bucket's policy is refused although its"
+    " public access is no longer blocked.  [fresh cloud: 0.25]",
+)
+@click.option(
     "--account",
     type=click.Choice(list(ACCOUNTS)),
     help="; ".join(f"{name}: {what}" for name, what in ACCOUNTS.items()) + ".  [fresh cloud: old]",
@@ -91,7 +94,7 @@ def main() -> None:
 )
 def start(port: int, require_isolation: bool, **options: Any) -> None:
     """Start it, or change the weather of the one that runs."""
-    exposed = _why_exposed()
+    exposed = cli.why_exposed()
     if exposed and require_isolation:
         raise LabError(
             "The practice cloud cannot keep what runs in it from your files.",
@@ -111,11 +114,8 @@ def start(port: int, require_isolation: bool, **options: Any) -> None:
         cli.out(f"The practice cloud ran already, at {run.endpoint_url}.")
     if run == before or asked:
         cli.out(_weather_line(run.weather()))
-    if exposed:
-        cli.say(
-            "Functions, tasks, jobs and commands on servers run here as programs of yours: they can read what"
-            f" you can, ~/.aws and ~/.ssh too. Run only code that you trust. ({exposed})"
-        )
+    if exposed and run == before:  # of a fresh one it was said when it was started
+        cli.say_exposed(exposed)
     cli.out('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
 
 
@@ -187,16 +187,10 @@ def _running() -> sandbox.Run:
     return run
 
 
-def _why_exposed() -> str:
-    """Why what runs in the practice cloud could read this user's files; empty where it cannot."""
-    with tempfile.TemporaryDirectory(prefix="awslabs-") as scratch:
-        return asyncio.run(isolation.why_no_namespaces(Path(scratch)))
-
-
 def _weather_line(weather: dict[str, Any]) -> str:
     """The weather on one line, in the words of the options."""
     parts = [f"latency {weather['latency_ms']:g} ms", f"slow states x{weather['slow_states']:g}"]
-    parts += [f"lag {weather['lag_ms']:g} ms", f"{weather['account']} account"]
+    parts += [f"lag {weather['lag_ms']:g} ms", f"stale {weather['stale']:g}", f"{weather['account']} account"]
     parts += [f"fault {fault}" for fault in weather["faults"]] or ["no faults"]
     return "Weather: " + ", ".join(parts) + "."
 

@@ -59,12 +59,12 @@ def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) ->
     services.watch(services.load)
     power.current = power.Power(hosts)
     if hosts is not None:
-        engine.start_ticker()
+        engine.start_timer()
 
 
 def uninstall() -> None:
     """Leave moto as it was. What is under way in the background ends first."""
-    engine.stop_ticker()
+    engine.stop_timer()
     power.current.wait()
     power.current = power.Power(None)
     services.unwatch()

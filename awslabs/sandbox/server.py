@@ -35,7 +35,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from awslabs.sandbox.core import light as light  # isort: skip  # before moto
 
@@ -69,6 +69,7 @@ from awslabs.sandbox import (
     write_note,
 )
 from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
+from awslabs.sandbox.core.answers import Answer, as_json, as_text
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
@@ -101,21 +102,6 @@ NOTHING_RUNS = {
 
 # Operations whose keys moto takes from a page of AWS's documents: nobody could sign with them.
 NO_KEYS = {"sts:GetFederationToken", "sts:GetSessionToken"}
-
-
-class HttpAnswer(NamedTuple):
-    """What goes back to the client."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-def say(status: int, what: Any) -> HttpAnswer:
-    """A sentence as text, anything else as JSON."""
-    if isinstance(what, str):
-        return HttpAnswer(status, {"Content-Type": "text/plain; charset=utf-8"}, (what + "\n").encode())
-    return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps(what).encode())
 
 
 class Cut(Exception):
@@ -197,7 +183,7 @@ class Moto(DomainDispatcherApplication):
         """No service is named by a path here: moto does so for its requests to itself, unsigned."""
         return None, None
 
-    def call(self, request: Request) -> HttpAnswer:
+    def call(self, request: Request) -> Answer:
         """One request through moto."""
         service: Any = self.get_application(request.environ)
         answer = service.answer(request)
@@ -205,10 +191,10 @@ class Moto(DomainDispatcherApplication):
         named = {name.lower(): str(value) for name, value in headers.items()}
         if any("\n" in value or "\r" in value for value in named.values()):
             raise ValueError("a header of the answer has a line break")
-        return HttpAnswer(int(status), named, body.encode() if isinstance(body, str) else body or b"")
+        return Answer(int(status), named, body.encode() if isinstance(body, str) else body or b"")
 
 
-Route = Callable[[Request, bytes], HttpAnswer]
+Route = Callable[[Request, bytes], Answer]
 Stream = Callable[[Request, BinaryIO], Any]
 
 
@@ -255,24 +241,24 @@ class Cloud:
                 return None if signed else stream
         return None
 
-    def answer(self, environ: dict[str, Any], body: bytes) -> HttpAnswer:
-        """HttpAnswer one request, or raise `Cut`."""
+    def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Answer one request, or raise `Cut`."""
         environ["wsgi.input"] = io.BytesIO(body)  # whoever looks into the form does not wait for the client
         request = Asked(environ)
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
-            return say(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
+            return as_text(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
         for prefix, route in self.routes.items():
             if request.path.startswith(prefix):
                 return route(request, body)
         origin = request.headers.get("Origin")
         if origin and origin.removeprefix("http://") not in self.names:
-            return say(403, f"The practice cloud does not take calls from web pages of {origin}.")
+            return as_text(403, f"The practice cloud does not take calls from web pages of {origin}.")
         if brings_credentials(request) and (origin or request.headers.get("Sec-Fetch-Site") == "same-origin"):
-            return say(403, "The practice cloud takes no signed calls from web pages in its own buckets.")
+            return as_text(403, "The practice cloud takes no signed calls from web pages in its own buckets.")
         return self.aws(request, body)
 
-    def aws(self, request: Request, body: bytes) -> HttpAnswer:
+    def aws(self, request: Request, body: bytes) -> Answer:
         """A call to AWS, in today's weather."""
         at, began = time.time(), time.perf_counter()
         request.environ["wsgi.input"] = io.BytesIO(body)  # else who looks for a form waits at the socket
@@ -286,7 +272,7 @@ class Cloud:
         except signatures.Unproven as problem:
             code, message = problem.named(call.protocol, call.service)
             log.info("%s is not let in: %s", call.name, code)  # recorded nowhere: whose call would it be?
-            return HttpAnswer(*wire.error(call, code, message, request_id))
+            return wire.error(call, code, message, request_id)
         call = dataclasses.replace(call, access_key=signer, signed=(call.signed or "query") if signer else "")
         account = account_of(signer)
         if weather.current.latency_ms:
@@ -296,7 +282,7 @@ class Cloud:
             answer = self.perform(call, account, request, body, request_id)
         elif fault != weather.CUT_BEFORE:
             message = f"The weather of the practice cloud: {call.name} fails with {fault}."
-            answer = HttpAnswer(*wire.error(call, fault, message, request_id))
+            answer = wire.error(call, fault, message, request_id)
         cut = fault in (weather.CUT, weather.CUT_BEFORE)
         row: dict[str, Any] = {
             "account": account,
@@ -304,7 +290,7 @@ class Cloud:
             "at": at,
             "seconds": time.perf_counter() - began,
             "status": None if cut else answer.status,
-            "code": fault if cut else wire.code_of(*answer),
+            "code": fault if cut else wire.code_of(answer),
         }
         self.recorded.setdefault(account, collections.deque(maxlen=KEPT_CALLS)).append(row)
         status, milliseconds = row["status"] or "-", 1000 * row["seconds"]
@@ -316,18 +302,18 @@ class Cloud:
 
     def perform(
         self, call: wire.Call, account: str, request: Request, body: bytes, request_id: str
-    ) -> HttpAnswer:
+    ) -> Answer:
         """A call to AWS in good weather."""
         if not may_come_in(call):
             code, message = "MissingAuthenticationToken", "Request is missing Authentication Token"
             if call.protocol == "rest-xml":
                 code, message = "AccessDenied", "Access Denied"
-            return HttpAnswer(*wire.error(call, code, message, request_id))
+            return wire.error(call, code, message, request_id)
         request.environ |= {"HTTP_X_MOTO_ACCOUNT_ID": account, engine.ASKED: call}
         request.environ["wsgi.input"] = io.BytesIO(body)
         refused = permissions.refusal(call, account, request, body)
         if refused:
-            return HttpAnswer(*wire.error(call, *refused, request_id))
+            return wire.error(call, *refused, request_id)
         try:
             services.called(call.service)
             if answers := engine.served(call.name):
@@ -344,7 +330,7 @@ class Cloud:
             log.exception("%s fell over", call.name)
             message = f"The practice cloud cannot answer this {call.name}: moto stumbled ({problem!r})."
         # 501 and no 500: clients would send it again and again.
-        return HttpAnswer(*wire.error(call, "NotImplemented", message, request_id, status=501))
+        return wire.error(call, "NotImplemented", message, request_id, status=501)
 
     def key_of(self, access_key: str) -> signatures.Key | None:
         """The secret of an access key: of an account here, of an IAM user, or of a role's session."""
@@ -365,27 +351,27 @@ class Cloud:
 
     # -- control routes ---------------------------------------------------------------------------
 
-    def control(self, request: Request, body: bytes) -> HttpAnswer:
+    def control(self, request: Request, body: bytes) -> Answer:
         """What `awslabs.sandbox.Run` asks of its server."""
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self.run.token.encode()):
-            return say(403, f"This needs the token of the practice cloud, in the header {TOKEN_HEADER}.")
+            return as_text(403, f"This needs the token of the practice cloud, in the header {TOKEN_HEADER}.")
         asked = f"{request.method} {request.path.removeprefix('/_awslabs/')}"
         try:
             wanted = json.loads(body or b"{}")
             account = request.args.get("account") or wanted.get("account")
             if asked == "GET run":
-                return say(200, self.about())
+                return as_json(200, self.about())
             if asked == "GET calls":
-                return say(200, self.calls(account))
+                return as_json(200, self.calls(account))
             if asked == "POST weather":
                 weather.current.change(wanted)
-                return say(200, weather.current.show())
+                return as_json(200, weather.current.show())
             if asked == "POST reset":
                 self.reset(account)
-                return say(200, {})
+                return as_json(200, {})
         except (ValueError, TypeError, AttributeError) as problem:
-            return say(400, str(problem))
-        return say(404, f"The practice cloud has no {asked}.")
+            return as_text(400, str(problem))
+        return as_text(404, f"The practice cloud has no {asked}.")
 
     def about(self) -> dict[str, Any]:
         """What the process is."""
@@ -431,15 +417,15 @@ class Cloud:
             get_service_model(service)
 
 
-def nothing_here(request: Request, body: bytes) -> HttpAnswer:
+def nothing_here(request: Request, body: bytes) -> Answer:
     """An address behind which moto has something that is not AWS."""
-    return say(404, f"The practice cloud has nothing at {request.path}.")
+    return as_text(404, f"The practice cloud has nothing at {request.path}.")
 
 
 @engine.in_server(accounts.PLAN)
-def plan_of(call: wire.Call, request: Request, body: bytes) -> HttpAnswer:
+def plan_of(call: wire.Call, request: Request, body: bytes) -> Answer:
     """The plan of the caller's account. moto has no such service."""
-    return say(200, accounts.plan(account_of(call.access_key)))
+    return as_json(200, accounts.plan(account_of(call.access_key)))
 
 
 @engine.in_server(*NOTHING_RUNS)
@@ -542,7 +528,7 @@ class Handler(MotoRequestHandler):
             return
         except Exception:
             log.exception("no answer to %s %s", self.command, self.path)
-            status, headers, body = say(500, "The practice cloud fell over; its log says how.")
+            status, headers, body = as_text(500, "The practice cloud fell over; its log says how.")
         bodiless = self.command == "HEAD" or status in (204, 304)
         ours = {"connection", "date", "transfer-encoding"} | (set() if bodiless else {"content-length"})
         self.send_response_only(status)

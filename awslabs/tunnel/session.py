@@ -7,33 +7,38 @@ for the kernel to give up, which takes a quarter of an hour.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shlex
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import paramiko
 
 from awslabs.errors import TimedOut, TunnelError
+from awslabs.progress import poll
 from awslabs.tunnel.keys import damaged, fingerprint, fingerprints, write_atomically
 from awslabs.tunnel.openssh import Address
 
 CONNECT_S = 10.0  # seconds for the TCP connection, and again for each step of the login
 PROBE_S = 5.0  # seconds without traffic after which the server is asked for a sign of life
 SILENCE_S = 20.0  # seconds without any byte from the server after which the connection counts as dead
-WINDOW = 2 * 1024 * 1024  # bytes that a server may send ahead on one channel: as much as OpenSSH lets it
+WINDOW = 2 * 1024 * 1024  # bytes that a server may send ahead on one channel: paramiko's and OpenSSH's number
 KEY_GRACE_S = 20.0  # seconds during which a young server may refuse our key: it may not have it yet
 
 BROKEN = (OSError, EOFError, paramiko.SSHException)  # what paramiko raises when a connection breaks
 
+T = TypeVar("T")
+
 log = logging.getLogger("awslabs.tunnel")
 
-# paramiko and sshtunnel log every lost connection as an error with a traceback; we say it in our own words.
+# paramiko logs every lost connection as an error with a traceback; we say it in our own words.
 packages_log = logging.getLogger("awslabs.tunnel.packages")
 packages_log.addHandler(logging.NullHandler())
 packages_log.propagate = False
@@ -98,7 +103,9 @@ def login(address: Address, *, opened: Callable[[socket.socket], None] | None = 
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     client.get_host_keys().add(host_name(address), trusted.get_name(), trusted)
     try:
-        with _dialled(address, CONNECT_S, opened) as sock, _closed_on_failure(client):
+        with ExitStack() as undo:
+            sock = undo.enter_context(_dial(address, CONNECT_S, opened))
+            undo.callback(close, client)
             client.connect(
                 address.host,
                 address.port,
@@ -111,11 +118,18 @@ def login(address: Address, *, opened: Callable[[socket.socket], None] | None = 
                 channel_timeout=CONNECT_S,
                 allow_agent=False,
                 look_for_keys=False,
-                transport_factory=_Transport,
+                transport_factory=_transport,
             )
-            transport_of(client).watch()
+            transport = transport_of(client)
+            threading.Thread(target=_ask, args=(transport,), name=f"ask {address}", daemon=True).start()
+            undo.pop_all()
     except paramiko.BadHostKeyException as error:
-        raise _changed(address, error.key, error.expected_key) from error
+        raise HostKeyChanged(
+            f"{address} shows another host key than before: it may not be our server.",
+            f"It shows {fingerprint(error.key.asbytes())}; "
+            f"pinned is {fingerprint(error.expected_key.asbytes())}.",
+            "If the server was replaced, run the lab's `up` again: it compares the key with the console.",
+        ) from error
     except paramiko.AuthenticationException as error:
         raise KeyRefused(
             f"{address} does not let {address.user} in with the key {address.key_path}.",
@@ -139,108 +153,90 @@ def close(client: paramiko.SSHClient) -> None:
         transport.join(CONNECT_S)
 
 
-@contextmanager
-def _closed_on_failure(client: paramiko.SSHClient) -> Iterator[None]:
-    """Leave no thread of a connection that did not come about."""
-    try:
-        yield
-    except BaseException:
-        close(client)
-        raise
-
-
-def transport_of(client: paramiko.SSHClient) -> _Transport:
-    """The live connection inside a client."""
+def transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
+    """The connection inside a client."""
     transport = client.get_transport()
-    if not isinstance(transport, _Transport):
+    if transport is None:
         raise NoAnswer("The SSH connection is closed.")
     return transport
 
 
-@contextmanager
-def _dialled(
-    address: Address, within_s: float, opened: Callable[[socket.socket], None] | None = None
-) -> Iterator[_Socket]:
-    """A TCP connection, closed again if the block under it fails."""
-    failure: OSError | None = None
-    for family, kind, protocol, _, place in socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM
-    ):
-        sock = _Socket(family, kind, protocol)
+class _Socket(socket.socket):
+    """A TCP socket that breaks when the server has fallen silent; paramiko waits for 0.1 s at a time."""
+
+    heard = 0.0  # when the last byte came
+    silent = False
+
+    def recv(self, *arguments: int) -> bytes:
         try:
+            data = super().recv(*arguments)
+        except TimeoutError:
+            self._break_if_silent()
+            raise
+        self.heard = time.monotonic()
+        return data
+
+    def send(self, *arguments: Any) -> int:
+        try:
+            return super().send(*arguments)
+        except TimeoutError:
+            self._break_if_silent()
+            raise
+
+    def _break_if_silent(self) -> None:
+        """Any byte counts as a sign of life: the answer to `_ask` may be queued behind a large upload."""
+        if time.monotonic() - self.heard > SILENCE_S:
+            self.silent = True
+            raise ConnectionResetError(errno.ECONNRESET, "the server fell silent")
+
+
+def _dial(
+    address: Address, within_s: float, opened: Callable[[socket.socket], None] | None = None
+) -> _Socket:
+    """A TCP connection."""
+    failure = OSError(f"{address.host} has no address")
+    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, place in places:
+        with ExitStack() as undo:
+            sock = undo.enter_context(_Socket(family, kind, protocol))
             sock.settimeout(within_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no keystroke waits for the next
             if opened:
                 opened(sock)
-            sock.connect(place)
-        except OSError as error:
-            sock.close()
-            failure = error
-            continue
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            yield sock
-        except BaseException:
-            sock.close()
-            raise
-        return
-    raise failure or OSError(f"{address.host} has no address")
+            try:
+                sock.connect(place)
+            except OSError as error:
+                failure = error
+                continue
+            sock.heard = time.monotonic()
+            undo.pop_all()
+            return sock
+    raise failure
 
 
-class _Socket(socket.socket):
-    """A TCP socket that remembers when the server was last heard."""
-
-    heard = 0.0
-
-    def recv(self, *arguments: int) -> bytes:
-        data = super().recv(*arguments)
-        self.heard = time.monotonic()
-        return data
+def _transport(sock: socket.socket, **arguments: Any) -> paramiko.Transport:
+    """paramiko's connection; GCM encrypts and authenticates in one pass, it would rather take two."""
+    transport = paramiko.Transport(sock, **arguments)
+    transport.set_log_channel(packages_log.name)
+    options = transport.get_security_options()
+    options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
+    return transport
 
 
-class _Transport(paramiko.Transport):
-    """A connection that notices when the other side is gone."""
+def _ask(transport: paramiko.Transport) -> None:
+    """Ask the server for a sign of life now and then, as OpenSSH does; paramiko's own asks for no answer."""
+    while transport.is_active():
+        transport.join(PROBE_S)
+        with suppress(*BROKEN):  # the connection broke: whoever uses it hears why
+            transport.global_request("keepalive@openssh.com", wait=True)
 
-    sock: _Socket
 
-    def __init__(self, sock: _Socket, **arguments: object) -> None:
-        super().__init__(sock, default_window_size=WINDOW, **arguments)
-        self.set_log_channel(packages_log.name)
-        self.fell_silent = False
-        # GCM encrypts and authenticates in one pass; paramiko would rather take two.
-        options = self.get_security_options()
-        options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
-
-    def watch(self) -> None:
-        """Ask a quiet server for a sign of life now and then; close the connection if none comes."""
-        self.sock.heard = time.monotonic()
-        self.packetizer.set_keepalive(PROBE_S, self._ask)
-        threading.Thread(target=self._watch, name=f"watch {self.name}", daemon=True).start()
-
-    def _ask(self) -> None:
-        """Send a request that no server knows, so every server answers; paramiko's own wants no answer."""
-        message = paramiko.Message()
-        message.add_byte(b"\x50")  # SSH_MSG_GLOBAL_REQUEST, RFC 4254 section 4
-        message.add_string("keepalive@openssh.com")
-        message.add_boolean(True)
-        self._send_user_message(message)
-
-    def _watch(self) -> None:
-        """Any byte counts as a sign of life: the answer itself may be queued behind a large upload."""
-        while self.is_active():
-            self.join(min(PROBE_S, SILENCE_S) / 4)
-            if self.is_active() and time.monotonic() - self.sock.heard > SILENCE_S:
-                self.fell_silent = True
-                self.close()
-
-    def farewell(self) -> str:
-        """Why this connection ended."""
-        if self.fell_silent:
-            return f"no answer for {SILENCE_S:.0f} s"
-        error = self.get_exception()
-        return reason(error) if error else "the server closed the connection"
+def farewell(transport: paramiko.Transport) -> str:
+    """Why a connection ended."""
+    if isinstance(transport.sock, _Socket) and transport.sock.silent:
+        return f"no answer for {SILENCE_S:.0f} s"
+    error = transport.get_exception()
+    return reason(error) if error else "the server closed the connection"
 
 
 # Trust
@@ -298,15 +294,6 @@ def pin(address: Address, key: paramiko.PKey) -> None:
         ) from error
 
 
-def _changed(address: Address, seen: paramiko.PKey, trusted: paramiko.PKey) -> HostKeyChanged:
-    """The error for a server that shows another host key than the pinned one."""
-    return HostKeyChanged(
-        f"{address} shows another host key than before: it may not be our server.",
-        f"It shows {fingerprint(seen.asbytes())}; pinned is {fingerprint(trusted.asbytes())}.",
-        "If the server was replaced, run the lab's `up` again: it compares the key with the console output.",
-    )
-
-
 # Waiting
 
 
@@ -315,7 +302,7 @@ def wait_for_ssh(
     console: Callable[[], str],
     *,
     timeout_s: float = 300.0,
-    progress: Callable[[str], None] | None = None,
+    doubt: Callable[[], None] = lambda: None,
 ) -> None:
     """Wait until the server answers SSH, check that it is ours, pin its host key, and prove that we get in.
 
@@ -334,8 +321,8 @@ def wait_for_ssh(
         new server only after a minute or more. Source: "Troubleshooting API request errors".
     timeout_s : float
         Seconds for everything together.
-    progress : callable, optional
-        Called before each try with what is awaited.
+    doubt : callable
+        Called before each try while the server is silent; raises when no waiting will help.
 
     Raises
     ------
@@ -345,12 +332,19 @@ def wait_for_ssh(
         Something did not come in time; the text says what.
     """
     deadline = time.monotonic() + timeout_s
-    key = _await_host_key(address, deadline, timeout_s, progress)
+    key = _host_key(address, deadline, doubt)
     if key != pinned(address):
-        shown = _await_fingerprints(address, console, deadline, timeout_s, progress)
+        shown = _until(
+            f"the console of {address} shows its host key fingerprints",
+            lambda: fingerprints(console()),
+            deadline,
+            "AWS is sometimes minutes late; and a server prints them at its first boot, not after a stop.",
+            "Run the lab's `up` again to go on waiting; if the server was stopped since, `down` and `up`.",
+            2.0,
+            10.0,
+        )
         if fingerprint(key.asbytes()) not in shown:
-            # A first boot may have made its keys after we looked.
-            key = _await_host_key(address, deadline, timeout_s, progress)
+            key = _host_key(address, deadline, doubt)  # a first boot may have made its keys after we looked
         if fingerprint(key.asbytes()) not in shown:
             raise HostKeyChanged(
                 f"{address} is not the server that we made: possibly a machine in between listens.",
@@ -359,31 +353,43 @@ def wait_for_ssh(
                 "Try from another network, or run the lab's `down` and `up`. Nothing was sent or stored.",
             )
         pin(address, key)
-    _await_login(address, deadline, timeout_s, progress)
+    refused_until = time.monotonic() + KEY_GRACE_S
 
-
-def _await_host_key(
-    address: Address, deadline: float, timeout_s: float, progress: Callable[[str], None] | None
-) -> paramiko.PKey:
-    """Poll until SSH answers, and take the host key it shows."""
-    awaited = f"SSH at {address}"
-    last = ""
-    for _ in _tries(1.0, 5.0, deadline, awaited, progress):
+    def get_in() -> bool:
         try:
-            return _host_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic())))
-        except BROKEN as error:  # refused, silent, or half a greeting
-            last = reason(error)
-    raise TimedOut(
-        f"{awaited} did not answer within {timeout_s:.0f} s.",
-        f"The last try: {last}." if last else "",
+            with connect(address):
+                return True
+        except KeyRefused as error:
+            if time.monotonic() >= min(deadline, refused_until):
+                raise
+            raise NoAnswer(error.what, error.why, error.fix) from error
+
+    again = "Run the lab's `up` again to go on waiting."
+    _until(f"{address} lets {address.user} in", get_in, deadline, "", again, 1.0, 5.0)
+
+
+def _host_key(address: Address, deadline: float, doubt: Callable[[], None]) -> paramiko.PKey:
+    """The host key that the server shows once it answers."""
+
+    def look() -> paramiko.PKey:
+        doubt()
+        return _shown_key(address, min(CONNECT_S, max(1.0, deadline - time.monotonic())))
+
+    return _until(
+        f"SSH at {address} answers",
+        look,
+        deadline,
+        "",
         "Run the lab's `up` again to go on waiting; does its firewall let this computer's address in?",
+        1.0,
+        5.0,
     )
 
 
-def _host_key(address: Address, within_s: float) -> paramiko.PKey:
+def _shown_key(address: Address, within_s: float) -> paramiko.PKey:
     """The host key that the server shows now; ed25519 if it has one, for paramiko asks for that first."""
-    with _dialled(address, within_s) as sock:
-        transport = _Transport(sock)
+    with _dial(address, within_s) as sock:
+        transport = _transport(sock)
         transport.banner_timeout = within_s
         try:
             transport.start_client(timeout=within_s)
@@ -394,67 +400,24 @@ def _host_key(address: Address, within_s: float) -> paramiko.PKey:
             transport.join(CONNECT_S)
 
 
-def _await_fingerprints(
-    address: Address,
-    console: Callable[[], str],
-    deadline: float,
-    timeout_s: float,
-    progress: Callable[[str], None] | None,
-) -> set[str]:
-    """Poll until the console shows host key fingerprints."""
-    awaited = f"the host key fingerprints of {address} in its console output"
-    for _ in _tries(2.0, 10.0, deadline, awaited, progress):
-        if shown := fingerprints(console()):
-            return shown
-    raise TimedOut(
-        f"SSH at {address} answers, but its console output showed no host key within {timeout_s:.0f} s.",
-        "Without it nobody can say whether the server is ours. AWS is sometimes minutes late with it; "
-        "and a server prints it at its first boot only, not after a stop.",
-        "Run the lab's `up` again to go on waiting. If the server was stopped since, run `down` and `up`.",
-    )
+def _until(
+    what: str, probe: Callable[[], T], deadline: float, why: str, fix: str, first_s: float, longest_s: float
+) -> T:
+    """Poll until the probe answers; if it never does, say how the last try failed."""
 
-
-def _await_login(
-    address: Address, deadline: float, timeout_s: float, progress: Callable[[str], None] | None
-) -> None:
-    """Poll until our key opens the server."""
-    awaited = f"the login as {address.user} at {address}"
-    refused_at = 0.0
-    last: TunnelError | None = None
-    for _ in _tries(1.0, 5.0, deadline, awaited, progress):
+    def look() -> T | None:
+        nonlocal why
         try:
-            with connect(address):
-                return
-        except KeyRefused as error:
-            refused_at = refused_at or time.monotonic()
-            if time.monotonic() - refused_at >= KEY_GRACE_S:
-                raise
-            last = error
-        except NoAnswer as error:  # sshd restarts once on some images
-            last = error
-    if isinstance(last, KeyRefused):
-        raise last
-    raise TimedOut(
-        f"The login as {address.user} at {address} did not work within {timeout_s:.0f} s.",
-        last.why if last else "",
-        "Run the lab's `up` again to go on waiting.",
-    )
+            return probe()
+        except (NoAnswer, *BROKEN) as error:  # refused, silent, half a greeting; sshd restarts on some images
+            why = f"The last try: {reason(error)}."
+            return None
 
-
-def _tries(
-    first_s: float, longest_s: float, deadline: float, awaited: str, progress: Callable[[str], None] | None
-) -> Iterator[None]:
-    """Say what is awaited, once before each try, with growing pauses until the deadline; at least one try."""
-    began = time.monotonic()
-    while True:
-        if progress:
-            progress(awaited)
-        yield
-        now = time.monotonic()
-        if now >= deadline:
-            return
-        pause = min(longest_s, max(first_s, (now - began) / 10))  # a young server deserves quick tries
-        time.sleep(min(pause, deadline - now))
+    left_s = max(0.0, deadline - time.monotonic())
+    try:
+        return cast(T, poll(what, look, timeout_s=left_s, first_s=first_s, longest_s=longest_s))
+    except TimedOut as error:
+        raise TimedOut(error.what, why, fix) from error
 
 
 # Commands
@@ -520,7 +483,7 @@ def run(
             reader.join()
             status = channel.recv_exit_status()
         if status == -1 and not transport.is_active():
-            raise NoAnswer("The connection broke while a command ran on the server.", transport.farewell())
+            raise NoAnswer("The connection broke while a command ran on the server.", farewell(transport))
     except TimeoutError as error:
         raise TimedOut(f"The command did not end within {timeout_s:.0f} s.", text) from error
     except BROKEN as error:
@@ -564,4 +527,6 @@ def reason(error: BaseException) -> str:
         return "the server closed the connection"
     if isinstance(error, TimeoutError):
         return "nobody answered in time"
+    if isinstance(error, TunnelError):
+        return error.why or error.what
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

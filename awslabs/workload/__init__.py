@@ -35,8 +35,6 @@ Each function takes the ledger first, as everything of a chapter does:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 
@@ -59,9 +57,3 @@ def standing(ledger: Ledger, row_name: str) -> str:
             f"{ledger.command('down')}    # then `up` again",
         )
     return row.id
-
-
-def missing(ledger: Ledger, row_names: Iterable[str]) -> list[str]:
-    """Which of these rows do not stand: before `up` has ended, or while `down` works. AWS calls: none."""
-    rows = {name: ledger.journal.last(name) for name in row_names}
-    return [name for name, row in rows.items() if row is None or row.state != "standing"]

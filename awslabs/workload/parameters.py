@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
+from awslabs import cli
 from awslabs.ledger import Ledger, ensure
 
 
@@ -31,3 +33,11 @@ def put(ledger: Ledger, values: Mapping[str, str]) -> None:
 def as_shell(values: Mapping[str, str]) -> str:
     """The same as lines for ``eval "$(... up --export)"``."""
     return "\n".join(f"export {name}={shlex.quote(text)}" for name, text in values.items())
+
+
+def built(ledger: Ledger, lab: Any, values: dict[str, str], export: str | None) -> dict[str, Any] | None:
+    """What `up` prints at its end: the lab, or with ``--export`` lines for a shell."""
+    if export == "shell" and not cli.wants_json():
+        cli.out(as_shell(values))
+        return None
+    return {**cli.header(ledger), **vars(lab), **({"export": values} if export else {})}

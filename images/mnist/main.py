@@ -205,11 +205,11 @@ class Bucket:
     def write(self, name: str, text: str, device: str) -> None:
         """s3:PutObject. The object's metadata say what trained it, and for which lab."""
         kind = "text/csv" if name.endswith(".csv") else "application/json"
-        what = {"Bucket": self.bucket, "Key": self.prefix + name, "Body": text.encode(), "ContentType": kind}
-        what["Metadata"] = {"device": device}
+        told = {"device": device}
         if lab := os.environ.get("AWSLABS_LEDGER"):  # so that the lab knows it from files of others
-            what["Metadata"]["awslabs-ledger"] = lab
-        s3_call(lambda s3: s3.put_object(**what), self.bucket)
+            told["awslabs-ledger"] = lab
+        what = {"Bucket": self.bucket, "Key": self.prefix + name, "Body": text.encode(), "ContentType": kind}
+        s3_call(lambda s3: s3.put_object(**what, Metadata=told), self.bucket)
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
@@ -483,7 +483,8 @@ def draw(path: Path, net: Any, split: trainer_module.Split, history: list[traine
     from matplotlib import pyplot
 
     figure = pyplot.figure(figsize=(9, 7), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
+    panes: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
+    top, bottom = panes
     losses, accuracies = top.subplots(1, 2)
     numbers = [epoch.epoch for epoch in history]
     losses.plot(numbers, [epoch.train_loss for epoch in history], marker="o", label="training")

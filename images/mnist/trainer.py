@@ -314,7 +314,7 @@ def _read(path: Path) -> Tensor:
     """One IDX file, read by torchvision, which knows no gzip."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    read = read_image_file if "images" in path.name else read_label_file
+    read: Callable[[str], Tensor] = read_image_file if "images" in path.name else read_label_file
     try:
         if path.suffix != ".gz":
             return read(str(path))
@@ -346,8 +346,8 @@ class Net(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3)
-        self.dropout1 = nn.Dropout2d(0.25)
-        self.dropout2 = nn.Dropout(0.5)
+        self.dropout1: nn.Module = nn.Dropout2d(0.25)
+        self.dropout2: nn.Module = nn.Dropout(0.5)
         self.fc1 = nn.Linear(64 * 12 * 12, 128)
         self.fc2 = nn.Linear(128, 10)
 
@@ -355,10 +355,12 @@ class Net(nn.Module):
         """Scores of shape (n, 10); their softmax are probabilities."""
         x = F.relu(self.conv1(images), inplace=True)
         x = F.max_pool2d(F.conv2d(x, self.conv2.weight), 2)
+        assert self.conv2.bias is not None  # which only the type leaves open
         x = F.relu(x + self.conv2.bias.view(-1, 1, 1))  # in this order: see 3. above
         x = self.dropout1(x).flatten(1)
         x = self.dropout2(F.relu(self.fc1(x)))
-        return self.fc2(x)
+        scores: Tensor = self.fc2(x)
+        return scores
 
 
 def network(seed: int = 0, device: torch.device | str = "cpu") -> Net:
@@ -495,7 +497,8 @@ def train_side_by_side(
         lines = figures.tolist()  # the only time that an epoch waits for the device
         seconds = time.perf_counter() - since
         for place, (index, line) in enumerate(zip(running, lines, strict=True)):
-            epoch = Epoch(len(histories[index]) + 1, *line, seconds)
+            train_loss, val_loss, val_accuracy = line
+            epoch = Epoch(len(histories[index]) + 1, train_loss, val_loss, val_accuracy, seconds)
             histories[index].append(epoch)
             if epoch.val_loss < best[index]:
                 best[index] = epoch.val_loss
@@ -554,13 +557,13 @@ class _Team(Protocol):
 
 def _team(nets: Sequence[Net], cells: Sequence[Cell], train: Split, *, stacked: bool, graph: bool) -> _Team:
     """Who trains these networks."""
-    teams: list[_Team] = (
+    alone: list[_Alone | _Stacked] = (
         [_Stacked(nets, cells, train)]
         if stacked
         else [_Alone(net, cell, train) for net, cell in zip(nets, cells, strict=True)]
     )
-    if graph and train.labels.is_cuda:
-        teams = [_Recorded(team) for team in teams]
+    recorded = graph and train.labels.is_cuda
+    teams: list[_Team] = [_Recorded(team) if recorded else team for team in alone]
     return teams[0] if len(teams) == 1 else _InTurn(teams, train.labels.device)
 
 
@@ -686,8 +689,8 @@ class _Stacked:
     def __init__(self, nets: Sequence[Net], cells: Sequence[Cell], train: Split) -> None:
         self.nets, self.train = list(nets), train
         self.model = copy.deepcopy(nets[0])
-        self.model.dropout1 = _Drawn(self.model.dropout1, (64, 1, 1))
-        self.model.dropout2 = _Drawn(self.model.dropout2, (128,))
+        self.dropouts = (_Drawn(self.model.dropout1, (64, 1, 1)), _Drawn(self.model.dropout2, (128,)))
+        self.model.dropout1, self.model.dropout2 = self.dropouts
         self.names = [name for name, _ in nets[0].named_parameters()]
         stacked = zip(*(net.parameters() for net in nets), strict=True)
         self.weights = [
@@ -703,8 +706,8 @@ class _Stacked:
     def step(self, picks: Tensor) -> Tensor:
         images, labels = self.train.images[picks], self.train.labels[picks]
         self.model.train()
-        self.model.dropout1.draw(images)
-        self.model.dropout2.draw(images)
+        for dropout in self.dropouts:
+            dropout.draw(images)
 
         def loss_of(weights: list[Tensor]) -> Tensor:
             return F.cross_entropy(self._scores(weights, images), labels)
@@ -731,7 +734,9 @@ class _Stacked:
         )(self.weights)
 
     def _scores(self, weights: list[Tensor], images: Tensor) -> Tensor:
-        return torch.func.functional_call(self.model, dict(zip(self.names, weights, strict=True)), (images,))
+        by_name = dict(zip(self.names, weights, strict=True))
+        scores: Tensor = torch.func.functional_call(self.model, by_name, (images,))
+        return scores
 
     def remember(self, place: int) -> None:
         stacked = zip(self.names, self.weights, strict=True)

@@ -35,7 +35,7 @@ class Table:
         self.name = name
         with explained(f"the table {name}"):
             self.dynamodb = boto3.resource("dynamodb", config=CONFIG)
-        self.waiting: dict[str, dict] = {}
+        self.waiting: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Table:
         return self
@@ -140,7 +140,7 @@ def parameter(name: str) -> str:
     AWS calls: ssm:GetParameter.
     """
     try:
-        return boto3.client("ssm", config=SHORT).get_parameter(Name=name)["Parameter"]["Value"]
+        return str(boto3.client("ssm", config=SHORT).get_parameter(Name=name)["Parameter"]["Value"])
     except (ClientError, BotoCoreError) as error:
         raise Failure(
             "there is no table for the answers.",
@@ -155,7 +155,8 @@ def read_object(url: str) -> bytes:
     if not bucket or not key:
         raise Failure(f"{url} names no object.", "a bucket and a key are needed.", "--file s3://bucket/key")
     with explained(url):
-        return boto3.client("s3", config=CONFIG).get_object(Bucket=bucket, Key=key)["Body"].read()
+        found = boto3.client("s3", config=CONFIG).get_object(Bucket=bucket, Key=key)
+        return bytes(found["Body"].read())
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def open_table() -> cloud.Table:
     return cloud.Table(os.environ.get("TABLE_NAME") or cloud.parameter("TABLE_NAME"))
 
 
-def read_rows(asked: argparse.Namespace, table: cloud.Table | None) -> list:
+def read_rows(asked: argparse.Namespace, table: cloud.Table | None) -> list[Any]:
     """The rows of the input, good and broken."""
     if asked.words:
         return [dict(zip(("context", "question", "item_id"), asked.words, strict=False))]
@@ -124,7 +124,7 @@ def read_rows(asked: argparse.Namespace, table: cloud.Table | None) -> list:
         ) from error
 
 
-def rows_in(data: bytes, source: str) -> list:
+def rows_in(data: bytes, source: str) -> list[Any]:
     """The list that a JSON text holds."""
     try:
         rows = json.loads(data.decode("utf-8-sig"))
@@ -135,7 +135,7 @@ def rows_in(data: bytes, source: str) -> list:
     return rows
 
 
-def answer(rows: list, model: str, model_name: str, table: cloud.Table | None) -> int:
+def answer(rows: list[Any], model: str, model_name: str, table: cloud.Table | None) -> int:
     """Print and save an answer per row, as they come; returns how many rows have none."""
     questions = [question_in(row) for row in rows]
     readable = [one for one in questions if isinstance(one, Question)]
@@ -145,9 +145,11 @@ def answer(rows: list, model: str, model_name: str, table: cloud.Table | None) -
     unanswered = 0
     with table or contextlib.nullcontext():
         for number, one in enumerate(questions, start=1):
-            result = next(found) if isinstance(one, Question) else one
             try:
-                if isinstance(one, Unreadable) or isinstance(result, Unreadable):
+                if isinstance(one, Unreadable):
+                    raise one
+                result = next(found)
+                if isinstance(result, Unreadable):
                     raise result
                 report(one, result, model_name, table)
             except Unreadable as reason:

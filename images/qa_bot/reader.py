@@ -229,7 +229,7 @@ class Reader:
             length = len(window.encoding.ids)
             window.start, window.end, window.alone = start[:length], end[:length], len(batch) == 1
 
-    def best(self, context: str, windows: list[Window]) -> dict | Unreadable:
+    def best(self, context: str, windows: list[Window]) -> dict[str, Any] | Unreadable:
         """The answer with the highest score, as ``answer, score, start, end``."""
         if not windows:
             return Unreadable("the question is too long for this model")
@@ -338,7 +338,7 @@ def probabilities(logits: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Softmax over the tokens of the context and [CLS], which takes part but is no answer."""
     logits = np.where(allowed, logits, np.float32(-10000))
     powers = np.exp(logits - logits.max())
-    shares = powers / powers.sum()
+    shares: np.ndarray[Any, Any] = powers / powers.sum()
     shares[0] = 0
     return shares
 

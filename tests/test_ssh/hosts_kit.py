@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from processes import why_no_namespaces
 
@@ -168,17 +168,7 @@ def on_both(test: Any) -> Any:
 
 def command_lines() -> dict[int, list[str]]:
     """Return the arguments of every process of this computer."""
-    if not os.path.isdir("/proc/self"):
-        listed = subprocess.run(["ps", "-axwwo", "pid=,args="], capture_output=True, text=True).stdout
-        return {int(line.split()[0]): line.split()[1:] for line in listed.splitlines()}
-    found = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            line = Path(f"/proc/{name}/cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended
-        found[int(name)] = line.decode(errors="replace").split("\0")
-    return found
+    return {each.pid: each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])}
 
 
 def running(word: str) -> list[int]:

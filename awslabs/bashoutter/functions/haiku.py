@@ -88,7 +88,9 @@ def answer(status: int, body: Any, **headers: str) -> dict[str, Any]:
     return {"statusCode": status, "headers": HEADERS | headers, "body": text}
 
 
-def answering(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any], Any], dict]:
+def answering(
+    handler: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """Let every request end in an answer that a browser may read, and that tells nothing of our inside."""
 
     @functools.wraps(handler)

@@ -1,4 +1,4 @@
-"""What a running part gives back to the server."""
+"""What goes back to a client."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """What goes back to the client: the server's `HttpAnswer`, under a name that running parts can import.
-
-    A body that is a path is a file, sent piece by piece; routes of `Cloud.streams` alone may do so.
-    """
+    """An answer over HTTP. A body that is a path is a file, sent piece by piece."""
 
     status: int
     headers: dict[str, str]
     body: bytes | Path
+
+
+def as_text(status: int, sentence: str) -> Answer:
+    """A sentence for a person."""
+    return Answer(status, {"Content-Type": "text/plain; charset=utf-8"}, (sentence + "\n").encode())
 
 
 def as_json(status: int, what: Any, **headers: str) -> Answer:

@@ -80,18 +80,25 @@ def mismatch() -> Refused:
     )
 
 
+EVEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS: its CLOCK_MONOTONIC counts sleep, too
+
+
 class Clock:
     """Seconds since 1970, as even as they pass: setting the computer's clock changes no instance's age.
 
-    A test that waits an hour moves it by `offset_s`.
+    They pass while the computer sleeps, too: no hour on AWS waits for a laptop. A test that waits an hour
+    moves the clock by `offset_s`. What goes by it and what does not, says docs/architecture.md, "Two clocks".
     """
 
     def __init__(self) -> None:
         self.offset_s = 0.0
-        self._began = time.time() - time.monotonic()
+        self._began = time.time() - self._passed()
+
+    def _passed(self) -> float:
+        return time.clock_gettime(EVEN)
 
     def now(self) -> float:
-        return self._began + time.monotonic() + self.offset_s
+        return self._began + self._passed() + self.offset_s
 
 
 clock = Clock()
@@ -175,17 +182,17 @@ Served = TypeVar("Served", bound=Callable[..., Any])
 # --- rules --------------------------------------------------------------------------------------------
 
 
-Place = tuple[int, int]
-"""Where a hook or patch stands among all: by its file in `order`, and by its number."""
+Place = tuple[int, int, int]
+"""Where a hook or patch stands among all: by its file in `order`, its rule, and its own number."""
 
 order: dict[str, int] = {}
 """Names of modules to their places; `services` writes it down."""
 _numbers = itertools.count()
 
 
-def place_of(function: Any) -> Place:
-    """The place of what is being written now."""
-    return order.get(getattr(function, "__module__", ""), len(order)), next(_numbers)
+def place_of(function: Any, number: int = 0) -> Place:
+    """The place of what is being written now, in the rule of that number."""
+    return order.get(getattr(function, "__module__", ""), len(order)), number, next(_numbers)
 
 
 class Kind(enum.IntEnum):
@@ -262,7 +269,7 @@ class Rule:
             raise ValueError(f"there are two rules called {name}")
         if not says.strip():
             raise ValueError(f"the rule {name} does not say what AWS answers")
-        self.name, self.says = name, says
+        self.name, self.says, self.number = name, says, next(_numbers)
         self.hooks: list[Hook] = []
         self.patches: list[Patch] = []
         RULES[name] = self
@@ -304,7 +311,9 @@ class Rule:
         return put
 
     def _hang(self, function: Around, kind: Kind, operations: Iterable[str]) -> None:
-        hooks = [Hook(each, self.name, function, kind, place_of(function)) for each in operations]
+        hooks = [
+            Hook(each, self.name, function, kind, place_of(function, self.number)) for each in operations
+        ]
         hang(*hooks)
         self.hooks += hooks
 
@@ -313,14 +322,14 @@ class Rule:
 
         def put(function: Callable[..., Any]) -> Callable[..., Any]:
             for attribute in attributes:
-                self._patch(Patch(owner, attribute, function, place_of(function)))
+                self._patch(Patch(owner, attribute, function, place_of(function, self.number)))
             return function
 
         return put
 
     def puts(self, owner: Any, attribute: str, value: Any, *, adds: bool = False) -> None:
         """Put a value in place of an attribute of moto; `adds`: where it has none."""
-        self._patch(Patch(owner, attribute, None, place_of(value), value), adds=adds)
+        self._patch(Patch(owner, attribute, None, place_of(value, self.number), value), adds=adds)
 
     def _patch(self, patch: Patch, adds: bool = False) -> None:
         if hasattr(patch.owner, patch.attribute) == (adds and patch.spot not in _placed):
@@ -388,7 +397,7 @@ def switch_on(names: Iterable[str] | None = None) -> None:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
         _on.only = chosen
         _chains.clear()
-        _put(Patch(BaseBackend, "urls", _urls, (-1, 0)))
+        _put(Patch(BaseBackend, "urls", _urls, (-1, 0, 0)))
         for rule in RULES.values():
             for patch in rule.patches if rule.name in _on else ():
                 _put(patch)
@@ -602,8 +611,14 @@ def later(backend: Any, delay_s: float, action: Callable[[], None]) -> None:
     """Let something happen to a backend after `delay_s` seconds, or with the first call after that."""
     due = clock.now() + delay_s
     heapq.heappush(memory(backend, Events).heap, (due, next(_numbers), action))
-    if _ticker is not None:
-        _ticker.expect(due, backend)
+    if timer is not None:
+        timer.do(due, functools.partial(_settle_it, weakref.ref(backend)))
+
+
+def _settle_it(backend: weakref.ref[Any]) -> None:
+    if (still_there := backend()) is not None:
+        with lock:
+            settle(still_there)
 
 
 def settle(backend: Any) -> None:
@@ -624,18 +639,21 @@ def quiet(what: str) -> Iterator[None]:
         log.exception("%s failed", what)
 
 
-class Ticker(threading.Thread):
-    """Settles backends without waiting for a call: instances boot and end by themselves."""
+class Timer(threading.Thread):
+    """Does what is due without waiting for a call: instances boot and end, functions are tried again."""
+
+    longest_wait_s = 5.0  # it wakes on its own: while the computer slept, more time has passed than it waited
 
     def __init__(self) -> None:
         super().__init__(name="practice cloud clock", daemon=True)
         self._wake = threading.Condition()
-        self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
+        self._heap: list[tuple[float, int, Callable[[], Any]]] = []
         self._over = False
 
-    def expect(self, due: float, backend: Any) -> None:
+    def do(self, due: float, action: Callable[[], Any]) -> None:
+        """Do something quick at a time of `clock`; what takes its time goes to a thread of its own."""
         with self._wake:
-            heapq.heappush(self._heap, (due, next(_numbers), weakref.ref(backend)))
+            heapq.heappush(self._heap, (due, next(_numbers), action))
             self._wake.notify()
 
     def stop(self) -> None:
@@ -648,29 +666,30 @@ class Ticker(threading.Thread):
         while True:
             with self._wake:
                 while not self._over and (not self._heap or self._heap[0][0] > clock.now()):
-                    self._wake.wait(self._heap[0][0] - clock.now() if self._heap else None)
+                    left_s = self._heap[0][0] - clock.now() if self._heap else self.longest_wait_s
+                    self._wake.wait(min(left_s, self.longest_wait_s))
                 if self._over:
                     return
-                backend = heapq.heappop(self._heap)[2]()
-            if backend is not None:
-                with lock:
-                    settle(backend)
+                action = heapq.heappop(self._heap)[2]
+            with quiet("something that was due in the practice cloud"):
+                action()
 
 
-_ticker: Ticker | None = None
+timer: Timer | None = None
+"""Of the server; under `mock_aws` what is due happens with the next call."""
 
 
-def start_ticker() -> None:
-    global _ticker
-    _ticker = Ticker()
-    _ticker.start()
+def start_timer() -> None:
+    global timer
+    timer = Timer()
+    timer.start()
 
 
-def stop_ticker() -> None:
-    global _ticker
-    if _ticker is not None:
-        ticker, _ticker = _ticker, None
-        ticker.stop()
+def stop_timer() -> None:
+    global timer
+    if timer is not None:
+        stopping, timer = timer, None
+        stopping.stop()
 
 
 def backends() -> Iterator[tuple[str, Any]]:

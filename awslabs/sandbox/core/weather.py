@@ -103,6 +103,8 @@ class Weather:
         Time scale of boots and state changes: 1 is close to AWS (an instance boots in 5 s), 0 is at once.
     lag_ms : float
         How long a new resource stays invisible, in milliseconds.
+    stale : float
+        How often, between 0 and 1, a part of AWS has not heard of a change yet where that is seen to happen.
     account : str
         One of `ACCOUNTS`.
     """
@@ -111,6 +113,7 @@ class Weather:
     faults: list[Fault] = dataclasses.field(default_factory=list)
     slow_states: float = 0.2
     lag_ms: float = 0.0
+    stale: float = 0.25
     account: str = "old"
 
     def __post_init__(self) -> None:
@@ -144,6 +147,8 @@ class Weather:
                     raise ValueError(f"account is one of {', '.join(ACCOUNTS)}, not {value!r}")
             elif name in ("latency_ms", "slow_states", "lag_ms"):
                 checked[name] = _duration(name, value)
+            elif name == "stale":
+                checked[name] = _share(name, value)
             else:
                 raise ValueError(f"the weather has no {name!r}")
         with self._mutex:
@@ -170,6 +175,10 @@ class Weather:
                 return fault.code
         return None
 
+    def is_late(self) -> bool:
+        """Whether this time a change has not arrived everywhere yet."""
+        return random.random() < self.stale
+
     def forget(self, account: str) -> None:
         """Drop the faults of one account."""
         self.change({"account": account, "faults": []})
@@ -183,6 +192,7 @@ class Weather:
             "faults": faults,
             "slow_states": self.slow_states,
             "lag_ms": self.lag_ms,
+            "stale": self.stale,
             "account": self.account,
         }
 
@@ -195,6 +205,17 @@ def _duration(name: str, value: Any) -> float:
         raise ValueError(f"{name} is a number, not {value!r}") from None
     if not math.isfinite(number) or not 0 <= number <= 60_000:
         raise ValueError(f"{name} lies between 0 and 60000, not at {value!r}")
+    return number
+
+
+def _share(name: str, value: Any) -> float:
+    """A number between 0 and 1, or ValueError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} lies between 0 and 1, not at {value!r}")
     return number
 
 

@@ -28,6 +28,8 @@ from moto.core.routing import get_service_router
 from moto.core.utils import get_service_model
 from werkzeug.exceptions import NotFound
 
+from awslabs.sandbox.core.answers import Answer
+
 # Services whose requests are not signed with the name that boto3 gives them, or that share that name.
 SIGNED_AS: dict[str, tuple[str, ...]] = {
     "airflow": ("mwaa",),
@@ -209,9 +211,7 @@ def _modelled_status(service: str, code: str) -> int | None:
     return None
 
 
-def error(
-    call: Call, code: str, message: str, request_id: str, status: int = 0
-) -> tuple[int, dict[str, str], bytes]:
+def error(call: Call, code: str, message: str, request_id: str, status: int = 0) -> Answer:
     """An error as the operation's protocol writes it.
 
     Parameters
@@ -224,21 +224,16 @@ def error(
         What support would ask for.
     status : int
         HTTP status; 0: the one that AWS uses.
-
-    Returns
-    -------
-    tuple
-        Status, headers and body.
     """
     status = status or status_of(call, code)
     headers = {"x-amzn-RequestId": request_id}
     if call.protocol in ("json", "rest-json"):
         headers["Content-Type"] = f"application/{'x-amz-json-1.1' if call.protocol == 'json' else 'json'}"
         headers["X-Amzn-ErrorType"] = code
-        return status, headers, json.dumps({"__type": code, "message": message}).encode()
+        return Answer(status, headers, json.dumps({"__type": code, "message": message}).encode())
     if call.protocol == "cbor":
         headers |= {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
-        return status, headers, b"\xa2" + b"".join(map(_cbor, ("__type", code, "message", message)))
+        return Answer(status, headers, b"\xa2" + b"".join(map(_cbor, ("__type", code, "message", message))))
     inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
     if call.protocol == "ec2":
         inner = f"<Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID>"
@@ -251,7 +246,7 @@ def error(
         inner = f"<Error><Type>{kind}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
         text = f"<ErrorResponse>{inner}</ErrorResponse>"
     headers["Content-Type"] = "text/xml"
-    return status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+    return Answer(status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode())
 
 
 def _cbor(text: str) -> bytes:
@@ -260,9 +255,10 @@ def _cbor(text: str) -> bytes:
     return b"\x7a" + struct.pack(">I", len(raw)) + raw
 
 
-def code_of(status: int, headers: dict[str, str], body: bytes) -> str:
+def code_of(answer: Answer) -> str:
     """The error code in an answer; empty when it is no error."""
-    if status < 400:
+    status, headers, body = answer
+    if status < 400 or not isinstance(body, bytes):
         return ""
     if kind := headers.get("x-amzn-errortype"):
         return kind.split(":")[0].rpartition("#")[2]

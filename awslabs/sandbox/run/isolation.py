@@ -32,6 +32,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 HERE = Path(__file__).parent
 
 # The user who stands for a root server: in the range that distributions and systemd leave unused,
@@ -275,16 +277,13 @@ class Entered:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command and what shares its process group."""
-        pid = self.process.pid
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except FileNotFoundError:
-            return  # it has ended
-        for child in children:  # the one child is, or becomes, a session leader: its number names its group
-            try:
-                os.killpg(int(child), number)
-            except ProcessLookupError:
-                os.kill(int(child), number)
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has ended
+            # The one child is, or becomes, a session leader: its number names its group.
+            for child in psutil.Process(self.process.pid).children():
+                try:
+                    os.killpg(child.pid, number)
+                except ProcessLookupError:
+                    child.send_signal(number)
 
 
 class Plain:
@@ -338,7 +337,7 @@ class Plain:
         }
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *PYTHON, str(HERE / "supervisor.py"), json.dumps(spec),
+                sys.executable, "-I", str(HERE / "supervisor.py"), json.dumps(spec),
                 stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, pass_fds=[theirs.fileno()],
                 env={**env, "AWSLABS_PRACTICE": self.place.marker},
             )  # fmt: skip

@@ -1,17 +1,18 @@
 """Holds one session of a practice instance where there are no namespaces, and ends all it started.
 
-Run by `isolation.py`: `python -I -S supervisor.py '{"control": 7, "argv": ["/bin/bash", "-c", "..."], ...}'`.
+Run by `isolation.py`: `python -I supervisor.py '{"control": 7, "argv": ["/bin/bash", "-c", "..."], ...}'`.
 The control socket's other end is the server's. Over it come signals for the command (a number and
 a newline) and goes the command's raw wait status, once. When it closes, because the instance
 stops or because the server was killed, everything that descends from this process is killed. On
 Linux nothing can leave: this process is the subreaper of its descendants, so daemons come back to
 it as children. Elsewhere what detached itself is found by session and by the marker in its environment.
 
-Standard library only, and nothing of awslabs: it runs without `site`.
+Standard library and psutil only, and nothing of awslabs: it starts with every session.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -19,11 +20,12 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import termios
 import time
 from typing import Any
+
+import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
@@ -52,57 +54,24 @@ def start(spec: dict[str, Any]) -> int:
         os._exit(126)
 
 
-def processes() -> list[tuple[int, int]]:
-    """Return (process id, parent's id) of all processes that are not dead."""
+def descendants(session: int, marker: str) -> set[psutil.Process]:
+    """Every process that came of this one; where there is no subreaper, also what has left its parents."""
+    found = set(psutil.Process().children(recursive=True))
     if sys.platform != "linux":
-        lines = subprocess.run(
-            ["ps", "-axo", "pid=,ppid="], capture_output=True, text=True
-        ).stdout.splitlines()
-        return [(int(pid), int(parent)) for pid, parent in (line.split() for line in lines)]
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as file:
-                state, parent = file.read().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue  # ended between the two looks
-        if state != "Z":
-            found.append((int(name), int(parent)))
-    return found
-
-
-def strays(session: int, marker: str) -> set[int]:
-    """Where there is no subreaper: processes of our session, or with our marker in their environment."""
-    if sys.platform == "linux":
-        return set()
-    lines = subprocess.run(["ps", "-axwwE", "-o", "pid=,command="], capture_output=True, text=True).stdout
-    found = {int(line.split()[0]) for line in lines.splitlines() if f"AWSLABS_PRACTICE={marker}" in line}
-    for pid, _ in processes():
-        try:
-            found |= {pid} if os.getsid(pid) == session else set()
-        except OSError:
-            continue  # ended, or another user's
-    return found
+        for process in psutil.process_iter():
+            with contextlib.suppress(OSError, psutil.Error):  # ended, or another user's
+                if os.getsid(process.pid) == session or process.environ().get("AWSLABS_PRACTICE") == marker:
+                    found.add(process)
+    return found - {psutil.Process()}
 
 
 def kill_all(session: int, marker: str) -> None:
     """Kill every descendant, again until there is none: one may fork while another is killed."""
-    while True:
-        doomed, table = {os.getpid()}, processes()
-        for _ in table:  # children of children, as deep as they go
-            more = {pid for pid, parent in table if parent in doomed} - doomed
-            if not more:
-                break
-            doomed |= more
-        doomed = (doomed | strays(session, marker)) - {os.getpid()}
-        for pid in doomed:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    while doomed := descendants(session, marker):
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         reap()
-        if not doomed:
-            return
         time.sleep(0.005)
 
 
@@ -159,7 +128,7 @@ def main() -> None:
             if command in ended:
                 control.send(f"{ended[command]}\n".encode())
                 reported = True
-            if reported and not any(parent == os.getpid() for _, parent in processes()):
+            if reported and not psutil.Process().children():
                 return
 
 

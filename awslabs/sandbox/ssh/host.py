@@ -6,8 +6,6 @@ A `Host` lives in the event loop of `Hosts`: every coroutine here runs there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import logging
 import os
 import re
@@ -22,11 +20,11 @@ from typing import Any
 import asyncssh
 
 from awslabs.sandbox.run import isolation
+from awslabs.sandbox.ssh.door import Door
 
 log = logging.getLogger(__name__)
 
 CONSOLE_CHARACTERS = 64 * 1024  # as much as EC2 keeps. Source: EC2 API reference, GetConsoleOutput
-BACKLOG = 100  # connections that may wait to be taken
 POWER_PIPE = "var/practice/power"  # in the instance's folder; shims.py writes there
 UNITS = "var/practice/system"  # in the instance's folder; inside it is /etc/systemd/system
 NOLOGIN_S = 300  # seconds before a scheduled shutdown from which on nobody may log in. Source: shutdown(8)
@@ -57,8 +55,7 @@ class Host:
         self.public_key: asyncssh.SSHKey | None = None
         self.host_keys: list[asyncssh.SSHKey] = []
         self.on_power: Callable[[str], None] = lambda verb: None
-        self.socket = reserve_port()
-        self.up = False  # sshd answers
+        self.door = Door(lambda connection: self.keep(self.serve(connection)))
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.place: isolation.Namespaces | isolation.Plain
         self.placing = asyncio.Lock()
@@ -74,7 +71,12 @@ class Host:
     @property
     def port(self) -> int:
         """The TCP port on 127.0.0.1."""
-        return int(self.socket.getsockname()[1])
+        return self.door.port
+
+    @property
+    def up(self) -> bool:
+        """Whether sshd answers whom the firewall lets in."""
+        return self.door.up
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background and log how it fails."""
@@ -92,8 +94,7 @@ class Host:
         """Return the port; of one that was halted another one, as on AWS a started server's address is."""
         async with self.changing:
             if self.host_keys and not self.up and not self.stopped:
-                self.socket.close()
-                self.socket = reserve_port()
+                self.door.move()
         return self.port
 
     # Boot and its opposites.
@@ -154,19 +155,7 @@ class Host:
             x11_forwarding=False,
             gss_host=None,
         )
-        # Connections of the last boot may still fade away on this port.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.listen(BACKLOG)
-        # Not by asyncssh.listen: a connection that comes while asyncio closes such a listener is forgotten
-        # half-way, and its client waits for ever.
-        asyncio.get_running_loop().add_reader(self.socket, self.accept)
-        self.up = True
-
-    def accept(self) -> None:
-        """Take a connection that has come in."""
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # it has gone again
-            connection, _ = self.socket.accept()
-            self.keep(self.serve(connection))
+        self.door.answer()
 
     async def serve(self, connection: socket.socket) -> None:
         """See a client through its login; after that its `sessions.Connection` does."""
@@ -201,7 +190,7 @@ class Host:
                 return
             self.stopped = True
             await self.go_down()
-            self.socket.close()
+            self.door.close()
             if self.power_pipe >= 0:
                 asyncio.get_running_loop().remove_reader(self.power_pipe)
                 os.close(self.power_pipe)
@@ -212,14 +201,7 @@ class Host:
         if self.scheduled is not None:
             self.scheduled.cancel()
             self.scheduled = None
-        if self.up:
-            self.up = False
-            asyncio.get_running_loop().remove_reader(self.socket)
-            # On Linux this ends the listening and keeps the port: connections are refused again.
-            # Elsewhere it is an error, and they wait until we listen again.
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        self.door.refuse()
         for connection in list(self.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the practice instance is going down")
         async with self.placing:
@@ -411,25 +393,3 @@ class Host:
         text = "".join(f"ec2: {line}\n" for line in lines)
         public = b"".join(key.export_public_key() for key in self.host_keys).decode()
         return f"{text}-----BEGIN SSH HOST KEY KEYS-----\n{public}-----END SSH HOST KEY KEYS-----\n"
-
-
-def reserve_port() -> socket.socket:
-    """Return a socket that holds a port of its own, listening not yet.
-
-    Until it listens the kernel refuses connections, as it does for a server that still boots. The
-    port is asked for by number: only then does Linux leave it to a socket that stops listening.
-    """
-    while True:
-        with socket.socket() as finder:
-            finder.bind(("127.0.0.1", 0))
-            number = finder.getsockname()[1]
-        holder = socket.socket()
-        holder.setblocking(False)
-        try:
-            holder.bind(("127.0.0.1", number))
-        except OSError as error:  # somebody was faster
-            holder.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return holder

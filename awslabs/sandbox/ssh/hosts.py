@@ -9,7 +9,8 @@
 All listeners live in one asyncio loop in one daemon thread; an instance that nobody has logged in
 to is a socket and two host keys. With the first session or user data it gets its own namespaces.
 
-    host.py        an instance: port, keys, console, power
+    host.py        an instance: keys, console, power
+    door.py        its port: who knocks is taken, refused, or not heard
     sessions.py    what may happen on its SSH port, and the bytes between a client and a process
     terminal.py    the client's terminal modes and size, applied
     sftp.py        SFTP server, run inside                        | run alone, by path, as programs
@@ -99,6 +100,15 @@ class Hosts:
             return self.hosts[instance_id].port
 
         return self.call(find_or_make())
+
+    def let_in(self, instance_id: str, lets_in: bool) -> None:
+        """Let new connections reach an instance from now on, or let their packets fall; see `door.py`."""
+
+        async def change() -> None:
+            self.hosts[instance_id].door.let_in(lets_in)
+
+        if instance_id in self.hosts:
+            self.call(change())
 
     def boot(
         self,

@@ -99,7 +99,8 @@ def definition_arn(ledger: Ledger) -> str:
 def definition(ledger: Ledger) -> dict[str, Any]:
     """The same as Batch shows it. AWS calls: ``batch:DescribeJobDefinitions``."""
     answer = ledger.client("batch").describe_job_definitions(jobDefinitions=[definition_arn(ledger)])
-    return answer["jobDefinitions"][0]
+    found: dict[str, Any] = answer["jobDefinitions"][0]
+    return found
 
 
 def require_environment(ledger: Ledger) -> dict[str, Any]:
@@ -263,7 +264,7 @@ def require_success(ledger: Ledger, shown: Sequence[dict[str, Any]]) -> None:
 
 def child_count(job: dict[str, Any]) -> int:
     """How many jobs it stands for."""
-    return job.get("arrayProperties", {}).get("size", 1)
+    return int(job.get("arrayProperties", {}).get("size", 1))
 
 
 def failures(ledger: Ledger, job: dict[str, Any]) -> list[tuple[str, str]]:

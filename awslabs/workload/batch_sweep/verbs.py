@@ -19,7 +19,7 @@ from awslabs.workload.batch_sweep.results import Cell, Results, Series
 WATCH_S = 2.0  # seconds between two looks of `jobs --watch`
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]
     """``0.1,0.01,0.001``."""
 
     name = "numbers"
@@ -246,11 +246,7 @@ def add_jobs(group: click.Group, lab: str) -> None:
     @click.argument("job", default="")
     def _logs(ledger: Ledger, job: str) -> Any:
         """Show what JOB has logged: the beginning of its id, the newest job unless given."""
-        lines = batch_jobs.logs(ledger, job)
-        if wants_json():
-            return {"lines": lines}
-        cli.out("\n".join(lines) or "Nothing was logged.")
-        return None
+        return cli.logged(batch_jobs.logs(ledger, job))
 
     @cli.verb(group, "cancel", lab)
     @click.argument("job", default="")

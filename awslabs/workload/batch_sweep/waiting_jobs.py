@@ -75,7 +75,7 @@ class WaitingJob:
 
     @property
     def spot(self) -> bool:
-        return self.environment["computeResources"]["type"] == "SPOT"
+        return bool(self.environment["computeResources"]["type"] == "SPOT")
 
     @property
     def says(self) -> str:
@@ -91,7 +91,7 @@ def stuck(ledger: Ledger, shown: Sequence[dict[str, Any]]) -> str:
         return ""
     for job in shown:
         if job["status"] == "RUNNABLE":
-            return job["jobId"]
+            return str(job["jobId"])
         if "RUNNABLE" in batch_jobs.states_of(job):
             return f"{job['jobId']}:0"
     return ""
@@ -262,7 +262,8 @@ def routes_of(ec2: Any, subnet: dict[str, Any]) -> list[dict[str, Any]]:
         vpc = {"Name": "vpc-id", "Values": [subnet["VpcId"]]}
         tables = ec2.describe_route_tables(Filters=[vpc, {"Name": name, "Values": [value]}])["RouteTables"]
         if tables:
-            return tables[0]["Routes"]
+            routes: list[dict[str, Any]] = tables[0]["Routes"]
+            return routes
     return []
 
 

@@ -487,7 +487,7 @@ def as_answer(item: dict[str, Any]) -> FoundAnswer:
     values = {name: item.get(name, 0 if name == "context_start" else None) for name in FIELDS}
     texts = {name: values[name] if isinstance(values[name], str) else "" for name in TEXTS}
     return FoundAnswer(
-        **{name: value if is_number(value) else None for name, value in values.items()} | texts  # type: ignore[arg-type]
+        **{name: value if is_number(value) else None for name, value in values.items()} | texts
     )
 
 

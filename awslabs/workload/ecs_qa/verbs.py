@@ -71,11 +71,7 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
     @click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="The last so many.")
     def _logs(ledger: Ledger, task: str, lines: int) -> Any:
         """Show what TASK has printed, or the task that began last."""
-        found = questions.logs(ledger, task, lines=lines)
-        if wants_json():
-            return {"lines": found}
-        cli.out("\n".join(found) or "Nothing was logged.")
-        return None
+        return cli.logged(questions.logs(ledger, task, lines=lines))
 
 
 def short(answer: questions.FoundAnswer) -> dict[str, Any]:

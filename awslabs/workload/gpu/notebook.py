@@ -1,14 +1,14 @@
 """JupyterLab and the deep-learning programs on a server: brought there, run there, and their results home.
 
     prepare        PyTorch and JupyterLab where the image lacks them; our files; the service
-    opened         a tunnel to the notebook, for the length of a `with` block
+    jupyter, stay  a tunnel to the notebook, for the length of a `with` block, or until Ctrl-C
     doorway        a page that leads the browser to it, and tells nobody else
     run            a notebook from its first cell to its last; the executed copy comes back
     bench          a matrix product on the CPU and the GPU
     mnist          handwritten digits: loss and accuracy live, a picture at the end
     bring_home     notebooks and results, before the server goes
 
-All of it goes over SSH to one address (`tunnel.Address`), and knows nothing of AWS. What lies on the server:
+All of it goes over SSH; AWS is asked for the server's address alone. What lies on the server:
 
     ~/lab/                     notebooks and programs; what the notebook shows
     ~/.awslabs/python          the Python that has PyTorch, as a script
@@ -18,6 +18,7 @@ All of it goes over SSH to one address (`tunnel.Address`), and knows nothing of 
 
 from __future__ import annotations
 
+import fcntl
 import html
 import json
 import logging
@@ -38,7 +39,9 @@ from typing import TYPE_CHECKING, Any
 
 from awslabs import images, tunnel
 from awslabs.errors import LabError, TimedOut, TunnelError
+from awslabs.ledger import Ledger
 from awslabs.progress import awaiting, poll
+from awslabs.servers import PARTS, describe, server_address
 from awslabs.show import Shown
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RESULTS = Path("awslabs-results", "gpu")
 UNIT = "awslabs-jupyter"  # the service, as systemd calls it
 PORT = 8888  # of JupyterLab on the server's loopback; the next free one if it is busy
 LOCAL_PORT = 8931  # where a tunnel begins on this computer, or one of the next
@@ -307,7 +311,8 @@ def serve(client: paramiko.SSHClient, again: str) -> dict[str, Any]:
 def running(client: paramiko.SSHClient) -> dict[str, Any]:
     """What the living JupyterLab says of itself; nothing while there is none, or it is still writing that."""
     try:
-        return json.loads(tunnel.run(client, RUNNING).stdout)
+        running: dict[str, Any] = json.loads(tunnel.run(client, RUNNING).stdout)
+        return running
     except ValueError:
         return {}
 
@@ -334,11 +339,10 @@ def remote(
 
 
 @contextmanager
-def opened(
-    address: tunnel.Address,
+def jupyter(
+    ledger: Ledger,
     *,
     local_port: int | None = None,
-    again: str,
     on_change: Callable[[bool, str], None] | None = None,
 ) -> Iterator[tuple[Notebook, tunnel.Forward]]:
     """A tunnel to the server's notebook, which answers when the block begins.
@@ -347,15 +351,14 @@ def opened(
     ----------
     local_port : int, optional
         Where it begins on this computer; unless given 8931, or one of the next 19 if that is busy.
-    again : str
-        The command that puts the server right.
     on_change : callable, optional
-        As of `tunnel.forward`.
+        Called with (is it up?, why) when the connection drops or is back.
 
     Yields
     ------
     (Notebook, tunnel.Forward)
-        What to open, and the tunnel, which comes back by itself after the connection drops.
+        Its ``url`` opens it; the tunnel comes back by itself after the connection drops, and `stay` waits
+        until it ends.
 
     Raises
     ------
@@ -364,6 +367,7 @@ def opened(
     TunnelError
         No free port, or no way to the server.
     """
+    address, again = server_address(ledger), ledger.command("up")
     with tunnel.connect(address) as client:
         said = serve(client, again)
     port, tries = (local_port, 1) if local_port else (LOCAL_PORT, LOCAL_TRIES)
@@ -376,7 +380,59 @@ def opened(
             timeout_s=60,
             fix=again,
         )
-        yield notebook, forward
+        with noted(ledger, forward.local_port):
+            yield notebook, forward
+
+
+def stay(ledger: Ledger, forward: tunnel.Forward) -> None:
+    """Until Ctrl-C; while the connection is down, look whether there still is a server to come back to.
+
+    Raises
+    ------
+    LabError
+        There is none, or it has another address since it was stopped and started.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    while True:
+        forward.wait(timeout_s=10)
+        if forward.is_up:
+            continue
+        try:
+            now = server_address(ledger)
+        except (BotoCoreError, ClientError) as error:  # no network, as for the tunnel itself: both come back
+            log.debug("AWS could not be asked for the server: %s", error)
+            continue
+        if (now.host, now.port) != (forward.address.host, forward.address.port):
+            raise LabError(
+                "The server has another address now.",
+                f"It was stopped and started: {forward.address} is now {now}.",
+                f"{ledger.command('up')}    # then `jupyter` again",
+            )
+
+
+@contextmanager
+def noted(ledger: Ledger, port: int) -> Iterator[None]:
+    """Leave a note for `status` that a tunnel is open; it counts while this process holds its lock."""
+    note = ledger.directory / f"tunnel-{port}"
+    with open(note, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)  # `down` may have been here
+
+
+def open_tunnels(ledger: Ledger) -> list[str]:
+    """Addresses of the notebook on this computer, of tunnels that are open now."""
+    urls = []
+    for note in sorted(ledger.directory.glob("tunnel-*")):
+        with open(note) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                urls.append(f"http://127.0.0.1:{note.name.removeprefix('tunnel-')}/lab")
+    return urls
 
 
 def answers(url: str, token: str, again: str) -> bool:
@@ -451,13 +507,16 @@ class Executed(Shown):
     copy: Path
 
 
+def say_cell(line: dict[str, Any]) -> None:
+    """Log that a cell of the notebook has ended."""
+    log.info("cell %s of %s: %.1f s", line["cell"], line["cells"], line["seconds"])
+
+
 def run(
-    address: tunnel.Address,
+    ledger: Ledger,
     notebook: str | Path,
-    folder: Path,
-    *,
-    again: str,
-    on_cell: Callable[[dict[str, Any]], None] = lambda line: None,
+    folder: Path = RESULTS,
+    on_cell: Callable[[dict[str, Any]], None] = say_cell,
 ) -> Executed:
     """Run a notebook on the server, and bring the executed copy back.
 
@@ -469,8 +528,6 @@ def run(
     folder : Path
         The copy goes into its folder ``executed``, as on the server: beside it `bring_home` puts the notebook
         as it was written.
-    again : str
-        The command that gets the server ready.
     on_cell : callable
         Called with ``cell``, ``cells`` and ``seconds`` after each code cell.
 
@@ -479,6 +536,7 @@ def run(
     LabError
         There is no such notebook; or one of its cells failed: the copy with the error in it comes back first.
     """
+    address, again = server_address(ledger), ledger.command("up")
     local, name = Path(notebook).expanduser(), Path(notebook).name
     name = name if name.endswith(".ipynb") else f"{name}.ipynb"
     if local.is_file():
@@ -517,7 +575,7 @@ def run(
     return Executed(name, len(seconds), round(sum(seconds), 3), copy)
 
 
-def bench(address: tunnel.Address, *, size: int | None = None, again: str) -> list[dict[str, Any]]:
+def bench(ledger: Ledger, size: int | None = None) -> list[dict[str, Any]]:
     """The product of two matrices on the server's CPU and, where it has one, its GPU.
 
     Parameters
@@ -532,10 +590,14 @@ def bench(address: tunnel.Address, *, size: int | None = None, again: str) -> li
     """
     heard: list[dict[str, Any]] = []
     asked = [] if size is None else ["--size", str(size)]
-    with tunnel.connect(address) as client, awaiting("the matrices are multiplied on the server"):
+    with (
+        tunnel.connect(server_address(ledger)) as client,
+        awaiting("the matrices are multiplied on the server"),
+    ):
         status, words = program(client, ["matrix_product.py", "--json", *asked], heard.append)
     if status or not heard:
-        raise LabError("The matrix product failed on the server.", words, AS_IT_SAYS.format(again))
+        up = ledger.command("up")
+        raise LabError("The matrix product failed on the server.", words, AS_IT_SAYS.format(up))
     return heard
 
 
@@ -569,32 +631,47 @@ def loss_of(epoch: dict[str, Any]) -> float:
     return math.inf if epoch["val_loss"] is None else epoch["val_loss"]
 
 
+def say_epoch(line: dict[str, Any]) -> None:
+    """Log what an epoch came to."""
+    losses = (line["train_loss"], line["val_loss"])
+    train, validation = ("ran away" if loss is None else f"{loss:.4f}" for loss in losses)
+    log.info(
+        "epoch %3d of %d  train loss %s  loss %s  accuracy %.2f %%  %.2f s",
+        line["epoch"],
+        line["epochs"],
+        train,
+        validation,
+        100 * line["val_accuracy"],
+        line["seconds"],
+    )
+
+
 def mnist(
-    address: tunnel.Address,
-    folder: Path,
+    ledger: Ledger,
     *,
     epochs: int = 10,
     lr: float = 0.05,
     momentum: float = 0.9,
     data: str | None = None,
-    again: str,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+    folder: Path = RESULTS,
+    on_epoch: Callable[[dict[str, Any]], None] = say_epoch,
 ) -> Trained:
     """Train the network on handwritten digits on the server, and bring curve and predictions back.
 
     Parameters
     ----------
-    folder : Path
-        Where metrics and picture go on this computer.
     epochs : int
         How often all pictures are seen.
     lr, momentum : float
         Learning rate, 0.0001 to 100, and momentum, 0 to below 1; four decimals at most.
     data : str, optional
         ``mnist``, ``digits`` or a folder of the server; the server's own default unless given.
+    folder : Path
+        Where metrics and picture go on this computer.
     on_epoch : callable
         Called with each epoch's numbers as they come.
     """
+    address, again = server_address(ledger), ledger.command("up")
     lines: list[dict[str, Any]] = []
     end: dict[str, Any] = {}
 
@@ -651,14 +728,17 @@ def program(
     return done.status, "\n       ".join(words[-5:])
 
 
-def bring_home(address: tunnel.Address, folder: Path, again: str) -> str:
-    """Copy notebooks, executed copies and results from the server; say in a few words what was saved.
+def bring_home(ledger: Ledger, folder: Path) -> str:
+    """Copy notebooks, executed copies and results from the server, if it runs; say what was saved.
 
     Raises
     ------
     LabError
-        It failed; `again` takes the lab down without them.
+        It failed; ``down --discard`` takes the lab down without them.
     """
+    if ledger.missing(PARTS) or describe(ledger).state != "running":
+        return ""
+    address = server_address(ledger)
     try:
         with tunnel.connect(address) as client:
             listing = tunnel.run(client, "cd lab 2>/dev/null && ls -d *.ipynb executed results 2>/dev/null")
@@ -669,5 +749,7 @@ def bring_home(address: tunnel.Address, folder: Path, again: str) -> str:
             tunnel.get(address, posixpath.join("lab", name), folder)
     except (TunnelError, OSError) as error:  # or this computer has no room for them
         why = f"{error.what} {error.why}".strip() if isinstance(error, TunnelError) else str(error)
-        raise LabError("The notebooks could not be brought home.", why, again) from error
+        raise LabError(
+            "The notebooks could not be brought home.", why, ledger.command("down --discard")
+        ) from error
     return f"{len(names)} notebooks and folders" if names else ""

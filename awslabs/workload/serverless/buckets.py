@@ -89,7 +89,8 @@ def head(ledger: Ledger, key: str) -> dict[str, Any]:
     if not key:
         raise LabError("Every object has a key, and this one is empty.", "", ledger.command("bucket ls"))
     try:
-        return ledger.client("s3").head_object(Bucket=standing(ledger, "bucket"), Key=key)
+        head: dict[str, Any] = ledger.client("s3").head_object(Bucket=standing(ledger, "bucket"), Key=key)
+        return head
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
             raise

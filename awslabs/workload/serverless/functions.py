@@ -202,7 +202,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict[str, Any]]) ->
                 FunctionName=function_name, InvocationType="Event", Payload=json.dumps(payload)
             )
             more(1)
-            return answer["ResponseMetadata"].get("RequestId", "")
+            return str(answer["ResponseMetadata"].get("RequestId", ""))
 
         try:
             ids = list(pool.map(one, payloads))
@@ -388,7 +388,7 @@ def configure(client: Any, function_name: str, **wanted: Any) -> None:
 
     def settled() -> bool:
         answer = client.get_function_configuration(FunctionName=function_name)
-        return answer.get("LastUpdateStatus", "Successful") != "InProgress"
+        return bool(answer.get("LastUpdateStatus", "Successful") != "InProgress")
 
     poll(f"{function_name} may be changed", settled, timeout_s=120, first_s=0.5, longest_s=2.0)
     client.update_function_configuration(FunctionName=function_name, **wanted)

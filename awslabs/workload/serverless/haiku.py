@@ -135,9 +135,9 @@ def limits(ledger: Ledger) -> Limits:
 
 def post(api: Api, username: str, first: str, second: str, third: str) -> dict[str, Any]:
     """Leave a haiku."""
-    return api.ask(
-        "POST", "/haiku", {"username": username, "first": first, "second": second, "third": third}
-    )[1]
+    lines = {"username": username, "first": first, "second": second, "third": third}
+    posted: dict[str, Any] = api.ask("POST", "/haiku", lines)[1]
+    return posted
 
 
 def newest(api: Api, limit: int = 30) -> list[dict[str, Any]]:
@@ -154,7 +154,8 @@ def newest(api: Api, limit: int = 30) -> list[dict[str, Any]]:
 
 def like(api: Api, item_id: str) -> dict[str, Any]:
     """Like a haiku once more."""
-    return api.ask("PATCH", f"/haiku/{quote(item_id, safe='')}")[1]
+    liked: dict[str, Any] = api.ask("PATCH", f"/haiku/{quote(item_id, safe='')}")[1]
+    return liked
 
 
 def delete(api: Api, item_id: str) -> None:

@@ -12,26 +12,16 @@ from typing import Any
 
 import click
 
-from awslabs import cli
+from awslabs import cli, prices
 from awslabs.cli import wants_json
 from awslabs.ledger import Ledger
-from awslabs.workload import parameters, pictures, tables
+from awslabs.workload import pictures, tables
 from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
 MANY = click.IntRange(1, 1_000_000)
 FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"]
-
-
 ASK_FROM = 10_000  # invocations
 GREETING_USD = 7.49e-6  # of one: 128 MiB for 3.5 s (us-east-1)
-
-
-def built(ledger: Ledger, lab: Any, values: dict[str, str], export: str | None) -> dict[str, Any] | None:
-    """What `up` prints at its end: the lab, or with ``--export`` lines for a shell."""
-    if export == "shell" and not wants_json():
-        click.echo(parameters.as_shell(values))
-        return None
-    return {**cli.header(ledger), **vars(lab), **({"export": values} if export else {})}
 
 
 def say_limit(ledger: Ledger, limits: haiku.Limits, asked: float) -> None:
@@ -132,6 +122,8 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
         if not wants_json():
             cli.out(pictures.bars([(f"{one.memory_mib} MB", one.duration_ms) for one in tuned], " ms"))
             cli.say(f"Left out: cold starts, and what took more than {functions.OUTLIER:g} times the median.")
+            if ledger.cloud.region not in prices.RATES["Lambda GB-second"]:
+                cli.say(f"Prices are {prices.EAST}'s.")
             if not ledger.cloud.is_aws:
                 cli.say(
                     "This is not AWS: what was measured is this computer's processor, and what else it had "
@@ -195,11 +187,7 @@ def add_functions(group: click.Group, lab: str) -> None:
     )
     def _logs(ledger: Ledger, function: str, minutes: float) -> Any:
         """Show what a function has logged; without a name, the greeting."""
-        lines = functions.logs(ledger, function=function, minutes=minutes)
-        if wants_json():
-            return {"function": function, "lines": lines}
-        cli.out("\n".join(lines) or "Nothing was logged.")
-        return None
+        return cli.logged(functions.logs(ledger, function=function, minutes=minutes), function=function)
 
 
 def add_table(group: click.Group, lab: str) -> None:

@@ -2,7 +2,9 @@
 
     GET {endpoint}/_aws/execute-api/{api_id}/{stage}/haiku?limit=3
       |  which API, stage, resource, method     unknown API or stage: 403; unknown path or method: 403
+      |  the API key, where one is required     403; beyond its usage plan: 429
       |  limits of the stage                    429
+      |  a compressed body is unpacked          415
       |  integration
       |    AWS_PROXY   the Lambda permission, the proxy event, invocations.invoke, the answer
       |    MOCK        the status and headers that are written down: preflight requests
@@ -12,8 +14,9 @@
 Served is the snapshot of the stage's deployment (`rest_apis`); only the stage's variables and limits
 are live. Any web page may call an API: CORS is the API's own matter.
 
-What is not: request and response templates (VTL), HTTP and AWS integrations, authorizers, API keys,
-request validation, caches, resource policies. A method that needs one of them answers 501 and says so.
+What is not: request and response templates (VTL), HTTP and AWS integrations, authorizers, request
+validation, mapped parameters of AWS_PROXY, caches, resource policies. A method that needs one of them
+answers 501 and says so.
 Source: API Gateway developer guide, "Lambda proxy integrations", "Gateway responses", "Throttle requests".
 """
 
@@ -27,10 +30,10 @@ import json
 import logging
 import re
 import secrets
-import threading
 import time
 import urllib.parse
 import uuid
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,10 +42,11 @@ from moto.core.request import Request
 from werkzeug.datastructures import Headers
 
 from awslabs.sandbox import HOST
-from awslabs.sandbox.core import engine
+from awslabs.sandbox.core import engine, policies
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
-from awslabs.sandbox.services.apigateway import rest_apis
+from awslabs.sandbox.core.rates import Rate, admit
+from awslabs.sandbox.services.apigateway import api_keys, rest_apis
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
 from awslabs.sandbox.services.lambda_ import invocations
@@ -53,17 +57,19 @@ PREFIX = "/_aws/execute-api/"
 TIMEOUT_SCALE = 1.0  # tests need not wait for 29 s
 REQUEST_BYTES = 10 * 1024 * 1024
 THREADS = 1000  # requests that wait for a function at a time
-SERVICE = "apigateway.amazonaws.com"
+PRINCIPAL = policies.Principal("Service", ("apigateway.amazonaws.com",))
 
 _URI = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(?P<arn>.+)/invocations")
+# Headers of a function's answer that come under another name, and those of a request that it is not told.
+# Source: aws-facts (k).
 _REMAPPED = {
-    "connection",
-    "content-length",
-    "date",
-    "host",
-    "server",
-    "transfer-encoding",
-    "www-authenticate",
+    *("authorization", "connection", "content-length", "content-md5", "date", "expect", "host"),
+    *("max-forwards", "proxy-authenticate", "server", "trailer", "transfer-encoding", "upgrade"),
+    *("user-agent", "www-authenticate"),
+}
+_NOT_TOLD = {
+    *("connection", "content-length", "content-md5", "expect", "max-forwards", "proxy-authenticate"),
+    *("server", "te", "trailer", "transfer-encoding", "upgrade", "www-authenticate"),
 }
 
 
@@ -96,6 +102,10 @@ def no_such_path() -> Own:
     return Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
 
 
+def too_long() -> Own:
+    return Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
+
+
 def too_many() -> Own:
     return Own(429, "THROTTLED", "Too Many Requests", "TooManyRequestsException")
 
@@ -116,19 +126,24 @@ class ApiCall:
     ----------
     method : str
         Of HTTP.
+    headers : list of (str, str)
+        Names as the client spelled them.
     path : str
-        Behind the stage, decoded: ``/haiku/1``.
+        Behind the stage, as it was sent: ``/haiku/a%20b``.
     parameters : dict
-        Of the path, decoded.
+        Of the path, as they were sent.
     declared : str
         The method as the API has it, which may be ``ANY``.
     resource, integration : dict
         As GetResources shows them, at the time of the deployment.
     variables : dict
         Of the stage.
+    key : api_keys.Key or None
+        The API key that came with it, where one is required.
     """
 
     request: Request
+    headers: list[tuple[str, str]]
     body: bytes
     request_id: str
     account: str
@@ -144,6 +159,7 @@ class ApiCall:
     definition: dict[str, Any]
     binary: tuple[str, ...]
     variables: dict[str, str]
+    key: api_keys.Key | None = None
 
     @property
     def integration(self) -> dict[str, Any]:
@@ -155,8 +171,6 @@ class Gateway:
 
     def __init__(self, endpoint_url: str) -> None:
         self.host = endpoint_url.partition("//")[2]
-        self.lock = threading.Lock()
-        self.free_at: dict[tuple[Any, ...], float] = {}  # per account and method with a limit
         self.workers = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="integration")
 
     # -- a request --------------------------------------------------------------------------------
@@ -167,7 +181,7 @@ class Gateway:
         kept = rest_apis.Snapshot()
         try:
             api, stage, kept, raw = self.look(request)
-            answer = self.perform(self.find(api, stage, kept, raw, request, body, request_id), stage)
+            answer = self.perform(self.find(api, stage, kept, raw, request, body, request_id), api, stage)
         except Own as own:
             answer = own_answer(own, kept, request, request_id)
         except Exception:
@@ -186,7 +200,7 @@ class Gateway:
         raw = request.environ.get("RAW_URI") or urllib.parse.quote(request.path)
         raw = re.sub(r"^https?://[^/]+", "", raw).partition("?")[0]
         api_id, _, behind = raw[len(PREFIX) :].partition("/")
-        name, _, path = behind.partition("/")
+        name, _, path = behind.lstrip("/").partition("/")
         with engine.lock:
             api = rest_apis.find(api_id)
             stage = api.stages.get(urllib.parse.unquote(name)) if api is not None else None
@@ -209,16 +223,19 @@ class Gateway:
     ) -> ApiCall:
         """The resource and method that are asked for."""
         if len(body) > REQUEST_BYTES:
-            raise Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
-        found = match(list(kept.resources), raw)
-        resource = kept.resources[found[0]] if found else {}
-        methods = resource.get("resourceMethods", {})
+            raise too_long()
         method = str(request.method)
-        declared = method if method in methods else "ANY"
-        if found is None or declared not in methods:
+        found = match(
+            {path: set(each.get("resourceMethods", {})) for path, each in kept.resources.items()}, raw, method
+        )
+        if found is None:
             raise no_such_path()
+        resource = kept.resources[found[0]]
+        methods = resource["resourceMethods"]
+        declared = method if method in methods else "ANY"
         return ApiCall(
             request=request,
+            headers=list(request.environ["awslabs.sent"](body).headers),
             body=body,
             request_id=request_id,
             account=api.account_id,
@@ -227,7 +244,7 @@ class Gateway:
             stage=str(stage.name),
             deployment_id=str(stage.deployment_id),
             method=method,
-            path=urllib.parse.unquote(raw),
+            path=raw,
             parameters=found[1],
             declared=declared,
             resource=resource,
@@ -236,15 +253,18 @@ class Gateway:
             variables=dict(stage.variables),
         )
 
-    def perform(self, asked: ApiCall, stage: Stage) -> Answer:
+    def perform(self, asked: ApiCall, api: RestAPI, stage: Stage) -> Answer:
         """Let a method answer."""
+        if api.policy:
+            raise not_here("resource policies")
         if (asked.definition.get("authorizationType") or "NONE") != "NONE":
             raise not_here(f"authorization of type {asked.definition['authorizationType']}")
         if asked.definition.get("apiKeyRequired"):
-            raise not_here("API keys")
+            asked = dataclasses.replace(asked, key=self.let_in(asked, api))
         if asked.definition.get("requestValidatorId"):
             raise not_here("request validators")
         self.admit(asked, stage)
+        asked = dataclasses.replace(asked, body=unpacked(asked.body, header(asked, "Content-Encoding")))
         kind = asked.integration.get("type")
         if kind == "AWS_PROXY":
             return self.proxy(asked)
@@ -267,13 +287,32 @@ class Gateway:
             return
         if not rate or not burst:
             raise too_many()
-        key = (asked.account, asked.api_id, asked.stage, own, rate, burst)
-        with self.lock:
-            now = engine.clock.now()
-            free_at = max(self.free_at.get(key, 0.0), now - (burst - 1) / rate)
-            if free_at > now:
-                raise too_many()
-            self.free_at[key] = free_at + 1 / rate
+        self.spend(stage, own, rate, burst)
+
+    def spend(self, owner: Any, name: str, rate: float, burst: int) -> None:
+        """Count a call against one of a stage's or plan's limits, or refuse it: 429."""
+        # Named with its numbers: a limit that is changed begins anew.
+        with engine.lock:
+            admitted = admit(owner, {f"{name} {rate} {burst}": Rate(1 / rate, burst)})
+        if not admitted:
+            raise too_many()
+
+    def let_in(self, asked: ApiCall, api: RestAPI) -> api_keys.Key:
+        """The API key of a request: one that is enabled, in a usage plan of this stage, and not used up.
+
+        Source: API Gateway developer guide, "Usage plans and API keys for REST APIs"; aws-facts (k).
+        """
+        if api.api_key_source != "HEADER":
+            raise not_here(f"API keys from {api.api_key_source}")
+        with engine.lock:
+            key = api_keys.find(asked.account, asked.region, header(asked, "x-api-key"), api.id, asked.stage)
+            if key is None:
+                raise Own(403, "INVALID_API_KEY", "Forbidden", "ForbiddenException")
+            if key.rate and key.burst:
+                self.spend(key.plan, key.id, key.rate, key.burst)
+            if not api_keys.count(key):
+                raise Own(429, "QUOTA_EXCEEDED", "Limit Exceeded", "LimitExceededException")
+        return key
 
     # -- Lambda -----------------------------------------------------------------------------------
 
@@ -287,6 +326,12 @@ class Gateway:
         match = _URI.fullmatch(uri)
         if match is None:
             raise not_here(f"AWS_PROXY integration with {uri}")
+        if asked.integration.get("requestParameters"):
+            raise not_here("requestParameters of an AWS_PROXY integration")
+        if asked.integration.get("httpMethod") != "POST":
+            # Lambda is asked by POST and nothing else: aws-facts (g), (k).
+            log.info("%s is asked by %s", uri, asked.integration.get("httpMethod"))
+            raise broken()
         arn = match["arn"]
         parts = arn.split(":")
         account, region = (parts[4], parts[3]) if len(parts) > 6 else (asked.account, asked.region)
@@ -329,18 +374,15 @@ class Gateway:
                 except Refused as refused:
                     log.info("%s: %s", arn, refused.message)
                     raise broken() from refused
-                facts = {"aws:sourcearn": source, "aws:sourceaccount": asked.account}
-                allowed = any(permits(each, facts) for each in function.policy.statements)
+                context = policies.context(region, sourcearn=source, sourceaccount=asked.account)
+                # moto keeps a policy with the version that it is for, and names that in ways of its own.
+                said = [{**each, "Resource": arn} for each in function.policy.statements]
+                allowed = policies.decide(said, "lambda:InvokeFunction", arn, PRINCIPAL, context) == "Allow"
         if not allowed:
             log.info("%s may not invoke %s", source, arn)
             raise broken()
 
     # -- the end ----------------------------------------------------------------------------------
-
-    def reset(self, account: str) -> None:
-        """Forget how often an account's APIs were called."""
-        with self.lock:
-            self.free_at = {key: at for key, at in self.free_at.items() if key[0] != account}
 
     def close(self) -> None:
         """Wait for nobody: functions end with their own running part."""
@@ -350,40 +392,87 @@ class Gateway:
 # --- paths --------------------------------------------------------------------------------------------
 
 
-def match(paths: list[str], raw: str) -> tuple[str, dict[str, str]] | None:
+def match(resources: dict[str, set[str]], raw: str, method: str) -> tuple[str, dict[str, str]] | None:
     """The resource for a path, and the parameters in it: what is written out wins over ``{name}``, and
-    that over ``{name+}``.
+    that over ``{name+}``, which also answers for a method that the other lacks.
+
+    Slashes at both ends count for nothing, and nothing is decoded. Source: aws-facts (k).
 
     Parameters
     ----------
-    paths : list of str
-        Of all resources: ``/haiku/{item_id}``.
+    resources : dict
+        Path of each resource, ``/haiku/{item_id}``, to its methods.
     raw : str
         The path of a request, as it came: a ``%2F`` in it parts nothing.
+    method : str
+        Of the request.
     """
-    asked = [part for part in raw.split("/") if part]
-    best: tuple[list[int], str, dict[str, str]] | None = None
-    for path in paths:
-        declared = [part for part in path.split("/") if part]
-        rank, parameters = [], {}
-        for place, part in enumerate(declared):
-            if part.endswith("+}") and len(asked) > place:
-                parameters[part[1:-2]] = urllib.parse.unquote("/".join(asked[place:]))
-                rank.append(2)
-                break
-            if place >= len(asked):
-                break
-            if part.startswith("{"):
-                parameters[part[1:-1]] = urllib.parse.unquote(asked[place])
-                rank.append(1)
-            elif part == urllib.parse.unquote(asked[place]):
-                rank.append(0)
-            else:
-                break
-        fits = len(rank) == len(declared) and (len(declared) == len(asked) or rank[-1:] == [2])
-        if fits and (best is None or rank < best[0]):
-            best = rank, path, parameters
-    return best[1:] if best else None
+    inner = raw.strip("/")
+    asked = inner.split("/") if inner else []
+    fitting = []
+    for path, methods in resources.items():
+        fit = _fit([part for part in path.split("/") if part], asked)
+        if fit is not None and methods:
+            fitting.append((*fit, path))
+    fitting.sort(key=lambda each: each[0])
+    for rank, parameters, path in fitting:
+        if {method, "ANY"} & resources[path] and (path == fitting[0][2] or rank[-1:] == [2]):
+            return path, parameters
+    return None
+
+
+def _fit(declared: list[str], asked: list[str]) -> tuple[list[int], dict[str, str]] | None:
+    """How closely a path fits, 0 for a part that is written out, 1 for ``{name}``, 2 for ``{name+}``."""
+    rank: list[int] = []
+    parameters: dict[str, str] = {}
+    for place, part in enumerate(declared):
+        if place >= len(asked):
+            return None
+        if part.endswith("+}"):
+            parameters[part[1:-2]] = "/".join(asked[place:])
+            return [*rank, 2], parameters
+        if part.startswith("{") and asked[place]:
+            parameters[part[1:-1]] = asked[place]
+            rank.append(1)
+        elif part == urllib.parse.unquote(asked[place]):
+            rank.append(0)
+        else:
+            return None
+    return (rank, parameters) if len(declared) == len(asked) else None
+
+
+# --- the body -----------------------------------------------------------------------------------------
+
+
+def unsupported() -> Own:
+    return Own(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "BadRequestException")
+
+
+def header(asked: ApiCall, name: str) -> str:
+    """A header of a request; empty when there is none."""
+    return next((value for each, value in asked.headers if each.lower() == name.lower()), "")
+
+
+def unpacked(body: bytes, encoding: str) -> bytes:
+    """A body as it was before the client compressed it; what is damaged, or packed in another way: 415.
+
+    Source: API Gateway developer guide, "Call an API method with a compressed payload"; aws-facts (k).
+    """
+    kind = encoding.strip().lower()
+    if not body or kind in ("", "identity"):
+        return body
+    windows = {"gzip": (31,), "deflate": (15, -15)}.get(kind, ())
+    for bits in windows:
+        unpacker = zlib.decompressobj(bits)
+        try:
+            data = unpacker.decompress(body, REQUEST_BYTES + 1)
+        except zlib.error:
+            continue
+        if len(data) > REQUEST_BYTES:
+            raise too_long()
+        if unpacker.eof:
+            return data
+    raise unsupported()
 
 
 # --- the proxy event and its answer -------------------------------------------------------------------
@@ -396,16 +485,20 @@ def event(asked: ApiCall, host: str) -> dict[str, Any]:
     """
     request, at = asked.request, time.time()
     trace = f"Root=1-{int(at):08x}-{secrets.token_hex(12)}"
-    headers: dict[str, list[str]] = {}
-    for name, value in request.headers.items():
-        headers.setdefault(name, []).append(value)
-    headers |= {
+    ours = {
         "Host": [host],
         "X-Amzn-Trace-Id": [trace],
         "X-Forwarded-For": [request.remote_addr or HOST],
         "X-Forwarded-Port": [host.rpartition(":")[2]],
         "X-Forwarded-Proto": ["http"],
     }
+    left_out = _NOT_TOLD | {name.lower() for name in ours}
+    spelled = {"authorization": "Authorization"}  # the one name that AWS spells its own way: aws-facts (k)
+    headers: dict[str, list[str]] = {}
+    for name, value in asked.headers:
+        if name.lower() not in left_out:
+            headers.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
+    headers |= ours
     query: dict[str, list[str]] = {}
     for name, value in request.args.items(multi=True):
         query.setdefault(name, []).append(value)
@@ -419,10 +512,10 @@ def event(asked: ApiCall, host: str) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "resource": asked.resource["path"],
-        "path": asked.path,
+        "path": "/" + asked.path.lstrip("/"),
         "httpMethod": asked.method,
-        "headers": {name: values[-1] for name, values in headers.items()} or None,
-        "multiValueHeaders": headers or None,
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
         "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
         "multiValueQueryStringParameters": query or None,
         "pathParameters": asked.parameters or None,
@@ -437,6 +530,7 @@ def event(asked: ApiCall, host: str) -> dict[str, Any]:
             "httpMethod": asked.method,
             "identity": {
                 **identity,
+                **({"apiKey": asked.key.value, "apiKeyId": asked.key.id} if asked.key else {}),
                 "sourceIp": request.remote_addr or HOST,
                 "userAgent": request.headers.get("User-Agent"),
             },
@@ -486,12 +580,13 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise malformed
     headers = Headers()
-    replaced = {name.lower() for name in multiple}
-    pairs = [(name, value) for name, value in single.items() if name.lower() not in replaced]
+    pairs = []
     for name, values in multiple.items():
         if not isinstance(values, list):
             raise malformed
         pairs += [(name, value) for value in values]
+    spelled = {name.lower(): name for name in multiple}
+    pairs += [(spelled.get(name.lower(), name), value) for name, value in single.items()]
     for name, value in pairs:
         if not isinstance(value, (str, int, float)) or not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name):
             raise malformed
@@ -515,44 +610,6 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
 
 
-# --- permissions --------------------------------------------------------------------------------------
-
-
-def permits(statement: dict[str, Any], facts: dict[str, str]) -> bool:
-    """Whether a statement of a function's policy lets API Gateway invoke it.
-
-    Parameters
-    ----------
-    facts : dict
-        Condition keys in small letters: ``aws:sourcearn``, ``aws:sourceaccount``.
-    """
-    principal = statement.get("Principal", {})
-    services = principal.get("Service", []) if isinstance(principal, dict) else [principal]
-    services = services if isinstance(services, list) else [services]
-    actions = statement.get("Action", [])
-    actions = actions if isinstance(actions, list) else [actions]
-    if statement.get("Effect") != "Allow" or not {SERVICE, "*"} & set(services):
-        return False
-    if not {"lambda:invokefunction", "lambda:*", "*"} & {str(each).lower() for each in actions}:
-        return False
-    for operator, keys in (statement.get("Condition") or {}).items():
-        for key, wanted in keys.items():
-            value = facts.get(key.lower())
-            patterns = wanted if isinstance(wanted, list) else [wanted]
-            like = operator in ("ArnLike", "ArnEquals", "StringLike")
-            if value is None or not (like or operator == "StringEquals"):
-                return False
-            if not any(fits(str(each), value) if like else each == value for each in patterns):
-                return False
-    return True
-
-
-def fits(pattern: str, value: str) -> bool:
-    """Match with ``*`` and ``?``."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
-
-
 # --- answers without a function -----------------------------------------------------------------------
 
 
@@ -562,8 +619,7 @@ def mock(asked: ApiCall) -> Answer:
     kind = asked.request.headers.get("Content-Type", "application/json").partition(";")[0].strip()
     template = templates.get(kind)
     if template is None and asked.integration.get("passthroughBehavior") == "NEVER":
-        message = "Unsupported Media Type"
-        raise Own(415, "UNSUPPORTED_MEDIA_TYPE", message, "BadRequestException")
+        raise unsupported()
     if template is None:
         # A body that no template is for passes through; a browser's preflight has none.
         template = (
@@ -646,9 +702,7 @@ def add_handlers(cloud: Any) -> None:
 
 
 def reset(account: str) -> None:
-    """Forget what an account has here."""
-    if current is not None:
-        current.reset(account)
+    """Forget what an account has here: nothing that moto would not forget."""
 
 
 def close() -> None:

@@ -22,26 +22,13 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import (
-    Call,
-    Proceed,
-    Refused,
-    around,
-    before,
-    clock,
-    memory,
-    rule,
-    spaced,
-    state,
-)
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, rule, spaced, state
+from awslabs.sandbox.core.rates import Rate, admit
+from awslabs.sandbox.services.apigateway import openapi, patches
+from awslabs.sandbox.services.apigateway.patches import bad
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
-
-
-def bad(message: str) -> Refused:
-    """API Gateway's answer to most mistakes."""
-    return Refused("BadRequestException", message, 400)
 
 
 def missing(message: str) -> Refused:
@@ -50,6 +37,11 @@ def missing(message: str) -> Refused:
 
 def conflict(message: str) -> Refused:
     return Refused("ConflictException", message, 409)
+
+
+def not_here(what: str) -> Refused:
+    """What the practice cloud does not pretend to do."""
+    return Refused("NotImplemented", f"The practice cloud's API Gateway has no {what}.", 501)
 
 
 def _backend(call: Call) -> APIGatewayBackend:
@@ -184,12 +176,14 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
-@before("apigateway:DeleteRestApi")
+@before(
+    "apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi", "apigateway:PutRestApi"
+)
 def apis_that_are_there(call: Call) -> None:
-    """An API that is not there: NotFoundException 404 "Invalid API identifier specified". moto falls over
-    its own KeyError. Source: aws-facts (a), (j).
+    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
+    moto falls over its own KeyError, or leaves the account out. Source: aws-facts (a), (j), (k).
     """
-    if _api(call) is None:
+    if len(_parts(call)) > 1 and _api(call) is None:
         raise missing(f"Invalid API identifier specified {call.account}:{_parts(call)[1]}")
 
 
@@ -227,6 +221,67 @@ def one_of_each_name(call: Call) -> None:
         raise conflict(f"Another resource with the same parent already has this name: {name}")
 
 
+rest_api_patches = rule(
+    "rest_api_patches",
+    """UpdateRestApi and UpdateStage change what AWS says they change; `/binaryMediaTypes/image~1png` is the
+    type itself; an unknown path or operation: BadRequestException, and nothing is changed. moto keeps an
+    empty type, takes any word for true, and passes over what it does not know. Source: aws-facts (k).""",
+)
+resource_trees = rule(
+    "resource_trees",
+    """DeleteResource takes everything below along; the root stays. A child of a greedy variable, a second
+    variable beside one, a parent that is not there, and a deletion of nothing are refused. moto leaves the
+    children behind, and no resource of the API can be listed any more. Source: aws-facts (k).""",
+)
+
+
+@resource_trees.patch(APIGatewayBackend, "delete_resource")
+def _with_all_below(
+    original: Any, backend: APIGatewayBackend, function_id: str, resource_id: str
+) -> Resource:
+    api = backend.get_rest_api(function_id)
+    gone = api.resources.get(resource_id)
+    if gone is None:
+        raise missing("Invalid Resource identifier specified")
+    if gone.parent_id is None:
+        raise bad("Root resource cannot be deleted.")
+    gone.get_path()  # before its parents are gone: moto's answer has it
+    below = {resource_id}
+    while more := {each.id for each in api.resources.values() if each.parent_id in below} - below:
+        below |= more
+    for each in below - {resource_id}:
+        del api.resources[each]
+    return original(backend, function_id, resource_id)
+
+
+@resource_trees.before("apigateway:CreateResource")
+def _may_grow(call: Call) -> None:
+    api, name = _api(call), str(call.get("pathPart"))
+    if api is None:
+        return
+    parent = api.resources.get(_parts(call)[-1])
+    if parent is None:
+        raise missing("Invalid Resource identifier specified")
+    if parent.path_part.endswith("+}"):
+        raise bad(f"Cannot create a child of a resource with a greedy path variable: {parent.path_part}")
+    siblings = [each.path_part for each in api.resources.values() if each.parent_id == parent.id]
+    variable = next((each for each in siblings if each.startswith("{") and each != name), None)
+    if name.startswith("{") and variable is not None:
+        raise bad(
+            f"A sibling ({variable}) of this resource already has a variable path part -- only one is allowed"
+        )
+
+
+@rest_api_patches.patch(RestAPI, "apply_patch_operations")
+def _patch(original: Any, api: RestAPI, patch_operations: list[dict[str, Any]]) -> None:
+    patches.apply(api, patch_operations)
+
+
+@rest_api_patches.before("apigateway:UpdateStage")
+def _look_at_stage(call: Call) -> None:
+    patches.look_at_stage(call.get("patchOperations") or [])
+
+
 @before("apigateway:PutIntegration")
 def integration_timeouts(call: Call) -> None:
     """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
@@ -246,16 +301,16 @@ def _look_at_timeout(timeout_ms: int) -> None:
 
 @before("apigateway:PutIntegrationResponse")
 def integration_responses_fit(call: Call) -> None:
-    """Without a method response of that status: NotFoundException; with a header that it does not declare:
-    BadRequestException. moto takes both. Source: aws-facts (j).
+    """A header that the method response does not declare: BadRequestException. moto takes it. A status
+    that the method does not declare is taken by both, and meets the caller as a 500.
+    Source: aws-facts (j), (k).
     """
     method = _method(call)
     if method is None or method.method_integration is None:
         return
     response = method.method_responses.get(_parts(call)[-1])
-    if response is None:
-        raise missing("Invalid Response status code specified")
-    _look_at_mapping(call.get("responseParameters") or {}, response.response_parameters or {})
+    declared = response.response_parameters if response is not None else None
+    _look_at_mapping(call.get("responseParameters") or {}, declared or {})
 
 
 def _look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
@@ -274,14 +329,26 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "x-amazon
 
 openapi_documents = rule(
     "openapi_documents",
-    """PutRestApi and ImportRestApi take resources, methods, parameters, answers, integrations, gateway
-    responses and binary media types from an OpenAPI 3 document; `merge` keeps what the document does not
-    name; the document's title becomes the API's name. A document that cannot be: BadRequestException.
+    """PutRestApi and ImportRestApi take resources, methods, API keys, models, parameters, answers,
+    integrations, gateway responses and binary media types from an OpenAPI 3 document; `merge` keeps what the
+    document does not name; the document's title becomes the API's name. A document that cannot be:
+    BadRequestException. What else it asks for, authorizers first of all, is a 501 that names it.
 
     moto makes resources twice when it merges, loses the root's id when it overwrites, wants a URI of a
-    `mock`, falls over `parameters` beside the methods, and drops gateway responses and headers.
-    Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI".""",
+    `mock`, falls over `parameters` beside the methods, and drops security, models, gateway responses and
+    headers. Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI".""",
 )
+
+
+@openapi_documents.before("apigateway:PutRestApi", "apigateway:ImportRestApi")
+def _look_at_parameters(call: Call) -> None:
+    said = {name.lower(): values[0] for name, values in (call.response.querystring or {}).items()}
+    if said.get("basepath", "ignore").lower() != "ignore":
+        raise not_here(f"basepath={said['basepath']}")
+    if "endpointconfigurationtypes" in said:
+        raise not_here(
+            "endpointConfigurationTypes in an import: put the document into an API that you have made"
+        )
 
 
 @openapi_documents.patch(APIGatewayBackend, "put_rest_api")
@@ -297,25 +364,26 @@ def _put(
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
     api = backend.get_rest_api(function_id)
     if not str(api_doc.get("openapi", "")).startswith("3"):
-        raise bad("The practice cloud takes OpenAPI 3 documents only")
-    problems = list(_problems(api_doc))
-    if problems:
-        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+        raise not_here("documents but those of OpenAPI 3")
+    _look_at_document(api_doc)
     if mode == "overwrite":
         root = api.resources[api.root_resource_id]
         root.resource_methods = {}
         api.resources = {root.id: root}
-        api.gateway_responses, api.binaryMediaTypes = {}, []
+        api.gateway_responses, api.binaryMediaTypes, api.models = {}, [], {}
     api.name = api_doc["info"]["title"]
     api.description = api_doc["info"].get("description", api.description)
     api.version = api_doc["info"].get("version", api.version)
     api.binaryMediaTypes = api_doc.get("x-amazon-apigateway-binary-media-types", api.binaryMediaTypes)
+    api.api_key_source = api_doc.get("x-amazon-apigateway-api-key-source", api.api_key_source)
+    openapi.put_models(api, api_doc)
     for path, described in api_doc["paths"].items():
         resource = _resource(api, path)
         for name in METHODS:
             if name in described:
                 shared = described.get("parameters", [])
-                _describe(resource, _verb(name), described[name], shared)
+                key = openapi.needs_key(api_doc, described[name])
+                _describe(api, resource, _verb(name), described[name], shared, key)
     for kind, answer in api_doc.get("x-amazon-apigateway-gateway-responses", {}).items():
         status = answer.get("statusCode")
         api.put_gateway_response(
@@ -331,12 +399,19 @@ def _put(
 def _import(
     original: Any, backend: APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
 ) -> RestAPI:
-    problems = list(_problems(api_doc))
-    if problems:
-        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    _look_at_document(api_doc)
     info = api_doc["info"]
     api = backend.create_rest_api(name=info["title"], description=info.get("description", ""))
     return backend.put_rest_api(api.id, api_doc, fail_on_warnings)
+
+
+def _look_at_document(document: dict[str, Any]) -> None:
+    """Refuse a document of which no API can be made, or another one than it says."""
+    problems = list(_problems(document))
+    if problems:
+        raise bad(f"Errors found during import:\n\t{'; '.join(problems)}")
+    if what := openapi.missing(document):
+        raise not_here(what)
 
 
 def _verb(name: str) -> str:
@@ -392,7 +467,14 @@ def _resource(api: RestAPI, path: str) -> Resource:
 _PLACES = {"path": "path", "query": "querystring", "header": "header"}
 
 
-def _describe(resource: Resource, verb: str, described: dict[str, Any], shared: list[dict[str, Any]]) -> None:
+def _describe(
+    api: RestAPI,
+    resource: Resource,
+    verb: str,
+    described: dict[str, Any],
+    shared: list[dict[str, Any]],
+    needs_key: bool,
+) -> None:
     """A method as a document has it."""
     parameters = {
         f"method.request.{_PLACES[each['in']]}.{each['name']}": bool(each.get("required"))
@@ -400,11 +482,14 @@ def _describe(resource: Resource, verb: str, described: dict[str, Any], shared: 
         if each.get("in") in _PLACES
     }
     name = described.get("operationId")
-    method = resource.add_method(verb, "NONE", False, request_parameters=parameters, operation_name=name)
+    bodies = openapi.models(api, described.get("requestBody") or {})
+    method = resource.add_method(
+        verb, "NONE", needs_key, request_parameters=parameters, request_models=bodies, operation_name=name
+    )
     for status, answer in (described.get("responses") or {}).items():
         declared = (answer or {}).get("headers", {})
         headers: dict[str, Any] = {f"method.response.header.{header}": False for header in declared}
-        method.create_response(str(status), {}, headers)
+        method.create_response(str(status), openapi.models(api, answer or {}), headers)
     integration = described.get("x-amazon-apigateway-integration")
     if integration is not None:
         method.method_integration = _integration(integration)
@@ -440,25 +525,17 @@ def _integration(described: dict[str, Any]) -> Integration:
 # --- how often ----------------------------------------------------------------------------------------
 
 
-@state
-@dataclass
-class Buckets:
-    """When each operation may be called next (seconds since 1970), and how many calls there were of all."""
-
-    free_at: dict[str, float] = field(default_factory=dict)
-
-
 RATES = {
-    # Seconds per call, and how many may come at once. Source: aws-facts (f).
-    "DeleteRestApi": (30.0, 1),
-    "CreateDeployment": (5.0, 1),
-    "CreateResource": (0.2, 5),
-    "DeleteResource": (0.2, 5),
-    "PutRestApi": (1.0, 1),
-    "GetResources": (0.4, 5),
-    "UpdateAccount": (20.0, 1),
+    # Source: aws-facts (f).
+    "DeleteRestApi": Rate(30.0, 1),
+    "CreateDeployment": Rate(5.0, 1),
+    "CreateResource": Rate(0.2, 5),
+    "DeleteResource": Rate(0.2, 5),
+    "PutRestApi": Rate(1.0, 1),
+    "GetResources": Rate(0.4, 5),
+    "UpdateAccount": Rate(20.0, 1),
 }
-EVERYTHING = (0.1, 40)
+EVERYTHING = Rate(0.1, 40)
 
 
 @before("apigateway:*")
@@ -467,19 +544,12 @@ def control_plane_rates(call: Call) -> None:
     CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.
     Source: aws-facts (f).
     """
-    buckets = memory(_backend(call), Buckets)
     rates = {"all": EVERYTHING}
     if call.action in ("CreateRestApi", "ImportRestApi"):
         kinds = (call.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
-        rates["CreateRestApi"] = (30.0 if "EDGE" in kinds else 3.0, 1)
+        rates["CreateRestApi"] = Rate(30.0 if "EDGE" in kinds else 3.0, 1)
     elif call.action in RATES:
         rates[call.action] = RATES[call.action]
-    now = clock.now()
-    taken = {}
-    for name, (seconds, burst) in rates.items():
-        each_s = spaced(seconds)
-        free_at = max(buckets.free_at.get(name, 0.0), now - each_s * (burst - 1))
-        if free_at > now:
-            raise Refused("TooManyRequestsException", "Too Many Requests", 429)
-        taken[name] = free_at + each_s
-    buckets.free_at |= taken
+    rates = {name: Rate(spaced(rate.each_s), rate.burst) for name, rate in rates.items()}
+    if not admit(_backend(call), rates):
+        raise Refused("TooManyRequestsException", "Too Many Requests", 429)

@@ -34,6 +34,7 @@ from awslabs.sandbox.services.batch import environments, life
 from awslabs.sandbox.services.batch.api import batch
 from awslabs.sandbox.services.batch.records import AFTER_CHANGES, Batch, Environment, Host, Job, Queue
 from awslabs.sandbox.services.ec2.instances import PENDING_S
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.servicequotas import quotas
 
@@ -318,24 +319,13 @@ def _register(store: Batch, environment: Environment, host: Host) -> None:
     may = role is not None and permissions.allows(
         store.account, role.arn, action, environment.cluster_arn, store.region
     )
-    if may and host.instance.state == "running" and has_way_out(store, host.instance):
+    shut = no_way_out(store.ec2, host.instance.nics[0], endpoint="ecs")
+    if may and host.instance.state == "running" and not shut:
         host.registered, host.idle_since = True, clock.now()
         store.wake()
         return
     again_s = max(LEAST_AGAIN_S, scaled(AGAIN_S))
     store.later(again_s, functools.partial(_register, store, environment, host))
-
-
-def has_way_out(store: Batch, instance: Any) -> bool:
-    """Whether an instance reaches the internet: a public address and an internet gateway, or NAT."""
-    tables = [table for table in store.ec2.route_tables.values() if table.vpc_id == instance.vpc_id]
-    own = [table for table in tables if instance.subnet_id in table._associations.values()]
-    main = [table for table in tables if table.main_association_id is not None]
-    for table in (own or main)[:1]:
-        for route in table.routes:
-            if route.destination_cidr_block == "0.0.0.0/0":
-                return route.nat_gateway is not None or bool(route.gateway_id and instance.public_ip)
-    return False
 
 
 @batch.patch(Instance, "terminate", "stop")

@@ -351,7 +351,8 @@ def _cannot_assume(store: Batch, container: dict[str, Any]) -> str:
     """Why a role of the job cannot be used; empty: it can. Source: aws-facts (b)."""
     for name in ("jobRoleArn", "executionRoleArn"):
         arn = container.get(name)
-        if arn is not None and not identities.assumable(store.account, arn, "ecs-tasks.amazonaws.com"):
+        who, source = "ecs-tasks.amazonaws.com", store.arn("*", "ecs")
+        if arn is not None and not identities.assumable(store.account, arn, who, source_arn=source):
             return (
                 f"ECS was unable to assume the role '{arn}' that was provided for this task. Please verify "
                 "that the role being passed has the proper trust relationship and permissions and that your "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +23,6 @@ from awslabs.sandbox.core.engine import clock, later, memory, state
 ACTIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")
 STATUSES = (*ACTIVE, *ENDED)
-
-SUBMIT_RATE = 50
-"""Calls of SubmitJob per second. Source: aws-facts (f)."""
 
 AFTER_CHANGES: list[Callable[[Batch], None]] = []
 """What is done when something has changed; `fleet` puts itself in here."""
@@ -249,7 +246,6 @@ class Batch:
         self.jobs: dict[str, Job] = {}
         self.followers: dict[str, list[Job]] = {}  # job id -> who waits for it
         self.due: float | None = None
-        self.submitted: deque[float] = deque(maxlen=SUBMIT_RATE)  # when the last jobs came
 
     @property
     def ec2(self) -> Any:

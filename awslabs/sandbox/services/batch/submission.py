@@ -12,7 +12,8 @@ from typing import Any
 from moto.batch import urls
 from moto.batch.responses import BatchResponse
 
-from awslabs.sandbox.core.engine import Refused, clock
+from awslabs.sandbox.core.engine import Refused, spaced
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.batch import definitions, life, queues
 from awslabs.sandbox.services.batch.api import (
     NAME,
@@ -93,11 +94,9 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _slow_down(store: Batch) -> None:
-    """More than 50 calls within a second are too many. Source: aws-facts (f); users report the code."""
-    now = clock.now()
-    if len(store.submitted) == store.submitted.maxlen and now - store.submitted[0] < 1:
+    """More than 50 calls per second are too many. Source: aws-facts (f); users report the code."""
+    if not admit(store, {"submit": Rate(spaced(0.02), 50)}):
         raise Refused("TooManyRequestsException", "Too Many Requests", 429)
-    store.submitted.append(now)
 
 
 def _size(asked: dict[str, Any]) -> int:

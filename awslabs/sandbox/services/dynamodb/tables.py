@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 from moto.dynamodb.exceptions import DeletionProtectedException
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.table_import import TableImport
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 
@@ -88,6 +90,15 @@ def _show(original: Any, table: Table, base_key: str = "TableDescription") -> di
     shown: dict[str, Any] = original(table, base_key)
     shown[base_key]["TableStatus"] = memory(table, TableLife).state
     return shown
+
+
+@table_states.patch(TableImport, "_process_s3_files")
+def _imported(original: Any, job: TableImport, *args: Any) -> None:
+    """A table that is imported is there when its import is done."""
+    original(job, *args)
+    if job.table is not None:
+        memory(job.table, TableLife).active_at = -math.inf
+        _put(job.table, "ACTIVE")
 
 
 @table_states.around("dynamodb:*")
@@ -249,3 +260,78 @@ def _units(call: Call, name: str, units: float) -> dict[str, Any]:
     if call.get("ReturnConsumedCapacity") == "INDEXES":
         said["Table"] = {"CapacityUnits": float(units)}
     return said
+
+
+# --- shapes -------------------------------------------------------------------------------------------
+
+
+@state
+@dataclass
+class ShownTable:
+    """What a description says of a table beyond moto's record."""
+
+    table_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+tables_have_awss_shape = rule(
+    "tables_have_awss_shape",
+    """A table has a TableId; no lists of indexes that it has not, no summary of the usual billing. The answer
+    to a creation knows no warm throughput yet, that to a deletion no keys any more. moto: none of these, and
+    it has words of its own for capacity of a table that pays per request. Source: aws-facts (k).""",
+)
+_LEFT = {
+    *("DeletionProtectionEnabled", "ItemCount", "ProvisionedThroughput", "TableArn", "TableId"),
+    *("TableName", "TableSizeBytes", "TableStatus", "BillingModeSummary"),
+}
+
+
+@tables_have_awss_shape.patch(Table, "describe")
+def _shape(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
+    whole: dict[str, Any] = original(table, base_key)
+    shown = whole[base_key]
+    shown["TableId"] = memory(table, ShownTable).table_id
+    for name in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+        if not shown.get(name):
+            shown.pop(name, None)
+    if (shown.get("BillingModeSummary") or {}).get("BillingMode") != "PAY_PER_REQUEST":
+        shown.pop("BillingModeSummary", None)
+    elif base_key == "Table":
+        summary = shown["BillingModeSummary"]
+        shown["BillingModeSummary"] = summary | {
+            "LastUpdateToPayPerRequestDateTime": shown["CreationDateTime"]
+        }
+    return whole
+
+
+@tables_have_awss_shape.around("dynamodb:CreateTable")
+def _made(call: Call, proceed: Proceed) -> Any:
+    if call.get("BillingMode") == "PAY_PER_REQUEST" and call.get("ProvisionedThroughput"):
+        raise Refused(
+            "ValidationException",
+            "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can "
+            "be specified when BillingMode is PAY_PER_REQUEST",
+            400,
+        )
+    answer = proceed()
+    answer.result["TableDescription"].pop("WarmThroughput", None)
+    return answer
+
+
+@tables_have_awss_shape.around("dynamodb:DeleteTable")
+def _gone(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    shown = answer.result["TableDescription"]
+    answer.result["TableDescription"] = {name: shown[name] for name in shown if name in _LEFT}
+    return answer
+
+
+@tables_have_awss_shape.around(
+    "dynamodb:BatchWriteItem", "dynamodb:BatchGetItem", "dynamodb:TransactWriteItems"
+)
+def _as_asked(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    if not _asked(call):
+        answer.result.pop("ConsumedCapacity", None)
+    if call.get("ReturnItemCollectionMetrics", "NONE") == "NONE":
+        answer.result.pop("ItemCollectionMetrics", None)
+    return answer

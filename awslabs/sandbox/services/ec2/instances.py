@@ -16,6 +16,7 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -117,8 +118,9 @@ def _plug_in(instance: Any) -> None:
 
 
 def _begin(instance: Any) -> None:
-    """Let an instance be pending, and then run."""
+    """Let an instance be pending, and then run. LaunchTime is when it was last launched (API reference)."""
     set_state(instance, "pending")
+    instance.launch_time = _now()
     later(instance.ec2_backend, scaled(PENDING_S), functools.partial(_runs, instance))
 
 
@@ -207,10 +209,15 @@ def _forget(instance: Any) -> None:
     power.current.forget(instance.id)
 
 
+def _now() -> datetime:
+    """The time as moto keeps it: in UTC, without saying so."""
+    return datetime.fromtimestamp(clock.now(), timezone.utc).replace(tzinfo=None)
+
+
 def _say_user_initiated(instance: Any) -> None:
     code = "Client.UserInitiatedShutdown"
     instance.state_reason = StateReason(f"{code}: User initiated shutdown", code)
-    instance._reason = f"User initiated ({utcnow().strftime('%Y-%m-%d %H:%M:%S GMT')})"
+    instance._reason = f"User initiated ({_now().strftime('%Y-%m-%d %H:%M:%S GMT')})"
 
 
 @instances_take_time.patch(Instance, "stop")
@@ -230,6 +237,7 @@ def _stop(original: Callable[[Any], Any], instance: Any) -> InstanceState:
         )
     original(instance)
     set_state(instance, "stopping")
+    _say_user_initiated(instance)
     power.current.halt(instance.id)
     later(instance.ec2_backend, scaled(STOPPING_S), functools.partial(_is_off, instance))
     return previous

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
@@ -344,6 +345,30 @@ def default_acl_goes_with_vpc(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@state
+@dataclass
+class Equipped:
+    """The default VPC that has been given its gateway; whoever takes that away has taken it."""
+
+    vpc_id: str = ""
+
+
+@around("ec2:*")
+def default_vpc_has_a_gateway(call: Call, proceed: Proceed) -> Any:
+    """The default VPC has an internet gateway, and the route 0.0.0.0/0 to it in its main table: what is
+    launched there can be reached. moto gives it neither. Source: VPC user guide, default-vpc.
+    """
+    ec2, equipped = call.ec2, memory(call.ec2, Equipped)
+    vpc = ec2.get_default_vpc()
+    if vpc is not None and equipped.vpc_id != vpc.id:
+        equipped.vpc_id = vpc.id
+        gateway = ec2.create_internet_gateway()
+        ec2.attach_internet_gateway(gateway.id, vpc.id)
+        main = next(table for table in ec2.route_tables.values() if table.vpc_id == vpc.id)
+        ec2.create_route(main.id, "0.0.0.0/0", gateway_id=gateway.id)
+    return proceed()
+
+
 def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     """What keeps a VPC from being deleted."""
     yield from (
@@ -356,6 +381,9 @@ def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     yield from (acl for acl in ec2.network_acls.values() if acl.vpc_id == vpc_id and not acl.default)
     yield from (end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted")
     yield from (nat for nat in ec2.nat_gateways.values() if nat.vpc_id == vpc_id and nat.state != "deleted")
+
+
+# --- for what runs -------------------------------------------------------------------------------------
 
 
 # --- looking around -----------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ class Hosts(Protocol):
 
     def reserve(self, instance_id: str) -> int: ...
 
+    def let_in(self, instance_id: str, lets_in: bool) -> None: ...
+
     def boot(
         self,
         instance_id: str,
@@ -53,10 +55,27 @@ class Power:
         self._turns: dict[str, threading.Lock] = {}
         self._ending: set[str] = set()
         self._threads: set[threading.Thread] = set()
+        self._open: dict[str, bool] = {}
 
     def reserve(self, instance_id: str) -> int | None:
         """The loopback port of a new instance, or None where nothing runs."""
-        return None if self.hosts is None else self.hosts.reserve(instance_id)
+        if self.hosts is None:
+            return None
+        port = self.hosts.reserve(instance_id)
+        self._open.setdefault(instance_id, True)
+        return port
+
+    def has(self, instance_id: str) -> bool:
+        """Whether an instance has a port here."""
+        return instance_id in self._open
+
+    def let_in(self, instance_id: str, lets_in: bool) -> bool:
+        """Let the caller reach an instance, or let the packets fall that he sends; whether that is new."""
+        if self.hosts is None or self._open[instance_id] == lets_in:
+            return False
+        self.hosts.let_in(instance_id, lets_in)
+        self._open[instance_id] = lets_in
+        return True
 
     def boot(self, instance_id: str, wanted: Callable[[], bool], **machine: Any) -> None:
         """Let an instance boot, if it is still `wanted` when its turn comes."""
@@ -133,6 +152,7 @@ class Power:
         """Nothing more will be asked of this instance."""
         with self._mutex:
             self._turns.pop(instance_id, None)
+        self._open.pop(instance_id, None)
 
 
 current = Power(None)

@@ -22,6 +22,7 @@ from moto.logs.models import logs_backends
 
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
+from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.ecs import tasks as strict
 from awslabs.sandbox.services.ecs.tasks import Container, Task
@@ -177,12 +178,12 @@ class Tasks:
             No way to the internet, an execution role that may not, no log group.
         """
         role = task.execution_role
-        if role and not identities.assumable(task.account, role, strict.SERVICE):
+        if role and not identities.assumable(task.account, role, strict.SERVICE, source_arn=task.task_arn):
             raise Cannot(
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
                 f"retrieval failed: the role {role} cannot be assumed"
             )
-        no_way = strict.way_out(task)
+        no_way = no_way_out(task.ec2, task.interface, endpoint="ecr.dkr")
         for container in task.containers:
             image = str(container.definition["image"])
             if repositories.address and image.startswith(f"{repositories.address}/"):

@@ -45,6 +45,7 @@ from awslabs.sandbox.core.engine import (
     spaced,
     state,
 )
+from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.ecs import task_definitions
 from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse
 from awslabs.sandbox.services.iam import identities
@@ -435,33 +436,14 @@ tasks_run = rule(
 )
 
 
-RUN_EACH_S, RUN_BURST = 0.05, 20
-"""RunTask: 20 calls per second. Source: aws-facts (f)."""
-LAUNCH_EACH_S, LAUNCH_BURST = 0.05, 100
-"""Tasks: 20 per second, after the first 100. Source: aws-facts (f)."""
-
-
-@state
-@dataclass
-class Free:
-    """When the next call, and the next task, may come (seconds since 1970); `memory` of moto's ECS."""
-
-    call_at: float = 0.0
-    task_at: float = 0.0
-
-
 @before("ecs:RunTask")
 def run_task_rates(call: Call) -> None:
     """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException.
     moto answers any number. Source: aws-facts (f).
     """
-    free, now = memory(backend_of(call), Free), clock.now()
-    call_s, task_s = spaced(RUN_EACH_S), spaced(LAUNCH_EACH_S)
-    call_at = max(free.call_at, now - call_s * (RUN_BURST - 1))
-    task_at = max(free.task_at, now - task_s * (LAUNCH_BURST - 1))
-    if call_at > now or task_at > now:
+    limits = {"calls": Rate(spaced(0.05), 20), "tasks": Rate(spaced(0.05), 100)}
+    if not admit(backend_of(call), limits, tasks=call.get("count", 1)):
         raise Refused("ThrottlingException", "Rate exceeded", 400)
-    free.call_at, free.task_at = call_at + call_s, task_at + task_s * call.get("count", 1)
 
 
 @tasks_run.around("ecs:RunTask")
@@ -539,7 +521,8 @@ def _look(
         overrides.get("taskRoleArn") or getattr(definition, "task_role_arn", None),
         overrides.get("executionRoleArn") or getattr(definition, "execution_role_arn", None),
     ):
-        if role and not identities.assumable(call.account, role, SERVICE):
+        source = f"arn:{call.partition}:ecs:{call.region}:{call.account}:*"
+        if role and not identities.assumable(call.account, role, SERVICE, source_arn=source):
             raise refuse(
                 f"ECS was unable to assume the role '{role}' that was provided for this task. Please verify "
                 "that the role being passed has the proper trust relationship and permissions and that your "
@@ -800,33 +783,6 @@ def interface_of_a_task(call: Call) -> None:
 
 
 # --- for what runs ---------------------------------------------------------------------------------------
-
-
-def way_out(task: Task) -> str:
-    """Why a task cannot reach anything outside of its VPC; empty: it can.
-
-    It needs a public address and a route to an internet gateway, or a route to a NAT gateway, or an endpoint
-    for ECR in its VPC; and a security group that lets it out. Source: aws-facts (g).
-    """
-    ec2, eni = task.ec2, task.interface
-    if not any(group.egress_rules for group in eni.group_set):
-        return "no security group lets it out"
-    if any(
-        end.vpc_id == eni.subnet.vpc_id and end.service_name.endswith("ecr.dkr")
-        for end in ec2.vpc_end_points.values()
-    ):
-        return ""
-    tables = [table for table in ec2.route_tables.values() if table.vpc_id == eni.subnet.vpc_id]
-    own = [table for table in tables if eni.subnet.id in table._associations.values()]
-    for table in own or [table for table in tables if table.main_association_id is not None]:
-        for route in table.routes:
-            if route.destination_cidr_block != "0.0.0.0/0":
-                continue
-            if route.nat_gateway is not None:
-                return ""
-            if route.gateway is not None and route.gateway.id.startswith("igw-"):
-                return "" if eni.public_ip else "it has no public address"
-    return "its subnet has no route to the internet"
 
 
 def stop_timeout_s(container: Container) -> float:

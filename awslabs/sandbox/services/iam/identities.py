@@ -19,6 +19,7 @@ from moto.iam.models import AWSManagedPolicy, iam_backends
 from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.sts.models import sts_backends
 
+from awslabs.sandbox.core import policies
 from awslabs.sandbox.core.engine import (
     Call,
     Proceed,
@@ -112,7 +113,7 @@ def find_instance_profile(iam: Any, name_or_arn: str) -> Any | None:
     return next((p for p in iam.instance_profiles.values() if name_or_arn in (p.name, p.arn)), None)
 
 
-def assumable(account: str, role: str, service: str, partition: str = "aws") -> bool:
+def assumable(account: str, role: str, service: str, partition: str = "aws", source_arn: str = "") -> bool:
     """Whether a service can assume a role now: it exists, is not too fresh, and trusts the service.
 
     For every service that takes a role (Lambda, ECS, Batch); each has an answer of its own for "no".
@@ -123,26 +124,19 @@ def assumable(account: str, role: str, service: str, partition: str = "aws") -> 
         Name or ARN.
     service : str
         As in a trust policy: ``lambda.amazonaws.com``.
+    source_arn : str
+        For which resource, where the service says so: a trust policy may ask for it. Empty: not known.
     """
     found = find_role(iam_backends[account][partition], role)
-    return found is not None and usable(found) and trusts(found, "Service", service)
+    source = {"aws:sourceaccount": account, "aws:sourcearn": source_arn} if source_arn else {}
+    principal = policies.Principal("Service", (service,))
+    return found is not None and usable(found) and trusts(found, principal, source)
 
 
-def trusts(role: Any, kind: str, *principals: str) -> bool:
-    """Whether a role's trust policy lets one of these principals of a kind (Service, AWS) assume it."""
-    allowed = False
-    for statement in _statements(json.loads(role.assume_role_policy_document)):
-        named = statement.get("Principal", {})
-        listed = _list(named.get(kind)) if isinstance(named, dict) else _list(named)
-        if ("*" in listed or set(principals) & set(listed)) and _allows_assume(statement):
-            if statement.get("Effect") == "Deny":
-                return False
-            allowed = True
-    return allowed
-
-
-def _allows_assume(statement: dict[str, Any]) -> bool:
-    return any(action.lower() in ("sts:assumerole", "sts:*") for action in _list(statement.get("Action")))
+def trusts(role: Any, principal: policies.Principal, context: policies.Context) -> bool:
+    """Whether a role's trust policy lets somebody assume it."""
+    trust = policies.statements(role.assume_role_policy_document)
+    return policies.decide(trust, "sts:AssumeRole", role.arn, principal, context) == "Allow"
 
 
 # --- AWS's own policies -------------------------------------------------------------------------------
@@ -291,7 +285,7 @@ def trust_policy_problem(text: str, iam: Any) -> str | None:
         return "Syntax errors in policy."
     if document.get("Version", "2008-10-17") not in ("2008-10-17", "2012-10-17"):
         return "Syntax errors in policy."
-    statements = _statements(document)
+    statements = policies.as_list(document.get("Statement"))
     if not statements or not all(isinstance(statement, dict) for statement in statements):
         return "Syntax errors in policy."
     return next((problem for each in statements if (problem := _statement_problem(each, iam))), None)
@@ -312,17 +306,19 @@ def _statement_problem(statement: dict[str, Any], iam: Any) -> str | None:
     if statement["Effect"] not in ("Allow", "Deny"):
         return f"Invalid effect: {statement['Effect']}"
     allowed = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity", "sts:setcontext", "sts:*")
-    if not all(isinstance(a, str) and a.lower().startswith(allowed) for a in _list(statement["Action"])):
+    if not all(
+        isinstance(a, str) and a.lower().startswith(allowed) for a in policies.as_list(statement["Action"])
+    ):
         return "AssumeRole policy may only specify STS AssumeRole actions."
     principal = statement["Principal"]
     if principal == "*":
         return None
     if not isinstance(principal, dict) or not principal or set(principal) - {"AWS", "Service", "Federated"}:
         return "Syntax errors in policy."
-    for service in _list(principal.get("Service")):
+    for service in policies.as_list(principal.get("Service")):
         if not _is_service(service):
             return f'Invalid principal in policy: "SERVICE":"{service}"'
-    for arn in _list(principal.get("AWS")):
+    for arn in policies.as_list(principal.get("AWS")):
         if not _is_known_principal(arn, iam):
             return f'Invalid principal in policy: "AWS":"{arn}"'
     return None
@@ -365,17 +361,6 @@ def _is_known_principal(arn: Any, iam: Any) -> bool:
     if ":user" in begin:
         return name in {user.name for user in iam.users.values()} or name == "student"
     return True
-
-
-def _statements(document: dict[str, Any]) -> list[Any]:
-    return _list(document.get("Statement"))
-
-
-def _list(value: Any) -> list[Any]:
-    """A value that may be one or many, as JSON policies have it."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 # --- service-linked roles -----------------------------------------------------------------------------
@@ -465,14 +450,18 @@ def role_lets_the_caller_in(call: Call) -> None:
     arn = call.get("RoleArn", "")
     owner = arn.split(":")[4] if arn.count(":") >= 5 else call.account
     role = find_role(iam_backends[owner][call.partition], arn)
-    caller = caller_arn(call)
-    root = f"arn:{call.partition}:iam::{call.account}:root"
-    if role is None or not usable(role) or not trusts(role, "AWS", root, call.account, caller):
-        message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+    caller = caller_of(call.account, call.partition, call.response.get_access_key(), call.region)
+    context = policies.context(
+        call.region, principalaccount=caller.account, principalarn=caller.names[-1]
+    ) | {"sts:externalid": call.get("ExternalId"), "sts:rolesessionname": call.get("RoleSessionName")}
+    if role is None or not usable(role) or not trusts(role, caller, context):
+        message = f"User: {caller.names[0]} is not authorized to perform: sts:AssumeRole on resource: {arn}"
         raise Refused("AccessDenied", message, status=403)
 
 
-def caller_arn(call: Call) -> str:
-    """Who makes a call, as `get_caller_identity` says."""
-    backend = sts_backends[call.account][call.partition]
-    return backend.get_caller_identity(call.response.get_access_key(), call.region)[1]
+def caller_of(account: str, partition: str, access_key: str, region: str) -> policies.Principal:
+    """Who makes a call: first as `get_caller_identity` says, last as policies know him."""
+    backend = sts_backends[account][partition]
+    arn = backend.get_caller_identity(access_key, region)[1]
+    session = backend.get_assumed_role_from_access_key(access_key)
+    return policies.Principal("AWS", (arn, session.role_arn) if session else (arn,), account)

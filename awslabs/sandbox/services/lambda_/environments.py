@@ -22,7 +22,6 @@ import resource
 import select
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -32,8 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from awslabs.sandbox import remove_tree
-from awslabs.sandbox.run import isolation
+from awslabs.sandbox.run import isolation, programs
 from awslabs.sandbox.services.lambda_ import runtime, unpacking
 
 log = logging.getLogger("awslabs.sandbox")
@@ -43,7 +44,6 @@ START_S = 30.0  # for a fork server to import boto3 on a busy laptop
 GONE_S = 10.0  # for a killed environment to be buried
 LOOK_S = 0.05  # how often the memory of a running function is looked at
 OPEN_FILES = 4096  # two for each environment, one for each connection
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SO_PASSCRED = 16  # <asm-generic/socket.h>
 UCRED = 12  # bytes: process, user and group id, 4 each
 
@@ -210,18 +210,9 @@ class Environment:
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process and its descendants hold; 0: it has ended."""
-    if sys.platform != "linux":
-        said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout
-        return int(said or 0) * 1024
-    total, todo = 0, [pid]
-    while todo:
-        each = todo.pop()
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * PAGE
-            todo += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended between the two looks
-    return total
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return programs.held_bytes([psutil.Process(pid), *programs.processes_below(pid)])
+    return 0
 
 
 class ForkServer:

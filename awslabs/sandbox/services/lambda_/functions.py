@@ -13,7 +13,6 @@ import io
 import json
 import math
 import re
-import urllib.parse
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +28,7 @@ from moto.sqs.models import sqs_backends
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
+from awslabs.sandbox.services.lambda_.shapes import invalid, named
 from awslabs.sandbox.services.servicequotas import quotas
 
 PENDING_S = 3.0
@@ -46,11 +46,6 @@ ENVIRONMENT_BYTES = 4 * 1024
 
 _MEMORY_MB = (128, 10_240)
 _TIMEOUT_S = (1, 900)
-
-
-def invalid(message: str) -> Refused:
-    """Lambda's answer to most mistakes."""
-    return Refused("InvalidParameterValueException", message, 400)
 
 
 # --- finding a function -------------------------------------------------------------------------------
@@ -77,11 +72,6 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
         return get_backend(account, region).get_function(name, qualifier)
     except (UnknownFunctionException, UnknownAliasException) as unknown:
         raise Refused("ResourceNotFoundException", unknown.message, 404) from unknown
-
-
-def named(call: Call) -> str:
-    """The function in a request's path."""
-    return urllib.parse.unquote(call.response.path.partition("/functions/")[2].partition("/")[0])
 
 
 def _function(call: Call) -> LambdaFunction | None:
@@ -148,9 +138,9 @@ def _busy(function: LambdaFunction) -> Refused | None:
 function_states = rule(
     "function_states",
     """A new function is Pending for 3 s, an update InProgress for 1.5 s (times `slow_states`); meanwhile
-    updating, publishing, deleting: ResourceConflictException 409. moto: Active at once.
+    updating and publishing: ResourceConflictException 409. Deleting is taken. moto: Active at once.
 
-    Source: aws-facts (a), (b), (j).""",
+    Source: aws-facts (a), (b), (j), (k).""",
 )
 
 
@@ -159,11 +149,14 @@ def _begin(call: Call, proceed: Proceed) -> Any:
     status, headers, body = proceed()
     function = find(call.account, call.region, json.loads(body)["FunctionName"])
     life(function).active_at = clock.now() + scaled(PENDING_S)
-    return status, headers, _with_state(body, function)
+    said = json.loads(_with_state(body, function))
+    for name in ("LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode"):
+        said.pop(name, None)  # AWS does not speak of updates yet
+    return status, headers, json.dumps(said)
 
 
 @function_states.around("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration")
-@function_states.around("lambda:PublishVersion", "lambda:DeleteFunction")
+@function_states.around("lambda:PublishVersion")
 def _change(call: Call, proceed: Proceed) -> Any:
     function = _function(call)
     if function is None:
@@ -185,13 +178,19 @@ def _show_state(original: Any, function: LambdaFunction, on_create: bool = False
     if shown["State"] == "Pending":
         shown |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
     shown["LastUpdateStatus"] = life(function).last_update
+    if shown["LastUpdateStatus"] == "InProgress":
+        why = {"LastUpdateStatusReason": "The function is being created."}
+        shown |= why | {"LastUpdateStatusReasonCode": "Creating"}
     return shown
 
 
 def _with_state(body: str, function: LambdaFunction) -> str:
     """An answer of moto's, with the state as it is after the call."""
     fresh = function.get_configuration()
-    names = ("State", "StateReason", "StateReasonCode", "LastUpdateStatus")
+    names = (
+        *("State", "StateReason", "StateReasonCode"),
+        *("LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode"),
+    )
     return json.dumps(json.loads(body) | {name: fresh[name] for name in names if name in fresh})
 
 

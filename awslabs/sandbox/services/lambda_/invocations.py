@@ -25,8 +25,6 @@ import base64
 import collections
 import dataclasses
 import hashlib
-import heapq
-import itertools
 import json
 import logging
 import math
@@ -54,6 +52,7 @@ from awslabs.sandbox.core.engine import Refused, scaled
 from awslabs.sandbox.run.isolation import NoPlace
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
+from awslabs.sandbox.services.lambda_ import shapes
 from awslabs.sandbox.services.lambda_.environments import (
     Ended,
     Environment,
@@ -188,42 +187,6 @@ class Journal:
         return data.decode("utf-8", "ignore")
 
 
-class Later(threading.Thread):
-    """Does things when their time has come."""
-
-    def __init__(self) -> None:
-        super().__init__(name="functions", daemon=True)
-        self.wake = threading.Condition()
-        self.heap: list[tuple[float, int, Callable[[], Any]]] = []
-        self.numbers = itertools.count()
-        self.over = False
-
-    def do(self, delay_s: float, action: Callable[[], Any]) -> None:
-        """Do something after so many seconds."""
-        with self.wake:
-            heapq.heappush(self.heap, (time.monotonic() + delay_s, next(self.numbers), action))
-            self.wake.notify()
-
-    def stop(self) -> None:
-        with self.wake:
-            self.over = True
-            self.wake.notify()
-        self.join()
-
-    def run(self) -> None:
-        while True:
-            with self.wake:
-                while not self.over and (not self.heap or self.heap[0][0] > time.monotonic()):
-                    self.wake.wait(self.heap[0][0] - time.monotonic() if self.heap else None)
-                if self.over:
-                    return
-                action = heapq.heappop(self.heap)[2]
-            try:
-                action()
-            except Exception:
-                log.exception("something that was due in the running part of Lambda failed")
-
-
 class Functions:
     """The running part of Lambda in one practice cloud. All methods may be called from any thread.
 
@@ -245,9 +208,18 @@ class Functions:
         self.waiting: collections.deque[Event] = collections.deque()  # throttled
         self.generations: collections.Counter[str] = collections.Counter()
         self.workers = ThreadPoolExecutor(max_workers=CAPACITY, thread_name_prefix="event")
-        self.later = Later()
-        self.later.start()
-        self.later.do(SWEEP_S, self.sweep)
+        self.closed = False
+        self.later(SWEEP_S, self.workers.submit, self.sweep)
+
+    def later(self, delay_s: float, action: Callable[..., Any], *args: Any) -> None:
+        """Do something quick after so many seconds, unless all has ended by then."""
+        assert engine.timer is not None  # functions run in the server alone
+
+        def act() -> None:
+            if not self.closed:
+                action(*args)
+
+        engine.timer.do(engine.clock.now() + delay_s, act)
 
     # -- invoking ---------------------------------------------------------------------------------
 
@@ -269,7 +241,7 @@ class Functions:
         if asynchronous:
             event = Event(
                 account, region, function_name, qualifier, payload, request_id,
-                self.generations[account], time.monotonic(),
+                self.generations[account], engine.clock.now(),
             )  # fmt: skip
             self.workers.submit(self.deliver, event)
             return Result(202, b"", request_id=request_id, version=version.version)
@@ -502,7 +474,7 @@ class Functions:
 
     def release(self, warm: Warm, usable: bool) -> None:
         """Keep an environment for the next event, or forget it."""
-        warm.used = time.monotonic()
+        warm.used = engine.clock.now()
         with self.changed:
             if usable:
                 self.idle.append(warm)
@@ -519,7 +491,7 @@ class Functions:
 
     def sweep(self) -> None:
         """End environments that are idle for long, or whose function has changed or gone."""
-        now = time.monotonic()
+        now = engine.clock.now()
         with self.changed:
             versions = {warm.version for warm in self.idle}
         current = {version for version in versions if self.is_current(version)}
@@ -531,7 +503,7 @@ class Functions:
             self.changed.notify_all()
         for warm in doomed:
             self.end(warm)
-        self.later.do(SWEEP_S, self.sweep)
+        self.later(SWEEP_S, self.workers.submit, self.sweep)
 
     def is_current(self, version: Version) -> bool:
         """Whether a function is still what it was."""
@@ -567,7 +539,7 @@ class Functions:
         if event.tries < retries:
             delay_s = scaled(RETRY_S[event.tries])
             event.tries += 1
-            self.later.do(delay_s, lambda: self.workers.submit(self.deliver, event))
+            self.later(delay_s, self.workers.submit, self.deliver, event)
         elif target:
             self.send_to_dead_letter_queue(event, version, target, result)
 
@@ -579,7 +551,7 @@ class Functions:
         Source: Lambda developer guide, "Asynchronous invocation error handling", of 429 and 500s; that
         AWS does so for a role too: unsourced.
         """
-        too_old = time.monotonic() - event.born >= OLDEST_S
+        too_old = engine.clock.now() - event.born >= OLDEST_S
         if too_old or refused.code == "ResourceNotFoundException":
             log.info("an event of %s %s is dropped: %s", event.account, event.name, refused.message)
             return
@@ -588,9 +560,9 @@ class Functions:
         if isinstance(refused, Throttled):
             with self.changed:
                 self.waiting.append(event)
-            self.later.do(delay_s, self.pump)
+            self.later(delay_s, self.pump)
         else:
-            self.later.do(delay_s, lambda: self.workers.submit(self.deliver, event))
+            self.later(delay_s, self.workers.submit, self.deliver, event)
 
     def pump(self) -> None:
         """Try the oldest event that was throttled once more."""
@@ -630,7 +602,7 @@ class Functions:
         """Bring a log to CloudWatch Logs: late, as on AWS, unless the weather has no delays."""
         delay_s = scaled(LATE_S)
         if delay_s:
-            self.later.do(delay_s, lambda: self.write(warm, journal, generation))
+            self.later(delay_s, self.write, warm, journal, generation)
         else:
             self.write(warm, journal, generation)
 
@@ -686,9 +658,9 @@ class Functions:
 
     def close(self) -> None:
         """End everything."""
+        self.closed = True
         for account in self.accounts():
             self.reset(account)
-        self.later.stop()
         self.fork_servers.close()
         self.workers.shutdown(wait=True, cancel_futures=True)
 
@@ -702,7 +674,9 @@ class Functions:
         qualifier = request.args.get("Qualifier")
         kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         context = request.headers.get("X-Amz-Client-Context", "")
+        asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
         try:
+            shapes.look_at("Invoke", asked, region)
             if kind == "DryRun":
                 self.look(account, region, match[1], qualifier, body, False)
                 return Answer(204, {}, b"")
@@ -720,11 +694,10 @@ class Functions:
             said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
             return as_json(429, said, **{"x-amzn-errortype": throttled.code, "Retry-After": "1"})
         except Refused as refused:
-            request_id = str(uuid.uuid4())
-            status = refused.status or 0
-            answer = Answer(*wire.error(call, refused.code, refused.message, request_id, status))
-            return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
-        headers = {"x-amzn-requestid": result.request_id, "X-Amz-Executed-Version": result.version}
+            return refusal(call, refused)
+        headers = {"x-amzn-requestid": result.request_id}
+        if kind != "Event":
+            headers["X-Amz-Executed-Version"] = result.version
         if result.function_error:
             headers["X-Amz-Function-Error"] = result.function_error
         if result.log_tail:
@@ -748,6 +721,19 @@ class Functions:
         }
         usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
         return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
+
+
+def refusal(call: wire.Call, refused: Refused) -> Answer:
+    """A refused invocation. A function that is not there is named with its version: aws-facts (k)."""
+    request_id, message = str(uuid.uuid4()), refused.message
+    if refused.code == "NotImplemented" or refused.status is None:
+        answer = wire.error(call, refused.code, message, request_id, refused.status or 0)
+        return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
+    if re.fullmatch(r"Function not found: arn:[^:]+(:[^:]+){5}", message):
+        message += ":$LATEST"
+    status, headers, text = shapes.error(refused.code, message, refused.status)
+    said = {"content-type": "application/json", "x-amzn-errortype": headers["x-amzn-errortype"]}
+    return Answer(status, said | {"x-amzn-requestid": request_id}, text.encode())
 
 
 def exit_error(request_id: str, how: str) -> dict[str, Any]:

@@ -6,15 +6,17 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import xmltodict
-from moto.s3.exceptions import MissingBucket
-from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
+from moto.iam.access_control import PermissionResult
+from moto.s3.exceptions import CopyObjectMustChangeSomething, MissingBucket
+from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
+from awslabs.sandbox.core import policies, weather
 from awslabs.sandbox.core.engine import (
     Call,
     Proceed,
@@ -27,6 +29,7 @@ from awslabs.sandbox.core.engine import (
     scaled,
     state,
 )
+from awslabs.sandbox.services.iam.identities import caller_of
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -122,19 +125,17 @@ def strangers(call: Call, proceed: Proceed) -> Any:
     if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
         found = asked.response.backend.get_object(asked.name, key)
         if not (
-            open_to_all(bucket, "s3:GetObject", key) or (found is not None and _public_acl(bucket, found))
+            open_to_all(asked, bucket, "s3:GetObject", key)
+            or (found is not None and _public_acl(bucket, found))
         ):
             raise denied()
         if found is None:
-            if open_to_all(bucket, "s3:ListBucket"):
+            if open_to_all(asked, bucket, "s3:ListBucket"):
                 raise Refused("NoSuchKey", "The specified key does not exist.", 404)
             raise denied()
-        if asked.method == "HEAD":  # moto asks the policy for an `s3:HeadObject`, which is no action
-            query = {name: list(values) for name, values in (asked.response.querystring or {}).items()}
-            return asked.response.head_object(asked.name, query, key, headers=asked.request.headers)
         return proceed()
     lists = not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES
-    if lists and open_to_all(bucket, "s3:ListBucket"):
+    if lists and open_to_all(asked, bucket, "s3:ListBucket"):
         return proceed()
     raise denied()
 
@@ -147,21 +148,13 @@ def is_signed(asked: BucketCall) -> bool:
     return bool(asked.header("Authorization") or asked.query & {"X-Amz-Signature", "Signature"} or form)
 
 
-def open_to_all(bucket: FakeBucket, action: str, key: str = "") -> bool:
+def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
     """Whether a bucket's policy lets everybody do something, and no block stands before it."""
-    text = (bucket.policy or b"").decode() if isinstance(bucket.policy, bytes) else bucket.policy or ""
-    block = bucket.public_access_block
+    text, block = policy_of(bucket), bucket.public_access_block
     if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
         return False
     resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
-    allowed = False
-    for statement in _list(json.loads(text)["Statement"]):
-        if not _everybody(statement) or not _covers(statement, action, resource):
-            continue
-        if statement["Effect"] == "Deny":
-            return False
-        allowed = allowed or not statement.get("Condition")
-    return allowed
+    return policies.decide(policies.statements(text), action, resource, *asker(asked)) == "Allow"
 
 
 def _public_acl(bucket: FakeBucket, key: Any) -> bool:
@@ -169,24 +162,7 @@ def _public_acl(bucket: FakeBucket, key: Any) -> bool:
     block = bucket.public_access_block
     enforced = bucket.ownership_rule == ENFORCED  # type: ignore[comparison-overlap]
     ignored = block is not None and block.ignore_public_acls
-    return bool(key.acl and key.acl.public_read and not enforced and not ignored)
-
-
-def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
-    """Whether a statement is about this."""
-    pairs: Iterator[tuple[str, str]] = iter((("Action", action.lower()), ("Resource", resource)))
-    for field, value in pairs:
-        patterns = [str(each) for each in _list(statement.get(field) or statement.get(f"Not{field}"))]
-        if field == "Action":
-            patterns = [each.lower() for each in patterns]
-        if any(_like(each, value) for each in patterns) == (f"Not{field}" in statement):
-            return False
-    return True
-
-
-def _like(pattern: str, value: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
+    return bool(key and key.acl and key.acl.public_read and not enforced and not ignored)
 
 
 # --- access control lists -----------------------------------------------------------------------------
@@ -233,8 +209,9 @@ def access_control_lists(call: Call) -> None:
 
 public_policies = rule(
     "public_policies",
-    """While BlockPublicPolicy is on, and for 3 s (times `slow_states`) after it was taken away, a policy that
-    is public: AccessDenied 403. moto takes it. Source: aws-facts (b), (g), (j).""",
+    """While BlockPublicPolicy is on a policy that is public: AccessDenied 403; for 3 s (times `slow_states`)
+    after it was taken away, too, as often as the weather says (`stale`): people have seen it, records have
+    not. moto takes it. Source: aws-facts (b), (g), (j), (k).""",
 )
 
 
@@ -253,8 +230,8 @@ def _look_at_block(call: Call) -> None:
         return
     block = bucket.public_access_block
     blocked = block is not None and block.block_public_policy
-    late = block is None and clock.now() < memory(bucket, Opened).at
-    if not (blocked or late) or not is_public(asked.text):
+    fresh = block is None and clock.now() < memory(bucket, Opened).at
+    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
         return
     caller = f"arn:aws:iam::{call.account}:user/student"
     message = (
@@ -281,14 +258,14 @@ def is_public(policy: str) -> bool:
         return False
     return any(
         statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
-        for statement in _list(found)
+        for statement in policies.as_list(found)
     )
 
 
 def _everybody(statement: dict[str, Any]) -> bool:
     principal = statement.get("Principal")
     named = principal.get("AWS") if isinstance(principal, dict) else principal
-    return "*" in _list(named) or "NotPrincipal" in statement
+    return "*" in policies.as_list(named) or "NotPrincipal" in statement
 
 
 def _limited(statement: dict[str, Any]) -> bool:
@@ -296,16 +273,70 @@ def _limited(statement: dict[str, Any]) -> bool:
     return bool(keys & _FIXED)
 
 
-@before("s3:PutBucketPolicy")
-def bucket_policies(call: Call) -> None:
+bucket_policies = rule(
+    "bucket_policies",
     """A bucket policy that is no JSON, has no statements, names no principal, another bucket's objects or
-    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later.
-    Source: aws-facts (j).
-    """
+    actions of other services: MalformedPolicy 400. moto keeps it and falls over it later. What it denies is
+    denied to whom it names, under its conditions; moto looks at neither.
+    Source: aws-facts (j); S3 user guide, "How Amazon S3 authorizes a request for an object operation".""",
+)
+
+
+@bucket_policies.around("s3:*")
+def _answer(call: Call, proceed: Proceed) -> Any:
+    asking = _asked.set(BucketCall(call.response))
+    try:
+        answer = proceed()
+    finally:
+        _asked.reset(asking)
+    if answer[0] == 403 and not answer[2]:
+        raise denied()
+    return answer
+
+
+@bucket_policies.before("s3:PutBucketPolicy")
+def _look_at_policy(call: Call) -> None:
     asked = BucketCall(call.response)
     problem = malformed(asked.text, asked.name) if asked.bucket is not None else ""
     if problem:
         raise Refused("MalformedPolicy", problem, 400)
+
+
+@bucket_policies.patch(FakeBucket, "get_permission")
+def _permission(original: Any, bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+    action = action.replace("HeadObject", "GetObject")  # the one is no action
+    said = policies.decide(policies.statements(policy_of(bucket)), action, resource, *asker(_asked.get()))
+    return {"Allow": PermissionResult.PERMITTED, "Deny": PermissionResult.DENIED}.get(
+        said or "", PermissionResult.NEUTRAL
+    )
+
+
+_asked: ContextVar[BucketCall] = ContextVar("a request to S3, while moto works on it")
+
+
+def asker(asked: BucketCall) -> tuple[policies.Principal, policies.Context]:
+    """Who sends a request, and what else policies may ask about it."""
+    response, who = asked.response, policies.ANYBODY
+    if is_signed(asked):
+        key = response.get_access_key()
+        who = caller_of(response.current_account, response.partition, key, response.region)
+    context = policies.context(
+        response.region,
+        principalaccount=who.account or None,
+        principalarn=who.names[-1] if who.names else None,
+        principaltype=None if who.names else "Anonymous",
+        referer=asked.header("Referer") or None,
+        useragent=asked.header("User-Agent") or None,
+    )
+    if address := getattr(asked.request, "remote_addr", None):
+        context["aws:sourceip"] = address
+    query = response.querystring or {}
+    return who, context | {f"s3:{name}": query.get(name) for name in ("prefix", "delimiter", "max-keys")}
+
+
+def policy_of(bucket: FakeBucket) -> str:
+    """The text of a bucket's policy; empty without one."""
+    return bucket.policy.decode() if isinstance(bucket.policy, bytes) else bucket.policy or ""
 
 
 def malformed(text: str, bucket: str) -> str:
@@ -320,7 +351,7 @@ def malformed(text: str, bucket: str) -> str:
         return "Missing required field Statement"
     if policy.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
         return "The policy must contain a valid version string"
-    for statement in _list(policy["Statement"]):
+    for statement in policies.as_list(policy["Statement"]):
         if not isinstance(statement, dict):
             return "Statement is not a valid JSON object"
         if statement.get("Effect") not in ("Allow", "Deny"):
@@ -328,20 +359,17 @@ def malformed(text: str, bucket: str) -> str:
         for field in ("Principal", "Action", "Resource"):
             if not statement.get(field) and not statement.get(f"Not{field}"):
                 return f"Missing required field {field}"
-        actions = [*_list(statement.get("Action")), *_list(statement.get("NotAction"))]
+        actions = [*policies.as_list(statement.get("Action")), *policies.as_list(statement.get("NotAction"))]
         if any(str(each) != "*" and not str(each).lower().startswith("s3:") for each in actions):
             return "Policy has invalid action"
-        resources = [*_list(statement.get("Resource")), *_list(statement.get("NotResource"))]
+        resources = [
+            *policies.as_list(statement.get("Resource")),
+            *policies.as_list(statement.get("NotResource")),
+        ]
         pattern = rf"arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"
         if any(str(each) != "*" and not re.fullmatch(pattern, str(each), re.DOTALL) for each in resources):
             return "Policy has invalid resource"
     return ""
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 # --- keys and new buckets ------------------------------------------------------------------------------
@@ -365,6 +393,38 @@ def _look_at_key(call: Call) -> None:
 def _write_returns(call: Call, proceed: Proceed) -> Any:
     status, headers, body = proceed()
     return status, headers, body.replace(b"\r", b"&#13;")
+
+
+copies_change_something = rule(
+    "copies_change_something",
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
+)
+
+
+@copies_change_something.patch(S3Backend, "copy_object")
+def _onto_itself(
+    original: Any,
+    backend: S3Backend,
+    src_key: FakeKey,
+    dest_bucket_name: str,
+    dest_key_name: str,
+    storage: str | None = None,
+    encryption: str | None = None,
+    **more: Any,
+) -> None:
+    bucket = backend.get_bucket(dest_bucket_name)
+    same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
+    changes = (
+        storage or encryption or more.get("mdirective") == "REPLACE" or more.get("website_redirect_location")
+    )
+    encrypted = src_key.encryption not in (None, "AES256")
+    restores = bucket.is_versioned and more.get("provided_version_id")
+    if same and bucket.encryption is AES and not (changes or encrypted or restores):
+        raise CopyObjectMustChangeSomething
+    original(
+        backend, src_key, dest_bucket_name, dest_key_name, storage=storage, encryption=encryption, **more
+    )
 
 
 @before("s3:CreateBucket")

@@ -9,7 +9,7 @@ from typing import Any
 
 from moto.sqs.models import Queue, sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, lock, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, rule, state
 
 LOOK_S = 1.0  # how often a waiting call looks whether its client is still there
 LONGEST_S = 20
@@ -52,7 +52,7 @@ def _receive(call: Call, proceed: Proceed) -> Any:
 
 def _next_message_s(queue: Any) -> float:
     """Seconds until a message of the queue can be seen that cannot be seen now."""
-    now_ms = 1000 * time.time()
+    now_ms = 1000 * clock.now()
     due_ms = [max(message.visible_at, message.delayed_until) for message in queue._messages]
     return min((0.001 + (due - now_ms) / 1000 for due in due_ms if due > now_ms), default=LOOK_S)
 

@@ -1,9 +1,10 @@
-"""SQS: a queue's name rests for a minute after its deletion."""
+"""SQS: the name of a deleted queue rests for a minute; messages go by the practice cloud's clock."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from moto.sqs import models
 from moto.sqs.models import sqs_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled, state
@@ -43,3 +44,14 @@ def _look(call: Call) -> None:
             "name.",
             400,
         )
+
+
+messages_go_by_the_clock = rule(
+    "messages_go_by_the_clock",
+    """A message that is delayed or hidden is seen when its time has passed on the practice cloud's clock.
+    moto asks the computer's, and makes a date of it for each message that it looks at: with 1,000 of them a
+    SendMessage takes 5 ms. Source: SQS developer guide, "Amazon SQS visibility timeout".""",
+)
+
+messages_go_by_the_clock.puts(models, "unix_time", lambda: clock.now())
+messages_go_by_the_clock.puts(models, "unix_time_millis", lambda: 1000 * clock.now())

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from moto.core.resource_tagging import TaggedResource
+from moto.core.resource_tagging import TaggedResource, make_tag_matcher, match_resource_type
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+from moto.ecr.models import ecr_backends
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from awslabs.sandbox.core.engine import Call, Refused, before, rule
 
@@ -108,6 +110,33 @@ def _iter_tagged_resources(
     begin = f"arn:{backend.partition}:ec2:{backend.region_name}:{backend.account_id}:key-pair"
     for key in backend.key_pairs.values():
         yield TaggedResource(f"{begin}/{key.id}", dict(backend.tags.get(key.id, {})), "ec2:key-pair")
+
+
+repositories_are_found = rule(
+    "repositories_are_found",
+    """GetResources of the tagging API finds tagged repositories of ECR. moto forgets them.
+
+    Source: aws-facts (c)+(d).""",
+)
+
+
+@repositories_are_found.patch(ResourceGroupsTaggingAPIBackend, "_get_resources_generator")
+def _get_resources_generator(
+    original: Callable[..., Iterator[TaggedResource]],
+    backend: Any,
+    tag_filters: list[dict[str, Any]] | None = None,
+    resource_type_filters: list[str] | None = None,
+    resource_arn_list: list[str] | None = None,
+) -> Iterator[TaggedResource]:
+    yield from original(backend, tag_filters, resource_type_filters, resource_arn_list)
+    if not match_resource_type("ecr:repository", resource_type_filters):
+        return
+    repositories = ecr_backends[backend.account_id][backend.region_name]
+    for repository in repositories.repositories.values():
+        tags = repositories.tagger.get_tag_dict_for_resource(repository.arn)
+        wanted = not resource_arn_list or repository.arn in resource_arn_list
+        if tags and wanted and make_tag_matcher(tag_filters)(tags):
+            yield TaggedResource(repository.arn, tags, "ecr:repository")
 
 
 quick_tags = rule(

@@ -1,0 +1,258 @@
+"""The meter: what a lab has cost until now. The file counts the hours, AWS is asked for what it cannot know.
+
+    lines(header, rows)     what each thing has cost, from the file alone: what stands, is gone, was used
+    total(header, rows)     their sum; None, shown as "?", where a part of it is not known
+    ask(client, book)       what AWS shows: servers, and what functions have logged
+    note(book, answers)     ... written into the file's header, under `meter`
+
+A row costs its `usd_per_hour` from `made` to `ended`, a minute at least (Fargate, EC2). AWS tells besides:
+
+    a server was stopped, or ended by itself (its time was up, Spot took it)     ec2:DescribeInstances shows
+    Batch's servers, which no row has made: they come and go                     an ended one for an hour
+    what functions were billed for: their REPORT lines                           logs:FilterLogEvents
+    how much was logged                                                          logs:DescribeLogGroups
+
+These calls are free. `Ledger.read_meter` makes them: before and after `down`, and when somebody asks. Hours
+are exact. What was used is "at most": where AWS's bill alone has the count, it is what the known calls may
+have made. Not counted: transfer, stored files and images, what this computer asks of tables and buckets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from awslabs import journal, prices
+from awslabs.journal import Journal, Row
+from awslabs.kinds.named import as_kept, pages
+
+LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's life
+SHOWN_S = 600.0  # age from which on AWS would show a server if there were one
+BATCH_ROOT_GIB = 30  # an ECS-optimized AMI's root disk (ECS developer guide)
+BATCH_IDLE_S = 600.0  # seconds after its last job in which Batch ends a server that nobody saw ending
+# What one call of a function is at most: a page of a table is 1 MB, read at half price in units of 4 KB;
+# the page of Bashoutter may ask before it asks (a preflight of CORS).
+READS, WRITES, REQUESTS = 128, 2, 2
+TRANSITION = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
+REPORT = re.compile(r"Billed Duration: (\d+) ms\s+Memory Size: (\d+) MB")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one thing has cost.
+
+    Attributes
+    ----------
+    what, id : str
+        The row's name, or what it is; and its identifier, if it has one.
+    hours : float
+        How long it was there, stopped or not.
+    usd : float or None
+        US dollars; None where its price is not known.
+    at_most : bool
+        Whether this is the most that it can be.
+    """
+
+    what: str
+    id: str
+    hours: float
+    usd: float | None
+    at_most: bool = False
+
+
+# -- From the file alone ------------------------------------------------------------------------------------
+
+
+def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
+    """What each thing of this life of the ledger has cost, and what was used; 0 for none of them."""
+    rates = dict(header["meter"]["rates"])
+    found = []
+    for row in rows:
+        spans = rates.pop(str(row.number), [[row.made, row.usd_per_hour]])
+        if row.made and any(usd != 0 for _, usd in spans):
+            found.append(_line(row.name, row.id, spans, row.ended))
+    for key, spans in sorted(rates.items()):
+        instance_type, _, instance_id = key.partition(" ")
+        found.append(_line(f"{instance_type} of Batch", instance_id, spans, ""))
+    for what, count, usd in used(header):
+        found.append(Line(f"{count:,.0f} {what}", "", 0.0, usd, at_most=True))
+    return found
+
+
+def total(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
+    """US dollars of all lives of a ledger until now."""
+    return journal.total([header["usd_before"], *(one.usd for one in lines(header, rows))])
+
+
+def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """What was used besides hours: what, how much of it, US dollars."""
+    logs = header["meter"]["logs"].values()
+    calls, gb_seconds, size = (sum(one[place] for one in logs) for place in range(3))
+    region = header["region"]
+    counted = [
+        ("requests to Lambda", calls, "Lambda million requests", 1e6),
+        ("GB-seconds of Lambda", gb_seconds, "Lambda GB-second", 1),
+        ("requests to API Gateway", REQUESTS * calls, "API Gateway million requests", 1e6),
+        ("reads of DynamoDB", READS * calls, "DynamoDB million reads", 1e6),
+        ("writes of DynamoDB", WRITES * calls, "DynamoDB million writes", 1e6),
+        ("bytes of logs", size, "logs GB", 1e9),
+    ]
+    return [
+        (what, count, count / per * prices.rate(item, region)) for what, count, item, per in counted if count
+    ]
+
+
+def _line(what: str, id: str, spans: list[list[Any]], ended: str) -> Line:
+    """The cost of something whose price changed at these times, until it ended or now."""
+    ended = ended or journal.now()
+    moments = [min(moment, ended) for moment, _ in spans] + [ended]
+    usd: float | None = 0.0
+    for (_, per_hour), begun, over in zip(spans, moments, moments[1:], strict=False):
+        seconds = journal.seconds_since(begun, over)
+        if per_hour is None:
+            usd = None
+        elif per_hour and usd is not None:
+            usd += max(seconds, LEAST_S) / 3600 * per_hour
+    running_s = [
+        journal.seconds_since(begun, over)
+        for (_, per_hour), begun, over in zip(spans, moments, moments[1:], strict=False)
+        if per_hour != 0
+    ]
+    return Line(what, id, sum(running_s) / 3600, usd)
+
+
+# -- From AWS ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answers:
+    """What AWS shows of a ledger's things.
+
+    Attributes
+    ----------
+    servers : list of dict or None
+        As DescribeInstances has them, those that ended within the hour too; None where nobody asked.
+    gib : dict
+        GiB of the disks that are attached to a server now, by its id.
+    logs : dict
+        Of each log group: calls of a function, their GB-seconds, bytes.
+    """
+
+    servers: list[dict[str, Any]] | None = None
+    gib: dict[str, int] = field(default_factory=dict)
+    logs: dict[str, tuple[int, float, int]] = field(default_factory=dict)
+
+
+def ask(client: Callable[[str], Any], book: Journal) -> Answers:
+    """What AWS shows of a ledger's servers and logs. AWS calls: see above."""
+    answers, calls = Answers(), {row.call for row in book.rows}
+    if calls & {"ec2:RunInstances", "batch:CreateComputeEnvironment"}:
+        ec2 = client("ec2")
+        ours = [{"Name": "tag:awslabs:ledger", "Values": [book.header["prefix"]]}]
+        reservations = pages(ec2, "describe_instances", "Reservations", Filters=ours)
+        answers.servers = [one for reservation in reservations for one in reservation["Instances"]]
+        rows = {row.id for row in book.rows}
+        unknown = [one["InstanceId"] for one in answers.servers if one["InstanceId"] not in rows]
+        attached = [{"Name": "attachment.instance-id", "Values": unknown}]
+        for volume in pages(ec2, "describe_volumes", "Volumes", Filters=attached) if unknown else []:
+            for tie in volume["Attachments"]:
+                answers.gib[tie["InstanceId"]] = answers.gib.get(tie["InstanceId"], 0) + volume["Size"]
+    for row in book.open_rows():
+        if row.call == "logs:CreateLogGroup":
+            answers.logs |= _logged(client("logs"), row.id)
+    return answers
+
+
+def _logged(logs: Any, name: str) -> dict[str, tuple[int, float, int]]:
+    """What one log group holds, by its name; nothing where it is gone."""
+    groups = pages(logs, "describe_log_groups", "logGroups", logGroupNamePrefix=name)
+    sizes = [group.get("storedBytes", 0) for group in groups if group["logGroupName"] == name]
+    if not sizes:
+        return {}
+    events = pages(logs, "filter_log_events", "events", logGroupName=name, filterPattern="REPORT")
+    reports = [match for event in events if (match := REPORT.search(event["message"]))]
+    gb_seconds = sum(
+        int(billed) / 1000 * int(mib) / 1024 for billed, mib in (one.groups() for one in reports)
+    )
+    return {name: (len(reports), gb_seconds, sizes[0])}
+
+
+def note(book: Journal, answers: Answers) -> bool:
+    """Write down what AWS has shown; whether anything of it is new."""
+    meter = book.header["meter"]
+    before = repr(meter)
+    for name, counts in answers.logs.items():  # lines are kept for some days only, so a count never falls
+        meter["logs"][name] = [
+            max(pair) for pair in zip(counts, meter["logs"].get(name, counts), strict=True)
+        ]
+    if answers.servers is not None:
+        _note_servers(book, answers, meter["rates"])
+    return repr(meter) != before
+
+
+def _note_servers(book: Journal, answers: Answers, rates: dict[str, list[list[Any]]]) -> None:
+    rows = {row.id: row for row in book.rows if row.call == "ec2:RunInstances" and row.made}
+    region, seen = book.header["region"], set()
+    for server in answers.servers or []:
+        row = rows.get(server["InstanceId"])
+        key = str(row.number) if row else f"{server['InstanceType']} {server['InstanceId']}"
+        seen.add(key)
+        launched = as_kept(server["LaunchTime"])
+        disks = answers.gib.get(server["InstanceId"], BATCH_ROOT_GIB)
+        whole = row.usd_per_hour if row else _server_hour(server, region, disks)
+        spans = rates.get(key) or [[row.made if row else launched, whole]]
+        state = server["State"]["Name"]
+        if state in ("pending", "running"):
+            since, usd = launched, whole if row else spans[0][1]
+        elif state in ("stopping", "stopped"):  # its disks stay; its address goes back to AWS
+            bare = _server_hour(server, region, 0)
+            since, usd = _changed(server) or journal.now(), None
+            if whole is not None and bare is not None:
+                usd = max(0.0, whole - bare)
+        else:
+            since, usd = _changed(server) or _last_moment(row), 0.0
+        if spans[-1][1] != usd:
+            spans = [*spans, [max(since, spans[-1][0]), usd]]
+        if len(spans) > 1 or row is None:
+            rates[key] = spans
+    for row in rows.values():
+        key = str(row.number)
+        spans = rates.get(key) or [[row.made, row.usd_per_hour]]
+        if row.open and key not in seen and spans[-1][1] != 0 and journal.seconds_since(row.made) > SHOWN_S:
+            rates[key] = [*spans, [max(_last_moment(row), spans[-1][0]), 0.0]]
+    for key, spans in rates.items():
+        if not key.isdigit() and key not in seen and spans[-1][1] != 0:
+            spans.append([max(_after_work(book), spans[-1][0]), 0.0])
+
+
+def _server_hour(server: dict[str, Any], region: str, gib: int) -> float | None:
+    """A server with a public address and disks of that size."""
+    spot = server.get("InstanceLifecycle") == "spot"
+    usd = prices.instance_hour(server["InstanceType"], region, spot=spot)
+    return None if usd is None else usd + prices.PUBLIC_IPV4_HOUR + prices.volume_hour(gib, region)
+
+
+def _changed(server: dict[str, Any]) -> str:
+    """When a server came into its state, if AWS tells: ``User initiated (2026-11-21 20:55:33 GMT)``."""
+    match = TRANSITION.search(server.get("StateTransitionReason", ""))
+    return as_kept(datetime.fromisoformat(f"{match[1]}+00:00")) if match else ""
+
+
+def _last_moment(row: Row | None) -> str:
+    """When a server ended at the latest, that AWS shows no more or does not tell of: its own time, or now."""
+    if row is None or not row.telling.get("ttl_minutes", "").isdigit():
+        return journal.now()
+    begun = datetime.fromisoformat(row.made.replace("Z", "+00:00"))
+    return min(journal.now(), as_kept(begun + timedelta(minutes=int(row.telling["ttl_minutes"]))))
+
+
+def _after_work(book: Journal) -> str:
+    """When Batch has ended a server at the latest that nobody saw ending: a while after the last job."""
+    jobs = [row for row in book.rows if row.call == "batch:SubmitJob" and row.made]
+    if not jobs or any(row.open for row in jobs):
+        return journal.now()
+    last = datetime.fromisoformat(max(row.ended for row in jobs).replace("Z", "+00:00"))
+    return min(journal.now(), as_kept(last + timedelta(seconds=BATCH_IDLE_S)))

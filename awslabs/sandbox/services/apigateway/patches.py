@@ -1,0 +1,130 @@
+"""What a patch of a REST API or a stage may name: a path that AWS does not know is refused, not forgotten.
+
+Source: API Gateway API reference, "Patch operations"; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from moto.apigateway.models import RestAPI
+
+from awslabs.sandbox.core.engine import Refused
+
+_COMPRESSION_BYTES = 10_485_760
+_TYPES = ("REGIONAL", "EDGE", "PRIVATE")
+
+
+def bad(message: str) -> Refused:
+    return Refused("BadRequestException", message, 400)
+
+
+def bad_path(path: str) -> Refused:
+    return bad(f"Invalid patch path {path}")
+
+
+def apply(api: RestAPI, steps: list[dict[str, Any]]) -> None:
+    """Change an API as UpdateRestApi asks; all of it or, where something is wrong, nothing."""
+    todo = [_step(api, step.get("op", ""), step.get("path", ""), step.get("value") or "") for step in steps]
+    for change in todo:
+        change()
+
+
+def _step(api: RestAPI, operation: str, path: str, value: str) -> Callable[[], None]:
+    """One change, checked."""
+    first, _, rest = path.removeprefix("/").partition("/")
+    rest = rest.replace("~1", "/").replace("~0", "~")
+    if first == "binaryMediaTypes":
+        if not rest:
+            raise bad_path(path)
+        _one_of(operation, "add", "remove", "replace")
+        return lambda: _change_types(api, operation, rest, value)
+    if first == "endpointConfiguration":
+        return _endpoint(api, operation, path, rest, value)
+    attribute = {
+        "name": "name",
+        "description": "description",
+        "apiKeySource": "api_key_source",
+        "disableExecuteApiEndpoint": "disableExecuteApiEndpoint",
+        "minimumCompressionSize": "minimum_compression_size",
+        "policy": "policy",
+        "version": "version",
+    }.get(first)
+    if attribute is None or rest:
+        raise bad_path(path)
+    kept: Any = value
+    if first == "description":
+        _one_of(operation, "replace", "remove")
+    else:
+        _one_of(operation, "replace")
+    if first == "disableExecuteApiEndpoint":
+        kept = value.lower() == "true"
+    elif first == "minimumCompressionSize":
+        if value and not (value.isdecimal() and int(value) <= _COMPRESSION_BYTES):
+            raise bad(f"Invalid minimum compression size, must be between 0 and {_COMPRESSION_BYTES}")
+        kept = int(value) if value else None
+    return lambda: setattr(api, attribute, "" if operation == "remove" else kept)
+
+
+def _one_of(operation: str, *allowed: str) -> None:
+    if operation not in allowed:
+        raise bad(f"Invalid patch operation specified. Must be one of: [{', '.join(allowed)}]")
+
+
+def _change_types(api: RestAPI, operation: str, kind: str, value: str) -> None:
+    if operation == "add":
+        if kind not in api.binaryMediaTypes:
+            api.binaryMediaTypes.append(kind)
+        return
+    api.binaryMediaTypes = [each for each in api.binaryMediaTypes if each != kind]
+    if operation == "replace":
+        api.binaryMediaTypes.append(value)
+
+
+def _endpoint(api: RestAPI, operation: str, path: str, rest: str, value: str) -> Callable[[], None]:
+    """A change of `endpointConfiguration`."""
+    configuration: Any = api.endpoint_configuration
+    if rest == "ipAddressType":
+        _one_of(operation, "replace")
+        if value not in ("ipv4", "dualstack"):
+            raise bad("ipAddressType must be either ipv4 or dualstack.")
+        return lambda: configuration.update(ipAddressType=value)
+    if not rest.startswith("types/"):
+        raise bad_path(path)
+    if operation != "replace":
+        raise bad("Invalid patch operation specified. Must be 'add'|'remove'|'replace'")
+    if value not in _TYPES:
+        raise bad(f"Invalid EndpointTypes specified. Valid options are {','.join(_TYPES)}")
+    return lambda: configuration.update(types=[value])
+
+
+_SETTINGS = (
+    *("metrics/enabled", "logging/dataTrace", "logging/loglevel", "throttling/burstLimit"),
+    *("throttling/rateLimit", "caching/ttlInSeconds", "caching/enabled", "caching/dataEncrypted"),
+    *("caching/requireAuthorizationForCacheControl", "caching/unauthorizedCacheControlHeaderStrategy"),
+)
+_OF_STAGE = re.compile(
+    r"/(deploymentId|description|cacheClusterEnabled|cacheClusterSize|clientCertificateId|tracingEnabled"
+    r"|accessLogSettings(/(destinationArn|format))?|variables/[^/]+|canarySettings(/.*)?|documentationVersion"
+    rf"|[^/]+/[^/]+(/({'|'.join(_SETTINGS)}))?)"
+)
+
+
+def look_at_stage(steps: list[dict[str, Any]]) -> None:
+    """Refuse a change of a stage that AWS does not know. Slashes of a resource are written ``~1``."""
+    for step in steps:
+        path = str(step.get("path", ""))
+        if not _OF_STAGE.fullmatch(path) or (path.count("/") == 2 and _is_setting(path, step)):
+            raise bad(
+                f"Invalid method setting path: {path}. Must be one of: [/deploymentId, /description, "
+                "/cacheClusterEnabled, /cacheClusterSize, /clientCertificateId, /accessLogSettings, "
+                "/variables/{variable_name}, /tracingEnabled, /{resourcePath}/{httpMethod}/... , /*/*/...]"
+            )
+
+
+def _is_setting(path: str, step: dict[str, Any]) -> bool:
+    """Whether this would set all settings of a method at once: they can only be removed at once."""
+    known = ("/variables/", "/accessLogSettings/", "/canarySettings/")
+    return not path.startswith(known) and step.get("op") != "remove"

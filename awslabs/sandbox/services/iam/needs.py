@@ -1,0 +1,447 @@
+"""What a call needs: for each operation of AWS that is known here, which IAM actions on which resources.
+
+    ecs:RunTask  --TABLE-->  ecs:RunTask on arn:aws:ecs:...:task-definition/qa
+                             iam:PassRole on the task's roles        (PASSES)
+                             ecs:TagResource, where it brings tags   (TAGS)
+
+A row names an operation's resources as they stand in its request: ``table/{TableName}`` is an ARN of the
+service, one for each table that is named; a value that is an ARN stands for itself; ``{cluster|default}`` has
+a default, ``*`` is an action that knows no resources. What cannot be said so is a function below the table.
+An operation that is in no row is refused to whoever is judged by policies.
+
+Source: Service Authorization Reference, pages of each service ("API operations", "Actions", "Resource
+types"); of operations that list, AWS's own refusals as quoted in public issues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import itertools
+import re
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request, determine_request_protocol
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
+from moto.ecs.models import ecs_backends
+from moto.iam.models import iam_backends
+
+from awslabs.sandbox.core import wire
+from awslabs.sandbox.core.policies import Context, as_list
+from awslabs.sandbox.services.iam.identities import find_instance_profile, find_role
+
+
+class Need(NamedTuple):
+    """An IAM action, the ARN it is done to, and what else a policy may ask about that."""
+
+    action: str
+    resource: str
+    facts: Context = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A request, as the table looks at it."""
+
+    account: str
+    region: str
+    call: wire.Call
+    request: Request
+    body: bytes
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Any]:
+        """Its parameters by AWS's names; empty where the request is so broken that it has none."""
+        request = Request({**self.request.environ, "wsgi.input": io.BytesIO(self.body)})
+        try:
+            model = get_service_model(self.call.service)
+            protocol = determine_request_protocol(model, request.content_type)
+            return PROTOCOL_PARSERS[protocol](model.operation_model(self.call.operation)).parse(
+                {
+                    "method": request.method,
+                    "values": request.values,
+                    "headers": request.headers,
+                    "body": self.body,
+                    "url_path": request.path,
+                    "url_params": get_service_router(self.call.service).match(request)[1],
+                }
+            )
+        except Exception:  # of moto's or werkzeug's: the operation itself will say what is wrong
+            return {}
+
+    def values(self, path: str) -> list[str]:
+        """The values of a parameter: ``A.B`` looks into structures, and into each element of lists."""
+        found: list[Any] = [self.fields]
+        for name in path.split("."):
+            found = [v for each in found if isinstance(each, dict) for v in as_list(each.get(name))]
+        return [str(each) for each in found if not isinstance(each, dict)]
+
+    def arn(self, service: str, rest: str) -> str:
+        """The ARN of something of the caller's."""
+        region = "" if service == "iam" else self.region
+        account = "" if rest.startswith("image/ami-") else self.account
+        return f"arn:aws:{service}:{region}:{account}:{rest}"
+
+
+# --- the table ----------------------------------------------------------------------------------------
+
+_ROWS = """
+batch:
+    CreateComputeEnvironment -> compute-environment/{computeEnvironmentName}
+    DeleteComputeEnvironment UpdateComputeEnvironment -> compute-environment/{computeEnvironment}
+    CreateJobQueue DeleteJobQueue UpdateJobQueue -> job-queue/{jobQueue,jobQueueName}
+        compute-environment/{computeEnvironmentOrder.computeEnvironment?}
+    RegisterJobDefinition -> job-definition/{jobDefinitionName}
+    DeregisterJobDefinition -> job-definition/{jobDefinition}
+    SubmitJob -> job-queue/{jobQueue} job-definition/{jobDefinition}
+    CancelJob TerminateJob -> job/{jobId}
+    ListTagsForResource TagResource UntagResource -> {resourceArn}
+    DescribeComputeEnvironments DescribeJobDefinitions DescribeJobQueues DescribeJobs ListJobs -> *
+dynamodb:
+    CreateTable DeleteItem DeleteTable DescribeContinuousBackups DescribeTable DescribeTimeToLive
+        GetItem PutItem UpdateItem UpdateTable -> table/{TableName}
+    ListTagsOfResource TagResource UntagResource -> {ResourceArn}
+    ListTables -> table/*
+    DescribeLimits -> *
+ec2:
+    AttachInternetGateway DetachInternetGateway -> internet-gateway/{InternetGatewayId} vpc/{VpcId}
+    AuthorizeSecurityGroupIngress DeleteSecurityGroup RevokeSecurityGroupIngress ->
+        security-group/{GroupId|*}
+    CreateInternetGateway DeleteInternetGateway -> internet-gateway/{InternetGatewayId|*}
+    CreateRoute ReplaceRoute -> route-table/{RouteTableId}
+    CreateSecurityGroup -> security-group/* vpc/{VpcId|*}
+    CreateSubnet -> subnet/* vpc/{VpcId}
+    DeleteSubnet ModifySubnetAttribute -> subnet/{SubnetId}
+    CreateVpc DeleteVpc -> vpc/{VpcId|*}
+    DeleteKeyPair ImportKeyPair -> key-pair/{KeyName|*}
+    GetConsoleOutput RebootInstances StartInstances StopInstances TerminateInstances ->
+        instance/{InstanceId,InstanceIds}
+    RunInstances -> image/{ImageId|*} instance/* network-interface/* volume/* key-pair/{KeyName?}
+        security-group/{SecurityGroupIds,NetworkInterfaces.Groups|*}
+        subnet/{SubnetId,NetworkInterfaces.SubnetId|*}
+    DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes
+        DescribeInstances DescribeInternetGateways DescribeKeyPairs DescribeRouteTables
+        DescribeSecurityGroups DescribeSubnets DescribeVolumes DescribeVpcEndpoints DescribeVpcs -> *
+ecr:
+    BatchCheckLayerAvailability BatchDeleteImage BatchGetImage CompleteLayerUpload CreateRepository
+        DeleteRepository DescribeImages DescribeRepositories InitiateLayerUpload ListImages PutImage
+        UploadLayerPart -> repository/{repositoryName,repositoryNames|*}
+    ListTagsForResource TagResource UntagResource -> {resourceArn}
+    GetAuthorizationToken -> *
+ecs:
+    CreateCluster DeleteCluster DescribeClusters -> cluster/{clusterName,cluster,clusters|default}
+    DeleteTaskDefinitions -> task-definition/{taskDefinitions}
+    RunTask -> task-definition/{taskDefinition}
+    ListTagsForResource TagResource UntagResource -> {resourceArn}
+    DeregisterTaskDefinition DescribeTaskDefinition ListClusters ListTaskDefinitions ListTasks
+        RegisterTaskDefinition -> *
+freetier:
+    GetAccountPlanState -> *
+iam:
+    AttachRolePolicy CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy
+        ListAttachedRolePolicies ListRolePolicies PutRolePolicy UpdateAssumeRolePolicy -> {RoleName}
+    AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile GetInstanceProfile
+        RemoveRoleFromInstanceProfile -> {InstanceProfileName}
+    GetAccountAuthorizationDetails -> *
+    CreateServiceLinkedRole -> role/aws-service-role/{AWSServiceName}/*
+    ListInstanceProfiles -> instance-profile{PathPrefix|/}
+    ListRoles -> role{PathPrefix|/}
+lambda:
+    AddPermission CreateFunction DeleteFunction GetFunction GetFunctionConfiguration GetPolicy Invoke
+        InvokeAsync RemovePermission UpdateFunctionCode UpdateFunctionConfiguration ->
+        function:{FunctionName}
+    GetAccountSettings ListFunctions -> *
+logs:
+    CreateLogGroup CreateLogStream DeleteLogGroup DescribeLogStreams FilterLogEvents GetLogEvents
+        PutLogEvents PutRetentionPolicy ->
+        log-group:{logGroupName,logGroupIdentifier}:log-stream:{logStreamName|}
+    DescribeLogGroups -> log-group::log-stream:
+    ListTagsForResource TagResource UntagResource -> {resourceArn}
+resourcegroupstaggingapi:
+    GetResources -> *
+s3:
+    AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload GetObjectAttributes
+        GetObjectTagging ListParts PutObject PutObjectTagging UploadPart -> arn:aws:s3:::{Bucket}/{Key}
+    CreateBucket DeleteBucket DeletePublicAccessBlock GetBucketLocation GetBucketPolicy GetBucketTagging
+        GetBucketWebsite GetPublicAccessBlock HeadBucket ListMultipartUploads ListObjectVersions
+        ListObjects ListObjectsV2 PutBucketPolicy PutBucketWebsite PutPublicAccessBlock ->
+        arn:aws:s3:::{Bucket}
+    ListBuckets -> *
+s3control:
+    GetPublicAccessBlock -> *
+service-quotas:
+    GetServiceQuota -> *
+sqs:
+    ChangeMessageVisibility ChangeMessageVisibilityBatch CreateQueue DeleteMessage DeleteMessageBatch
+        DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags PurgeQueue ReceiveMessage SendMessage
+        SendMessageBatch -> {QueueUrl,QueueName}
+    ListQueues -> {QueueUrl|}
+ssm:
+    DeleteParameter GetParameter GetParameters PutParameter -> parameter/{Name,Names}
+    ListTagsForResource -> parameter/{ResourceId}
+sts:
+    AssumeRole -> {RoleArn}
+"""
+
+# Operations whose IAM action has another name.
+_ACTIONS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "resourcegroupstaggingapi:GetResources": "tag:GetResources",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3:ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:ListObjects": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListParts": "s3:ListMultipartUploadParts",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:UploadPart": "s3:PutObject",
+    "s3control:GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
+    "service-quotas:GetServiceQuota": "servicequotas:GetServiceQuota",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
+
+# Which parameters hand a role (or a profile with one) to which service: that needs iam:PassRole.
+_TASKS = "ecs-tasks.amazonaws.com"
+_PASSES = {
+    "batch:CreateComputeEnvironment": {
+        "serviceRole": "batch.amazonaws.com",
+        "computeResources.instanceRole": "ec2.amazonaws.com",
+        "computeResources.spotIamFleetRole": "spotfleet.amazonaws.com",
+    },
+    "batch:UpdateComputeEnvironment": {"serviceRole": "batch.amazonaws.com"},
+    "batch:RegisterJobDefinition": {
+        "containerProperties.jobRoleArn": _TASKS,
+        "containerProperties.executionRoleArn": _TASKS,
+    },
+    "ec2:RunInstances": {
+        "IamInstanceProfile.Name": "ec2.amazonaws.com",
+        "IamInstanceProfile.Arn": "ec2.amazonaws.com",
+    },
+    "ecs:RegisterTaskDefinition": {"taskRoleArn": _TASKS, "executionRoleArn": _TASKS},
+    "ecs:RunTask": {"overrides.taskRoleArn": _TASKS, "overrides.executionRoleArn": _TASKS},
+    "iam:AddRoleToInstanceProfile": {"RoleName": "ec2.amazonaws.com"},
+    "lambda:CreateFunction": {"Role": "lambda.amazonaws.com"},
+    "lambda:UpdateFunctionConfiguration": {"Role": "lambda.amazonaws.com"},
+}
+
+# What tags that come with a creation need, where it is not ``SERVICE:TagResource``.
+_TAGGING = {
+    "iam:CreateInstanceProfile": "iam:TagInstanceProfile",
+    "iam:CreateRole": "iam:TagRole",
+    "sqs:CreateQueue": "sqs:TagQueue",
+    "ssm:PutParameter": "ssm:AddTagsToResource",
+}
+_TAGGED = {
+    "batch:SubmitJob": "job/*",
+    "ecs:RegisterTaskDefinition": "task-definition/{family}:*",
+    "ecs:RunTask": "task/{cluster|default}/*",
+}
+
+
+def _read(rows: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for service, block in re.findall(r"^([\w-]+):\n(.*?)(?=^[\w-]+:$|\Z)", rows, re.MULTILINE | re.DOTALL):
+        for operations, resources in re.findall(r"([\w\s]+?)\s->\s(.+?)(?=\n    \w|\Z)", block, re.DOTALL):
+            found |= dict.fromkeys((f"{service}:{each}" for each in operations.split()), resources)
+    return found
+
+
+TABLE = _read(_ROWS)
+"""``dynamodb:PutItem`` to its resources."""
+
+
+# --- from the table to needs --------------------------------------------------------------------------
+
+
+def known(call: wire.Call) -> bool:
+    """Whether anybody here can say what a call needs."""
+    return call.name in TABLE or call.name in _SPECIAL or (call.service == "apigateway" and call.known)
+
+
+def needs(asked: Asked) -> Iterator[Need]:
+    """What a known call needs: all of it, or it is refused."""
+    tags = _tags(asked)
+    facts: Context = {
+        **{f"aws:requesttag/{key.lower()}": value for key, value in tags.items()},
+        "aws:requesttag/": None,
+        "aws:tagkeys": list(tags) or None,
+    }
+    name, service = asked.call.name, asked.call.service
+    if service == "apigateway":
+        path = f"arn:aws:apigateway:{asked.region}::{asked.request.path}"
+        yield Need(f"apigateway:{asked.request.method}", path)
+        return
+    if name in _SPECIAL:
+        own = list(_SPECIAL[name](asked))
+    else:
+        own = [Need(_ACTIONS.get(name, name), each) for each in _resources(asked, TABLE[name])]
+    yield from (Need(action, resource, {**facts, **more}) for action, resource, more in own)
+    yield from _passes(asked)
+    if service == "ec2":
+        for kind in asked.values("TagSpecifications.ResourceType"):
+            more = {**facts, "ec2:createaction": asked.call.operation}
+            yield Need("ec2:CreateTags", asked.arn("ec2", f"{kind}/*"), more)
+    elif tags and "Tag" not in asked.call.operation:
+        where = _resources(asked, _TAGGED[name]) if name in _TAGGED else [own[0].resource]
+        yield from (Need(_TAGGING.get(name, f"{service}:TagResource"), each, facts) for each in where)
+
+
+_FIELD = re.compile(r"\{([^}|?]+)(\?|\|[^}]*)?\}")
+
+
+def _resources(asked: Asked, row: str) -> Iterator[str]:
+    """The ARNs that a row of the table means."""
+    for pattern in row.split():
+        texts, ends = [], 0
+        for field in _FIELD.finditer(pattern):
+            values = [value for path in field[1].split(",") for value in asked.values(path)]
+            if name := _NAMES.get(field[1]):
+                values = [name(asked, value) for value in values]
+            if not values and field[2] != "?":
+                values = [(field[2] or "|")[1:]]
+            texts += [[pattern[ends : field.start()]], values]
+            ends = field.end()
+        for parts in itertools.product(*texts, [pattern[ends:]]):
+            whole = next((value for value in parts[1::2] if value.startswith("arn:")), "".join(parts))
+            fixed = whole == "*" or whole.startswith("arn:")
+            yield whole if fixed else asked.arn(asked.call.service, whole)
+
+
+def _role(asked: Asked, name: str) -> str:
+    """The ARN of a role: its path is part of it."""
+    role = find_role(iam_backends[asked.account]["aws"], name)
+    path = next(iter(asked.values("Path")), "/")
+    return str(role.arn) if role else name if ":" in name else asked.arn("iam", f"role{path}{name}")
+
+
+def _profile(asked: Asked, name: str) -> str:
+    profile = find_instance_profile(iam_backends[asked.account]["aws"], name)
+    path = next(iter(asked.values("Path")), "/")
+    return str(profile.arn) if profile else asked.arn("iam", f"instance-profile{path}{name}")
+
+
+_NAMES: dict[str, Callable[[Asked, str], str]] = {  # what a parameter calls its resource, for an ARN
+    "FunctionName": lambda asked, name: name if name.startswith("arn:") else name.rpartition(":function:")[2],
+    "InstanceProfileName": _profile,
+    "Name,Names": lambda asked, name: name.lstrip("/"),
+    "QueueUrl,QueueName": lambda asked, url: url.rpartition("/")[2],
+    "ResourceId": lambda asked, name: name.lstrip("/"),
+    "RoleName": _role,
+    "cluster": lambda asked, name: name.rpartition("/")[2],
+}
+
+
+def _passes(asked: Asked) -> Iterator[Need]:
+    """The roles that a call hands to a service."""
+    handed = [
+        (value, service)
+        for path, service in _PASSES.get(asked.call.name, {}).items()
+        for value in asked.values(path)
+    ]
+    if asked.call.name == "ecs:RunTask":
+        with contextlib.suppress(Exception):  # of moto's: no such definition, which the call itself will say
+            ecs = ecs_backends[asked.account][asked.region]
+            definition = ecs.describe_task_definition(asked.fields["taskDefinition"])
+            roles = (getattr(definition, f"{kind}_role_arn", None) for kind in ("task", "execution"))
+            handed += [(role, _TASKS) for role in roles if role]
+    for value, service in handed:
+        iam = iam_backends[asked.account]["aws"]
+        profile = find_instance_profile(iam, value) if service == "ec2.amazonaws.com" else None
+        for arn in [role.arn for role in profile.roles] if profile else [_role(asked, value)]:
+            yield Need("iam:PassRole", arn, {"iam:passedtoservice": service})
+
+
+def _tags(asked: Asked) -> dict[str, str]:
+    """The tags that a request brings."""
+    fields = asked.fields
+    structures = [fields, fields.get("CreateBucketConfiguration") or {}, *fields.get("TagSpecifications", [])]
+    found: dict[str, str] = {}
+    for given in (each.get(name) for each in structures for name in ("tags", "Tags")):
+        if isinstance(given, dict):
+            found |= given
+        for tag in given if isinstance(given, list) else []:
+            found[tag.get("Key") or tag.get("key")] = tag.get("Value") or tag.get("value") or ""
+    return found
+
+
+# --- what no row can say ------------------------------------------------------------------------------
+
+
+def _batch_of_items(asked: Asked) -> Iterator[Need]:
+    for name in asked.fields.get("RequestItems") or {"": None}:
+        yield Need(asked.call.name, _table(asked, name))
+
+
+def _table(asked: Asked, name: str) -> str:
+    return name if name.startswith("arn:") else asked.arn("dynamodb", f"table/{name}")
+
+
+def _table_or_index(asked: Asked) -> Iterator[Need]:
+    table, index = _table(asked, asked.fields.get("TableName", "")), asked.fields.get("IndexName")
+    yield Need(asked.call.name, f"{table}/index/{index}" if index else table)
+
+
+def _transaction(asked: Asked) -> Iterator[Need]:
+    actions = {"Get": "GetItem", "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+    for item in asked.fields.get("TransactItems", []):
+        for kind, what in item.items():
+            action = actions.get(kind, "ConditionCheckItem")
+            yield Need(f"dynamodb:{action}", _table(asked, what.get("TableName", "")))
+
+
+def _tasks(asked: Asked) -> Iterator[Need]:
+    cluster = asked.fields.get("cluster", "default").rpartition("/")[2]
+    for task in asked.values("tasks") + asked.values("task") or [""]:
+        yield Need(asked.call.name, asked.arn("ecs", f"task/{cluster}/{task.rpartition('/')[2]}"))
+
+
+def _object(asked: Asked) -> Iterator[Need]:
+    action = _ACTIONS.get(asked.call.name, asked.call.name)
+    version = "Version" if asked.fields.get("VersionId") else ""
+    yield Need(action + version, next(_resources(asked, "arn:aws:s3:::{Bucket}/{Key}")))
+
+
+def _copy(asked: Asked) -> Iterator[Need]:
+    source = urllib.parse.unquote(asked.request.headers.get("x-amz-copy-source", "")).partition("?")[0]
+    yield Need("s3:GetObject", f"arn:aws:s3:::{source.lstrip('/')}")
+    yield Need("s3:PutObject", next(_resources(asked, "arn:aws:s3:::{Bucket}/{Key}")))
+
+
+def _objects(asked: Asked) -> Iterator[Need]:
+    bucket = asked.fields.get("Bucket", "")
+    for each in (asked.fields.get("Delete") or {}).get("Objects") or []:
+        version = "Version" if each.get("VersionId") else ""
+        yield Need(f"s3:DeleteObject{version}", f"arn:aws:s3:::{bucket}/{each.get('Key')}")
+
+
+_SPECIAL: dict[str, Callable[[Asked], Iterator[Need]]] = {
+    "dynamodb:BatchGetItem": _batch_of_items,
+    "dynamodb:BatchWriteItem": _batch_of_items,
+    "dynamodb:Query": _table_or_index,
+    "dynamodb:Scan": _table_or_index,
+    "dynamodb:TransactGetItems": _transaction,
+    "dynamodb:TransactWriteItems": _transaction,
+    "ecs:DescribeTasks": _tasks,
+    "ecs:StopTask": _tasks,
+    "s3:CopyObject": _copy,
+    "s3:DeleteObject": _object,
+    "s3:DeleteObjects": _objects,
+    "s3:GetObject": _object,
+    "s3:HeadObject": _object,
+    "s3:UploadPartCopy": _copy,
+    "ssm:DescribeParameters": lambda asked: iter([Need(asked.call.name, asked.arn("ssm", "*"))]),
+}

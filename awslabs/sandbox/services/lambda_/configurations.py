@@ -1,0 +1,122 @@
+"""Lambda's configurations of functions in AWS's shape: what they show beyond moto's record.
+
+Source: aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.awslambda.models import LambdaFunction
+
+from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule, state
+from awslabs.sandbox.services.lambda_ import functions
+
+_CHANGES = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion")
+
+
+@state
+@dataclass
+class ShownFunction:
+    """What answers say of a function beyond moto's record and `functions.FunctionLife`.
+
+    Attributes
+    ----------
+    revision_id : str
+        Another one after each change.
+    environment : bool
+        Whether it was given an environment, were it an empty one.
+    """
+
+    revision_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    environment: bool = False
+
+
+answers_have_awss_shape = rule(
+    "answers_have_awss_shape",
+    """A function has a RevisionId, which each change replaces, and a RuntimeVersionConfig; no empty Layers,
+    but the empty Environment that it was given. Lists leave states out. moto has none of these.
+    Source: aws-facts (k).""",
+)
+
+
+@answers_have_awss_shape.patch(LambdaFunction, "get_configuration")
+def _shape(original: Any, function: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
+    shown: dict[str, Any] = original(function, on_create)
+    kept = memory(function, ShownFunction)
+    shown["RevisionId"] = kept.revision_id
+    if function.package_type == "Zip":
+        digest = hashlib.sha256(str(function.run_time).encode()).hexdigest()
+        arn = f"arn:aws:lambda:{function.region}::runtime:{digest}"
+        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
+    if not shown.get("Layers"):
+        shown.pop("Layers", None)
+    if kept.environment:
+        shown.setdefault("Environment", {"Variables": {}})
+    return shown
+
+
+_STATES = {
+    *("State", "StateReason", "StateReasonCode", "LastUpdateStatus", "LastUpdateStatusReason"),
+    *("LastUpdateStatusReasonCode", "RuntimeVersionConfig"),
+}
+
+
+@answers_have_awss_shape.around("lambda:ListFunctions", "lambda:ListVersionsByFunction")
+def _list_without_states(call: Call, proceed: Proceed) -> Any:
+    said = json.loads(proceed())
+    for name in ("Functions", "Versions"):
+        for each in said.get(name, []):
+            for name_of_state in _STATES & each.keys():
+                del each[name_of_state]
+    return json.dumps(said)
+
+
+@answers_have_awss_shape.around(*(f"lambda:{action}" for action in _CHANGES))
+def _revise(call: Call, proceed: Proceed) -> Any:
+    status, headers, body = proceed()
+    said = json.loads(body)
+    name = said.get("FunctionName")
+    if not name:
+        return status, headers, body
+    function = functions.find(call.account, call.region, name, _version(said))
+    kept = memory(function, ShownFunction)
+    if call.action != "PublishVersion":
+        kept.revision_id = str(uuid.uuid4())
+    if call.get("Environment") is not None:
+        kept.environment = True
+    fresh = function.get_configuration()
+    for member in ("RevisionId", "RuntimeVersionConfig", "Environment"):
+        if member in fresh:
+            said[member] = fresh[member]
+    if not said.get("Layers"):
+        said.pop("Layers", None)
+    return status, headers, json.dumps(said)
+
+
+def _version(said: dict[str, Any]) -> str | None:
+    version = said.get("Version")
+    return None if version in (None, "$LATEST") else str(version)
+
+
+@around("lambda:AddPermission")
+def principals_are_written_out(call: Call, proceed: Proceed) -> Any:
+    """An account or an identity stands in a policy as an ARN under `AWS`. moto keeps what was sent, and
+    answers 200 where AWS does 201. Source: aws-facts (k).
+    """
+    said = json.loads(proceed())
+    added = json.loads(said["Statement"])
+    principal = added.get("Principal")
+    function = functions.find(call.account, call.region, functions.named(call))
+    if isinstance(principal, str) and principal != "*":
+        arn = f"arn:aws:iam::{principal}:root" if re.fullmatch(r"\d{12}", principal) else principal
+        added["Principal"] = {"AWS": arn}
+        for each in function.policy.statements:
+            if each.get("Sid") == added.get("Sid"):
+                each["Principal"] = added["Principal"]
+    return 201, {"status": 201}, json.dumps(said | {"Statement": json.dumps(added)})

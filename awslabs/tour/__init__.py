@@ -1,0 +1,119 @@
+"""The whole course once, in the practice cloud: build, look, do the lab's work, take down, verify.
+
+Beside this file stands one for each lab:
+
+    BUILDS            what it builds, in a few words
+    USD_PER_HOUR      what it costs in us-east-1 while it stands; None where the price table does not know it
+    NEEDS             modules that its work needs on this computer when it runs in the practice cloud
+    up, look, work    take the ledger; `look` asks the cloud what stands, `work` does what the lab is for, and
+                      both say in a line what came of it
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from awslabs import cli, images, ledger_cli
+from awslabs.errors import LabError, install
+from awslabs.labs import LABS
+from awslabs.ledger import Ledger
+
+# Modules that the programs of three labs need, beside the package's own.
+LEARNING = ("matplotlib", "sklearn", "torch", "torchvision")
+LEFT_OUT = "left out"  # how the result of work begins that this computer cannot do
+
+
+def chapter(lab: str) -> ModuleType:
+    """How one lab is run from end to end: its file beside this one."""
+    return importlib.import_module(f"awslabs.tour.{lab}")
+
+
+def missing(ledger: Ledger) -> list[str]:
+    """What the work of a lab needs and this computer lacks; on AWS it is there, in images."""
+    return [] if ledger.cloud.is_aws else images.lacking(chapter(ledger.lab).NEEDS)
+
+
+def tour() -> list[dict[str, Any]]:
+    """Run every chapter in the practice cloud, and return one line per step with its seconds.
+
+    A copy of the lab named ``tour`` is used, so that your own copies stay as they are. Work that cannot be
+    done on this computer is named, with the command that changes it. A practice cloud that is started for
+    the tour ends with it.
+
+    Raises
+    ------
+    LabError
+        When a step fails, or something of the tour still stands at its end.
+    """
+    lines = []
+    with cli.practice_cloud():
+        for lab in LABS:
+            lines += run(cli.open_ledger(lab, name="tour", sandbox=True))
+    sum_up(lines)
+    return lines
+
+
+def sum_up(lines: list[dict[str, Any]]) -> None:
+    """A line for each lab, since the log has carried the others away, and what was left out."""
+    seconds = sum(line["seconds"] for line in lines)
+    cli.say(f"\nThe tour is over: {len(LABS)} labs, {len(lines)} steps, {seconds:.0f} s.")
+    left_out = [line for line in lines if line["result"].startswith(LEFT_OUT)]
+    for lab in LABS:
+        steps = [
+            f"{line['step']} {LEFT_OUT if line in left_out else str(line['seconds']) + ' s'}"
+            for line in lines
+            if line["lab"] == lab
+        ]
+        cli.say_beside(f"{lab:<12} ", ", ".join(steps))
+    if left_out:
+        cli.say("Work that was left out needs PyTorch (6 GB). With this the tour does it:")
+        cli.say(install("sandbox,ml,notebook"))
+
+
+def run(ledger: Ledger) -> list[dict[str, Any]]:
+    """Build, look, work, take down, verify: one line each, said as it is done."""
+    lab = chapter(ledger.lab)
+    ledger.down()  # what an interrupted run may have left
+
+    def build() -> str:
+        lab.up(ledger)
+        return f"{lab.BUILDS} ({len(ledger.resources)} resources)"
+
+    def work() -> str:
+        if lacking := missing(ledger):
+            return f"{LEFT_OUT}: it needs {', '.join(lacking)}"
+        return str(lab.work(ledger))
+
+    def delete() -> str:
+        ledger.down()
+        return "everything deleted"
+
+    steps: dict[str, Callable[[], str]] = {
+        "up": build,
+        "look": lambda: lab.look(ledger),
+        "work": work,
+        "down": delete,
+        "verify": lambda: verify(ledger),
+    }
+    lines: list[dict[str, Any]] = []
+    for step, act in steps.items():
+        since = time.monotonic()
+        result = act()
+        lines.append(
+            {"lab": ledger.lab, "step": step, "seconds": round(time.monotonic() - since, 1), "result": result}
+        )
+        cli.say_beside(f"{ledger.lab:<12} {step:<7} {lines[-1]['seconds']:>5} s  ", result)
+    return lines
+
+
+def verify(ledger: Ledger) -> str:
+    """Ask the cloud, not the ledger, whether anything of this ledger still stands."""
+    left = [one for one in ledger_cli.everything_ours(ledger.cloud) if one.ledger == ledger.prefix]
+    if left:
+        things = ", ".join(one.found.id for one in left)
+        raise LabError(f"Of {ledger.lab} there is still {things}.", "", ledger.command("down"))
+    return "nothing of it is left in the cloud"

@@ -1,0 +1,1 @@
+"""Chapter 1: a server to log in to."""

@@ -1,0 +1,240 @@
+"""cost: the meter against a bill that this test writes itself, from the practice cloud's own record.
+
+The bill knows nothing of ledgers: each minute of a moved clock it looks at what runs, and adds a sixtieth of
+its hourly price, which stands here once more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.batch import batch_backends
+from moto.ec2 import ec2_backends
+from moto.ecs import ecs_backends
+
+from awslabs import addresses, cost, ec2, gpu, tunnel
+from awslabs.ledger import Ledger
+from awslabs.sandbox import rules
+from awslabs.sandbox.core import engine
+from awslabs.workload.gpu import notebook
+from tests import inprocess
+from tests.test_kinds_batch import build, submit
+from tests.test_kinds_containers import cluster_and_definition, network
+
+ACCOUNT, REGION = "222222222222", "us-east-1"
+SERVER = {"t3.micro": 0.0104, "g4dn.xlarge": 0.526, "c5.large": 0.085, "m5.large": 0.096}
+SPOT = {"g4dn.xlarge": 0.2158, "c5.large": 0.0396}
+ADDRESS, GIB = 0.005, 0.08 / 730
+
+
+class Bill:
+    """What AWS would charge, by the minute.
+
+    Attributes
+    ----------
+    usd : dict
+        By what it is for.
+    tasks : dict
+        The times of each Fargate task, as ECS keeps them.
+    """
+
+    def __init__(self, clock: inprocess.Clock) -> None:
+        self.clock, self.usd = clock, defaultdict[str, float](float)
+        self.tasks: dict[str, dict[str, float]] = {}
+
+    def pass_time(self, minutes: float) -> None:
+        """Let time pass, and charge for what was there in each minute of it."""
+        for _ in range(round(minutes)):
+            self.clock.sleep(60.0)
+            self.charge()
+
+    def charge(self) -> None:
+        backend = ec2_backends[ACCOUNT][REGION]
+        with rules.lock:
+            for each in (batch_backends, ecs_backends, ec2_backends):
+                engine.settle(each[ACCOUNT][REGION])
+        for reservation in list(backend.reservations.values()):
+            for one in reservation.instances:
+                if one.state in ("pending", "running"):
+                    prices = SPOT if one.lifecycle == "spot" else SERVER
+                    self.usd["server"] += prices[one.instance_type] / 60
+                    self.usd["address"] += ADDRESS / 60
+        for volume in backend.volumes.values():
+            self.usd["disk"] += volume.size * GIB / 60
+        for cluster in ecs_backends[ACCOUNT][REGION].tasks.values():
+            self.tasks |= {task.task_arn: task.times for task in cluster.values()}
+
+    def of_tasks(self, usd_per_hour: float) -> float:
+        """Fargate bills from the pull of the image to the end, by the second, a minute at least."""
+        pulled = [times for times in self.tasks.values() if "pullStartedAt" in times]
+        seconds = [times.get("stoppedAt", rules.clock.now()) - times["pullStartedAt"] for times in pulled]
+        return sum(max(60.0, one) for one in seconds) / 3600 * usd_per_hour
+
+    @property
+    def total(self) -> float:
+        return sum(self.usd.values())
+
+
+@pytest.fixture
+def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bill]:
+    monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
+    monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "cpu")
+    monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
+    with inprocess.cloud() as clock:
+        yield Bill(clock)
+
+
+def opened(lab: str) -> Ledger:
+    return Ledger(inprocess.open_cloud(ACCOUNT, "ana", REGION), lab)
+
+
+def of_kind(ledger: Ledger, call: str) -> str:
+    (row,) = [row for row in ledger.journal.rows if row.call == call]
+    return row.id
+
+
+def test_a_day_of_the_first_lab(bill: Bill) -> None:
+    ledger = opened("ec2")
+    ec2.up(ledger, allow_from="203.0.113.7/32")
+    bill.pass_time(6 * 60)
+    client, server = ledger.client("ec2"), of_kind(ledger, "ec2:RunInstances")
+    client.stop_instances(InstanceIds=[server])  # in the console
+    bill.pass_time(8 * 60)
+    ledger.read_meter()
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    client.start_instances(InstanceIds=[server])
+    bill.pass_time(9 * 60)
+    ledger.read_meter()
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    ec2.down(ledger)
+    ledger.read_meter()
+    bill.pass_time(60)
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    assert bill.usd["server"] == pytest.approx(15 * 0.0104, rel=0.01)
+
+
+def test_a_server_that_its_own_timer_ended_costs_no_longer_than_that_whoever_looks_when(bill: Bill) -> None:
+    ledger = opened("gpu")
+    gpu.up(ledger, spot=True, ttl_minutes=180)
+    bill.pass_time(180)
+    (server,) = (
+        one
+        for reservation in ec2_backends[ACCOUNT][REGION].reservations.values()
+        for one in reservation.instances
+    )
+    server.terminate()  # as its operating system would
+    server._reason = ""
+    bill.pass_time(21 * 60)  # the laptop was closed
+    assert ledger.client("ec2").describe_instances()["Reservations"] == []
+    ledger.read_meter()
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    gpu.down(ledger)
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    assert 180 / 60 * 0.2158 < bill.total < 180 / 60 * 0.24
+
+
+def test_a_day_of_tasks_on_fargate(bill: Bill) -> None:
+    ledger = opened("ecs_qa")
+    subnet_id, group_id = network(ledger)
+    cluster, definition = cluster_and_definition(ledger)
+    where = {"subnets": [subnet_id], "securityGroups": [group_id], "assignPublicIp": "ENABLED"}
+    ecs, arns = ledger.client("ecs"), []
+    for minutes in (30, 2, 0, 300):
+        arns.append(
+            ledger.start(
+                "task",
+                ecs.run_task,
+                cluster=cluster,
+                taskDefinition=definition,
+                launchType="FARGATE",
+                networkConfiguration={"awsvpcConfiguration": where},
+                overrides={"cpu": "1024", "memory": "4096"},
+            )
+        )
+        bill.pass_time(minutes + 1)
+        ecs.stop_task(cluster=cluster, task=arns[-1])
+        bill.pass_time(5)
+        ledger.read_meter()
+    usd = bill.of_tasks(0.04048 + 4 * 0.004445 + 0.005)
+    assert len(bill.tasks) == 4
+    assert usd > 5.5 * 0.0633
+    assert ledger.usd_so_far == pytest.approx(usd, rel=0.05)
+
+
+def test_batchs_machines_come_and_go_and_are_counted(bill: Bill) -> None:
+    ledger = opened("batch_sweep")
+    queue, definition = build(ledger)
+    bill.pass_time(2)  # until the queue is VALID
+    for minutes in (45, 200):
+        job_id = submit(ledger, queue, definition)
+        bill.pass_time(minutes)
+        ledger.read_meter()
+        ledger.client("batch").terminate_job(jobId=job_id, reason="it is enough")
+        bill.pass_time(30)
+        ledger.read_meter()
+        bill.pass_time(90)
+    assert bill.usd["server"] > 4 * 0.085
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    machines = [one for one in cost.lines(ledger.journal.header, ledger.journal.rows) if "Batch" in one.what]
+    assert [one.what for one in machines] == ["c5.large of Batch"] * 2
+
+
+def test_what_functions_were_billed_for_is_counted_before_their_logs_go(bill: Bill) -> None:
+    ledger = opened("serverless")
+    logs, group = ledger.client("logs"), f"/aws/lambda/{ledger.prefix}-hello"
+    ledger.create("hello-logs", logs.create_log_group, logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    lines = [
+        f"REPORT RequestId: {billed}\tDuration: 9.20 ms\tBilled Duration: {billed} ms\t"
+        "Memory Size: 512 MB\tMax Memory Used: 60 MB"
+        for billed in (10, 250, 3000)
+    ]
+    events = [
+        {"timestamp": int(rules.clock.now() * 1000), "message": line} for line in [*lines, "START of another"]
+    ]
+    logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+    ledger.read_meter()
+    ledger.down()
+    ledger.read_meter()
+    used = {what: (count, usd) for what, count, usd in cost.used(ledger.journal.header)}
+    assert used["GB-seconds of Lambda"] == (
+        pytest.approx(3.26 / 2),
+        pytest.approx(3.26 / 2 * 0.0000166667),
+    )
+    assert used["requests to Lambda"] == (3, pytest.approx(3 * 0.20 / 1e6))
+    assert used["requests to API Gateway"][0] == 2 * 3
+    assert used["bytes of logs"][0] >= sum(map(len, lines))
+    assert ledger.usd_so_far == pytest.approx(sum(usd for _, usd in used.values()))
+    assert all(one.at_most for one in cost.lines(ledger.journal.header, ledger.journal.rows))
+
+
+def test_a_file_of_an_older_version_reads_and_the_next_life_goes_on_counting(bill: Bill) -> None:
+    ledger = opened("ec2")
+    ec2.up(ledger, allow_from="203.0.113.7/32")
+    bill.pass_time(60)
+    path = ledger.journal.path
+    text = "".join(line for line in path.read_text().splitlines(True) if not line.startswith(' "meter"'))
+    assert '"meter"' not in text
+    path.write_text(text)
+    again = opened("ec2")
+    again.read_meter()
+    assert again.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    ec2.down(again)
+    ec2.up(again, allow_from="203.0.113.7/32")
+    bill.pass_time(60)
+    assert again.usd_so_far == pytest.approx(bill.total, rel=0.05)
+    assert 0 < again.journal.header["usd_before"] < again.usd_so_far
+
+
+def test_a_price_that_is_not_known_is_a_question_mark_and_never_nothing(bill: Bill) -> None:
+    ledger = opened("ec2")
+    ec2.up(ledger, allow_from="203.0.113.7/32", instance_type="t3a.micro")
+    bill.clock.sleep(3600)
+    ledger.read_meter()
+    (line,) = cost.lines(ledger.journal.header, ledger.journal.rows)
+    assert (line.usd, ledger.usd_so_far) == (None, None)
+    assert line.hours == pytest.approx(1.0, abs=0.05)

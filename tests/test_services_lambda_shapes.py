@@ -1,0 +1,148 @@
+"""Lambda's names, errors and answers in AWS's shape: moto alone, then with the rule."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from test_services_lambda_functions import make, role
+from test_services_support import Case, check, client, cloud, refused, said, table, wait
+
+from awslabs.sandbox.services.lambda_ import configurations, shapes  # noqa: F401  (rules that this needs)
+
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lab"
+NO, BAD, GONE = "InvalidParameterValueException", "ValidationException", "ResourceNotFoundException"
+
+
+def names() -> list[str]:
+    make()
+    aws = client("lambda")
+    get = aws.get_function
+    other = FUNCTION.replace("us-east-1", "eu-west-1")
+    return [
+        said(get, FunctionName="my-function!"),
+        said(get, FunctionName="lab", Qualifier="not valid"),
+        said(get, FunctionName="lab:$LATEST", Qualifier="1"),
+        said(get, FunctionName=other),
+        said(get, FunctionName="lab:$LATEST"),
+        said(get, FunctionName=FUNCTION),
+    ]
+
+
+def names_of_new_ones() -> list[str]:
+    arn = role()
+    return [
+        code_of(make, FunctionName="a!", Role=arn),
+        code_of(make, FunctionName="a" * 65, Role=arn),
+        code_of(make, Role="r1"),
+    ]
+
+
+def code_of(do: Any, **more: Any) -> str:
+    try:
+        do(**more)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "ok"
+
+
+def permissions() -> list[str]:
+    make()
+    asked = {"FunctionName": "lab", "StatementId": "a", "Action": "lambda:InvokeFunction"}
+    asked["Principal"] = "apigateway.amazonaws.com"
+    changes = (
+        {"StatementId": "a b!"}, {"Action": "s3:GetObject"}, {"Principal": "nobody"},
+        {"Qualifier": "$LATEST"}, {"Principal": "*"},
+    )  # fmt: skip
+    return [said(client("lambda").add_permission, **(asked | each)) for each in changes]
+
+
+def the_answer_to_a_creation() -> list[Any]:
+    made = make(Environment={"Variables": {}})
+    asked = client("lambda").get_function(FunctionName="lab")["Configuration"]
+    names = ("RevisionId", "RuntimeVersionConfig", "Environment", "Layers")
+    return [name for name in names for each in (made, asked) if name in each]
+
+
+def revisions() -> list[int]:
+    first = make()["RevisionId"]
+    aws = client("lambda")
+    second = aws.update_function_configuration(FunctionName="lab", Timeout=5)["RevisionId"]
+    third = aws.get_function_configuration(FunctionName="lab")["RevisionId"]
+    return [len({first, second}), len({second, third})]
+
+
+def what_lists_say() -> list[str]:
+    make()
+    aws = client("lambda")
+    rows = aws.list_functions()["Functions"] + aws.list_versions_by_function(FunctionName="lab")["Versions"]
+    return sorted({name for row in rows for name in row if "Stat" in name})
+
+
+def an_error() -> list[Any]:
+    with pytest.raises(ClientError) as caught:
+        client("lambda").get_function(FunctionName="gone")
+    answer = caught.value.response
+    return [answer.get("Type"), "Message" in answer]
+
+
+def an_account_in_a_policy() -> list[Any]:
+    make()
+    aws = client("lambda")
+    asked = {"FunctionName": "lab", "StatementId": "a", "Action": "lambda:InvokeFunction"}
+    answer = aws.add_permission(**asked, Principal="111122223333")
+    kept = json.loads(aws.get_policy(FunctionName="lab")["Policy"])["Statement"][0]["Principal"]
+    return [json.loads(answer["Statement"])["Principal"], kept, answer["ResponseMetadata"]["HTTPStatusCode"]]
+
+
+ROOT = {"AWS": "arn:aws:iam::111122223333:root"}
+CASES = (
+    Case("names_are_looked_at", names, [GONE] * 2 + ["ok"] * 4, [BAD, BAD, NO, GONE, "ok", "ok"]),
+    Case("names_are_looked_at", names_of_new_ones, ["ok", "ok", BAD], [BAD, NO, BAD]),
+    Case("names_are_looked_at", permissions, ["ok"] * 5, [BAD, BAD, NO, NO, "ok"]),
+    Case(
+        "answers_have_awss_shape",
+        the_answer_to_a_creation,
+        ["Layers"] * 2,
+        ["RevisionId"] * 2 + ["RuntimeVersionConfig"] * 2 + ["Environment"] * 2,
+    ),
+    Case("answers_have_awss_shape", revisions, "KeyError", [2, 1]),
+    Case("answers_have_awss_shape", what_lists_say, ["LastUpdateStatus", "State"], []),
+    Case("errors_have_awss_shape", an_error, [None, False], ["User", True]),
+    Case(
+        "principals_are_written_out",
+        an_account_in_a_policy,
+        ["111122223333", "111122223333", 200],
+        [ROOT, ROOT, 201],
+    ),
+)
+
+
+@table(*CASES)
+def test_aws_is_stricter_than_moto(case: Case) -> None:
+    check(case)
+
+
+def test_a_new_function_has_no_last_update_until_it_is_asked_for() -> None:
+    with cloud("function_states", "answers_have_awss_shape", slow_states=1.0):
+        made = make()
+        assert (made["State"], "LastUpdateStatus" in made) == ("Pending", False)
+        shown = client("lambda").get_function_configuration(FunctionName="lab")
+        assert (shown["LastUpdateStatus"], shown["LastUpdateStatusReasonCode"]) == ("InProgress", "Creating")
+        wait(3)
+        shown = client("lambda").get_function_configuration(FunctionName="lab")
+        assert (shown["LastUpdateStatus"], "LastUpdateStatusReason" in shown) == ("Successful", False)
+
+
+def test_names_have_the_words_of_aws() -> None:
+    with cloud(every=True):
+        aws = client("lambda")
+        code, text, status = refused(aws.get_function, FunctionName="f!")
+        assert (code, status) == (BAD, 400)
+        begin = "1 validation error detected: Value 'f!' at 'functionName' failed to satisfy constraint: "
+        assert text.startswith(f"{begin}Member must satisfy regular expression pattern: (arn:")
+        other = FUNCTION.replace("us-east-1", "eu-west-1")
+        says = "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"
+        assert refused(aws.get_function, FunctionName=other) == (GONE, says, 404)
