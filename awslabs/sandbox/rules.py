@@ -31,8 +31,8 @@ from awslabs.sandbox.services.ec2.power import Hosts
 
 __all__ = ["RULES", "Hosts", "Refused", "clock", "install", "installed", "lock", "uninstall"]
 
-TESTED_MOTO = ((5, 2, 5), (5, 3))
-"""From this version of moto on, up to but without that one: the rules reach into moto's insides."""
+TESTED_MOTO = "5.2.5"
+"""The version of moto that the tests ran with: the rules reach into its insides."""
 
 
 def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> None:
@@ -86,11 +86,9 @@ def installed(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) 
 
 def _check_moto(installed_version: str) -> None:
     """Refuse a moto whose insides may differ."""
-    numbers = tuple(int(part) for part in installed_version.split(".")[:3] if part.isdigit())
-    first, end = TESTED_MOTO
-    if not first <= numbers < end:
+    if installed_version != TESTED_MOTO:
         raise LabError(
             f"moto {installed_version} is installed; the practice cloud's rules are not tested with it.",
-            "They reach into moto's insides, which change: tested is 5.2.5 and what follows, before 5.3.",
-            "pip install 'moto[server]>=5.2.5,<5.3'",
+            f"They reach into moto's insides, which change: tested is {TESTED_MOTO}.",
+            f"pip install 'moto[server]=={TESTED_MOTO}'",
         )
