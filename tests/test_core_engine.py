@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 import threading
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.core.responses import BaseResponse
+from moto.core.base_backend import BaseBackend
+from moto.core.utils import get_service_model
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
-from moto.servicequotas.responses import ServiceQuotasResponse
+from moto.resourcegroupstaggingapi import models as tagging
 from test_services_support import READ_ONLY, client, cloud, net, said, wait
 
 from awslabs.errors import LabError
-from awslabs.sandbox import rules
+from awslabs.sandbox import rules, running_parts, services
 from awslabs.sandbox.core import engine
+
+services.load()
 
 WITH_CASES = {  # files whose rules are all in the tables of these tests
     *(
@@ -35,10 +41,10 @@ WITH_CASES = {  # files whose rules are all in the tables of these tests
     *("parameters", "quotas", "rest_apis", "spot", "buckets", "tables", "tags", "visibility"),
 }
 PLACES = [
-    (BaseResponse, "call_action"),
+    (BaseBackend, "urls"),
     (Instance, "terminate"),
     (Instance, "public_dns_name"),
-    (ServiceQuotasResponse, "list_service_quotas"),
+    (tagging, "iter_taggable_backends"),
 ]
 
 
@@ -100,7 +106,7 @@ def test_rules_are_not_installed_twice() -> None:
             rules.install()
 
 
-@pytest.mark.parametrize("version", ["5.2.4", "5.3.0", "4.0.0", "6.0.0.dev1"])
+@pytest.mark.parametrize("version", ["5.2.4", "5.2.6", "4.0.0", "6.0.0.dev1"])
 def test_a_moto_that_was_not_tested_is_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(rules, "version", lambda name: version)
     with pytest.raises(LabError) as caught:
@@ -212,3 +218,104 @@ def test_the_timer_sees_that_more_time_has_passed_than_it_waited(monkeypatch: py
     monkeypatch.setattr(engine.clock, "offset_s", 3601.0)
     assert over.wait(5)
     timer.stop()
+
+
+# -- the table -----------------------------------------------------------------------------------------
+
+ORDER = (Path(__file__).parent / "order_of_rules.txt").read_text().split()
+"""In which rules looked at a call when the order was that of imports; S3's, patches, last one first."""
+
+
+def test_the_order_is_the_one_that_is_written_down() -> None:
+    with rules.installed():
+        for operation in {*engine.TABLE, "ec2:DescribeVpcs"}:
+            looks = [hook.rule for hook in engine.chain(operation) if hook.rule in ORDER]
+            looks = list(dict.fromkeys(looks))
+            assert looks == sorted(looks, key=ORDER.index), operation
+    listed = {f"awslabs.sandbox.services.{file}" for file in services.FILES}
+    held = [hook for rule in rules.RULES.values() for hook in rule.hooks]
+    assert {
+        hook.function.__module__ for hook in held if hook.function.__module__.startswith("awslabs")
+    } <= listed
+
+
+def misspelt(operations: Iterable[str]) -> set[str]:
+    """Operations that botocore's models do not have."""
+    wrong = set()
+    for operation in operations:
+        service, _, action = operation.partition(":")
+        if action != "*" and action not in get_service_model(service).operation_names:
+            wrong.add(operation)
+    return wrong
+
+
+def test_every_operation_is_one_of_awss() -> None:
+    assert misspelt(engine.TABLE) == set()
+    assert misspelt(["ec2:DescribeVpc", "batch:submitjob", "ec2:*", "s3:PutObject"]) == {
+        "ec2:DescribeVpc",
+        "batch:submitjob",
+    }
+
+
+def test_what_moto_does_not_have_is_not_patched() -> None:
+    rule = engine.Rule("vanished", "AWS. moto.")
+    try:
+        with pytest.raises(AttributeError, match=r"vanished: moto's Instance.teleport is not there"):
+            rule.patch(Instance, "teleport")(lambda original: None)
+        with pytest.raises(AttributeError, match=r"Instance.terminate is there already"):
+            rule.puts(Instance, "terminate", None, adds=True)
+    finally:
+        del engine.RULES["vanished"]
+
+
+def test_two_states_of_one_name_are_an_error() -> None:
+    with pytest.raises(ValueError, match="two states called Events"):
+        engine.state(type("Events", (), {}))
+
+
+def test_two_functions_do_not_answer_one_operation() -> None:
+    [answers] = [hook for hook in engine.TABLE["batch:SubmitJob"] if hook.kind is engine.Kind.ANSWERS]
+    with pytest.raises(ValueError, match="two functions answer batch:SubmitJob"):
+        engine.hang(answers)
+
+
+def test_what_needs_a_running_part_is_not_installed_under_mock_aws() -> None:
+    for name in running_parts.PARTS:
+        importlib.import_module(name)
+    served = {
+        operation
+        for operation, hooks in engine.TABLE.items()
+        for hook in hooks
+        if hook.kind is engine.Kind.IN_SERVER and hook.function.__module__ in running_parts.PARTS
+    }
+    assert served == running_parts.NOT_UNDER_MOCK_AWS
+    with rules.installed():
+        assert all(hook.kind is not engine.Kind.IN_SERVER for each in served for hook in engine.chain(each))
+
+
+BOTH = """
+import importlib, sys
+from awslabs.sandbox import rules, running_parts, services
+from awslabs.sandbox.core import engine
+first = sys.argv[1] == "rules"
+if first:
+    rules.install()
+for package in ("ecs", *sorted(services.PACKAGES)):
+    importlib.import_module(f"moto.{package}.models")
+    if first and package == "ecs":  # it has reached into EC2, of which no call has come
+        assert "instances_take_time" in engine.RULES
+if not first:
+    rules.install()
+for owner, attribute in sorted(engine._placed, key=str):
+    around = engine._placed[owner, attribute][1]
+    print(owner, attribute, [each.place[0] for each in sorted(around, key=lambda each: each.place)])
+"""
+
+
+def test_patches_are_in_place_whoever_imports_moto_first() -> None:
+    said = [
+        subprocess.run([sys.executable, "-c", BOTH, first], capture_output=True, text=True, check=True).stdout
+        for first in ("rules", "moto")
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("\n") > 50

@@ -10,7 +10,9 @@ from pathlib import Path
 ASIDE = """
 import json, sys
 import awslabs.sandbox.server
-came = [name for name in ("openapi_spec_validator", "jsonschema", "pydantic") if name in sys.modules]
+from awslabs.sandbox import services
+services.called("apigateway")
+came = [name for name in ("openapi_spec_validator", "jsonschema", "pydantic", "flask") if name in sys.modules]
 import boto3
 from moto import mock_aws
 from moto.core.utils import get_service_model

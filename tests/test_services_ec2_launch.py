@@ -21,7 +21,7 @@ from test_services_support import (
     wait,
 )
 
-from awslabs.sandbox import rules
+from awslabs.sandbox.services.servicequotas import quotas
 
 NEW, FREE = (("account", "new"),), (("account", "free-plan"),)
 
@@ -227,7 +227,7 @@ def test_a_token_of_a_launch_that_met_a_limit_keeps_its_parameters() -> None:
         gpu = {"ClientToken": "t", "InstanceType": "g4dn.xlarge"}
         assert refused(here.launch, **gpu)[0] == "VcpuLimitExceeded"
         assert refused(here.launch, **gpu | {"InstanceType": "t3.micro"})[0] == "IdempotentParameterMismatch"
-        rules.quotas.grant("123456789012", "us-east-1", "L-DB2E81BA", 4)
+        quotas.grant("123456789012", "us-east-1", "L-DB2E81BA", 4)
         assert here.launch(**gpu)["InstanceType"] == "g4dn.xlarge"
 
 
@@ -350,7 +350,7 @@ def test_a_launch_template_is_looked_at_too() -> None:
     ],
 )
 def test_a_type_counts_against_its_family(instance_type: str, spot: bool, code: str | None) -> None:
-    assert rules.quotas.vcpu_quota_code(instance_type, spot) == code
+    assert quotas.vcpu_quota_code(instance_type, spot) == code
 
 
 def test_user_data_arrives_whole() -> None:

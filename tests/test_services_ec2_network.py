@@ -6,8 +6,8 @@ import pytest
 from moto.ec2.models import ec2_backends
 from test_services_support import Case, check, client, cloud, net, refused, said, table
 
-from awslabs.sandbox import rules
 from awslabs.sandbox.services.ec2.reach import no_way_out
+from awslabs.sandbox.services.servicequotas import quotas
 
 NEW = (("account", "new"),)
 
@@ -157,7 +157,7 @@ def many_gateways() -> list[str]:
 
 def one_group_more() -> str:
     here = net()
-    rules.quotas.grant("123456789012", "us-east-1", "L-E79EC296", 3)  # that of the default VPC, and two here
+    quotas.grant("123456789012", "us-east-1", "L-E79EC296", 3)  # that of the default VPC, and two here
     return said(client("ec2").create_security_group, VpcId=here.vpc_id, GroupName="more", Description="x")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_services_support import Case, check, client, cloud, refused, said, table
 
-from awslabs.sandbox import rules
+from awslabs.sandbox.services.servicequotas import quotas
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
@@ -68,24 +68,24 @@ def test_a_new_account_has_the_quotas_of_the_fact_sheet(service: str, code: str,
 
 def test_quotas_that_moto_knows_are_still_there() -> None:
     with cloud(every=True):
-        quotas = client("service-quotas").list_service_quotas(ServiceCode="vpc")["Quotas"]
-        codes = [quota["QuotaCode"] for quota in quotas]
+        shown = client("service-quotas").list_service_quotas(ServiceCode="vpc")["Quotas"]
+        codes = [quota["QuotaCode"] for quota in shown]
         assert "L-7E9ECCDB" in codes
         assert len(codes) == len(set(codes))
 
 
 def test_a_request_is_recorded_and_waits() -> None:
     with cloud(every=True, account="new"):
-        quotas = client("service-quotas")
+        api = client("service-quotas")
         more = {"ServiceCode": "ec2", "QuotaCode": "L-DB2E81BA", "DesiredValue": 8}
-        made = quotas.request_service_quota_increase(**more)["RequestedQuota"]
-        assert said(quotas.request_service_quota_increase, **more) == "ResourceAlreadyExistsException"
-        listed = quotas.list_requested_service_quota_change_history(ServiceCode="ec2")["RequestedQuotas"]
+        made = api.request_service_quota_increase(**more)["RequestedQuota"]
+        assert said(api.request_service_quota_increase, **more) == "ResourceAlreadyExistsException"
+        listed = api.list_requested_service_quota_change_history(ServiceCode="ec2")["RequestedQuotas"]
         assert [(each["Id"], each["DesiredValue"], each["Status"]) for each in listed] == [
             (made["Id"], 8, "PENDING")
         ]
-        assert quotas.list_requested_service_quota_change_history(ServiceCode="vpc")["RequestedQuotas"] == []
-        shown = quotas.get_requested_service_quota_change(RequestId=made["Id"])["RequestedQuota"]
+        assert api.list_requested_service_quota_change_history(ServiceCode="vpc")["RequestedQuotas"] == []
+        shown = api.get_requested_service_quota_change(RequestId=made["Id"])["RequestedQuota"]
         assert shown["QuotaCode"] == "L-DB2E81BA"
         assert gpu_quota() == 0  # nobody has read it
 
@@ -99,29 +99,29 @@ def test_asking_for_less_is_refused() -> None:
 
 def test_what_is_unknown_is_said_to_be() -> None:
     with cloud(every=True):
-        quotas = client("service-quotas")
+        api = client("service-quotas")
         unknown = "NoSuchResourceException"
-        assert said(quotas.get_service_quota, ServiceCode="ec2", QuotaCode="L-00000000") == unknown
-        assert said(quotas.get_service_quota, ServiceCode="teleport", QuotaCode="L-DB2E81BA") == unknown
-        assert said(quotas.get_requested_service_quota_change, RequestId="0") == unknown
+        assert said(api.get_service_quota, ServiceCode="ec2", QuotaCode="L-00000000") == unknown
+        assert said(api.get_service_quota, ServiceCode="teleport", QuotaCode="L-DB2E81BA") == unknown
+        assert said(api.get_requested_service_quota_change, RequestId="0") == unknown
 
 
 def test_a_limit_that_was_raised_counts_at_once_and_for_this_account_alone() -> None:
     with cloud(every=True, account="new"):
-        rules.quotas.grant(ACCOUNT, REGION, "L-F678F1CE", 6)
+        quotas.grant(ACCOUNT, REGION, "L-F678F1CE", 6)
         ec2 = client("ec2")
         assert [said(ec2.create_vpc, CidrBlock="10.0.0.0/16") for _ in range(6)] == ["ok"] * 5 + [
             "VpcLimitExceeded"
         ]
-        quotas = client("service-quotas")
+        api = client("service-quotas")
         quota = {"ServiceCode": "vpc", "QuotaCode": "L-F678F1CE"}
-        assert quotas.get_service_quota(**quota)["Quota"]["Value"] == 6
-        assert quotas.get_aws_default_service_quota(**quota)["Quota"]["Value"] == 5
-        assert rules.quotas.limit("999988887777", REGION, "vpc", "L-F678F1CE") == 5
-    assert rules.quotas.granted == {}
+        assert api.get_service_quota(**quota)["Quota"]["Value"] == 6
+        assert api.get_aws_default_service_quota(**quota)["Quota"]["Value"] == 5
+        assert quotas.limit("999988887777", REGION, "vpc", "L-F678F1CE") == 5
+    assert quotas.granted == {}
 
 
 def test_an_old_account_has_room_for_a_class() -> None:
     with cloud(every=True):
-        assert rules.quotas.limit(ACCOUNT, REGION, "vpc", "L-F678F1CE") > 101
-        assert rules.quotas.limit(ACCOUNT, REGION, "ec2", "L-1216C47A") >= 200
+        assert quotas.limit(ACCOUNT, REGION, "vpc", "L-F678F1CE") > 101
+        assert quotas.limit(ACCOUNT, REGION, "ec2", "L-1216C47A") >= 200

@@ -1,7 +1,7 @@
 """The strict rules: where AWS refuses, waits or remembers, and moto does not.
 
-Each row of the fact sheet that a lab can meet is a small named rule; `RULES` holds all of them by name,
-in the order in which they look at a call. They work in the practice cloud's server and under moto's
+Each row of the fact sheet that a lab can meet is a small named rule; `RULES` holds those that are loaded, by
+name. They work in the practice cloud's server and under moto's
 `mock_aws` alike:
 
     from awslabs.sandbox import rules
@@ -12,8 +12,8 @@ in the order in which they look at a call. They work in the practice cloud's ser
     rules.install(hosts)                       # in the server: instances boot as SSH hosts, and end
 
 How a rule is written, switched on and off, and what it remembers, says `core/engine.py`; the rules themselves
-stand with their services, in `services/`, which lists them all and loads them with the first. Services that
-take a role ask `services.iam.identities.assumable`.
+stand with their services, in `services/`, which lists them all; a service is loaded when it is first called.
+Services that take a role ask `services.iam.identities.assumable`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from awslabs.errors import LabError
+from awslabs.sandbox import services
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.core.engine import RULES, Refused, clock, lock
 from awslabs.sandbox.services.ec2 import power
 from awslabs.sandbox.services.ec2.power import Hosts
-from awslabs.sandbox.services.servicequotas import quotas
 
 __all__ = ["RULES", "Hosts", "Refused", "clock", "install", "installed", "lock", "uninstall"]
 
-TESTED_MOTO = ((5, 2, 5), (5, 3))
-"""From this version of moto on, up to but without that one: the rules reach into moto's insides."""
+TESTED_MOTO = "5.2.5"
+"""The version of moto that the tests ran with: the rules reach into its insides."""
 
 
 def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> None:
@@ -53,7 +53,10 @@ def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) ->
         If rules are installed already.
     """
     _check_moto(version("moto"))
-    engine.switch_on(RULES if only is None else only)
+    if only is not None:
+        services.load()
+    engine.switch_on(only)
+    services.watch(services.load)
     power.current = power.Power(hosts)
     if hosts is not None:
         engine.start_timer()
@@ -64,8 +67,11 @@ def uninstall() -> None:
     engine.stop_timer()
     power.current.wait()
     power.current = power.Power(None)
-    quotas.granted.clear()
+    services.unwatch()
     engine.switch_off()
+    from awslabs.sandbox.services.servicequotas import quotas
+
+    quotas.granted.clear()
 
 
 @contextmanager
@@ -80,11 +86,9 @@ def installed(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) 
 
 def _check_moto(installed_version: str) -> None:
     """Refuse a moto whose insides may differ."""
-    numbers = tuple(int(part) for part in installed_version.split(".")[:3] if part.isdigit())
-    first, end = TESTED_MOTO
-    if not first <= numbers < end:
+    if installed_version != TESTED_MOTO:
         raise LabError(
             f"moto {installed_version} is installed; the practice cloud's rules are not tested with it.",
-            "They reach into moto's insides, which change: tested is 5.2.5 and what follows, before 5.3.",
-            "pip install 'moto[server]>=5.2.5,<5.3'",
+            f"They reach into moto's insides, which change: tested is {TESTED_MOTO}.",
+            f"pip install 'moto[server]=={TESTED_MOTO}'",
         )

@@ -1,8 +1,8 @@
 """The running parts of services: what AWS would run, runs.
 
-A running part is a module with three functions, listed in `PARTS`:
+A running part is a module with three functions, listed in `PARTS`, and comes with its service:
 
-    add_handlers(cloud)   put its handlers into `cloud.operations` and `cloud.routes` (`server.Cloud`)
+    add_handlers(cloud)   begin in a practice cloud (`server.Cloud`); its routes are put into `cloud.routes`
     reset(account)        end and forget what an account has there
     close()               end everything
 
@@ -20,33 +20,63 @@ backends, and never while something of a user's runs.
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
+import sys
 from typing import Any
 
-from awslabs.sandbox.run import programs
-from awslabs.sandbox.services.apigateway import execute_api
-from awslabs.sandbox.services.batch import running_jobs
-from awslabs.sandbox.services.ecr import registry
-from awslabs.sandbox.services.ecs import running_tasks
-from awslabs.sandbox.services.lambda_ import invocations
+from awslabs.sandbox import services
 
+ROOT = "awslabs.sandbox"
 # `programs` stands before the parts that order from it: they close first, and are reset first.
-PARTS: tuple[ModuleType, ...] = (invocations, execute_api, registry, programs, running_tasks, running_jobs)
+PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with which it comes
+    f"{ROOT}.services.lambda_.invocations": ("awslambda",),
+    f"{ROOT}.services.apigateway.execute_api": ("apigateway",),
+    f"{ROOT}.services.ecr.registry": ("ecr",),
+    f"{ROOT}.run.programs": ("batch", "ecs"),
+    f"{ROOT}.services.ecs.running_tasks": ("ecs",),
+    f"{ROOT}.services.batch.running_jobs": ("batch",),
+}
+PATHS = {"/v2/": "ecr", "/_aws/execute-api/": "apigateway"}
+"""Addresses that are not AWS's API: whoever asks there first loads the service."""
+
+# What runs something, or shows what runs: moto alone answers it under `mock_aws`, where nothing runs.
+NOT_UNDER_MOCK_AWS = {
+    *("ecr:BatchDeleteImage", "ecr:CompleteLayerUpload", "ecr:DeleteRepository"),
+    *("lambda:CreateEventSourceMapping", "lambda:GetAccountSettings", "lambda:Invoke"),
+}
+
+_begun: list[str] = []
 
 
-def add_handlers(cloud: Any) -> None:
-    """Add the handlers of all parts to a practice cloud (`server.Cloud`)."""
-    for part in PARTS:
-        part.add_handlers(cloud)
+def begin(cloud: Any) -> None:
+    """Let the parts work in a practice cloud (`server.Cloud`), each once its service is loaded."""
+
+    def came(packages: list[str]) -> None:
+        for name, comes_with in PARTS.items():
+            if name not in _begun and set(packages).intersection(comes_with):
+                _begun.append(name)
+                importlib.import_module(name).add_handlers(cloud)
+
+    services.watch(came)
+
+
+def asked(path: str) -> None:
+    """Somebody asks at an address that may be a part's."""
+    for prefix, service in PATHS.items():
+        if path.startswith(prefix):
+            services.called(service)
 
 
 def reset(account: str) -> None:
     """End and forget what an account has there. Call it before moto forgets the account."""
-    for part in reversed(PARTS):
-        part.reset(account)
+    for name in reversed(PARTS):
+        if name in _begun:
+            sys.modules[name].reset(account)
 
 
 def close() -> None:
     """End everything in all parts."""
-    for part in reversed(PARTS):
-        part.close()
+    for name in reversed(PARTS):
+        if name in _begun:
+            sys.modules[name].close()
+    _begun.clear()

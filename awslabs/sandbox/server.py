@@ -6,8 +6,8 @@
       |    wire         which operation is this?
       |    signatures   and who signed it?
       |    weather      latency, faults
-      |    operations   what a running part answers by itself
-      |    moto         everything else, one call at a time, under the strict rules
+      |    engine.TABLE what a running part answers by itself
+      |    moto         everything else, one call at a time, through the strict rules of the same table
       v
     an answer, a recorded call, a line in the log
 
@@ -40,6 +40,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from awslabs.sandbox.core import light as light  # isort: skip  # before moto
 
+from botocore.exceptions import ClientError
 from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -47,8 +48,9 @@ from moto.core.request import Request
 from moto.core.utils import get_service_model
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, NotFound
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wsgi import LimitedStream
 
@@ -64,6 +66,7 @@ from awslabs.sandbox import (
     remove_tree,
     rules,
     running_parts,
+    services,
     write_note,
 )
 from awslabs.sandbox.core import engine, moto_changes, signatures, weather, wire
@@ -112,25 +115,65 @@ class Unknown(NotImplementedError):
     """moto has no such service or operation."""
 
 
+class Regex(BaseConverter):
+    """A part of a path, as moto describes it; there may be line breaks in a key of S3."""
+
+    part_isolating = False
+
+    def __init__(self, url_map: Map, regex: str) -> None:
+        super().__init__(url_map)
+        self.regex = f"(?s:{regex})"
+
+
+class Asked(Request):
+    """A request that came by HTTP, as moto wants to see it."""
+
+    from_wsgi_server = True
+
+
+class Service:
+    """What moto answers at the addresses of one service."""
+
+    def __init__(self, name: Any) -> None:
+        held: Any = get_backend(name)
+        if isinstance(held, BackendDict):
+            held = held[ACCOUNT]
+            paths = held["us-east-1" if "us-east-1" in held else "aws"].flask_paths
+        else:
+            paths = held["global"].flask_paths
+        known = [Rule(path, endpoint=who, strict_slashes=False) for path, who in paths.items() if path]
+        self.paths = Map(known, converters={"regex": Regex})
+        self.only = next(iter(paths.values())) if len(set(paths.values())) == 1 else None
+
+    def answer(self, request: Request) -> Any:
+        """What moto makes of a request: body, or status, headers and body."""
+        if self.only and not request.environ[engine.ASKED].known:
+            raise Unknown
+        try:
+            handler = self.only or self.paths.bind_to_environ(request.environ).match()[0]
+        except (NotFound, MethodNotAllowed):
+            raise Unknown from None
+        try:
+            return engine.dispatch(handler, request, request.raw_url, request.headers)
+        except HTTPException as problem:
+            return problem.code, dict(problem.get_headers()), problem.get_body()
+        except ClientError as problem:
+            return 400, {}, problem.response["Error"]["Message"]
+
+
 class Moto(DomainDispatcherApplication):
-    """moto's web application, which says so when it does not know a service or operation."""
+    """moto, which says so when it does not know a service or operation; its web application is not needed."""
 
     def __init__(self) -> None:
-        super().__init__(self.create)
+        super().__init__(self.create)  # type: ignore[arg-type]
         self.get_backend_for_host = functools.lru_cache(maxsize=4096)(self.find)  # type: ignore[method-assign]
 
-    def create(self, service: Any) -> Any:
-        """moto's application for one service; no page of its own for an address that it does not know."""
-        app = create_backend_app(service)
-        if service == "swf":
+    def create(self, name: Any) -> Service:
+        """One service of moto's."""
+        service = Service(name)
+        if name == "swf":
             sys.modules["moto.swf.models"].sleep = engine.rest  # type: ignore[attr-defined]  # in a poll
-
-        def unknown(_problem: Exception) -> NoReturn:
-            raise Unknown
-
-        app.register_error_handler(NotFound, unknown)
-        app.register_error_handler(MethodNotAllowed, unknown)
-        return app
+        return service
 
     def find(self, host: str | None) -> Any:
         """Which part of moto serves this AWS host name."""
@@ -143,22 +186,17 @@ class Moto(DomainDispatcherApplication):
         """No service is named by a path here: moto does so for its requests to itself, unsigned."""
         return None, None
 
-    def call(self, environ: dict[str, Any]) -> Answer:
+    def call(self, request: Request) -> Answer:
         """One request through moto."""
-        started: list[Any] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            started[:] = [int(status.split()[0]), {name.lower(): value for name, value in headers}]
-
-        chunks = self(environ, start_response)
-        try:
-            body = b"".join(chunks)
-        finally:
-            chunks.close()
-        return Answer(started[0], started[1], body)
+        service: Any = self.get_application(request.environ)
+        answer = service.answer(request)
+        status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+        named = {name.lower(): str(value) for name, value in headers.items()}
+        if any("\n" in value or "\r" in value for value in named.values()):
+            raise ValueError("a header of the answer has a line break")
+        return Answer(int(status), named, body.encode() if isinstance(body, str) else body or b"")
 
 
-Operation = Callable[[wire.Call, Request, bytes], Answer]
 Route = Callable[[Request, bytes], Answer]
 Stream = Callable[[Request, BinaryIO], Any]
 
@@ -182,10 +220,6 @@ class Cloud:
     streams : dict
         The same for bodies too large for the memory: the function gets a file to read the body from, and
         answers with bytes, with a `Path`, which is sent piece by piece, or with None: cut the connection.
-    operations : dict
-        ``lambda:Invoke`` to a function that answers in moto's place. Like routes, these run outside of
-        the lock that serialises moto, so they may take their time; they take `engine.lock` when they
-        touch moto's backends.
     """
 
     def __init__(self, run: Run, hosts: Hosts, loop: Loop) -> None:
@@ -202,14 +236,10 @@ class Cloud:
             "/favicon.ico": nothing_here,
         }
         self.streams: dict[str, Stream] = {}
-        self.operations: dict[str, Operation] = {
-            **dict.fromkeys(NOTHING_RUNS, nothing_runs),
-            **dict.fromkeys(NO_KEYS, no_keys),
-            accounts.PLAN: plan_of,
-        }
 
     def stream(self, environ: dict[str, Any]) -> Stream | None:
         """Who reads the body of this request by himself, if anyone does. Calls to AWS are signed."""
+        running_parts.asked(environ["PATH_INFO"])
         signed = environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-")
         for prefix, stream in self.streams.items():
             if environ["PATH_INFO"].startswith(prefix) and environ.get("HTTP_HOST") in self.names:
@@ -219,7 +249,7 @@ class Cloud:
     def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Answer one request, or raise `Cut`."""
         environ["wsgi.input"] = io.BytesIO(body)  # whoever looks into the form does not wait for the client
-        request = Request(environ)
+        request = Asked(environ)
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
             return as_text(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
@@ -284,16 +314,17 @@ class Cloud:
             if call.protocol == "rest-xml":
                 code, message = "AccessDenied", "Access Denied"
             return wire.error(call, code, message, request_id)
-        request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
+        request.environ |= {"HTTP_X_MOTO_ACCOUNT_ID": account, engine.ASKED: call}
         request.environ["wsgi.input"] = io.BytesIO(body)
         refused = permissions.refusal(call, account, request, body)
         if refused:
             return wire.error(call, *refused, request_id)
         try:
-            if call.name in self.operations:
-                return self.operations[call.name](call, request, body)
+            services.called(call.service)
+            if answers := engine.served(call.name):
+                return answers(call, request, body)
             with rules.lock:
-                answer = self.moto.call(request.environ)
+                answer = self.moto.call(request)
             if answer.status == 404 and not call.known and not answer.body and request.method != "HEAD":
                 raise Unknown
             return answer
@@ -383,7 +414,7 @@ class Cloud:
         for name in PRELOADED:
             with self.moto.lock:
                 if name not in self.moto.app_instances:
-                    self.moto.app_instances[name] = self.moto.create(name)
+                    self.moto.app_instances[name] = self.moto.create(name)  # type: ignore[assignment]
             with rules.lock:
                 held = get_backend(name)[ACCOUNT]  # type: ignore[call-overload]
                 held["us-east-1" if "us-east-1" in held else "aws"]
@@ -396,16 +427,19 @@ def nothing_here(request: Request, body: bytes) -> Answer:
     return as_text(404, f"The practice cloud has nothing at {request.path}.")
 
 
+@engine.in_server(accounts.PLAN)
 def plan_of(call: wire.Call, request: Request, body: bytes) -> Answer:
     """The plan of the caller's account. moto has no such service."""
     return as_json(200, accounts.plan(account_of(call.access_key)))
 
 
+@engine.in_server(*NOTHING_RUNS)
 def nothing_runs(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to pretend that something ran."""
     raise NotImplementedError("it would run your program, and the practice cloud cannot do that yet")
 
 
+@engine.in_server(*NO_KEYS)
 def no_keys(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """Refuse to hand out keys that open nothing."""
     raise NotImplementedError("its keys would open nothing here; sts:AssumeRole gives keys that do")
@@ -611,7 +645,7 @@ def main() -> None:
         hosts = Hosts(loop)
         rules.install(hosts)
         cloud = Cloud(run, hosts, loop)
-        running_parts.add_handlers(cloud)
+        running_parts.begin(cloud)
         server = ThreadedWSGIServer(HOST, port, cloud, Handler, fd=listener.fileno())  # type: ignore[arg-type]
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         write_note(home, run)

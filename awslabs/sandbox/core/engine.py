@@ -1,18 +1,20 @@
 """How a strict rule is written, and how it is switched on and off.
 
-A rule judges what a client asks of AWS, never what moto does to itself. So nearly every rule is a
-*hook* on an AWS operation, `ec2:DeleteVpc`, and all hooks hang on one place in moto: the method that
-turns a request into an answer (`BaseResponse.call_action`). Where moto's own objects have to behave
-differently (an instance that takes its time to boot), a rule *patches* that one method or property
-where it stands.
+A rule judges what a client asks of AWS, never what moto does to itself. So nearly every rule is a *hook*
+on an AWS operation, `ec2:DeleteVpc`. `TABLE` holds them all, by operation; `dispatch` takes a request to
+moto through those of its operation, whichever service it is for, in the server and under `mock_aws` alike.
+Where moto's own objects have to behave differently (an instance that takes its time to boot), a rule
+*patches* that one method or property where it stands.
 
-    @refusal("ec2:DeleteVpc")                       # look before moto acts; raise `Refused` or return
+    @before("ec2:DeleteVpc")                        # look before moto acts; raise `Refused` or return
     def vpc_in_use(call): ...
 
     @around("ec2:RunInstances")                     # change the request, or the answer
     def client_token(call, proceed): ...
 
     booting = rule("booting", "AWS takes its time.")    # several hooks and patches, one rule
+    @booting.operation("batch:SubmitJob")           # answer it; moto is not asked
+    def _submit(call): ...
     @booting.patch(Instance, "terminate")
     def _terminate(original, instance): ...
 
@@ -23,26 +25,29 @@ server, where instances boot for real, has a thread that does not wait for a cal
 
 from __future__ import annotations
 
+import enum
 import functools
 import heapq
 import itertools
 import logging
+import sys
 import threading
 import time
-import warnings
+import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, TypeVar
 
+from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
+from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores
-from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
 
-from awslabs.sandbox.core import weather
+from awslabs.sandbox.core import weather, wire
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +61,15 @@ def rest(seconds: float) -> None:
         threading.Condition(lock).wait(seconds)
 
 
-class Refused(ServiceException):
+class Refused(Exception):
     """The answer of an AWS that does not do it: error code, message.
 
-    `status` is the HTTP status where AWS's service model does not name it; None: what the model says, or 400.
+    `status` is the HTTP status where AWS's service model does not name it; 0: what `wire.status_of` says.
     """
 
-    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+    def __init__(self, code: str, message: str, status: int = 0) -> None:
         super().__init__(code, message)
-        self.status = status
+        self.code, self.message, self.status = code, message, status
 
 
 def mismatch() -> Refused:
@@ -155,26 +160,58 @@ class Call:
     @property
     def ec2(self) -> Any:
         """moto's EC2 of the caller's account and Region."""
+        from moto.ec2.models import ec2_backends
+
         return ec2_backends[self.account][self.region]
 
     @property
     def iam(self) -> Any:
         """moto's IAM of the caller's account."""
+        from moto.iam.models import iam_backends
+
         return iam_backends[self.account][self.partition]
 
 
 Proceed = Callable[[], Any]
 Around = Callable[[Call, Proceed], Any]
-Refusal = Callable[[Call], None]
+Before = Callable[[Call], None]
+Operation = Callable[[Call], Any]
+Served = TypeVar("Served", bound=Callable[..., Any])
 
 
 # --- rules --------------------------------------------------------------------------------------------
 
 
+Place = tuple[int, int, int]
+"""Where a hook or patch stands among all: by its file in `order`, its rule, and its own number."""
+
+order: dict[str, int] = {}
+"""Names of modules to their places; `services` writes it down."""
+_numbers = itertools.count()
+
+
+def place_of(function: Any, number: int = 0) -> Place:
+    """The place of what is being written now, in the rule of that number."""
+    return order.get(getattr(function, "__module__", ""), len(order)), number, next(_numbers)
+
+
+class Kind(enum.IntEnum):
+    """What a hook does: the last one of a chain may be the one that answers."""
+
+    AROUND = 0
+    ANSWERS = 1
+    IN_SERVER = 2
+
+
 @dataclass(frozen=True)
 class Hook:
+    """What looks at an operation or answers it in moto's place."""
+
     operation: str
-    function: Around
+    rule: str
+    function: Callable[..., Any]
+    kind: Kind
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -184,7 +221,36 @@ class Patch:
     owner: Any
     attribute: str
     function: Callable[..., Any] | None
+    place: Place
     value: Any = None
+
+    @property
+    def spot(self) -> tuple[Any, str]:
+        return self.owner, self.attribute
+
+
+TABLE: dict[str, list[Hook]] = {}
+"""Operation (``ec2:RunInstances``, ``ec2:*``) to what looks at it, and who answers it."""
+
+
+def hang(*hooks: Hook) -> None:
+    """Put hooks into the table."""
+    for hook in hooks:
+        held = TABLE.setdefault(hook.operation, [])
+        if hook.kind is not Kind.AROUND and any(each.kind is hook.kind for each in held):
+            raise ValueError(f"two functions answer {hook.operation}")
+        held.append(hook)
+    _chains.clear()
+
+
+def in_server(*operations: str) -> Callable[[Served], Served]:
+    """Answer a call in the server, before moto is asked and outside of the lock; not under `mock_aws`."""
+
+    def put(function: Served) -> Served:
+        hang(*(Hook(each, "", function, Kind.IN_SERVER, place_of(function)) for each in operations))
+        return function
+
+    return put
 
 
 class Rule:
@@ -203,53 +269,79 @@ class Rule:
             raise ValueError(f"there are two rules called {name}")
         if not says.strip():
             raise ValueError(f"the rule {name} does not say what AWS answers")
-        self.name, self.says = name, says
+        self.name, self.says, self.number = name, says, next(_numbers)
         self.hooks: list[Hook] = []
         self.patches: list[Patch] = []
         RULES[name] = self
 
-    def refusal(self, *operations: str) -> Callable[[Refusal], Refusal]:
+    def before(self, *operations: str) -> Callable[[Before], Before]:
         """Look at a call before moto does it."""
 
-        def hang(function: Refusal) -> Refusal:
+        def put(function: Before) -> Before:
             @functools.wraps(function)
             def look(call: Call, proceed: Proceed) -> Any:
                 function(call)
                 return proceed()
 
-            self.hooks += [Hook(operation, look) for operation in operations]
+            self.around(*operations)(look)
             return function
 
-        return hang
+        return put
 
     def around(self, *operations: str) -> Callable[[Around], Around]:
         """Stand around a call: change the request, then the answer. ``ec2:*`` is every call of EC2."""
 
-        def hang(function: Around) -> Around:
-            self.hooks += [Hook(operation, function) for operation in operations]
+        def put(function: Around) -> Around:
+            self._hang(function, Kind.AROUND, operations)
             return function
 
-        return hang
+        return put
+
+    def operation(self, *operations: str) -> Callable[[Operation], Operation]:
+        """Answer a call in moto's place, in the words of botocore's model."""
+
+        def put(function: Operation) -> Operation:
+            @functools.wraps(function)
+            def answer(call: Call, proceed: Proceed) -> Any:
+                return ActionResult(function(call))
+
+            self._hang(answer, Kind.ANSWERS, operations)
+            return function
+
+        return put
+
+    def _hang(self, function: Around, kind: Kind, operations: Iterable[str]) -> None:
+        hooks = [
+            Hook(each, self.name, function, kind, place_of(function, self.number)) for each in operations
+        ]
+        hang(*hooks)
+        self.hooks += hooks
 
     def patch(self, owner: Any, *attributes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Replace a method, property or function of moto; the function's first argument is the original.
+        """Replace a method, property or function of moto; the function's first argument is the original."""
 
-        A method that moto lacks is added, and its original is None.
-        """
-
-        def hang(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.patches += [Patch(owner, attribute, function) for attribute in attributes]
+        def put(function: Callable[..., Any]) -> Callable[..., Any]:
+            for attribute in attributes:
+                self._patch(Patch(owner, attribute, function, place_of(function, self.number)))
             return function
 
-        return hang
+        return put
 
-    def puts(self, owner: Any, attribute: str, value: Any) -> None:
-        """Put a value in place of an attribute of moto, or where it has none."""
-        self.patches.append(Patch(owner, attribute, None, value))
+    def puts(self, owner: Any, attribute: str, value: Any, *, adds: bool = False) -> None:
+        """Put a value in place of an attribute of moto; `adds`: where it has none."""
+        self._patch(Patch(owner, attribute, None, place_of(value, self.number), value), adds=adds)
+
+    def _patch(self, patch: Patch, adds: bool = False) -> None:
+        if hasattr(patch.owner, patch.attribute) == (adds and patch.spot not in _placed):
+            how = "is there already" if adds else "is not there"
+            raise AttributeError(f"{self.name}: moto's {patch.owner.__name__}.{patch.attribute} {how}")
+        self.patches.append(patch)
+        if self.name in _on:
+            _put(patch)
 
 
 RULES: dict[str, Rule] = {}
-"""All rules by name, in the order in which they look at a call."""
+"""All rules that are loaded, by name."""
 
 
 def rule(name: str, says: str) -> Rule:
@@ -257,11 +349,11 @@ def rule(name: str, says: str) -> Rule:
     return Rule(name, says)
 
 
-def refusal(*operations: str) -> Callable[[Refusal], Refusal]:
+def before(*operations: str) -> Callable[[Before], Before]:
     """A rule of one look: the function's name is the rule's, its docstring says what AWS answers."""
 
-    def make(function: Refusal) -> Refusal:
-        return Rule(function.__name__, function.__doc__ or "").refusal(*operations)(function)
+    def make(function: Before) -> Before:
+        return Rule(function.__name__, function.__doc__ or "").before(*operations)(function)
 
     return make
 
@@ -277,64 +369,84 @@ def around(*operations: str) -> Callable[[Around], Around]:
 
 # --- on and off ---------------------------------------------------------------------------------------
 
-_hooks: dict[str, list[Hook]] = {}  # service -> hooks, in the order of RULES
-_chains: dict[str, list[Hook]] = {}  # operation -> the hooks that look at it
-_undo: list[tuple[Any, str, Any]] = []  # owner, attribute, what stood there; newest last
+
+class _Names:
+    """Names of rules that are on, of those loaded later too."""
+
+    def __init__(self) -> None:
+        self.only: frozenset[str] | None = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        return self.only is None or name in self.only
+
+
+_on = _Names()
+_chains: dict[str, list[Hook]] = {}  # operation -> the hooks that look at it, the first one outermost
+_placed: dict[tuple[Any, str], tuple[Any, list[Patch]]] = {}  # what stood there, and what stands around it
 _ABSENT = object()
 
 
-def switch_on(names: Iterable[str]) -> None:
-    """Put these rules in place; all others stay away."""
+def switch_on(names: Iterable[str] | None = None) -> None:
+    """Put these rules in place, and all others not; None: all rules, those that are loaded later too."""
     with lock:
-        if _undo:
+        if switched_on():
             raise RuntimeError("the rules are installed already")
-        chosen = set(names)
-        unknown = chosen - RULES.keys()
+        chosen = None if names is None else frozenset(names)
+        unknown = (chosen or frozenset()) - RULES.keys()
         if unknown:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
-        _put(Patch(BaseResponse, "call_action", _call_action))
-        for name, each in RULES.items():
-            if name not in chosen:
-                continue
-            for hook in each.hooks:
-                _hooks.setdefault(hook.operation.partition(":")[0], []).append(hook)
-            for patch in each.patches:
+        _on.only = chosen
+        _chains.clear()
+        _put(Patch(BaseBackend, "urls", _urls, (-1, 0, 0)))
+        for rule in RULES.values():
+            for patch in rule.patches if rule.name in _on else ():
                 _put(patch)
 
 
 def switch_off() -> None:
     """Leave moto as it was."""
     with lock:
-        while _undo:
-            owner, attribute, before = _undo.pop()
-            if before is _ABSENT:
-                delattr(owner, attribute)
-            else:
-                setattr(owner, attribute, before)
-        _hooks.clear()
+        for spot, (before, _) in _placed.items():
+            _restore(spot, before)
+        _placed.clear()
         _chains.clear()
+        _on.only = frozenset()
 
 
 def switched_on() -> bool:
     """Whether any rules are in place."""
-    return bool(_undo)
+    return bool(_placed)
 
 
 def _put(patch: Patch) -> None:
-    """Replace one attribute, and note what stood there."""
-    own = vars(patch.owner).get(patch.attribute, _ABSENT)
-    found = getattr(patch.owner, patch.attribute, None) if own is _ABSENT else own
-    new: Any
+    """Wrap or replace one attribute; what stands there already stays in its order."""
+    before, patches = _placed.setdefault(patch.spot, (vars(patch.owner).get(patch.attribute, _ABSENT), []))
+    _restore(patch.spot, before)
+    patches.append(patch)
+    for each in sorted(patches, key=lambda each: each.place):
+        found = vars(patch.owner).get(patch.attribute, _ABSENT)
+        found = getattr(patch.owner, patch.attribute, None) if found is _ABSENT else found
+        setattr(patch.owner, patch.attribute, _changed(each, found))
+
+
+def _restore(spot: tuple[Any, str], before: Any) -> None:
+    """Put back what stood there; a class that had it of another one gets it of that again."""
+    owner, attribute = spot
+    if before is not _ABSENT:
+        setattr(owner, attribute, before)
+    elif attribute in vars(owner):
+        delattr(owner, attribute)
+
+
+def _changed(patch: Patch, found: Any) -> Any:
+    """What stands there now, instead of what was found."""
     if patch.function is None:
-        new = patch.value
-    elif isinstance(found, property):
-        new = property(functools.partial(patch.function, found.fget))
-    elif isinstance(found, staticmethod):
-        new = staticmethod(functools.partial(patch.function, found.__func__))
-    else:
-        new = _replacement(patch.function, found)
-    _undo.append((patch.owner, patch.attribute, own))
-    setattr(patch.owner, patch.attribute, new)
+        return patch.value
+    if isinstance(found, property):
+        return property(functools.partial(patch.function, found.fget))
+    if isinstance(found, staticmethod):
+        return staticmethod(functools.partial(patch.function, found.__func__))
+    return _replacement(patch.function, found)
 
 
 def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
@@ -346,51 +458,132 @@ def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., A
     return replaced
 
 
-def _call_action(original: Callable[[Any], Any], response: Any) -> Any:
-    """moto's way from a request to an answer, with the hooks around the operation itself."""
-    service = response.boto3_service_name
-    if service not in _hooks and service != "resourcegroupstaggingapi":
-        return original(response)
+# --- from a request to its answer ---------------------------------------------------------------------
+
+Handler = Callable[[Request, str, Any], Any]
+ASKED = "awslabs.asked"
+"""Where a request says what it asks for (`wire.Call`), once that is known."""
+
+
+def _urls(original: Callable[[BaseBackend], dict[str, Handler]], backend: BaseBackend) -> dict[str, Handler]:
+    """moto's addresses under `mock_aws`, and who answers there."""
+    return {url: functools.partial(dispatch, handler) for url, handler in original(backend).items()}
+
+
+def dispatch(handler: Handler, request: Request, full_url: str, headers: Any) -> Any:
+    """Give a request to moto's handler of its address, through the rules of its operation."""
+    response = getattr(handler, "__self__", None)
+    if not (isinstance(response, type) and issubclass(response, BaseResponse)):
+        return handler(request, full_url, headers)  # an address that is no operation's
+    if ASKED not in request.environ:
+        sent = request.environ["wsgi.input"]
+        request.environ[ASKED] = wire.read(request, sent.read())
+        sent.seek(0)
     with lock:
-        operation = f"{service}:{response._get_action()}"
-        call = Call(response, operation)
-        regions: dict[str, Any] = ec2_backends.get(call.account) or {}
-        if call.region in list(regions):  # moto says that every Region is `in`
-            settle(call.ec2)
-        method = camelcase_to_underscores(call.action)
-        todo = getattr(response, method, None)
-        if todo is not None:
-            for hook in reversed(_chain(service, operation)):
-                todo = functools.partial(hook.function, call, todo)
-            setattr(response, method, functools.partial(_answer, response, todo))  # it serves this one call
-        return original(response)
+        try:
+            return handler.__func__(_ruled(response), request, full_url, headers)  # type: ignore[attr-defined, arg-type]
+        except Refused as refused:
+            asked, request_id = request.environ[ASKED], str(uuid.uuid4())
+            answer = wire.error(asked, refused.code, refused.message, request_id, refused.status)
+            return (*answer[:2], b"") if request.method == "HEAD" else answer
 
 
-def _answer(response: Any, todo: Proceed) -> Any:
-    """The answer of rules and moto, with the HTTP status of a refusal that brings one along."""
-    try:
-        return todo()
-    except Refused as refused:
-        if refused.status is None:
-            raise
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # moto: the code is not in botocore's model of the service
-            _, headers, body = response.serialized(ActionResult(refused))
-        return refused.status, headers | {"status": refused.status}, body
+@functools.cache
+def _ruled(response: Any) -> Any:
+    """One of moto's classes of answers, with the rules around what it does."""
+    return type(
+        response.__name__, (_Buckets if hasattr(response, "bucket_response") else _Ruled, response), {}
+    )
 
 
-def _chain(service: str, operation: str) -> list[Hook]:
-    """The hooks that look at an operation, first one outermost."""
+class _Ruled(BaseResponse):
+    """Between moto's `dispatch`, which has read the request, and its method for the operation."""
+
+    def call_action(self) -> Any:
+        call = Call(self, self.normalized_request.environ[ASKED].name)
+        hooks = _look(call)
+        if hooks and hooks[-1].kind is Kind.ANSWERS:
+            try:
+                answer = _through(hooks, call, _nobody)
+            except ServiceException as problem:  # moto's own, of something that the answer asked it for
+                answer = ActionResult(problem)
+            self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
+            return self.serialized(answer)
+        method = camelcase_to_underscores(self._get_action())
+        if hooks and hasattr(self, method):
+            todo = functools.partial(_through, hooks, call, getattr(self, method))
+            setattr(self, method, todo)  # this object serves one call
+        return super().call_action()
+
+
+class _Buckets(_Ruled):
+    """S3, whose requests moto answers on a way of its own, past `call_action`."""
+
+    def bucket_response(self, *request: Any) -> Any:
+        return self._behind(super().bucket_response, *request)  # type: ignore[misc]
+
+    def key_response(self, *request: Any) -> Any:
+        return self._behind(super().key_response, *request)  # type: ignore[misc]
+
+    def _behind(self, door: Handler, request: Request, full_url: str, headers: Any) -> Any:
+        self.setup_class(request, full_url, headers)
+        self.setup_class = _nobody  # type: ignore[method-assign]  # moto would do it again
+        call = Call(self, request.environ[ASKED].name)
+        try:
+            return _through(_look(call), call, functools.partial(door, request, full_url, headers))
+        except ServiceException as problem:
+            return self.serialized(ActionResult(problem))
+
+
+def _nobody(*_args: Any, **_kwargs: Any) -> None:
+    """Has nothing to do."""
+
+
+def _look(call: Call) -> list[Hook]:
+    """Let happen what is due, and say who looks at a call."""
+    ec2: ModuleType | None = sys.modules.get("moto.ec2.models")
+    regions: dict[str, Any] = (ec2 and ec2.ec2_backends.get(call.account)) or {}
+    if call.region in list(regions):  # moto says that every Region is `in`
+        settle(call.ec2)
+    return chain(call.operation)
+
+
+def chain(operation: str) -> list[Hook]:
+    """The hooks that look at an operation, first one outermost; who answers it is the last one."""
     if operation not in _chains:
-        _chains[operation] = [
-            h for h in _hooks.get(service, []) if h.operation in (operation, f"{service}:*")
-        ]
+        found = TABLE.get(operation, []) + TABLE.get(f"{operation.partition(':')[0]}:*", [])
+        _chains[operation] = sorted(
+            (hook for hook in found if hook.rule in _on and hook.kind is not Kind.IN_SERVER),
+            key=lambda hook: (hook.kind, hook.place),
+        )
     return _chains[operation]
+
+
+def served(operation: str) -> Callable[..., Any] | None:
+    """Who answers an operation in the server, before moto."""
+    hooks = TABLE.get(operation, ())
+    return next((hook.function for hook in hooks if hook.kind is Kind.IN_SERVER), None)
+
+
+def _through(hooks: list[Hook], call: Call, todo: Proceed) -> Any:
+    """A call through the hooks around it."""
+    for hook in reversed(hooks):
+        todo = functools.partial(hook.function, call, todo)
+    return todo()
 
 
 # --- memory and time ----------------------------------------------------------------------------------
 
 T = TypeVar("T")
+STATES: dict[str, type] = {}
+
+
+def state(kind: type[T]) -> type[T]:
+    """A class of whose objects the rules keep one on each of moto's; its name is that of the place there."""
+    if kind.__name__ in STATES:
+        raise ValueError(f"there are two states called {kind.__name__}")
+    STATES[kind.__name__] = kind
+    return kind
 
 
 def memory(backend: Any, kind: type[T]) -> T:
@@ -401,13 +594,12 @@ def memory(backend: Any, kind: type[T]) -> T:
     key = f"_awslabs_{kind.__name__}"
     kept = backend.__dict__.get(key)
     if kept is None:
+        assert STATES[kind.__name__] is kind, f"{kind} is no state"
         kept = backend.__dict__[key] = kind()
     return kept
 
 
-_numbers = itertools.count()
-
-
+@state
 @dataclass
 class Events:
     """What is still to happen to one backend: (when, number, what)."""
@@ -502,6 +694,8 @@ def stop_timer() -> None:
 
 def backends() -> Iterator[tuple[str, Any]]:
     """Every EC2 that anyone has used: (account, moto's backend)."""
+    from moto.ec2.models import ec2_backends
+
     for account, regions in list(ec2_backends.items()):
         for backend in list(regions.values()):
             yield account, backend

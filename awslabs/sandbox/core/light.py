@@ -3,6 +3,7 @@
     offerings   which instance type each Region offers: moto reads the lists of 30 Regions at once, 75 MiB;
                 here the list of a Region is read when somebody asks for it
     models      of services, without what they say to readers: most of each
+    Flask       which moto's server imports; our own calls moto itself
     Regions     of a service: boto3 parses the service's whole model for one word of it, again in every
                 session; here it is the model that the service's calls need anyway, parsed once
 
@@ -18,8 +19,11 @@ import ctypes
 import functools
 import gc
 import gzip
+import importlib
 import json
 import os
+import sys
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -30,6 +34,7 @@ from botocore.regions import EndpointResolver
 from moto.core.loaders import Loader
 from moto.core.utils import get_service_model
 from moto.utilities.utils import load_resource
+from werkzeug.wrappers import Request
 
 OFFERINGS = "resources/instance_type_offerings"
 LOCATIONS = ("availability-zone", "availability-zone-id", "region")
@@ -102,6 +107,21 @@ def _import_ec2() -> None:
     INSTANCE_TYPE_OFFERINGS.update({location_type: Offerings(location_type) for location_type in LOCATIONS})
 
 
+def _import_server() -> None:
+    """Import moto's server, with next to nothing in the place of Flask."""
+    stand_ins = {
+        "flask": SimpleNamespace(Flask=object, Request=Request),
+        "flask.testing": SimpleNamespace(FlaskClient=object),
+        "flask_cors": SimpleNamespace(CORS=None),
+    }
+    sys.modules |= stand_ins  # type: ignore[arg-type]
+    try:
+        importlib.import_module("moto.moto_server.werkzeug_app")
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+
 M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
 if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
     mallopt(M_ARENA_MAX, 1)
@@ -111,3 +131,4 @@ Loader.FILE_LOADER_CLASS = WithoutWords
 boto3.Session.get_available_regions = available_regions  # type: ignore[method-assign, assignment]
 boto3.Session.get_available_partitions = lambda _session: endpoints().get_available_partitions()  # type: ignore[method-assign]
 _import_ec2()
+_import_server()

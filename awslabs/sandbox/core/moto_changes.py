@@ -10,7 +10,6 @@
     operations      the names of a service's operations are listed once, not for every call
     items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
                     30 haiku take 16 ms instead of 3; texts are compared as texts at once
-    paths           a part of a path may hold line breaks: a key of S3 is any text
     queues          moto counts all messages of a queue three times for each one that is sent
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
@@ -34,7 +33,6 @@ from moto.dynamodb.models.table import Table
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AccessKey, AWSManagedPolicy, IAMBackend
-from moto.moto_server.utilities import RegexConverter
 from moto.sqs.models import Queue
 from moto.sts.models import STSBackend
 
@@ -58,7 +56,6 @@ def install() -> None:
         lambda value: value.value if value.type == "S" else cast(value)
     )
     _change(Table, "sorted_items", _sorted)
-    _change(RegexConverter, "__init__", _lines)
     attributes = Queue.attributes.fget  # type: ignore[attr-defined]
     Queue.attributes = property(lambda queue: Attributes(queue, attributes))  # type: ignore[method-assign, assignment]
 
@@ -171,12 +168,6 @@ def _sorted(original: Any, table: Table, hash_keys: Any, range_keys: Any, items:
     names = table._generate_attr_to_sort_by(hash_keys, range_keys)
     items.sort(key=lambda item: tuple(item.attrs[name].cast_value for name in names))
     return items
-
-
-def _lines(original: Any, converter: RegexConverter, *items: Any) -> None:
-    """A part of a path, in which "." is a line break too."""
-    original(converter, *items)
-    converter.regex = f"(?s:{converter.regex})"
 
 
 class Attributes(Mapping[str, Any]):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from awslabs.sandbox.core.engine import clock, memory
+from awslabs.sandbox.core.engine import clock, memory, state
 
 
 class Rate(NamedTuple):
@@ -21,6 +21,7 @@ class Rate(NamedTuple):
     burst: int
 
 
+@state
 @dataclass
 class Taken:
     """By name of the rate, when the next call may come (seconds since 1970)."""

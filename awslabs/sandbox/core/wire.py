@@ -47,7 +47,6 @@ SIGNED_AS: dict[str, tuple[str, ...]] = {
     "mobiletargeting": ("pinpoint",),
     "monitoring": ("cloudwatch",),
     "rds": ("rds", "neptune", "docdb"),
-    "s3": ("s3", "s3control"),
     "servicequotas": ("service-quotas",),
     "ses": ("ses", "sesv2"),
     "sso": ("sso-admin",),
@@ -143,6 +142,8 @@ def read(request: Request, body: bytes) -> Call:
     target = request.headers.get("X-Amz-Target", "")
     form = _form(request, body)
     names = SIGNED_AS.get(scope, (scope,))
+    if scope == "s3" and request.path.startswith("/v20180820/"):
+        names = ("s3control",)  # else it would be an object in a bucket of that name
 
     if match := _CBOR_PATH.fullmatch(request.path):
         return Call(names[0], match[2], "cbor", access_key, signed)

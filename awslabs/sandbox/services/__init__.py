@@ -1,40 +1,134 @@
 """The services of the practice cloud, a folder for each, in AWS's own nouns.
 
 A folder holds the service's rules (where AWS is stricter than moto), the operations that it answers itself,
-and its running part, if something of it runs. The rules are listed here, what runs in
+and its running part, if something of it runs. The files of rules are listed here, what runs in
 `sandbox/running_parts.py`. Adding a service is a folder and a line.
+
+A service is loaded when it is first called, or rather when somebody imports moto's models of it: ECS reaches
+into moto's EC2 before any call of EC2 comes.
 """
 
 from __future__ import annotations
 
-# The order of import is the order in which rules look at a call.
-from awslabs.sandbox.services import accounts as accounts  # isort: skip
-from awslabs.sandbox.services.ec2 import dry_runs as dry_runs  # isort: skip
-from awslabs.sandbox.services.ec2 import ids as ids  # isort: skip
-from awslabs.sandbox.services.tagging import tags as tags  # isort: skip
-from awslabs.sandbox.services.ec2 import visibility as visibility  # isort: skip
-from awslabs.sandbox.services.iam import identities as identities  # isort: skip
-from awslabs.sandbox.services.ec2 import images as images  # isort: skip
-from awslabs.sandbox.services.servicequotas import quotas as quotas  # isort: skip
-from awslabs.sandbox.services.ec2 import launch as launch  # isort: skip
-from awslabs.sandbox.services.ec2 import spot as spot  # isort: skip
-from awslabs.sandbox.services.ec2 import network as network  # isort: skip
-from awslabs.sandbox.services.ec2 import reach as reach  # isort: skip
-from awslabs.sandbox.services.ec2 import keys as keys  # isort: skip
-from awslabs.sandbox.services.ec2 import instances as instances  # isort: skip
-from awslabs.sandbox.services.lambda_ import shapes as shapes  # isort: skip
-from awslabs.sandbox.services.lambda_ import functions as functions  # isort: skip
-from awslabs.sandbox.services.lambda_ import configurations as configurations  # isort: skip
-from awslabs.sandbox.services.logs import log_groups as log_groups  # isort: skip
-from awslabs.sandbox.services.sqs import queues as queues  # isort: skip
-from awslabs.sandbox.services.sqs import polls as polls  # isort: skip
-from awslabs.sandbox.services.dynamodb import tables as tables  # isort: skip
-from awslabs.sandbox.services.dynamodb import items as items  # isort: skip
-from awslabs.sandbox.services.s3 import buckets as buckets  # isort: skip
-from awslabs.sandbox.services.ssm import parameters as parameters  # isort: skip
-from awslabs.sandbox.services.apigateway import rest_apis as rest_apis  # isort: skip
-from awslabs.sandbox.services.apigateway import answers as answers  # isort: skip
-from awslabs.sandbox.services import batch as batch  # isort: skip
-from awslabs.sandbox.services.ecr import repositories as repositories  # isort: skip
-from awslabs.sandbox.services.ecs import task_definitions as task_definitions  # isort: skip
-from awslabs.sandbox.services.ecs import tasks as tasks  # isort: skip
+import importlib.machinery
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from awslabs.sandbox.core import engine
+
+# In the order in which their rules look at a call. Each comes with the first of these packages of moto.
+FILES: dict[str, tuple[str, ...]] = {
+    "accounts": ("ec2", "iam", "sts"),
+    "ec2.dry_runs": ("ec2",),
+    "ec2.ids": ("ec2",),
+    "tagging.tags": ("ec2",),
+    "ec2.visibility": ("ec2",),
+    "iam.identities": ("iam", "sts"),
+    "ec2.images": ("ec2", "ssm"),
+    "servicequotas.quotas": ("ec2", "servicequotas"),
+    "ec2.launch": ("ec2",),
+    "ec2.spot": ("ec2",),
+    "ec2.network": ("ec2",),
+    "ec2.reach": ("ec2",),
+    "ec2.keys": ("ec2",),
+    "ec2.instances": ("ec2",),
+    "lambda_.shapes": ("awslambda",),
+    "lambda_.functions": ("awslambda",),
+    "lambda_.configurations": ("awslambda",),
+    "logs.log_groups": ("logs",),
+    "sqs.queues": ("sqs",),
+    "sqs.polls": ("sqs",),
+    "dynamodb.tables": ("dynamodb",),
+    "dynamodb.items": ("dynamodb",),
+    "s3.buckets": ("s3",),
+    "ssm.parameters": ("ssm",),
+    "apigateway.rest_apis": ("apigateway",),
+    "apigateway.answers": ("apigateway",),
+    "batch.api": ("batch",),
+    "batch.definitions": ("batch",),
+    "batch.environments": ("batch",),
+    "batch.fleet": ("batch",),
+    "batch.queues": ("batch",),
+    "batch.submission": ("batch",),
+    "batch.tags": ("batch",),
+    "ecr.repositories": ("ecr",),
+    "ecs.task_definitions": ("ecs",),
+    "ecs.tasks": ("ecs",),
+}
+PACKAGES = frozenset(package for packages in FILES.values() for package in packages)
+NAMED = {"lambda": "awslambda", "service-quotas": "servicequotas"}
+"""Services that moto keeps under another name than boto3."""
+
+engine.order.update({f"{__name__}.{file}": place for place, file in enumerate(FILES)})
+
+
+def load(packages: Iterable[str] = PACKAGES) -> None:
+    """Load the files of rules that come with these packages of moto."""
+    wanted = set(packages)
+    with engine.lock:
+        for file, comes_with in FILES.items():
+            if wanted.intersection(comes_with):
+                importlib.import_module(f"{__name__}.{file}")
+
+
+def called(service: str) -> None:
+    """See to it that the rules of a service are there, by boto3's name of it, before a call is looked at."""
+    package = NAMED.get(service, service)
+    if package in PACKAGES and f"moto.{package}.models" not in sys.modules:
+        load([package])  # its files import moto's
+
+
+class Watch(threading.local):
+    """Sees moto's models imported, by whomever, and lets all `listeners` know the packages, by name.
+
+    It waits until the outermost of them, or of our own, is complete: who is told may import any of them.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.came: list[str] = []
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        models = name.startswith("moto.") and name.endswith(".models")
+        if not models and not name.startswith("awslabs.sandbox."):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                self.depth += 1
+                try:
+                    execute(module)
+                    self.came += [name.split(".")[1]] if models else []
+                finally:
+                    self.depth -= 1
+                if self.came and not self.depth:
+                    came, self.came = self.came, []
+                    for then in listeners:
+                        then(came)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+listeners: list[Callable[[list[str]], None]] = []
+_watch: Any = Watch()
+
+
+def watch(then: Callable[[list[str]], None]) -> None:
+    """Call `then` with what is imported of moto already, and whenever more is."""
+    listeners.append(then)
+    if _watch not in sys.meta_path:
+        sys.meta_path.insert(0, _watch)
+    then([package for package in PACKAGES if f"moto.{package}.models" in sys.modules])
+
+
+def unwatch() -> None:
+    """What is imported from now on is nobody's concern."""
+    listeners.clear()
+    if _watch in sys.meta_path:
+        sys.meta_path.remove(_watch)

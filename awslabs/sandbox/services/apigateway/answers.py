@@ -11,12 +11,13 @@ from typing import Any
 
 from moto.apigateway.models import Deployment, RestAPI, Stage
 
-from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule
+from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.apigateway.patches import bad
 
 
+@state
 @dataclass
-class Dates:
+class StageDates:
     """When a stage was made and last changed (seconds since 1970)."""
 
     created: float = field(default_factory=clock.now)
@@ -48,7 +49,7 @@ def _api(original: Any, api: RestAPI) -> dict[str, Any]:
 @apis_have_awss_shape.patch(Stage, "to_json")
 def _stage(original: Any, stage: Stage) -> dict[str, Any]:
     shown: dict[str, Any] = original(stage)
-    dates = memory(stage, Dates)
+    dates = memory(stage, StageDates)
     shown |= {"createdDate": int(dates.created), "lastUpdatedDate": int(dates.updated)}
     shown["cacheClusterEnabled"] = bool(shown.get("cacheClusterEnabled"))
     shown.setdefault("cacheClusterStatus", "NOT_AVAILABLE")
@@ -72,7 +73,7 @@ def _change_stage(original: Any, stage: Stage, patch_operations: list[dict[str, 
         else:
             rest.append(step)
     changed: Stage = original(stage, rest)
-    memory(stage, Dates).updated = clock.now()
+    memory(stage, StageDates).updated = clock.now()
     return changed
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from moto.apigateway.models import APIGatewayBackend, UsagePlan, apigateway_backends
 
-from awslabs.sandbox.core.engine import clock, memory
+from awslabs.sandbox.core.engine import clock, memory, state
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Key:
     plan: UsagePlan
 
 
+@state
 @dataclass
 class Used:
     """How often each key of a usage plan was used in a period: (key, the period's name) to the number."""

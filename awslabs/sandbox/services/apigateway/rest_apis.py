@@ -22,7 +22,7 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, memory, refusal, rule, spaced
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, rule, spaced, state
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
@@ -69,6 +69,7 @@ def _method(call: Call) -> Method | None:
 # --- deployments --------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
 class Snapshot:
     """An API as it was when a deployment was made of it.
@@ -131,7 +132,7 @@ def _still_served(original: Any, api: RestAPI, deployment_id: str) -> Deployment
     return api.deployments.pop(deployment_id)
 
 
-@deployments.refusal("apigateway:CreateStage", "apigateway:UpdateStage")
+@deployments.before("apigateway:CreateStage", "apigateway:UpdateStage")
 def _stage_of_something(call: Call) -> None:
     api = _api(call)
     if api is None:
@@ -159,7 +160,7 @@ def find(api_id: str) -> RestAPI | None:
     return None
 
 
-@refusal("apigateway:CreateDeployment")
+@before("apigateway:CreateDeployment")
 def deployments_need_integrations(call: Call) -> None:
     """A method without an integration: BadRequestException "No integration defined for method".
 
@@ -175,7 +176,7 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
-@refusal(
+@before(
     "apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi", "apigateway:PutRestApi"
 )
 def apis_that_are_there(call: Call) -> None:
@@ -202,7 +203,7 @@ def binary_media_types(call: Call, proceed: Proceed) -> Any:
     return status, headers, json.dumps(api.to_dict())
 
 
-@refusal("apigateway:CreateResource", "apigateway:PutMethod")
+@before("apigateway:CreateResource", "apigateway:PutMethod")
 def one_of_each_name(call: Call) -> None:
     """A second resource of the same name, or a second method: ConflictException 409. moto makes it.
 
@@ -253,7 +254,7 @@ def _with_all_below(
     return original(backend, function_id, resource_id)
 
 
-@resource_trees.refusal("apigateway:CreateResource")
+@resource_trees.before("apigateway:CreateResource")
 def _may_grow(call: Call) -> None:
     api, name = _api(call), str(call.get("pathPart"))
     if api is None:
@@ -276,12 +277,12 @@ def _patch(original: Any, api: RestAPI, patch_operations: list[dict[str, Any]]) 
     patches.apply(api, patch_operations)
 
 
-@rest_api_patches.refusal("apigateway:UpdateStage")
+@rest_api_patches.before("apigateway:UpdateStage")
 def _look_at_stage(call: Call) -> None:
     patches.look_at_stage(call.get("patchOperations") or [])
 
 
-@refusal("apigateway:PutIntegration")
+@before("apigateway:PutIntegration")
 def integration_timeouts(call: Call) -> None:
     """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
 
@@ -298,7 +299,7 @@ def _look_at_timeout(timeout_ms: int) -> None:
         raise bad(f"Timeout should be between {least} ms and {most} ms")
 
 
-@refusal("apigateway:PutIntegrationResponse")
+@before("apigateway:PutIntegrationResponse")
 def integration_responses_fit(call: Call) -> None:
     """A header that the method response does not declare: BadRequestException. moto takes it. A status
     that the method does not declare is taken by both, and meets the caller as a 500.
@@ -339,7 +340,7 @@ openapi_documents = rule(
 )
 
 
-@openapi_documents.refusal("apigateway:PutRestApi", "apigateway:ImportRestApi")
+@openapi_documents.before("apigateway:PutRestApi", "apigateway:ImportRestApi")
 def _look_at_parameters(call: Call) -> None:
     said = {name.lower(): values[0] for name, values in (call.response.querystring or {}).items()}
     if said.get("basepath", "ignore").lower() != "ignore":
@@ -537,7 +538,7 @@ RATES = {
 EVERYTHING = Rate(0.1, 40)
 
 
-@refusal("apigateway:*")
+@before("apigateway:*")
 def control_plane_rates(call: Call) -> None:
     """More calls than an account may make: TooManyRequestsException 429; DeleteRestApi one per 30 s,
     CreateRestApi one per 3 s (edge: 30 s), 10 per second in all. moto answers any number.

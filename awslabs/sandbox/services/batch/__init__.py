@@ -11,13 +11,3 @@
 
 All of it is the one rule `batch`. moto's own Batch is not asked.
 """
-
-from __future__ import annotations
-
-from awslabs.sandbox.services.batch import definitions as definitions
-from awslabs.sandbox.services.batch import environments as environments
-from awslabs.sandbox.services.batch import fleet as fleet
-from awslabs.sandbox.services.batch import queues as queues
-from awslabs.sandbox.services.batch import submission as submission
-from awslabs.sandbox.services.batch import tags as tags
-from awslabs.sandbox.services.batch.api import batch as batch

@@ -7,14 +7,12 @@ request, Exception : ..., RequestId: ...``; that form is from public reports of 
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from moto.batch.responses import BatchResponse
 from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Refused, rule
@@ -50,10 +48,9 @@ def answers(name: str) -> Callable[[Operation], Operation]:
     """Let a function answer an operation: it takes the request and returns the answer."""
 
     def hang(function: Operation) -> Operation:
-        @batch.patch(BatchResponse, name.lower())
-        def answer(_original: Any, response: Any) -> str:
-            store = batch_of(response.current_account, response.region)
-            return json.dumps(function(store, json.loads(response.body or "{}")))
+        @batch.operation(f"batch:{name}")
+        def answer(call: Call) -> dict[str, Any]:
+            return function(batch_of(call.account, call.region), json.loads(call.response.body or "{}"))
 
         return function
 
@@ -75,19 +72,13 @@ def not_here(what: str) -> Refused:
     return Refused("NotImplemented", f"The practice cloud's AWS Batch has no {what}.", 501)
 
 
-@functools.cache
-def _model() -> tuple[Any, dict[str, str]]:
-    model = get_service_model("batch")
-    return model, {name.lower(): name for name in model.operation_names}
-
-
-@batch.refusal("batch:*")
+@batch.before("batch:*")
 def _fits_the_model(call: Call) -> None:
     """What botocore's model of Batch does not allow. boto3 looks at types only, not at lists of values."""
-    model, names = _model()
-    name = names.get(call.action)
-    if name is not None:
-        _check(json.loads(call.response.body or "{}"), model.operation_model(name).input_shape, "")
+    model = get_service_model("batch")
+    in_path = "tag" in call.action.lower()  # what tags are on
+    if call.action in model.operation_names and not in_path:
+        _check(json.loads(call.response.body or "{}"), model.operation_model(call.action).input_shape, "")
 
 
 def _check(value: Any, shape: Any, where: str) -> None:

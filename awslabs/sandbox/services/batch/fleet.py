@@ -28,7 +28,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 from moto.ec2.models.instances import Instance
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import clock, memory, scaled
+from awslabs.sandbox.core.engine import clock, memory, scaled, state
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.batch import environments, life
 from awslabs.sandbox.services.batch.api import batch
@@ -68,6 +68,7 @@ CANCELLED = "Canceled by JobStateTimeLimit action due to reason: {}"
 Room = tuple[int, int, int]  # vCPUs, MiB, GPUs
 
 
+@state
 @dataclass
 class Tenant:
     """Whose an instance is; None: not Batch's."""

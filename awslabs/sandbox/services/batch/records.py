@@ -18,7 +18,7 @@ from moto.iam.models import iam_backends
 from moto.logs.models import logs_backends
 from moto.utilities.utils import get_partition
 
-from awslabs.sandbox.core.engine import clock, later, memory
+from awslabs.sandbox.core.engine import clock, later, memory, state
 
 ACTIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")
@@ -234,6 +234,7 @@ class Job:
         return f"{self.id}-{self.attempt}"
 
 
+@state
 class Batch:
     """AWS Batch of one account in one Region."""
 

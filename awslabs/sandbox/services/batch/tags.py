@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from moto.batch.models import batch_backends
-from moto.batch.responses import BatchResponse
 from moto.core.resource_tagging import TaggedResource
 from moto.resourcegroupstaggingapi import models as tagging
 
+from awslabs.sandbox.core.engine import Call
 from awslabs.sandbox.services.batch.api import batch, check_tags, refuse
 from awslabs.sandbox.services.batch.records import Batch, batch_of
 
@@ -38,19 +38,30 @@ def tags_of(store: Batch, arn: str) -> dict[str, str]:
     raise refuse(f"{arn} does not exist")
 
 
-@batch.patch(BatchResponse, "tags")
-def _tags(_original: Any, response: Any) -> str:
-    """TagResource, UntagResource and ListTagsForResource."""
-    arn = unquote(response.path).partition("/v1/tags/")[2]
-    tags = tags_of(batch_of(response.current_account, response.region), arn)
-    if response.method == "POST":
-        tags |= check_tags(tags | json.loads(response.body or "{}").get("tags", {}))
-    elif response.method == "DELETE":
-        for key in response.querystring.get("tagKeys", []):
-            tags.pop(key, None)
-    else:
-        return json.dumps({"tags": tags})
-    return "{}"
+@batch.operation("batch:ListTagsForResource")
+def _list(call: Call) -> dict[str, Any]:
+    return {"tags": _of(call)}
+
+
+@batch.operation("batch:TagResource")
+def _tag(call: Call) -> dict[str, Any]:
+    tags = _of(call)
+    tags |= check_tags(tags | json.loads(call.response.body or "{}").get("tags", {}))
+    return {}
+
+
+@batch.operation("batch:UntagResource")
+def _untag(call: Call) -> dict[str, Any]:
+    tags = _of(call)
+    for key in call.response.querystring.get("tagKeys", []):
+        tags.pop(key, None)
+    return {}
+
+
+def _of(call: Call) -> dict[str, str]:
+    """The tags of what a call names in its path."""
+    arn = unquote(call.response.path).partition("/v1/tags/")[2]
+    return tags_of(batch_of(call.account, call.region), arn)
 
 
 class Found:

@@ -48,7 +48,7 @@ expressions_are_read = rule(
 # --- before anything happens --------------------------------------------------------------------------
 
 
-@expressions_are_read.refusal(*(f"dynamodb:{action}" for action in ITEMS))
+@expressions_are_read.before(*(f"dynamodb:{action}" for action in ITEMS))
 def _look(call: Call) -> None:
     backend = dynamodb_backends[call.account][call.region]
     for name, body in _bodies(call):

@@ -13,7 +13,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.models.table_import import TableImport
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 
 CREATING_S = 5.0
 DELETING_S = 5.0
@@ -24,8 +24,9 @@ ITEMS = (
 )
 
 
+@state
 @dataclass
-class Life:
+class TableLife:
     """A table's state, when it is active, and when it is gone (seconds since 1970)."""
 
     state: str = "ACTIVE"
@@ -49,10 +50,10 @@ table_states = rule(
 @table_states.patch(DynamoDBBackend, "create_table")
 def _begin(original: Any, backend: DynamoDBBackend, name: str, *args: Any, **kwargs: Any) -> Table:
     standing = backend.tables.get(name)
-    if standing is not None and memory(standing, Life).state == "DELETING":
+    if standing is not None and memory(standing, TableLife).state == "DELETING":
         raise in_use(f"Attempt to change a resource which is still in use: Table is being deleted: {name}")
     table: Table = original(backend, name, *args, **kwargs)
-    life = memory(table, Life)
+    life = memory(table, TableLife)
     life.active_at = clock.now() + scaled(CREATING_S)
     _put(table, "CREATING" if life.active_at > clock.now() else "ACTIVE")
     return table
@@ -61,7 +62,7 @@ def _begin(original: Any, backend: DynamoDBBackend, name: str, *args: Any, **kwa
 @table_states.patch(DynamoDBBackend, "delete_table")
 def _end(original: Any, backend: DynamoDBBackend, name: str) -> Table:
     table: Table = backend.get_table(name)
-    life = memory(table, Life)
+    life = memory(table, TableLife)
     if life.state == "DELETING":
         return table
     if life.state == "CREATING":
@@ -79,7 +80,7 @@ def _end(original: Any, backend: DynamoDBBackend, name: str) -> Table:
 
 def _put(table: Table, state: str) -> None:
     """Put a table and its indexes into a state."""
-    memory(table, Life).state = state
+    memory(table, TableLife).state = state
     for index in table.global_indexes:
         index.status = state
 
@@ -87,7 +88,7 @@ def _put(table: Table, state: str) -> None:
 @table_states.patch(Table, "describe")
 def _show(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
     shown: dict[str, Any] = original(table, base_key)
-    shown[base_key]["TableStatus"] = memory(table, Life).state
+    shown[base_key]["TableStatus"] = memory(table, TableLife).state
     return shown
 
 
@@ -96,7 +97,7 @@ def _imported(original: Any, job: TableImport, *args: Any) -> None:
     """A table that is imported is there when its import is done."""
     original(job, *args)
     if job.table is not None:
-        memory(job.table, Life).active_at = -math.inf
+        memory(job.table, TableLife).active_at = -math.inf
         _put(job.table, "ACTIVE")
 
 
@@ -105,7 +106,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
     backend = dynamodb_backends[call.account][call.region]
     now = clock.now()
     for table in list(backend.tables.values()):
-        life = memory(table, Life)
+        life = memory(table, TableLife)
         if life.gone_at <= now:
             backend.tables.pop(table.name)
         elif life.state == "CREATING" and life.active_at <= now:
@@ -128,7 +129,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
 def _state(backend: DynamoDBBackend, name: str) -> str:
     """The state of a table by its name or ARN; empty where there is none."""
     table = backend.tables.get(name.rpartition("/")[2])
-    return "" if table is None else memory(table, Life).state
+    return "" if table is None else memory(table, TableLife).state
 
 
 def _named(call: Call) -> list[str]:
@@ -138,7 +139,7 @@ def _named(call: Call) -> list[str]:
     return list(call.get("RequestItems") or [call.get("TableName", "")])
 
 
-@refusal("dynamodb:BatchWriteItem")
+@before("dynamodb:BatchWriteItem")
 def batches_of_25(call: Call) -> None:
     """More than 25 items in one BatchWriteItem, or none for a table: ValidationException. moto writes any
     number. Source: aws-facts (j); DynamoDB API reference, BatchWriteItem.
@@ -167,6 +168,7 @@ capacity_is_counted = rule(
 READ_BYTES, WRITE_BYTES = 4096, 1024
 
 
+@state
 @dataclass
 class Scanned:
     """Whether it counts what scans of a table read, and how much the last one has read."""
@@ -263,8 +265,9 @@ def _units(call: Call, name: str, units: float) -> dict[str, Any]:
 # --- shapes -------------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
-class Shown:
+class ShownTable:
     """What a description says of a table beyond moto's record."""
 
     table_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -286,7 +289,7 @@ _LEFT = {
 def _shape(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
     whole: dict[str, Any] = original(table, base_key)
     shown = whole[base_key]
-    shown["TableId"] = memory(table, Shown).table_id
+    shown["TableId"] = memory(table, ShownTable).table_id
     for name in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
         if not shown.get(name):
             shown.pop(name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from awslabs.sandbox.core.engine import Call, Refused, refusal
+from awslabs.sandbox.core.engine import Call, Refused, before
 
 # Kind of id -> (its prefix, AWS's error code). AWS spells them unevenly, and for subnets and VPCs it says
 # NotFound, whatever the form. Source: EC2 API reference, errors-overview; openshift/openshift-ansible#1053
@@ -22,7 +22,7 @@ FORMS = {
 HEXADECIMAL = re.compile(r"[0-9a-f]{8}|[0-9a-f]{17}")  # the short form is that of things made before 2018
 
 
-@refusal("ec2:*")
+@before("ec2:*")
 def ids_have_a_form(call: Call) -> None:
     """An id without its prefix and 8 or 17 hexadecimal digits: Invalid...ID.Malformed, not NotFound.
 

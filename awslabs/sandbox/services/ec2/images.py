@@ -11,10 +11,9 @@ from typing import Any
 
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.instances import Instance, InstanceBackend
-from moto.ec2.responses.instances import InstanceResponse
 from moto.ssm.models import Parameter, ParameterDict
 
-from awslabs.sandbox.core.engine import memory, rule
+from awslabs.sandbox.core.engine import Call, memory, rule, state
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ def disk_of(image: Any) -> Disk:
     return kept.disk
 
 
+@state
 @dataclass
 class _DiskNote:
     disk: Disk | None = None
@@ -103,6 +103,7 @@ deep_learning_images = rule(
 )
 
 
+@state
 @dataclass
 class _Loaded:
     at: datetime | None = field(default=None)
@@ -183,21 +184,35 @@ def _size_snapshots(original: Callable[[Any], None], backend: Any) -> None:
         image.ebs_snapshot.volume.size = disk_of(image).size_gib
 
 
-@root_volumes.patch(InstanceResponse, "_parse_block_device_mapping")
-def _read_mappings(original: Callable[[Any], Any], response: Any) -> list[dict[str, Any]]:
-    return [dict(mapping) for mapping in response._get_param("BlockDeviceMappings", [])]
+@root_volumes.before("ec2:RunInstances")
+def _complete(call: Call) -> None:
+    """Tell moto everything: it refuses a mapping without a size, and takes what is not said for a no."""
+    own = _brought(call.ec2, call.get("ImageId"), call.get("LaunchTemplate"))
+    given = [each for each in call.get("BlockDeviceMappings", []) if each.get("Ebs") or "NoDevice" in each]
+    if given and own is not None:
+        whole = {mapping["DeviceName"]: mapping for mapping in _merged(own, given)}
+        names = dict.fromkeys(mapping["DeviceName"] for mapping in given)
+        asked = [whole.get(name, {"DeviceName": name, "NoDevice": ""}) for name in names]
+        call.change("BlockDeviceMappings", asked)
 
 
 @root_volumes.patch(InstanceBackend, "run_instances")
 def _with_root_volume(original: Any, backend: Any, image_id: str, *args: Any, **kwargs: Any) -> Any:
-    template = kwargs.get("launch_template")
+    own = _brought(backend, image_id, kwargs.get("launch_template"))
+    if own is not None:
+        kwargs["block_device_mappings"] = _merged(own, kwargs.get("block_device_mappings") or [])
+    return original(backend, image_id, *args, **kwargs)
+
+
+def _brought(backend: Any, image_id: str, template: Any) -> list[dict[str, Any]] | None:
+    """The volumes of an AMI, as a launch template changes them; None: there is no such AMI."""
     version = backend._get_template_from_args(template) if template else None
     image = backend.amis.get(image_id or (version.image_id if version else None))
-    if image is not None:
-        given = [*(version.data.get("BlockDeviceMappings", []) if version else [])]
-        given += kwargs.get("block_device_mappings") or []
-        kwargs["block_device_mappings"] = _merged(image.block_device_mappings, given)
-    return original(backend, image_id, *args, **kwargs)
+    if image is None:
+        return None
+    return _merged(
+        image.block_device_mappings, version.data.get("BlockDeviceMappings", []) if version else []
+    )
 
 
 def _merged(own: list[dict[str, Any]], given: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -207,7 +222,7 @@ def _merged(own: list[dict[str, Any]], given: list[dict[str, Any]]) -> list[dict
         device = mapping["DeviceName"]
         if mapping.get("NoDevice") is not None:
             volumes.pop(device, None)
-        if not mapping.get("Ebs"):
+        if mapping.get("NoDevice") is not None or not mapping.get("Ebs"):
             continue
         asked = {name: value for name, value in mapping["Ebs"].items() if value is not None}
         default = {"VolumeType": "gp2", "DeleteOnTermination": False}
@@ -224,7 +239,9 @@ metadata_options = rule(
 )
 
 
-metadata_options.puts(Ami, "imds_support", property(lambda image: "v2.0" if disk_of(image).imds_v2 else None))
+metadata_options.puts(
+    Ami, "imds_support", property(lambda image: "v2.0" if disk_of(image).imds_v2 else None), adds=True
+)
 
 
 @metadata_options.patch(Instance, "__init__")

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2 import utils as ec2_utils
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceBackend, InstanceState, StateReason
-from moto.ec2.responses.instances import InstanceResponse
 
 from awslabs.sandbox.core.engine import (
     Call,
@@ -40,14 +39,20 @@ from awslabs.sandbox.core.engine import (
     quiet,
     rule,
     scaled,
+    state,
 )
 from awslabs.sandbox.services.ec2 import power, spot
 
 PENDING_S, SSHD_S, STOPPING_S, SHUTTING_DOWN_S, CHECKS_S = 5.0, 3.0, 5.0, 5.0, 120.0
 KEPT_S = 3600.0
+MODIFIABLE = (  # what moto's ModifyInstanceAttribute does; all else it takes for a change of groups, to none
+    *("Attribute", "BlockDeviceMappings", "Groups", "InstanceType.Value", "Kernel.Value", "UserData.Value"),
+    *("DisableApiTermination.Value", "SourceDestCheck.Value", "EbsOptimized.Value", "DisableApiStop.Value"),
+)
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 
 
+@state
 @dataclass
 class Life:
     """What the rules know of an instance.
@@ -393,7 +398,7 @@ instance_attributes = rule(
 )
 
 
-@instance_attributes.refusal("ec2:ModifyInstanceAttribute")
+@instance_attributes.before("ec2:ModifyInstanceAttribute")
 def _only_when_stopped(call: Call) -> None:
     instance = call.ec2.get_instance_by_id(call.get("InstanceId"))
     changed = [call.get(f"{name}.Value") for name in ("InstanceType", "UserData", "EbsOptimized")]
@@ -402,20 +407,22 @@ def _only_when_stopped(call: Call) -> None:
         raise Refused("IncorrectInstanceState", message)
 
 
-@instance_attributes.patch(InstanceResponse, "_security_grp_instance_attribute_handler")
-def _modify(original: Callable[[Any], bool], response: Any) -> bool:
-    instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
-    behaviour = response._get_param("InstanceInitiatedShutdownBehavior.Value")
+@instance_attributes.around("ec2:ModifyInstanceAttribute")
+def _modify(call: Call, proceed: Proceed) -> Any:
+    instance = call.ec2.get_instance(call.get("InstanceId"))
+    behaviour = call.get("InstanceInitiatedShutdownBehavior.Value")
     if behaviour is not None:
         instance.instance_initiated_shutdown_behavior = behaviour
-        return True
-    if not response._get_param("Groups"):
-        return False  # moto: not implemented, and says so
-    original(response)
-    instance.nics[0]._group_set = list(instance.security_groups)
-    return True
+        return EmptyResult()
+    if not any(call.get(name) is not None for name in MODIFIABLE):
+        raise NotImplementedError("this attribute cannot be changed")
+    answer = proceed()
+    if call.get("Groups"):
+        instance.nics[0]._group_set = list(instance.security_groups)
+    return answer
 
 
+@state
 @dataclass
 class Credits:
     """How a burstable instance pays for more than its share: standard or unlimited."""
@@ -440,13 +447,11 @@ def _note_credits(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@cpu_credits.patch(InstanceResponse, "describe_instance_credit_specifications")
-def _show_credits(original: Callable[[Any], Any], response: Any) -> ActionResult:
-    found = response.ec2_backend.describe_instance_credit_specifications(
-        response._get_param("InstanceIds", [])
-    )
+@cpu_credits.operation("ec2:DescribeInstanceCreditSpecifications")
+def _show_credits(call: Call) -> dict[str, Any]:
+    found = call.ec2.describe_instance_credit_specifications(call.get("InstanceIds", []))
     shown = [{"InstanceId": each.id, "CpuCredits": memory(each, Credits).cpu} for each in found]
-    return ActionResult({"InstanceCreditSpecifications": shown})
+    return {"InstanceCreditSpecifications": shown}
 
 
 instance_filters = rule(

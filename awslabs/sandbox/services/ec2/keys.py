@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from moto.core.responses import ActionResult
 from moto.ec2.utils import public_key_parse
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, refusal
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 from awslabs.sandbox.services.tagging.tags import missing
 
 
-@refusal("ec2:ImportKeyPair", "ec2:CreateKeyPair")
+@before("ec2:ImportKeyPair", "ec2:CreateKeyPair")
 def key_pair_name_is_valid(call: Call) -> None:
     """A name that is empty, above 255, not ASCII, or begins or ends with a space: InvalidParameterValue.
 
@@ -24,7 +24,7 @@ def key_pair_name_is_valid(call: Call) -> None:
         raise Refused("InvalidParameterValue", f"Value ({name}) for parameter KeyName is invalid.")
 
 
-@refusal("ec2:ImportKeyPair")
+@before("ec2:ImportKeyPair")
 def imported_key_is_supported(call: Call) -> None:
     """An RSA key that is not of 1024, 2048 or 4096 bits, or other text: InvalidKey.Format.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, memory, mismatch, refusal
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, state
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import images
 from awslabs.sandbox.services.iam import identities
@@ -43,6 +43,7 @@ class Launch:
     answer: Any
 
 
+@state
 class Launches(dict[str, Launch]):
     """ClientToken -> launch."""
 
@@ -87,7 +88,7 @@ def client_token(call: Call, proceed: Proceed) -> Any:
 # --- what the request names ---------------------------------------------------------------------------
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def image_exists(call: Call) -> None:
     """An unknown AMI: InvalidAMIID.NotFound; no AMI id at all: InvalidAMIID.Malformed or MissingParameter.
 
@@ -102,14 +103,14 @@ def image_exists(call: Call) -> None:
         raise Refused("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def instance_type_exists(call: Call) -> None:
     """An unknown instance type: InvalidParameterValue. moto starts it. Source: aws-facts (j)."""
     if _instance_type(call) not in INSTANCE_TYPES:
         raise Refused("InvalidParameterValue", f"Invalid value '{_instance_type(call)}' for InstanceType.")
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def architecture_fits(call: Call) -> None:
     """An arm64 type with an x86_64 AMI, or the other way round: InvalidParameterValue. moto starts it.
 
@@ -130,7 +131,7 @@ def architecture_fits(call: Call) -> None:
         )
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def key_pair_exists(call: Call) -> None:
     """An unknown key pair: InvalidKeyPair.NotFound. moto starts an instance that nobody can open.
 
@@ -141,7 +142,7 @@ def key_pair_exists(call: Call) -> None:
         raise Refused("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def security_groups_fit(call: Call) -> None:
     """A group of another VPC than the subnet's: InvalidParameter; an unknown one: InvalidGroup.NotFound.
 
@@ -164,7 +165,7 @@ def security_groups_fit(call: Call) -> None:
             raise Refused("InvalidParameter", message)
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def instance_profile_is_usable(call: Call) -> None:
     """A profile that is unknown, too fresh, or without a role: InvalidParameterValue.
 
@@ -190,7 +191,7 @@ def instance_profile_is_usable(call: Call) -> None:
             )
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def user_data_is_short(call: Call) -> None:
     """User data above 16 KB before base64: InvalidParameterValue. moto takes it.
 
@@ -204,7 +205,7 @@ def user_data_is_short(call: Call) -> None:
         raise Refused("InvalidParameterValue", f"User data is limited to {USER_DATA_BYTES} bytes")
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def root_volume_holds_the_image(call: Call) -> None:
     """A root volume smaller than the AMI's: InvalidBlockDeviceMapping. moto makes it.
 
@@ -227,7 +228,7 @@ def root_volume_holds_the_image(call: Call) -> None:
 # --- whether there is room for it ---------------------------------------------------------------------
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def type_is_offered_in_zone(call: Call) -> None:
     """A type that the subnet's zone does not offer (t3.micro in us-east-1e): Unsupported. moto starts it.
 
@@ -269,7 +270,7 @@ def as_many_as_there_is_room_for(call: Call, proceed: Proceed) -> Any:
     return proceed()
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def free_plan(call: Call) -> None:
     """On the Free plan, a type that is not FreeTierEligible: InvalidParameterCombination. moto starts it.
 
@@ -278,7 +279,7 @@ def free_plan(call: Call) -> None:
     accounts.refuse_beyond_free_plan(_instance_type(call))
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def vcpu_quota(call: Call) -> None:
     """More vCPUs than the account may run: VcpuLimitExceeded, Spot: MaxSpotInstanceCountExceeded.
 
@@ -289,7 +290,7 @@ def vcpu_quota(call: Call) -> None:
     )
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def subnet_has_room(call: Call) -> None:
     """A subnet without a free address: InsufficientFreeAddressesInSubnet. moto raises a bare StopIteration.
 

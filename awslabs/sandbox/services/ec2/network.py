@@ -15,13 +15,13 @@ from typing import Any
 from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models.instances import Instance
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, memory, mismatch, refusal, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, rule, state
 from awslabs.sandbox.services.servicequotas import quotas
 
 # --- security groups ----------------------------------------------------------------------------------
 
 
-@refusal("ec2:DeleteSecurityGroup")
+@before("ec2:DeleteSecurityGroup")
 def default_security_group_stays(call: Call) -> None:
     """The default group of a VPC goes with the VPC only: CannotDelete. moto deletes it.
 
@@ -35,7 +35,7 @@ def default_security_group_stays(call: Call) -> None:
             )
 
 
-@refusal("ec2:DeleteSecurityGroup")
+@before("ec2:DeleteSecurityGroup")
 def security_group_in_use(call: Call) -> None:
     """A group that a network interface has, or another group's rule names: DependencyViolation.
 
@@ -50,7 +50,7 @@ def security_group_in_use(call: Call) -> None:
             raise Refused("DependencyViolation", f"resource {group.id} has a dependent object")
 
 
-@refusal("ec2:CreateSecurityGroup")
+@before("ec2:CreateSecurityGroup")
 def security_group_name_is_valid(call: Call) -> None:
     """Names `sg-…`, `default`, and characters beyond AWS's set: InvalidParameterValue. moto takes them all.
 
@@ -73,7 +73,7 @@ def security_group_name_is_valid(call: Call) -> None:
         raise Refused("InvalidParameterValue", f"Value ({value}) for parameter {field} is invalid. {why}")
 
 
-@refusal("ec2:CreateSecurityGroup")
+@before("ec2:CreateSecurityGroup")
 def security_group_quota(call: Call) -> None:
     """More groups in a Region than the quota L-E79EC296 allows: SecurityGroupLimitExceeded.
 
@@ -87,7 +87,7 @@ def security_group_quota(call: Call) -> None:
 # --- subnets ------------------------------------------------------------------------------------------
 
 
-@refusal("ec2:DeleteSubnet")
+@before("ec2:DeleteSubnet")
 def subnet_in_use(call: Call) -> None:
     """A subnet with any network interface in it: DependencyViolation. moto deletes it.
 
@@ -117,7 +117,7 @@ def association_goes_with_subnet(call: Call, proceed: Proceed) -> Any:
 # --- route tables and routes --------------------------------------------------------------------------
 
 
-@refusal("ec2:DeleteRouteTable")
+@before("ec2:DeleteRouteTable")
 def main_route_table_stays(call: Call) -> None:
     """The main route table goes with its VPC only: DependencyViolation. moto deletes it.
 
@@ -130,7 +130,7 @@ def main_route_table_stays(call: Call) -> None:
         )
 
 
-@refusal("ec2:CreateRoute", "ec2:ReplaceRoute")
+@before("ec2:CreateRoute", "ec2:ReplaceRoute")
 def route_needs_attached_gateway(call: Call) -> None:
     """A route to an internet gateway of another VPC, or of none: InvalidParameterValue. moto takes it.
 
@@ -149,7 +149,7 @@ def route_needs_attached_gateway(call: Call) -> None:
         raise Refused("InvalidParameterValue", message)
 
 
-@refusal("ec2:AssociateRouteTable")
+@before("ec2:AssociateRouteTable")
 def subnet_has_one_route_table(call: Call) -> None:
     """A subnet associated with another table already: Resource.AlreadyAssociated. moto: the old association.
 
@@ -184,6 +184,7 @@ def route_table_client_token(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@state
 class RouteTableTokens(dict[str, tuple[str, Any]]):
     """ClientToken -> (VPC, moto's answer)."""
 
@@ -191,7 +192,7 @@ class RouteTableTokens(dict[str, tuple[str, Any]]):
 # --- internet gateways --------------------------------------------------------------------------------
 
 
-@refusal("ec2:AttachInternetGateway")
+@before("ec2:AttachInternetGateway")
 def one_gateway_per_vpc(call: Call) -> None:
     """A second internet gateway for a VPC: InvalidParameterValue. moto attaches it.
 
@@ -205,7 +206,7 @@ def one_gateway_per_vpc(call: Call) -> None:
         raise Refused("InvalidParameterValue", f"Network {vpc_id} already has an internet gateway attached")
 
 
-@refusal("ec2:DetachInternetGateway")
+@before("ec2:DetachInternetGateway")
 def gateway_carries_public_addresses(call: Call) -> None:
     """Detaching while an interface in the VPC has a public address: DependencyViolation. moto detaches.
 
@@ -223,7 +224,7 @@ def gateway_carries_public_addresses(call: Call) -> None:
         )
 
 
-@refusal("ec2:CreateInternetGateway")
+@before("ec2:CreateInternetGateway")
 def gateway_quota(call: Call) -> None:
     """More internet gateways than the quota L-A4707A72 allows: InternetGatewayLimitExceeded.
 
@@ -238,7 +239,7 @@ def gateway_quota(call: Call) -> None:
 # --- interfaces and addresses -------------------------------------------------------------------------
 
 
-@refusal("ec2:DeleteNetworkInterface")
+@before("ec2:DeleteNetworkInterface")
 def interface_in_use(call: Call) -> None:
     """An interface that is attached: InvalidParameterValue. moto deletes it under the instance.
 
@@ -261,7 +262,7 @@ def interface_goes_with_nat_gateway(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@refusal("ec2:AllocateAddress")
+@before("ec2:AllocateAddress")
 def address_quota(call: Call) -> None:
     """More Elastic IPs than the quota L-0263D0A3 allows: AddressLimitExceeded. moto counts nothing.
 
@@ -313,7 +314,7 @@ def _name_in(ec2: Any, vpc_id: str) -> str:
 # --- VPCs ---------------------------------------------------------------------------------------------
 
 
-@refusal("ec2:CreateVpc")
+@before("ec2:CreateVpc")
 def vpc_quota(call: Call) -> None:
     """More VPCs than the quota L-F678F1CE allows, the default one included: VpcLimitExceeded.
 
@@ -323,7 +324,7 @@ def vpc_quota(call: Call) -> None:
         raise Refused("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
 
 
-@refusal("ec2:DeleteVpc")
+@before("ec2:DeleteVpc")
 def vpc_in_use(call: Call) -> None:
     """A VPC with anything but its default group, main table and default ACL: DependencyViolation.
 
@@ -344,6 +345,7 @@ def default_acl_goes_with_vpc(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@state
 @dataclass
 class Equipped:
     """The default VPC that has been given its gateway; whoever takes that away has taken it."""

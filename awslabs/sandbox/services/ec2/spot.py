@@ -8,7 +8,7 @@ from typing import Any
 from moto.ec2.models.spot_requests import SpotInstanceRequest
 from moto.ec2.utils import random_spot_request_id
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, refusal
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 from awslabs.sandbox.services.servicequotas import quotas
 
 
@@ -72,7 +72,7 @@ def spot_requests(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@refusal("ec2:RunInstances")
+@before("ec2:RunInstances")
 def spot_tags_need_spot(call: Call) -> None:
     """TagSpecifications for spot-instances-request without Spot: InvalidParameterValue.
 
@@ -84,7 +84,7 @@ def spot_tags_need_spot(call: Call) -> None:
         raise Refused("InvalidParameterValue", message)
 
 
-@refusal("ec2:RequestSpotInstances")
+@before("ec2:RequestSpotInstances")
 def spot_quota(call: Call) -> None:
     """More Spot vCPUs than the account may run: MaxSpotInstanceCountExceeded. moto counts nothing.
 

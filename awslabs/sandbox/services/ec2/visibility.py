@@ -11,10 +11,11 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule
+from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.tagging.tags import missing
 
 
+@state
 class Young(dict[str, float]):
     """Id -> the moment from which it is seen. `ever` keeps the ids of those that have grown up, too."""
 

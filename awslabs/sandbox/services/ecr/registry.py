@@ -38,7 +38,7 @@ from moto.ecr.models import Image, Repository, ecr_backends
 from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine, weather, wire
 from awslabs.sandbox.core.answers import Answer
-from awslabs.sandbox.core.engine import clock, memory
+from awslabs.sandbox.core.engine import clock, memory, state
 from awslabs.sandbox.services.ecr import repositories as strict
 from awslabs.sandbox.services.iam import permissions
 
@@ -110,6 +110,7 @@ class Stored:
     architecture: str = "amd64"
 
 
+@state
 class Shelf:
     """The folder of a repository's blobs; `memory` of moto's object."""
 
@@ -545,7 +546,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(name)
             before = self.used(repository)
-            answer = self.cloud.moto.call(request.environ)
+            answer = self.cloud.moto.call(request)
             if repository is None or answer.status != 200:
                 return answer
             shelf = self.shelf_of(account, region, repository)
@@ -570,7 +571,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
             upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
-            answer = self.cloud.moto.call(request.environ)
+            answer = self.cloud.moto.call(request)
             if answer.status == 200 and repository is not None and upload is not None:
                 shelf = self.shelf(account, region, repository.name)
                 digest = hashlib.sha256(upload.layer_parts).hexdigest()
@@ -655,15 +656,24 @@ def login(account: str, region: str) -> dict[str, str]:
     return {"username": "AWS", "password": password}
 
 
+@engine.in_server("ecr:DeleteRepository", "ecr:BatchDeleteImage")
+def _delete(*call: Any) -> Answer:
+    assert current is not None
+    return current.delete_with_blobs(*call)
+
+
+@engine.in_server("ecr:CompleteLayerUpload")
+def _complete(*call: Any) -> Answer:
+    assert current is not None
+    return current.complete_upload(*call)
+
+
 def add_handlers(cloud: Any) -> None:
     """Add its handlers to a practice cloud (`server.Cloud`)."""
     global current
     current = Registry(cloud)
     strict.address = current.address
     cloud.streams["/v2/"] = current.answer
-    cloud.operations["ecr:DeleteRepository"] = current.delete_with_blobs
-    cloud.operations["ecr:BatchDeleteImage"] = current.delete_with_blobs
-    cloud.operations["ecr:CompleteLayerUpload"] = current.complete_upload
 
 
 def reset(account: str) -> None:

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from moto.core.responses import ActionResult
 from moto.ecr.models import ECRBackend, Image, Repository, ecr_backends
-from moto.ecr.responses import ECRResponse
 
-from awslabs.sandbox.core.engine import Call, Refused, clock, memory, refusal, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, state
 
 TOKEN_S = 12 * 3600.0
 """How long an authorization token is good. Source: aws-facts (g)."""
@@ -54,6 +52,7 @@ class Token:
     expires: float
 
 
+@state
 class Tokens(dict[str, Token]):
     """Password -> what it opens; one of these for each account and Region."""
 
@@ -89,21 +88,17 @@ authorization_tokens = rule(
 )
 
 
-@authorization_tokens.patch(ECRResponse, "get_authorization_token")
-def _token(original: Any, response: Any) -> ActionResult:
+@authorization_tokens.operation("ecr:GetAuthorizationToken")
+def _token(call: Call) -> dict[str, Any]:
     data = []
-    for registry_id in response._get_param("registryIds") or [response.current_account]:
-        if registry_id != response.current_account:
+    for registry_id in call.get("registryIds") or [call.account]:
+        if registry_id != call.account:
             raise Refused(
                 "InvalidParameterException",
                 f"The practice cloud gives tokens for the caller's own registry only, not for {registry_id}.",
             )
-        password, token = issue(registry_id, response.region, response.access_key or "")
-        at = (
-            f"http://{address}"
-            if address
-            else f"https://{registry_id}.dkr.ecr.{response.region}.amazonaws.com"
-        )
+        password, token = issue(registry_id, call.region, call.response.access_key or "")
+        at = f"http://{address}" if address else f"https://{registry_id}.dkr.ecr.{call.region}.amazonaws.com"
         data.append(
             {
                 "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
@@ -111,7 +106,7 @@ def _token(original: Any, response: Any) -> ActionResult:
                 "proxyEndpoint": at,
             }
         )
-    return ActionResult({"authorizationData": data})
+    return {"authorizationData": data}
 
 
 local_registry = rule(
@@ -128,7 +123,7 @@ def _uri(original: Callable[..., None], repository: Repository, *args: Any, **kw
         repository.uri = f"{address}/{repository.name}"
 
 
-@refusal("ecr:StartImageScan", "ecr:DescribeImageScanFindings")
+@before("ecr:StartImageScan", "ecr:DescribeImageScanFindings")
 def no_scans(call: Call) -> None:
     """Images are not searched for weaknesses, and the practice cloud says so: 501. moto finds some.
 
@@ -238,7 +233,7 @@ def _put_image(
     return original(backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest)
 
 
-@refusal("ecr:PutImage")
+@before("ecr:PutImage")
 def layers_come_first(call: Call) -> None:
     """A manifest whose layers were not uploaded: LayersNotFoundException; of another digest than the request
     says: ImageDigestDoesNotMatchException; no repository: RepositoryNotFoundException. moto takes any.
@@ -272,7 +267,7 @@ def layers_come_first(call: Call) -> None:
         )
 
 
-@refusal("ecr:CompleteLayerUpload")
+@before("ecr:CompleteLayerUpload")
 def layers_are_what_they_are_called(call: Call) -> None:
     """What is no digest: InvalidParameterException; the digest of something else: InvalidLayerException. moto
     takes any.

@@ -17,12 +17,13 @@ from awslabs.sandbox.core.engine import (
     Proceed,
     Refused,
     around,
+    before,
     clock,
     later,
     memory,
-    refusal,
     rule,
     scaled,
+    state,
 )
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.iam import identities
@@ -58,7 +59,7 @@ class FirstUse:
     at: float = -math.inf
 
 
-@refusal("ecs:CreateCluster")
+@before("ecs:CreateCluster")
 def ecs_has_a_role_of_its_own(call: Call) -> None:
     """The first cluster of an account makes the role AWSServiceRoleForECS; until IAM knows it everywhere
     (8 s times `slow_states`): InvalidParameterException. moto makes no role.
@@ -205,6 +206,7 @@ def is_ecr(image: str) -> bool:
 # --- the life of a definition -------------------------------------------------------------------------
 
 
+@state
 class LastRevisions(dict[str, int]):
     """Family -> the highest revision there ever was; `memory` of moto's ECS."""
 
@@ -217,6 +219,7 @@ class Leaving:
     gone_at: float
 
 
+@state
 class LeavingDefinitions(dict[str, Leaving]):
     """ARN -> a definition that is being deleted."""
 

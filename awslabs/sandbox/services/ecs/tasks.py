@@ -36,13 +36,14 @@ from awslabs.sandbox.core.engine import (
     Call,
     Proceed,
     Refused,
+    before,
     clock,
     later,
     memory,
-    refusal,
     rule,
     scaled,
     spaced,
+    state,
 )
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.ecs import task_definitions
@@ -418,6 +419,7 @@ def _count(backend: EC2ContainerServiceBackend, cluster_name: str) -> None:
 # --- the calls ----------------------------------------------------------------------------------------
 
 
+@state
 class RunTokens(dict[str, tuple[str, list[Task]]]):
     """clientToken -> (what was asked, the tasks that came of it); `memory` of moto's ECS."""
 
@@ -434,7 +436,7 @@ tasks_run = rule(
 )
 
 
-@refusal("ecs:RunTask")
+@before("ecs:RunTask")
 def run_task_rates(call: Call) -> None:
     """More than 20 calls per second, or 20 tasks per second after the first 100: ThrottlingException.
     moto answers any number. Source: aws-facts (f).
@@ -749,7 +751,7 @@ def _stop_task(call: Call, proceed: Proceed) -> Any:
     return ActionResult({"task": task.show(tags=True)})
 
 
-@refusal("ecs:DeleteCluster")
+@before("ecs:DeleteCluster")
 def cluster_in_use(call: Call) -> None:
     """A cluster with tasks that have not STOPPED: ClusterContainsTasksException; with services:
     ClusterContainsServicesException. moto makes it INACTIVE. Source: aws-facts (a), (j).
@@ -768,7 +770,7 @@ def cluster_in_use(call: Call) -> None:
         )
 
 
-@refusal("ec2:DeleteNetworkInterface")
+@before("ec2:DeleteNetworkInterface")
 def interface_of_a_task(call: Call) -> None:
     """The interface of a task goes with it, and not by hand: InvalidParameterValue. moto deletes it.
 

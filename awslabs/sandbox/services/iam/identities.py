@@ -20,7 +20,18 @@ from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.sts.models import sts_backends
 
 from awslabs.sandbox.core import policies
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 
 READY_S = 8.0
 """How long AWS needs until every service knows a new role, profile or policy (aws-facts (b): 5 to 30 s)."""
@@ -29,6 +40,7 @@ READY_S = 8.0
 # --- propagation --------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
 class Dates:
     """When a role, or an instance profile, was changed (seconds since 1970)."""
@@ -160,7 +172,7 @@ def _managed_policies() -> dict[str | None, tuple[str, dict[str, Any]]]:
 # --- deletion -----------------------------------------------------------------------------------------
 
 
-@refusal("iam:DeletePolicy")
+@before("iam:DeletePolicy")
 def policy_in_use(call: Call) -> None:
     """A policy that is attached, or has further versions: DeleteConflict 409; one of AWS's: AccessDenied 403.
 
@@ -179,7 +191,7 @@ def policy_in_use(call: Call) -> None:
         )
 
 
-@refusal("iam:RemoveRoleFromInstanceProfile")
+@before("iam:RemoveRoleFromInstanceProfile")
 def role_is_in_profile(call: Call) -> None:
     """Removing a role that is not in the profile: NoSuchEntity 404. moto: a raw ValueError, HTTP 500.
 
@@ -216,7 +228,7 @@ _NAMED = {  # operation -> parameter, where moto keeps them, what AWS says
 }
 
 
-@refusal(*(f"iam:{operation}" for operation in _NAMED))
+@before(*(f"iam:{operation}" for operation in _NAMED))
 def names_ignore_case(call: Call) -> None:
     """A name that differs only in case, or (policies) only in path: EntityAlreadyExists 409. moto takes it.
 
@@ -229,7 +241,7 @@ def names_ignore_case(call: Call) -> None:
         raise Refused("EntityAlreadyExists", f"{what.format(name)} already exists.")
 
 
-@refusal("iam:AttachRolePolicy")
+@before("iam:AttachRolePolicy")
 def ten_policies_per_role(call: Call) -> None:
     """An eleventh managed policy on a role: LimitExceeded 409. moto attaches it. Source: aws-facts (f)."""
     role = find_role(call.iam, call.get("RoleName"))
@@ -250,7 +262,7 @@ trust_policy_is_sound = rule(
 )
 
 
-@trust_policy_is_sound.refusal("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
+@trust_policy_is_sound.before("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
 def _look_at_trust(call: Call) -> None:
     parameter = "AssumeRolePolicyDocument" if call.action == "CreateRole" else "PolicyDocument"
     problem = trust_policy_problem(call.get(parameter, ""), call.iam)
@@ -397,7 +409,7 @@ def service_linked_role_names(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@refusal(
+@before(
     *(
         f"iam:{operation}"
         for operation in (
@@ -429,7 +441,7 @@ def service_linked_roles_are_protected(call: Call) -> None:
 # --- STS ----------------------------------------------------------------------------------------------
 
 
-@refusal("sts:AssumeRole")
+@before("sts:AssumeRole")
 def role_lets_the_caller_in(call: Call) -> None:
     """AssumeRole of a role that is absent, too fresh, or does not trust the caller: AccessDenied 403.
 

@@ -14,15 +14,16 @@ from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 
-from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule
+from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule, state
 from awslabs.sandbox.services.lambda_ import functions
 
 _CHANGES = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion")
 
 
+@state
 @dataclass
-class Shown:
-    """What answers say of a function beyond moto's record and `functions.Life`.
+class ShownFunction:
+    """What answers say of a function beyond moto's record and `functions.FunctionLife`.
 
     Attributes
     ----------
@@ -48,7 +49,7 @@ answers_have_awss_shape = rule(
 @answers_have_awss_shape.patch(LambdaFunction, "get_configuration")
 def _shape(original: Any, function: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
     shown: dict[str, Any] = original(function, on_create)
-    kept = memory(function, Shown)
+    kept = memory(function, ShownFunction)
     under_way = functions.life(function).last_update == "InProgress"
     shown["RevisionId"] = kept.changing if under_way else kept.settled
     if function.package_type == "Zip":
@@ -73,8 +74,8 @@ def _list_without_states(call: Call, proceed: Proceed) -> Any:
     said = json.loads(proceed())
     for name in ("Functions", "Versions"):
         for each in said.get(name, []):
-            for state in _STATES & each.keys():
-                del each[state]
+            for name_of_state in _STATES & each.keys():
+                del each[name_of_state]
     return json.dumps(said)
 
 
@@ -86,7 +87,7 @@ def _revise(call: Call, proceed: Proceed) -> Any:
     if not name:
         return status, headers, body
     function = functions.find(call.account, call.region, name, _version(said))
-    kept = memory(function, Shown)
+    kept = memory(function, ShownFunction)
     if call.action != "PublishVersion":
         kept.changing, kept.settled = str(uuid.uuid4()), str(uuid.uuid4())
     if call.get("Environment") is not None:

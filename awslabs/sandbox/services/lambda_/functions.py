@@ -1,7 +1,7 @@
 """Lambda: what a function may be, the states it goes through, and what Invoke refuses.
 
 Running a function is the business of `services.lambda_.invocations`, in the server. What both need
-to know of a function beyond moto's own record stands in `Life`.
+to know of a function beyond moto's own record stands in `FunctionLife`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
 from awslabs.sandbox.services.lambda_.shapes import invalid, named
@@ -87,8 +87,9 @@ def _function(call: Call) -> LambdaFunction | None:
 # --- states -------------------------------------------------------------------------------------------
 
 
+@state
 @dataclass
-class Life:
+class FunctionLife:
     """What moto's record of a function lacks.
 
     Attributes
@@ -112,9 +113,9 @@ class Life:
         return "InProgress" if clock.now() < max(self.active_at, self.updated_at) else "Successful"
 
 
-def life(function: LambdaFunction) -> Life:
+def life(function: LambdaFunction) -> FunctionLife:
     """What the rules remember of a function."""
-    return memory(function, Life)
+    return memory(function, FunctionLife)
 
 
 def log_group(function: LambdaFunction) -> str:
@@ -196,7 +197,7 @@ def _with_state(body: str, function: LambdaFunction) -> str:
 # --- what a function may be ---------------------------------------------------------------------------
 
 
-@refusal("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
+@before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
 def function_role_is_ready(call: Call) -> None:
     """A role that is too fresh or does not trust Lambda: InvalidParameterValueException. moto does not look.
 
@@ -222,7 +223,7 @@ _RUNTIMES = {
 _GONE = re.compile(r"python(2\.7|3\.[67])|nodejs(\d|1[0-6])\.[x\d]+|go1\.x|java8|dotnet.*|ruby.*")
 
 
-@refusal("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
+@before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
 def function_limits(call: Call) -> None:
     """An unknown or retired runtime, more memory, time or environment than there is, or reserved variables:
     InvalidParameterValueException. moto takes all of them. Source: aws-facts (g), (j).
@@ -284,7 +285,7 @@ def _look_at_runtime(runtime: str) -> None:
         )
 
 
-@refusal("lambda:CreateFunction", "lambda:UpdateFunctionCode")
+@before("lambda:CreateFunction", "lambda:UpdateFunctionCode")
 def code_is_a_zip(call: Call) -> None:
     """What nobody can unpack: InvalidParameterValueException; too much: RequestEntityTooLargeException.
 
@@ -319,7 +320,7 @@ def code_is_a_zip(call: Call) -> None:
         raise invalid("Uploaded file must be a non-empty zip")
 
 
-@refusal("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
+@before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
 def function_network_exists(call: Call) -> None:
     """A subnet or security group that is not there: InvalidParameterValueException. moto takes any.
 
@@ -391,7 +392,7 @@ def _look_at_target(call: Call, target: str, role_arn: str) -> None:
         raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
 
-@refusal("lambda:PutFunctionEventInvokeConfig", "lambda:UpdateFunctionEventInvokeConfig")
+@before("lambda:PutFunctionEventInvokeConfig", "lambda:UpdateFunctionEventInvokeConfig")
 def no_destinations(call: Call) -> None:
     """Destinations of asynchronous results are not there, and the practice cloud says so: 501. moto keeps
     them, and nothing would ever arrive. Source: DESIGN section 4, "it never pretends".
@@ -404,7 +405,7 @@ def no_destinations(call: Call) -> None:
 # --- permissions, concurrency -------------------------------------------------------------------------
 
 
-@refusal("lambda:AddPermission")
+@before("lambda:AddPermission")
 def permissions_have_one_name(call: Call) -> None:
     """A second statement of the same StatementId: ResourceConflictException 409. moto adds it.
 
@@ -421,7 +422,7 @@ def permissions_have_one_name(call: Call) -> None:
         )
 
 
-@refusal("lambda:PutFunctionConcurrency")
+@before("lambda:PutFunctionConcurrency")
 def some_concurrency_stays_free(call: Call) -> None:
     """A reservation that leaves the other functions fewer than 100: InvalidParameterValueException.
 
@@ -483,7 +484,7 @@ def invocable(
     return function
 
 
-@refusal("lambda:Invoke")
+@before("lambda:Invoke")
 def invoke_looks_first(call: Call) -> None:
     """An unknown function 404, one that is Pending 409, a payload over 6 MB (asynchronous: 1 MB) 413, or
     one that is no JSON 400. moto: OK to all of them. Source: aws-facts (b), (g), (j).

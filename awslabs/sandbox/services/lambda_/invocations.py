@@ -842,6 +842,19 @@ def invoke(
     )
 
 
+@engine.in_server("lambda:Invoke")
+def _invoke(*call: Any) -> Answer:
+    assert current is not None
+    return current.answer_invoke(*call)
+
+
+@engine.in_server("lambda:GetAccountSettings")
+def _settings(*call: Any) -> Answer:
+    assert current is not None
+    return current.answer_settings(*call)
+
+
+@engine.in_server("lambda:CreateEventSourceMapping")
 def no_mappings(call: wire.Call, request: Request, body: bytes) -> NoReturn:
     """moto would keep the mapping, and call functions in a way of its own."""
     raise NotImplementedError("functions are not called for what arrives in queues or streams")
@@ -851,9 +864,6 @@ def add_handlers(cloud: Any) -> None:
     """Add its handlers to a practice cloud (`server.Cloud`)."""
     global current
     current = Functions(cloud.run.endpoint_url, cloud.loop)
-    cloud.operations["lambda:Invoke"] = current.answer_invoke
-    cloud.operations["lambda:GetAccountSettings"] = current.answer_settings
-    cloud.operations["lambda:CreateEventSourceMapping"] = no_mappings
 
 
 def reset(account: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import botocore.session
 from moto.core.exceptions import JsonRESTError
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, refusal
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 
 NAME_LENGTH = 64
 _FIELDS = ("FunctionName", "Qualifier", "Role", "StatementId", "Action", "Principal", "SourceArn")
@@ -46,7 +46,7 @@ def errors_have_awss_shape(call: Call, proceed: Proceed) -> Any:
     try:
         return proceed()
     except Refused as refused:
-        if refused.status is None or refused.code == "NotImplemented":
+        if not refused.status or refused.code == "NotImplemented":
             raise
         typed = call.action != "PutFunctionConcurrency"
         return error(refused.code, str(refused.message), refused.status, typed)
@@ -64,7 +64,7 @@ def error(code: str, message: str, status: int, typed: bool = True) -> tuple[int
     return status, {"status": status, "x-amzn-errortype": code}, json.dumps(said)
 
 
-@refusal("lambda:*")
+@before("lambda:*")
 def names_are_looked_at(call: Call) -> None:
     """A function's name, qualifier, role, statement id, action or principal that cannot be one:
     ValidationException, or InvalidParameterValueException; a name of another Region, or with another

@@ -9,7 +9,7 @@ from typing import Any
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
 from moto.logs.models import LogGroup, LogStream
 
-from awslabs.sandbox.core.engine import Call, Refused, clock, memory, refusal, rule, scaled
+from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, scaled, state
 
 LATE_S = 300.0
 
@@ -20,7 +20,7 @@ DAYS = (
 """The retention times that there are. Source: CloudWatch Logs API reference, PutRetentionPolicy."""
 
 
-@refusal("logs:PutRetentionPolicy")
+@before("logs:PutRetentionPolicy")
 def retention_from_a_list(call: Call) -> None:
     """Days that are not on AWS's list: InvalidParameterException. moto keeps any.
 
@@ -36,7 +36,7 @@ def retention_from_a_list(call: Call) -> None:
         )
 
 
-@refusal("logs:CreateLogGroup")
+@before("logs:CreateLogGroup")
 def log_group_names(call: Call) -> None:
     """A name that begins with ``aws/``, or has other signs than AWS takes: InvalidParameterException.
 
@@ -71,6 +71,7 @@ def _call_it_a_stream(original: Callable[..., Any], group: Any, *args: Any, **kw
         raise Refused(problem.error_type, "The specified log stream does not exist.", 400) from problem
 
 
+@state
 class Written(list[tuple[float, int]]):
     """What was put into a stream: when, and the time of its latest event in ms since 1970."""
 

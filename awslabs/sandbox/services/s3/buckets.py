@@ -1,8 +1,4 @@
-"""S3: buckets are private from the start, and what nobody has opened is closed to those without credentials.
-
-moto answers requests to S3 on a way of its own, past `BaseResponse.call_action`; so these rules stand around
-its two doors, `_bucket_response` and `_key_response`.
-"""
+"""S3: buckets are private from the start; what nobody has opened is closed to those without credentials."""
 
 from __future__ import annotations
 
@@ -10,22 +6,29 @@ import ipaddress
 import json
 import math
 import re
-import uuid
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
 
 import xmltodict
-from moto.core.common_types import TYPE_RESPONSE
 from moto.iam.access_control import PermissionResult
-from moto.s3.exceptions import CopyObjectMustChangeSomething
+from moto.s3.exceptions import CopyObjectMustChangeSomething, MissingBucket
 from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
 from awslabs.sandbox.core import policies, weather
-from awslabs.sandbox.core.engine import Rule, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 from awslabs.sandbox.services.iam.identities import caller_of
 
 UNBLOCKED_S = 3.0
@@ -42,6 +45,7 @@ _SUBRESOURCES = {
 }
 
 
+@state
 @dataclass
 class Opened:
     """When a bucket's Block Public Access is really gone (seconds since 1970)."""
@@ -54,7 +58,10 @@ class BucketCall:
     """A request to S3, as these rules look at it."""
 
     response: S3Response
-    request: Any
+
+    @property
+    def request(self) -> Any:
+        return self.response.request
 
     @property
     def method(self) -> str:
@@ -83,163 +90,118 @@ class BucketCall:
         """The bucket, if there is one."""
         try:
             return self.response.backend.get_bucket(self.name)
-        except Exception as problem:
-            if type(problem).__name__ != "MissingBucket":
-                raise
+        except MissingBucket:
             return None
-
-    @property
-    def creates(self) -> bool:
-        """Whether it is a CreateBucket."""
-        return self.method == "PUT" and not self.query & _SUBRESOURCES
 
     def header(self, name: str) -> str:
         return self.request.headers.get(name) or ""
 
 
-def refused(status: int, code: str, message: str, asked: BucketCall) -> TYPE_RESPONSE:
-    """An error as S3 writes it; a HEAD gets its status alone."""
-    request_id = uuid.uuid4().hex[:16].upper()
-    text = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
-        f"<Message>{escape(message)}</Message><RequestId>{request_id}</RequestId></Error>"
+def denied() -> Refused:
+    """S3's answer to whoever may not do it."""
+    return Refused("AccessDenied", "Access Denied", 403)
+
+
+# --- without credentials ------------------------------------------------------------------------------
+
+
+@around("s3:*")
+def strangers(call: Call, proceed: Proceed) -> Any:
+    """Without credentials, only what the bucket's policy (or an object's ACL) lets everybody do, unless Block
+    Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may list
+    the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks at no
+    block.
+    Source: aws-facts (g); S3 user guide, "Blocking public access".
+    """
+    asked = BucketCall(call.response)
+    if is_signed(asked) or asked.method == "OPTIONS":
+        return proceed()
+    if not asked.name:
+        raise denied()
+    bucket = asked.bucket
+    if bucket is None:
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404)
+    key = asked.key
+    if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
+        found = asked.response.backend.get_object(asked.name, key)
+        if not (
+            open_to_all(asked, bucket, "s3:GetObject", key)
+            or (found is not None and _public_acl(bucket, found))
+        ):
+            raise denied()
+        if found is None:
+            if open_to_all(asked, bucket, "s3:ListBucket"):
+                raise Refused("NoSuchKey", "The specified key does not exist.", 404)
+            raise denied()
+        return proceed()
+    lists = not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES
+    if lists and open_to_all(asked, bucket, "s3:ListBucket"):
+        return proceed()
+    raise denied()
+
+
+def is_signed(asked: BucketCall) -> bool:
+    """Whether a request brings credentials: in its headers, its URL, or the form that a browser sends."""
+    form = asked.header("Content-Type").startswith("multipart/form-data") and re.search(
+        r'name="(x-amz-)?signature"', asked.text, re.IGNORECASE
     )
-    headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
-    return status, headers, "" if asked.method == "HEAD" else text
+    return bool(asked.header("Authorization") or asked.query & {"X-Amz-Signature", "Signature"} or form)
 
 
-Look = Callable[[BucketCall], TYPE_RESPONSE | None]
-
-
-def _at(one: Rule, *doors: str) -> Callable[[Look], Look]:
-    """Look at requests before moto does."""
-
-    def hang(look: Look) -> Look:
-        @one.patch(S3Response, *doors)
-        def stand(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-            answer = look(BucketCall(response, request))
-            return original(response, request, full_url) if answer is None else answer
-
-        return look
-
-    return hang
-
-
-# --- new buckets --------------------------------------------------------------------------------------
-
-
-new_buckets = rule(
-    "new_buckets",
-    """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
-    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
-)
-
-
-@new_buckets.patch(S3Backend, "create_bucket")
-def _closed(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
-    bucket: FakeBucket = original(backend, *args, **kwargs)
-    bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text, whatever it says
-    bucket.encryption = AES
-    return bucket
-
-
-@new_buckets.patch(S3Response, "_bucket_response")
-def _tagged(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-    asked = BucketCall(response, request)
-    fresh = asked.creates and asked.bucket is None
-    answer = original(response, request, full_url)
-    if fresh and asked.bucket is not None and "<Tag>" in asked.text:
-        tags = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]["Tags"]["Tag"]
-        response.backend.put_bucket_tagging(asked.name, {tag["Key"]: tag["Value"] or "" for tag in tags})
-    return answer
-
-
-bucket_names = rule(
-    "bucket_names",
-    """A name that is not 3 to 63 small letters, digits, dots and hyphens, or looks like an address, or has a
-    beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
-    Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".""",
-)
-
-
-@_at(bucket_names, "_bucket_response")
-def _look_at_name(asked: BucketCall) -> TYPE_RESPONSE | None:
-    if asked.creates and not is_name(asked.name):
-        return refused(400, "InvalidBucketName", "The specified bucket is not valid.", asked)
-    return None
-
-
-def is_name(name: str) -> bool:
-    """Whether a bucket may have this name."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", name) or ".." in name:
+def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
+    """Whether a bucket's policy lets everybody do something, and no block stands before it."""
+    text, block = policy_of(bucket), bucket.public_access_block
+    if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
         return False
-    if name.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or name.endswith(
-        ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-    ):
-        return False
-    try:
-        ipaddress.IPv4Address(name)
-    except ValueError:
-        return True
-    return False
+    resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
+    return policies.decide(policies.statements(text), action, resource, *asker(asked)) == "Allow"
 
 
-object_keys = rule(
-    "object_keys",
-    """A key of more than 1024 bytes: KeyTooLongError 400. In a list a carriage return is written as &#13;, as
-    whoever reads XML takes a bare one for a line feed. moto keeps any key, and writes it bare.
-    Source: S3 user guide, "Naming Amazon S3 objects".""",
-)
+def _public_acl(bucket: FakeBucket, key: Any) -> bool:
+    """Whether an object's own ACL opens it."""
+    block = bucket.public_access_block
+    enforced = bucket.ownership_rule == ENFORCED  # type: ignore[comparison-overlap]
+    ignored = block is not None and block.ignore_public_acls
+    return bool(key and key.acl and key.acl.public_read and not enforced and not ignored)
 
 
-@_at(object_keys, "_key_response")
-def _look_at_key(asked: BucketCall) -> TYPE_RESPONSE | None:
-    if len(asked.key.encode()) > KEY_BYTES:
-        return refused(400, "KeyTooLongError", "Your key is too long", asked)
-    return None
+# --- access control lists -----------------------------------------------------------------------------
 
 
-@object_keys.patch(S3Response, "_bucket_response")
-def _write_returns(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-    def written(text: Any) -> Any:
-        is_list = isinstance(text, str) and text.lstrip().startswith("<")
-        return text.replace("\r", "&#13;") if is_list else text
-
-    answer = original(response, request, full_url)
-    return (*answer[:2], written(answer[2])) if isinstance(answer, tuple) else written(answer)
+_HARMLESS = ("", "bucket-owner-full-control")
+_PUBLIC = ("public-read", "public-read-write", "authenticated-read")
 
 
-copies_change_something = rule(
-    "copies_change_something",
-    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
-    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
-)
-
-
-@copies_change_something.patch(S3Backend, "copy_object")
-def _onto_itself(
-    original: Any,
-    backend: S3Backend,
-    src_key: FakeKey,
-    dest_bucket_name: str,
-    dest_key_name: str,
-    storage: str | None = None,
-    encryption: str | None = None,
-    **more: Any,
-) -> None:
-    bucket = backend.get_bucket(dest_bucket_name)
-    same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
-    changes = (
-        storage or encryption or more.get("mdirective") == "REPLACE" or more.get("website_redirect_location")
+@before("s3:*")
+def access_control_lists(call: Call) -> None:
+    """Where ACLs are disabled, as in every new bucket: AccessControlListNotSupported 400 for whatever sets
+    one, InvalidBucketAclWithObjectOwnership 400 for a bucket made with one. Where they are not, a public one
+    meets BlockPublicAcls: AccessDenied 403. moto takes every ACL. Source: aws-facts (g), (j).
+    """
+    asked, creates = BucketCall(call.response), call.action == "CreateBucket"
+    canned = asked.header("x-amz-acl")
+    grants = any(
+        asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
     )
-    encrypted = src_key.encryption not in (None, "AES256")
-    restores = bucket.is_versioned and more.get("provided_version_id")
-    if same and bucket.encryption is AES and not (changes or encrypted or restores):
-        raise CopyObjectMustChangeSomething
-    original(
-        backend, src_key, dest_bucket_name, dest_key_name, storage=storage, encryption=encryption, **more
-    )
+    sets = asked.method == "PUT" and "acl" in asked.query
+    if asked.method not in ("PUT", "POST") or not (sets or canned or grants):
+        return
+    bucket = asked.bucket
+    if bucket is None:
+        wanted = asked.header("x-amz-object-ownership") or ENFORCED
+        if creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
+            message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+            raise Refused("InvalidBucketAclWithObjectOwnership", message, 400)
+        return
+    if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
+        own = creates and canned == "private"
+        if own or (not sets and not grants and canned in _HARMLESS):
+            return
+        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+    block = bucket.public_access_block
+    public = canned in _PUBLIC or "groups/global/AllUsers" in asked.text[:20_000]
+    if block is not None and block.block_public_acls and public:
+        raise denied()
 
 
 # --- policies -----------------------------------------------------------------------------------------
@@ -252,14 +214,77 @@ websites = rule(
 )
 
 
-@_at(websites, "_bucket_response")
-def _look_at_suffix(asked: BucketCall) -> TYPE_RESPONSE | None:
-    suffix = re.search(r"<Suffix>(.*?)</Suffix>", asked.text[:20_000], re.DOTALL)
-    if asked.method != "PUT" or "website" not in asked.query or suffix is None:
-        return None
-    if suffix[1] and "/" not in suffix[1]:
-        return None
-    return refused(400, "InvalidArgument", "The IndexDocument Suffix is not well formed", asked)
+@websites.before("s3:PutBucketWebsite")
+def _look_at_suffix(call: Call) -> None:
+    suffix = re.search(r"<Suffix>(.*?)</Suffix>", BucketCall(call.response).text[:20_000], re.DOTALL)
+    if suffix is not None and (not suffix[1] or "/" in suffix[1]):
+        raise Refused("InvalidArgument", "The IndexDocument Suffix is not well formed", 400)
+
+
+public_policies = rule(
+    "public_policies",
+    """While BlockPublicPolicy is on a policy that is public: AccessDenied 403; for 3 s (times `slow_states`)
+    after it was taken away, too, as often as the weather says (`stale`): people have seen it, records have
+    not. moto takes it. Source: aws-facts (b), (g), (j), (k).""",
+)
+
+
+@public_policies.before("s3:DeletePublicAccessBlock")
+def _opening(call: Call) -> None:
+    bucket = BucketCall(call.response).bucket
+    if bucket is not None and bucket.public_access_block is not None:
+        memory(bucket, Opened).at = clock.now() + scaled(UNBLOCKED_S)
+
+
+@public_policies.before("s3:PutBucketPolicy")
+def _look_at_block(call: Call) -> None:
+    asked = BucketCall(call.response)
+    bucket = asked.bucket
+    if bucket is None:
+        return
+    block = bucket.public_access_block
+    blocked = block is not None and block.block_public_policy
+    fresh = block is None and clock.now() < memory(bucket, Opened).at
+    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
+        return
+    caller = f"arn:aws:iam::{call.account}:user/student"
+    message = (
+        f'User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::'
+        f'{asked.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
+        "Public Access."
+    )
+    raise Refused("AccessDenied", message, 403)
+
+
+_FIXED = {
+    # Conditions on these make a statement one for certain callers. Source: S3 user guide, "The meaning of
+    # "public"".
+    *("aws:principalorgid", "aws:principalarn", "aws:principalaccount", "aws:sourceaccount", "aws:sourcearn"),
+    *("aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount"),
+}
+
+
+def is_public(policy: str) -> bool:
+    """Whether a bucket policy lets everybody do something."""
+    try:
+        found = json.loads(policy).get("Statement", [])
+    except (ValueError, AttributeError):
+        return False
+    return any(
+        statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
+        for statement in policies.as_list(found)
+    )
+
+
+def _everybody(statement: dict[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    named = principal.get("AWS") if isinstance(principal, dict) else principal
+    return "*" in policies.as_list(named) or "NotPrincipal" in statement
+
+
+def _limited(statement: dict[str, Any]) -> bool:
+    keys = {key.lower() for each in (statement.get("Condition") or {}).values() for key in each}
+    return bool(keys & _FIXED)
 
 
 bucket_policies = rule(
@@ -271,23 +296,24 @@ bucket_policies = rule(
 )
 
 
-@_at(bucket_policies, "_bucket_response")
-def _look_at_policy(asked: BucketCall) -> TYPE_RESPONSE | None:
-    if asked.method != "PUT" or "policy" not in asked.query or asked.bucket is None:
-        return None
-    problem = malformed(asked.text, asked.name)
-    return refused(400, "MalformedPolicy", problem, asked) if problem else None
-
-
-@bucket_policies.patch(S3Response, "_bucket_response", "_key_response")
-def _answer(original: Any, response: S3Response, request: Any, full_url: str) -> Any:
-    asked = BucketCall(response, request)
-    asking = _asked.set(asked)
+@bucket_policies.around("s3:*")
+def _answer(call: Call, proceed: Proceed) -> Any:
+    asking = _asked.set(BucketCall(call.response))
     try:
-        answer = original(response, request, full_url)
+        answer = proceed()
     finally:
         _asked.reset(asking)
-    return refused(403, "AccessDenied", "Access Denied", asked) if answer == (403, {}, "") else answer
+    if answer[0] == 403 and not answer[2]:
+        raise denied()
+    return answer
+
+
+@bucket_policies.before("s3:PutBucketPolicy")
+def _look_at_policy(call: Call) -> None:
+    asked = BucketCall(call.response)
+    problem = malformed(asked.text, asked.name) if asked.bucket is not None else ""
+    if problem:
+        raise Refused("MalformedPolicy", problem, 400)
 
 
 @bucket_policies.patch(FakeBucket, "get_permission")
@@ -360,176 +386,108 @@ def malformed(text: str, bucket: str) -> str:
     return ""
 
 
-public_policies = rule(
-    "public_policies",
-    """While BlockPublicPolicy is on a policy that is public: AccessDenied 403; for 3 s (times `slow_states`)
-    after it was taken away, too, as often as the weather says (`stale`): people have seen it, records have
-    not. moto takes it. Source: aws-facts (b), (g), (j), (k).""",
+# --- keys and new buckets ------------------------------------------------------------------------------
+
+
+object_keys = rule(
+    "object_keys",
+    """A key of more than 1024 bytes: KeyTooLongError 400. In a list a carriage return is written as &#13;, as
+    whoever reads XML takes a bare one for a line feed. moto keeps any key, and writes it bare.
+    Source: S3 user guide, "Naming Amazon S3 objects".""",
 )
 
 
-@public_policies.patch(S3Backend, "delete_public_access_block")
-def _opening(original: Any, backend: S3Backend, bucket_name: str) -> None:
-    bucket = backend.get_bucket(bucket_name)
-    if bucket.public_access_block is not None:
-        memory(bucket, Opened).at = clock.now() + scaled(UNBLOCKED_S)
-    original(backend, bucket_name)
+@object_keys.before("s3:*")
+def _look_at_key(call: Call) -> None:
+    if len(BucketCall(call.response).key.encode()) > KEY_BYTES:
+        raise Refused("KeyTooLongError", "Your key is too long", 400)
 
 
-@_at(public_policies, "_bucket_response")
-def _look_at_block(asked: BucketCall) -> TYPE_RESPONSE | None:
-    bucket = asked.bucket
-    if asked.method != "PUT" or "policy" not in asked.query or bucket is None:
-        return None
-    block = bucket.public_access_block
-    blocked = block is not None and block.block_public_policy
-    fresh = block is None and clock.now() < memory(bucket, Opened).at
-    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
-        return None
-    caller = f"arn:aws:iam::{asked.response.current_account}:user/student"
-    message = (
-        f'User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::'
-        f'{asked.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
-        "Public Access."
+@object_keys.around("s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions", "s3:ListMultipartUploads")
+def _write_returns(call: Call, proceed: Proceed) -> Any:
+    status, headers, body = proceed()
+    return status, headers, body.replace(b"\r", b"&#13;")
+
+
+copies_change_something = rule(
+    "copies_change_something",
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
+)
+
+
+@copies_change_something.patch(S3Backend, "copy_object")
+def _onto_itself(
+    original: Any,
+    backend: S3Backend,
+    src_key: FakeKey,
+    dest_bucket_name: str,
+    dest_key_name: str,
+    storage: str | None = None,
+    encryption: str | None = None,
+    **more: Any,
+) -> None:
+    bucket = backend.get_bucket(dest_bucket_name)
+    same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
+    changes = (
+        storage or encryption or more.get("mdirective") == "REPLACE" or more.get("website_redirect_location")
     )
-    return refused(403, "AccessDenied", message, asked)
+    encrypted = src_key.encryption not in (None, "AES256")
+    restores = bucket.is_versioned and more.get("provided_version_id")
+    if same and bucket.encryption is AES and not (changes or encrypted or restores):
+        raise CopyObjectMustChangeSomething
+    original(
+        backend, src_key, dest_bucket_name, dest_key_name, storage=storage, encryption=encryption, **more
+    )
 
 
-_FIXED = {
-    # Conditions on these make a statement one for certain callers. Source: S3 user guide, "The meaning of
-    # "public"".
-    *("aws:principalorgid", "aws:principalarn", "aws:principalaccount", "aws:sourceaccount", "aws:sourcearn"),
-    *("aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount"),
-}
+@before("s3:CreateBucket")
+def bucket_names(call: Call) -> None:
+    """A name that is not 3 to 63 small letters, digits, dots and hyphens, or looks like an address, or has a
+    beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
+    Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".
+    """
+    if not is_name(BucketCall(call.response).name):
+        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400)
 
 
-def is_public(policy: str) -> bool:
-    """Whether a bucket policy lets everybody do something."""
+def is_name(name: str) -> bool:
+    """Whether a bucket may have this name."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", name) or ".." in name:
+        return False
+    if name.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or name.endswith(
+        ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+    ):
+        return False
     try:
-        found = json.loads(policy).get("Statement", [])
-    except (ValueError, AttributeError):
-        return False
-    return any(
-        statement.get("Effect") == "Allow" and _everybody(statement) and not _limited(statement)
-        for statement in policies.as_list(found)
-    )
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return True
+    return False
 
 
-def _everybody(statement: dict[str, Any]) -> bool:
-    principal = statement.get("Principal")
-    named = principal.get("AWS") if isinstance(principal, dict) else principal
-    return "*" in policies.as_list(named) or "NotPrincipal" in statement
-
-
-def _limited(statement: dict[str, Any]) -> bool:
-    keys = {key.lower() for each in (statement.get("Condition") or {}).values() for key in each}
-    return bool(keys & _FIXED)
-
-
-# --- access control lists -----------------------------------------------------------------------------
-
-
-access_control_lists = rule(
-    "access_control_lists",
-    """Where ACLs are disabled, as in every new bucket: AccessControlListNotSupported 400 for whatever sets
-    one, InvalidBucketAclWithObjectOwnership 400 for a bucket made with one. Where they are not, a public one
-    meets BlockPublicAcls: AccessDenied 403. moto takes every ACL. Source: aws-facts (g), (j).""",
-)
-
-_HARMLESS = ("", "bucket-owner-full-control")
-_PUBLIC = ("public-read", "public-read-write", "authenticated-read")
-
-
-@_at(access_control_lists, "_bucket_response", "_key_response")
-def _look_at_acl(asked: BucketCall) -> TYPE_RESPONSE | None:
-    canned = asked.header("x-amz-acl")
-    grants = any(
-        asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
-    )
-    sets = asked.method == "PUT" and "acl" in asked.query
-    if asked.method not in ("PUT", "POST") or not (sets or canned or grants):
-        return None
-    bucket = asked.bucket
-    if bucket is None:
-        wanted = asked.header("x-amz-object-ownership") or ENFORCED
-        if asked.creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
-            message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
-            return refused(400, "InvalidBucketAclWithObjectOwnership", message, asked)
-        return None
-    if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
-        own = asked.creates and not asked.key and canned == "private"
-        if own or (not sets and not grants and canned in _HARMLESS):
-            return None
-        return refused(400, "AccessControlListNotSupported", "The bucket does not allow ACLs", asked)
-    block = bucket.public_access_block
-    public = canned in _PUBLIC or "groups/global/AllUsers" in asked.text[:20_000]
-    if block is not None and block.block_public_acls and public:
-        return refused(403, "AccessDenied", "Access Denied", asked)
-    return None
-
-
-# --- without credentials ------------------------------------------------------------------------------
-
-
-strangers = rule(
-    "strangers",
-    """Without credentials, only what the bucket's policy (or an object's ACL) lets everybody do, unless Block
-    Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may list
-    the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks at no
-    block.
-    Source: aws-facts (g); S3 user guide, "Blocking public access".""",
+new_buckets = rule(
+    "new_buckets",
+    """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
+    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
 )
 
 
-@_at(strangers, "_bucket_response", "_key_response")
-def _look_at_stranger(asked: BucketCall) -> TYPE_RESPONSE | None:
-    if is_signed(asked) or asked.method == "OPTIONS":
-        return None
-    if not asked.name:
-        return refused(403, "AccessDenied", "Access Denied", asked)
-    bucket = asked.bucket
-    if bucket is None:
-        message = "The specified bucket does not exist"
-        return refused(404, "NoSuchBucket", message, asked)
-    key = asked.key
-    denied = refused(403, "AccessDenied", "Access Denied", asked)
-    if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
-        found = asked.response.backend.get_object(asked.name, key)
-        if not (
-            open_to_all(asked, bucket, "s3:GetObject", key)
-            or (found is not None and _public_acl(bucket, found))
-        ):
-            return denied
-        if found is None:
-            if open_to_all(asked, bucket, "s3:ListBucket"):
-                return refused(404, "NoSuchKey", "The specified key does not exist.", asked)
-            return denied
-        return None
-    if not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES:
-        return None if open_to_all(asked, bucket, "s3:ListBucket") else denied
-    return denied
+@new_buckets.patch(S3Backend, "create_bucket")
+def _closed(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
+    bucket: FakeBucket = original(backend, *args, **kwargs)
+    bucket.public_access_block = PublicAccessBlock(True, True, True, True)
+    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text, whatever it says
+    bucket.encryption = AES
+    return bucket
 
 
-def is_signed(asked: BucketCall) -> bool:
-    """Whether a request brings credentials: in its headers, its URL, or the form that a browser sends."""
-    form = asked.header("Content-Type").startswith("multipart/form-data") and re.search(
-        r'name="(x-amz-)?signature"', asked.text, re.IGNORECASE
-    )
-    return bool(asked.header("Authorization") or asked.query & {"X-Amz-Signature", "Signature"} or form)
-
-
-def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
-    """Whether a bucket's policy lets everybody do something, and no block stands before it."""
-    text, block = policy_of(bucket), bucket.public_access_block
-    if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
-        return False
-    resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
-    return policies.decide(policies.statements(text), action, resource, *asker(asked)) == "Allow"
-
-
-def _public_acl(bucket: FakeBucket, key: Any) -> bool:
-    """Whether an object's own ACL opens it."""
-    block = bucket.public_access_block
-    enforced = bucket.ownership_rule == ENFORCED  # type: ignore[comparison-overlap]
-    ignored = block is not None and block.ignore_public_acls
-    return bool(key.acl and key.acl.public_read and not enforced and not ignored)
+@new_buckets.around("s3:CreateBucket")
+def _tagged(call: Call, proceed: Proceed) -> Any:
+    asked = BucketCall(call.response)
+    fresh = asked.bucket is None
+    answer = proceed()
+    if fresh and asked.bucket is not None and "<Tag>" in asked.text:
+        tags = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]["Tags"]["Tag"]
+        asked.response.backend.put_bucket_tagging(asked.name, {t["Key"]: t["Value"] or "" for t in tags})
+    return answer

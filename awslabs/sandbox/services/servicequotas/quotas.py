@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from moto.core.responses import ActionResult
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.servicequotas.models import servicequotas_backends
 from moto.servicequotas.resources.default_quotas.vpc import VPC_DEFAULT_QUOTAS
-from moto.servicequotas.responses import ServiceQuotasResponse
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import Refused, clock, memory, rule
+from awslabs.sandbox.core.engine import Call, Refused, clock, memory, rule, state
 
 SERVICES = {
     "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
@@ -156,6 +154,7 @@ service_quotas = rule(
 )
 
 
+@state
 @dataclass
 class Requests:
     """What this account has asked for in one Region."""
@@ -163,32 +162,31 @@ class Requests:
     made: list[dict[str, Any]] = field(default_factory=list)
 
 
-@service_quotas.patch(ServiceQuotasResponse, "get_service_quota", "get_aws_default_service_quota")
-def _get(original: Any, response: Any) -> ActionResult:
-    for quota in _quotas(response, default="Default" in response._get_action()):
-        if quota["QuotaCode"] == response._get_param("QuotaCode"):
-            return ActionResult({"Quota": quota})
+@service_quotas.operation("service-quotas:GetServiceQuota", "service-quotas:GetAWSDefaultServiceQuota")
+def _get(call: Call) -> dict[str, Any]:
+    for quota in _quotas(call, default="Default" in call.action):
+        if quota["QuotaCode"] == call.get("QuotaCode"):
+            return {"Quota": quota}
     raise _unknown()
 
 
-@service_quotas.patch(ServiceQuotasResponse, "list_service_quotas", "list_aws_default_service_quotas")
-def _list(original: Any, response: Any) -> ActionResult:
-    quotas = _quotas(response, default="Default" in response._get_action())
-    return ActionResult({"Quotas": quotas})
+@service_quotas.operation("service-quotas:ListServiceQuotas", "service-quotas:ListAWSDefaultServiceQuotas")
+def _list(call: Call) -> dict[str, Any]:
+    return {"Quotas": _quotas(call, default="Default" in call.action)}
 
 
-@service_quotas.patch(ServiceQuotasResponse, "list_services")
-def _list_services(original: Any, response: Any) -> ActionResult:
-    return ActionResult({"Services": [{"ServiceCode": c, "ServiceName": n} for c, n in SERVICES.items()]})
+@service_quotas.operation("service-quotas:ListServices")
+def _list_services(call: Call) -> dict[str, Any]:
+    return {"Services": [{"ServiceCode": code, "ServiceName": name} for code, name in SERVICES.items()]}
 
 
-@service_quotas.patch(ServiceQuotasResponse, "request_service_quota_increase")
-def _request(original: Any, response: Any) -> ActionResult:
-    code, desired = response._get_param("QuotaCode"), float(response._get_param("DesiredValue"))
-    found = [quota for quota in _quotas(response, default=False) if quota["QuotaCode"] == code]
+@service_quotas.operation("service-quotas:RequestServiceQuotaIncrease")
+def _request(call: Call) -> dict[str, Any]:
+    code, desired = call.get("QuotaCode"), float(call.get("DesiredValue"))
+    found = [quota for quota in _quotas(call, default=False) if quota["QuotaCode"] == code]
     if not found:
         raise _unknown()
-    quota, made = found[0], memory(_backend(response), Requests).made
+    quota, made = found[0], memory(_backend(call), Requests).made
     if desired <= quota["Value"]:
         message = "You must provide a quota value greater than the current quota value."
         raise Refused("IllegalArgumentException", message)
@@ -205,38 +203,36 @@ def _request(original: Any, response: Any) -> ActionResult:
         "LastUpdated": now,
     }
     made.append(request | {name: quota[name] for name in names})
-    return ActionResult({"RequestedQuota": made[-1]})
+    return {"RequestedQuota": made[-1]}
 
 
-@service_quotas.patch(
-    ServiceQuotasResponse,
-    "list_requested_service_quota_change_history",
-    "list_requested_service_quota_change_history_by_quota",
+@service_quotas.operation(
+    "service-quotas:ListRequestedServiceQuotaChangeHistory",
+    "service-quotas:ListRequestedServiceQuotaChangeHistoryByQuota",
 )
-def _history(original: Any, response: Any) -> ActionResult:
-    wanted = {name: response._get_param(name) for name in ("ServiceCode", "QuotaCode", "Status")}
-    made = memory(_backend(response), Requests).made
-    found = [r for r in made if all(value in (None, r[name]) for name, value in wanted.items())]
-    return ActionResult({"RequestedQuotas": found})
+def _history(call: Call) -> dict[str, Any]:
+    wanted = {name: call.get(name) for name in ("ServiceCode", "QuotaCode", "Status")}
+    made = memory(_backend(call), Requests).made
+    return {"RequestedQuotas": [r for r in made if all(v in (None, r[name]) for name, v in wanted.items())]}
 
 
-@service_quotas.patch(ServiceQuotasResponse, "get_requested_service_quota_change")
-def _get_request(original: Any, response: Any) -> ActionResult:
-    for request in memory(_backend(response), Requests).made:
-        if request["Id"] == response._get_param("RequestId"):
-            return ActionResult({"RequestedQuota": request})
+@service_quotas.operation("service-quotas:GetRequestedServiceQuotaChange")
+def _get_request(call: Call) -> dict[str, Any]:
+    for request in memory(_backend(call), Requests).made:
+        if request["Id"] == call.get("RequestId"):
+            return {"RequestedQuota": request}
     raise Refused(
         "NoSuchResourceException", "The request failed because the specified request does not exist."
     )
 
 
-def _backend(response: Any) -> Any:
-    return servicequotas_backends[response.current_account][response.region]
+def _backend(call: Call) -> Any:
+    return servicequotas_backends[call.account][call.region]
 
 
-def _quotas(response: Any, default: bool) -> list[dict[str, Any]]:
+def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
     """All quotas of the service that a request names, ours and moto's, in the API's words."""
-    service, region, account = response._get_param("ServiceCode"), response.region, response.current_account
+    service, region, account = call.get("ServiceCode"), call.region, call.account
     if service not in SERVICES:
         raise Refused(
             "NoSuchResourceException",

@@ -9,12 +9,13 @@ from typing import Any
 
 from moto.sqs.models import Queue, sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, rule
+from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, rule, state
 
 LOOK_S = 1.0  # how often a waiting call looks whether its client is still there
 LONGEST_S = 20
 
 
+@state
 class Changes(threading.Condition):
     """Of one queue. It is the lock under which moto works: whoever waits for it lets go of that."""
 

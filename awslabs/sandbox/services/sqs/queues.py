@@ -7,11 +7,12 @@ from typing import Any
 from moto.sqs import models
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled, state
 
 REST_S = 60.0
 
 
+@state
 class Deleted(dict[str, float]):
     """Name of a queue to the moment of its deletion."""
 
@@ -32,7 +33,7 @@ def _note(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@queue_names_rest.refusal("sqs:CreateQueue")
+@queue_names_rest.before("sqs:CreateQueue")
 def _look(call: Call) -> None:
     deleted = memory(sqs_backends[call.account][call.region], Deleted)
     gone_at = deleted.get(call.get("QueueName", ""))

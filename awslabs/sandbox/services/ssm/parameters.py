@@ -8,14 +8,14 @@ from typing import Any
 
 from moto.ssm.models import SimpleSystemManagerBackend
 
-from awslabs.sandbox.core.engine import Call, Refused, refusal, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, rule
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
 LEVELS = 15
 STANDARD, ADVANCED = 4096, 8192  # characters of a value
 
 
-@refusal("ssm:PutParameter")
+@before("ssm:PutParameter")
 def parameter_name_is_valid(call: Call) -> None:
     """Other characters, a path without its first slash: ValidationException; 16 levels: their own code.
 
@@ -41,7 +41,7 @@ def parameter_name_is_valid(call: Call) -> None:
         )
 
 
-@refusal("ssm:PutParameter")
+@before("ssm:PutParameter")
 def parameter_value_fits_its_tier(call: Call) -> None:
     """More than 4096 characters in the standard tier, 8192 in the advanced one: ValidationException.
 

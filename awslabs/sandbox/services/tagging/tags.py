@@ -12,7 +12,7 @@ from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 from moto.ecr.models import ecr_backends
 from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
-from awslabs.sandbox.core.engine import Call, Refused, refusal, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, rule
 
 # What AWS calls a thing that is not there, by the beginning of its id: (error code, what it is).
 MISSING = {
@@ -34,7 +34,7 @@ def missing(resource_id: str) -> Refused:
     return Refused(code, message.format(id=resource_id))
 
 
-@refusal("ec2:*")
+@before("ec2:*")
 def reserved_tags(call: Call) -> None:
     """Tag keys that begin with `aws:`, in CreateTags or at creation: InvalidParameterValue. moto sets them.
 
@@ -47,7 +47,7 @@ def reserved_tags(call: Call) -> None:
         raise Refused("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
 
 
-@refusal("ec2:CreateTags")
+@before("ec2:CreateTags")
 def tagged_things_exist(call: Call) -> None:
     """Tagging an instance or key pair that is not there: Invalid….NotFound. moto tags the empty air.
 
