@@ -235,16 +235,16 @@ def test_headers_are_told_as_the_client_spelled_them_but_for_those_of_the_connec
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
     [
-        ("gzip", gzip.compress(b"text"), 200),
-        ("GZIP", gzip.compress(b"text"), 200),
+        ("gzip", gzip.compress(b"text", mtime=0), 200),
+        ("GZIP", gzip.compress(b"text", mtime=0), 200),
         ("deflate", zlib.compress(b"text"), 200),
         ("deflate", zlib.compress(b"text")[2:-4], 200),
         ("identity", b"text", 200),
-        ("gzip", gzip.compress(b"text")[:-3], 415),
+        ("gzip", gzip.compress(b"text", mtime=0)[:-3], 415),
         ("gzip", b"text", 415),
         ("deflate", b"text", 415),
         ("br", b"text", 415),
-        ("gzip", gzip.compress(bytes(11 * 1024 * 1024)), 413),
+        ("gzip", gzip.compress(bytes(11 * 1024 * 1024), mtime=0), 413),
     ],
 )
 def test_a_compressed_body_is_unpacked_or_refused(api: Api, encoding: str, body: bytes, status: int) -> None:

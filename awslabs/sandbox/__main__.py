@@ -16,7 +16,7 @@ from awslabs.sandbox.core.weather import ACCOUNT_ID, ACCOUNTS, Fault
 RANGE = click.FloatRange(0, 60_000)
 
 
-class FaultText(click.ParamType):
+class FaultText(click.ParamType):  # type: ignore[type-arg]
     """OPERATION=CODE[:PROBABILITY[:COUNT]]"""
 
     name = "fault"
@@ -28,7 +28,7 @@ class FaultText(click.ParamType):
             self.fail(str(problem), param, ctx)
 
 
-class AccountId(click.ParamType):
+class AccountId(click.ParamType):  # type: ignore[type-arg]
     """12 digits."""
 
     name = "account id"

@@ -322,7 +322,8 @@ class Cloud:
         try:
             services.called(call.service)
             if answers := engine.served(call.name):
-                return answers(call, request, body)
+                found: Answer = answers(call, request, body)
+                return found
             with rules.lock:
                 answer = self.moto.call(request)
             if answer.status == 404 and not call.known and not answer.body and request.method != "HEAD":
@@ -480,7 +481,7 @@ def owner_of(access_key: str) -> str | None:
     return None
 
 
-def backends() -> list[BackendDict]:
+def backends() -> list[BackendDict[Any]]:
     """Every service of moto that has been used: account to its state."""
     return list(BackendDict._instances)  # type: ignore[misc]
 

@@ -147,15 +147,15 @@ class Call:
 
     @property
     def account(self) -> str:
-        return self.response.current_account
+        return str(self.response.current_account)
 
     @property
     def region(self) -> str:
-        return self.response.region
+        return str(self.response.region)
 
     @property
     def partition(self) -> str:
-        return self.response.partition
+        return str(self.response.partition)
 
     @property
     def ec2(self) -> Any:
@@ -592,7 +592,7 @@ def memory(backend: Any, kind: type[T]) -> T:
     moto resets a backend by emptying its `__dict__`, and this goes with it.
     """
     key = f"_awslabs_{kind.__name__}"
-    kept = backend.__dict__.get(key)
+    kept: T | None = backend.__dict__.get(key)
     if kept is None:
         assert STATES[kind.__name__] is kind, f"{kind} is no state"
         kept = backend.__dict__[key] = kind()

@@ -40,13 +40,13 @@ OFFERINGS = "resources/instance_type_offerings"
 LOCATIONS = ("availability-zone", "availability-zone-id", "region")
 
 
-class WithoutWords(JSONFileLoader):
+class WithoutWords(JSONFileLoader):  # type: ignore[misc]
     """Reads service models without the documentation in them."""
 
     def load_file(self, file_path: str) -> Any:
         for ending, open_file in ((".json", open), (".json.gz", gzip.open)):
             if os.path.isfile(file_path + ending):
-                with open_file(file_path + ending, "rb") as file:  # type: ignore[operator]
+                with open_file(file_path + ending, "rb") as file:
                     return json.loads(file.read(), object_pairs_hook=_without_words)
         return None
 
@@ -92,7 +92,8 @@ def available_regions(
         prefix = get_service_model(service_name).metadata.get("endpointPrefix", service_name)
     except UnknownServiceError:
         return []
-    return endpoints().get_available_endpoints(prefix, partition_name, allow_non_regional)
+    found: list[str] = endpoints().get_available_endpoints(prefix, partition_name, allow_non_regional)
+    return found
 
 
 def _import_ec2() -> None:
@@ -128,7 +129,7 @@ if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
     mallopt(M_TRIM_THRESHOLD, 1 << 16)
 gc.disable()  # what is imported stays; `server.main` goes on collecting
 Loader.FILE_LOADER_CLASS = WithoutWords
-boto3.Session.get_available_regions = available_regions  # type: ignore[method-assign, assignment]
-boto3.Session.get_available_partitions = lambda _session: endpoints().get_available_partitions()  # type: ignore[method-assign]
+boto3.Session.get_available_regions = available_regions
+boto3.Session.get_available_partitions = lambda _session: endpoints().get_available_partitions()
 _import_ec2()
 _import_server()

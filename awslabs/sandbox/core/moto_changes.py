@@ -42,8 +42,9 @@ STUDENT_ID = "AIDAPRACTICESTUDENT00"
 
 def install() -> None:
     """Change moto in this process, for good."""
-    BaseModel.__new__ = staticmethod(_untracked)  # type: ignore[method-assign, assignment]
-    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
+    BaseModel.__new__ = staticmethod(_untracked)  # type: ignore[method-assign]
+    names = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
+    responses.method_names_from_class = names  # type: ignore[attr-defined]
     _change(AccountSpecificBackend, "_generate_regions", _regions)
     _change(Subnet, "_base_avail_ip_iterator", _addresses)
     _change(STSBackend, "get_caller_identity", _caller)
@@ -57,7 +58,8 @@ def install() -> None:
     )
     _change(Table, "sorted_items", _sorted)
     attributes = Queue.attributes.fget  # type: ignore[attr-defined]
-    Queue.attributes = property(lambda queue: Attributes(queue, attributes))  # type: ignore[method-assign, assignment]
+    of_queue = property(lambda queue: Attributes(queue, attributes))
+    Queue.attributes = of_queue  # type: ignore[method-assign, assignment]
 
 
 def _change(owner: type, name: str, change: Any) -> None:
@@ -178,7 +180,8 @@ class Attributes(Mapping[str, Any]):
 
     @functools.cached_property
     def _all(self) -> dict[str, Any]:
-        return self._all_of(self._queue)
+        found: dict[str, Any] = self._all_of(self._queue)
+        return found
 
     def __getitem__(self, name: str) -> Any:
         if name != "ContentBasedDeduplication":

@@ -207,7 +207,8 @@ def _modelled_status(service: str, code: str) -> int | None:
         return None
     for shape in model.error_shapes:
         if code in (shape.name, shape.error_code):
-            return shape.metadata.get("error", {}).get("httpStatusCode")  # JSON services leave it out
+            status: int | None = shape.metadata.get("error", {}).get("httpStatusCode")
+            return status  # JSON services leave it out
     return None
 
 

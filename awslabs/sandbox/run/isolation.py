@@ -32,8 +32,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 HERE = Path(__file__).parent
 
 # The user who stands for a root server: in the range that distributions and systemd leave unused,
@@ -277,13 +275,16 @@ class Entered:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command and what shares its process group."""
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has ended
-            # The one child is, or becomes, a session leader: its number names its group.
-            for child in psutil.Process(self.process.pid).children():
-                try:
-                    os.killpg(child.pid, number)
-                except ProcessLookupError:
-                    child.send_signal(number)
+        pid = self.process.pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except FileNotFoundError:
+            return  # it has ended
+        for child in children:  # the one child is, or becomes, a session leader: its number names its group
+            try:
+                os.killpg(int(child), number)
+            except ProcessLookupError:
+                os.kill(int(child), number)
 
 
 class Plain:

@@ -84,7 +84,8 @@ def called(service: str) -> None:
 class Watch(threading.local):
     """Sees moto's models imported, by whomever, and lets all `listeners` know the packages, by name.
 
-    It waits until the outermost of them, or of our own, is complete: who is told may import any of them.
+    It waits until the outermost module of moto's, or of our own, is complete: who is told may import any of
+    them, and moto's import each other in circles.
     """
 
     def __init__(self) -> None:
@@ -92,9 +93,9 @@ class Watch(threading.local):
         self.came: list[str] = []
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        models = name.startswith("moto.") and name.endswith(".models")
-        if not models and not name.startswith("awslabs.sandbox."):
+        if not name.startswith(("moto.", "awslabs.sandbox.")):
             return None
+        models = name.startswith("moto.") and name.endswith(".models")
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module

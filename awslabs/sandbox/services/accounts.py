@@ -35,7 +35,7 @@ JUDGED = (
 def runs(instance_type: str, *, spot: bool = False) -> bool:
     """Whether the kind of account allows such instances."""
     if weather.current.account == "free-plan":
-        return INSTANCE_TYPES.get(instance_type, {}).get("FreeTierEligible", False)
+        return bool(INSTANCE_TYPES.get(instance_type, {}).get("FreeTierEligible", False))
     if weather.current.account == "classroom":
         return instance_type.rpartition(".")[2] in SIZES and not spot
     return True

@@ -91,7 +91,7 @@ class Connection(asyncssh.SSHServer):
         return self.connection.forward_connection(loopback, dest_port)
 
 
-class Session(asyncssh.SSHServerSession):
+class Session(asyncssh.SSHServerSession):  # type: ignore[type-arg]
     """One channel: a process of the instance and the bytes between it and the client."""
 
     def __init__(self, host: Host):

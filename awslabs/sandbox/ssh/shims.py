@@ -376,7 +376,7 @@ def attend(
     pause_s: float,
 ) -> NoReturn:
     """Run a service, again and again if it is told to, until SIGTERM; never return."""
-    child: subprocess.Popen | None = None
+    child: subprocess.Popen[bytes] | None = None
 
     def stop(number: int, frame: object) -> None:
         if child is not None and child.poll() is None:

@@ -80,7 +80,8 @@ def _change_stage(original: Any, stage: Stage, patch_operations: list[dict[str, 
 @apis_have_awss_shape.patch(Stage, "_get_default_method_settings")
 def _default_settings(original: Any, stage: Stage) -> dict[str, Any]:
     mine = {"throttlingBurstLimit": 5000, "throttlingRateLimit": 10_000.0, "cacheDataEncrypted": False}
-    return original(stage) | mine
+    found: dict[str, Any] = original(stage) | mine
+    return found
 
 
 @apis_have_awss_shape.patch(Deployment, "to_json")

@@ -50,7 +50,8 @@ def _backend(call: Call) -> APIGatewayBackend:
 
 def _parts(call: Call) -> list[str]:
     """The parts of the path: ``restapis``, the API's id, ``resources``, ..."""
-    return call.response.path.strip("/").split("/")
+    found: list[str] = call.response.path.strip("/").split("/")
+    return found
 
 
 def _api(call: Call) -> RestAPI | None:
@@ -251,7 +252,8 @@ def _with_all_below(
         below |= more
     for each in below - {resource_id}:
         del api.resources[each]
-    return original(backend, function_id, resource_id)
+    found: Resource = original(backend, function_id, resource_id)
+    return found
 
 
 @resource_trees.before("apigateway:CreateResource")

@@ -198,8 +198,8 @@ def _may_grow(environment: Environment, vcpus: int) -> bool:
     """Whether maxvCpus allow an instance; all strategies but BEST_FIT may exceed it by one."""
     most = environment.resources["maxvCpus"]
     if environment.resources["allocationStrategy"] == "BEST_FIT":
-        return environment.vcpus + vcpus <= most
-    return environment.vcpus < most
+        return bool(environment.vcpus + vcpus <= most)
+    return bool(environment.vcpus < most)
 
 
 def _keep_least(store: Batch, environment: Environment, rooms: dict[Host, Room]) -> None:

@@ -115,7 +115,7 @@ class Environment:
 
     @property
     def spot(self) -> bool:
-        return self.resources["type"] == "SPOT"
+        return bool(self.resources["type"] == "SPOT")
 
     @property
     def usable(self) -> bool:

@@ -94,7 +94,7 @@ def holds(term: Term, attributes: Attributes) -> bool:
     if kind == "BETWEEN":
         return _compare(known[0], "<=", first) and _compare(first, "<=", known[1])
     if kind == "attribute_type":
-        return first.type == known[0].value
+        return bool(first.type == known[0].value)
     if kind == "begins_with":
         return _begins(first, known[0])
     if kind == "contains":

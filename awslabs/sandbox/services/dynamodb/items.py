@@ -7,7 +7,7 @@ types, and leaves half an update behind. So the practice cloud reads the express
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from moto.dynamodb import models, responses
@@ -16,6 +16,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models import table as tables
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.parsing.key_condition_expression import validate_schema
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
 from awslabs.sandbox.services.dynamodb import conditions, values
@@ -287,21 +288,22 @@ def _key_condition(
 ) -> Any:
     given = Placeholders(expression_attribute_names, expression_attribute_values)
     found = _read("KeyConditionExpression", key_condition_expression, given)
-    of_hash, of_range = responses.validate_schema(found, schema)
+    of_hash, of_range = validate_schema(found, schema)
     return of_hash, of_range, list(expression_attribute_names)
 
 
 @expressions_are_read.patch(Item, "project")
 def _project(original: Any, item: Item, projection_expressions: list[Any]) -> Item:
     if not all(isinstance(each, Path) for each in projection_expressions):
-        return original(item, projection_expressions)
+        found: Item = original(item, projection_expressions)
+        return found
     kept = conditions.projected(projection_expressions, item.attrs)
     return Item(item.hash_key, item.range_key, kept)
 
 
 @expressions_are_read.patch(DynamoDBBackend, "update_item")
 def _update_item(
-    original: Any,
+    original: Callable[..., Item],
     backend: DynamoDBBackend,
     table_name: str,
     key: dict[str, Any],

@@ -181,7 +181,7 @@ class Scanned:
 def _size(original: Any, value: DynamoType) -> int:
     """Bytes of a value: of a number one for two of its digits, and one more. moto: one per character."""
     if not value.is_number():
-        return original(value)
+        return int(original(value))
     digits = "".join(filter(str.isdigit, str(value.value).upper().partition("E")[0])).strip("0")
     return 1 + math.ceil(len(digits) / 2)
 
@@ -239,7 +239,7 @@ def _count_writes(call: Call, proceed: Proceed) -> Any:
 
 
 def _asked(call: Call) -> bool:
-    return call.get("ReturnConsumedCapacity", "NONE") != "NONE"
+    return bool(call.get("ReturnConsumedCapacity", "NONE") != "NONE")
 
 
 def _sizes(call: Call, backend: DynamoDBBackend) -> dict[str, list[int]]:

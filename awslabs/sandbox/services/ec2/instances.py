@@ -169,7 +169,7 @@ def _on_power(instance: Any, what: str) -> None:
 
 @instances_take_time.patch(Instance, "terminate")
 def _terminate(original: Callable[[Any], Any], instance: Any) -> InstanceState:
-    previous = copy.copy(instance._state)
+    previous: InstanceState = copy.copy(instance._state)
     if instance.state in ("shutting-down", "terminated"):
         return previous
     set_state(instance, "shutting-down")
@@ -222,7 +222,7 @@ def _say_user_initiated(instance: Any) -> None:
 
 @instances_take_time.patch(Instance, "stop")
 def _stop(original: Callable[[Any], Any], instance: Any) -> InstanceState:
-    previous = copy.copy(instance._state)
+    previous: InstanceState = copy.copy(instance._state)
     if instance.state in ("stopping", "stopped"):
         return previous
     if instance.state != "running":
@@ -252,7 +252,7 @@ def _is_off(instance: Any) -> None:
 
 @instances_take_time.patch(Instance, "start")
 def _start(original: Callable[[Any], Any], instance: Any) -> InstanceState:
-    previous = copy.copy(instance._state)
+    previous: InstanceState = copy.copy(instance._state)
     if instance.state in ("pending", "running"):
         return previous
     if instance.state != "stopped":

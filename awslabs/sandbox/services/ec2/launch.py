@@ -319,7 +319,8 @@ def _instance_type(call: Call) -> str:
 
 
 def _interfaces(call: Call) -> list[dict[str, Any]]:
-    return call.get("NetworkInterfaces", [])
+    found: list[dict[str, Any]] = call.get("NetworkInterfaces", [])
+    return found
 
 
 def _subnet(call: Call) -> Any:
@@ -333,4 +334,4 @@ def _subnet(call: Call) -> Any:
 
 
 def _is_spot(call: Call) -> bool:
-    return call.get("InstanceMarketOptions.MarketType") == "spot"
+    return bool(call.get("InstanceMarketOptions.MarketType") == "spot")

@@ -46,7 +46,8 @@ class Request(SpotInstanceRequest):
 
     @property
     def create_time(self) -> datetime:  # type: ignore[override]
-        return self._started.launch_time
+        found: datetime = self._started.launch_time
+        return found
 
 
 @around("ec2:RunInstances")

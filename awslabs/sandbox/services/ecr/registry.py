@@ -143,7 +143,7 @@ class Registry:
     def __init__(self, cloud: Any) -> None:
         self.cloud = cloud
         self.address = cloud.run.endpoint_url.removeprefix("http://")
-        self.folder = cloud.run.directory / "registry"
+        self.folder: Path = cloud.run.directory / "registry"
         self.uploads: dict[str, Upload] = {}
 
     # -- where things are -------------------------------------------------------------------------
@@ -546,7 +546,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(name)
             before = self.used(repository)
-            answer = self.cloud.moto.call(request)
+            answer: Answer = self.cloud.moto.call(request)
             if repository is None or answer.status != 200:
                 return answer
             shelf = self.shelf_of(account, region, repository)
@@ -571,7 +571,7 @@ class Registry:
         with engine.lock:
             repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
             upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
-            answer = self.cloud.moto.call(request)
+            answer: Answer = self.cloud.moto.call(request)
             if answer.status == 200 and repository is not None and upload is not None:
                 shelf = self.shelf(account, region, repository.name)
                 digest = hashlib.sha256(upload.layer_parts).hexdigest()
@@ -607,7 +607,7 @@ def for_platform(manifest: dict[str, Any], architecture: str) -> str:
     for each in manifest["manifests"]:
         platform = each.get("platform") or {}
         if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
-            return each["digest"]
+            return str(each["digest"])
     raise Missing(no_platform(architecture))
 
 

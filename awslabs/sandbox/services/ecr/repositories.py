@@ -183,7 +183,7 @@ def read(text: str | bytes) -> dict[str, Any]:
         It is none, or what it gives as a digest is none, be it of a layer that lies elsewhere (``urls``).
     """
     try:
-        manifest = json.loads(text)
+        manifest: dict[str, Any] = json.loads(text)
         config = [manifest["config"]] if manifest.get("config") else []
         for part in [*config, *(manifest.get("layers") or []), *(manifest.get("manifests") or [])]:
             if not DIGEST.fullmatch(part["digest"]) or type(part.get("size", 0)) is not int:
@@ -230,7 +230,10 @@ def _put_image(
             image.remove_tag(image_tag)
             if not image.image_tags:
                 image.image_tag = None  # type: ignore[assignment]
-    return original(backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest)
+    found: Image = original(
+        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
+    )
+    return found
 
 
 @before("ecr:PutImage")

@@ -265,7 +265,7 @@ def _last_revision(original: Any, backend: EC2ContainerServiceBackend, family: s
 def _register(original: Any, backend: Any, family: str, *args: Any, **kwargs: Any) -> TaskDefinition:
     # A family all of whose revisions were deleted still has its number.
     backend.task_definitions.setdefault(family, {})
-    made = original(backend, family, *args, **kwargs)
+    made: TaskDefinition = original(backend, family, *args, **kwargs)
     memory(backend, LastRevisions)[family] = made.revision
     return made
 

@@ -656,7 +656,7 @@ def _interface(call: Call, asked: dict[str, Any]) -> NetworkInterface:
     groups = network.get("securityGroups")
     if not groups:
         groups = [call.ec2.get_default_security_group(subnet.vpc_id).id]
-    interface = call.ec2.create_network_interface(subnet, None, group_ids=groups)
+    interface: NetworkInterface = call.ec2.create_network_interface(subnet, None, group_ids=groups)
     interface.status, interface.requester_managed = "in-use", True
     if network.get("assignPublicIp") == "ENABLED":
         interface.public_ip_auto_assign = True

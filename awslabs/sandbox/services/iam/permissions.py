@@ -139,7 +139,7 @@ def _allow(documents: Iterable[str], action: str, resource: str, facts: policies
 
 def _document(policy: Any) -> str:
     """The text of a managed policy's default version."""
-    return next(v.document for v in policy.versions if v.version_id == policy.default_version_id)
+    return str(next(v.document for v in policy.versions if v.version_id == policy.default_version_id))
 
 
 # --- requests -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 
 from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule, state
-from awslabs.sandbox.services.lambda_ import functions
+from awslabs.sandbox.services.lambda_ import functions, shapes
 
 _CHANGES = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion")
 
@@ -114,7 +114,7 @@ def principals_are_written_out(call: Call, proceed: Proceed) -> Any:
     said = json.loads(proceed())
     added = json.loads(said["Statement"])
     principal = added.get("Principal")
-    function = functions.find(call.account, call.region, functions.named(call))
+    function = functions.find(call.account, call.region, shapes.named(call))
     if isinstance(principal, str) and principal != "*":
         arn = f"arn:aws:iam::{principal}:root" if re.fullmatch(r"\d{12}", principal) else principal
         added["Principal"] = {"AWS": arn}

@@ -173,7 +173,7 @@ def _change(call: Call, proceed: Proceed) -> Any:
 
 @function_states.patch(LambdaFunction, "get_configuration")
 def _show_state(original: Any, function: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
-    shown = original(function, on_create)
+    shown: dict[str, Any] = original(function, on_create)
     shown["State"] = life(function).state
     if shown["State"] == "Pending":
         shown |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
@@ -368,7 +368,8 @@ def _keep_extras(call: Call, proceed: Proceed) -> Any:
 
 @function_extras.patch(LambdaFunction, "get_configuration")
 def _show_extras(original: Any, function: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
-    return original(function, on_create) | _extras(function)
+    found: dict[str, Any] = original(function, on_create) | _extras(function)
+    return found
 
 
 def _extras(function: LambdaFunction) -> dict[str, Any]:

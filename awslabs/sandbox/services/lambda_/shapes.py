@@ -84,7 +84,8 @@ def _asked(call: Call, name: str) -> str | None:
     if name == "FunctionName" and call.action != "CreateFunction":
         return named(call) or None
     if name == "Qualifier":
-        return call.response.querystring.get("Qualifier", [None])[0]
+        found: str | None = call.response.querystring.get("Qualifier", [None])[0]
+        return found
     value = call.get(name)
     if name == "StatementId" and value is None and call.action == "RemovePermission":
         return urllib.parse.unquote(call.response.path.rpartition("/policy/")[2]) or None

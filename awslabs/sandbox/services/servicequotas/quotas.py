@@ -103,7 +103,7 @@ def vcpu_quota_code(instance_type: str, spot: bool) -> str | None:
 
 def vcpus(instance_type: str) -> int:
     """How many vCPUs a type has; 0 for a type that moto does not know."""
-    return INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {}).get("DefaultVCpus", 0)
+    return int(INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {}).get("DefaultVCpus", 0))
 
 
 def vcpu_room(ec2: Any, instance_type: str, spot: bool) -> float:

@@ -63,7 +63,7 @@ def _hung_up(call: Call) -> bool:
     if connection is None:
         return False
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
     except BlockingIOError:
         return False
     except OSError:
