@@ -40,6 +40,8 @@ test: $(TEST)
 	$(PYTEST)
 
 test-rest: $(ALL)
+	$(BIN)/mypy images/mnist
+	$(BIN)/mypy images/qa_bot
 	$(PYTEST) -rs --durations=20 -m "$(LAYERS)"
 
 test-all:

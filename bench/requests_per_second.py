@@ -1,5 +1,4 @@
-"""How many requests per second the practice cloud answers, beside `moto.server` on the same computer
-(and MiniStack, where MINISTACK names it: servers.py).
+"""How many requests per second the practice cloud answers, beside `moto.server` and MiniStack (servers.py).
 
     python bench/requests_per_second.py             one client, which is a process of its own, five operations
     python bench/requests_per_second.py --seconds 5

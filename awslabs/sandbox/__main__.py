@@ -17,7 +17,7 @@ RANGE = click.FloatRange(0, 60_000)
 
 
 class FaultText(click.ParamType):  # type: ignore[type-arg]
-    """OPERATION=CODE[:PROBABILITY[:COUNT]]"""
+    """A fault: ``OPERATION=CODE[:PROBABILITY[:COUNT]]``."""
 
     name = "fault"
 

@@ -298,7 +298,7 @@ def read_cells(source: str) -> list[Any]:
 
 
 def name_of(cell: trainer_module.Cell, kind: str = "metrics", ending: str = "csv") -> str:
-    """metrics_lr0.0100_m0.1000.csv"""
+    """A file's name: ``metrics_lr0.0100_m0.1000.csv``."""
     return f"{kind}_lr{cell.lr:.4f}_m{cell.momentum:.4f}.{ending}"
 
 

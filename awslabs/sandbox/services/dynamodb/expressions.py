@@ -177,7 +177,7 @@ class Reader:
     # -- operands ---------------------------------------------------------------------------------
 
     def path(self) -> Path:
-        """``a.#b[0]``"""
+        """A path: ``a.#b[0]``."""
         parts: list[str | int] = [self.name()]
         while self.token in (".", "["):
             if self.take(".", "[") == ".":
@@ -228,7 +228,7 @@ class Reader:
         return Value(token, kind, content)
 
     def function(self, known: dict[str, int]) -> Term:
-        """``contains(a, :v)``"""
+        """A call: ``contains(a, :v)``."""
         name = self.token
         self.at += 1
         self.go_deeper()
