@@ -772,8 +772,12 @@ def command_line() -> Any:
         regions = sorted({one.region for one in found if prices.note(one.region)})
         for region in regions:
             cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
-        usd = journal.total(one.usd for one in found if one.cloud == "aws")
-        cli.say(f"On AWS {'?' if usd is None else f'{usd:.4f}'} USD until now; prices of {prices.AS_OF}.")
+        if options["sandbox"]:
+            usd = journal.total(one.usd for one in found)
+            words = "The practice cloud is free. On AWS it would be"
+        else:
+            usd, words = journal.total(one.usd for one in found if one.cloud == "aws"), "On AWS"
+        cli.say(f"{words} {'?' if usd is None else f'{usd:.4f}'} USD until now; prices of {prices.AS_OF}.")
         shown = summed(found, by) if by else [dict(vars(one)) for one in found]
         if not as_csv:
             return shown
