@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import inprocess
 import pytest
 from botocore.client import BaseClient
@@ -20,6 +21,7 @@ from moto import mock_aws
 import awslabs
 from awslabs import journal, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
+from awslabs.kinds import KINDS
 from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger, ensure, operation
 
@@ -321,8 +323,6 @@ def test_a_refusal_after_a_lost_answer_does_not_close_what_stands(
     ledger: Ledger, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first try took effect unseen, the second was refused: the row must not be called refused."""
-    from awslabs.ledger import KINDS
-
     ec2, look = ledger.client("ec2"), KINDS["ec2:CreateSecurityGroup"].look
     vpc_id, late = make_vpc(ledger), [True]
     unseen = dataclasses.replace(
@@ -392,9 +392,18 @@ def test_a_name_that_somebody_else_has_is_never_adopted(ledger: Ledger) -> None:
 
 
 def test_a_call_without_an_entry_is_refused_before_it_is_sent(ledger: Ledger, wire: Wire) -> None:
-    with pytest.raises(LedgerError, match="ec2:AllocateAddress"):
-        ledger.create("address", ledger.client("ec2").allocate_address, Domain="vpc")
+    with pytest.raises(LedgerError, match="ec2:CreatePlacementGroup"):
+        ledger.create("group", ledger.client("ec2").create_placement_group, GroupName="close")
     assert wire.calls == []
+
+
+@pytest.mark.parametrize("call", KINDS)
+def test_what_a_second_call_would_make_twice_is_not_sent_again_unseen(call: str) -> None:
+    """Without a client token, a name of our own or "there is one already", only looking tells."""
+    kind, (service, operation) = KINDS[call], call.split(":")
+    asked = botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
+    token = any(member.metadata.get("idempotencyToken") for member in asked.members.values())
+    assert kind.not_idempotent is not bool(token or kind.named or kind.taken or kind.join)
 
 
 # -- Down ------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     KINDS["ec2:CreateVpc"]         how to mark it, find it, delete it, and when it is gone
     ENSURES["ec2:CreateRoute"]     how to read what dies with its parent, and what puts it right
 
-Entries sit together by AWS service (`ec2.py`, ...). Adding a kind touches one place: its entry. An
+Entries sit together by AWS service (`ec2.py`, ...). What AWS is like stands in the entry alone. An
 operation without one is refused before any call, so all that a lab makes can be deleted.
 """
 
