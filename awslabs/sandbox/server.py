@@ -534,9 +534,11 @@ class Handler(MotoRequestHandler):
                 answer = self.let_read(stream, environ)
             else:
                 content, hashed = self.read_body(environ)
-                # WSGI decodes the path, merges headers, leaves some out: what is signed is what was sent.
+                # WSGI decodes the path, merges headers, leaves some out, and `http.server` folds a path's
+                # first slashes (`self.path`): what is signed is what was sent.
+                target = self.requestline.split()[1]
                 environ["awslabs.sent"] = functools.partial(
-                    signatures.Sent, self.command, self.path, self.headers.items(), hashed=hashed
+                    signatures.Sent, self.command, target, self.headers.items(), hashed=hashed
                 )
                 answer = None if content is None else cloud.answer(environ, content)
             if answer is None:
