@@ -71,10 +71,11 @@ def describe(ledger: Ledger) -> Server:
 def login_of(ec2: Any, instance: dict[str, Any]) -> str:
     """The user that the server's image lets in.
 
-    Source: "Manage system users on your Amazon EC2 Linux instance".
+    A server outlives its image's deprecation, from which on AWS lists the image only to those who ask so.
+    Source: "Manage system users on your Amazon EC2 Linux instance"; EC2 API reference, DescribeImages.
     """
     by_id = {"Name": "image-id", "Values": [instance.get("ImageId", "none")]}  # one that is gone is no error
-    images = ec2.describe_images(Filters=[by_id])["Images"]
+    images = ec2.describe_images(Filters=[by_id], IncludeDeprecated=True)["Images"]
     return "ubuntu" if images and "ubuntu" in images[0].get("Name", "").lower() else "ec2-user"
 
 

@@ -24,7 +24,7 @@ import inprocess
 import pytest
 from botocore.client import BaseClient
 
-from awslabs import addresses, cli, explain, gpu, images, kinds, prices, tunnel
+from awslabs import addresses, cli, explain, gpu, images, kinds, prices, servers, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
 from awslabs.ledger import Ledger
 from awslabs.sandbox.core import weather
@@ -328,6 +328,15 @@ def test_a_vanished_image_makes_way_for_the_next_and_its_user(aws: Aws, ledger: 
     assert "PyTorch 2.10 (Ubuntu 24.04)" in image_name(ledger)
     assert server.ssh.user == "ubuntu"
     assert gpu.describe(ledger) == server
+
+
+def test_the_user_of_an_image_that_was_deprecated_meanwhile_is_known() -> None:
+    class Ec2:
+        def describe_images(self, **asked: Any) -> dict[str, Any]:
+            deprecated = [{"Name": "Deep Learning AMI (Ubuntu 22.04)"}]
+            return {"Images": deprecated if asked.get("IncludeDeprecated") else []}
+
+    assert servers.login_of(Ec2(), {"ImageId": "ami-1"}) == "ubuntu"
 
 
 def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> None:
