@@ -416,8 +416,8 @@ class Ledger:
     def read_meter(self) -> None:
         """Note what AWS tells of the cost. AWS calls: those of `close_ended` and of `cost.ask`.
 
-        It stands in nobody's way: while another terminal holds the ledger, the disk is full or AWS refuses to
-        answer, what the file says stays as it is.
+        It stands in nobody's way, least of all in that of `down`: while another terminal holds the ledger,
+        the disk is full, AWS refuses to answer or an emulator leaves out what AWS tells, the file stays as it is.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -427,8 +427,8 @@ class Ledger:
             with self.journal.locked("start", patience_s=TIDY_S * self.patience):
                 if cost.note(self.journal, answers):
                     self.journal.save()
-        except (BotoCoreError, ClientError, LabError) as error:
-            log.debug("the meter was not read: %s", error)
+        except (BotoCoreError, ClientError, LabError, LookupError, TypeError, ValueError) as error:
+            log.debug("the meter was not read: %r", error)
 
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""

@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
-from awslabs import cli, ec2, journal, ledger_cli, policies, tunnel
+from awslabs import cli, cost, ec2, journal, ledger_cli, policies, tunnel
 from awslabs.__main__ import main
 from awslabs.errors import install
 from awslabs.kinds import KINDS, Mark, iam
@@ -194,6 +194,15 @@ def test_show_of_a_damaged_ledger_says_what_mends_it(school: School) -> None:
     result = school.run("show", "ec2")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "fix:   python -m awslabs.ledger recover" in result.stderr
+
+
+def test_an_answer_that_lacks_what_the_meter_wants_does_not_keep_down_from_deleting(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert school.up().exit_code == 0
+    monkeypatch.setattr(cost, "ask", lambda client, book: {}["LaunchTime"])  # as an emulator may answer
+    assert school.run("down", group=ec2.command_line()).exit_code == 0
+    assert school.rows("list") == []
 
 
 def test_cost_shows_what_was_spent_also_when_all_is_gone(school: School) -> None:
