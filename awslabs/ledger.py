@@ -417,7 +417,8 @@ class Ledger:
         """Note what AWS tells of the cost. AWS calls: those of `close_ended` and of `cost.ask`.
 
         It stands in nobody's way, least of all in that of `down`: while another terminal holds the ledger,
-        the disk is full, AWS refuses to answer or an emulator leaves out what AWS tells, the file stays as it is.
+        the disk is full, AWS refuses to answer or an emulator leaves out what AWS tells, the file stays as
+        it is.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
