@@ -297,7 +297,8 @@ def test_what_a_program_has_started_ends_with_it_also_what_hides(runner: Runner)
     code = f"""
         import subprocess
         subprocess.Popen(["sleep", "{word}"], start_new_session=True)
-        subprocess.Popen(["setsid", "--fork", "sh", "-c", "sleep {word}; true"])
+        for _ in range(20):  # shells, who would say so if they saw their child fall first
+            subprocess.Popen(["setsid", "--fork", "sh", "-c", "sleep {word}; true"])
         subprocess.run(["sleep", "0.3"])
         print("done")
         """

@@ -66,11 +66,15 @@ def descendants(session: int, marker: str) -> set[psutil.Process]:
 
 
 def kill_all(session: int, marker: str) -> None:
-    """Kill every descendant, again until there is none: one may fork while another is killed."""
+    """Kill every descendant, again until there is none: one may fork while another is killed.
+
+    All are stopped before the first is killed: a shell that saw its child fall would write so into the log.
+    """
     while doomed := descendants(session, marker):
-        for process in doomed:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in doomed:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
         reap()
         time.sleep(0.005)
 
