@@ -378,13 +378,15 @@ def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     def is_copy(one: Ours, row: Row) -> bool:
         return KINDS[one.call].judged(one.found, row).state == "copy"
 
-    def stands(one: Ours) -> bool:
-        kind = KINDS[one.call]
-        row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
-        return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
-
     strays = [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
-    return [one for one in strays if stands(one)]
+    return [one for one in strays if stands(cloud, one)]
+
+
+def stands(cloud: Cloud, one: Ours) -> bool:
+    """Whether what was listed is there: of what AWS lists for a while after its end, it is asked."""
+    kind = KINDS[one.call]
+    row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
+    return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
 
 
 def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:
