@@ -40,7 +40,7 @@ class Course(cli.Group):
         elif cmd_name == "class":
             command = importlib.import_module("awslabs.classroom").command_line()
         elif cmd_name in ("ledger", "cost"):
-            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            ledgers = importlib.import_module("awslabs.certificate").command_line()
             command = ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
         elif cmd_name in LABS:
             command = importlib.import_module(f"awslabs.{cmd_name}").command_line()

@@ -1,5 +1,6 @@
 """A class: who has what, what it costs, and its end, for a teacher with one account or one for each student.
 
+awslabs class prepare --students 30   what the account must let a class have, and how to ask for more
 awslabs class list                    everybody's labs in all accounts and Regions of class.csv
 awslabs class down                    delete them; --owner ana only hers, --dry-run only says what
 
@@ -40,6 +41,7 @@ from awslabs import journal, ledger_cli, prices
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.kinds import KINDS
+from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger
 from awslabs.ledger_cli import Ours
 
@@ -548,6 +550,45 @@ def command_line() -> Any:
     def unproven(seen: Look, what: str, fix: str) -> StillStanding:
         whys = [f"{one.student}, {one.region}: {one.what}. {one.error.what}" for one in seen.unseen]
         return StillStanding(what, "\n       ".join(whys), fix)
+
+    @cli.plain_verb(group, "prepare")
+    @click.option(
+        "--students", type=click.IntRange(1, 10_000), required=True, help="How many share an account."
+    )
+    @click.option(
+        "--labs", metavar="A,B", default=",".join(LABS), help="Which each has at once; default: all."
+    )
+    def _prepare(
+        students: int, labs: str, as_json: bool, verbose: bool, **where: Any
+    ) -> list[dict[str, Any]]:
+        """Compare what so many students need at once with what the account may have; exit 1 if it lacks."""
+        from awslabs import preparation
+
+        names = labs.replace(",", " ").split()
+        if not names or {*names} - LABS.keys():
+            raise click.UsageError(f"--labs: {labs!r} is none of {', '.join(LABS)}, or several with commas.")
+        cloud = cli.open_cloud(**where)
+        needs = preparation.needs(cloud, students, names)
+        for line in preparation.waits(students, names):
+            cli.say(line)
+        rows = [need.shown() for need in needs]
+        block = preparation.public_buckets(cloud) if "serverless" in names else None
+        lacking = [need for need in needs if not need.enough]
+        if not lacking and not block:
+            return rows
+        cli.show(rows, as_json)
+        fixes = [need.fix for need in lacking] + ([block.fix] if block else [])
+        raise LabError(
+            f"{len(fixes)} things are not enough for {students} students.",
+            "\n       ".join(
+                [
+                    f"{one.what}: {one.needed + one.in_use:.0f} needed, {one.allowed:.0f} allowed"
+                    for one in lacking
+                ]
+                + ([f"{block.what} {block.why}"] if block else [])
+            ),
+            "\n       ".join(fixes),
+        )
 
     @cli.plain_verb(group, "list")
     @of_class

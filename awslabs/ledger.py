@@ -14,6 +14,7 @@ first what carries the token.
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
     python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+    python -m awslabs.ledger certificate
     python -m awslabs.ledger down --force-row LAB ROW
 """
 
@@ -1068,6 +1069,7 @@ class Ledger:
         client = self.cloud.client(kind.service, resends=not kind.rate)
         began, attempt = time.monotonic(), 0
         while found:
+            row.telling["shown"] = journal.now()
             attempt += 1
             try:
                 for one in found:
@@ -1105,6 +1107,8 @@ class Ledger:
             found = self._look(KINDS[row.call], row)
             if time.monotonic() - began > self.settle_s:
                 self._refuse_foreign(row, found)
+            if found:
+                row.telling["shown"] = journal.now()
             return not found
 
         poll(
@@ -1239,6 +1243,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.ledger_cli import command_line
+    from awslabs.certificate import command_line
 
     command_line()(prog_name="python -m awslabs.ledger")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import inprocess
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import classroom, ec2, journal, ledger_cli, tunnel
+from awslabs import certificate, classroom, ec2, journal, ledger_cli, tunnel
+from awslabs.__main__ import main
 from awslabs.classroom import BadLine, students
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.services.servicequotas import quotas
@@ -306,4 +309,128 @@ def test_nothing_waits_for_what_aws_deletes_once_per_30_s(school: School) -> Non
     assert len(others) == 3
     done = [place for place in apis if place > max(others)]
     assert len(done) >= 2, deleted
+    assert school.owners() == {}
+
+
+# -- Before class -------------------------------------------------------------------------------------------
+
+
+def test_prepare_counts_what_stands_and_asks_for_what_lacks(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from awslabs.sandbox.core import weather
+
+    weather.current.change({"account": "new"})
+    quotas.granted.clear()
+    line = ("prepare", "--students", "30", "--json")
+    result = school.run(*line, "--labs", "ec2,serverless")
+    rows = {row["what"]: row for row in json.loads(result.stdout)["rows"]}
+    assert result.exit_code == 1
+    vpcs = rows["VPCs in the Region"]
+    assert (vpcs["needed"], vpcs["in_use"], vpcs["allowed"], vpcs["enough"]) == (30, 1, 5, "no")
+    command = (
+        "aws service-quotas request-service-quota-increase --service-code vpc --quota-code L-F678F1CE "
+        "--desired-value 31 --region us-east-1"
+    )
+    assert vpcs["fix"] == command
+    assert command in result.stderr
+    (servers,) = (row for what, row in rows.items() if "Standard" in what)
+    assert (servers["needed"], servers["allowed"]) == (60, 8)
+    (functions,) = (row for what, row in rows.items() if "functions" in what)
+    assert (functions["needed"], functions["allowed"]) == (300, 10)
+    assert not [what for what in rows if "G and VT" in what or "Fargate" in what or "pulls" in what]
+    assert "30 REST APIs take 14.5 min" in result.stderr
+    assert "the last of 30 waits 2.4 min for CreateDeployment" in result.stderr
+
+
+def test_prepare_is_content_with_an_account_that_has_room(school: School) -> None:
+    result = school.run("prepare", "--students", "4", "--labs", "ec2,ecs_qa,serverless", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {row["enough"] for row in json.loads(result.stdout)["rows"]} == {"yes"}
+    crowd = school.run("prepare", "--students", "60", "--labs", "batch_sweep")
+    assert (crowd.exit_code, "job queues of Batch" in crowd.stderr) == (1, True)
+    assert "docker login" in crowd.stderr
+
+
+def test_prepare_does_not_stop_where_nobody_may_read_quotas(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.client import BaseClient
+
+    send = BaseClient._make_api_call
+
+    def refuse(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "GetServiceQuota":
+            raise inprocess.refusal(operation, "AccessDeniedException", 403)
+        return send(client, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    result = school.run("prepare", "--students", "4", "--labs", "ec2", "--json")
+    assert result.exit_code == 0
+    assert {row["enough"] for row in json.loads(result.stdout)["rows"]} == {"?"}
+
+
+def test_prepare_says_that_the_account_allows_no_public_bucket(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True}
+    with school.trouble.hand():
+        Cloud().client("s3control").put_public_access_block(
+            AccountId=ACCOUNT, PublicAccessBlockConfiguration={**block, "RestrictPublicBuckets": True}
+        )
+    result = school.run("prepare", "--students", "1", "--labs", "serverless")
+    assert result.exit_code == 1
+    assert "aws s3control delete-public-access-block" in result.stderr
+
+
+@pytest.mark.parametrize("labs", ["", "ec3", "ec2,quantum"])
+def test_prepare_knows_the_labs(labs: str) -> None:
+    result = CliRunner().invoke(classroom.command_line(), ["prepare", "--students", "2", "--labs", labs])
+    assert result.exit_code == 2
+    assert "batch_sweep" in result.stderr
+
+
+# -- The README ---------------------------------------------------------------------------------------------
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, section = README.partition("## Cleaning up after class\n")
+    section = section.partition("\n## ")[0]
+    (roster,) = re.findall(r"```csv\n(.*?)```", section, re.DOTALL)
+    ana, ben, cleo = students(roster)
+    assert (ana.shares, ben.profile, cleo.role_arn[:13]) == (True, "student-ben", "arn:aws:iam::")
+    head, shared, *_ = roster.splitlines()
+    Path("class.csv").write_text(f"{head}\n{shared}\n")
+    monkeypatch.setattr(certificate, "clock_doubts", lambda cloud: [])  # a clock that jumps is never right
+    after_class, one_s_own, lost = (
+        [shlex.split(line, comments=True) for line in block.splitlines()]
+        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    )
+
+    def run(python: str, flag: str, module: str, *line: str) -> int:
+        assert (python, flag) == ("python", "-m")
+        group = main if module == "awslabs" else certificate.command_line()
+        result = CliRunner().invoke(group, line, input="y\n")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code
+
+    school.begin("ana")
+    quotas.grant(ACCOUNT, inprocess.REGION, "L-A4707A72", 1000)  # internet gateways
+    assert [run(*line) for line in after_class] == [0, 3, 0, 0, 0, 0]
+    assert Path("after-class.html").is_file()
+    (book,) = certificate.check(Path("after-class.json").read_text())["ledgers"]
+    assert (book["owner"], len(book["rows"])) == ("ana", 3)
+    school.begin("moto", home="teacher")  # whom moto's STS takes every caller for
+    assert [run(*line) for line in one_s_own] == [0] * 7
+    assert school.owners() == {}
+    school.begin("ana", home="broken-laptop")
+    with monkeypatch.context() as later:
+        later.setattr(ledger_cli, "YOUNG_S", 0.0)
+        assert [run(*line) for line in lost] == [0]
+    assert run("python", "-m", "awslabs.ledger", "down", "--all") == 0
     assert school.owners() == {}
