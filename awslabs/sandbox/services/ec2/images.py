@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.instances import InstanceBackend
-from moto.ssm.models import Parameter, ParameterDict
+from moto.ssm.models import Parameter, ssm_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, memory, rule, state
 
@@ -103,12 +103,6 @@ deep_learning_images = rule(
 )
 
 
-@state
-@dataclass
-class _Loaded:
-    at: datetime | None = field(default=None)
-
-
 @deep_learning_images.patch(AmiBackend, "_load_amis")
 def _load_amis(original: Callable[[Any], None], backend: Any) -> None:
     original(backend)
@@ -131,24 +125,23 @@ def _load_amis(original: Callable[[Any], None], backend: Any) -> None:
         )
 
 
-@deep_learning_images.patch(ParameterDict, "_check_loading_status")
-def _check_loading_status(original: Callable[..., None], parameters: Any, key: str) -> None:
-    original(parameters, key)
-    loaded = memory(parameters, _Loaded)
-    if loaded.at is not None or not str(key or "").startswith("/aws/service/deeplearning"):
+@deep_learning_images.before("ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath")
+@deep_learning_images.before("ssm:GetParameterHistory")
+def _publish(call: Call) -> None:
+    parameters = ssm_backends[call.account][call.region]._parameters
+    if dict.__contains__(parameters, DEEP_LEARNING_IMAGES[0].path):  # moto's own loads all it knows
         return
-    loaded.at = datetime(2026, 9, 27, tzinfo=timezone.utc)
     for image in DEEP_LEARNING_IMAGES:
         parameters[image.path].append(
             Parameter(  # type: ignore[abstract]
-                account_id=parameters.account_id,
+                account_id=call.account,
                 name=image.path,
-                value=image.image_id(parameters.region_name),
+                value=image.image_id(call.region),
                 parameter_type="String",
                 description=None,
                 allowed_pattern=None,
                 keyid=None,
-                last_modified_date=loaded.at,
+                last_modified_date=datetime(2026, 9, 27, tzinfo=timezone.utc),
                 version=1,
                 data_type="aws:ec2:image",
             )
