@@ -73,6 +73,8 @@ class Instance:
             key_filename=str(self.key),
             allow_agent=False,
             look_for_keys=False,
+            banner_timeout=120,
+            auth_timeout=120,
         )
         return client
 

@@ -93,7 +93,8 @@ def test_root_inside_is_nobody_outside(instance: Instance) -> None:
 
 def test_orphans_are_buried(instance: Instance) -> None:
     instance.output("for i in 1 2 3 4 5; do (setsid true &) ; done; sleep 0.2")
-    assert "Z" not in instance.output("cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | cut -c1")
+    states = "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | cut -c1"
+    eventually(lambda: "Z" not in instance.output(states), "the burial")
 
 
 def test_the_instance_keeps_what_it_wrote_until_it_stops(instance: Instance) -> None:
@@ -205,7 +206,7 @@ def doomed(hosts: Hosts, request: pytest.FixtureRequest, key: Path, tmp_path: Pa
         instance = Instance(hosts, "i-1", port, key, tmp_path / "known", tmp_path / "doomed/instances/i-1")
         instance.server, instance.elsewhere = server, elsewhere  # type: ignore[attr-defined]
         scanned = subprocess.run(
-            ["ssh-keyscan", "-p", str(port), "127.0.0.1"], capture_output=True, text=True
+            ["ssh-keyscan", "-T", "120", "-p", str(port), "127.0.0.1"], capture_output=True, text=True
         )
         instance.known_hosts.write_text(scanned.stdout)
         yield instance

@@ -48,7 +48,7 @@ def test_the_console_shows_the_fingerprints_of_the_keys_that_the_port_shows(inst
     block = console.partition("-----BEGIN SSH HOST KEY FINGERPRINTS-----\n")[2].partition("ec2: -----END")[0]
     shown = re.findall(r"^ec2: 256 (SHA256:\S{43}) \((ED25519|ECDSA)\)$", block, re.MULTILINE)
     scanned = subprocess.run(
-        ["ssh-keyscan", "-p", str(instance.port), "127.0.0.1"], capture_output=True, text=True
+        ["ssh-keyscan", "-T", "120", "-p", str(instance.port), "127.0.0.1"], capture_output=True, text=True
     )
     listed = subprocess.run(
         ["ssh-keygen", "-lf", "-"], input=scanned.stdout, capture_output=True, text=True
