@@ -36,6 +36,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ec2.keys": ("ec2",),
     "ec2.instances": ("ec2",),
     "lambda_.shapes": ("awslambda",),
+    "lambda_.sharing": ("awslambda",),
     "lambda_.functions": ("awslambda",),
     "lambda_.configurations": ("awslambda",),
     "logs.log_groups": ("logs",),
