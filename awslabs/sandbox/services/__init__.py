@@ -24,6 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "accounts": ("ec2", "iam", "sts"),
     "ec2.dry_runs": ("ec2",),
     "ec2.ids": ("ec2",),
+    "ec2.regions": ("ec2",),
     "tagging.tags": ("ec2",),
     "ec2.visibility": ("ec2",),
     "iam.identities": ("iam", "sts"),
