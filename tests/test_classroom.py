@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import inprocess
 import pytest
 from click.testing import CliRunner, Result
 
-from awslabs import certificate, classroom, ec2, journal, ledger_cli, tunnel
+from awslabs import certificate, classroom, ec2, journal, ledger, ledger_cli, tunnel
 from awslabs.__main__ import main
 from awslabs.classroom import BadLine, students
 from awslabs.ledger import Cloud, Ledger
+from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
 from tests import test_not_ours as kinds
 
@@ -310,6 +312,23 @@ def test_nothing_waits_for_what_aws_deletes_once_per_30_s(school: School) -> Non
     done = [place for place in apis if place > max(others)]
     assert len(done) >= 2, deleted
     assert school.owners() == {}
+
+
+def test_a_hundred_in_one_line_miss_few_seconds_of_their_turns() -> None:
+    """Each asks, and after a refusal again after the ledger's own pause; AWS takes one in 30 s."""
+    each_s, labs = RATES["DeleteRestApi"][0], 100
+    for seed in range(20):
+        random.seed(seed)
+        now = free_at = 0.0
+        for _ in range(labs):
+            now += 2.0  # the one before is proved to be gone
+            asked = 1
+            while now < free_at:
+                now += ledger.pause(asked, longest_s=5.0)
+                asked += 1
+            free_at = now + each_s
+        floor_s = (labs - 1) * each_s
+        assert floor_s < now < 1.2 * floor_s, seed
 
 
 # -- Before class -------------------------------------------------------------------------------------------
