@@ -189,7 +189,7 @@ class _Look:
                 self.doubts.append(f"{path.name} says that it is of another cloud ({header['cloud']}).")
             self.books.append((header, rows))
             for row in rows:
-                if wrong := impossible(row, header["begun"]):
+                if wrong := impossible(row):
                     self.doubts.append(f"{lab} ({name}): its {row.name} {row.id} {wrong}.")
                 if row.state != "refused" and row.ids and row.call in KINDS:
                     pairs.append((ledger, row))
@@ -244,7 +244,7 @@ class _Look:
                 self.doubts.append(f"{ledger.lab}: {row.name} {row.id}, in {self.region}: {on_aws}.")
 
 
-def impossible(row: Row, begun: str) -> str:
+def impossible(row: Row) -> str:
     """What of a row cannot be so, or is not closed; empty where all can."""
     if row.call not in KINDS:
         return f"is of a kind that this version does not know ({row.call})"
@@ -517,7 +517,8 @@ def command_line() -> Any:
         clouds = [cli.open_cloud(**{**here, "region": name}) for name in names]
         content = issue(clouds, ALL if all_owners else whose or cloud.identity["owner"])
         if output is None:
-            return content
+            brief = ("statement", "issued", "account", "owner", "usd", "sha256")
+            return content if options["as_json"] else {key: content[key] for key in brief}
         written = write(content, output)
         cli.say(content["statement"])
         return {"json": written[0], "html": written[1], "sha256": content["sha256"]}
