@@ -303,6 +303,8 @@ class Cloud:
         if cut:
             raise Cut
         answer.headers.setdefault("x-amzn-requestid", request_id)
+        if answer.body and (kind := wire.content_type(call)):
+            answer.headers.setdefault("content-type", kind)
         return answer
 
     def perform(
