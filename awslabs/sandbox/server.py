@@ -375,7 +375,7 @@ class Cloud:
                 weather.current.change(wanted)
                 return as_json(200, weather.current.show())
             if asked == "POST clock":
-                engine.let_pass(float(wanted["seconds"]))
+                engine.pass_time(float(wanted["seconds"]))
                 return as_json(200, {})
             if asked == "POST reset":
                 self.reset(account)

@@ -61,6 +61,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ecr.repositories": ("ecr",),
     "ecs.task_definitions": ("ecs",),
     "ecs.tasks": ("ecs",),
+    "scheduler.schedules": ("scheduler",),
 }
 PACKAGES = frozenset(package for packages in FILES.values() for package in packages)
 NAMED = {"lambda": "awslambda", "service-quotas": "servicequotas"}
