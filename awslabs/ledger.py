@@ -226,6 +226,29 @@ class Cloud:
                 remember(made, self.place)
             return self._clients[service, resends]
 
+    def listen(self, event: str, listener: Callable[..., None]) -> None:
+        """Have botocore tell of an event: of the clients that are there, and of those to come.
+
+        Parameters
+        ----------
+        event : str
+            As botocore names it: ``after-call``, which is told of every answer.
+        listener : callable
+            Takes the event's own keyword arguments; boto3's documentation, "Extensibility guide". What it
+            raises is logged: who only listens stops no call.
+        """
+
+        def told(**news: Any) -> None:
+            try:
+                listener(**news)
+            except Exception:
+                log.exception("who listens to %s failed", event)
+
+        with self._mutex:
+            self.session.events.register(event, told)
+            for client in self._clients.values():
+                client.meta.events.register(event, told)
+
     def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
         """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
 
