@@ -344,6 +344,7 @@ openapi_documents = rule(
 
 @openapi_documents.before("apigateway:PutRestApi", "apigateway:ImportRestApi")
 def _look_at_parameters(call: Call) -> None:
+    openapi.look_at_text(call.response.body)
     said = {name.lower(): values[0] for name, values in (call.response.querystring or {}).items()}
     if said.get("basepath", "ignore").lower() != "ignore":
         raise not_here(f"basepath={said['basepath']}")

@@ -51,6 +51,7 @@ CAPABILITY_VERSION = 0x20080522
 MB_PER_VCPU = 1769
 # Bytes of an answer, as AWS measures them (Lambda quotas: 6 MB and some room for its own wrapping).
 LARGEST_ANSWER = 6_291_556
+TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 
 def send(channel: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
@@ -221,12 +222,9 @@ class Failure(Exception):
         self.kind, self.message, self.trace = kind, message, trace or []
 
     def show(self, request_id: str) -> bytes:
-        answer = {
-            "errorMessage": self.message,
-            "errorType": self.kind,
-            "requestId": request_id,
-            "stackTrace": self.trace,
-        }
+        answer: dict[str, Any] = {"errorMessage": self.message, "errorType": self.kind}
+        if self.kind != TOO_LARGE:
+            answer |= {"requestId": request_id, "stackTrace": self.trace}
         return json.dumps(answer).encode()
 
 
@@ -280,7 +278,7 @@ def become_environment(order: dict[str, Any], channel_fd: int, output: int) -> N
             answer, ok = handle(function, header, event), True
         except Failure as failure:
             tell(failure)
-            answer, ok = failure.show(header["request_id"]), False
+            answer, ok = failure.show("" if problem is not None else header["request_id"]), False
         with contextlib.suppress(ValueError, OSError):  # a function may close them
             sys.stdout.flush()
             sys.stderr.flush()
@@ -367,7 +365,7 @@ def handle(function: Any, header: dict[str, Any], event: bytes) -> bytes:
         raise Failure("Runtime.MarshalError", f"Unable to marshal response: {problem}") from problem
     if len(text) > LARGEST_ANSWER:
         message = f"Response payload size exceeded maximum allowed payload size ({LARGEST_ANSWER} bytes)."
-        raise Failure("Function.ResponseSizeTooLarge", message)
+        raise Failure(TOO_LARGE, message)
     return text
 
 
