@@ -596,7 +596,7 @@ def answer(asked: Sent, address: str) -> tuple[int, bytes]:
     ]
     head = "\r\n".join([*lines, f"Content-Length: {len(asked.body)}", "Connection: close", "", ""])
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(head.encode("latin-1") + asked.body)
         with connection.makefile("rb") as file:
             status = int(file.readline().split()[1])
