@@ -47,6 +47,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "dynamodb.tables": ("dynamodb",),
     "dynamodb.items": ("dynamodb",),
     "s3.buckets": ("s3",),
+    "s3.integrity": ("s3",),
     "ssm.parameters": ("ssm",),
     "apigateway.validation": ("apigateway",),
     "apigateway.answers": ("apigateway",),
