@@ -115,5 +115,7 @@ def test_an_unknown_function_has_none() -> None:
         aws = client("lambda")
         put = refused(aws.put_function_event_invoke_config, FunctionName="lab", MaximumRetryAttempts=0)
         assert put == (GONE, "The function doesn't exist.", 404)
+        says = "You must specify at least one of error handling or destination setting."
+        assert refused(aws.put_function_event_invoke_config, FunctionName="lab")[1] == says
         got = refused(aws.get_function_event_invoke_config, FunctionName="lab")
         assert got == (GONE, f"The function {FUNCTION}:$LATEST doesn't have an EventInvokeConfig", 404)

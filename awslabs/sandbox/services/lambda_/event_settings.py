@@ -109,8 +109,9 @@ def _shown(call: Call, name: str, qualifier: str, kept: dict[str, Any]) -> dict[
 @event_settings.operation("lambda:PutFunctionEventInvokeConfig")
 def _put(call: Call) -> dict[str, Any]:
     name, qualifier = _asked(call)
+    wanted = _wanted(call)
     held = _held(call, name, qualifier)
-    held[qualifier] = _wanted(call) | {"LastModified": clock.now()}
+    held[qualifier] = wanted | {"LastModified": clock.now()}
     return _shown(call, name, qualifier, held[qualifier])
 
 

@@ -352,7 +352,7 @@ def find_handler(name: str) -> Any:
     except SystemExit:
         raise
     except BaseException as problem:
-        raise Failure(type(problem).__name__, str(problem), frames(problem)) from problem
+        raise Failure(type(problem).__name__, str(problem), frames(problem, importing=True)) from problem
     try:
         return getattr(module, attribute)
     except AttributeError as problem:
@@ -378,12 +378,12 @@ def handle(function: Any, header: dict[str, Any], event: bytes) -> bytes:
     return text
 
 
-def frames(problem: BaseException) -> list[str]:
-    """The stack of an exception, without this file's and the importer's part of it."""
-    ours = (__file__, "<frozen importlib._bootstrap>", importlib.__file__)
-    found = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename not in ours]
+def frames(problem: BaseException, importing: bool = False) -> list[str]:
+    """The stack of an exception, without this file's part of it, and, but of an import, the importer's."""
+    found = [each for each in traceback.extract_tb(problem.__traceback__) if each.filename != __file__]
+    importers = ("<frozen importlib", str(importlib.__file__))
     return traceback.format_list(
-        [frame for frame in found if not frame.filename.startswith("<frozen importlib")]
+        [each for each in found if importing or not each.filename.startswith(importers)]
     )
 
 
