@@ -103,9 +103,9 @@ def test_what_is_in_the_lists_passes() -> None:
     "text", [b"not: [json", b"{'key:value}", b"{}", b"", b"[1]", b'{"info": {"title": "x"}}', b"a word"]
 )
 def test_what_is_no_openapi_document_is_refused(text: bytes) -> None:
-    with cloud("openapi_documents"):
-        aws, where = client("apigateway"), api()["restApiId"]
-        for method, more in ((aws.import_rest_api, {}), (aws.put_rest_api, {"restApiId": where})):
+    with cloud(every=True):
+        aws = client("apigateway")
+        for method, more in ((aws.import_rest_api, {}), (aws.put_rest_api, {"restApiId": "none"})):
             assert refused(method, body=text, **more) == (BAD, "Invalid OpenAPI input.", 400)
 
 
@@ -158,3 +158,47 @@ def test_answers_that_are_not_put_follow_those_of_their_hundred() -> None:
         assert (timeout["statusCode"], timeout["responseParameters"]) == ("599", headers)
         assert timeout["defaultResponse"] is True
         assert found["THROTTLED"]["statusCode"] == "429"
+
+
+# --- what is not there, integrations --------------------------------------------------------------------
+
+
+def test_what_is_not_there_is_named_as_aws_does() -> None:
+    with cloud(every=True):
+        aws, where = client("apigateway"), api()
+        said_of_api = "Invalid API identifier specified 123456789012:none"
+        listed = refused(aws.get_gateway_responses, restApiId="none")
+        assert listed == ("NotFoundException", said_of_api, 404)
+        said_of_resource = ("NotFoundException", "Invalid Resource identifier specified", 404)
+        for wrong in ({"restApiId": "none"}, {"resourceId": "none"}):
+            asked = {**where, **wrong, "httpMethod": "GET"}
+            assert refused(aws.get_integration, **asked) == said_of_resource
+            assert refused(aws.put_integration_response, **asked, statusCode="200") == said_of_resource
+
+
+def test_an_integration_says_what_it_has_by_default() -> None:
+    with cloud(every=True):
+        aws, where = client("apigateway"), api() | {"httpMethod": "GET"}
+        aws.put_method(**where, authorizationType="NONE")
+        made = aws.put_integration(**where, type="MOCK")
+        shown = aws.get_method(**where)["methodIntegration"]
+        for each in (made, shown, aws.get_integration(**where)):
+            each.pop("ResponseMetadata", None)
+            assert each == {
+                "type": "MOCK",
+                "passthroughBehavior": "WHEN_NO_MATCH",
+                "timeoutInMillis": 29_000,
+                "cacheNamespace": where["resourceId"],
+                "cacheKeyParameters": [],
+            }
+
+
+def test_an_answer_of_an_integration_shows_what_it_was_given() -> None:
+    with cloud(every=True):
+        aws, where = client("apigateway"), api() | {"httpMethod": "GET"}
+        aws.put_method(**where, authorizationType="NONE")
+        aws.put_integration(**where, type="MOCK")
+        bare = aws.put_integration_response(**where, statusCode="200")
+        assert {*bare} - {"ResponseMetadata"} == {"statusCode"}
+        given = aws.put_integration_response(**where, statusCode="200", selectionPattern="")
+        assert given["selectionPattern"] == ""

@@ -17,6 +17,7 @@ import botocore.session
 from botocore.model import Shape
 
 from awslabs.sandbox.core.engine import Call, Refused, before
+from awslabs.sandbox.services.apigateway import openapi
 from awslabs.sandbox.services.apigateway.patches import bad
 
 VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
@@ -37,6 +38,14 @@ _ORDER = {
 @functools.cache
 def _model() -> Any:
     return botocore.session.get_session().get_service_model("apigateway")
+
+
+@before("apigateway:PutRestApi", "apigateway:ImportRestApi")
+def documents_can_be_read(call: Call) -> None:
+    """What is no OpenAPI document: BadRequestException, whether the API is there or not. moto makes an API
+    without a name of it. Source: aws-facts (k).
+    """
+    openapi.look_at_text(call.response.body)
 
 
 @before("apigateway:*")
