@@ -518,7 +518,7 @@ class _Ruled(BaseResponse):
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
                 answer = ActionResult(problem)
             self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
-            return self.serialized(answer)
+            return self.serialized(answer) if isinstance(answer, ActionResult) else answer
         method = camelcase_to_underscores(self._get_action())
         if hooks and hasattr(self, method):
             todo = functools.partial(_through, hooks, call, getattr(self, method))
