@@ -72,7 +72,7 @@ fuzz: $(TEST)
 aws-check: $(SANDBOX)
 	$(BIN)/python bench/aws_check.py --lab $(LAB)
 
-FIGURES = startup requests_per_second signatures ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
+FIGURES = startup requests_per_second long_polls signatures ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
 	mnist_epoch pack reader ask sweep submit_many
 
 bench: $(ALL)

@@ -86,7 +86,7 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
         patched.setattr(BaseResponse, "get_current_account", account_of)
         patched.setattr(weather, "current", weather.Weather(slow_states=slow_states))
         patched.setattr(rules.clock, "offset_s", 0.0)
-        with rules.installed(), mock_aws(config={"core": {"mock_credentials": False}}):
+        with rules.installed(running=True), mock_aws(config={"core": {"mock_credentials": False}}):
             yield clock
             for regions in ec2_backends.values():
                 regions.clear()  # else moto makes each anew when it stops, with a thousand images

@@ -62,7 +62,8 @@ def cloud(*names: str, every: bool = False, **conditions: Any) -> Iterator[None]
     """A fresh AWS with these rules (`every`: all of them), in this weather."""
     # moto makes 1,200 images for ECS in each EC2: most of the time that a test takes.
     with patch.object(amis, "load_resource", _no_images_for_ecs):
-        with frozen(**conditions), rules.installed(only=None if every else names), mock_aws():
+        only = None if every else names
+        with frozen(**conditions), rules.installed(only=only, running=True), mock_aws():
             yield
 
 
