@@ -72,7 +72,8 @@ fuzz: $(TEST)
 aws-check: $(SANDBOX)
 	$(BIN)/python -m awslabs aws-check --lab $(LAB) --report docs/aws-checks/$(LAB).md
 
-FIGURES = startup requests_per_second signatures ledger_rows down_all class_down terraform_peer invoke_many table_write bashoutter \
+FIGURES = startup requests_per_second long_polls signatures ledger_rows down_all class_down terraform_peer invoke_many \
+	table_write bashoutter \
 	mnist_epoch pack reader ask sweep submit_many
 
 bench: $(ALL)

@@ -93,7 +93,7 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
         patched.setattr(weather, "current", weather.Weather(slow_states=slow_states))
         patched.setattr(rules.clock, "offset_s", 0.0)
         patched.setattr(amis, "load_resource", no_images_for_ecs)
-        with rules.installed(), mock_aws(config={"core": {"mock_credentials": False}}):
+        with rules.installed(running=True), mock_aws(config={"core": {"mock_credentials": False}}):
             yield clock
             for regions in ec2_backends.values():
                 regions.clear()  # else moto makes each anew when it stops, with its images

@@ -288,8 +288,10 @@ def test_what_needs_a_running_part_is_not_installed_under_mock_aws() -> None:
         for hook in hooks
         if hook.kind is engine.Kind.IN_SERVER and hook.function.__module__ in running_parts.PARTS
     }
-    assert served == running_parts.NOT_UNDER_MOCK_AWS
+    run = {hook.operation for rule in rules.RULES.values() if rule.runs for hook in rule.hooks}
+    assert served | run == running_parts.NOT_UNDER_MOCK_AWS
     with rules.installed():
+        assert not any(hook.rule == "tasks_run" for each in run for hook in engine.chain(each))
         assert all(hook.kind is not engine.Kind.IN_SERVER for each in served for hook in engine.chain(each))
 
 

@@ -43,7 +43,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(Ledger, "patience", 0.3)
-    with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
+    with rules.installed(running=True), mock_aws(config={"batch": {"use_docker": False}}):
         yield Ledger(Cloud(), "ec2")
 
 

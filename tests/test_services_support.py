@@ -56,8 +56,9 @@ def refused(method: Callable[..., Any], **request: Any) -> tuple[str, str, int]:
 @contextmanager
 def cloud(*names: str, every: bool = False, **conditions: Any) -> Iterator[None]:
     """A fresh AWS with these rules (`every`: all of them), in this weather."""
+    only = None if every else names
     with patch.object(amis, "load_resource", no_images_for_ecs):
-        with frozen(**conditions), rules.installed(only=None if every else names), mock_aws():
+        with frozen(**conditions), rules.installed(only=only, running=True), mock_aws():
             yield
 
 

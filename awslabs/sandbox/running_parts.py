@@ -44,6 +44,7 @@ PATHS = {"/v2/": "ecr", "/_aws/execute-api/": "apigateway"}
 # What runs something, or shows what runs: moto alone answers it under `mock_aws`, where nothing runs.
 NOT_UNDER_MOCK_AWS = {
     *("ecr:BatchDeleteImage", "ecr:CompleteLayerUpload", "ecr:DeleteRepository"),
+    *("ecs:DescribeTasks", "ecs:ListTasks", "ecs:RunTask", "ecs:StopTask"),
     *("lambda:CreateEventSourceMapping", "lambda:GetAccountSettings", "lambda:Invoke"),
 }
 

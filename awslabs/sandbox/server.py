@@ -645,9 +645,8 @@ def main() -> None:
     gc.enable()
     try:
         weather.current.change(order["weather"])
-        # No Docker behind anybody's back; and the policies that AWS itself keeps are there.
+        # No Docker behind anybody's back.
         default_user_config["batch"] = default_user_config["lambda"] = {"use_docker": False}
-        default_user_config["iam"] = {"load_aws_managed_policies": True}
         moto_changes.install()
         loop = Loop(directory)
         hosts = Hosts(loop)

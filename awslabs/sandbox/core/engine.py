@@ -272,14 +272,16 @@ class Rule:
         For ``install(only=[name])``.
     says : str
         What AWS answers, and where we know it from.
+    runs : bool
+        It is of something that runs, and so not among all rules where nothing does, under `mock_aws`.
     """
 
-    def __init__(self, name: str, says: str) -> None:
+    def __init__(self, name: str, says: str, *, runs: bool = False) -> None:
         if name in RULES:
             raise ValueError(f"there are two rules called {name}")
         if not says.strip():
             raise ValueError(f"the rule {name} does not say what AWS answers")
-        self.name, self.says, self.number = name, says, next(_numbers)
+        self.name, self.says, self.runs, self.number = name, says, runs, next(_numbers)
         self.hooks: list[Hook] = []
         self.patches: list[Patch] = []
         RULES[name] = self
@@ -354,9 +356,9 @@ RULES: dict[str, Rule] = {}
 """All rules that are loaded, by name."""
 
 
-def rule(name: str, says: str) -> Rule:
+def rule(name: str, says: str, *, runs: bool = False) -> Rule:
     """A rule of several parts."""
-    return Rule(name, says)
+    return Rule(name, says, runs=runs)
 
 
 def before(*operations: str) -> Callable[[Before], Before]:
@@ -385,9 +387,10 @@ class _Names:
 
     def __init__(self) -> None:
         self.only: frozenset[str] | None = frozenset()
+        self.running = False
 
     def __contains__(self, name: str) -> bool:
-        return self.only is None or name in self.only
+        return name in self.only if self.only is not None else self.running or not RULES[name].runs
 
 
 _on = _Names()
@@ -396,8 +399,11 @@ _placed: dict[tuple[Any, str], tuple[Any, list[Patch]]] = {}  # what stood there
 _ABSENT = object()
 
 
-def switch_on(names: Iterable[str] | None = None) -> None:
-    """Put these rules in place, and all others not; None: all rules, those that are loaded later too."""
+def switch_on(names: Iterable[str] | None = None, running: bool = False) -> None:
+    """Put these rules in place, and all others not; None: all rules, those that are loaded later too.
+
+    Rules of what runs are among all rules only where something is `running`.
+    """
     with lock:
         if switched_on():
             raise RuntimeError("the rules are installed already")
@@ -405,7 +411,7 @@ def switch_on(names: Iterable[str] | None = None) -> None:
         unknown = (chosen or frozenset()) - RULES.keys()
         if unknown:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
-        _on.only = chosen
+        _on.only, _on.running = chosen, running
         _chains.clear()
         _put(Patch(BaseBackend, "urls", _urls, (-1, 0, 0)))
         for rule in RULES.values():
@@ -563,7 +569,7 @@ def chain(operation: str) -> list[Hook]:
     if operation not in _chains:
         found = TABLE.get(operation, []) + TABLE.get(f"{operation.partition(':')[0]}:*", [])
         _chains[operation] = sorted(
-            (hook for hook in found if hook.rule in _on and hook.kind is not Kind.IN_SERVER),
+            (hook for hook in found if hook.kind is not Kind.IN_SERVER and hook.rule in _on),
             key=lambda hook: (hook.kind, hook.place),
         )
     return _chains[operation]

@@ -53,7 +53,11 @@ class WithoutWords(JSONFileLoader):  # type: ignore[misc]
 
 def _without_words(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of a model; a member that is called documentation stays: it is an object itself."""
-    return {name: value for name, value in pairs if name != "documentation" or type(value) is not str}
+    return {
+        name: sys.intern(value) if type(value) is str else value  # the same few words, thousands of times
+        for name, value in pairs
+        if name != "documentation" or type(value) is not str
+    }
 
 
 class Offerings(dict[str, list[dict[str, Any]]]):

@@ -161,7 +161,7 @@ def _once(original: Any, serializer: Any, written: dict[str, Any], *more: Any) -
 
 @around("iam:*")
 def aws_managed_policies(call: Call, proceed: Proceed) -> Any:
-    """AWS's own policies exist and can be attached. moto knows them only when told to, 50 ms per account.
+    """AWS's own policies exist and can be attached. moto knows all of them, or none.
 
     The one that a call names is loaded for it; ListPolicies loads all. Source: aws-facts (j).
     """
