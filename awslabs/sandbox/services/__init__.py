@@ -46,6 +46,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "dynamodb.tables": ("dynamodb",),
     "dynamodb.items": ("dynamodb",),
     "s3.buckets": ("s3",),
+    "s3.answers": ("s3",),
     "ssm.parameters": ("ssm",),
     "apigateway.rest_apis": ("apigateway",),
     "apigateway.answers": ("apigateway",),
