@@ -1,10 +1,10 @@
 """The score: what the practice cloud answers beside what AWS was seen to answer, per service and operation.
 
-    python bench/fidelity/report.py RESULTS LOCALSTACK MOTO > docs/fidelity.md
+    python bench/fidelity/report.py RESULTS LOCALSTACK MOTO [NOTE] > docs/fidelity.md
 
 RESULTS is the folder that `run.sh` filled, with a folder for each target (`sandbox`, `moto`, `ministack`);
-LOCALSTACK and MOTO are the checked-out repositories, whose dates are those of the records. `score.sh` does it
-all. What became of a test:
+LOCALSTACK and MOTO are the checked-out repositories, whose dates are those of the records; NOTE says what was
+special about this run. `score.sh` does it all. What became of a test:
 
     pass      as on AWS, to the letter
     fields    every answer has AWS's outcome (error code, class of HTTP status); fields or messages differ
@@ -43,6 +43,7 @@ NOT_OURS = (
 NAMED = {"awslambda": "lambda", "lambda_": "lambda"}
 STATUS = re.compile(r"\['(HTTPStatusCode|StatusCode|status_code|statusCode)'\]")
 OUTCOME = re.compile(r"\['(Error'\]\['Code|HTTPStatusCode|Code|StatusCode|status_code|statusCode)'\]")
+SHAPES = Path(__file__).parents[2] / "tests" / "recorded_members.json"
 Row = dict[str, Any]
 
 
@@ -162,6 +163,7 @@ def operations(rows: dict[str, Row], dates: Dates) -> list[str]:
                 proven[call[0]].append(dates.of(test))
             if len(call) > 3 and "The practice cloud" in call[3]:
                 turned_away[call[0]].add(call[3])
+    shapes = json.loads(SHAPES.read_text(encoding="utf-8"))["operations"]
     lines = []
     for service, names in LABS.items():
         lines += [
@@ -184,6 +186,8 @@ def operations(rows: dict[str, Row], dates: Dates) -> list[str]:
                 said.append("differs in " + ", ".join(most) + (f" and {more} more" if more > 0 else ""))
             if turned_away.get(operation):
                 said.append("refused in some cases")
+            if answers := shapes.get(operation, {}).get("answers"):
+                said.append(f"members recorded ({answers} answers of Cloud Custodian's)")
             if not said:
                 called = any(operation == call[0] for row in rows.values() for call in row.get("calls", ()))
                 said.append("met by tests that end elsewhere" if called else "no record")
@@ -221,7 +225,7 @@ def table(targets: dict[str, dict[str, Row]], chosen: set[str] | None = None) ->
     return lines
 
 
-def page(results: Path, localstack: Path, moto: Path) -> list[str]:
+def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[str]:
     """The whole page."""
     targets = {name: load(results / name) for name in TARGETS if (results / name).is_dir()}
     ours, plain = targets["sandbox"], targets.get("moto", {})
@@ -249,6 +253,7 @@ def page(results: Path, localstack: Path, moto: Path) -> list[str]:
         "another outcome; *refused*: said not to be known here; *n/a*: needs other services, other runtimes,",
         "Docker.",
         "",
+        *([note, ""] if note else []),
         "## Tests",
         "",
         *table(targets),
@@ -280,7 +285,7 @@ def page(results: Path, localstack: Path, moto: Path) -> list[str]:
 def main() -> None:
     """Print the page."""
     results, localstack, moto = map(Path, sys.argv[1:4])
-    print("\n".join(page(results, localstack, moto)).rstrip())
+    print("\n".join(page(results, localstack, moto, " ".join(sys.argv[4:]))).rstrip())
 
 
 if __name__ == "__main__":
