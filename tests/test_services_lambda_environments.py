@@ -89,12 +89,12 @@ def fork_servers(
 def started(fork_server: ForkServer, code: bytes = b"", handler: str = "lab.handler") -> Any:
     task = fork_server.unpack("lab", code or zipped())
     environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler, "own": {}})
-    ready = environment.listen(deadline=time.monotonic() + 20, memory_bytes=1e12)
+    ready = environment.listen(deadline=time.monotonic() + 120, memory_bytes=1e12)
     assert ready.header["ready"]
     return environment
 
 
-def ask(environment: Any, event: Any, seconds: float = 20.0, memory_bytes: float = 1e12) -> Any:
+def ask(environment: Any, event: Any, seconds: float = 120.0, memory_bytes: float = 1e12) -> Any:
     header = {
         "request_id": "r",
         "arn": "arn",

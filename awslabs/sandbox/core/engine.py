@@ -30,6 +30,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import sys
 import threading
 import time
@@ -102,6 +103,15 @@ class Clock:
 
 
 clock = Clock()
+
+
+def pass_time(seconds: float) -> None:
+    """Move the clock, never back, and let happen what becomes due."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} seconds cannot pass")
+    clock.offset_s += seconds
+    if timer is not None:
+        timer.look_again()
 
 
 def scaled(seconds: float) -> float:
@@ -654,6 +664,11 @@ class Timer(threading.Thread):
         """Do something quick at a time of `clock`; what takes its time goes to a thread of its own."""
         with self._wake:
             heapq.heappush(self._heap, (due, next(_numbers), action))
+            self._wake.notify()
+
+    def look_again(self) -> None:
+        """The clock was moved."""
+        with self._wake:
             self._wake.notify()
 
     def stop(self) -> None:

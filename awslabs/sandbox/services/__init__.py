@@ -24,6 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "accounts": ("ec2", "iam", "sts"),
     "ec2.dry_runs": ("ec2",),
     "ec2.ids": ("ec2",),
+    "ec2.regions": ("ec2",),
     "tagging.tags": ("ec2",),
     "ec2.visibility": ("ec2",),
     "iam.identities": ("iam", "sts"),
@@ -38,6 +39,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ec2.instances": ("ec2",),
     "ec2.answers": ("ec2",),
     "lambda_.shapes": ("awslambda",),
+    "lambda_.sharing": ("awslambda",),
     "lambda_.functions": ("awslambda",),
     "lambda_.configurations": ("awslambda",),
     "logs.log_groups": ("logs",),
@@ -48,8 +50,8 @@ FILES: dict[str, tuple[str, ...]] = {
     "s3.buckets": ("s3",),
     "s3.answers": ("s3",),
     "ssm.parameters": ("ssm",),
-    "apigateway.rest_apis": ("apigateway",),
     "apigateway.answers": ("apigateway",),
+    "apigateway.rest_apis": ("apigateway",),
     "batch.api": ("batch",),
     "batch.definitions": ("batch",),
     "batch.environments": ("batch",),
@@ -60,6 +62,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ecr.repositories": ("ecr",),
     "ecs.task_definitions": ("ecs",),
     "ecs.tasks": ("ecs",),
+    "scheduler.schedules": ("scheduler",),
 }
 PACKAGES = frozenset(package for packages in FILES.values() for package in packages)
 NAMED = {"lambda": "awslambda", "service-quotas": "servicequotas"}
