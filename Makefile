@@ -6,6 +6,7 @@
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2 (or smallest)
+# make fidelity    the score against recorded AWS, docs/fidelity.md:  make fidelity LOCALSTACK=... MOTO=...
 # make bench       every figure of bench/, each beside its peer
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all types fast types-rest rest matrix fuzz aws-check bench
+.PHONY: tour install install-all test test-rest test-all types fast types-rest rest matrix fuzz aws-check fidelity bench
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -72,9 +73,11 @@ fuzz: $(TEST)
 aws-check: $(SANDBOX)
 	$(BIN)/python -m awslabs aws-check --lab $(LAB) --report docs/aws-checks/$(LAB).md
 
+fidelity: $(SANDBOX)
+	bench/fidelity/score.sh $(LOCALSTACK) $(MOTO) $(abspath $(BIN))/python
+
 FIGURES = startup requests_per_second long_polls signatures ledger_rows down_all class_down terraform_peer invoke_many \
-	table_write bashoutter \
-	mnist_epoch pack reader ask sweep submit_many
+	table_write bashoutter mnist_epoch pack reader ask sweep submit_many
 
 bench: $(ALL)
 	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit 1; done

@@ -27,6 +27,17 @@ def a_route_table() -> list[Any]:
     return [each.get("PropagatingVgws") for each in tables]
 
 
+def an_instance() -> list[Any]:
+    made = net().launch()
+    names = ("EnaSupport", "PlatformDetails", "CpuOptions", "PrivateDnsNameOptions")
+    return [made.get(name) for name in names]
+
+
+def a_subnet() -> list[Any]:
+    (subnet,) = client("ec2").describe_subnets(SubnetIds=[net().subnet_id])["Subnets"]
+    return [subnet.get("EnableDns64"), subnet.get("BlockPublicAccessStates")]
+
+
 def an_empty_template() -> str:
     return said(client("ec2").create_launch_template, LaunchTemplateName="lab", LaunchTemplateData={})
 
@@ -45,6 +56,22 @@ CASES = (
     ),
     Case("a_new_vpc_is_pending", a_new_vpc, ["available"] * 2, ["pending", "available"]),
     Case("tables_propagate_nothing", a_route_table, [None], [[]]),
+    Case(
+        "plain_members",
+        an_instance,
+        [None] * 4,
+        [
+            True,
+            "Linux/UNIX",
+            {"CoreCount": 1, "ThreadsPerCore": 2},
+            {
+                "HostnameType": "ip-name",
+                "EnableResourceNameDnsARecord": False,
+                "EnableResourceNameDnsAAAARecord": False,
+            },
+        ],
+    ),
+    Case("plain_members", a_subnet, [None] * 2, [False, {"InternetGatewayBlockMode": "off"}]),
     Case("launch_templates_are_sound", an_empty_template, "ok", "MissingParameter"),
     Case(
         "launch_templates_are_sound",

@@ -50,6 +50,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "dynamodb.items": ("dynamodb",),
     "s3.buckets": ("s3",),
     "s3.integrity": ("s3",),
+    "s3.answers": ("s3",),
     "ssm.parameters": ("ssm",),
     "apigateway.validation": ("apigateway",),
     "apigateway.answers": ("apigateway",),

@@ -8,8 +8,12 @@ import re
 from typing import Any
 
 from botocore.session import get_session
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.subnets import Subnet
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
 
 TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
 
@@ -89,3 +93,52 @@ def launch_templates_are_sound(call: Call) -> None:
             "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, "
             "and the following characters: - ( ) . / _.",
         )
+
+
+# --- what stands in every answer alike ----------------------------------------------------------------
+
+plain_members = rule(
+    "plain_members",
+    """Instances, subnets and images have members that are the same for all of a lab's: no capacity reserved,
+    no enclave, Linux billed as RunInstances. moto leaves them out. Source: aws-facts (k); botocore.""",
+)
+for _owner, _members in {
+    Instance: {
+        "ena_support": True,
+        "platform_details": "Linux/UNIX",
+        "usage_operation": "RunInstances",
+        "capacity_reservation_specification": {"CapacityReservationPreference": "open"},
+        "enclave_options": {"Enabled": False},
+        "maintenance_options": {"AutoRecovery": "default", "RebootMigration": "default"},
+        "network_performance_options": {"BandwidthWeighting": "default"},
+        "operator": {"Managed": False},
+        "private_dns_name_options": {
+            "HostnameType": "ip-name",
+            "EnableResourceNameDnsARecord": False,
+            "EnableResourceNameDnsAAAARecord": False,
+        },
+        "usage_operation_update_time": property(lambda instance: instance.launch_time),
+        "cpu_options": property(lambda instance: _cores(instance.instance_type)),
+    },
+    Subnet: {
+        "enable_dns64": False,
+        "map_customer_owned_ip_on_launch": False,
+        "block_public_access_states": {"InternetGatewayBlockMode": "off"},
+    },
+    Ami: {
+        "ena_support": True,
+        "platform_details": "Linux/UNIX",
+        "usage_operation": "RunInstances",
+        "sriov_net_support": "simple",
+    },
+}.items():
+    for _name, _value in _members.items():
+        plain_members.puts(_owner, _name, _value, adds=True)
+
+
+def _cores(instance_type: str) -> dict[str, int] | None:
+    """How many cores, and threads on each, a type has."""
+    known = INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo")
+    if not known:
+        return None
+    return {"CoreCount": known["DefaultCores"], "ThreadsPerCore": known["DefaultThreadsPerCore"]}
