@@ -29,7 +29,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from awslabs.sandbox.core import policies, wire
 from awslabs.sandbox.core.engine import lock
 from awslabs.sandbox.services.iam import needs
-from awslabs.sandbox.services.iam.identities import find_role
+from awslabs.sandbox.services.iam.identities import counting_on, find_role
 
 SESSION_S = 12 * 3600  # how long credentials of a function or task are good
 FRESH_S = 6 * 3600  # younger ones are given out again
@@ -107,6 +107,7 @@ def allows(
         if role is None:
             return False
         own = [*role.policies.values(), *(_document(each) for each in role.managed_policies.values())]
+        own += counting_on(role)
         bounds = iam.managed_policies.get(role.permissions_boundary_arn)
         boundary = [_document(bounds)] if bounds is not None else []
     facts = facts or context_of(account, role_arn, region)
