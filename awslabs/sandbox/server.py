@@ -303,6 +303,8 @@ class Cloud:
         if cut:
             raise Cut
         answer.headers.setdefault("x-amzn-requestid", request_id)
+        if answer.body and (kind := wire.content_type(call)):
+            answer.headers.setdefault("content-type", kind)
         return answer
 
     def perform(
@@ -378,7 +380,7 @@ class Cloud:
             if asked == "POST reset":
                 self.reset(account)
                 return as_json(200, {})
-        except (ValueError, TypeError, AttributeError, KeyError) as problem:
+        except (KeyError, ValueError, TypeError, AttributeError) as problem:
             return as_text(400, str(problem))
         return as_text(404, f"The practice cloud has no {asked}.")
 

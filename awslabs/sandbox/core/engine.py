@@ -111,7 +111,7 @@ def pass_time(seconds: float) -> None:
         raise ValueError(f"{seconds} seconds cannot pass")
     clock.offset_s += seconds
     if timer is not None:
-        timer.look()
+        timer.look_again()
 
 
 def scaled(seconds: float) -> float:
@@ -666,8 +666,8 @@ class Timer(threading.Thread):
             heapq.heappush(self._heap, (due, next(_numbers), action))
             self._wake.notify()
 
-    def look(self) -> None:
-        """The clock was moved: something may be due."""
+    def look_again(self) -> None:
+        """The clock was moved."""
         with self._wake:
             self._wake.notify()
 
