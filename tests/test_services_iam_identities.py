@@ -25,6 +25,7 @@ from test_services_support import (
 )
 
 from awslabs.sandbox.services.iam import identities as rules_iam
+from awslabs.sandbox.services.iam import permissions
 
 ACCOUNT = "123456789012"
 FOR_US = TRUST % '{"AWS":"arn:aws:iam::123456789012:root"}'
@@ -144,7 +145,20 @@ def a_profile_made_a_moment_ago() -> str:
     return "ok"
 
 
+def may_still_read(seconds: float = 0.0) -> bool:
+    """Whether a role may do what a policy allowed that was taken off it so many seconds ago."""
+    iam = client("iam")
+    role_arn = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=FOR_EC2)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="reader", PolicyName="read", PolicyDocument=MAY_READ)
+    iam.delete_role_policy(RoleName="reader", PolicyName="read")
+    wait(seconds)
+    return permissions.allows("123456789012", role_arn, "s3:GetObject", "*")
+
+
 CASES = (
+    Case("policies_count_on", may_still_read, False, True, (("slow_states", 1.0),)),
+    Case("policies_count_on", lambda: may_still_read(5.0), False, False, (("slow_states", 1.0),)),
+    Case("policies_count_on", may_still_read, False, False),
     Case(
         "propagation",
         a_profile_made_a_moment_ago,

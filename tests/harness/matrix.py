@@ -106,6 +106,20 @@ class Matrix:
             self.on_verdict(verdict)
         return [verdicts[number] for number in range(len(cases))]
 
+    def each(self, function: Callable[..., Any], arguments: Iterable[Any]) -> list[Any]:
+        """What a function of an argument and a place gives, for each argument, in that order.
+
+        Raises
+        ------
+        AssertionError
+            When one of them fails.
+        """
+        asked = [(function, one) for one in arguments]
+        results = dict(self._ask(asked))
+        for ended in results.values():
+            assert not ended.trouble, ended.trouble
+        return [results[number].result for number in range(len(asked))]
+
     def _ask(self, tasks: list[tuple[Any, ...]]) -> Iterator[tuple[int, forks.Ended]]:
         """Have the parent run functions in forks; yields the number of each and how it ended."""
         placed = []

@@ -7,6 +7,7 @@ seconds.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -32,11 +33,15 @@ from awslabs.sandbox.core.engine import (
     memory,
     rule,
     scaled,
+    spaced,
     state,
 )
 
 READY_S = 8.0
 """How long AWS needs until every service knows a new role, profile or policy (aws-facts (b): 5 to 30 s)."""
+
+COUNTS_ON_S = 4.0
+"""How long a policy that was taken off counts on (aws-facts (l))."""
 
 
 # --- propagation --------------------------------------------------------------------------------------
@@ -50,6 +55,7 @@ class Dates:
     made: float = -math.inf
     joined: float = -math.inf  # a profile got its role
     permitted: float = -math.inf  # a role's policies changed
+    taken_off: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # when, the text
 
 
 propagation = rule(
@@ -74,6 +80,27 @@ def _note_policies(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     memory(call.iam.get_role(call.get("RoleName")), Dates).permitted = clock.now()
     return answer
+
+
+@around("iam:DeleteRolePolicy")
+def policies_count_on(call: Call, proceed: Proceed) -> Any:
+    """A policy that was taken off a role counts for some 4 s more. moto: no longer.
+
+    Measured by OFFENSAI (2025) on AWS, aws-facts (l); IAM user guide, troubleshoot_general. It is no state
+    that takes long, but how fast the world hears of it: only a practice cloud without any waits has none.
+    """
+    role, name = find_role(call.iam, call.get("RoleName")), call.get("PolicyName")
+    text = role.policies.get(name) if role else None
+    answer = proceed()
+    if text is not None:
+        memory(role, Dates).taken_off[name] = clock.now(), str(text)
+    return answer
+
+
+def counting_on(role: Any) -> list[str]:
+    """Inline policies of a role that were taken off it a moment ago."""
+    since = clock.now() - spaced(COUNTS_ON_S)
+    return [text for at, text in memory(role, Dates).taken_off.values() if at > since]
 
 
 @propagation.around("iam:CreateInstanceProfile")

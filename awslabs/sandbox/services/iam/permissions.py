@@ -30,7 +30,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from awslabs.sandbox.core import policies, wire
 from awslabs.sandbox.core.engine import lock
 from awslabs.sandbox.services.iam import needs
-from awslabs.sandbox.services.iam.identities import find_role
+from awslabs.sandbox.services.iam.identities import counting_on, find_role
 
 SESSION_S = 12 * 3600  # how long credentials of a function or task are good
 FRESH_S = 6 * 3600  # younger ones are given out again
@@ -115,7 +115,7 @@ def allows(
         role = find_role(iam_backends[account]["aws"], role_arn)
         if role is None:
             return False
-        own = _documents(role)
+        own = [*_documents(role), *counting_on(role)]
         boundary = _boundary(account, role.permissions_boundary_arn)
     facts = facts or context_of(account, role_arn, region)
     return _within(boundary, action, resource, facts) and _allow(own, action, resource, facts)
