@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 from processes import alive, eventually
 
 from awslabs import sandbox
+from awslabs.sandbox.services.iam import identities
+from awslabs.sandbox.services.lambda_ import functions, invocations
 
 TRUST = json.dumps(
     {
@@ -235,20 +237,16 @@ def test_the_rules_of_logs_and_queues_hold_in_the_server(aws: Account) -> None:
 
 def test_a_function_in_the_making_cannot_be_invoked(aws: Account) -> None:
     role = aws.role()
-    aws.run.weather(slow_states=0.1)
-    eventually(lambda: _accepted(aws, role))
+    aws.run.weather(slow_states=1000)
+    with pytest.raises(aws.lambda_.exceptions.InvalidParameterValueException):  # the role is too fresh
+        aws.make(ECHO, Role=role)
+    aws.run.pass_time(1000 * identities.READY_S)
+    aws.make(ECHO, Role=role)
     code, status, _ = refused(aws.lambda_.invoke, FunctionName="lab")
     assert (code, status) == ("ResourceConflictException", 409)
+    aws.run.pass_time(1000 * functions.PENDING_S)
     aws.lambda_.get_waiter("function_active_v2").wait(FunctionName="lab")
     assert aws.invoke({})[1] == ""
-
-
-def _accepted(aws: Account, role: str) -> bool:
-    try:
-        aws.make(ECHO, Role=role)
-    except aws.lambda_.exceptions.InvalidParameterValueException:  # the role is too fresh
-        return False
-    return True
 
 
 # --- the surroundings ---------------------------------------------------------------------------------
@@ -614,11 +612,13 @@ def test_logs_come_late_and_bring_back_a_group_that_was_deleted(aws: Account) ->
     for name in ("careful", "careless"):
         aws.invoke(name=name)
     aws.logs.create_log_group(logGroupName="/aws/lambda/careful")
-    aws.run.weather(slow_states=0.5)
+    aws.run.weather(slow_states=1000)
+    aws.run.pass_time(1000 * identities.READY_S)  # their roles are known everywhere
     for name in ("careful", "careless"):
         aws.invoke(name=name)
         aws.logs.delete_log_group(logGroupName=f"/aws/lambda/{name}")
     assert aws.log("careless") == []
+    aws.run.pass_time(1000 * invocations.LATE_S)
     eventually(lambda: aws.log("careless"))
     groups = [group["logGroupName"] for group in aws.logs.describe_log_groups()["logGroups"]]
     assert groups == ["/aws/lambda/careless"]

@@ -82,7 +82,7 @@ def test_a_message_that_can_be_seen_later_ends_a_long_poll_then(
         if late == "given back":
             sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
         else:
-            run.let_pass(601)
+            run.pass_time(601)
         assert waiting.result(timeout=120) == ["later"]
 
 
