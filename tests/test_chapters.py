@@ -30,8 +30,19 @@ PACKAGE = Path(awslabs.__file__).parent
 # Each part sees only parts that stand before its own line.
 HOUSE = [
     ["errors", "labs", "prices", "show", "web", "buckets"],
-    ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
-    ["cost"],
+    [
+        "explain",
+        "progress",
+        "screen",
+        "journal",
+        "addresses",
+        "policies",
+        "tunnel",
+        "kinds",
+        "images",
+        "pseudonyms",
+    ],
+    ["cost", "cassettes"],
     ["ledger"],
     ["network", "preflight", "roles", "servers"],
     ["cli"],
@@ -39,6 +50,7 @@ HOUSE = [
     ["workload"],
     [*LABS],
     ["tour"],
+    ["aws_check"],
     ["__main__"],
 ]
 LATE = {"sandbox": {"cli", "ledger_cli"}}  # who may start the practice cloud, inside a function

@@ -19,6 +19,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "get_function": {},
     "get_function_configuration": {},
     "list_versions_by_function": {},
+    "list_aliases": {},
     "get_policy": {},
     "publish_version": {},
     "put_function_concurrency": {"ReservedConcurrentExecutions": 1},
@@ -99,3 +100,15 @@ def test_a_policy_names_one_account_alone() -> None:
         statements = json.loads(client("lambda").get_policy(FunctionName="lab")["Policy"])["Statement"]
         assert statements[0]["Principal"] == {"AWS": "arn:aws:iam::333333333333:root"}
         assert said(stranger().get_function, FunctionName=FUNCTION) == "AccessDeniedException"
+
+
+def test_lists_take_an_arn_and_know_an_unknown_function() -> None:
+    with cloud(every=True):
+        make()
+        aws = client("lambda")
+        aws.publish_version(FunctionName="lab")
+        for name in ("lab", FUNCTION, FUNCTION.removeprefix("arn:aws:lambda:us-east-1:")):
+            versions = aws.list_versions_by_function(FunctionName=name)["Versions"]
+            assert [each["Version"] for each in versions] == ["$LATEST", "1"]
+            assert aws.list_aliases(FunctionName=name)["Aliases"] == []
+        assert said(aws.list_versions_by_function, FunctionName="none") == "ResourceNotFoundException"

@@ -27,7 +27,7 @@ from unittest.mock import Mock
 
 import paramiko
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sshd import Sshd, free_port, needs_sshd
 
@@ -221,6 +221,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
+@settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_nothing_but_whole_fingerprints_is_read(text: str) -> None:
     block = f"-----BEGIN SSH HOST KEY FINGERPRINTS-----{text}-----END SSH HOST KEY FINGERPRINTS-----"
     for one in tunnel.fingerprints(block):

@@ -30,6 +30,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import sys
 import threading
 import time
@@ -102,6 +103,15 @@ class Clock:
 
 
 clock = Clock()
+
+
+def pass_time(seconds: float) -> None:
+    """Move the clock, never back, and let happen what becomes due."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} seconds cannot pass")
+    clock.offset_s += seconds
+    if timer is not None:
+        timer.look_again()
 
 
 def scaled(seconds: float) -> float:
@@ -514,7 +524,7 @@ class _Ruled(BaseResponse):
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
                 answer = ActionResult(problem)
             self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
-            return self.serialized(answer)
+            return self.serialized(answer) if isinstance(answer, ActionResult) else answer
         method = camelcase_to_underscores(self._get_action())
         if hooks and hasattr(self, method):
             todo = functools.partial(_through, hooks, call, getattr(self, method))
@@ -701,15 +711,6 @@ def stop_timer() -> None:
     if timer is not None:
         stopping, timer = timer, None
         stopping.stop()
-
-
-def let_pass(seconds: float) -> None:
-    """Move the clock on, and have done what is due then."""
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"time passes forward: {seconds} is no number of seconds that may pass")
-    clock.offset_s += seconds
-    if timer is not None:
-        timer.look_again()
 
 
 def backends() -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.apigateway.models import Stage
+from moto.apigateway.models import Integration, IntegrationResponse, Resource, Stage
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.apigateway.patches import bad
@@ -120,6 +120,39 @@ def _names_settings(path: str) -> bool:
 @apis_have_awss_shape.around("apigateway:GetDeployments")
 def _deployments(call: Call, proceed: Proceed) -> Any:
     return _changed(proceed(), lambda shown: {n: v for n, v in shown.items() if n != "stageName" and v})
+
+
+integrations_have_awss_shape = rule(
+    "integrations_have_awss_shape",
+    """An integration says its timeout, its namespace (the resource's id) and what becomes of other media
+    types, asked for or not, and nothing of what it has not; its answers have the pattern that was given, were
+    it an empty one, and no empty templates. moto: none of these. Source: aws-facts (k).""",
+)
+
+
+@integrations_have_awss_shape.patch(Resource, "add_integration")
+def _name_it(original: Any, resource: Resource, *args: Any, **more: Any) -> Integration:
+    made: Integration = original(resource, *args, **more)
+    made.cache_namespace = made.cache_namespace or resource.id
+    return made
+
+
+@integrations_have_awss_shape.patch(Integration, "to_json")
+def _integration(original: Any, integration: Integration) -> dict[str, Any]:
+    shown: dict[str, Any] = original(integration)
+    shown["passthroughBehavior"] = shown.get("passthroughBehavior") or "WHEN_NO_MATCH"
+    shown["timeoutInMillis"] = int(shown.get("timeoutInMillis") or 29_000)
+    return {name: value for name, value in shown.items() if name == "cacheKeyParameters" or value}
+
+
+@integrations_have_awss_shape.patch(IntegrationResponse, "to_json")
+def _integration_response(original: Any, response: IntegrationResponse) -> dict[str, Any]:
+    shown: dict[str, Any] = original(response)
+    if response.selection_pattern is not None:
+        shown["selectionPattern"] = response.selection_pattern
+    if not shown.get("responseTemplates"):
+        shown.pop("responseTemplates", None)
+    return shown
 
 
 @apis_have_awss_shape.around("apigateway:GetResources")

@@ -182,15 +182,29 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
+_OF_RESOURCES = (
+    *("PutIntegration", "GetIntegration", "DeleteIntegration"),
+    *("PutIntegrationResponse", "GetIntegrationResponse", "DeleteIntegrationResponse"),
+)
+
+
 @before(
-    "apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi", "apigateway:PutRestApi"
+    *("apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi"),
+    *("apigateway:PutRestApi", "apigateway:GetGatewayResponse", "apigateway:GetGatewayResponses"),
+    *("apigateway:DeleteGatewayResponse", "apigateway:PutGatewayResponse"),
+    *(f"apigateway:{action}" for action in _OF_RESOURCES),
 )
 def apis_that_are_there(call: Call) -> None:
-    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
-    moto falls over its own KeyError, or leaves the account out. Source: aws-facts (a), (j), (k).
+    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account;
+    for integrations, also without their resource, "Invalid Resource identifier specified". moto falls over
+    its own KeyError, or says it otherwise. Source: aws-facts (a), (j), (k).
     """
-    if len(parts_of(call)) > 1 and api_of(call) is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    parts, api = parts_of(call), api_of(call)
+    if call.action in _OF_RESOURCES:
+        if api is None or parts[3] not in api.resources:
+            raise missing("Invalid Resource identifier specified")
+    elif len(parts) > 1 and api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts[1]}")
 
 
 @around("apigateway:CreateRestApi")
@@ -503,6 +517,7 @@ def _describe(
     integration = described.get("x-amazon-apigateway-integration")
     if integration is not None:
         method.method_integration = _integration(integration)
+        method.method_integration.cache_namespace = integration.get("cacheNamespace", resource.id)
 
 
 def _integration(described: dict[str, Any]) -> Integration:
@@ -524,7 +539,7 @@ def _integration(described: dict[str, Any]) -> Integration:
     for pattern, answer in (described.get("responses") or {}).items():
         integration.create_integration_response(
             str(answer.get("statusCode", "200")),
-            "" if pattern == "default" else pattern,
+            None if pattern == "default" else pattern,  # type: ignore[arg-type]
             dict(answer.get("responseTemplates") or {}),
             dict(answer.get("responseParameters") or {}),
             answer.get("contentHandling"),

@@ -277,11 +277,23 @@ def _shape(call: Call, proceed: Proceed) -> Any:
         for each in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
             if not shown.get(each):
                 shown.pop(each, None)
+            for index in shown.get(each, []):
+                _describe_index(index, shown["TableArn"], standing)
         if (shown.get("BillingModeSummary") or {}).get("BillingMode") != "PAY_PER_REQUEST":
             shown.pop("BillingModeSummary", None)
         elif key == "Table":
             shown["BillingModeSummary"] |= {"LastUpdateToPayPerRequestDateTime": shown["CreationDateTime"]}
     return answer
+
+
+def _describe_index(index: dict[str, Any], table_arn: str, table: Any) -> None:
+    """What an index says of itself beyond moto's record; its items are those that have all its keys."""
+    keys = {each["AttributeName"] for each in index["KeySchema"]}
+    items = [each for each in table.all_items() if keys <= each.attrs.keys()] if table is not None else []
+    index["IndexArn"] = f"{table_arn}/index/{index['IndexName']}"
+    index["ItemCount"], index["IndexSizeBytes"] = len(items), sum(each.size() for each in items)
+    if "ProvisionedThroughput" in index:
+        index["ProvisionedThroughput"] = {"NumberOfDecreasesToday": 0, **index["ProvisionedThroughput"]}
 
 
 @tables_have_awss_shape.around("dynamodb:CreateTable")
@@ -294,12 +306,21 @@ def _made(call: Call, proceed: Proceed) -> Any:
             400,
         )
     answer = proceed()
-    answer.result["TableDescription"].pop("WarmThroughput", None)
+    shown = answer.result["TableDescription"]
+    shown.pop("WarmThroughput", None)
+    if asked := call.get("WarmThroughput"):
+        shown["WarmThroughput"] = {**asked, "Status": "UPDATING"}
+    for index in shown.get("GlobalSecondaryIndexes", []):
+        index.pop("WarmThroughput", None)
     return answer
 
 
 @tables_have_awss_shape.around("dynamodb:DeleteTable")
 def _gone(call: Call, proceed: Proceed) -> Any:
+    name = call.get("TableName", "").rpartition("/")[2]
+    if name not in dynamodb_backends[call.account][call.region].tables:
+        message = f"Requested resource not found: Table: {name} not found"
+        raise Refused("ResourceNotFoundException", message, 400)
     answer = proceed()
     shown = answer.result["TableDescription"]
     answer.result["TableDescription"] = {name: shown[name] for name in shown if name in _LEFT}

@@ -51,6 +51,7 @@ CAPABILITY_VERSION = 0x20080522
 MB_PER_VCPU = 1769
 # Bytes of an answer, as AWS measures them (Lambda quotas: 6 MB and some room for its own wrapping).
 LARGEST_ANSWER = 6_291_556
+TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 
 def send(channel: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
@@ -221,12 +222,9 @@ class Failure(Exception):
         self.kind, self.message, self.trace = kind, message, trace or []
 
     def show(self, request_id: str) -> bytes:
-        answer = {
-            "errorMessage": self.message,
-            "errorType": self.kind,
-            "requestId": request_id,
-            "stackTrace": self.trace,
-        }
+        answer: dict[str, Any] = {"errorMessage": self.message, "errorType": self.kind}
+        if self.kind != TOO_LARGE:
+            answer |= {"requestId": request_id, "stackTrace": self.trace}
         return json.dumps(answer).encode()
 
 
@@ -280,7 +278,7 @@ def become_environment(order: dict[str, Any], channel_fd: int, output: int) -> N
             answer, ok = handle(function, header, event), True
         except Failure as failure:
             tell(failure)
-            answer, ok = failure.show(header["request_id"]), False
+            answer, ok = failure.show("" if problem is not None else header["request_id"]), False
         with contextlib.suppress(ValueError, OSError):  # a function may close them
             sys.stdout.flush()
             sys.stderr.flush()
@@ -354,7 +352,7 @@ def find_handler(name: str) -> Any:
     except SystemExit:
         raise
     except BaseException as problem:
-        raise Failure(type(problem).__name__, str(problem), frames(problem)) from problem
+        raise Failure(type(problem).__name__, str(problem), frames(problem, importing=True)) from problem
     try:
         return getattr(module, attribute)
     except AttributeError as problem:
@@ -376,16 +374,16 @@ def handle(function: Any, header: dict[str, Any], event: bytes) -> bytes:
         raise Failure("Runtime.MarshalError", f"Unable to marshal response: {problem}") from problem
     if len(text) > LARGEST_ANSWER:
         message = f"Response payload size exceeded maximum allowed payload size ({LARGEST_ANSWER} bytes)."
-        raise Failure("Function.ResponseSizeTooLarge", message)
+        raise Failure(TOO_LARGE, message)
     return text
 
 
-def frames(problem: BaseException) -> list[str]:
-    """The stack of an exception, without this file's and the importer's part of it."""
-    ours = (__file__, "<frozen importlib._bootstrap>", importlib.__file__)
-    found = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename not in ours]
+def frames(problem: BaseException, importing: bool = False) -> list[str]:
+    """The stack of an exception, without this file's part of it, and, but of an import, the importer's."""
+    found = [each for each in traceback.extract_tb(problem.__traceback__) if each.filename != __file__]
+    importers = ("<frozen importlib", str(importlib.__file__))
     return traceback.format_list(
-        [frame for frame in found if not frame.filename.startswith("<frozen importlib")]
+        [each for each in found if importing or not each.filename.startswith(importers)]
     )
 
 

@@ -11,7 +11,7 @@ import re
 import urllib.parse
 
 from awslabs.sandbox.core import policies
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 from awslabs.sandbox.services.iam.identities import caller_of
 from awslabs.sandbox.services.lambda_ import functions, shapes
 
@@ -79,3 +79,14 @@ def functions_of_other_accounts(call: Call, proceed: Proceed) -> object:
         look_at_policy(given, call.region, call.action, caller)
         call.response.current_account = other
     return proceed()
+
+
+@before("lambda:ListAliases", "lambda:ListVersionsByFunction")
+def lists_take_every_name(call: Call) -> None:
+    """Versions and aliases are listed of a name, a part of an ARN and an ARN alike; of a function that is not
+    there: ResourceNotFoundException. moto finds plain names alone, and nothing of any other.
+    Source: aws-facts (k).
+    """
+    function = functions.find(call.account, call.region, shapes.named(call))
+    kind = call.response.path.rstrip("/").rpartition("/")[2]
+    call.response.path = f"/2015-03-31/functions/{function.function_name}/{kind}"
