@@ -64,7 +64,7 @@ from awslabs.explain import (
 )
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
-from awslabs.progress import awaiting, poll
+from awslabs.progress import awaiting, each, poll
 
 if TYPE_CHECKING:
     import boto3
@@ -618,8 +618,8 @@ class Ledger:
         full, the rows stay as they are, until whoever comes next.
         """
         rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            seen = list(zip(rows, pool.map(lambda row: self._seen(KINDS[row.call], row), rows), strict=True))
+        found = each(lambda row: self._seen(KINDS[row.call], row), rows, AT_ONCE)
+        seen = list(zip(rows, found, strict=True))
         ends = {row.token: self._end_of(row, shown) for row, shown in seen}
         billed = {row.token: shown[0].billed for row, shown in seen if shown}
         if not any(ends.values()) and not (running and any(billed.values())):

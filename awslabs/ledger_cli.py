@@ -24,7 +24,6 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +36,7 @@ from awslabs.explain import Place, explain
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found, Kind, Overview
 from awslabs.ledger import Cloud, Ledger, header_of, is_foreign, path_of
+from awslabs.progress import each
 
 log = logging.getLogger(__name__)
 
@@ -220,8 +220,7 @@ def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, La
             return error
         return None
 
-    with ThreadPoolExecutor(LEDGERS_AT_ONCE) as pool:
-        return list(zip(entries, pool.map(one, entries), strict=True))
+    return list(zip(entries, each(one, entries, LEDGERS_AT_ONCE), strict=True))
 
 
 class Clouds:
@@ -326,9 +325,8 @@ def survey(cloud: Cloud, calls: Iterable[str] = tuple(KINDS)) -> Survey:
     def look(kind: Kind) -> list[Found]:
         return attempt(cloud, kind, lambda client: kind.listed(client, overview), refused) or []
 
-    with ThreadPoolExecutor(8) as pool:
-        kinds = {call: KINDS[call] for call in calls}
-        listed = dict(zip(kinds, pool.map(look, kinds.values()), strict=True))
+    kinds = {call: KINDS[call] for call in calls}
+    listed = dict(zip(kinds, each(look, kinds.values(), 8), strict=True))
     ours = [
         Ours(call, found, KINDS[call].usd_per_hour(found.request, cloud.region))
         for call, many in listed.items()

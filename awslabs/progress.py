@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from awslabs.errors import TimedOut
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 OFTEN = {"Delay": 2, "MaxAttempts": 300}  # for AWS's waiters, which would look every 15 to 20 s
 
@@ -138,5 +139,16 @@ def meanwhile(work: Callable[..., T], *args: Any) -> Callable[[], T]:
 
 def at_once(*questions: Callable[[], Any]) -> list[Any]:
     """Call functions at the same time and return their results in order; the first error is raised."""
-    with ThreadPoolExecutor(len(questions)) as pool:
-        return [future.result() for future in [pool.submit(question) for question in questions]]
+    return each(lambda question: question(), questions, len(questions))
+
+
+def each(function: Callable[[Item], T], items: Iterable[Item], at_once: int) -> list[T]:
+    """Call a function with each item, so many at the same time, and return its results in order.
+
+    The first error is raised. It and Ctrl-C wait for nothing, and what has not begun is not begun any more.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        return list(pool.map(function, items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

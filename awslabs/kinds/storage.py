@@ -8,12 +8,12 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Step
 from awslabs.kinds.named import OURS, pages, unless
 from awslabs.kinds.overview import Overview
+from awslabs.progress import each
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,7 @@ def count_strangers(s3: Any, bucket: str) -> tuple[int, int]:
         head = unless(("404",), s3.head_object, Bucket=bucket, Key=key)
         return head is not None and MARKED not in head["Metadata"]
 
-    with ThreadPoolExecutor(16) as pool:
-        return sum(pool.map(is_strange, keys)), len(keys)
+    return sum(each(is_strange, keys, 16)), len(keys)
 
 
 def empty(s3: Any, bucket: str) -> None:

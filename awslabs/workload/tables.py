@@ -7,14 +7,13 @@ import random
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from awslabs.errors import AwsError
 from awslabs.ledger import Ledger
-from awslabs.progress import counting
+from awslabs.progress import counting, each
 from awslabs.show import Shown
 from awslabs.workload import standing
 
@@ -151,7 +150,7 @@ def send(client: Any, table: str, requests: Iterable[dict[str, Any]], total: int
     """
     began, source = time.monotonic(), iter(requests)
     batches = iter(lambda: list(islice(source, BATCH)), [])
-    with counting("written", total) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+    with counting("written", total) as more:
 
         def one(batch: list[dict[str, Any]]) -> tuple[int, int, int, float]:
             calls, retried, units = 0, 0, 0.0
@@ -176,11 +175,7 @@ def send(client: Any, table: str, requests: Iterable[dict[str, Any]], total: int
                     time.sleep(min(0.05 * 2**calls, 10.0) * random.uniform(0.5, 1.0))
             return len(batch), calls, retried, units
 
-        try:
-            done = list(pool.map(one, batches))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        done = each(one, batches, AT_ONCE)
     seconds = time.monotonic() - began
     count, calls, retried, units = (
         (sum(column) for column in zip(*done, strict=True)) if done else (0, 0, 0, 0.0)
@@ -221,8 +216,7 @@ def scan_all(client: Any, table: str, **how: Any) -> Read:
         pages = client.get_paginator("scan").paginate(**request, Segment=number, TotalSegments=SEGMENTS)
         return list(pages)
 
-    with ThreadPoolExecutor(SEGMENTS) as pool:
-        pages = [page for pages in pool.map(segment, range(SEGMENTS)) for page in pages]
+    pages = [page for pages in each(segment, range(SEGMENTS), SEGMENTS) for page in pages]
     return read(pages, SEGMENTS, [first, *pages])
 
 

@@ -17,7 +17,6 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from awslabs.errors import LabError, install
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
+from awslabs.progress import each
 from awslabs.show import Shown, picture
 from awslabs.workload import standing
 
@@ -292,18 +292,17 @@ def read_all(ledger: Ledger, series: Series) -> tuple[Curves, list[str], dict[Ce
     matches = {name: FILE.fullmatch(name) for name in sorted(there(ledger, series))}
     named = {name: match for name, match in matches.items() if match}
     broken = [name for name in matches if name not in named and not name.endswith("/") and name]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        texts = pool.map(lambda name: readable(ledger, series.key(name)), named)
-        curves, final, devices = Curves(), dict[Cell, float](), dict[Cell, str]()
-        for (name, match), (text, device) in zip(named.items(), texts, strict=True):
-            try:
-                cell = Cell(float(match["lr"]), float(match["momentum"]))
-                if match["kind"] == "final":
-                    final[cell] = float(json.loads(text)["test_accuracy"])
-                else:
-                    curves[cell], devices[cell] = metrics(text, percent=percent), device
-            except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
-                broken.append(name)
+    texts = each(lambda name: readable(ledger, series.key(name)), named, AT_ONCE)
+    curves, final, devices = Curves(), dict[Cell, float](), dict[Cell, str]()
+    for (name, match), (text, device) in zip(named.items(), texts, strict=True):
+        try:
+            cell = Cell(float(match["lr"]), float(match["momentum"]))
+            if match["kind"] == "final":
+                final[cell] = float(json.loads(text)["test_accuracy"])
+            else:
+                curves[cell], devices[cell] = metrics(text, percent=percent), device
+        except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
+            broken.append(name)
     return curves, sorted(broken), final, devices
 
 
@@ -401,8 +400,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
         return True
 
     try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            saved = sum(pool.map(fetch, keys))
+        saved = sum(each(fetch, keys, AT_ONCE))
     except OSError as error:
         raise LabError(
             "The results could not be saved on this computer, so nothing was deleted.",

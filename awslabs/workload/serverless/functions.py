@@ -8,14 +8,13 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from awslabs import prices
 from awslabs.errors import LabError, TimedOut
 from awslabs.ledger import Ledger
-from awslabs.progress import OFTEN, awaiting, counting, poll
+from awslabs.progress import OFTEN, awaiting, counting, each, poll
 from awslabs.show import Shown
 from awslabs.workload import pictures, standing
 
@@ -195,7 +194,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict[str, Any]]) ->
     rest is the time that boto3 needs to make a request, about 1 ms on one core.
     """
     began = time.monotonic()
-    with counting("sent", len(payloads)) as more, ThreadPoolExecutor(AT_ONCE) as pool:
+    with counting("sent", len(payloads)) as more:
 
         def one(payload: dict[str, Any]) -> str:
             answer = client.invoke(
@@ -204,11 +203,7 @@ def send(client: Any, function_name: str, payloads: Sequence[dict[str, Any]]) ->
             more(1)
             return str(answer["ResponseMetadata"].get("RequestId", ""))
 
-        try:
-            ids = list(pool.map(one, payloads))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        ids = each(one, payloads, AT_ONCE)
     seconds = time.monotonic() - began
     return ManyInvocations(
         len(ids), round(seconds, 3), round(len(ids) / max(seconds, 1e-9), 1), request_ids=ids

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
-from awslabs.progress import counting
+from awslabs.progress import counting, each
 from awslabs.show import Shown
 from awslabs.web import Reply, Web
 from awslabs.workload import pictures, standing
@@ -165,7 +165,7 @@ def delete(api: Api, item_id: str) -> None:
 
 def post_many(api: Api, many: int, at_once: int = AT_ONCE) -> list[dict[str, Any]]:
     """Leave generated haiku, so many at a time: more than `limits` says would only wait for each other."""
-    with counting("posted", many) as more, ThreadPoolExecutor(at_once) as pool:
+    with counting("posted", many) as more:
 
         def one(number: int) -> dict[str, Any]:
             season = random.choice(SEASONS)
@@ -175,15 +175,14 @@ def post_many(api: Api, many: int, at_once: int = AT_ONCE) -> list[dict[str, Any
             more(1)
             return made
 
-        return list(pool.map(one, range(many)))
+        return each(one, range(many), at_once)
 
 
 def clear(api: Api) -> int:
     """Delete all haiku that are shown; returns how many."""
     count = in_vain = 0
     while haiku := newest(api, 100):
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            gone = sum(pool.map(lambda one: forget(api, one["item_id"]), haiku))
+        gone = sum(each(lambda one: forget(api, one["item_id"]), haiku, AT_ONCE))
         in_vain = 0 if gone else in_vain + 1
         if in_vain > 1:
             time.sleep(0.1 * 2**in_vain)  # an index may show for a moment what is deleted
