@@ -7,6 +7,7 @@
 # make replay-matrix  which strict rules a lab's recording would miss:  make replay-matrix LAB=ec2
 # make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2 (or smallest)
+# make fidelity    the score against recorded AWS, docs/fidelity.md:  make fidelity LOCALSTACK=... MOTO=...
 # make bench       every figure of bench/, each beside its peer
 
 PYTHON ?= python3
@@ -14,8 +15,10 @@ VENV ?= .venv
 LAB ?= ec2
 LAYERS ?= live or docker or browser or ml or kill
 BIN = $(VENV)/bin
-# Files in their own order: by their number of tests, single tests of minutes would all come last.
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Files in the order of tests/conftest.py: xdist's own would put single tests of minutes last.
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# Half of what the other tests take is waiting: for servers, engines, disks. So one more than processors.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 # What is installed, one file for each set of extras; a change of setup.cfg installs anew.
 SANDBOX = $(VENV)/.installed-sandbox
@@ -25,7 +28,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all matrix replay-matrix fuzz aws-check bench
+.PHONY: tour install install-all test test-rest test-all matrix replay-matrix fuzz aws-check bench types fast types-rest rest fidelity
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -34,16 +37,27 @@ install: $(SANDBOX)
 
 install-all: $(ALL)
 
+# Types are checked beside the tests: mypy has one thread.
 test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy awslabs
-	$(PYTEST)
+	$(MAKE) --jobs=2 types fast
 
 test-rest: $(ALL)
+	$(MAKE) --jobs=2 types-rest rest
+
+types:
+	$(BIN)/mypy awslabs
+
+fast:
+	$(PYTEST) -n auto
+
+types-rest:
 	$(BIN)/mypy images/mnist
 	$(BIN)/mypy images/qa_bot
-	$(PYTEST) -rs --durations=20 -m "$(LAYERS)"
+
+rest:
+	$(PYTEST) -n $(WORKERS) -rs --durations=20 -m "$(LAYERS)"
 
 test-all:
 	$(MAKE) test
@@ -63,8 +77,11 @@ fuzz: $(TEST)
 aws-check: $(SANDBOX)
 	$(BIN)/python -m awslabs aws-check --lab $(LAB) --report docs/aws-checks/$(LAB).md
 
-FIGURES = startup requests_per_second signatures ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
-	mnist_epoch pack reader ask sweep submit_many
+fidelity: $(SANDBOX)
+	bench/fidelity/score.sh $(LOCALSTACK) $(MOTO) $(abspath $(BIN))/python
+
+FIGURES = startup requests_per_second long_polls signatures ledger_rows down_all class_down terraform_peer invoke_many \
+	table_write bashoutter mnist_epoch pack reader ask sweep submit_many
 
 bench: $(ALL)
 	for figure in $(FIGURES); do $(BIN)/python bench/$$figure.py || exit 1; done

@@ -24,6 +24,7 @@ COMMANDS = {
     **LABS,
     "ledger": "what all labs have built, and its end",
     "cost": "what was spent until now",
+    "class": "what the students of a class have built, and its end",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -38,8 +39,10 @@ class Course(cli.Group):
         command: click.Command | None = super().get_command(ctx, cmd_name)
         if cmd_name == "sandbox":
             command = importlib.import_module("awslabs.sandbox.__main__").main
+        elif cmd_name == "class":
+            command = importlib.import_module("awslabs.classroom").command_line()
         elif cmd_name in ("ledger", "cost"):
-            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            ledgers = importlib.import_module("awslabs.certificate").command_line()
             command = ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
         elif cmd_name in LABS:
             command = importlib.import_module(f"awslabs.{cmd_name}").command_line()

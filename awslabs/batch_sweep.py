@@ -566,6 +566,7 @@ def command_line() -> Any:
         metavar="ARN",
         help="And a profile, for the machines: with --role-arn, or neither.",
     )
+    @cli.ends_by_itself()
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)

@@ -16,10 +16,12 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from awslabs import prices, progress, screen
 from awslabs.errors import LabError
@@ -270,7 +272,47 @@ class Cidr(click.ParamType):  # type: ignore[type-arg]
         return str(network)
 
 
+def ends_by_itself(*, server: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of `up` by which AWS takes a lab down though nobody comes back: ``--ttl`` sets the switch.
+
+    Parameters
+    ----------
+    server : bool
+        The lab has a ``--ttl`` already, of its server's own timer, and gets its value. The switch is set
+        where it is given, not by its default.
+    """
+
+    def decorate(up: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(up)
+        def run(ledger: Ledger, ttl: int | None, require_switch: bool, **options: Any) -> Any:
+            given = click.get_current_context().get_parameter_source("ttl") is not ParameterSource.DEFAULT
+            if ttl is not None and given:
+                set_switch(ledger, ttl, require_switch)
+            elif require_switch:
+                raise click.UsageError("--require-switch needs --ttl: when shall it end?")
+            return up(ledger, **({"ttl": ttl} if server else {}), **options)
+
+        return REQUIRE_SWITCH(run if server else TTL(run))
+
+    return decorate
+
+
+def set_switch(ledger: Ledger, minutes: int, required: bool) -> None:
+    """From that many minutes on AWS takes the lab down: what `up` builds from now on."""
+    from awslabs.switch import Switch
+
+    at = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(minutes=minutes)
+    if not Switch(ledger, at, required=required).given_up:
+        say(f"AWS takes it down from {at:%F %H:%M} UTC on, with all results, though nobody comes back.")
+
+
 # Options of several labs.
+TTL = click.option("--ttl", metavar="TIME", type=Duration(), help="AWS deletes it all after 90m, 3h, ...")
+REQUIRE_SWITCH = click.option(
+    "--require-switch",
+    is_flag=True,
+    help="With --ttl: build nothing that costs where AWS could not delete it by itself.",
+)
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
 )

@@ -200,6 +200,7 @@ def command_line() -> Any:
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @cli.ALLOW_FROM
     @click.option("--ttl", metavar="TIME", type=cli.Duration(), help="Delete the server after 90m, 3h, ...")
+    @cli.ends_by_itself(server=True)
     def _up(ledger: Ledger, instance_type: str, allow_from: str | None, ttl: int | None) -> dict[str, Any]:
         """Build the network and the server, and wait until you can log in."""
         cli.announce(

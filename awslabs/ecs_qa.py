@@ -440,6 +440,7 @@ def command_line() -> Any:
     @cli.NO_DOCKER
     @cli.ROLE_ARN
     @cli.EXPORT
+    @cli.ends_by_itself()
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)

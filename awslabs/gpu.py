@@ -334,6 +334,7 @@ def command_line() -> Any:
         help="Delete the server after 90m, 3h, ...",
     )
     @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
+    @cli.ends_by_itself(server=True)
     def _up(
         ledger: Ledger, instance_type: str, spot: bool, ttl: int, without_notebook: bool, **how: Any
     ) -> dict[str, Any]:

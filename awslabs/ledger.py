@@ -14,12 +14,14 @@ first what carries the token.
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
     python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+    python -m awslabs.ledger certificate
     python -m awslabs.ledger down --force-row LAB ROW
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import fnmatch
 import functools
@@ -34,7 +36,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from awslabs import addresses, cost, journal, prices, show
@@ -145,6 +147,7 @@ class Cloud:
         self, region: str | None = None, profile: str | None = None, environment: dict[str, Any] | None = None
     ) -> None:
         given = environment or {}
+        self._given, self._profile = given, profile
         self._endpoint = given.get("AWS_ENDPOINT_URL")
         self.place = Place.asked(region, profile, bool(self._endpoint))
         self._proxies: dict[str, Any] | None = (
@@ -246,6 +249,39 @@ class Cloud:
             for client in self._clients.values():
                 client.meta.events.register(event, told)
 
+    def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
+        """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
+
+        AWS calls: ``sts:AssumeRole``.
+
+        Raises
+        ------
+        AwsError
+            When the role cannot be assumed.
+        """
+        from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        made = copy.copy(self)
+        made._clients, made._mutex = {}, threading.Lock()
+        vars(made).pop("identity", None)
+        made.region = region or self.region
+        made.place = dataclasses.replace(self.place, region=made.region)
+        made.session = session(self._given, made.region, self._profile)
+        fetcher = AssumeRoleCredentialFetcher(
+            lambda *_, **__: self.client("sts"),
+            self.session.get_credentials(),
+            role_arn,
+            extra_args={"RoleSessionName": "awslabs-class"},
+        )
+        credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+        try:
+            credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise explain(error, "sts:AssumeRole", self.place) from error
+        made.session._session._credentials = credentials  # botocore has no other door for them
+        return made
+
     @functools.cached_property
     def identity(self) -> dict[str, str]:
         """Account number and caller, as STS tells: ``{"account": ..., "arn": ..., "owner": ...}``."""
@@ -326,11 +362,26 @@ def exclusive(verb: Verb) -> Verb:
         with ledger.locked(verb.__name__):
             ledger.journal.start_over(ledger.usd_so_far)
             try:
-                return verb(ledger, *args, **options)
+                if ledger.guard is None:
+                    return verb(ledger, *args, **options)
+                ledger.guard.prepare()
+                built = verb(ledger, *args, **options)
+                ledger.guard.arm()
+                return built
             except WaiterError as error:
                 raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
 
     return holding  # type: ignore[return-value]
+
+
+class Guard(Protocol):
+    """What sees to it that a lab ends though nobody comes back: `switch.Switch`."""
+
+    def prepare(self) -> None:
+        """The beginning of `up`."""
+
+    def arm(self) -> None:
+        """Before the first thing that costs, and at the end of `up`."""
 
 
 class Ledger:
@@ -353,7 +404,11 @@ class Ledger:
         What the names of its things on AWS begin with.
     directory : Path
         For the lab's SSH keys; removed by `down`.
+    guard : Guard or None
+        Ends what `up` builds from now on.
     """
+
+    guard: Guard | None = None
 
     def __init__(self, cloud: Cloud, lab: str, name: str = "default", owner: str | None = None) -> None:
         if not journal.NAME.fullmatch(name):
@@ -521,6 +576,8 @@ class Ledger:
             if row is not None:
                 row = self._resume(kind, row, method, request, digests)
             if row is None:
+                if self.guard and kind.costs(request, self.cloud.region):
+                    self.guard.arm()
                 row = self._begin(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
@@ -921,6 +978,7 @@ class Ledger:
         if dry_run:
             return self.journal.open_rows()[::-1]
         with self.locked("down"):
+            self._put_off_its_end()
             rows = self.journal.open_rows()[::-1]
             self._copies.clear()
             failures = self._delete_all(rows)
@@ -932,7 +990,29 @@ class Ledger:
     def end_work(self) -> None:
         """Stop what still runs, and wait for its end: the beginning of `down`, which tells what cannot be."""
         with self.locked("down"):
+            self._put_off_its_end()
             self._delete_all([row for row in self.journal.open_rows()[::-1] if KINDS[row.call].work])
+
+    def end_what_costs(self) -> None:
+        """Delete what costs by the hour, and work, before all else; `down` tells what could not be."""
+        with self.locked("down"):
+            rows = self.journal.open_rows()[::-1]
+            self._delete_all([row for row in rows if KINDS[row.call].work or row.usd_per_hour != 0])
+
+    def _put_off_its_end(self) -> None:
+        """Nobody shall delete what `down` brings home; what guards the lab waits, and goes last.
+
+        Where AWS refuses that, `down` goes on all the same.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        for row in self.journal.open_rows():
+            kind = KINDS[row.call]
+            try:
+                if kind.guards and row.state == "standing":
+                    kind.put_off(self.client(kind.service), row.id)
+            except (BotoCoreError, ClientError) as error:
+                log.debug("%s: not put off: %s", row.name, error)
 
     def delete(self, name: str) -> None:
         """Delete what stands under one row, if anything does, and wait until AWS shows that it is gone."""
@@ -1019,8 +1099,9 @@ class Ledger:
     def order(self, rows: list[Row]) -> dict[int, set[int]]:
         """For each row, the numbers of those that must be gone first.
 
-        A row waits for all that names it. A join waits also for all that came after it and reaches one of its
-        ends: the gateway leaves its VPC only when no server with a public address is left in there.
+        A row waits for all that names it, and what `guards` for all that it does not need itself. A join
+        waits also for all that came after it and reaches one of its ends: the gateway leaves its VPC only
+        when no server with a public address is left in there.
         """
         by_number = {row.number: row for row in rows}
         before: dict[int, set[int]] = {number: set() for number in by_number}
@@ -1035,6 +1116,14 @@ class Ledger:
                 ends = set(join.needs)
                 before[join.number] |= {
                     row.number for row in rows if row.number > join.number and reach[row.number] & ends
+                }
+        for guard in rows:
+            if KINDS[guard.call].guards:
+                needed = reach[guard.number] | {guard.number}
+                before[guard.number] |= {
+                    row.number
+                    for row in rows
+                    if row.number not in needed and not (KINDS[row.call].join and needed & set(row.needs))
                 }
         return before
 
@@ -1052,8 +1141,11 @@ class Ledger:
         if row.state != "deleting":
             row.state = "deleting"
             self._save_if_possible()
-        client, began, attempt = self.cloud.client(kind.service), time.monotonic(), 0
+        # Where AWS takes one in half a minute, botocore's own pauses, which double, would miss many a turn.
+        client = self.cloud.client(kind.service, resends=not kind.rate)
+        began, attempt = time.monotonic(), 0
         while found:
+            row.telling["shown"] = journal.now()
             attempt += 1
             try:
                 for one in found:
@@ -1091,6 +1183,8 @@ class Ledger:
             found = self._look(KINDS[row.call], row)
             if time.monotonic() - began > self.settle_s:
                 self._refuse_foreign(row, found)
+            if found:
+                row.telling["shown"] = journal.now()
             return not found
 
         poll(
@@ -1225,6 +1319,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.ledger_cli import command_line
+    from awslabs.certificate import command_line
 
     command_line()(prog_name="python -m awslabs.ledger")

@@ -7,6 +7,8 @@ python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
 python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
 python -m awslabs.ledger verify               ask AWS whether this is all true
 python -m awslabs.ledger recover              write rows for what stands without one
+
+`certificate` adds one more: what stood, and the proof that nothing of it is left.
 """
 
 from __future__ import annotations

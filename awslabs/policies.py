@@ -25,9 +25,10 @@ def allow(resource: str, *actions: str) -> Statement:
     return {"Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 
-def trust(service: str) -> str:
-    """A role's trust policy: this service of AWS (``lambda.amazonaws.com``) may act in the role."""
-    return document({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})
+def trust(*services: str) -> str:
+    """A role's trust policy: this service of AWS (``lambda.amazonaws.com``) may act in the role; or these."""
+    named = services[0] if len(services) == 1 else list(services)
+    return document({"Effect": "Allow", "Principal": {"Service": named}, "Action": "sts:AssumeRole"})
 
 
 def write_logs(log_group_arn: str) -> Statement:
@@ -82,4 +83,86 @@ def join_a_cluster(environment: str, region: str, account: str) -> list[Statemen
         allow("*", "ecs:TagResource") | {"Condition": registering},
         allow(f"{arn}:container-instance/{name}/*", "ecs:ListTagsForResource"),
         allow(f"{arn}:task/{name}/*", "ecs:ListTagsForResource"),
+    ]
+
+
+# What the last switch of a lab may look at, in the whole account: names, states and tags. AWS binds most of
+# these to no resource, and whoever lists must see what stands before it can tell whose it is.
+LOOK = (
+    *(f"ec2:Describe{one}" for one in ("Instances", "Volumes", "Vpcs", "Subnets", "InternetGateways")),
+    *(f"ec2:Describe{one}" for one in ("SecurityGroups", "KeyPairs", "VpcEndpoints")),
+    *(f"iam:{one}" for one in ("ListRoles", "GetRole", "GetRolePolicy", "ListRolePolicies")),
+    *(f"iam:{one}" for one in ("ListInstanceProfiles", "GetInstanceProfile")),
+    "iam:GetAccountAuthorizationDetails",
+    *("lambda:ListFunctions", "lambda:GetFunction", "lambda:GetPolicy"),
+    *("logs:DescribeLogGroups", "logs:ListTagsForResource"),
+    *("dynamodb:ListTables", "dynamodb:DescribeTable", "dynamodb:ListTagsOfResource"),
+    *("ecr:DescribeRepositories", "ecr:ListTagsForResource"),
+    *("ecs:ListClusters", "ecs:DescribeClusters", "ecs:ListTasks", "ecs:DescribeTasks"),
+    *("ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition"),
+    *("batch:DescribeComputeEnvironments", "batch:DescribeJobQueues", "batch:DescribeJobDefinitions"),
+    *("batch:DescribeJobs", "batch:ListJobs"),
+    *("sqs:ListQueues", "sqs:GetQueueUrl", "sqs:ListQueueTags"),
+    *("s3:ListAllMyBuckets", "s3:GetBucketTagging"),
+    *("ssm:DescribeParameters", "ssm:ListTagsForResource"),
+    *("scheduler:ListSchedules", "scheduler:GetSchedule"),
+    *("apigateway:GET", "tag:GetResources"),
+)
+
+
+def take_down(prefix: str, region: str, account: str) -> list[Statement]:
+    """Look at what stands, and delete what is of one ledger alone: by its tag, its name or its path.
+
+    Two rights reach further, for AWS binds them to nothing: `LOOK`, which changes nothing, and
+    ``ecs:DeregisterTaskDefinition``, which takes a definition out of use and deletes none.
+
+    Source: Service Authorization Reference, resource types and condition keys of each action.
+    """
+
+    def arn(service: str, *resources: str) -> list[str]:
+        where = f"arn:aws:{service}:{'' if service == 'iam' else region}:{account}"
+        return [f"{where}:{resource}" for resource in resources]
+
+    own = {"StringEquals": {"aws:ResourceTag/awslabs:ledger": prefix}}
+    by_tag = {
+        "ec2": ("TerminateInstances", "DeleteVpc", "DeleteSubnet", "DetachInternetGateway")
+        + ("DeleteInternetGateway", "DeleteSecurityGroup", "DeleteKeyPair"),
+        "batch": ("TerminateJob",),
+        "ssm": ("DeleteParameter",),
+    }
+    tagged = [f"{service}:{action}" for service, actions in by_tag.items() for action in actions]
+    by_name = {
+        ("lambda:DeleteFunction", "lambda:RemovePermission"): arn("lambda", f"function:{prefix}-*"),
+        ("logs:DeleteLogGroup",): arn(
+            "logs", f"log-group:/awslabs/{prefix}*", f"log-group:/aws/lambda/{prefix}-*"
+        ),
+        ("dynamodb:DeleteTable",): arn("dynamodb", f"table/{prefix}-*"),
+        ("ecr:DeleteRepository",): arn("ecr", f"repository/{prefix}-*"),
+        ("ecs:DeleteCluster", "ecs:StopTask", "ecs:DeleteTaskDefinitions"): arn(
+            "ecs", f"cluster/{prefix}-*", f"task/{prefix}-*/*", f"task-definition/{prefix}-*"
+        ),
+        (
+            *("batch:DeleteComputeEnvironment", "batch:UpdateComputeEnvironment"),
+            *("batch:DeleteJobQueue", "batch:UpdateJobQueue", "batch:DeregisterJobDefinition"),
+        ): arn(
+            "batch",
+            f"compute-environment/{prefix}-*",
+            f"job-queue/{prefix}-*",
+            f"job-definition/{prefix}-*",
+        ),
+        ("sqs:DeleteQueue",): arn("sqs", f"{prefix}-*"),
+        ("scheduler:DeleteSchedule",): arn("scheduler", f"schedule/default/{prefix}-*"),
+        ("iam:DeleteRole", "iam:DeleteRolePolicy"): arn("iam", f"role/awslabs/{region}/{prefix}/*"),
+        ("iam:DeleteInstanceProfile", "iam:RemoveRoleFromInstanceProfile"): arn(
+            "iam", f"instance-profile/awslabs/{region}/{prefix}/*"
+        ),
+        ("s3:DeleteBucket", "s3:ListBucket", "s3:ListBucketVersions"): [f"arn:aws:s3:::{prefix}-*"],
+        ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject"): [f"arn:aws:s3:::{prefix}-*/*"],
+    }
+    return [
+        allow("*", *LOOK),
+        allow("*", "ecs:DeregisterTaskDefinition"),
+        allow("*", *tagged) | {"Condition": own},
+        allow(f"arn:aws:apigateway:{region}::/restapis/*", "apigateway:DELETE") | {"Condition": own},
+        *({**allow("", *actions), "Resource": arns} for actions, arns in by_name.items()),
     ]

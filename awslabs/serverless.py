@@ -470,6 +470,7 @@ def command_line() -> Any:
         help="Requests per second that Bashoutter's API answers.",
     )
     @cli.EXPORT
+    @cli.ends_by_itself()
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the functions, tables, buckets and Bashoutter."""
         cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)

@@ -17,7 +17,7 @@ from awslabs.sandbox.core import engine, moto_changes
 
 def main() -> None:
     services.load()
-    with rules.installed():
+    with rules.installed(running=True):
         spots = set(engine._placed)
     text = Path(moto_changes.__file__).read_text()
     changed = re.findall(r'^    _change\(([\w.]+), "(\w+)"|^    (\w+)\.(\w+) = ', text, re.MULTILINE)

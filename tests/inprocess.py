@@ -26,8 +26,9 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.core.responses import BaseResponse
-from moto.ec2.models import ec2_backends
+from moto.ec2.models import amis, ec2_backends
 from moto.ec2.models.subnets import Subnet
+from moto.utilities.utils import load_resource
 
 from awslabs import journal
 from awslabs.ledger import Cloud
@@ -54,6 +55,11 @@ class Clock:
         with self.mutex:
             self.offset_s += seconds
             rules.clock.offset_s = self.offset_s
+
+
+def no_images_for_ecs(path: str) -> Any:
+    """What moto reads, without the 1,200 images for ECS that it makes in each EC2 of each account."""
+    return [] if "ecs/" in path else load_resource(path)
 
 
 def gateways(client: Any) -> list[dict[str, Any]]:
@@ -86,10 +92,11 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
         patched.setattr(BaseResponse, "get_current_account", account_of)
         patched.setattr(weather, "current", weather.Weather(slow_states=slow_states))
         patched.setattr(rules.clock, "offset_s", 0.0)
-        with rules.installed(), mock_aws(config={"core": {"mock_credentials": False}}):
+        patched.setattr(amis, "load_resource", no_images_for_ecs)
+        with rules.installed(running=True), mock_aws(config={"core": {"mock_credentials": False}}):
             yield clock
             for regions in ec2_backends.values():
-                regions.clear()  # else moto makes each anew when it stops, with a thousand images
+                regions.clear()  # else moto makes each anew when it stops, with its images
             Subnet._base_avail_ip_iterator.cache_clear()  # type: ignore[attr-defined]  # it holds all of them
 
 

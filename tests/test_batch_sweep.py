@@ -250,7 +250,15 @@ def test_a_role_that_is_not_known_yet_makes_the_environment_invalid_and_up_mends
     cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0.05))
-    monkeypatch.setattr(identities, "READY_S", 50.0)  # seconds, times the time scale; CREATING takes 20
+    monkeypatch.setattr(identities, "READY_S", 1e9)  # until `up` mends it; CREATING takes a second
+    send = BaseClient._make_api_call
+
+    def mending(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "UpdateComputeEnvironment":
+            monkeypatch.setattr(identities, "READY_S", 0.0)
+        return send(client, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", mending)
     batch_sweep.up(lab(cloud))
     assert "batch:UpdateComputeEnvironment" in [call for call, _ in changes]
     (environment,) = cloud.client("batch").describe_compute_environments()["computeEnvironments"]

@@ -22,7 +22,7 @@ from awslabs.sandbox.services.servicequotas import quotas
 
 ACCOUNT = "222233334444"
 # AWS lists these only by what they are in: one call for each cluster, queue and function.
-ONE_BY_ONE = {"ListTasks", "ListJobs", "GetPolicy"}
+ONE_BY_ONE = {"GetSchedule", "ListTasks", "ListJobs", "GetPolicy"}
 # An account has one parameter of a name and at most 50 compute environments, and each job queue brings one.
 # The tags of an instance profile are shown with the role that is in it.
 LEFT_OUT = {"ssm:PutParameter", "batch:CreateComputeEnvironment", "iam:CreateInstanceProfile"}

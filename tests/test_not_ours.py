@@ -32,8 +32,8 @@ from awslabs.sandbox.core import weather
 pytestmark = pytest.mark.live
 
 SENTENCE = "still stands, but nothing shows any more that it is ours."
-# Nobody can take the token from these: it stands in a bucket's name, a job's name, a task's startedBy.
-INDELIBLE = {"s3:CreateBucket", "batch:SubmitJob", "ecs:RunTask"}
+# Nobody can take the token from these: it stands in the name of a bucket, job or schedule, a task's startedBy
+INDELIBLE = {"s3:CreateBucket", "batch:SubmitJob", "ecs:RunTask", "scheduler:CreateSchedule"}
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
     monkeypatch.setattr(Ledger, "patience", 0.3)
-    with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
+    with rules.installed(running=True), mock_aws(config={"batch": {"use_docker": False}}):
         yield Ledger(Cloud(), "ec2")
 
 
@@ -187,6 +187,18 @@ def task_definition(ledger: Ledger) -> str:
     )
 
 
+def schedule(ledger: Ledger) -> str:
+    target = {"Arn": ledger.arn("lambda", "function:none"), "RoleArn": role(ledger, "role", "scheduler")}
+    return ledger.create(
+        "it",
+        ledger.client("scheduler").create_schedule,
+        Name=ledger.prefix,
+        ScheduleExpression="rate(2 minutes)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=target,
+    )
+
+
 MAKERS: dict[str, Callable[[Ledger], str]] = {
     "ec2:CreateVpc": vpc,
     "ec2:CreateSubnet": subnet,
@@ -209,6 +221,7 @@ MAKERS: dict[str, Callable[[Ledger], str]] = {
     "ecr:CreateRepository": repository,
     "ecs:CreateCluster": cluster,
     "ecs:RegisterTaskDefinition": task_definition,
+    "scheduler:CreateSchedule": schedule,
 }
 MARKED_BY_TAG = sorted(MAKERS.keys() - INDELIBLE)
 

@@ -201,3 +201,42 @@ def test_refusals_have_the_words_of_aws() -> None:
         code, message, status = refused(client("dynamodb").delete_table, TableName="lab")
         assert (code, status) == (BUSY, 400)
         assert message.endswith("Table is being created: lab")
+
+
+def test_an_index_says_what_it_has_and_what_it_is_called() -> None:
+    index = {
+        "IndexName": "by_day",
+        "KeySchema": [{"AttributeName": "day", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    kinds = [{"AttributeName": name, "AttributeType": "S"} for name in ("id", "day")]
+    with cloud(every=True):
+        aws = client("dynamodb")
+        made = aws.create_table(
+            TableName="days",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=kinds,
+            BillingMode="PAY_PER_REQUEST",
+            GlobalSecondaryIndexes=[index],
+        )["TableDescription"]
+        shown = made["GlobalSecondaryIndexes"][0]
+        assert (shown["IndexArn"], "WarmThroughput" in shown) == (f"{made['TableArn']}/index/by_day", False)
+        assert shown["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 0
+        for key, more in (("1", {}), ("2", {"day": {"S": "monday"}})):
+            aws.put_item(TableName="days", Item={"id": {"S": key}, **more})
+        later = aws.describe_table(TableName="days")["Table"]["GlobalSecondaryIndexes"][0]
+        assert (later["ItemCount"], later["IndexSizeBytes"]) == (1, len("id2daymonday"))
+
+
+def test_an_unknown_table_that_is_to_go_is_named() -> None:
+    with cloud(every=True):
+        says = "Requested resource not found: Table: none not found"
+        gone = refused(client("dynamodb").delete_table, TableName="none")
+        assert gone == ("ResourceNotFoundException", says, 400)
+
+
+def test_warm_throughput_that_is_asked_for_is_on_its_way() -> None:
+    wanted = {"ReadUnitsPerSecond": 13_000, "WriteUnitsPerSecond": 5_000}
+    with cloud(every=True):
+        made = make(WarmThroughput=wanted)
+        assert made["WarmThroughput"] == {**wanted, "Status": "UPDATING"}

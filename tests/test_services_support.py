@@ -16,9 +16,9 @@ from unittest.mock import patch
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from inprocess import no_images_for_ecs
 from moto import mock_aws
 from moto.ec2.models import amis
-from moto.utilities.utils import load_resource
 
 from awslabs.sandbox import rules
 from awslabs.sandbox.core import weather
@@ -53,16 +53,12 @@ def refused(method: Callable[..., Any], **request: Any) -> tuple[str, str, int]:
     return answer["Error"]["Code"], answer["Error"]["Message"], answer["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def _no_images_for_ecs(path: str) -> Any:
-    return [] if "ecs/" in path else load_resource(path)
-
-
 @contextmanager
 def cloud(*names: str, every: bool = False, **conditions: Any) -> Iterator[None]:
     """A fresh AWS with these rules (`every`: all of them), in this weather."""
-    # moto makes 1,200 images for ECS in each EC2: most of the time that a test takes.
-    with patch.object(amis, "load_resource", _no_images_for_ecs):
-        with frozen(**conditions), rules.installed(only=None if every else names), mock_aws():
+    only = None if every else names
+    with patch.object(amis, "load_resource", no_images_for_ecs):
+        with frozen(**conditions), rules.installed(only=only, running=True), mock_aws():
             yield
 
 

@@ -19,6 +19,7 @@ from awslabs.kinds import (
     parameters,
     queues,
     rest_apis,
+    schedules,
     storage,
     tables,
 )
@@ -27,7 +28,10 @@ from awslabs.kinds.overview import Overview
 
 __all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark", "Overview"]
 
-SERVICES = (batch, containers, ec2, functions, iam, logs, parameters, queues, rest_apis, storage, tables)
+SERVICES = (
+    *(batch, containers, ec2, functions, iam, logs),
+    *(parameters, queues, rest_apis, schedules, storage, tables),
+)
 
 KINDS: dict[str, Kind] = {kind.call: kind for service in SERVICES for kind in service.KINDS}
 ENSURES: dict[str, Ensured] = {

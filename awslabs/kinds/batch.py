@@ -84,6 +84,7 @@ COMPUTE_ENVIRONMENT = Kind(
     complete=True,
     delete=delete_environment,
     named=True,
+    spends=True,
     deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
     taken=TAKEN,
     busy=BUSY,

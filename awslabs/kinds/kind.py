@@ -116,6 +116,11 @@ class Kind:
         A second call makes a second thing: never send one again without looking first.
     deletes_slowly : bool
         Its deletion takes its time; what it hangs on cannot go before it is gone.
+    guards : bool
+        It sees to it that all else goes: it is deleted when nothing of its ledger stands any more but what
+        it needs itself. `put_off`: (client, identifier): let it wait while `down` is at work.
+    spends : bool
+        It is free, and what comes of it by itself is not: the machines of Batch.
     ends : names of identifiers
         Of a join, which ties things together and has no identifier of its own: those of what it ties.
     work : bool
@@ -161,6 +166,9 @@ class Kind:
     lingers: bool = False
     not_idempotent: bool = False
     deletes_slowly: bool = False
+    guards: bool = False
+    put_off: Callable[[Any, str], None] = lambda client, id: None
+    spends: bool = False
     ends: tuple[str, ...] = ()
     work: bool = False
     named: bool = False
@@ -181,6 +189,10 @@ class Kind:
     def service(self) -> str:
         """The client that it needs: ``ec2``."""
         return self.call.partition(":")[0]
+
+    def costs(self, request: dict[str, Any], region: str) -> bool:
+        """Whether from its creation on something may cost money by the hour; also where that is not known."""
+        return self.spends or self.usd_per_hour(request, region) != 0
 
     @property
     def join(self) -> bool:

@@ -35,7 +35,7 @@ TESTED_MOTO = "5.2.5"
 """The version of moto that the tests ran with: the rules reach into its insides."""
 
 
-def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> None:
+def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None, running: bool = False) -> None:
     """Make moto as strict as AWS.
 
     Parameters
@@ -44,6 +44,8 @@ def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) ->
         Where instances run as SSH hosts. Without, an instance is a record that nothing runs behind.
     only : iterable of str, optional
         Names of `RULES`; default: all.
+    running : bool
+        Also those of what runs, such as `RunTask`: always with `hosts`. Without, moto alone answers them.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def install(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) ->
     _check_moto(version("moto"))
     if only is not None:
         services.load()
-    engine.switch_on(only)
+    engine.switch_on(only, running or hosts is not None)
     services.watch(services.load)
     power.current = power.Power(hosts)
     if hosts is not None:
@@ -75,9 +77,11 @@ def uninstall() -> None:
 
 
 @contextmanager
-def installed(hosts: Hosts | None = None, *, only: Iterable[str] | None = None) -> Iterator[None]:
+def installed(
+    hosts: Hosts | None = None, *, only: Iterable[str] | None = None, running: bool = False
+) -> Iterator[None]:
     """`install` for the length of a `with` block."""
-    install(hosts, only=only)
+    install(hosts, only=only, running=running)
     try:
         yield
     finally:

@@ -303,6 +303,8 @@ class Cloud:
         if cut:
             raise Cut
         answer.headers.setdefault("x-amzn-requestid", request_id)
+        if answer.body and (kind := wire.content_type(call)):
+            answer.headers.setdefault("content-type", kind)
         return answer
 
     def perform(
@@ -372,10 +374,13 @@ class Cloud:
             if asked == "POST weather":
                 weather.current.change(wanted)
                 return as_json(200, weather.current.show())
+            if asked == "POST clock":
+                engine.pass_time(float(wanted["seconds"]))
+                return as_json(200, {})
             if asked == "POST reset":
                 self.reset(account)
                 return as_json(200, {})
-        except (ValueError, TypeError, AttributeError) as problem:
+        except (KeyError, ValueError, TypeError, AttributeError) as problem:
             return as_text(400, str(problem))
         return as_text(404, f"The practice cloud has no {asked}.")
 
@@ -640,9 +645,8 @@ def main() -> None:
     gc.enable()
     try:
         weather.current.change(order["weather"])
-        # No Docker behind anybody's back; and the policies that AWS itself keeps are there.
+        # No Docker behind anybody's back.
         default_user_config["batch"] = default_user_config["lambda"] = {"use_docker": False}
-        default_user_config["iam"] = {"load_aws_managed_policies": True}
         moto_changes.install()
         loop = Loop(directory)
         hosts = Hosts(loop)

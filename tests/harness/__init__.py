@@ -23,6 +23,7 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 | trial     | one case from an empty account to its verdict                      |
 | forks     | a function in a process of its own                                 |
 | matrix    | the warmed parent, and the handle to it                            |
+| switch    | labs that end by themselves, and laptops that never come back      |
 | part      | a part of the matrix, for labs of which CI cannot run the whole     |
 | broken    | ledgers with a fault, to prove that the harness sees it            |
 """
@@ -34,6 +35,7 @@ from harness.gpu import GPU
 from harness.labs import LABS, Lab
 from harness.matrix import Matrix
 from harness.serverless import SERVERLESS
+from harness.switch import switched
 from harness.trial import Verdict, report
 
 # Those too of which CI runs a part only.
@@ -54,4 +56,5 @@ __all__ = [
     "full",
     "report",
     "short",
+    "switched",
 ]

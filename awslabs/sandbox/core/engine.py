@@ -30,6 +30,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import sys
 import threading
 import time
@@ -102,6 +103,15 @@ class Clock:
 
 
 clock = Clock()
+
+
+def pass_time(seconds: float) -> None:
+    """Move the clock, never back, and let happen what becomes due."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} seconds cannot pass")
+    clock.offset_s += seconds
+    if timer is not None:
+        timer.look_again()
 
 
 def scaled(seconds: float) -> float:
@@ -262,14 +272,16 @@ class Rule:
         For ``install(only=[name])``.
     says : str
         What AWS answers, and where we know it from.
+    runs : bool
+        It is of something that runs, and so not among all rules where nothing does, under `mock_aws`.
     """
 
-    def __init__(self, name: str, says: str) -> None:
+    def __init__(self, name: str, says: str, *, runs: bool = False) -> None:
         if name in RULES:
             raise ValueError(f"there are two rules called {name}")
         if not says.strip():
             raise ValueError(f"the rule {name} does not say what AWS answers")
-        self.name, self.says, self.number = name, says, next(_numbers)
+        self.name, self.says, self.runs, self.number = name, says, runs, next(_numbers)
         self.hooks: list[Hook] = []
         self.patches: list[Patch] = []
         RULES[name] = self
@@ -344,9 +356,9 @@ RULES: dict[str, Rule] = {}
 """All rules that are loaded, by name."""
 
 
-def rule(name: str, says: str) -> Rule:
+def rule(name: str, says: str, *, runs: bool = False) -> Rule:
     """A rule of several parts."""
-    return Rule(name, says)
+    return Rule(name, says, runs=runs)
 
 
 def before(*operations: str) -> Callable[[Before], Before]:
@@ -375,9 +387,10 @@ class _Names:
 
     def __init__(self) -> None:
         self.only: frozenset[str] | None = frozenset()
+        self.running = False
 
     def __contains__(self, name: str) -> bool:
-        return self.only is None or name in self.only
+        return name in self.only if self.only is not None else self.running or not RULES[name].runs
 
 
 _on = _Names()
@@ -386,8 +399,11 @@ _placed: dict[tuple[Any, str], tuple[Any, list[Patch]]] = {}  # what stood there
 _ABSENT = object()
 
 
-def switch_on(names: Iterable[str] | None = None) -> None:
-    """Put these rules in place, and all others not; None: all rules, those that are loaded later too."""
+def switch_on(names: Iterable[str] | None = None, running: bool = False) -> None:
+    """Put these rules in place, and all others not; None: all rules, those that are loaded later too.
+
+    Rules of what runs are among all rules only where something is `running`.
+    """
     with lock:
         if switched_on():
             raise RuntimeError("the rules are installed already")
@@ -395,7 +411,7 @@ def switch_on(names: Iterable[str] | None = None) -> None:
         unknown = (chosen or frozenset()) - RULES.keys()
         if unknown:
             raise ValueError(f"no such rules: {', '.join(sorted(unknown))}")
-        _on.only = chosen
+        _on.only, _on.running = chosen, running
         _chains.clear()
         _put(Patch(BaseBackend, "urls", _urls, (-1, 0, 0)))
         for rule in RULES.values():
@@ -508,7 +524,7 @@ class _Ruled(BaseResponse):
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
                 answer = ActionResult(problem)
             self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
-            return self.serialized(answer)
+            return self.serialized(answer) if isinstance(answer, ActionResult) else answer
         method = camelcase_to_underscores(self._get_action())
         if hooks and hasattr(self, method):
             todo = functools.partial(_through, hooks, call, getattr(self, method))
@@ -553,7 +569,7 @@ def chain(operation: str) -> list[Hook]:
     if operation not in _chains:
         found = TABLE.get(operation, []) + TABLE.get(f"{operation.partition(':')[0]}:*", [])
         _chains[operation] = sorted(
-            (hook for hook in found if hook.rule in _on and hook.kind is not Kind.IN_SERVER),
+            (hook for hook in found if hook.kind is not Kind.IN_SERVER and hook.rule in _on),
             key=lambda hook: (hook.kind, hook.place),
         )
     return _chains[operation]
@@ -654,6 +670,11 @@ class Timer(threading.Thread):
         """Do something quick at a time of `clock`; what takes its time goes to a thread of its own."""
         with self._wake:
             heapq.heappush(self._heap, (due, next(_numbers), action))
+            self._wake.notify()
+
+    def look_again(self) -> None:
+        """The clock was moved."""
+        with self._wake:
             self._wake.notify()
 
     def stop(self) -> None:

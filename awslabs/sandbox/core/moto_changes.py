@@ -5,8 +5,8 @@
                     them from the ids that he has seen: moto draws both from one sequence
     forgetful       moto keeps every object it ever made, and what caches hold; so an account that was
                     reset would never go away
-    policies, AMIs  what AWS keeps in every account alike is made once and copied, and a service's list of
-    and Regions     Regions is made once: so a new account costs 15 ms instead of 200
+    AMIs, Regions   AWS's images are made once and copied for each account, and a service's list of Regions
+                    is made once: so a new account costs 15 ms instead of 200
     operations      the names of a service's operations are listed once, not for every call
     items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
                     30 haiku take 16 ms instead of 3; texts are compared as texts at once
@@ -17,7 +17,6 @@ Strictness is another matter: see `rules`. Made for moto 5.2.
 
 from __future__ import annotations
 
-import copy
 import functools
 import secrets
 import string
@@ -32,7 +31,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
-from moto.iam.models import AccessKey, AWSManagedPolicy, IAMBackend
+from moto.iam.models import AccessKey
 from moto.sqs.models import Queue
 from moto.sts.models import STSBackend
 
@@ -49,7 +48,6 @@ def install() -> None:
     _change(Subnet, "_base_avail_ip_iterator", _addresses)
     _change(STSBackend, "get_caller_identity", _caller)
     _change(AccessKey, "__init__", _key)
-    _change(IAMBackend, "_init_aws_policies", _aws_policies)
     _change(AmiBackend, "_load_amis", _amis)
     _change(BaseJSONSerializer, "_serialize_type_structure", _structure)
     cast = DynamoType.cast_value.fget  # type: ignore[attr-defined]
@@ -106,19 +104,6 @@ def _regions(original: Any, held: Any, service: str) -> list[str]:
     if service not in _made_regions:
         _made_regions[service] = original(held, service)
     return _made_regions[service]
-
-
-_made_policies: list[AWSManagedPolicy] = []
-
-
-def _aws_policies(original: Any, backend: IAMBackend) -> list[AWSManagedPolicy]:
-    """AWS's own policies, each account's copy with its own count of attachments."""
-    if not _made_policies:
-        _made_policies.extend(original(backend))
-    policies = [copy.copy(policy) for policy in _made_policies]
-    for policy in policies:
-        policy.account_id, policy.partition = backend.account_id, backend.partition
-    return policies
 
 
 _made_amis: dict[str, tuple[str, dict[str, Ami]]] = {}  # Region: the account that they were made in, and they

@@ -7,12 +7,16 @@ Source: API Gateway developer guide, "Use API Gateway extensions to OpenAPI"; aw
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
 from moto.apigateway.models import RestAPI
+
+from awslabs.sandbox.services.apigateway.patches import bad
 
 EXTENSION = "x-amazon-apigateway-"
 _KNOWN = {
@@ -45,6 +49,18 @@ _INTEGRATION = {
         "uri",
     ),
 }
+
+
+def look_at_text(text: str | bytes) -> None:
+    """Refuse what is no OpenAPI document: neither JSON nor YAML, or of something else."""
+    document: Any = None
+    with contextlib.suppress(ValueError, yaml.YAMLError):
+        try:
+            document = json.loads(text or "null")
+        except ValueError:
+            document = yaml.safe_load(text)
+    if not isinstance(document, dict) or not {"openapi", "swagger"} & document.keys():
+        raise bad("Invalid OpenAPI input.")
 
 
 def missing(document: dict[str, Any]) -> str:

@@ -14,9 +14,10 @@ from moto.batch.models import batch_backends
 from moto.core.resource_tagging import TaggedResource
 from moto.resourcegroupstaggingapi import models as tagging
 
-from awslabs.sandbox.core.engine import Call
+from awslabs.sandbox.core.engine import Call, Refused
 from awslabs.sandbox.services.batch.api import batch, check_tags, refuse
 from awslabs.sandbox.services.batch.records import Batch, batch_of
+from awslabs.sandbox.services.iam import needs
 
 
 def tags_of(store: Batch, arn: str) -> dict[str, str]:
@@ -36,6 +37,18 @@ def tags_of(store: Batch, arn: str) -> dict[str, str]:
             if definition.arn == arn:
                 return definition.tags
     raise refuse(f"{arn} does not exist")
+
+
+def _tags(account: str, region: str, rest: str) -> dict[str, str]:
+    """For policies: what stands under the end of an ARN, ``job/ID``; of an array's child, its parent's."""
+    arn = f"arn:aws:batch:{region}:{account}:{rest.partition(':')[0]}"
+    try:
+        return tags_of(batch_of(account, region), arn)
+    except Refused:
+        return {}
+
+
+needs.TAGGED["batch"] = _tags
 
 
 @batch.operation("batch:ListTagsForResource")

@@ -10,7 +10,8 @@
 The seconds are those of `slow_states` 1 (AWS takes longer: half a minute to RUNNING). moto's own tasks step
 with each look, run nothing and keep their interface for ever, so a task here is an object of this module,
 kept where moto keeps its own. What runs it is `runner`: in the server `running_tasks`. Under
-`mock_aws` there is none: a task is a record, RUNNING until it is stopped.
+`mock_aws` there is none, and moto alone answers; where a test asks for these rules a task is a record,
+RUNNING until it is stopped.
 
 Source: ECS developer guide, "Amazon ECS task lifecycle" and "Stopped tasks error codes"; aws-facts (a) to
 (g), (j); messages as quoted in public issues.
@@ -433,6 +434,7 @@ tasks_run = rule(
 
     moto: see the row "task life" of aws-facts (j). Weather: ``fargate:PlaceTask=Capacity`` is a task for
     which Fargate has no room. What a container asks for and the practice cloud has not, is a 501.""",
+    runs=True,
 )
 
 

@@ -175,6 +175,12 @@ s3:
     ListBuckets -> *
 s3control:
     GetPublicAccessBlock -> *
+scheduler:
+    CreateSchedule DeleteSchedule GetSchedule UpdateSchedule -> schedule/{GroupName|default}/{Name}
+    ListSchedules -> schedule/*/*
+    CreateScheduleGroup DeleteScheduleGroup GetScheduleGroup -> schedule-group/{Name}
+    ListScheduleGroups -> schedule-group/*
+    ListTagsForResource TagResource UntagResource -> {ResourceArn}
 service-quotas:
     GetServiceQuota -> *
 sqs:
@@ -236,6 +242,8 @@ _PASSES = {
     "iam:AddRoleToInstanceProfile": {"RoleName": "ec2.amazonaws.com"},
     "lambda:CreateFunction": {"Role": "lambda.amazonaws.com"},
     "lambda:UpdateFunctionConfiguration": {"Role": "lambda.amazonaws.com"},
+    "scheduler:CreateSchedule": {"Target.RoleArn": "scheduler.amazonaws.com"},
+    "scheduler:UpdateSchedule": {"Target.RoleArn": "scheduler.amazonaws.com"},
 }
 
 # What tags that come with a creation need, where it is not ``SERVICE:TagResource``.
@@ -283,13 +291,14 @@ def needs(asked: Asked) -> Iterator[Need]:
     name, service = asked.call.name, asked.call.service
     if service == "apigateway":
         path = f"arn:aws:apigateway:{asked.region}::{asked.request.path}"
-        yield Need(f"apigateway:{asked.request.method}", path)
+        yield Need(f"apigateway:{asked.request.method}", path, tags_of(asked, path))
         return
     if name in _SPECIAL:
         own = list(_SPECIAL[name](asked))
     else:
         own = [Need(_ACTIONS.get(name, name), each) for each in _resources(asked, TABLE[name])]
-    yield from (Need(action, resource, {**facts, **more}) for action, resource, more in own)
+    for action, resource, more in own:
+        yield Need(action, resource, {**facts, **tags_of(asked, resource), **more})
     yield from _passes(asked)
     if service == "ec2":
         for kind in asked.values("TagSpecifications.ResourceType"):
@@ -299,6 +308,47 @@ def needs(asked: Asked) -> Iterator[Need]:
         where = _resources(asked, _TAGGED[name]) if name in _TAGGED else [own[0].resource]
         yield from (Need(_TAGGING.get(name, f"{service}:TagResource"), each, facts) for each in where)
 
+
+TAGGED: dict[str, Callable[[str, str, str], dict[str, str] | None]] = {}
+"""Service to (account, Region, the end of an ARN) -> the tags of what is there; None: nobody here knows."""
+
+
+def tags_of(asked: Asked, arn: str) -> Context:
+    """What a policy may ask about the tags of what a call is about: ``aws:ResourceTag/...``."""
+    service, rest = arn.split(":", 5)[2::3] if arn.startswith("arn:") else ("", "")
+    tags = TAGGED[service](asked.account, asked.region, rest) if service in TAGGED else None
+    if tags is None:
+        return {}
+    return {"aws:resourcetag/": None, **{f"aws:resourcetag/{key.lower()}": tags[key] for key in tags}}
+
+
+def _ec2_tags(account: str, region: str, rest: str) -> dict[str, str]:
+    from moto.ec2.models import ec2_backends
+
+    ec2, (kind, _, name) = ec2_backends[account][region], rest.partition("/")
+    if name == "*":
+        return {}
+    if kind == "key-pair" and name in ec2.key_pairs:
+        name = ec2.key_pairs[name].id
+    return {str(tag["key"]): str(tag["value"]) for tag in ec2.describe_tags({"resource-id": [name]})}
+
+
+def _api_tags(account: str, region: str, rest: str) -> dict[str, str]:
+    from moto.apigateway.models import apigateway_backends
+
+    api = apigateway_backends[account][region].apis.get(rest.removeprefix("/restapis/").partition("/")[0])
+    return dict(api.tags or {}) if api else {}
+
+
+def _parameter_tags(account: str, region: str, rest: str) -> dict[str, str]:
+    from moto.ssm.models import ssm_backends
+
+    held = ssm_backends[account][region]._resource_tags["Parameter"]
+    name = rest.removeprefix("parameter/")
+    return dict(held.get(name) or held.get(f"/{name}") or {})
+
+
+TAGGED.update(ec2=_ec2_tags, apigateway=_api_tags, ssm=_parameter_tags)
 
 _FIELD = re.compile(r"\{([^}|?]+)(\?|\|[^}]*)?\}")
 

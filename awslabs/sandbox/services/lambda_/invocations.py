@@ -51,8 +51,8 @@ from awslabs.sandbox.core.engine import Refused, scaled
 from awslabs.sandbox.run.isolation import NoPlace
 from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.iam import identities, permissions
+from awslabs.sandbox.services.lambda_ import event_settings, shapes, sharing
 from awslabs.sandbox.services.lambda_ import functions as strict
-from awslabs.sandbox.services.lambda_ import shapes
 from awslabs.sandbox.services.lambda_.environments import (
     Ended,
     Environment,
@@ -533,7 +533,8 @@ class Functions:
             return
         with engine.lock:
             function = strict.find(event.account, event.region, event.name, event.qualifier)
-            config = function.event_invoke_config[-1].config if function.event_invoke_config else {}
+            latest = strict.find(event.account, event.region, function.function_name)
+            config = event_settings.of(latest, event.name, event.qualifier)
             target = strict.life(function).more.get("DeadLetterConfig", {}).get("TargetArn")
         retries = config.get("MaximumRetryAttempts", len(RETRY_S))
         if event.tries < retries:
@@ -677,6 +678,11 @@ class Functions:
         asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
         try:
             shapes.look_at("Invoke", asked, region)
+            if (owner := sharing.owner(match[1], account)) != account:
+                with engine.lock:
+                    caller = identities.caller_of(account, "aws", call.access_key, region)
+                    sharing.look_at_policy(match[1], region, "Invoke", caller)
+                account = owner
             if kind == "DryRun":
                 self.look(account, region, match[1], qualifier, body, False)
                 return Answer(204, {}, b"")

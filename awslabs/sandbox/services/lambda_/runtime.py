@@ -44,13 +44,14 @@ HEAD = struct.Struct(">II")
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 # From <sched.h>, <sys/mount.h>, <linux/capability.h>.
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
-MS_NOSUID, MS_NODEV, MS_BIND = 2, 4, 4096
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC = 2, 4, 4096, 16384
 CAPABILITY_VERSION = 0x20080522
 # Memory with which a function has one processor; with less it has less of one, in proportion.
 # Source: Lambda developer guide, "Configure Lambda function memory".
 MB_PER_VCPU = 1769
 # Bytes of an answer, as AWS measures them (Lambda quotas: 6 MB and some room for its own wrapping).
 LARGEST_ANSWER = 6_291_556
+TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 
 def send(channel: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
@@ -221,12 +222,9 @@ class Failure(Exception):
         self.kind, self.message, self.trace = kind, message, trace or []
 
     def show(self, request_id: str) -> bytes:
-        answer = {
-            "errorMessage": self.message,
-            "errorType": self.kind,
-            "requestId": request_id,
-            "stackTrace": self.trace,
-        }
+        answer: dict[str, Any] = {"errorMessage": self.message, "errorType": self.kind}
+        if self.kind != TOO_LARGE:
+            answer |= {"requestId": request_id, "stackTrace": self.trace}
         return json.dumps(answer).encode()
 
 
@@ -280,7 +278,7 @@ def become_environment(order: dict[str, Any], channel_fd: int, output: int) -> N
             answer, ok = handle(function, header, event), True
         except Failure as failure:
             tell(failure)
-            answer, ok = failure.show(header["request_id"]), False
+            answer, ok = failure.show("" if problem is not None else header["request_id"]), False
         with contextlib.suppress(ValueError, OSError):  # a function may close them
             sys.stdout.flush()
             sys.stderr.flush()
@@ -313,8 +311,17 @@ def part(own: dict[str, str]) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
+    python = {os.path.realpath(folder) for folder in (sys.prefix, sys.base_prefix)}
     for target, source in own.items():
+        # A Python that somebody has installed below /tmp must be there afterwards, too.
+        hidden = {path: os.open(path, os.O_PATH) for path in python if path.startswith(f"{target}/")}
         check(libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(MS_BIND), None), target)
+        for path, fd in hidden.items():
+            os.makedirs(path, exist_ok=True)
+            same = f"/proc/self/fd/{fd}".encode()
+            flags = ctypes.c_ulong(MS_BIND | MS_REC)
+            check(libc.mount(same, path.encode(), None, flags, None), path)
+            os.close(fd)
     shared, flags = b"/dev/shm", ctypes.c_ulong(MS_NOSUID | MS_NODEV)
     check(libc.mount(b"tmpfs", shared, b"tmpfs", flags, b"mode=1777"), "/dev/shm")
     # The rights to undo this go; those of a user namespace of its own would not reach these mounts.
@@ -345,7 +352,7 @@ def find_handler(name: str) -> Any:
     except SystemExit:
         raise
     except BaseException as problem:
-        raise Failure(type(problem).__name__, str(problem), frames(problem)) from problem
+        raise Failure(type(problem).__name__, str(problem), frames(problem, importing=True)) from problem
     try:
         return getattr(module, attribute)
     except AttributeError as problem:
@@ -367,16 +374,16 @@ def handle(function: Any, header: dict[str, Any], event: bytes) -> bytes:
         raise Failure("Runtime.MarshalError", f"Unable to marshal response: {problem}") from problem
     if len(text) > LARGEST_ANSWER:
         message = f"Response payload size exceeded maximum allowed payload size ({LARGEST_ANSWER} bytes)."
-        raise Failure("Function.ResponseSizeTooLarge", message)
+        raise Failure(TOO_LARGE, message)
     return text
 
 
-def frames(problem: BaseException) -> list[str]:
-    """The stack of an exception, without this file's and the importer's part of it."""
-    ours = (__file__, "<frozen importlib._bootstrap>", importlib.__file__)
-    found = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename not in ours]
+def frames(problem: BaseException, importing: bool = False) -> list[str]:
+    """The stack of an exception, without this file's part of it, and, but of an import, the importer's."""
+    found = [each for each in traceback.extract_tb(problem.__traceback__) if each.filename != __file__]
+    importers = ("<frozen importlib", str(importlib.__file__))
     return traceback.format_list(
-        [frame for frame in found if not frame.filename.startswith("<frozen importlib")]
+        [each for each in found if importing or not each.filename.startswith(importers)]
     )
 
 

@@ -1,0 +1,88 @@
+"""Schedules of EventBridge Scheduler. They take no tags: name and description say whose they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.named import OURS, look_by_name, pages, unless
+
+MISSING = ("ResourceNotFoundException",)
+NAME = re.compile(r"(?P<ledger>awslabs-[a-z0-9-]+-[a-z0-9]{6})-(?P<token>\d{14}-[0-9a-f]{16})")
+PUT_OFF = timedelta(hours=1)
+TOLD = ("awslabs:owner", "awslabs:home", "awslabs:row")
+
+
+def mark_schedule(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
+    """The token in the name, of 64 characters at most, and as client token; the rest as description."""
+    told = json.dumps({key: mark.tags()[key] for key in TOLD})
+    name = f"{request['Name']}-{mark.token}"
+    return {**request, "Name": name, "ClientToken": mark.token, "Description": told}
+
+
+def marks_of(shown: dict[str, Any]) -> dict[str, str]:
+    """What the tags of another thing would say."""
+    name = NAME.fullmatch(shown["Name"])
+    try:
+        told = json.loads(shown.get("Description") or "{}")
+        tags = {key: str(told[key]) for key in TOLD}
+    except (ValueError, KeyError, TypeError):
+        tags = {"awslabs:row": "0 switch-schedule"}  # somebody has changed it
+    return {**tags, "awslabs:ledger": name["ledger"], "awslabs:token": name["token"]} if name else {}
+
+
+def show_schedule(scheduler: Any, ids: dict[str, str]) -> Found | None:
+    answer = unless(MISSING, scheduler.get_schedule, Name=ids["Name"])
+    return None if answer is None else Found({"Name": answer["Name"]}, tags=marks_of(answer))
+
+
+def our_schedules(scheduler: Any) -> Iterator[Found]:
+    """Those whose names begin as ours do. A listing shows no descriptions."""
+    listed = pages(scheduler, "list_schedules", "Schedules", GroupName="default", NamePrefix=OURS)
+    for one in listed:
+        if (found := show_schedule(scheduler, {"Name": one["Name"]})) is not None:
+            yield found
+
+
+def move(scheduler: Any, name: str, at: datetime, sooner: bool = True) -> None:
+    """Let a schedule begin at another moment; without `sooner` only at a later one.
+
+    What an update leaves out would be lost, so all of it is sent.
+    """
+    shown = unless(MISSING, scheduler.get_schedule, Name=name)
+    if shown is None or abs((shown["StartDate"] - at).total_seconds()) < 1:
+        return
+    if sooner or at > shown["StartDate"]:
+        kept = ("Name", "Description", "FlexibleTimeWindow", "ScheduleExpression", "Target")
+        scheduler.update_schedule(**{name: shown[name] for name in kept if name in shown}, StartDate=at)
+
+
+def put_off(scheduler: Any, name: str) -> None:
+    """Let it begin in an hour at the soonest."""
+    move(scheduler, name, datetime.now(timezone.utc).replace(microsecond=0) + PUT_OFF, sooner=False)
+
+
+SCHEDULE = Kind(
+    call="scheduler:CreateSchedule",
+    known_by=("Name",),
+    ids=lambda request, answer: {"Name": request["Name"]},
+    mark=mark_schedule,
+    look=look_by_name(show_schedule),
+    listed=lambda scheduler, overview: list(our_schedules(scheduler)),
+    complete=True,
+    delete=lambda scheduler, found: scheduler.delete_schedule(Name=found.id),
+    named=True,
+    guards=True,
+    put_off=put_off,
+    taken=("ConflictException already exists",),
+    not_yet=("ValidationException must allow AWS EventBridge Scheduler to assume the role",),
+    busy=("ConflictException",),
+    absent=MISSING,
+    looked_up=("StartDate",),  # `move` puts it right
+)
+
+KINDS = [SCHEDULE]

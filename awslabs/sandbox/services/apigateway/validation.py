@@ -1,0 +1,130 @@
+"""Values of API Gateway's requests that are not in their lists: refused before anybody looks further.
+
+Which values there are says botocore's model; in what order AWS names them, where it was recorded, `_ORDER`.
+Source: botocore's model of API Gateway; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+from botocore.model import Shape
+
+from awslabs.sandbox.core.engine import Call, Refused, before
+from awslabs.sandbox.services.apigateway import openapi
+from awslabs.sandbox.services.apigateway.patches import bad
+
+VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
+_ORDER = {
+    "EndpointType": ("PRIVATE", "EDGE", "REGIONAL"),
+    "GatewayResponseType": (
+        *("REQUEST_TOO_LARGE", "RESOURCE_NOT_FOUND", "AUTHORIZER_CONFIGURATION_ERROR"),
+        *("MISSING_AUTHENTICATION_TOKEN", "BAD_REQUEST_BODY", "INVALID_SIGNATURE", "INVALID_API_KEY"),
+        *("BAD_REQUEST_PARAMETERS", "AUTHORIZER_FAILURE", "UNAUTHORIZED", "INTEGRATION_TIMEOUT"),
+        *("ACCESS_DENIED", "DEFAULT_4XX", "DEFAULT_5XX", "WAF_FILTERED", "QUOTA_EXCEEDED", "THROTTLED"),
+        *("API_CONFIGURATION_ERROR", "UNSUPPORTED_MEDIA_TYPE", "INTEGRATION_FAILURE", "EXPIRED_TOKEN"),
+    ),
+    "IntegrationType": ("HTTP", "MOCK", "AWS_PROXY", "HTTP_PROXY", "AWS"),
+    "Op": ("add", "remove", "move", "test", "replace", "copy"),
+}
+
+
+@functools.cache
+def _model() -> Any:
+    return botocore.session.get_session().get_service_model("apigateway")
+
+
+@before("apigateway:PutRestApi", "apigateway:ImportRestApi")
+def documents_can_be_read(call: Call) -> None:
+    """What is no OpenAPI document: BadRequestException, whether the API is there or not. moto makes an API
+    without a name of it. Source: aws-facts (k).
+    """
+    openapi.look_at_text(call.response.body)
+
+
+@before("apigateway:*")
+def values_are_in_their_lists(call: Call) -> None:
+    """A value outside of its enumeration or pattern, as the model has them: ValidationException; an HTTP
+    method that is none: BadRequestException. moto takes any. Source: botocore's model; aws-facts (k).
+    """
+    if call.action not in _model().operation_names:
+        return
+    operation = _model().operation_model(call.action)
+    shape = operation.input_shape
+    if shape is None or shape.serialization.get("payload"):
+        return
+    problems = [*_in_body(call, shape), *_in_path(call, operation)]
+    if problems:
+        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
+        raise Refused("ValidationException", count + "; ".join(problems), 400)
+    if call.action == "PutMethod":
+        verb = urllib.parse.unquote(call.response.path.rstrip("/").rpartition("/")[2])
+        if verb not in VERBS:
+            raise bad(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
+
+
+def _in_body(call: Call, shape: Any) -> Iterator[str]:
+    try:
+        body = json.loads(call.response.body or "{}")
+    except ValueError:
+        return
+    if isinstance(body, dict):
+        name = f"{call.action[0].lower()}{call.action[1:]}Input"
+        members = {key: each for key, each in shape.members.items() if not each.serialization.get("location")}
+        yield from _in_members(name, members, body)
+
+
+def _in_members(where: str, members: dict[str, Shape], values: dict[str, Any]) -> Iterator[str]:
+    for name, shape in members.items():
+        value = values.get(shape.serialization.get("name", name))
+        if value is not None:
+            yield from _problems(f"{where}.{name}", shape, value)
+
+
+def _problems(where: str, shape: Any, value: Any) -> Iterator[str]:
+    """What is wrong with a value of a request, at any depth."""
+    begin = f"Value '{value}' at '{where}' failed to satisfy constraint: "
+    if shape.type_name == "string" and isinstance(value, str):
+        if why := _constraint(shape, value):
+            yield begin + why
+    elif shape.type_name == "structure" and isinstance(value, dict):
+        yield from _in_members(where, shape.members, value)
+    elif shape.type_name == "list" and isinstance(value, list):
+        if shape.member.type_name == "string":
+            wrong = [why for each in value if (why := _constraint(shape.member, str(each)))]
+            if wrong:
+                shown = f"[{', '.join(map(str, value))}]"
+                yield (
+                    begin.replace(f"'{value}'", f"'{shown}'", 1)
+                    + f"Member must satisfy constraint: [{wrong[0]}]"
+                )
+            return
+        for number, each in enumerate(value, 1):
+            yield from _problems(f"{where}.{number}.member", shape.member, each)
+
+
+def _constraint(shape: Any, value: str) -> str:
+    """Which constraint of the model a text does not meet; empty: none."""
+    if shape.enum and value not in shape.enum:
+        allowed = _ORDER.get(shape.name, shape.enum)
+        return f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+    pattern = shape.metadata.get("pattern")
+    if pattern and not re.fullmatch(pattern, value, re.ASCII):
+        return f"Member must satisfy regular expression pattern: {pattern}"
+    return ""
+
+
+def _in_path(call: Call, operation: Any) -> Iterator[str]:
+    template = re.escape(operation.http["requestUri"].partition("?")[0])
+    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", template)
+    match = re.fullmatch(expression, call.response.path)
+    for name, shape in operation.input_shape.members.items() if match else ():
+        if match and shape.serialization.get("location") == "uri":
+            value = urllib.parse.unquote(match[shape.serialization["name"]])
+            yield from _problems(name, shape, value)

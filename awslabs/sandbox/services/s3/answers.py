@@ -1,0 +1,119 @@
+"""S3: members of answers that AWS sends and moto does not, and the one that AWS does not send any more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, unquote
+
+from moto.s3.responses import S3Response
+
+from awslabs.sandbox.core.engine import Call, Proceed, around, rule
+
+CHECKSUM = re.compile(r"x-amz-checksum-(crc32|crc32c|crc64nvme|sha1|sha256)", re.IGNORECASE)
+FULL, PARTS = "FULL_OBJECT", "COMPOSITE"
+
+lists_say_more = rule(
+    "lists_say_more",
+    """Lists of objects and versions say how each is protected by a checksum, repeat what was asked (Prefix,
+    Marker, EncodingType), and show owners by their id alone; lists of buckets have ARNs, and Regions where a
+    list was narrowed down. moto leaves all that out and has a DisplayName. Source: aws-facts (k).""",
+)
+
+
+@lists_say_more.patch(S3Response, "serialized")
+def _say_more(original: Callable[..., Any], response: Any, answer: Any) -> Any:
+    if isinstance(answer.result, dict):
+        _complete(response, answer.result)
+    return original(response, answer)
+
+
+def _complete(response: Any, result: dict[str, Any]) -> None:
+    """Put into moto's answer what AWS's has."""
+    asked = response.querystring
+    if "Buckets" in result:
+        narrowed = {"prefix", "bucket-region", "max-buckets"} & asked.keys()
+        if "prefix" in asked:
+            result["Prefix"] = asked["prefix"][0]
+        for shown in result["Buckets"]:
+            shown["BucketArn"] = f"arn:{response.partition}:s3:::{shown['Name']}"
+            if narrowed:
+                shown["BucketRegion"] = response.backend.get_bucket(shown["Name"]).region_name
+    if "Contents" in result or "Versions" in result:
+        keys = response.backend.get_bucket(response.bucket_name).keys
+        for shown in [*(result.get("Contents") or []), *(result.get("Versions") or [])]:
+            _protect(keys, shown, encoded=result.get("EncodingType") == "url")
+    if "Contents" in result and "KeyCount" not in result:  # ListObjects
+        result.setdefault("Marker", asked.get("marker", [""])[0])
+        result.setdefault("Prefix", "")
+    if "Versions" in result and asked.get("encoding-type", [""])[0] == "url":
+        result["EncodingType"] = "url"
+        for shown in [*result["Versions"], *(result.get("DeleteMarkers") or [])]:
+            shown["Key"] = _encoded(shown["Key"])
+        for shown in result.get("CommonPrefixes") or []:
+            shown["Prefix"] = _encoded(shown["Prefix"])
+        for name in ("Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"):
+            if result.get(name):
+                result[name] = _encoded(result[name])
+    for part in ("CopyObjectResult", "Checksum"):
+        shown = result.get(part)
+        if isinstance(shown, dict) and (
+            values := [shown[name] for name in shown if name.startswith("Checksum")]
+        ):
+            shown.setdefault("ChecksumType", _type_of(values[0]))
+    _without_names(result)
+
+
+def _protect(keys: Any, shown: dict[str, Any], encoded: bool) -> None:
+    """Say of an object in a list which checksum it has."""
+    version = shown.get("VersionId")
+    name = unquote(shown["Key"]) if encoded else shown["Key"]
+    named = keys.getlist(name) if name in keys else []
+    fitting = [key for key in named if version in (None, "null") or key.version_id == version]
+    if fitting and getattr(fitting[-1], "checksum_algorithm", None):
+        shown["ChecksumAlgorithm"] = [fitting[-1].checksum_algorithm]
+        shown["ChecksumType"] = _type_of(fitting[-1].checksum_value)
+
+
+def _without_names(value: Any) -> None:
+    """Owners have an id alone, since 2025-11."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("Owner", "Initiator") and isinstance(inner, dict):
+                inner.pop("DisplayName", None)
+            else:
+                _without_names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _without_names(inner)
+
+
+def _encoded(text: str) -> str:
+    """A key as a list with ``encoding-type=url`` has it."""
+    return quote(text, safe="/")
+
+
+def _type_of(value: Any) -> str:
+    """Whether a checksum is of an object or of its parts, which are counted at its end."""
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    return PARTS if re.search(r"-\d+$", text) else FULL
+
+
+@around("s3:PutObject", "s3:GetObject", "s3:HeadObject")
+def checksums_have_a_type(call: Call, proceed: Proceed) -> Any:
+    """An answer with a checksum says of what it is one. moto does not. Source: aws-facts (k)."""
+    status, headers, body = proceed()
+    found = [value for name, value in headers.items() if CHECKSUM.fullmatch(name)]
+    if found and status < 300:
+        headers["x-amz-checksum-type"] = _type_of(found[0])
+    return status, headers, body
+
+
+@around("s3:CreateBucket")
+def new_buckets_have_an_arn(call: Call, proceed: Proceed) -> Any:
+    """CreateBucket answers with the bucket's ARN. moto does not. Source: aws-facts (k)."""
+    status, headers, body = proceed()
+    if status < 300:
+        headers["x-amz-bucket-arn"] = f"arn:{call.partition}:s3:::{call.response.bucket_name}"
+    return status, headers, body

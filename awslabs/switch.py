@@ -1,0 +1,204 @@
+"""The dead-man's switch: when a lab's time is up, AWS takes it down, though no laptop ever comes back.
+
+    up --ttl 3h   <1> a role and a log group          first, for AWS needs some seconds to know a role
+                  ..  the lab's network meanwhile
+                  <2> a function, and a schedule      before the first thing that costs
+                      that calls it every two minutes from the end on, until nothing is left
+
+The function (`switch_function`) holds this package's own modules: it finds by tag, name and path what is of
+this ledger, as ``ledger recover`` does, and deletes it in order, as `down` does. It needs no ledger file.
+Then it deletes its log group, the schedule, itself, and its role.
+
+Why a rate and not one moment: a schedule of one moment is gone after its last failed try, and Lambda takes
+an event at once, so a run that timed out would leave all standing in silence. The next run begins where that
+one ended. `down` puts the end off while it works, and the schedule goes last: if `down` dies, the switch is
+still there.
+
+What the role may reach stands in `policies.take_down`, with the two exceptions.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import zipfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from awslabs import policies
+from awslabs.errors import AwsError
+from awslabs.explain import DENIED
+from awslabs.kinds import schedules
+from awslabs.ledger import Ledger
+
+log = logging.getLogger("awslabs.switch")
+
+RUNTIME = "python3.13"
+RUN_S = 600  # a run is over by then, and the next one goes on
+MEMORY_MIB = 512
+EVERY = "rate(2 minutes)"
+HANDLER = "awslabs.switch_function.handler"
+# In the order in which they can go.
+PARTS = ("switch-schedule", "switch-function", "switch-logs", "switch-policy", "switch-role")
+# What the function is made of, which is what `recover` and `down` are made of; and all of `kinds/`.
+MODULES = (
+    *("__init__", "addresses", "cost", "errors", "explain", "journal", "labs", "ledger", "ledger_cli"),
+    *("prices", "progress", "show", "switch_function", "web"),
+)
+
+
+class Switch:
+    """The end of what a ledger builds from now on.
+
+    Parameters
+    ----------
+    at : datetime
+        When AWS begins to take it down, with its time zone.
+    required : bool
+        Build nothing that costs where the switch cannot be had; else one warning says so.
+    """
+
+    def __init__(self, ledger: Ledger, at: datetime, *, required: bool = False) -> None:
+        self.ledger, self.at, self.required = ledger, at, required
+        self.stands = self.given_up = False
+        self._mutex = threading.Lock()
+        ledger.guard = self
+        regions = ledger.cloud.session.get_available_regions("scheduler")
+        if ledger.cloud.region not in regions:
+            self._give_up(AwsError(f"EventBridge Scheduler is not in {ledger.cloud.region}."))
+
+    def prepare(self) -> None:
+        """What AWS needs some seconds to know, first: the lab is built meanwhile."""
+        if not self.given_up:
+            self._unless_denied(lambda: prepare(self.ledger))
+
+    def arm(self) -> None:
+        """Before the first thing that costs; once for each `up`."""
+        with self._mutex:
+            if not self.stands and not self.given_up:
+                self._unless_denied(lambda: arm(self.ledger, self.at))
+                self.stands = not self.given_up
+
+    def _unless_denied(self, step: Callable[[], None]) -> None:
+        """A step; where the caller may not do it, one warning, or the end of `up`."""
+        try:
+            step()
+        except AwsError as error:
+            if error.code not in DENIED:
+                raise
+            self._give_up(error)
+
+    def _give_up(self, error: AwsError) -> None:
+        """Go on without, and say so once; or not at all."""
+        if self.required:
+            raise error.mended_by(
+                f"{self.ledger.command('up')}    # without --require-switch: you alone take it down then",
+                f"{error.why} So AWS cannot take the lab down by itself; nothing that costs stands.".strip(),
+            ) from error
+        self.given_up = True
+        for name in PARTS:
+            self.ledger.delete(name)
+        log.warning(
+            "AWS cannot take this lab down by itself: %s What it costs, it costs until you do: %s",
+            error.what,
+            self.ledger.command("down"),
+        )
+
+
+def prepare(ledger: Ledger) -> None:
+    """The role, in which the function works and the schedule calls it, and where the function writes.
+
+    AWS calls: ``iam:CreateRole``, ``PutRolePolicy``, ``logs:CreateLogGroup``.
+    """
+    if not ledger.missing(PARTS):
+        return  # of an earlier `up`: `arm` looks at it
+    iam, logs, name = ledger.client("iam"), ledger.client("logs"), f"{ledger.prefix}-switch"
+    account, region = ledger.cloud.identity["account"], ledger.cloud.region
+    ledger.create(
+        "switch-role",
+        iam.create_role,
+        RoleName=f"{name}-role",
+        AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com", "scheduler.amazonaws.com"),
+    )
+    ledger.create(
+        "switch-policy",
+        iam.put_role_policy,
+        RoleName=f"{name}-role",
+        PolicyName="what-it-needs",
+        PolicyDocument=policies.document(
+            *policies.take_down(ledger.prefix, region, account),
+            policies.write_logs(ledger.arn("logs", f"log-group:/aws/lambda/{name}")),
+            policies.allow(ledger.arn("lambda", f"function:{name}"), "lambda:InvokeFunction"),
+        ),
+    )
+    ledger.create("switch-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{name}")
+
+
+def arm(ledger: Ledger, at: datetime) -> None:
+    """From `at` on the lab is taken down. Twice is once; another moment takes the place of the first.
+
+    AWS calls: those of `prepare`, ``lambda:CreateFunction``, ``scheduler:CreateSchedule``. Where all stands,
+    those that look for it, and of `move`.
+    """
+    if stands(ledger):
+        move(ledger, at)
+        return
+    prepare(ledger)
+    lambda_, scheduler, name = ledger.client("lambda"), ledger.client("scheduler"), f"{ledger.prefix}-switch"
+    role_arn = ledger.resources["switch-role"]
+    ledger.create(
+        "switch-function",
+        lambda_.create_function,
+        FunctionName=name,
+        Runtime=RUNTIME,
+        Role=role_arn,
+        Handler=HANDLER,
+        Code={"ZipFile": package()},
+        Timeout=RUN_S,
+        MemorySize=MEMORY_MIB,
+        LoggingConfig={"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
+    )
+    told = {"ledger": ledger.prefix, "settle_s": ledger.settle_s}
+    target = {"Arn": ledger.arn("lambda", f"function:{name}"), "RoleArn": role_arn, "Input": json.dumps(told)}
+    ledger.create(
+        "switch-schedule",
+        scheduler.create_schedule,
+        Name=ledger.prefix,
+        ScheduleExpression=EVERY,
+        StartDate=at,
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=target,
+    )
+    move(ledger, at)
+
+
+def stands(ledger: Ledger) -> bool:
+    """Whether AWS shows every part, be it of another version of this package than that which runs now."""
+    return not ledger.missing(PARTS) and all(ledger.shown(ledger.open_row(name)) for name in PARTS)
+
+
+def move(ledger: Ledger, at: datetime) -> bool:
+    """Let the end come at another moment, sooner or later; whether there is a switch at all.
+
+    AWS calls: ``scheduler:GetSchedule``, ``UpdateSchedule`` where it differs.
+    """
+    name = ledger.resources.get("switch-schedule")
+    if name is not None:
+        schedules.move(ledger.client("scheduler"), name, at)
+    return name is not None
+
+
+def package() -> bytes:
+    """The function's zip. The same files give the same bytes, so a second `up` sees that nothing changed."""
+    root = Path(__file__).parent
+    files = [root / f"{name}.py" for name in MODULES] + sorted((root / "kinds").glob("*.py"))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            entry = zipfile.ZipInfo(str(file.relative_to(root.parent)), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,292 @@
+"""The score: what the practice cloud answers beside what AWS was seen to answer, per service and operation.
+
+    python bench/fidelity/report.py RESULTS LOCALSTACK MOTO [NOTE] > docs/fidelity.md
+
+RESULTS is the folder that `run.sh` filled, with a folder for each target (`sandbox`, `moto`, `ministack`);
+LOCALSTACK and MOTO are the checked-out repositories, whose dates are those of the records; NOTE says what was
+special about this run. `score.sh` does it all. What became of a test:
+
+    pass      as on AWS, to the letter
+    fields    every answer has AWS's outcome (error code, class of HTTP status); fields or messages differ
+    outcome   another outcome: accepts what AWS refuses, or the reverse, another error code, an assertion
+    refused   it was said honestly that this is not known here (501, "The practice cloud ...")
+    n/a       other services, other runtimes, Docker, function URLs, the runner's own limits
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import functools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TARGETS = {"sandbox": "practice cloud", "moto": "plain moto", "ministack": "MiniStack"}
+COLUMNS = ("pass", "fields", "outcome", "refused", "n/a")
+LABS: dict[str, list[str]] = json.loads((Path(__file__).parent / "lab-operations.json").read_text())
+NOT_OURS = (
+    "nodejs",
+    "Docker not available",
+    "lambda-url",
+    "Failed to build multiruntime",
+    "s3.amazonaws.com",
+    "Timeout (>",
+    "Could not connect",
+    "NameResolution",
+    "runtime parameter of",
+    "No state for",
+)
+NAMED = {"awslambda": "lambda", "lambda_": "lambda"}
+STATUS = re.compile(r"\['(HTTPStatusCode|StatusCode|status_code|statusCode)'\]")
+OUTCOME = re.compile(r"\['(Error'\]\['Code|HTTPStatusCode|Code|StatusCode|status_code|statusCode)'\]")
+SHAPES = Path(__file__).parents[2] / "tests" / "recorded_members.json"
+Row = dict[str, Any]
+
+
+def load(folder: Path) -> dict[str, Row]:
+    """Tests of one target, by pytest's node id."""
+    rows: dict[str, Row] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows[row["id"]] = row
+    return rows
+
+
+def source_of(test: str) -> tuple[str, str]:
+    """Service, and whose record: of ``tests/aws/services/lambda_/...`` lambda and LocalStack."""
+    if found := re.search(r"services/(\w+?)/", test):
+        return NAMED.get(found[1], found[1]), "LocalStack"
+    found = re.search(r"tests/test_(\w+?)/", test)
+    name = found[1] if found else "?"
+    return NAMED.get(name, name), "moto"
+
+
+def refused(row: Row, target: str) -> bool:
+    """Whether a test ended because something was refused honestly."""
+    said = [
+        row["why"],
+        json.dumps(row["diffs"]),
+        *(call[3] for call in row.get("calls", ()) if len(call) > 3),
+    ]
+    if target == "sandbox":
+        return any("The practice cloud" in text for text in said)
+    statuses = {call[1] for call in row.get("calls", ())}
+    return 501 in statuses or any("[501]" in text or "501 ==" in text for text in said)
+
+
+def verdict(row: Row, target: str) -> str:
+    """What became of a test, as one of `COLUMNS`."""
+    if row["outcome"] == "passed":
+        return "pass"
+    if row["outcome"] == "skipped" or any(text in row["why"] for text in NOT_OURS):
+        return "n/a"
+    if refused(row, target):
+        return "refused"
+    if any(call[0].split(":")[0] not in LABS for call in row.get("calls", ())):
+        return "n/a"
+    if row["kind"] != "snapshot":
+        return "outcome"
+    for _, path, _, recorded, seen in row["diffs"]:
+        both_fine = STATUS.search(path) and recorded[:1] == seen[:1] == "2"
+        if path == "root" or (OUTCOME.search(path) and not both_fine):
+            return "outcome"
+    return "fields"
+
+
+def only_labs(row: Row) -> bool:
+    """Whether a test calls nothing but operations of the labs."""
+    return bool(row.get("calls")) and all(
+        operation in LABS.get(service, ())
+        for service, _, operation in (call[0].partition(":") for call in row["calls"])
+    )
+
+
+class Dates:
+    """When a test's record was made."""
+
+    def __init__(self, localstack: Path, moto: Path) -> None:
+        self.localstack, self.moto = localstack, moto
+
+    @functools.cache  # noqa: B019  (one object a run)
+    def snapshots(self, file: str) -> dict[str, str]:
+        """LocalStack's own dates of a file of tests, by node id."""
+        found: dict[str, str] = {}
+        for ending in (".snapshot.json", ".validation.json"):
+            path = self.localstack / file.replace(".py", ending)
+            for test, row in json.loads(path.read_text()).items() if path.exists() else ():
+                day = str(row.get("recorded-date") or row.get("last_validated_date") or "")
+                if dotted := re.match(r"(\d\d)-(\d\d)-(\d{4})", day):
+                    day = f"{dotted[3]}-{dotted[2]}-{dotted[1]}"
+                found.setdefault(test, day[:10])
+        return found
+
+    @functools.cache  # noqa: B019
+    def of_moto(self) -> str:
+        """The day of moto's checked-out version: its tests say that they were verified, and not when."""
+        asked = ["git", "-C", str(self.moto), "log", "-1", "--format=%cs"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or "?"
+
+    def of(self, test: str) -> str:
+        """``2026-02-21``; of moto's tests the day before which it was."""
+        if "/services/" in test:
+            return self.snapshots(test.split("::")[0]).get(test, "?")
+        return f"moto, by {self.of_moto()}"
+
+
+def operations(rows: dict[str, Row], dates: Dates) -> list[str]:
+    """Per service and operation of the labs: proven, differs, refused, no record."""
+    proven: dict[str, list[str]] = collections.defaultdict(list)
+    differs: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    alike: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0, 0])
+    turned_away: dict[str, set[str]] = collections.defaultdict(set)
+    for test, row in rows.items():
+        whose = row.get("whose", {})
+        for key, (same, code, status, code_here, status_here) in (row.get("keys") or {}).items():
+            if operation := whose.get(key):
+                counts = alike[operation]
+                counts[0] += 1
+                counts[1] += (code, str(status)[:1]) == (code_here, str(status_here)[:1])
+                counts[2] += same
+                if same:
+                    proven[operation].append(dates.of(test))
+        for key, path, *_ in row["diffs"]:
+            if operation := whose.get(key):
+                differs[operation][spoken(path)] += 1
+        for call in row.get("calls", ()):
+            if row["outcome"] == "passed":
+                proven[call[0]].append(dates.of(test))
+            if len(call) > 3 and "The practice cloud" in call[3]:
+                turned_away[call[0]].add(call[3])
+    shapes = json.loads(SHAPES.read_text(encoding="utf-8"))["operations"]
+    lines = []
+    for service, names in LABS.items():
+        lines += [
+            f"### {service}",
+            "",
+            "| operation | answers (outcome as AWS's, identical) | what is known |",
+        ]
+        lines += ["|---|---|---|"]
+        for name in names:
+            operation = f"{service}:{name}"
+            count, outcome, same = alike.get(operation, [0, 0, 0])
+            said = []
+            if days := sorted({day for day in proven.get(operation, ()) if day[:1].isdigit()}):
+                said.append(f"proven by a record of {days[-1]}")
+            elif proven.get(operation):
+                said.append(f"proven by {proven[operation][0]}")
+            if differs.get(operation):
+                most = [f"`{path}`" for path, _ in differs[operation].most_common(5)]
+                more = len(differs[operation]) - len(most)
+                said.append("differs in " + ", ".join(most) + (f" and {more} more" if more > 0 else ""))
+            if turned_away.get(operation):
+                said.append("refused in some cases")
+            if answers := shapes.get(operation, {}).get("answers"):
+                said.append(f"members recorded ({answers} answers of Cloud Custodian's)")
+            if not said:
+                called = any(operation == call[0] for row in rows.values() for call in row.get("calls", ()))
+                said.append("met by tests that end elsewhere" if called else "no record")
+            shown = f"{count} ({outcome}, {same})" if count else ""
+            lines.append(f"| {name} | {shown} | {'; '.join(said)} |")
+        lines.append("")
+    return lines
+
+
+def spoken(path: str) -> str:
+    """A path of a difference, short: ``Role.Tags[]``."""
+    parts = re.findall(r"\['([^']*)'\]|\[(\d+)\]", path)
+    text = "".join(f".{name}" if name else "[]" for name, _ in parts).lstrip(".")
+    return (text or "all of it").replace("|", "/")[:80]
+
+
+def table(targets: dict[str, dict[str, Row]], chosen: set[str] | None = None) -> list[str]:
+    """Counts per service and source, the targets side by side, on the tests that ran on all of them."""
+    counted: dict[tuple[str, str], dict[str, collections.Counter[str]]] = {}
+    for target, rows in targets.items():
+        for test, row in rows.items():
+            if chosen is None or test in chosen:
+                cell = counted.setdefault(source_of(test), {}).setdefault(target, collections.Counter())
+                cell[verdict(row, target)] += 1
+    head = " | ".join(f"{TARGETS[target]}: {' '.join(COLUMNS)}" for target in targets)
+    lines = [f"| service | record of | tests | {head} |", "|---|---|---|" + "---|" * len(targets)]
+    for key in sorted(counted):
+        cells = counted[key]
+        tests = max(sum(cell.values()) for cell in cells.values())
+        shown = [
+            " ".join(str(cells[target][column]) for column in COLUMNS) if target in cells else "not run"
+            for target in targets
+        ]
+        lines.append(f"| {key[0]} | {key[1]} | {tests} | {' | '.join(shown)} |")
+    return lines
+
+
+def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[str]:
+    """The whole page."""
+    targets = {name: load(results / name) for name in TARGETS if (results / name).is_dir()}
+    ours, plain = targets["sandbox"], targets.get("moto", {})
+    dates = Dates(localstack, moto)
+    labs = {test for test, row in ours.items() if only_labs(row)}
+    both = ours.keys() & plain.keys()
+    good = {test for test in both if verdict(ours[test], "sandbox") == "pass"}
+    good_there = {test for test in both if verdict(plain[test], "moto") == "pass"}
+    worse = sorted(good_there - good)
+    reached = [each for row in ours.values() for each in (row.get("keys") or {}).values()]
+    identical = sum(bool(each[0]) for each in reached)
+    outcome = sum((each[1], str(each[2])[:1]) == (each[3], str(each[4])[:1]) for each in reached)
+    today = datetime.date.today().isoformat()
+    lines = [
+        "# How true to AWS the practice cloud is",
+        "",
+        "Generated by `make fidelity` (`bench/fidelity/report.py`); nothing here is written by hand.",
+        f"Run of {today}. Nobody saw AWS today: these are tests that their authors, LocalStack and moto, saw",
+        "pass on AWS, with the answers that they recorded there, run against the practice cloud. A record is",
+        "as old as its date. A test ends at its first failed assertion. Where AWS is eventually consistent,",
+        "that something succeeded at once in a record does not say that it always does.",
+        "",
+        "A cell counts the tests that *pass*, *fields*, *outcome*, *refused*, *n/a*, in this order. *pass*:",
+        "as on AWS to the letter; *fields*: the outcome is AWS's, members or messages differ; *outcome*:",
+        "another outcome; *refused*: said not to be known here; *n/a*: needs other services, other runtimes,",
+        "Docker.",
+        "",
+        *([note, ""] if note else []),
+        "## Tests",
+        "",
+        *table(targets),
+        "",
+        f"On both the practice cloud and plain moto ran {len(both)}:",
+        f"{len(good - good_there)} pass here alone, {len(worse)} there alone.",
+        "",
+        f"Answers that were reached and compared: {len(reached)}; AWS's outcome {outcome}, identical",
+        f"{identical}.",
+        "",
+        f"## Tests that call nothing but the labs' operations ({len(labs)})",
+        "",
+        *table(targets, labs),
+        "",
+        "## Green on plain moto and not here",
+        "",
+        *(f"- `{test.split('/')[-1]}`: {verdict(ours[test], 'sandbox')}" for test in worse),
+        *([] if worse else ["None."]),
+        "",
+        "## The labs' operations",
+        "",
+        "Proven: a test that calls it passes to the letter, or its answer in a test is the recorded one.",
+        "",
+        *operations(ours, dates),
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def main() -> None:
+    """Print the page."""
+    results, localstack, moto = map(Path, sys.argv[1:4])
+    print("\n".join(page(results, localstack, moto, " ".join(sys.argv[4:]))).rstrip())
+
+
+if __name__ == "__main__":
+    main()
