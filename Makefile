@@ -4,6 +4,7 @@
 # make test-all    those and all others: PyTorch (6 GB), Docker, a browser, minutes of real time, kill matrices
 # make test-rest   only the others, after `make test`;  one layer of them:    make test-rest LAYERS=kill
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
+# make replay-matrix  which strict rules a lab's recording would miss:  make replay-matrix LAB=ec2
 # make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2 (or smallest)
 # make fidelity    the score against recorded AWS, docs/fidelity.md:  make fidelity LOCALSTACK=... MOTO=...
@@ -27,7 +28,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all types fast types-rest rest matrix fuzz aws-check fidelity bench
+.PHONY: tour install install-all test test-rest test-all matrix replay-matrix fuzz aws-check bench types fast types-rest rest fidelity
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -64,6 +65,9 @@ test-all:
 
 matrix: $(TEST)
 	$(BIN)/python bench/matrix.py --lab $(LAB)
+
+replay-matrix: $(TEST)
+	$(BIN)/python bench/replay_matrix.py --lab $(LAB)
 
 fuzz: export AWSLABS_FUZZ = 20000
 fuzz: export AWSLABS_FUZZ_SEED = $(SEED)

@@ -9,9 +9,11 @@ told beforehand; what looks like an identifier, an address or a secret is found 
 
 from __future__ import annotations
 
+import bisect
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from awslabs.labs import LABS
 
@@ -24,7 +26,7 @@ FORMS = {
     "fingerprint": r"\b(?:SHA256:[A-Za-z0-9+/]{20,}=*|(?:[0-9a-f]{2}:){15,19}[0-9a-f]{2})",
     "arn": r"\barn:aws[a-z-]*:[^\s\"'`,)|]+",
     "url": r"\b[a-z][a-z0-9+.-]*://[^\s\"'`)>|]+",
-    "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    "email": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "host": r"\b(?:[\w-]+\.)+(?:amazonaws\.com(?:\.cn)?|api\.aws|internal|local|lan|compute|on\.aws)\b"
     r"|\b(?:ip|ec2)(?:-\d{1,3}){4}(?:\.[\w-]+)*",
     "access-key": r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ABIA|ACCA)[A-Z0-9]{10,}\b",
@@ -50,6 +52,12 @@ SHORT = 6  # a known value of fewer characters counts where it is a word, not wi
 NOBODYS = {"127.0.0.1", "0.0.0.0", "::", "::1"}
 
 
+@functools.cache
+def as_word(value: str) -> re.Pattern[str]:
+    """Where a value stands alone."""
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])")
+
+
 class Pseudonyms:
     """Values and what stands for them.
 
@@ -63,7 +71,7 @@ class Pseudonyms:
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         self._of: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
-        self._pattern: re.Pattern[str] | None = None
+        self._longest_first: list[str] = []
         for value, kind in (known or {}).items():
             self.know(value, kind)
 
@@ -74,7 +82,7 @@ class Pseudonyms:
         if value not in self._of:
             self._numbers[kind] += 1
             self._of[value] = f"<{kind}-{self._numbers[kind]}>"
-            self._pattern = None
+            bisect.insort(self._longest_first, value, key=lambda each: -len(each))
         return self._of[value]
 
     def known(self) -> dict[str, str]:
@@ -87,15 +95,12 @@ class Pseudonyms:
 
     def without_known(self, text: str) -> str:
         """The text without known values alone."""
-        if self._pattern is None:
-            self._pattern = re.compile("|".join(self._known()) or r"(?!)")
-        return self._pattern.sub(lambda found: self._of[found[0]], text)
-
-    def _known(self) -> Iterator[str]:
-        """Known values as patterns, the longest first."""
-        for value in sorted(self._of, key=len, reverse=True):
-            word = len(value) < SHORT
-            yield rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])" if word else re.escape(value)
+        for value in self._longest_first:
+            if value in text:
+                parts = text.split(value) if len(value) >= SHORT else as_word(value).split(text)
+                if len(parts) > 1:
+                    return self._of[value].join(self.without_known(part) for part in parts)
+        return text
 
     def _stand_in(self, found: re.Match[str]) -> str:
         kind, value = str(found.lastgroup).replace("_", "-"), found[0]

@@ -8,6 +8,7 @@
 
     <1> what is built       `tour`'s steps, or those of `smallest`: each is said as it is done
     <2> what AWS is asked   `questions`: what nobody can know without AWS
+                            and, for a recording, what it refuses: `probes`
     <3> down, verify        whatever happened before: a refusal, a fault of ours, Ctrl-C, a closed terminal
     <4> the page            `report`: written before each step, so that it is there even after a kill -9
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from awslabs import cli, prices, progress, tour
 from awslabs.aws_check import smallest
+from awslabs.aws_check.probes import look_back, probe
 from awslabs.aws_check.questions import Witness, answers
 from awslabs.aws_check.report import Report, say
 from awslabs.cassettes import Recorder
@@ -130,6 +132,8 @@ def run(
         for step, act in steps(ledger, lab, given).items():
             report.do(step, act)
         report.ask(lambda: answers(ledger, lab, witness))
+        if report.recorder:
+            report.do("probe", lambda: probe(ledger))
     except BaseException as error:
         trouble = error
     try:
@@ -139,6 +143,8 @@ def run(
     try:
         for step, act in tour.ending(ledger).items():
             report.do(step, act)
+        if report.recorder:
+            report.do("after", lambda: look_back(ledger))
     except BaseException as error:
         trouble = trouble or error
     report.witnessed(witness)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from moto.core.responses import ActionResult
 from moto.ec2.utils import public_key_parse
@@ -34,7 +35,7 @@ def imported_key_is_supported(call: Call) -> None:
     material = call.get("PublicKeyMaterial", b"")
     try:
         key = public_key_parse(material if isinstance(material, bytes) else material.encode())
-    except ValueError as problem:
+    except (ValueError, UnsupportedAlgorithm) as problem:  # the latter: ``ssh-anything``
         raise Refused("InvalidKey.Format", "Key is not in valid OpenSSH public key format") from problem
     if isinstance(key, RSAPublicKey) and key.key_size not in (1024, 2048, 4096):
         raise Refused("InvalidKey.Format", f"Invalid RSA key length: {key.key_size}. Use 1024, 2048 or 4096.")

@@ -1,0 +1,185 @@
+"""Cassettes of the labs, recorded in this process, and the matrix of strict rules that they notice.
+
+    record("ec2", path)                   up, describe, down under the strict rules: nothing runs behind them
+    record("ec2", path, strict=False)     the same on plain moto
+    met(path)                             the rules that had a hand in it
+    matrix(path, rules)                   play it without each of them in turn: what is noticed
+
+A rule is met if it refuses a call, changes one, answers it, or changes its answer; a patch of moto, if what
+comes of it is not what moto would have given. A rule that only looks, and lets pass, is not met: no recording
+can tell whether it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import inprocess
+from botocore.client import BaseClient
+
+from awslabs import addresses, images, journal, serverless, tunnel
+from awslabs.aws_check.probes import look_back, probe
+from awslabs.cassettes import Recorder
+from awslabs.errors import StillStanding
+from awslabs.ledger import Ledger
+from awslabs.sandbox import running_parts
+from awslabs.sandbox.core import engine
+from awslabs.sandbox.replay import Outcome, replay
+from awslabs.workload.gpu import notebook
+
+ACCOUNT, OWNER = "222233334444", "ada"
+
+
+@contextlib.contextmanager
+def nothing_runs() -> Iterator[None]:
+    """No image is built, no server answers, no function starts: the calls are all there is."""
+    assert running_parts.PARTS  # with them come the strict rules of their services
+    with (
+        mock.patch.object(tunnel, "wait_for_ssh"),
+        mock.patch.object(notebook, "prepare"),
+        mock.patch.object(images, "engine_for", return_value=None),
+        mock.patch.object(images, "publish", lambda _, repository, recipe, *__: f"{repository}:{recipe.tag}"),
+        mock.patch.object(serverless, "wait_for_api"),
+        mock.patch.object(addresses, "my_ip", return_value="198.51.100.7"),
+        mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL_FREETIER": "http://127.0.0.1:9"}),
+    ):
+        yield
+
+
+def record(lab: str, path: Path, *, strict: bool = True) -> Recorder:
+    """Build a lab, look at it and take it down, on a clock that jumps; the recording goes to `path`."""
+    chapter = importlib.import_module(f"awslabs.{lab}")
+    rules = contextlib.nullcontext() if strict else mock.patch.object(inprocess.rules, "installed", plain)
+    with nothing_runs(), rules, inprocess.cloud() as clock:
+        cloud = inprocess.open_cloud(ACCOUNT, OWNER)
+        ledger = Ledger(cloud, lab)
+        known = {ACCOUNT: "account", OWNER: "owner", ledger.prefix: "ledger", journal.home_id(): "home"}
+        recorder = Recorder(lab, cloud.region, known, clock.monotonic).listen(cloud)
+        cloud.client("sts").get_caller_identity()
+        chapter.up(ledger)
+        chapter.describe(ledger)
+        probe(ledger)
+        # Plain moto makes a second server of one token; `down` says so.
+        with contextlib.nullcontext() if strict else contextlib.suppress(StillStanding):
+            chapter.down(ledger)
+        look_back(ledger)
+        recorder.write(path)
+    return recorder
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """In the place of the strict rules: none, and one call at a time, for which moto is made."""
+    send, mutex = BaseClient._make_api_call, threading.RLock()
+
+    def alone(client: BaseClient, *call: Any) -> Any:
+        with mutex:
+            return send(client, *call)
+
+    with mock.patch.object(BaseClient, "_make_api_call", alone):
+        yield
+
+
+# -- Which rules a recording meets -------------------------------------------------------------------------
+
+
+def met(path: Path) -> list[str]:
+    """Names of the rules that had a hand in it, in the order in which they did."""
+    found: dict[str, None] = {}
+    of_patch = {id(patch): rule.name for rule in engine.RULES.values() for patch in rule.patches}
+    changed = engine._changed
+
+    def through(hooks: list[engine.Hook], call: engine.Call, todo: engine.Proceed) -> Any:
+        for hook in reversed(hooks):
+            todo = functools.partial(watched, hook, call, todo)
+        return todo()
+
+    def watched(hook: engine.Hook, call: engine.Call, proceed: engine.Proceed) -> Any:
+        asked, below, went_on = said(getattr(call.response, "params", None)), [], []
+
+        def noted() -> Any:
+            went_on.append(hook)
+            if said(getattr(call.response, "params", None)) != asked:
+                found[hook.rule] = None
+            answer = proceed()
+            below.append((answer, said(answer)))
+            return answer
+
+        try:
+            answer = hook.function(call, noted)
+        except engine.Refused:
+            if not went_on:  # else it was one behind it
+                found[hook.rule] = None
+            raise
+        if not below or answer is not below[-1][0] or said(answer) != below[-1][1]:
+            found[hook.rule] = None
+        return answer
+
+    def patched(patch: engine.Patch, there: Any) -> Any:
+        rule = of_patch.get(id(patch))
+        if rule is None or patch.function is None:
+            return changed(patch, there)
+        return changed(dataclasses.replace(patch, function=noting(rule, patch.function)), there)
+
+    def noting(rule: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def called(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            below = []
+
+            def noted(*these: Any, **those: Any) -> Any:
+                below.append(original(*these, **those))
+                return below[-1]
+
+            answer = function(noted, *args, **kwargs)
+            if not below or answer != below[-1]:
+                found[rule] = None
+            return answer
+
+        return called
+
+    with (
+        mock.patch.object(engine, "_through", through),
+        mock.patch.object(engine, "_changed", patched),
+    ):
+        outcome = replay(path)
+    assert not outcome.differences, outcome.differences
+    return list(found)
+
+
+def said(what: Any) -> str:
+    """An answer or parameters as a text that changes with them."""
+    inside = getattr(what, "result", what)
+    if isinstance(inside, (dict, list, tuple, str)):
+        return json.dumps(inside, default=str, skipkeys=True)
+    return repr(inside)
+
+
+# -- The matrix --------------------------------------------------------------------------------------------
+
+
+def matrix(
+    path: Path, rules: list[str], say: Callable[[str], None] = lambda line: None
+) -> dict[str, Outcome]:
+    """Play a recording without each of these rules in turn."""
+    outcomes = {}
+    for number, rule in enumerate(rules, 1):
+        outcomes[rule] = replay(path, without={rule})
+        found = outcomes[rule].differences
+        seen = f"noticed: {str(found[0]).strip()}" if found else "NOT NOTICED"
+        say(f"{number:>3} of {len(rules)}  {rule:<40} {seen[:150]}")
+    return outcomes
+
+
+def noticed(outcomes: dict[str, Outcome]) -> float:
+    """The share of rules whose absence was noticed."""
+    return sum(bool(outcome.differences) for outcome in outcomes.values()) / len(outcomes)
