@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import prices, progress, screen
+from awslabs import limits, prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
@@ -123,13 +123,26 @@ def practice_cloud() -> Iterator[None]:
             run.stop()
 
 
-def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
-    """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``."""
+def open_ledger(
+    lab: str,
+    *,
+    name: str = "default",
+    owner: str | None = None,
+    budget_usd: float | None = None,
+    **where: Any,
+) -> Ledger:
+    """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``.
+
+    A budget holds at once for what stands, and else from the next `up` on.
+    """
     cloud = open_cloud(**where)
     from awslabs.ledger import Ledger
 
     with progress.awaiting("the cloud says whose credentials these are"):
-        return Ledger(cloud, lab, name, owner)
+        ledger = Ledger(cloud, lab, name, owner)
+    if budget_usd is not None:
+        ledger.limit(budget_usd=budget_usd)
+    return ledger
 
 
 # -- Verbs ---------------------------------------------------------------------------------------------
@@ -166,14 +179,18 @@ def wants_json() -> bool:
 
 def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
     """Make a function a verb of a lab: it gets the lab's ledger first, then its own options."""
+    opens = ("sandbox", "region", "profile", "name", "owner", *(["budget_usd"] if name == "up" else []))
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
-            opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
-            ledger = open_ledger(lab, **opening)
+            if name != "down":
+                limits.from_environment()  # what makes no sense is said before anything begins
+            ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
+            keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
             try:
-                result = function(ledger, **options)
+                with keeping:
+                    result = function(ledger, **options)
                 if any(row.call == "batch:CreateComputeEnvironment" for row in ledger.journal.open_rows()):
                     ledger.read_meter()  # its machines come and go, and AWS shows them for an hour only
                 return result
@@ -183,7 +200,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
                 raise
 
         decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS):
+        for option in reversed(LEDGER_OPTIONS + ([BUDGET] if name == "up" else [])):
             decorated = option(decorated)
         return plain_verb(group, name)(decorated)
 
@@ -229,6 +246,14 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
+def ttl(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--ttl`` of a lab that works by tasks, jobs or requests."""
+    text = "End what costs so long after the last `up`, task or job: 90m, 3h, ..."
+    return click.option(
+        "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
+    )
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
@@ -240,6 +265,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         if not 10 <= minutes <= 7 * 24 * 60:
             self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
         return minutes
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]
+    """``5`` or ``0.50``: US dollars."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return limits.amount(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Cidr(click.ParamType):  # type: ignore[type-arg]
@@ -260,6 +297,13 @@ class Cidr(click.ParamType):  # type: ignore[type-arg]
 
 
 # Options of several labs.
+BUDGET = click.option(
+    "--budget",
+    "budget_usd",
+    metavar="USD",
+    type=Amount(),
+    help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
+)
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
 )
@@ -367,8 +411,19 @@ def header(ledger: Ledger) -> dict[str, Any]:
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,
         **({"prices": note} if note else {}),
+        **limited(ledger),
         "resources": ledger.resources,
     }
+
+
+def limited(ledger: Ledger) -> dict[str, Any]:
+    """The lab's budget, what is left of it, and when what costs ends at this price; nothing for no limits."""
+    head, rows = ledger.journal.header, ledger.journal.rows
+    budget, due = limits.budget(head), ledger.due
+    gone = limits.spent(head, rows)
+    left = None if budget is None or gone is None else max(0.0, budget - gone)
+    money = {} if budget is None else {"usd_budget": budget, "usd_left": left}
+    return {**money, **({"ends": due} if due else {})}
 
 
 def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
@@ -380,11 +435,12 @@ def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
 
 
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
-    """Say before building what comes, where, and what it will cost."""
+    """Say before building what comes, where, and what it will cost; stop where the budget is too small."""
     head = ledger.journal.header
     cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
     price = per_hour(usd_per_hour, head["region"]) + (f" (prices of {prices.AS_OF})" if usd_per_hour else "")
     say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
+    ledger.afford_hours("the lab", usd_per_hour)
 
 
 def farewell(ledger: Ledger) -> None:
@@ -393,6 +449,8 @@ def farewell(ledger: Ledger) -> None:
     usd = ledger.usd_per_hour
     price = per_hour(usd, ledger.cloud.region) + ("," if usd == 0 else "")
     say(f"{costs} {price} until: {ledger.command('down')}")
+    if ends := limits.told(ledger.journal.header, ledger.journal.rows):
+        say(ends)
 
 
 def per_hour(usd: float | None, *regions: str) -> str:
@@ -406,7 +464,7 @@ def per_hour(usd: float | None, *regions: str) -> str:
 def add_status(
     group: click.Group, lab: str, parts: Iterable[str], report: Callable[[Ledger], dict[str, Any]]
 ) -> None:
-    """The verb `status` of a lab.
+    """The verbs `status` and `limit` of a lab.
 
     Parameters
     ----------
@@ -424,6 +482,27 @@ def add_status(
             say(f"The lab does not stand. Missing: {', '.join(gone)}.")
             return header(ledger)
         return {**header(ledger), **report(ledger)}
+
+    @verb(group, "limit", lab)
+    @BUDGET
+    @ttl()
+    def _limit(ledger: Ledger, budget_usd: float | None, ttl_minutes: int | None) -> dict[str, Any]:
+        """Show or change what the lab may cost, and how long it may stand."""
+        if not ledger.journal.open_rows():
+            raise LabError(
+                "The lab does not stand.", "A budget and a time are a standing lab's.", ledger.command("up")
+            )
+        timer = any("ttl_minutes" in row.telling for row in ledger.journal.open_rows())
+        if timer and ttl_minutes:
+            raise LabError(
+                "The server's time was not changed.",
+                "Its own timer ends it, and that was set when it started.",
+                f"{ledger.command('down')}    # then `up` with another --ttl",
+            )
+        if budget_usd or ttl_minutes:
+            ledger.limit(budget_usd=budget_usd, ttl_minutes=ttl_minutes)
+        ledger.read_meter()
+        return {"lab": lab, "usd_per_hour": ledger.usd_per_hour, **limited(ledger)}
 
 
 def add_down(

@@ -88,6 +88,8 @@ def up(
     # <0> Before anything is built: in which zone is there such a server, from which image, and who are we?
     zone, image, let_in = questions(ledger, instance_type, allow_from)
 
+    ledger.limit(ttl_minutes=ttl_minutes)
+
     # <1> The network: 512 addresses of our own, half of them in one subnet, where a server gets a public
     #     address besides; and the road to the internet: a gateway, and a route that leads there.
     vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")

@@ -127,6 +127,8 @@ def up(
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
     zones, image, let_in = questions(ledger, instance_type, spot, allow_from)
 
+    ledger.limit(ttl_minutes=ttl_minutes)
+
     # <1> The network: a subnet in each of those zones, since one alone may have no GPU free.
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 

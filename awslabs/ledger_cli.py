@@ -674,7 +674,7 @@ def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Los
             "prefix": prefix if prefix and prefix not in taken else journal.fresh_prefix(lab),
             "begun": told.get("begun", journal.now()),
             "usd_before": told.get("usd_before", 0.0),
-            "meter": told.get("meter", journal.blank_meter()),
+            **{name: told.get(name, blank) for name, blank in journal.fresh_counts().items()},
         }
         rows = rows_of(found.things if found else [], rows)
         return journal.replace_damaged(path, header, rows), found

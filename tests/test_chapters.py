@@ -32,6 +32,7 @@ HOUSE = [
     ["errors", "labs", "prices", "show", "web", "buckets"],
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
     ["cost"],
+    ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers"],
     ["cli"],
