@@ -13,8 +13,10 @@ VENV ?= .venv
 LAB ?= ec2
 LAYERS ?= live or docker or browser or ml or kill
 BIN = $(VENV)/bin
-# Files in their own order: by their number of tests, single tests of minutes would all come last.
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Files in the order of tests/conftest.py: xdist's own would put single tests of minutes last.
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# Half of what the other tests take is waiting: for servers, engines, disks. So one more than processors.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 # What is installed, one file for each set of extras; a change of setup.cfg installs anew.
 SANDBOX = $(VENV)/.installed-sandbox
@@ -24,7 +26,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all matrix fuzz aws-check bench
+.PHONY: tour install install-all test test-rest test-all types fast types-rest rest matrix fuzz aws-check bench
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -33,16 +35,27 @@ install: $(SANDBOX)
 
 install-all: $(ALL)
 
+# Types are checked beside the tests: mypy has one thread.
 test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy awslabs
-	$(PYTEST)
+	$(MAKE) --jobs=2 types fast
 
 test-rest: $(ALL)
+	$(MAKE) --jobs=2 types-rest rest
+
+types:
+	$(BIN)/mypy awslabs
+
+fast:
+	$(PYTEST) -n auto
+
+types-rest:
 	$(BIN)/mypy images/mnist
 	$(BIN)/mypy images/qa_bot
-	$(PYTEST) -rs --durations=20 -m "$(LAYERS)"
+
+rest:
+	$(PYTEST) -n $(WORKERS) -rs --durations=20 -m "$(LAYERS)"
 
 test-all:
 	$(MAKE) test

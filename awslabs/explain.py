@@ -293,6 +293,12 @@ def explain(
             place.aws("iam create-service-linked-role --aws-service-name spot.amazonaws.com")
             + f"    # by whoever may; or without --spot: {place.command('up')}",
         )
+    if code == "InvalidRegionError" or "scoped to a valid region" in message:
+        return refusal(
+            f"{place.region!r} is no name of one.",
+            "run the same command again with a Region's name: --region us-east-1",
+            "There is no such AWS Region.",
+        )
     if code in BAD_CREDENTIALS:
         return refusal(
             f"AWS does not know these credentials: {message}",
@@ -312,12 +318,6 @@ def explain(
             "Neither --region nor AWS_REGION nor the AWS configuration names one.",
             "export AWS_REGION=us-east-1    # or add --sandbox: the practice cloud",
             "No AWS Region is chosen.",
-        )
-    if code == "InvalidRegionError":
-        return refusal(
-            f"{place.region!r} is no name of one.",
-            "run the same command again with a Region's name: --region us-east-1",
-            "There is no such AWS Region.",
         )
     if is_no_aws(error):
         return refusal(

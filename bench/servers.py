@@ -8,6 +8,7 @@ moto.server comes with the practice cloud; MiniStack is measured where MINISTACK
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import resource
@@ -42,6 +43,8 @@ class Server:
         What a client needs; all is in us-east-1.
     pid : int
         The server's process.
+    keys : callable
+        Access key and secret of another account.
     seconds, cpu_s : float
         From the command that starts it to that answer; CPU-seconds of all processes together.
     """
@@ -52,16 +55,29 @@ class Server:
     pid: int
     seconds: float
     cpu_s: float
+    keys: Callable[[str], tuple[str, str]] = lambda account: (account, "test")
 
-    def client(self, service: str) -> Any:
-        """boto3's client of an AWS service here."""
-        return boto3.client(
+    def client(self, service: str, account: str = "") -> Any:
+        """boto3's client of an AWS service here, of another account where one is named (12 digits)."""
+        key = self.keys(account) if account else (self.access_key, self.secret_key)
+        client = boto3.client(
             service,
             "us-east-1",
             endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
         )
+        if account:  # moto.server's word for it; the others go by the key
+
+            def name(params: dict[str, Any], **_: Any) -> None:
+                params["headers"]["x-moto-account-id"] = account
+
+            client.meta.events.register("before-call", name)
+        return client
+
+    def cpu_used_s(self) -> float:
+        """CPU-seconds that the server's process has taken until now (Linux)."""
+        return _of_process(self.pid)
 
     def memory_mib(self) -> float:
         """What the server's process has in memory now (Linux)."""
@@ -84,9 +100,15 @@ def practice_cloud(python: str = sys.executable) -> Iterator[Server]:
         try:
             _ask(run.endpoint_url, *keys)
             seconds, cpu_s = time.perf_counter() - since, _of_process(run.pid) + _of_children() - before
-            yield Server(run.endpoint_url, *keys, run.pid, seconds, cpu_s)
+            yield Server(run.endpoint_url, *keys, run.pid, seconds, cpu_s, functools.partial(_keys, run))
         finally:
             run.stop()
+
+
+def _keys(run: sandbox.Run, account: str) -> tuple[str, str]:
+    """The key of an account of the practice cloud."""
+    own = run.environment(account)
+    return own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"]
 
 
 @contextmanager

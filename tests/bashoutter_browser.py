@@ -38,7 +38,7 @@ FLAGS = [
     "--lang=ja",
     "--accept-lang=ja",
 ]
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @contextlib.contextmanager
@@ -53,6 +53,7 @@ def browser(profile: Path) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(PATIENCE_S)
     try:
         yield driver
     finally:

@@ -28,6 +28,26 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
+# -- What takes long begins early --------------------------------------------------------------------------
+
+# From half a minute on, the longest first: else one worker ends with such a file while the others have
+# nothing left. A new one may be missing here; then only that happens.
+LONG = (
+    *("test_batch_sweep_docker", "test_kill_batch_sweep", "test_ecs_qa_live", "test_kill_ecs_qa"),
+    *("test_kill", "test_kill_serverless", "test_lab_notebooks", "test_kill_gpu", "test_terminal"),
+    *("test_ec2", "test_ssh_power", "test_terminal_ml", "test_gpu_live", "test_batch_sweep_live"),
+    *("test_concurrency", "test_services_ecs_running_tasks", "test_tunnel", "test_sandbox"),
+    *("test_qa_bot_docker", "test_mnist", "test_sandbox_clients", "test_services_batch_running_jobs"),
+    *("test_safe", "test_qa_bot", "test_notebooks"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest in front; the order of tests within a file stays."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
+
 # -- What is left out is said ------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def on_terminal(
         process.kill()
         raise AssertionError(f"{command} had no end within {timeout_s:.0f} s:\n" + "\n".join(during))
     os.close(ours)
-    return Seen(process.wait(10), screen.whole_lines(), during)
+    return Seen(process.wait(120), screen.whole_lines(), during)
 
 
 class _Screen(pyte.Screen):

@@ -82,7 +82,7 @@ class Registry:
         """Status, headers in small letters, and body of one request."""
         own = {"Authorization": f"Basic {self.token}"} if self.token else {}
         sent = own | {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(self.address, timeout=60)
+        connection = http.client.HTTPConnection(self.address, timeout=120)
         try:
             connection.request(method, path, body, sent, encode_chunked=chunked)
             answer = connection.getresponse()

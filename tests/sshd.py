@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import random
 import re
 import shutil
 import signal
@@ -25,10 +26,12 @@ needs_sshd = pytest.mark.skipif(
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 on which nobody listens; none that a system gives to whoever asks for any."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # sshd ends when the test run does, even if that is killed: then `read` comes to an end.
@@ -111,7 +114,7 @@ class Sshd:
             )  # fmt: skip
         assert self.keeper.stdout
         self.listener = int(self.keeper.stdout.readline())
-        for _ in range(500):
+        for _ in range(6000):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

@@ -74,9 +74,9 @@ def test_a_fault_in_the_handlers_would_be_found(
 def test_what_the_gateway_answers_by_itself_may_be_read_too(tmp_path: Path) -> None:
     with handlers() as haiku, gateway(haiku) as api:
         api.throttled = True
-        throttled = requests.get(f"{api.url}/haiku", timeout=10)
+        throttled = requests.get(f"{api.url}/haiku", timeout=120)
         api.throttled = False
-        unknown = requests.get(f"{api.url}/tanka", timeout=10)
+        unknown = requests.get(f"{api.url}/tanka", timeout=120)
     for answer, status in ((throttled, 429), (unknown, 403)):
         assert answer.status_code == status
         assert answer.headers["Access-Control-Allow-Origin"] == "*"

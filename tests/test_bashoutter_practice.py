@@ -42,35 +42,35 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serverless]:
 def empty(lab: Serverless) -> Iterator[Serverless]:
     """The lab without a haiku."""
     yield lab
-    while found := requests.get(f"{lab.api_url}/haiku?limit=100", timeout=30).json():
+    while found := requests.get(f"{lab.api_url}/haiku?limit=100", timeout=120).json():
         for one in found:
-            requests.delete(f"{lab.api_url}/haiku/{one['item_id']}", timeout=30)
+            requests.delete(f"{lab.api_url}/haiku/{one['item_id']}", timeout=120)
 
 
 def test_the_api_answers_as_it_is_described(empty: Serverless) -> None:
     api = f"{empty.api_url}/haiku"
-    assert requests.get(api, timeout=30).json() == []
-    posted = requests.post(api, json=FROG, timeout=30)
+    assert requests.get(api, timeout=120).json() == []
+    posted = requests.post(api, json=FROG, timeout=120)
     made = posted.json()
     assert (posted.status_code, made["first"]) == (201, "古池や")
-    liked = requests.patch(f"{api}/{made['item_id']}", timeout=30)
+    liked = requests.patch(f"{api}/{made['item_id']}", timeout=120)
     assert (liked.status_code, liked.json()) == (200, made | {"likes": 1})
-    listed = requests.get(f"{api}?limit=1", headers={"Origin": "https://elsewhere.example"}, timeout=30)
+    listed = requests.get(f"{api}?limit=1", headers={"Origin": "https://elsewhere.example"}, timeout=120)
     assert listed.json() == [made | {"likes": 1}]
     assert listed.headers["Access-Control-Allow-Origin"] == "*"
-    assert requests.post(api, data="{", timeout=30).status_code == 400
-    assert requests.delete(f"{api}/{made['item_id']}", timeout=30).status_code == 204
-    assert requests.delete(f"{api}/{made['item_id']}", timeout=30).status_code == 404
+    assert requests.post(api, data="{", timeout=120).status_code == 400
+    assert requests.delete(f"{api}/{made['item_id']}", timeout=120).status_code == 204
+    assert requests.delete(f"{api}/{made['item_id']}", timeout=120).status_code == 404
 
 
 def test_pages_follow_their_links(empty: Serverless) -> None:
     api = f"{empty.api_url}/haiku"
     for number in range(5):
-        requests.post(api, json=FROG | {"first": str(number)}, timeout=30)
+        requests.post(api, json=FROG | {"first": str(number)}, timeout=120)
     found = []
     there: str | None = f"{api}?limit=2"
     while there:
-        page = requests.get(there, timeout=30)
+        page = requests.get(there, timeout=120)
         found += [one["first"] for one in page.json()]
         link = page.links.get("next", {}).get("url")
         there = link and requests.compat.urljoin(there, link)
@@ -79,7 +79,7 @@ def test_pages_follow_their_links(empty: Serverless) -> None:
 
 def test_a_browser_on_another_site_may_ask(empty: Serverless) -> None:
     asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    answer = requests.options(f"{empty.api_url}/haiku", headers=asked, timeout=30)
+    answer = requests.options(f"{empty.api_url}/haiku", headers=asked, timeout=120)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
@@ -100,7 +100,7 @@ def test_posts_and_likes_at_once_lose_nothing(empty: Serverless) -> None:
 
 @needs_schemathesis
 def test_no_request_gets_an_answer_that_is_not_described(empty: Serverless, tmp_path: Path) -> None:
-    requests.post(f"{empty.api_url}/haiku", json=FROG, timeout=30)
+    requests.post(f"{empty.api_url}/haiku", json=FROG, timeout=120)
     count, wrong = make_up_requests(empty.api_url, tmp_path, "--max-examples=10", "--phases=coverage,fuzzing")
     assert not wrong, wrong
     assert count > 100
@@ -118,9 +118,9 @@ def test_the_page_in_the_public_bucket_works(
         visitor.one("#compose .main").click()
         visitor.sees("古池や")
         visitor.one(".like").click()
-        requests.post(f"{empty.api_url}/haiku", json=FROG | {"first": "菜の花や"}, timeout=30)
+        requests.post(f"{empty.api_url}/haiku", json=FROG | {"first": "菜の花や"}, timeout=120)
         visitor.until(
-            lambda: requests.get(f"{empty.api_url}/haiku", timeout=30).json()[1]["likes"] == 1, "liked"
+            lambda: requests.get(f"{empty.api_url}/haiku", timeout=120).json()[1]["likes"] == 1, "liked"
         )
         visitor.one("#refresh").click()
         visitor.sees("菜の花や", "古池や")

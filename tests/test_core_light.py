@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import subprocess
 import sys
@@ -79,3 +81,9 @@ def test_the_server_imports_no_validator_until_a_document_comes(tmp_path: Path) 
     assert found["read"] == [], "lists of offerings are read before anybody asks"
     assert found["words"] == 0
     assert found["answers"] == printed(MOTO)
+
+
+def test_only_the_server_puts_off_collecting_garbage() -> None:
+    """A program that imported it, such as these tests, grew by 30 MB with each boto3 session."""
+    importlib.import_module("awslabs.sandbox.server")
+    assert gc.isenabled()

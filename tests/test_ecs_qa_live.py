@@ -92,7 +92,7 @@ def test_a_client_of_your_own_asks_one_task_per_question_and_waits_for_its_item(
         )
         arns = [task["taskArn"] for task in started["tasks"]]
         waiter = ecs.get_waiter("tasks_stopped")
-        waiter.wait(cluster=lab.cluster_name, tasks=arns, WaiterConfig={"Delay": 1, "MaxAttempts": 100})
+        waiter.wait(cluster=lab.cluster_name, tasks=arns, WaiterConfig={"Delay": 1, "MaxAttempts": 600})
         return table.get_item(TableName=lab.table_name, Key={"item_id": {"S": item_id}})["Item"]
 
     (line,) = re.findall(r"ecs_qa ask (.*) --sandbox", README.read_text(encoding="utf-8"))

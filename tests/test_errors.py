@@ -217,6 +217,18 @@ CASES = [
         "AWS does not know these credentials",
         "aws configure",
     ),
+    Case(
+        "a Region that is none",
+        refuses(
+            "GetCallerIdentity",
+            "SignatureDoesNotMatch",
+            403,
+            "Credential should be scoped to a valid region, not 'us-esat-1'.",
+        ),
+        "There is no such AWS Region",
+        "is no name of one",
+        "--region us-east-1",
+    ),
     Case("no Region", no_region, "No AWS Region", "AWS_REGION", "export AWS_REGION=us-east-1"),
     Case(
         "an unknown profile",

@@ -790,13 +790,13 @@ def test_a_second_installation_waits_for_the_first(shell: Shell, tmp_path: Path,
     assert first.stdout.readline() == "began\n"
     second = shell.start(notebook.FIND_PYTHON + "test -e ~/ended && echo after")
     third = shell.start(notebook.INSTALL.replace("1800", "0"), "python3", "torch")
-    assert third.wait(60) == 1
+    assert third.wait(120) == 1
     assert third.stderr
     assert "another installation" in third.stderr.read()
     with open(shell.home / "gate", "w") as gate:
         gate.write("go\n")
-    assert second.communicate(timeout=60)[0].endswith("\nafter\n")
-    assert first.wait(60) == 0
+    assert second.communicate(timeout=120)[0].endswith("\nafter\n")
+    assert first.wait(120) == 0
 
 
 @pytest.mark.parametrize("mine", [True, False])

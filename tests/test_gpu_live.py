@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import eventually
 
 from awslabs import gpu, images, progress, sandbox, tunnel
 from awslabs.errors import LabError, TunnelError
@@ -79,7 +80,7 @@ def ask(url: str, token: str = "", **body: Any) -> Any:
     request = urllib.request.Request(url, data=json.dumps(body).encode() if body else None)
     if token:
         request.add_header("Authorization", f"token {token}")
-    with OPENER.open(request, timeout=30) as answer:
+    with OPENER.open(request, timeout=120) as answer:
         return json.loads(answer.read() or b"null")
 
 
@@ -94,7 +95,7 @@ class Kernel:
         """The repr of the code's value."""
         address = f"{self.base.replace('http', 'ws', 1)}/api/kernels/{self.id}/channels"
         header = [f"Authorization: token {self.token}"]
-        wire = websocket.create_connection(address, timeout=60, header=header, http_no_proxy=["127.0.0.1"])
+        wire = websocket.create_connection(address, timeout=120, header=header, http_no_proxy=["127.0.0.1"])
         try:
             message = {
                 "header": {
@@ -162,7 +163,7 @@ def test_a_cut_connection_comes_back_and_the_kernel_remembers(lab: Lab) -> None:
         kernel("answer = 42")
         for _ in range(2):
             forward.transport().sock.shutdown(socket.SHUT_RDWR)  # as if the laptop had slept
-            progress.poll("the tunnel is back", lambda: changes[-2:] == [False, True], timeout_s=60)
+            progress.poll("the tunnel is back", lambda: changes[-2:] == [False, True], timeout_s=300)
             assert kernel("answer") == "42"
             changes.clear()
 
@@ -175,7 +176,7 @@ def test_the_service_is_started_again_with_the_same_token(lab: Lab) -> None:
         progress.poll(
             "the notebook is back",
             lambda: notebook.answers(forward.url("api/status"), opened.token, "up"),
-            timeout_s=60,
+            timeout_s=300,
         )
     with tunnel.connect(lab.server.ssh) as client:
         again = notebook.serve(client, "up")
@@ -212,12 +213,13 @@ def test_jupyter_in_a_terminal_prints_the_address_and_ends_with_ctrl_c(lab: Lab)
             base, _, token = url.partition("/lab?token=")
             assert ask(f"{base}/api/status", token)["started"]
             assert json.loads(lab("status", "--json").stdout)["jupyter"] == {"local_url": f"{base}/lab"}
+            eventually(lambda: told.exists() and told.read_text())
             assert told.read_text().startswith(f"file://{lab.home}")
             page = Path(told.read_text().strip().removeprefix("file://"))
             assert f'url={url}"' in page.read_text()
             assert token not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 0

@@ -229,7 +229,7 @@ def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
 def wait_for(question: Callable[[], bool]) -> None:
     import time
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not question():
         assert time.monotonic() < until
         time.sleep(0.05)

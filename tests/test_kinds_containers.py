@@ -229,7 +229,7 @@ time.sleep(float(sys.argv[3]))
             threading.Timer(1.0, other.kill).start()  # longer than a lock shows the name of its last holder
         with contextlib.nullcontext() if waits else pytest.raises(LedgerError, match="in use"):
             with ledger.journal.locked("start", patience_s=30.0) if verb == "start" else ledger.locked(verb):
-                assert other.wait(10) is not None
+                assert other.wait(120) is not None
     finally:
         other.kill()
         other.communicate()

@@ -46,7 +46,9 @@ def test_a_notebook_builds_works_and_leaves_nothing(
     run = sandbox.start(slow_states=0.02)
     try:
         book = nbformat.read(path, as_version=4)
-        client = nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+        client = nbclient.NotebookClient(
+            book, timeout=1800, startup_timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+        )
         client.km = client.create_kernel_manager()
         client.km.kernel_spec.argv[0] = sys.executable
         client.execute()

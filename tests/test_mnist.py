@@ -915,7 +915,7 @@ def test_sigterm_ends_it_with_whole_results_only(tmp_path):
                 if json.loads(line)["epoch"] == 2:
                     break
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 128 + signal.SIGTERM, err
@@ -929,11 +929,11 @@ def test_sigterm_ends_it_with_whole_results_only(tmp_path):
 def test_help_needs_no_torch_and_its_lack_is_one_sentence(tmp_path):
     hidden = "sys.modules['torch'] = None"
     with start(tmp_path, "--help", before=hidden) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert "--cells" in out
     with start(tmp_path, "--epochs", "1", before=hidden) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
     assert err.startswith("error: torch is not installed")
     assert err.count("\n") == 1

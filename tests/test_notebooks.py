@@ -29,7 +29,7 @@ def executed(path: Path, monkeypatch) -> Any:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}
+        notebook, timeout=1800, startup_timeout=600, resources={"metadata": {"path": str(path.parent)}}
     )
     client.km = client.create_kernel_manager()
     client.km.kernel_spec.argv[0] = sys.executable

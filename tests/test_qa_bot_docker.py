@@ -90,7 +90,7 @@ def test_a_stopped_container_ends_by_itself(client: docker.DockerClient, image: 
     )
     try:
         assert next(container.logs(stream=True, follow=True))
-        container.stop(timeout=60)
+        container.stop(timeout=300)
         assert container.wait()["StatusCode"] == 143
     finally:
         container.remove(force=True)

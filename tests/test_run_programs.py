@@ -94,7 +94,7 @@ class Runner:
     def run(self, code: str, *command: str, **more: Any) -> Told:
         """Run a program to its end."""
         program, told = self.start(self.order(self.image(code), *command, **more))
-        assert program.wait(60)
+        assert program.wait(120)
         return told
 
 
@@ -159,7 +159,7 @@ def test_what_programs_share_of_an_image_none_can_change(runner: Runner, kind: s
     image = runner.image(code, files={"app/model.bin": b"whole" + b"." * programs.SHARED_FROM})
     for _ in range(3):
         program, told = runner.start(runner.order(image))
-        assert program.wait(60)
+        assert program.wait(120)
         assert told.texts == ["whole"]
         for stored in runner.directory.glob("programs/images/*/app/model.bin"):
             isolation.own(stored)  # where root runs the practice cloud it is root's; without root, one's own
@@ -195,7 +195,7 @@ def test_lines_come_while_it_runs_with_the_time_at_which_they_were_said(runner: 
     code = """
         import sys, time
         print("first", flush=True)
-        time.sleep(0.5)
+        time.sleep(2)
         print("second", flush=True)
         sys.stdin.read()
         time.sleep(100)
@@ -203,9 +203,9 @@ def test_lines_come_while_it_runs_with_the_time_at_which_they_were_said(runner: 
     program, told = runner.start(runner.order(runner.image(code)))
     eventually(lambda: "second" in told.texts)
     assert told.ended == []
-    assert told.lines[1][0] - told.lines[0][0] >= 0.4
+    assert told.lines[1][0] - told.lines[0][0] >= 0.5
     program.stop(0)
-    assert program.wait(20)
+    assert program.wait(120)
     assert told.ended == [Ended(137, "")]
 
 
@@ -227,7 +227,7 @@ def test_the_environment_is_the_order_s_with_a_home_and_a_path_and_nothing_of_ou
         image, environment={"GREETING": "of the order", "AWS_REGION": "eu-west-1"}, vcpus=2.0
     )
     program, told = runner.start(order)
-    assert program.wait(60)
+    assert program.wait(120)
     assert told.ended == [Ended(0, "")], told.texts
     found = json.loads(told.texts[0])
     assert found["GREETING"] == "of the order"
@@ -246,7 +246,7 @@ def test_an_entry_point_and_a_folder_of_the_order_win_over_the_image_s(runner: R
     )
     order = runner.order(image, "other.py", entry_point=["python3", "-I"], working_directory="/app/below")
     program, told = runner.start(order)
-    assert program.wait(60)
+    assert program.wait(120)
     assert (told.texts, told.ended) == (["below"], [Ended(0, "")])
 
 
@@ -269,13 +269,13 @@ def test_a_program_that_is_killed_by_a_signal_ends_as_in_a_container(runner: Run
 
 def test_stop_is_sigterm_first_and_then_sigkill(runner: Runner) -> None:
     code = """
-        import signal, sys, time
+        import os, signal, sys, time
         def goodbye(*_):
-            print("goodbye", flush=True)
+            os.write(1, b"goodbye\\n")  # print in a handler fails if the signal came within a print
             if "stubborn" not in sys.argv:
                 sys.exit(3)
         signal.signal(signal.SIGTERM, goodbye)
-        print("ready", flush=True)
+        os.write(1, b"ready\\n")
         while True:
             time.sleep(0.05)
         """
@@ -284,10 +284,10 @@ def test_stop_is_sigterm_first_and_then_sigkill(runner: Runner) -> None:
     stubborn, unmoved = runner.start(runner.order(image, "stubborn"))
     eventually(lambda: heard.texts and unmoved.texts)
     polite.stop(60)
-    stubborn.stop(0.7)
+    stubborn.stop(2)
     stubborn.stop(60)  # asking again gives no more time
-    assert polite.wait(20)
-    assert stubborn.wait(20)
+    assert polite.wait(120)
+    assert stubborn.wait(120)
     assert (heard.texts, heard.ended) == (["ready", "goodbye"], [Ended(3, "")])
     assert (unmoved.texts, unmoved.ended) == (["ready", "goodbye"], [Ended(137, "")])
 
@@ -353,9 +353,9 @@ def test_nine_run_at_the_same_time_and_share_the_large_files_of_their_image(runn
         """
     image = runner.image(code, {"app/model.bin": bytes(2 << 20)})
     started = [runner.start(runner.order(image)) for _ in range(9)]
-    eventually(lambda: sum(bool(told.texts) for _, told in started) == 9, 40)
+    eventually(lambda: sum(bool(told.texts) for _, told in started) == 9)
     for program, told in started:
-        assert program.wait(20)
+        assert program.wait(120)
         assert (told.texts, told.ended) == (["True False"], [Ended(0, "")])
 
 
@@ -384,7 +384,7 @@ def test_what_it_cannot_run_it_says(runner: Runner, monkeypatch: pytest.MonkeyPa
         no_command: "CannotStartContainerError: no command specified",
     }.items():
         program, told = runner.start(runner.order(image))
-        assert program.wait(30)
+        assert program.wait(120)
         (end,) = told.ended
         assert end.exit_code is None
         assert re.match(reason, end.reason), end.reason
@@ -440,7 +440,7 @@ def test_a_layer_leads_nowhere_and_fills_no_disk(
     layers[1].write_bytes(content if content[:2] == b"\x1f\x8b" else gzip.compress(content + bytes(1024)))
     image = runner.image("print(1)", layers=layers, digest=f"sha256:{trap}")
     program, told = runner.start(runner.order(image))
-    assert program.wait(30)
+    assert program.wait(120)
     (end,) = told.ended
     assert re.match("CannotPullContainerError: ", end.reason), end
     base = runner.directory / "programs"
@@ -453,11 +453,11 @@ def test_what_a_layer_unpacks_to_is_bounded(runner: Runner, monkeypatch: pytest.
     with monkeypatch.context() as small:
         small.setattr(programs, "IMAGE_BYTES", 1 << 20)
         program, told = runner.start(runner.order(image))
-        assert program.wait(30)
+        assert program.wait(120)
     assert told.ended[0].reason.endswith("no space left on device")
     assert not list((runner.directory / "programs").rglob("zeros"))
     program, told = runner.start(runner.order(image))
-    assert program.wait(30)
+    assert program.wait(120)
     assert told.texts == ["fits"]
 
 
@@ -468,7 +468,7 @@ def test_an_image_is_judged_by_the_machine_it_would_run_on_and_not_by_this_one(
     for architecture in ("amd64", "arm64"):
         image = runner.image("print('ran')", architecture=architecture)
         program, told = runner.start(runner.order(image, architecture=machine))
-        assert program.wait(30)
+        assert program.wait(120)
         assert told.began.is_set()
         if architecture == machine:
             assert (told.texts, told.ended) == (["ran"], [Ended(0, "")])
@@ -489,7 +489,7 @@ def test_stop_before_the_start_lets_nothing_run(runner: Runner) -> None:
         program.stop()
     finally:
         runner.programs.unpacking.release()
-    assert program.wait(20)
+    assert program.wait(120)
     assert (told.texts, told.ended) == ([], [Ended(None, "")])
 
 
@@ -506,4 +506,4 @@ def test_reset_ends_an_account_s_programs_and_leaves_the_others(runner: Runner) 
     assert alive(mine) == []
     assert alive(other) != []
     neighbour.stop(0)
-    assert neighbour.wait(20)
+    assert neighbour.wait(120)

@@ -96,7 +96,7 @@ def inside(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
         private = ["unshare", "--mount"] if os.geteuid() == 0 else []
         line = [*private, "sh", "-c", f'{before} && exec "$@"', "sh", *become, python, "-c", driver]
         done = subprocess.run(
-            [*line, str(folder), code], capture_output=True, text=True, timeout=60, cwd="/",
+            [*line, str(folder), code], capture_output=True, text=True, timeout=120, cwd="/",
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SECRET": "of-the-student",
                  "HOME": str(base), "DIARY": str(folder / "other" / "diary")},
         )  # fmt: skip
@@ -490,12 +490,12 @@ def test_a_key_of_an_object_is_any_text(run: Any) -> None:
     )
     s3.put_bucket_policy(Bucket="lab-keys", Policy=json.dumps(policy).replace("{", "{\r\n"))
     assert "{\r\n" in s3.get_bucket_policy(Bucket="lab-keys")["Policy"]
-    bare = requests.get(f"{run.endpoint_url}/lab-keys", timeout=20).text  # no encoding-type=url, unlike boto3
+    bare = requests.get(f"{run.endpoint_url}/lab-keys", timeout=120).text  # unlike boto3, no encoding-type
     assert sorted(element.text or "" for element in ElementTree.fromstring(bare).findall(".//{*}Key")) == keys
     gone = s3.delete_objects(Bucket="lab-keys", Delete={"Objects": [{"Key": key} for key in keys]})
     assert len(gone["Deleted"]) == len(keys)
     assert s3.list_objects_v2(Bucket="lab-keys")["KeyCount"] == 0
-    everything = requests.get(run.endpoint_url, timeout=20)
+    everything = requests.get(run.endpoint_url, timeout=120)
     assert (everything.status_code, "AccessDenied" in everything.text) == (403, True)
 
 
@@ -572,7 +572,7 @@ def test_a_page_in_a_public_bucket_is_anybody(run: Any, tmp_path: Path) -> None:
     assert [vpc for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
     assert s3.get_object(Bucket="lab-page", Key="index.html")["Body"].read() == b"<p>hello</p>"
     # The same call is a good one: it was refused for where it came from.
-    assert requests.post(f"{run.endpoint_url}/", body, headers=headers, timeout=20).status_code == 200
+    assert requests.post(f"{run.endpoint_url}/", body, headers=headers, timeout=120).status_code == 200
 
 
 # --- another user of this computer ------------------------------------------------------------------------
@@ -584,7 +584,7 @@ orders = json.load(sys.stdin)
 told = {"uid": os.getuid(), "home": os.path.expanduser("~"), "seen": ""}
 told |= {"answers": {}, "read": [], "written": []}
 for name, (method, target, headers, body) in orders["requests"].items():
-    line = http.client.HTTPConnection(orders["address"], timeout=30)
+    line = http.client.HTTPConnection(orders["address"], timeout=120)
     line.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
     for each in headers + [["Content-Length", str(len(body))]]:
         line.putheader(*each)

@@ -91,7 +91,7 @@ def ask(
     run: sandbox.Run, path: str, headers: dict[str, str], method: str = "GET", body: str = ""
 ) -> tuple[int, str]:
     """One plain request, as a browser or curl would send it; `http.client` sets Host unless it is given."""
-    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=120)
     connection.request(method, path, body or None, headers)
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -504,10 +504,35 @@ def processes_called(command: str) -> list[str]:
 
 
 def wait_until(there: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not there():
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.05)
+
+
+def test_time_passes_at_once_where_somebody_says_so(run: sandbox.Run, client: Any, account: str) -> None:
+    """What takes an hour on AWS is due without anybody waiting; backwards no time passes."""
+    run.weather(slow_states=1000)
+    try:
+        sqs = client("sqs")
+        url = sqs.create_queue(QueueName="later")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="a word", DelaySeconds=900)
+        assert "Messages" not in sqs.receive_message(QueueUrl=url)
+        [made] = client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"]
+
+        def state() -> str:
+            [shown] = client("ec2").describe_instances(InstanceIds=[made["InstanceId"]])["Reservations"]
+            return str(shown["Instances"][0]["State"]["Name"])
+
+        assert state() == "pending"
+        run.let_pass(60_000)
+        wait_until(lambda: state() == "running")
+        assert [each["Body"] for each in sqs.receive_message(QueueUrl=url)["Messages"]] == ["a word"]
+        for seconds in (-1, float("nan"), float("inf")):
+            with pytest.raises(LabError, match="time passes forward"):
+                run.let_pass(seconds)
+    finally:
+        run.weather(slow_states=0)
 
 
 def test_start_says_when_its_port_is_taken(place: Path, run: sandbox.Run) -> None:
@@ -1160,7 +1185,7 @@ def test_it_listens_on_loopback_alone(run: sandbox.Run) -> None:
 
 
 def test_no_web_page_elsewhere_may_read_an_answer(run: sandbox.Run, account: str) -> None:
-    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=120)
     body = "Action=DescribeVpcs&Version=2016-11-15"
     connection.request("POST", "/", body, signed(run, account, body, {}))
     answer = connection.getresponse()
@@ -1182,7 +1207,7 @@ def test_half_a_request_has_no_effect(run: sandbox.Run, client: Any, account: st
         "",
         "",
     ]
-    with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=10) as half:
+    with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=120) as half:
         half.sendall(("\r\n".join(lines) + body).encode())
         half.shutdown(socket.SHUT_WR)
         assert half.recv(100) == b""
@@ -1191,7 +1216,7 @@ def test_half_a_request_has_no_effect(run: sandbox.Run, client: Any, account: st
 
 
 def test_connections_stay_open_between_calls(run: sandbox.Run, account: str) -> None:
-    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(run.endpoint_url.removeprefix("http://"), timeout=120)
     describe = "Action=DescribeVpcs&Version=2016-11-15"
     used = set()
     for method, path, body in (

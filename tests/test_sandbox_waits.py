@@ -21,7 +21,7 @@ def test_a_poll_of_swf_holds_up_nobody(run: Any) -> None:
         time.sleep(0.2)
         ec2.describe_vpcs()
         assert not waiting.done()
-        assert waiting.result(timeout=15)["startedEventId"] == 0
+        assert waiting.result(timeout=120)["startedEventId"] == 0
 
 
 def test_an_activity_that_nothing_starts_is_not_waited_for(run: Any) -> None:

@@ -363,7 +363,7 @@ class FakeHosts:
 
     def wait_for(self, what: str, instance_id: str) -> None:
         with self.happened:
-            assert self.happened.wait_for(lambda: (what, instance_id) in self.calls, timeout=20), self.calls
+            assert self.happened.wait_for(lambda: (what, instance_id) in self.calls, timeout=120), self.calls
 
     def reserve(self, instance_id: str) -> int:
         self.note("reserve", instance_id)
@@ -376,21 +376,21 @@ class FakeHosts:
     def boot(self, instance_id: str, **machine: Any) -> None:
         self.machines[instance_id] = machine
         self.note("booting", instance_id)
-        self.slow_boot.wait(20)
+        self.slow_boot.wait(120)
         self.note("boot", instance_id)
 
     def console(self, instance_id: str) -> str:
         return "-----BEGIN SSH HOST KEY FINGERPRINTS-----\n" if instance_id in self.machines else ""
 
     def halt(self, instance_id: str) -> None:
-        self.gate.wait(20)
+        self.gate.wait(120)
         self.note("halt", instance_id)
 
     def reboot(self, instance_id: str) -> None:
         self.note("reboot", instance_id)
 
     def stop(self, instance_id: str) -> None:
-        self.gate.wait(20)
+        self.gate.wait(120)
         self.note("stop", instance_id)
 
     def power(self, instance_id: str, what: str) -> None:
@@ -411,9 +411,9 @@ def hosts() -> Any:
 
 
 def eventually(look: Callable[[], Any], wanted: Any) -> None:
-    """Look until what is seen is what is wanted, at most 20 s; the practice cloud's clock moves on."""
+    """Look until what is seen is what is wanted, at most two minutes; the practice cloud's clock moves on."""
     never = threading.Event()
-    for _ in range(2000):
+    for _ in range(12_000):
         if look() == wanted:
             return
         never.wait(0.01)

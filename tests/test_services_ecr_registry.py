@@ -456,7 +456,7 @@ def test_a_large_layer_never_lies_in_the_memory_of_the_cloud(aws: Account) -> No
         "PUT", f"{headers['location']}?digest={digest}", pieces, Content_Length=str(size)
     )
     assert status == 201
-    connection = http.client.HTTPConnection(registry.address, timeout=60)
+    connection = http.client.HTTPConnection(registry.address, timeout=120)
     connection.request(
         "GET", f"/v2/{aws.name}/blobs/{digest}", headers={"Authorization": f"Basic {registry.token}"}
     )
@@ -546,7 +546,7 @@ def by_aws_cli(aws: Account) -> str:
         pytest.skip("there is no AWS CLI here: pip install awscli")
     line = ["aws", "ecr", "get-login-password"]
     own = aws.run.surroundings(aws.id, "us-east-1")
-    asked = subprocess.run(line, capture_output=True, text=True, timeout=60, env=own)
+    asked = subprocess.run(line, capture_output=True, text=True, timeout=120, env=own)
     if "command not found" in asked.stderr:
         pytest.skip(f"the AWS CLI here does not run: {asked.stderr.strip()}")
     assert asked.returncode == 0, asked.stderr

@@ -15,7 +15,7 @@ import docker_engine
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from processes import alive, eventually
+from processes import alive, eventually, running
 from registry_client import LIST, MANIFEST, Image, Registry, digest_of, program
 from test_services_support import client, cloud, net
 
@@ -23,6 +23,7 @@ from awslabs import sandbox
 from awslabs.sandbox.run import programs
 from awslabs.sandbox.services.ecs import running_tasks
 from awslabs.sandbox.services.ecs import tasks as strict
+from awslabs.sandbox.services.iam import identities
 
 pytestmark = pytest.mark.live
 
@@ -40,6 +41,7 @@ TRUST = json.dumps(
 )
 EXECUTION = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 GROUP = "/lab"
+SLOW = 1000.0  # times what a state lasts: longer than any test
 _numbers = itertools.count(1)
 
 
@@ -162,7 +164,7 @@ class Lab:
 
     def finish(self, arn: str) -> dict[str, Any]:
         """The task when it has STOPPED."""
-        eventually(lambda: self.task(arn)["lastStatus"] == "STOPPED", 60)
+        eventually(lambda: self.task(arn)["lastStatus"] == "STOPPED")
         return self.task(arn)
 
     def once(self, code: str, *command: str, **more: Any) -> dict[str, Any]:
@@ -203,6 +205,17 @@ SLEEPY = """
     print("up", flush=True)
     subprocess.run(["sleep", sys.argv[1]])
     """
+
+
+def asleep(word: str) -> list[int]:
+    """The `sleep` of the program `SLEEPY` that was given this word."""
+    return [pid for pid, _, said in running() if said == f"sleep {word}"]
+
+
+def wake(word: str) -> None:
+    """End that `sleep`, and so the program."""
+    (pid,) = eventually(lambda: asleep(word))
+    os.kill(pid, signal.SIGTERM)
 
 
 # --- from the image to the answer -----------------------------------------------------------------------
@@ -283,7 +296,7 @@ def test_more_memory_than_the_task_has_is_explained(lab: Lab) -> None:
 def test_stop_task_ends_it_and_the_waiters_know(lab: Lab) -> None:
     word = number()
     (arn,) = lab.start(lab.define(lab.push(SLEEPY)), word)
-    quick = {"Delay": 1, "MaxAttempts": 40}
+    quick = {"Delay": 1, "MaxAttempts": 300}
     lab.ecs.get_waiter("tasks_running").wait(cluster="lab", tasks=[arn], WaiterConfig=quick)
     eventually(lambda: alive(word) and lab.log(arn))
     (interface,) = lab.interfaces()
@@ -312,9 +325,9 @@ def test_stop_task_ends_it_and_the_waiters_know(lab: Lab) -> None:
 
 def test_a_task_is_killed_when_it_does_not_stop_in_time(lab: Lab) -> None:
     stubborn = """
-        import signal, time
-        signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
-        print("up", flush=True)
+        import os, signal, time
+        signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"no\\n"))
+        os.write(1, b"up\\n")
         while True:
             time.sleep(0.1)
         """
@@ -340,32 +353,42 @@ def test_nine_tasks_in_parallel_each_with_its_own_log(lab: Lab) -> None:
     assert saved == {f"question {n}" for n in range(9)}
 
 
+def slowly(lab: Lab, definition: str, *command: str) -> list[str]:
+    """Run a task whose states last until the test moves the practice cloud's clock; its ARN."""
+    lab.run.weather(slow_states=SLOW)
+    lab.run.let_pass(SLOW * identities.READY_S)  # its roles are known everywhere
+    return lab.start(definition, *command)
+
+
 def test_states_come_one_after_the_other_and_take_their_time(lab: Lab) -> None:
-    definition = lab.define(lab.push("import time; time.sleep(0.5)"))
-    lab.run.weather(slow_states=0.15)
-    time.sleep(1.3)  # until its roles are known everywhere
-    (arn,) = lab.start(definition)
-    seen: list[str] = []
+    word = number()
+    (arn,) = slowly(lab, lab.define(lab.push(SLEEPY)), word)
 
-    def ended() -> bool:
-        status = lab.task(arn)["lastStatus"]
-        if status not in seen:
-            seen.append(status)
-        return status == "STOPPED"
+    def comes(status: str) -> None:
+        eventually(lambda: lab.task(arn)["lastStatus"] == status)
 
-    eventually(ended)
-    assert seen == ["PROVISIONING", "PENDING", "RUNNING", "DEPROVISIONING", "STOPPED"]
+    for status, seconds in (
+        ("PROVISIONING", strict.PROVISIONING_S),
+        ("PENDING", strict.PENDING_S),
+        ("RUNNING", 0),
+        ("DEPROVISIONING", strict.DEPROVISIONING_S),
+    ):
+        comes(status)
+        if status == "RUNNING":
+            wake(word)
+        lab.run.let_pass(SLOW * seconds)
+    comes("STOPPED")
     task = lab.task(arn)
-    assert (task["pullStartedAt"] - task["createdAt"]).total_seconds() >= 0.7
-    assert (task["stoppedAt"] - task["executionStoppedAt"]).total_seconds() >= 0.5
+    assert task["containers"][0]["exitCode"] == 0
+    assert (task["pullStartedAt"] - task["createdAt"]).total_seconds() >= SLOW * strict.PROVISIONING_S
+    assert (task["stoppedAt"] - task["executionStoppedAt"]).total_seconds() >= SLOW * strict.DEPROVISIONING_S
 
 
 def test_a_task_that_is_stopped_before_it_runs_runs_nothing(lab: Lab) -> None:
-    definition = lab.define(lab.push("print('ran')"))
-    lab.run.weather(slow_states=0.1)
-    time.sleep(0.9)  # until its roles are known everywhere
-    (arn,) = lab.start(definition)
+    (arn,) = slowly(lab, lab.define(lab.push("print('ran')")))
+    assert lab.task(arn)["lastStatus"] == "PROVISIONING"
     lab.ecs.stop_task(cluster="lab", task=arn)
+    lab.run.let_pass(SLOW * (strict.PROVISIONING_S + strict.DEPROVISIONING_S))
     task = lab.finish(arn)
     assert "startedAt" not in task
     assert "exitCode" not in task["containers"][0]
@@ -374,17 +397,23 @@ def test_a_task_that_is_stopped_before_it_runs_runs_nothing(lab: Lab) -> None:
 
 
 def test_an_essential_container_ends_the_others(lab: Lab) -> None:
-    word = number()
-    image, sleeper = lab.push("import time; time.sleep(1)"), lab.push(SLEEPY)
-    quick = lab.push("print('short')")
+    essential, word = number(), number()
+    sleeper, quick = lab.push(SLEEPY), lab.push("print('short')")
     definition = lab.define(
-        image,
+        sleeper,
         lab.container("beside", sleeper, command=[word], essential=False),
         lab.container("short", quick, essential=False),
     )
-    task = lab.finish(lab.start(definition)[0])
-    codes = {each["name"]: each["exitCode"] for each in task["containers"]}
-    assert codes == {"app": 0, "beside": 143, "short": 0}
+    (arn,) = lab.start(definition, essential)
+
+    def codes() -> dict[str, int | None]:
+        return {each["name"]: each.get("exitCode") for each in lab.task(arn)["containers"]}
+
+    eventually(lambda: codes()["short"] == 0 and asleep(word))
+    assert codes() == {"app": None, "beside": None, "short": 0}
+    wake(essential)
+    task = lab.finish(arn)
+    assert codes() == {"app": 0, "beside": 143, "short": 0}
     assert lab.log(task, "short") == ["short"]
     assert alive(word) == []
 

@@ -6,7 +6,11 @@ import functools
 import io
 import json
 import os
+import site
+import subprocess
+import tempfile
 import time
+import venv
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,12 +89,12 @@ def fork_servers(
 def started(fork_server: ForkServer, code: bytes = b"", handler: str = "lab.handler") -> Any:
     task = fork_server.unpack("lab", code or zipped())
     environment = fork_server.fork({"environment": VARIABLES, "task": task, "handler": handler, "own": {}})
-    ready = environment.listen(deadline=time.monotonic() + 20, memory_bytes=1e12)
+    ready = environment.listen(deadline=time.monotonic() + 120, memory_bytes=1e12)
     assert ready.header["ready"]
     return environment
 
 
-def ask(environment: Any, event: Any, seconds: float = 20.0, memory_bytes: float = 1e12) -> Any:
+def ask(environment: Any, event: Any, seconds: float = 120.0, memory_bytes: float = 1e12) -> Any:
     header = {
         "request_id": "r",
         "arn": "arn",
@@ -156,6 +160,51 @@ def test_after_its_end_an_environment_says_so(fork_servers: ForkServers) -> None
         ask(environment, {})
     with pytest.raises(Ended):
         fork_server.fork({"environment": VARIABLES, "task": "/", "handler": "lab.handler", "own": {}})
+
+
+FROM_TMP = """
+import json, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_services_lambda_environments import ACCOUNT, VARIABLES, ForkServers, Loop, ask, zipped
+loop = Loop(Path(sys.argv[1]))
+held = ForkServers(loop)
+try:
+    one = held.of(ACCOUNT)
+    code = "import os, sys\\ndef handler(e, c):\\n    p = sys.prefix\\n"
+    code += "    return [p, os.path.isfile(p + '/pyvenv.cfg'), os.listdir('/tmp')]"
+    task = one.unpack("lab", zipped(code))
+    own = {name: place for name, place in one.own(task, one.scratch("x")).items() if name == "/tmp"}
+    order = {"environment": VARIABLES, "task": task, "handler": "lab.handler", "own": own}
+    environment = one.fork(order)
+    try:
+        environment.listen(deadline=time.monotonic() + 60, memory_bytes=1e12)
+    except Exception:
+        sys.exit(bytes(environment.output).decode())
+    print(json.dumps([loop.ground.why_plain, *ask(environment, {}, seconds=60)]))
+finally:
+    held.close()
+    loop.close()
+"""
+
+
+def test_a_python_that_is_installed_below_tmp_is_there_though_each_function_has_its_own_tmp() -> None:
+    """A clone of the project in /tmp had an API that answered 502 for ever."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        venv.create(folder)
+        python = Path(folder) / "bin/python"
+        found = [*site.getsitepackages(), str(Path(invocations.__file__).parents[4])]
+        lib = next(Path(folder).glob("lib/python*/site-packages"))
+        (lib / "those.pth").write_text("\n".join(found))
+        with tempfile.TemporaryDirectory() as home:
+            line = [str(python), "-c", FROM_TMP, home, str(Path(__file__).parent)]
+            said = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert said.returncode == 0, said.stderr
+    why_plain, prefix, there, in_tmp = json.loads(said.stdout)
+    assert (prefix, there) == (folder, True)
+    if not why_plain:  # of /tmp it sees that Python and no more
+        assert in_tmp == [Path(folder).name]
 
 
 def test_a_zip_stays_in_its_folder(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from botocore.credentials import Credentials
 
 from awslabs import sandbox
 from awslabs.sandbox import server
-from awslabs.sandbox.core import signatures
+from awslabs.sandbox.core import regions, signatures
 from awslabs.sandbox.core.signatures import Key, Sent, Unproven, verify
 
 MUTATIONS = int(os.environ.get("AWSLABS_TEST_MUTATIONS", "2000"))
@@ -53,12 +53,13 @@ def authorization(names: str, signature: str) -> str:
 def signed(
     auth: Callable[..., SigV4Auth], method: str, path: str, headers: dict[str, str], body: bytes = b"",
     service: str = "iam", key_id: str = KEY_ID, host: str = HOST, keys: dict[str, Key] = KEYS,
+    region: str = "us-east-1",
 ) -> Sent:  # fmt: skip
     """A request as botocore signs it, now."""
     headers = {"Host": host, **headers}
     request = AWSRequest(method, f"http://{host}{path}", headers, body)
     key = keys[key_id]
-    auth(Credentials(key_id, key.secret, key.token or None), service, "us-east-1").add_auth(request)
+    auth(Credentials(key_id, key.secret, key.token or None), service, region).add_auth(request)
     where = urlsplit(request.url)
     target = where.path + (f"?{where.query}" if where.query else "")
     return Sent(method, target, list(request.headers.items()), body)
@@ -202,6 +203,50 @@ def test_the_date_header_will_do() -> None:
     asked = signed(SigV4Auth, "POST", "/", {"Date": "now"}, b"x")
     assert "x-amz-date" not in asked.values
     assert verify(asked, KEYS.get, time.time()) == KEY_ID
+
+
+def of_region(region: str, service: str) -> Sent:
+    return signed(SigV4Auth, "POST", "/", {}, b"x", service, region=region)
+
+
+@pytest.mark.parametrize("region", sorted(regions.ENABLED))
+def test_a_key_is_known_in_all_regions_that_are_enabled_from_the_first_day(region: str) -> None:
+    assert verify(of_region(region, "ec2"), KEYS.get, time.time()) == KEY_ID
+
+
+@pytest.mark.parametrize("region", ["ap-east-1", "me-south-1", "eu-south-2", "cn-north-1"])
+def test_no_key_is_known_where_nobody_has_opted_in(region: str) -> None:
+    names = {
+        ("ec2", "ec2"): "AuthFailure",
+        ("query", "sts"): "InvalidClientTokenId",
+        ("json", "dynamodb"): "UnrecognizedClientException",
+        ("rest-json", "lambda"): "UnrecognizedClientException",
+        ("rest-xml", "s3"): "InvalidAccessKeyId",
+    }
+    for (protocol, service), code in names.items():
+        with pytest.raises(Unproven) as problem:
+            verify(of_region(region, service), KEYS.get, time.time())
+        assert problem.value.named(protocol, service)[0] == code
+
+
+@pytest.mark.parametrize("region", ["us-nowhere-1", "us-east-9", "US-EAST-1", "aws-global"])
+def test_a_region_that_is_none_is_named(region: str) -> None:
+    names = {
+        ("ec2", "ec2"): "AuthFailure",
+        ("query", "sts"): "SignatureDoesNotMatch",
+        ("json", "dynamodb"): "InvalidSignatureException",
+        ("rest-xml", "s3"): "AuthorizationHeaderMalformed",
+    }
+    for (protocol, service), code in names.items():
+        with pytest.raises(Unproven) as problem:
+            verify(of_region(region, service), KEYS.get, time.time())
+        said = problem.value.named(protocol, service)
+        assert said[0] == code
+        assert f"scoped to a valid region, not '{region}'" in said[1]
+
+
+def test_iam_is_the_same_in_all_regions() -> None:
+    assert verify(of_region("ap-east-1", "iam"), KEYS.get, time.time()) == KEY_ID
 
 
 def test_who_signs_nothing_is_nobody() -> None:
@@ -551,7 +596,7 @@ def answer(asked: Sent, address: str) -> tuple[int, bytes]:
     ]
     head = "\r\n".join([*lines, f"Content-Length: {len(asked.body)}", "Connection: close", "", ""])
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(head.encode("latin-1") + asked.body)
         with connection.makefile("rb") as file:
             status = int(file.readline().split()[1])

@@ -67,7 +67,7 @@ def test_each_verb_of_batch_sweep_leaves_whole_lines(home: Path, columns: int) -
         ("results", [], r"lr +momentum +.*"),
         ("plot", [], r"picture +sweep\.png"),
         ("logs", [], r".*: epoch 1 of 1, .*"),
-        ("submit", ["--lr", "0.3", "--epochs", "50", "--no-wait"], r"job_id +[0-9a-f-]+"),
+        ("submit", ["--epochs", "10000", "--patience", "0", "--no-wait"], r"job_id +[0-9a-f-]+"),
         ("cancel", [], r"cancelled +1"),
         ("jobs", ["--watch"], r"job_id +.*"),
         ("status", [], r"resources"),

@@ -73,7 +73,7 @@ def eventually(
     true: Callable[[], object], otherwise: Callable[[], str] = lambda: "it did not happen"
 ) -> None:
     """Wait for something that happens in another thread or process."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not true():
         assert time.monotonic() < until, otherwise()
         time.sleep(0.02)
@@ -255,7 +255,7 @@ def test_waiting_goes_from_a_closed_port_over_an_empty_console_to_a_proven_login
 
     threading.Timer(0.5, unborn.start).start()
     with watched() as said:
-        tunnel.wait_for_ssh(unborn.address, console, timeout_s=60)
+        tunnel.wait_for_ssh(unborn.address, console, timeout_s=300)
 
     assert [asked[0] == "", len(asked)] == [True, 2]
     assert said == [
@@ -275,7 +275,7 @@ def test_a_pinned_host_key_needs_no_console(server: Sshd) -> None:
     def console() -> str:
         raise AssertionError("the console was asked")
 
-    tunnel.wait_for_ssh(server.address, console, timeout_s=60)
+    tunnel.wait_for_ssh(server.address, console, timeout_s=300)
     assert server.logins() == 1
 
 
@@ -285,12 +285,12 @@ def test_a_server_is_known_under_another_address_by_its_alias(server: Sshd) -> N
         raise AssertionError("it was stopped and started: its console shows no key any more")
 
     named = dataclasses.replace(server.address, host_key_alias="i-0abc")
-    tunnel.wait_for_ssh(named, server.console, timeout_s=60)
+    tunnel.wait_for_ssh(named, server.console, timeout_s=300)
     assert named.known_hosts_path.read_text().startswith("i-0abc ssh-ed25519 ")
     moved = dataclasses.replace(named, host="localhost")
-    tunnel.wait_for_ssh(moved, console, timeout_s=60)
+    tunnel.wait_for_ssh(moved, console, timeout_s=300)
     assert "-o HostKeyAlias=i-0abc " in moved.command
-    assert subprocess.run([*moved.arguments, "true"], timeout=60).returncode == 0
+    assert subprocess.run([*moved.arguments, "true"], timeout=120).returncode == 0
     with tunnel.forward(moved, server.port) as forward:
         assert forward.is_up
     with pytest.raises(TunnelError, match="is not known yet"):
@@ -301,7 +301,7 @@ def test_a_server_is_known_under_another_address_by_its_alias(server: Sshd) -> N
 def test_a_host_key_that_the_console_does_not_show_is_an_attack(unborn: Sshd) -> None:
     unborn.start()
     with pytest.raises(TunnelError, match="machine in between") as caught:
-        tunnel.wait_for_ssh(unborn.address, lambda: CONSOLE, timeout_s=60)
+        tunnel.wait_for_ssh(unborn.address, lambda: CONSOLE, timeout_s=300)
     assert "SHA256:kpEa" in caught.value.why
     assert fingerprint_of(unborn) in caught.value.why
     assert caught.value.fix
@@ -318,11 +318,11 @@ def test_another_key_than_the_pinned_one_is_an_attack_unless_the_console_shows_i
     server.start()
 
     with pytest.raises(TunnelError, match="machine in between"):
-        tunnel.wait_for_ssh(server.address, lambda: old_console, timeout_s=60)
+        tunnel.wait_for_ssh(server.address, lambda: old_console, timeout_s=300)
     assert server.address.known_hosts_path.read_text() == pinned
     assert server.logins() == 0
 
-    tunnel.wait_for_ssh(server.address, server.console, timeout_s=60)  # the server was made anew
+    tunnel.wait_for_ssh(server.address, server.console, timeout_s=300)  # the server was made anew
     assert server.logins() == 1
     assert server.address.known_hosts_path.read_text() != pinned
 
@@ -337,7 +337,7 @@ def test_a_host_key_made_while_we_waited_for_the_console_is_taken_anew(unborn: S
         unborn.start()
         return unborn.console()
 
-    tunnel.wait_for_ssh(unborn.address, console, timeout_s=60)
+    tunnel.wait_for_ssh(unborn.address, console, timeout_s=300)
     assert unborn.logins() == 1
 
 
@@ -348,7 +348,7 @@ def test_a_server_without_an_ed25519_key_is_known_by_the_one_it_has(
     sshd = Sshd(tmp_path / "sshd", "HostKeyAlgorithms ecdsa-sha2-nistp256")
     sshd.start()
     try:
-        tunnel.wait_for_ssh(sshd.address, sshd.console, timeout_s=60)
+        tunnel.wait_for_ssh(sshd.address, sshd.console, timeout_s=300)
         assert "ecdsa-sha2-nistp256" in sshd.address.known_hosts_path.read_text()
         assert tunnel.interactive(sshd.address, ["true"]) == 0
     finally:
@@ -361,7 +361,7 @@ def test_a_refused_key_is_an_error_with_a_fix(unborn: Sshd, monkeypatch: pytest.
     unborn.authorized.write_text("")
     unborn.start()
     with pytest.raises(TunnelError, match="does not let") as caught:
-        tunnel.wait_for_ssh(unborn.address, unborn.console, timeout_s=60)
+        tunnel.wait_for_ssh(unborn.address, unborn.console, timeout_s=300)
     assert str(unborn.address.key_path) in caught.value.what
     assert caught.value.fix
 
@@ -372,7 +372,7 @@ def test_a_key_that_arrives_after_sshd_is_waited_for(unborn: Sshd) -> None:
     unborn.authorized.write_text("")
     unborn.start()
     threading.Timer(1.5, unborn.authorized.write_bytes, [line]).start()
-    tunnel.wait_for_ssh(unborn.address, unborn.console, timeout_s=60)
+    tunnel.wait_for_ssh(unborn.address, unborn.console, timeout_s=300)
     assert "Connection closed by authenticating user" in unborn.log()
 
 
@@ -466,7 +466,7 @@ def test_run_hands_out_lines_while_the_command_runs(server: Sshd) -> None:
 
     with tunnel.connect(server.address) as client:
         command = f"echo first; until [ -e '{flag}' ]; do sleep 0.05; done; printf 'süß\\nlast'"
-        output = tunnel.run(client, command, timeout_s=30, on_line=on_line)
+        output = tunnel.run(client, command, timeout_s=300, on_line=on_line)
     assert lines == ["first", "süß", "last"]
     assert output.stdout == "first\nsüß\nlast"
 
@@ -476,7 +476,7 @@ def test_run_reads_two_full_streams_at_once(server: Sshd) -> None:
     size = 3 * session.WINDOW // 2
     with tunnel.connect(server.address) as client:
         command = f"head -c {size} /dev/zero >&2; head -c {size} /dev/zero; head -c {size} /dev/zero >&2"
-        output = tunnel.run(client, command, timeout_s=60)
+        output = tunnel.run(client, command, timeout_s=300)
     assert (output.status, len(output.stdout), len(output.stderr)) == (0, size, 2 * size)
 
 
@@ -1129,13 +1129,13 @@ class Echo(socketserver.BaseRequestHandler):
 def fetch(url: str, body: bytes | None = None) -> bytes:
     """A page, through no proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, body, timeout=30) as answer:
+    with opener.open(url, body, timeout=120) as answer:
         return answer.read()
 
 
 def dial(port: int) -> socket.socket:
     """A connection to a local port."""
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
+    return socket.create_connection(("127.0.0.1", port), timeout=120)
 
 
 @needs_sshd
@@ -1391,7 +1391,7 @@ def test_closing_does_not_wait_for_a_server_that_is_being_dialled(
             thread = threading.Thread(target=mute.serve_forever, args=(0.02,))
             mute.verify_request = lambda *_: dialled.set() or True  # type: ignore[method-assign,func-returns-value]
             thread.start()
-            assert dialled.wait(30)
+            assert dialled.wait(120)
             began = time.monotonic()
             forward.close()
             assert time.monotonic() - began < 5, "a login may take a minute"
@@ -1425,7 +1425,7 @@ def test_ctrl_c_ends_a_waiting_tunnel(server: Sshd) -> None:
         port = int(process.stdout.readline())
         with dial(port):
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
 
 

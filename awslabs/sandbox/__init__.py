@@ -68,7 +68,8 @@ NEEDED = ("moto", "flask", "flask_cors", "asyncssh", "psutil")  # what the base 
 START_S = 60.0  # a first start on a slow laptop, with nothing compiled yet
 LOCK_S = 90.0  # longer than a start: whoever waits gets what the other one started
 ANSWER_S = 10.0
-STOP_S = 20.0  # for the instances to end; then SIGKILL
+RESET_S = 60.0  # for all that runs to end, on a busy computer
+STOP_S = 60.0  # the same; then SIGKILL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +220,11 @@ class Run:
 
     def reset(self, account_id: str | None = None) -> None:
         """Empty an account, or all of them: resources, instances, recorded calls and its own faults."""
-        self._ask("POST", "/_awslabs/reset", {"account": account_id} if account_id else {})
+        self._ask("POST", "/_awslabs/reset", {"account": account_id} if account_id else {}, RESET_S)
+
+    def let_pass(self, seconds: float) -> None:
+        """Move the practice cloud's clock on: what is due until then happens now, without anybody waiting."""
+        self._ask("POST", "/_awslabs/clock", {"seconds": seconds})
 
     def about(self) -> dict[str, Any]:
         """What the server says of itself: pid, started (Unix time), weather, and calls per account."""
@@ -233,9 +238,11 @@ class Run:
             _clear(self)
         return stood
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S
+    ) -> Any:
         """One request to a control route, past any proxy."""
-        connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=ANSWER_S)
+        connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=timeout_s)
         try:
             headers = {TOKEN_HEADER: self.token, "Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)

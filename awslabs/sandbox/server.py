@@ -372,10 +372,13 @@ class Cloud:
             if asked == "POST weather":
                 weather.current.change(wanted)
                 return as_json(200, weather.current.show())
+            if asked == "POST clock":
+                engine.let_pass(float(wanted["seconds"]))
+                return as_json(200, {})
             if asked == "POST reset":
                 self.reset(account)
                 return as_json(200, {})
-        except (ValueError, TypeError, AttributeError) as problem:
+        except (KeyError, ValueError, TypeError, AttributeError) as problem:
             return as_text(400, str(problem))
         return as_text(404, f"The practice cloud has no {asked}.")
 

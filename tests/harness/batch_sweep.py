@@ -39,7 +39,7 @@ def sweep(ledger: Ledger) -> None:
         (job,) = batch_jobs.described(ledger, [job_id])
         return batch_jobs.states_of(job) == {"RUNNING": 2}
 
-    poll("both jobs run", both_run, timeout_s=60, first_s=0.1)
+    poll("both jobs run", both_run, timeout_s=300, first_s=0.1)
 
 
 BATCH_SWEEP = Lab("batch_sweep", up, batch_sweep.down, work=(sweep,))

@@ -125,10 +125,10 @@ def iam(client: Any) -> Iterator[Thing]:
 LISTINGS: dict[str, Callable[[Any], Iterator[Thing]]] = {"ec2": ec2, "iam": iam}
 
 
-def survey(services: tuple[str, ...]) -> set[Thing]:
-    """Everything in the account that the environment's keys belong to."""
-    session = boto3.Session()
-    return {one for service in services for one in LISTINGS[service](session.client(service))}
+def survey(services: tuple[str, ...], client: Callable[[str], Any] | None = None) -> set[Thing]:
+    """Everything in the account that the environment's keys belong to, or those of the clients."""
+    client = client or boto3.Session().client
+    return {one for service in services for one in LISTINGS[service](client(service))}
 
 
 def shapes(things: set[Thing]) -> Counter[str]:

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
+
 from awslabs import cli, journal
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
@@ -22,7 +24,7 @@ from harness.cases import KILLS, SAVE, Case, Point, Recording, changes, parse_ca
 from harness.labs import Lab
 from harness.traps import Saves, Trap
 
-STEP_S = 120.0  # a verb that takes longer hangs; the slowest case takes about 20 s on an idle machine
+STEP_S = 600.0  # a verb that takes longer hangs; on an idle machine the slowest case takes about 20 s
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,12 @@ class Trial:
         self.lab, self.place, self.services = lab, place, services
         self.verdict = Verdict(name)
         place.enter()
-        self.before = outside.survey(services)
+        self.client = functools.cache(boto3.Session().client)
+        self.before = self.survey()
+
+    def survey(self) -> set[outside.Thing]:
+        """What is in the account now."""
+        return outside.survey(self.services, self.client)
 
     def verb(self, verb: str, case: Case | None = None, trap: Trap | None = None) -> Done:
         """Run a verb in a process of its own, and return how it ended."""
@@ -197,7 +204,7 @@ class Trial:
     def things(self) -> set[outside.Thing]:
         """What is in the account now that was not there at first."""
         time.sleep(self.place.lag_s * 1.2)  # the newest may still be invisible to us, too
-        return outside.survey(self.services) - self.before
+        return self.survey() - self.before
 
     def judge_standing(self, least: Counter[str], most: Counter[str]) -> None:
         """There must be exactly one of each. What the lab's own work makes may be there, too."""
@@ -208,7 +215,7 @@ class Trial:
     def judge_end(self) -> None:
         """Nothing may be left: in the account, and on this computer no open row, no key, no half file."""
         time.sleep(self.place.lag_s * 1.2)
-        now = outside.survey(self.services)
+        now = self.survey()
         self.verdict.leaked = sorted(str(one) for one in now - self.before)
         complaints = [f"not the lab's, but gone: {one}" for one in sorted(map(str, self.before - now))]
         ledgers = self.place.ledgers()

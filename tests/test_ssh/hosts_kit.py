@@ -52,7 +52,7 @@ class Instance:
         """Run a command on the instance with OpenSSH's ssh."""
         how.setdefault("stdin", subprocess.DEVNULL) if "input" not in how else None
         line = self.ssh_line(*arguments, options=options)
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, **how)
+        return subprocess.run(line, capture_output=True, text=True, timeout=120, **how)
 
     def output(self, command: str) -> str:
         """Return what a command on the instance prints; it must succeed."""
@@ -73,6 +73,8 @@ class Instance:
             key_filename=str(self.key),
             allow_agent=False,
             look_for_keys=False,
+            banner_timeout=120,
+            auth_timeout=120,
         )
         return client
 
@@ -184,7 +186,7 @@ def mentioning(text: str) -> list[int]:
     return [pid for pid, arguments in command_lines().items() if text in " ".join(arguments)]
 
 
-def eventually(check: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
+def eventually(check: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
     """Wait until `check` returns something true, and return that."""
     until = time.monotonic() + timeout_s
     while not (result := check()):

@@ -135,7 +135,7 @@ def test_in_the_last_five_minutes_before_a_shutdown_nobody_is_let_in(
     done = instance.ssh("sudo shutdown -h +5; sudo shutdown -c; sudo shutdown -h +4; echo who is in stays in")
     assert (done.returncode, done.stdout) == (0, "who is in stays in\n")
     line = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in instance.ssh_line("echo too late")]
-    late = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    late = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert (late.returncode, late.stdout) == (255, "")
     assert "System is going down. Unprivileged users are not permitted to log in" in late.stderr
     hosts.reboot(instance.instance_id)
@@ -144,8 +144,8 @@ def test_in_the_last_five_minutes_before_a_shutdown_nobody_is_let_in(
 
 
 def test_a_scheduled_shutdown_outlives_its_session(instance: Instance) -> None:
-    instance.output("sudo sh -c 'echo poweroff 1 > /var/practice/power'")
-    eventually(lambda: instance.orders == ["poweroff"], "the shutdown a second later")
+    instance.output("sudo sh -c 'echo poweroff 4 > /var/practice/power'")
+    eventually(lambda: instance.orders == ["poweroff"], "the shutdown seconds later")
 
 
 def test_nonsense_in_the_power_pipe_is_ignored(instance: Instance) -> None:
@@ -243,6 +243,8 @@ def test_stop_comes_once_and_unknown_instances_are_none_of_its_business(
 
 # Timers.
 
+LIVES_S = 10, 60, 600  # for how long a server lives; the second if this computer was too busy for the first
+
 
 def ends_after(time: str) -> bytes:
     """The user data with which `--ttl` ends a server, for shorter times, too."""
@@ -250,9 +252,14 @@ def ends_after(time: str) -> bytes:
 
 
 def test_a_server_with_a_ttl_lets_people_in_to_the_end(launch: Callable[..., Instance]) -> None:
-    instance = launch(user_data=ends_after("15 seconds"))
-    console_shows(instance, "user data ended with exit status 0")
-    assert instance.output("systemctl is-active awslabs-ttl.timer") == "active\n"
+    for seconds in LIVES_S:
+        ends_at = time.time() + seconds
+        instance = launch(f"i-{seconds}", user_data=ends_after(f"{seconds} seconds"))
+        console_shows(instance, "user data ended with exit status 0")
+        came_in = instance.ssh("systemctl is-active awslabs-ttl.timer")
+        if time.time() < ends_at:
+            break
+    assert (came_in.returncode, came_in.stdout) == (0, "active\n")
     eventually(lambda: instance.orders == ["poweroff"], "the end")
 
 
@@ -275,12 +282,16 @@ def test_a_ttl_survives_reboot_and_stop(hosts: Hosts, launch: Callable[..., Inst
 def test_a_server_that_was_off_when_its_time_came_ends_at_its_next_boot(
     hosts: Hosts, launch: Callable[..., Instance]
 ) -> None:
-    instance = launch(user_data=ends_after("8 seconds"))
-    ends_at = time.time() + 8
-    console_shows(instance, "user data ended with exit status 0")
-    hosts.halt(instance.instance_id)
+    for seconds in LIVES_S:
+        instance = launch(f"i-{seconds}", user_data=ends_after(f"{seconds} seconds"))
+        ends_at = time.time() + seconds
+        console_shows(instance, "user data ended with exit status 0")
+        hosts.halt(instance.instance_id)
+        if instance.orders == []:
+            break
+    assert instance.orders == []
     time.sleep(max(0.0, ends_at - time.time()))
-    again = launch()
+    again = launch(instance.instance_id)
     eventually(lambda: again.orders == ["poweroff"], "the end")
 
 

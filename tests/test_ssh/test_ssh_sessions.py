@@ -20,6 +20,7 @@ import paramiko
 import pexpect
 import pytest
 from hosts_kit import Instance, eventually, on_both, running, started
+from sshd import free_port
 
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.ssh.hosts import Hosts
@@ -47,7 +48,7 @@ def test_the_console_shows_the_fingerprints_of_the_keys_that_the_port_shows(inst
     block = console.partition("-----BEGIN SSH HOST KEY FINGERPRINTS-----\n")[2].partition("ec2: -----END")[0]
     shown = re.findall(r"^ec2: 256 (SHA256:\S{43}) \((ED25519|ECDSA)\)$", block, re.MULTILINE)
     scanned = subprocess.run(
-        ["ssh-keyscan", "-p", str(instance.port), "127.0.0.1"], capture_output=True, text=True
+        ["ssh-keyscan", "-T", "120", "-p", str(instance.port), "127.0.0.1"], capture_output=True, text=True
     )
     listed = subprocess.run(
         ["ssh-keygen", "-lf", "-"], input=scanned.stdout, capture_output=True, text=True
@@ -129,7 +130,7 @@ def test_a_command_has_input_output_errors_and_a_status(instance: Instance) -> N
 @on_both
 def test_the_end_of_input_reaches_the_command(instance: Instance) -> None:
     data = os.urandom(3_000_000)
-    done = subprocess.run(instance.ssh_line("sha256sum"), input=data, capture_output=True, timeout=60)
+    done = subprocess.run(instance.ssh_line("sha256sum"), input=data, capture_output=True, timeout=120)
     assert done.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
@@ -140,7 +141,7 @@ def test_much_output_arrives_whole(instance: Instance) -> None:
         size, last = 0, b""
         while data := ssh.stdout.read(1_000_000):
             size, last = size + len(data), (last + data)[-5:]
-        assert ssh.wait(20) == 0
+        assert ssh.wait(120) == 0
     assert size == 30_000_004
     assert last.endswith(b"xend\n")
 
@@ -257,7 +258,7 @@ def test_what_ignores_the_end_of_its_session_goes_on(instance: Instance) -> None
 def shell(instance: Instance) -> pexpect.spawn:
     """A login shell on a terminal of 100 columns and 30 lines."""
     line = instance.ssh_line(options=("-tt",))
-    child = pexpect.spawn(line[0], line[1:], encoding="utf-8", timeout=20, dimensions=(30, 100))
+    child = pexpect.spawn(line[0], line[1:], encoding="utf-8", timeout=120, dimensions=(30, 100))
     child.expect(r"[$] ")
     child.sendline("bind 'set enable-bracketed-paste off'; PS1='rea''dy> '")
     child.expect("ready> ")
@@ -380,9 +381,7 @@ def test_a_web_server_on_the_instance_is_reached_through_the_tunnel(instance: In
         assert server.stdout is not None
         there = re.search(r"port (\d+)", server.stdout.readline())
         assert there is not None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            here = probe.getsockname()[1]
+        here = free_port()
         for name in ("localhost", "127.0.0.1", "ip-10-10-0-5"):
             forward = ("-o", "ExitOnForwardFailure=yes", "-N", "-L", f"127.0.0.1:{here}:{name}:{there[1]}")
             with started(instance.ssh_line(options=forward), stderr=subprocess.PIPE) as tunnel:
@@ -396,7 +395,7 @@ def test_a_web_server_on_the_instance_is_reached_through_the_tunnel(instance: In
 def fetch(url: str) -> bytes:
     """Return a page, or nothing while nobody listens."""
     try:
-        return bytes(urllib.request.urlopen(url, timeout=10).read())
+        return bytes(urllib.request.urlopen(url, timeout=120).read())
     except OSError:
         return b""
 

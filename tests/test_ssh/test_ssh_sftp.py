@@ -21,13 +21,13 @@ def scp(instance: Instance, *arguments: str) -> subprocess.CompletedProcess[str]
     """Run OpenSSH's scp; the instance is called HOST in the arguments."""
     there = [argument.replace("HOST:", "ec2-user@127.0.0.1:") for argument in arguments]
     line = ["scp", *instance.options(), "-P", str(instance.port), *there]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
 
 
 def sftp(instance: Instance, *commands: str) -> subprocess.CompletedProcess[str]:
     """Run OpenSSH's sftp with a batch of commands."""
     line = ["sftp", *instance.options(), "-P", str(instance.port), "-b", "-", "ec2-user@127.0.0.1"]
-    return subprocess.run(line, input="\n".join(commands), capture_output=True, text=True, timeout=60)
+    return subprocess.run(line, input="\n".join(commands), capture_output=True, text=True, timeout=120)
 
 
 @on_both

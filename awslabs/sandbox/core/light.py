@@ -127,7 +127,9 @@ M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
 if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
     mallopt(M_ARENA_MAX, 1)
     mallopt(M_TRIM_THRESHOLD, 1 << 16)
-gc.disable()  # what is imported stays; `server.main` goes on collecting
+main = sys.modules["__main__"].__spec__
+if main is not None and main.name == "awslabs.sandbox.server":
+    gc.disable()  # what is imported stays; `server.main` goes on collecting
 Loader.FILE_LOADER_CLASS = WithoutWords
 boto3.Session.get_available_regions = available_regions
 boto3.Session.get_available_partitions = lambda _session: endpoints().get_available_partitions()

@@ -35,6 +35,8 @@ from urllib.parse import quote, unquote_to_bytes
 from botocore.auth import HmacV1Auth
 from botocore.utils import normalize_url_path
 
+from awslabs.sandbox.core import regions
+
 SKEW_S = 15 * 60  # that a client's clock may be wrong
 LONGEST_S = 7 * 24 * 3600  # that a presigned URL may be good
 S3 = {"s3", "s3-outposts"}  # names in scopes
@@ -67,11 +69,13 @@ NAMES = {
     "SignatureDoesNotMatch": ("AuthFailure", "InvalidSignatureException", "SignatureDoesNotMatch"),
     "SignatureExpired": ("RequestExpired", "InvalidSignatureException", "RequestTimeTooSkewed"),
     "UrlExpired": ("RequestExpired", "InvalidSignatureException", "AccessDenied"),
+    "NoSuchRegion": ("AuthFailure", "InvalidSignatureException", "AuthorizationHeaderMalformed"),
 }
 QUERY_NAMES = {
     "InvalidToken": "InvalidClientTokenId",
     "SignatureExpired": "SignatureDoesNotMatch",
     "UrlExpired": "SignatureDoesNotMatch",
+    "NoSuchRegion": "SignatureDoesNotMatch",
 }
 
 MISMATCH = (
@@ -122,6 +126,8 @@ class Unproven(Exception):
             code = json
         else:
             code = QUERY_NAMES.get(self.code, self.code)
+        if self.code == "NoSuchRegion":
+            return code, self.message
         return code, SAID.get((service, code), self.message)
 
 
@@ -233,6 +239,7 @@ def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
         return _verify_version_2(sent, key_of, now)
     if not _TARGET.fullmatch(sent.target):
         raise Unproven("IncompleteSignature", "The request line must have a path, without # and the like.")
+    _check_region(claim)
     key = key_of(claim.key_id)
     if key is None:
         raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
@@ -428,6 +435,20 @@ def _s3_path(sent: Sent) -> str:
 
 
 # --- what is checked ----------------------------------------------------------------------------------
+
+
+def _check_region(claim: Claim) -> None:
+    """Nobody knows the keys where the account has not opted in; a Region that is none has no endpoint."""
+    _, region, service = claim.scope
+    if region in regions.ENABLED or regions.is_global(service):
+        return
+    if regions.known(region):
+        raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
+    raise Unproven(
+        "NoSuchRegion",
+        f"Credential should be scoped to a valid region, not '{region}'. (There is none of this name: on AWS "
+        "its endpoints have no address.)",
+    )
 
 
 def _check_token(sent: Sent, claim: Claim, key: Key) -> None:

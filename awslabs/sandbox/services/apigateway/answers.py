@@ -6,13 +6,15 @@ Source: aws-facts (k).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.apigateway.models import Deployment, RestAPI, Stage
+from moto.apigateway.models import Stage
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.apigateway.patches import bad
+from awslabs.sandbox.services.apigateway.rest_apis import backend_of, parts_of
 
 
 @state
@@ -34,9 +36,24 @@ apis_have_awss_shape = rule(
 )
 
 
-@apis_have_awss_shape.patch(RestAPI, "to_dict")
-def _api(original: Any, api: RestAPI) -> dict[str, Any]:
-    shown: dict[str, Any] = original(api)
+def _changed(answer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """An answer of moto's, with `change` made to what it shows, or to each of its items."""
+    status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+    if status >= 300:
+        return answer
+    said = json.loads(body)
+    said = {"item": [change(each) for each in said["item"]]} if "item" in said else change(said)
+    return status, headers, json.dumps(said)
+
+
+@apis_have_awss_shape.around("apigateway:GetRestApi", "apigateway:GetRestApis", "apigateway:PutRestApi")
+@apis_have_awss_shape.around("apigateway:CreateRestApi", "apigateway:ImportRestApi")
+@apis_have_awss_shape.around("apigateway:UpdateRestApi")
+def _apis(call: Call, proceed: Proceed) -> Any:
+    return _changed(proceed(), _api)
+
+
+def _api(shown: dict[str, Any]) -> dict[str, Any]:
     where: dict[str, Any] = dict(shown.get("endpointConfiguration") or {})
     where.setdefault("ipAddressType", "dualstack" if "PRIVATE" in where.get("types", []) else "ipv4")
     shown["endpointConfiguration"] = where
@@ -46,9 +63,15 @@ def _api(original: Any, api: RestAPI) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name in kept or value}
 
 
-@apis_have_awss_shape.patch(Stage, "to_json")
-def _stage(original: Any, stage: Stage) -> dict[str, Any]:
-    shown: dict[str, Any] = original(stage)
+@apis_have_awss_shape.around("apigateway:CreateStage", "apigateway:GetStage", "apigateway:GetStages")
+@apis_have_awss_shape.around("apigateway:UpdateStage")
+def _stages(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    stages = backend_of(call).apis[parts_of(call)[1]].stages
+    return _changed(answer, lambda shown: _stage(shown, stages[shown["stageName"]]))
+
+
+def _stage(shown: dict[str, Any], stage: Stage) -> dict[str, Any]:
     dates = memory(stage, StageDates)
     shown |= {"createdDate": int(dates.created), "lastUpdatedDate": int(dates.updated)}
     shown["cacheClusterEnabled"] = bool(shown.get("cacheClusterEnabled"))
@@ -58,36 +81,45 @@ def _stage(original: Any, stage: Stage) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name not in empty or value}
 
 
-@apis_have_awss_shape.patch(Stage, "apply_operations")
-def _change_stage(original: Any, stage: Stage, patch_operations: list[dict[str, Any]]) -> Stage:
-    rest = []
-    for step in patch_operations:
+_SETTINGS = {
+    "throttling/burstLimit": ("throttlingBurstLimit", 5000),
+    "throttling/rateLimit": ("throttlingRateLimit", 10_000.0),
+    "caching/dataEncrypted": ("cacheDataEncrypted", False),
+}
+"""What a method's settings are at first, where moto has other numbers."""
+
+
+@apis_have_awss_shape.around("apigateway:UpdateStage")
+def _change_stage(call: Call, proceed: Proceed) -> Any:
+    stage = backend_of(call).get_stage(parts_of(call)[1], parts_of(call)[3])
+    steps = call.get("patchOperations") or []
+    gone = [step for step in steps if step["op"] == "remove" and _names_settings(step["path"])]
+    for step in gone:
         setting = step["path"].removeprefix("/")
-        if step["op"] == "remove" and setting.count("/") == 1 and not setting.startswith("variables/"):
-            if setting not in stage.method_settings:
-                raise bad(
-                    f"Cannot remove method setting {setting} because there is no method setting for this "
-                    "method "
-                )
-            del stage.method_settings[setting]
-        else:
-            rest.append(step)
-    changed: Stage = original(stage, rest)
+        if setting not in stage.method_settings:
+            raise bad(
+                f"Cannot remove method setting {setting} because there is no method setting for this method "
+            )
+        del stage.method_settings[setting]
+    known = set(stage.method_settings)
+    stage.apply_operations([step for step in steps if step not in gone])
+    said = {step["path"] for step in steps}
+    for name in stage.method_settings.keys() - known:
+        fresh = {path: kept for path, kept in _SETTINGS.items() if f"/{name}/{path}" not in said}
+        stage.method_settings[name] |= dict(fresh.values())
     memory(stage, StageDates).updated = clock.now()
-    return changed
+    return json.dumps(stage.to_json())
 
 
-@apis_have_awss_shape.patch(Stage, "_get_default_method_settings")
-def _default_settings(original: Any, stage: Stage) -> dict[str, Any]:
-    mine = {"throttlingBurstLimit": 5000, "throttlingRateLimit": 10_000.0, "cacheDataEncrypted": False}
-    found: dict[str, Any] = original(stage) | mine
-    return found
+def _names_settings(path: str) -> bool:
+    """Whether a path names all settings of a method."""
+    return path.count("/") == 2 and not path.startswith("/variables/")
 
 
-@apis_have_awss_shape.patch(Deployment, "to_json")
-def _deployment(original: Any, deployment: Deployment) -> dict[str, Any]:
-    shown = original(deployment)
-    return {name: value for name, value in shown.items() if name != "stageName" and value}
+@apis_have_awss_shape.around("apigateway:CreateDeployment", "apigateway:GetDeployment")
+@apis_have_awss_shape.around("apigateway:GetDeployments")
+def _deployments(call: Call, proceed: Proceed) -> Any:
+    return _changed(proceed(), lambda shown: {n: v for n, v in shown.items() if n != "stageName" and v})
 
 
 @apis_have_awss_shape.around("apigateway:GetResources")

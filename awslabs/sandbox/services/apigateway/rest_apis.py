@@ -14,13 +14,13 @@ from typing import Any
 
 from moto.apigateway.models import (
     APIGatewayBackend,
-    Deployment,
     Integration,
     Method,
     Resource,
     RestAPI,
     apigateway_backends,
 )
+from moto.apigateway.utils import deserialize_body
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, rule, spaced, state
 from awslabs.sandbox.core.rates import Rate, admit
@@ -44,25 +44,25 @@ def not_here(what: str) -> Refused:
     return Refused("NotImplemented", f"The practice cloud's API Gateway has no {what}.", 501)
 
 
-def _backend(call: Call) -> APIGatewayBackend:
+def backend_of(call: Call) -> APIGatewayBackend:
     return apigateway_backends[call.account][call.region]
 
 
-def _parts(call: Call) -> list[str]:
+def parts_of(call: Call) -> list[str]:
     """The parts of the path: ``restapis``, the API's id, ``resources``, ..."""
     found: list[str] = call.response.path.strip("/").split("/")
     return found
 
 
-def _api(call: Call) -> RestAPI | None:
+def api_of(call: Call) -> RestAPI | None:
     """The API that a request names, if there is one."""
-    parts = _parts(call)
-    return _backend(call).apis.get(parts[1]) if len(parts) > 1 else None
+    parts = parts_of(call)
+    return backend_of(call).apis.get(parts[1]) if len(parts) > 1 else None
 
 
 def _method(call: Call) -> Method | None:
     """The method that a request names, if there is one."""
-    api, parts = _api(call), _parts(call)
+    api, parts = api_of(call), parts_of(call)
     resource = api.resources.get(parts[3]) if api is not None and len(parts) > 5 else None
     return resource.resource_methods.get(parts[5]) if resource is not None else None
 
@@ -102,21 +102,22 @@ deployments = rule(
 )
 
 
-@deployments.patch(RestAPI, "create_deployment")
-def _keep(
-    original: Any, api: RestAPI, name: str, description: str, stage_variables: Any = None
-) -> Deployment:
-    standing = api.stages.get(name) if name else None
-    deployment: Deployment = original(api, name, description, stage_variables)
+@deployments.around("apigateway:CreateDeployment")
+def _keep(call: Call, proceed: Proceed) -> Any:
+    api, name = api_of(call), call.get("stageName")
+    standing = api.stages.get(name) if api is not None else None
+    answer = proceed()
+    api = backend_of(call).apis[parts_of(call)[1]]
+    deployment = api.deployments[json.loads(answer[2])["id"]]
     if standing is not None:
         standing.deployment_id = deployment.id
-        standing.variables |= stage_variables or {}
+        standing.variables |= call.get("variables") or {}
         api.stages[name] = standing
     kept = memory(deployment, Snapshot)
     kept.resources = {shown["path"]: shown for shown in (each.to_dict() for each in api.resources.values())}
     kept.gateway_responses = {kind: each.to_json() for kind, each in api.gateway_responses.items()}
     kept.binary_media_types = list(api.binaryMediaTypes)
-    return deployment
+    return answer
 
 
 @deployments.patch(RestAPI, "update_integration_mocks")
@@ -124,18 +125,22 @@ def _no_mocks(original: Any, api: RestAPI, stage_name: str) -> None:
     """moto would keep a fake of every method for ever; `execute_api` serves them for real."""
 
 
-@deployments.patch(RestAPI, "delete_deployment")
-def _still_served(original: Any, api: RestAPI, deployment_id: str) -> Deployment:
+@deployments.around("apigateway:DeleteDeployment")
+def _still_served(call: Call, proceed: Proceed) -> Any:
+    api, deployment_id = api_of(call), parts_of(call)[3]
+    if api is None:
+        return proceed()
     if deployment_id not in api.deployments:
         raise missing("Invalid Deployment identifier specified")
     if any(stage.deployment_id == deployment_id for stage in api.stages.values()):
         raise bad("Active stages pointing to this deployment must be moved or deleted")
-    return api.deployments.pop(deployment_id)
+    del api.deployments[deployment_id]
+    return 202, {"status": 202}, ""
 
 
 @deployments.before("apigateway:CreateStage", "apigateway:UpdateStage")
 def _stage_of_something(call: Call) -> None:
-    api = _api(call)
+    api = api_of(call)
     if api is None:
         return
     wanted = [call.get("deploymentId")] if call.action == "CreateStage" else []
@@ -167,7 +172,7 @@ def deployments_need_integrations(call: Call) -> None:
 
     moto is content with one integration, and says NotFoundException without any. Source: aws-facts (j).
     """
-    api = _api(call)
+    api = api_of(call)
     resources = [] if api is None else list(api.resources.values())
     methods = [method for each in resources for method in each.resource_methods.values()]
     if methods and not all(method.method_integration for method in methods):
@@ -184,8 +189,8 @@ def apis_that_are_there(call: Call) -> None:
     """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
     moto falls over its own KeyError, or leaves the account out. Source: aws-facts (a), (j), (k).
     """
-    if len(_parts(call)) > 1 and _api(call) is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{_parts(call)[1]}")
+    if len(parts_of(call)) > 1 and api_of(call) is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
 
 
 @around("apigateway:CreateRestApi")
@@ -196,7 +201,7 @@ def binary_media_types(call: Call, proceed: Proceed) -> Any:
     """
     status, headers, body = proceed()
     shown = json.loads(body)
-    api = _backend(call).apis.get(shown.get("id", ""))
+    api = backend_of(call).apis.get(shown.get("id", ""))
     if api is None:
         return status, headers, body
     api.binaryMediaTypes = list(call.get("binaryMediaTypes") or [])
@@ -210,14 +215,14 @@ def one_of_each_name(call: Call) -> None:
 
     Source: aws-facts (c), (j).
     """
-    api = _api(call)
+    api = api_of(call)
     if api is None:
         return
     if call.action == "PutMethod":
         if _method(call) is not None:
             raise conflict("Method already exists for this resource")
         return
-    parent, name = _parts(call)[-1], call.get("pathPart")
+    parent, name = parts_of(call)[-1], call.get("pathPart")
     if any(each.parent_id == parent and each.path_part == name for each in api.resources.values()):
         raise conflict(f"Another resource with the same parent already has this name: {name}")
 
@@ -236,11 +241,11 @@ resource_trees = rule(
 )
 
 
-@resource_trees.patch(APIGatewayBackend, "delete_resource")
-def _with_all_below(
-    original: Any, backend: APIGatewayBackend, function_id: str, resource_id: str
-) -> Resource:
-    api = backend.get_rest_api(function_id)
+@resource_trees.around("apigateway:DeleteResource")
+def _with_all_below(call: Call, proceed: Proceed) -> Any:
+    api, resource_id = api_of(call), parts_of(call)[3]
+    if api is None:
+        return proceed()
     gone = api.resources.get(resource_id)
     if gone is None:
         raise missing("Invalid Resource identifier specified")
@@ -252,16 +257,15 @@ def _with_all_below(
         below |= more
     for each in below - {resource_id}:
         del api.resources[each]
-    found: Resource = original(backend, function_id, resource_id)
-    return found
+    return proceed()
 
 
 @resource_trees.before("apigateway:CreateResource")
 def _may_grow(call: Call) -> None:
-    api, name = _api(call), str(call.get("pathPart"))
+    api, name = api_of(call), str(call.get("pathPart"))
     if api is None:
         return
-    parent = api.resources.get(_parts(call)[-1])
+    parent = api.resources.get(parts_of(call)[-1])
     if parent is None:
         raise missing("Invalid Resource identifier specified")
     if parent.path_part.endswith("+}"):
@@ -274,9 +278,13 @@ def _may_grow(call: Call) -> None:
         )
 
 
-@rest_api_patches.patch(RestAPI, "apply_patch_operations")
-def _patch(original: Any, api: RestAPI, patch_operations: list[dict[str, Any]]) -> None:
-    patches.apply(api, patch_operations)
+@rest_api_patches.around("apigateway:UpdateRestApi")
+def _patch(call: Call, proceed: Proceed) -> Any:
+    api = api_of(call)
+    if api is None:
+        return proceed()
+    patches.apply(api, call.get("patchOperations") or [])
+    return json.dumps(api.to_dict())
 
 
 @rest_api_patches.before("apigateway:UpdateStage")
@@ -310,7 +318,7 @@ def integration_responses_fit(call: Call) -> None:
     method = _method(call)
     if method is None or method.method_integration is None:
         return
-    response = method.method_responses.get(_parts(call)[-1])
+    response = method.method_responses.get(parts_of(call)[-1])
     declared = response.response_parameters if response is not None else None
     _look_at_mapping(call.get("responseParameters") or {}, declared or {})
 
@@ -353,18 +361,29 @@ def _look_at_parameters(call: Call) -> None:
         )
 
 
-@openapi_documents.patch(APIGatewayBackend, "put_rest_api")
-def _put(
-    original: Any,
-    backend: APIGatewayBackend,
-    function_id: str,
-    api_doc: dict[str, Any],
-    fail_on_warnings: bool,
-    mode: str = "merge",
-) -> RestAPI:
+@openapi_documents.around("apigateway:PutRestApi")
+def _put(call: Call, proceed: Proceed) -> Any:
+    mode, api = call.get("mode", "merge"), api_of(call)
+    if api is None:
+        return proceed()
     if mode not in ("merge", "overwrite"):
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
-    api = backend.get_rest_api(function_id)
+    _fill(api, deserialize_body(call.response.body), mode)
+    return json.dumps(api.to_dict())
+
+
+@openapi_documents.around("apigateway:ImportRestApi")
+def _import(call: Call, proceed: Proceed) -> Any:
+    document = deserialize_body(call.response.body)
+    _look_at_document(document)
+    info = document["info"]
+    api = backend_of(call).create_rest_api(name=info["title"], description=info.get("description", ""))
+    _fill(api, document, "merge")
+    return 200, {}, json.dumps(api.to_dict())
+
+
+def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> None:
+    """Make of an API what a document says."""
     if not str(api_doc.get("openapi", "")).startswith("3"):
         raise not_here("documents but those of OpenAPI 3")
     _look_at_document(api_doc)
@@ -394,17 +413,6 @@ def _put(
             answer.get("responseParameters", {}),
             answer.get("responseTemplates", {}),
         )
-    return api
-
-
-@openapi_documents.patch(APIGatewayBackend, "import_rest_api")
-def _import(
-    original: Any, backend: APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
-) -> RestAPI:
-    _look_at_document(api_doc)
-    info = api_doc["info"]
-    api = backend.create_rest_api(name=info["title"], description=info.get("description", ""))
-    return backend.put_rest_api(api.id, api_doc, fail_on_warnings)
 
 
 def _look_at_document(document: dict[str, Any]) -> None:
@@ -553,5 +561,5 @@ def control_plane_rates(call: Call) -> None:
     elif call.action in RATES:
         rates[call.action] = RATES[call.action]
     rates = {name: Rate(spaced(rate.each_s), rate.burst) for name, rate in rates.items()}
-    if not admit(_backend(call), rates):
+    if not admit(backend_of(call), rates):
         raise Refused("TooManyRequestsException", "Too Many Requests", 429)

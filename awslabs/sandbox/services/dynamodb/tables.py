@@ -7,11 +7,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.dynamodb.exceptions import DeletionProtectedException
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.models.table_import import TableImport
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 
@@ -35,7 +33,11 @@ class TableLife:
 
 
 def in_use(message: str) -> Refused:
-    return Refused("ResourceInUseException", message, 400)
+    return Refused(
+        "ResourceInUseException",
+        f"Attempt to change a resource which is still in use: {message}",
+        400,
+    )
 
 
 table_states = rule(
@@ -47,35 +49,74 @@ table_states = rule(
 )
 
 
-@table_states.patch(DynamoDBBackend, "create_table")
-def _begin(original: Any, backend: DynamoDBBackend, name: str, *args: Any, **kwargs: Any) -> Table:
-    standing = backend.tables.get(name)
-    if standing is not None and memory(standing, TableLife).state == "DELETING":
-        raise in_use(f"Attempt to change a resource which is still in use: Table is being deleted: {name}")
-    table: Table = original(backend, name, *args, **kwargs)
+@table_states.around("dynamodb:*")
+def _pass_time(call: Call, proceed: Proceed) -> Any:
+    backend = dynamodb_backends[call.account][call.region]
+    now = clock.now()
+    imported = {job.table_name for job in backend.table_imports.values() if job.status == "IN_PROGRESS"}
+    for table in list(backend.tables.values()):
+        life = memory(table, TableLife)
+        if life.gone_at <= now:
+            backend.tables.pop(table.name)
+        elif table.name in imported:
+            _put(table, "CREATING")
+        elif life.state == "CREATING" and life.active_at <= now:
+            _put(table, "ACTIVE")
+    if call.action in ITEMS:
+        for name in _named(call):
+            if _state(backend, name) in ("CREATING", "DELETING"):
+                raise Refused("ResourceNotFoundException", "Requested resource not found", 400)
+    elif call.action in ("DeleteTable", "UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"):
+        name = call.get("TableName", "")
+        state = _state(backend, name)
+        if state == "CREATING" or (state == "DELETING" and call.action != "DeleteTable"):
+            raise in_use(f"Table is being {'created' if state == 'CREATING' else 'deleted'}: {name}")
+    return proceed()
+
+
+@table_states.around("dynamodb:CreateTable")
+def _begin(call: Call, proceed: Proceed) -> Any:
+    backend, name = dynamodb_backends[call.account][call.region], call.get("TableName", "")
+    if _state(backend, name) == "DELETING":
+        raise in_use(f"Table is being deleted: {name}")
+    answer = proceed()
+    table = backend.tables[name]
     life = memory(table, TableLife)
     life.active_at = clock.now() + scaled(CREATING_S)
     _put(table, "CREATING" if life.active_at > clock.now() else "ACTIVE")
-    return table
+    _say(answer.result["TableDescription"], life.state)
+    return answer
 
 
-@table_states.patch(DynamoDBBackend, "delete_table")
-def _end(original: Any, backend: DynamoDBBackend, name: str) -> Table:
-    table: Table = backend.get_table(name)
-    life = memory(table, TableLife)
-    if life.state == "DELETING":
-        return table
-    if life.state == "CREATING":
-        raise in_use(
-            f"Attempt to change a resource which is still in use: Table is being created: {table.name}"
-        )
-    if table.deletion_protection_enabled:
-        raise DeletionProtectedException(table.name)
-    _put(table, "DELETING")
-    life.gone_at = clock.now() + scaled(DELETING_S)
-    if life.gone_at <= clock.now():
-        backend.tables.pop(table.name)
-    return table
+@table_states.around("dynamodb:DeleteTable")
+def _end(call: Call, proceed: Proceed) -> Any:
+    backend = dynamodb_backends[call.account][call.region]
+    table = backend.tables.get(call.get("TableName", "").rpartition("/")[2])
+    answer = proceed()  # or moto's refusal
+    if table is not None:
+        life = memory(table, TableLife)
+        if life.state != "DELETING":
+            _put(table, "DELETING")
+            life.gone_at = clock.now() + scaled(DELETING_S)
+        if life.gone_at > clock.now():
+            backend.tables[table.name] = table
+        _say(answer.result["TableDescription"], "DELETING")
+    return answer
+
+
+@table_states.around("dynamodb:DescribeTable", "dynamodb:UpdateTable")
+def _show(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    for shown in answer.result.values():
+        _say(shown, _state(dynamodb_backends[call.account][call.region], shown["TableName"]))
+    return answer
+
+
+def _say(shown: dict[str, Any], state: str) -> None:
+    """Write the state of a table and its indexes into its description."""
+    shown["TableStatus"] = state
+    for index in shown.get("GlobalSecondaryIndexes") or []:
+        index["IndexStatus"] = state
 
 
 def _put(table: Table, state: str) -> None:
@@ -83,47 +124,6 @@ def _put(table: Table, state: str) -> None:
     memory(table, TableLife).state = state
     for index in table.global_indexes:
         index.status = state
-
-
-@table_states.patch(Table, "describe")
-def _show(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
-    shown: dict[str, Any] = original(table, base_key)
-    shown[base_key]["TableStatus"] = memory(table, TableLife).state
-    return shown
-
-
-@table_states.patch(TableImport, "_process_s3_files")
-def _imported(original: Any, job: TableImport, *args: Any) -> None:
-    """A table that is imported is there when its import is done."""
-    original(job, *args)
-    if job.table is not None:
-        memory(job.table, TableLife).active_at = -math.inf
-        _put(job.table, "ACTIVE")
-
-
-@table_states.around("dynamodb:*")
-def _pass_time(call: Call, proceed: Proceed) -> Any:
-    backend = dynamodb_backends[call.account][call.region]
-    now = clock.now()
-    for table in list(backend.tables.values()):
-        life = memory(table, TableLife)
-        if life.gone_at <= now:
-            backend.tables.pop(table.name)
-        elif life.state == "CREATING" and life.active_at <= now:
-            _put(table, "ACTIVE")
-    if call.action in ITEMS:
-        for name in _named(call):
-            if _state(backend, name) in ("CREATING", "DELETING"):
-                raise Refused("ResourceNotFoundException", "Requested resource not found", 400)
-    elif call.action in ("UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"):
-        name = call.get("TableName", "")
-        state = _state(backend, name)
-        if state in ("CREATING", "DELETING"):
-            raise in_use(
-                f"Attempt to change a resource which is still in use: Table is being "
-                f"{'created' if state == 'CREATING' else 'deleted'}: {name}"
-            )
-    return proceed()
 
 
 def _state(backend: DynamoDBBackend, name: str) -> str:
@@ -168,15 +168,6 @@ capacity_is_counted = rule(
 READ_BYTES, WRITE_BYTES = 4096, 1024
 
 
-@state
-@dataclass
-class Scanned:
-    """Whether it counts what scans of a table read, and how much the last one has read."""
-
-    counts: bool = False
-    bytes: int = 0
-
-
 @capacity_is_counted.patch(DynamoType, "size")
 def _size(original: Any, value: DynamoType) -> int:
     """Bytes of a value: of a number one for two of its digits, and one more. moto: one per character."""
@@ -186,34 +177,23 @@ def _size(original: Any, value: DynamoType) -> int:
     return 1 + math.ceil(len(digits) / 2)
 
 
-@capacity_is_counted.patch(Table, "scan")
-def _weigh(original: Any, table: Table, filters: Any, limit: Any, start: Any, *rest: Any, **more: Any) -> Any:
-    found = original(table, filters, limit, start, *rest, **more)
-    if memory(table, Scanned).counts:
-        expression, index_name, consistent, projection = rest
-        whole = found
-        if expression is not None or projection:  # they work on what was read already
-            whole = original(table, filters, limit, start, None, index_name, consistent, None, **more)
-        memory(table, Scanned).bytes = sum(item.size() for item in whole[0])
-    return found
-
-
 @capacity_is_counted.around("dynamodb:Scan")
 def _count_reads(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
     name = call.get("TableName", "")
     table = dynamodb_backends[call.account][call.region].tables.get(name.rpartition("/")[2])
     if table is None or not _asked(call):
-        return proceed()
-    scanned = memory(table, Scanned)
-    scanned.counts = True
-    try:
-        answer = proceed()
-    finally:
-        scanned.counts = False
+        return answer
+    read = table.scan(  # without filter and projection: they work on what was read already
+        {},
+        call.get("Limit"),
+        call.get("ExclusiveStartKey"),
+        index_name=call.get("IndexName"),
+        segments=(call.get("Segment"), call.get("TotalSegments")),
+    )[0]
     share = 1.0 if call.get("ConsistentRead") else 0.5
-    answer.result["ConsumedCapacity"] = _units(
-        call, name, share * math.ceil(scanned.bytes / READ_BYTES) or share
-    )
+    units = share * math.ceil(sum(item.size() for item in read) / READ_BYTES) or share
+    answer.result["ConsumedCapacity"] = _units(call, name, units)
     return answer
 
 
@@ -285,22 +265,23 @@ _LEFT = {
 }
 
 
-@tables_have_awss_shape.patch(Table, "describe")
-def _shape(original: Any, table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
-    whole: dict[str, Any] = original(table, base_key)
-    shown = whole[base_key]
-    shown["TableId"] = memory(table, ShownTable).table_id
-    for name in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
-        if not shown.get(name):
-            shown.pop(name, None)
-    if (shown.get("BillingModeSummary") or {}).get("BillingMode") != "PAY_PER_REQUEST":
-        shown.pop("BillingModeSummary", None)
-    elif base_key == "Table":
-        summary = shown["BillingModeSummary"]
-        shown["BillingModeSummary"] = summary | {
-            "LastUpdateToPayPerRequestDateTime": shown["CreationDateTime"]
-        }
-    return whole
+@tables_have_awss_shape.around("dynamodb:CreateTable", "dynamodb:DeleteTable")
+@tables_have_awss_shape.around("dynamodb:DescribeTable", "dynamodb:UpdateTable")
+def _shape(call: Call, proceed: Proceed) -> Any:
+    backend = dynamodb_backends[call.account][call.region]
+    name = call.get("TableName", "").rpartition("/")[2]
+    standing = backend.tables.get(name)
+    answer = proceed()
+    for key, shown in answer.result.items():
+        shown["TableId"] = memory(standing or backend.tables[name], ShownTable).table_id
+        for each in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+            if not shown.get(each):
+                shown.pop(each, None)
+        if (shown.get("BillingModeSummary") or {}).get("BillingMode") != "PAY_PER_REQUEST":
+            shown.pop("BillingModeSummary", None)
+        elif key == "Table":
+            shown["BillingModeSummary"] |= {"LastUpdateToPayPerRequestDateTime": shown["CreationDateTime"]}
+    return answer
 
 
 @tables_have_awss_shape.around("dynamodb:CreateTable")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from moto.ec2.models.amis import Ami, AmiBackend
-from moto.ec2.models.instances import Instance, InstanceBackend
-from moto.ssm.models import Parameter, ParameterDict
+from moto.ec2.models.instances import InstanceBackend
+from moto.ssm.models import Parameter, ssm_backends
 
-from awslabs.sandbox.core.engine import Call, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, memory, rule, state
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,6 @@ deep_learning_images = rule(
 )
 
 
-@state
-@dataclass
-class _Loaded:
-    at: datetime | None = field(default=None)
-
-
 @deep_learning_images.patch(AmiBackend, "_load_amis")
 def _load_amis(original: Callable[[Any], None], backend: Any) -> None:
     original(backend)
@@ -131,24 +125,23 @@ def _load_amis(original: Callable[[Any], None], backend: Any) -> None:
         )
 
 
-@deep_learning_images.patch(ParameterDict, "_check_loading_status")
-def _check_loading_status(original: Callable[..., None], parameters: Any, key: str) -> None:
-    original(parameters, key)
-    loaded = memory(parameters, _Loaded)
-    if loaded.at is not None or not str(key or "").startswith("/aws/service/deeplearning"):
+@deep_learning_images.before("ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath")
+@deep_learning_images.before("ssm:GetParameterHistory")
+def _publish(call: Call) -> None:
+    parameters = ssm_backends[call.account][call.region]._parameters
+    if dict.__contains__(parameters, DEEP_LEARNING_IMAGES[0].path):  # moto's own loads all it knows
         return
-    loaded.at = datetime(2026, 9, 27, tzinfo=timezone.utc)
     for image in DEEP_LEARNING_IMAGES:
         parameters[image.path].append(
             Parameter(  # type: ignore[abstract]
-                account_id=parameters.account_id,
+                account_id=call.account,
                 name=image.path,
-                value=image.image_id(parameters.region_name),
+                value=image.image_id(call.region),
                 parameter_type="String",
                 description=None,
                 allowed_pattern=None,
                 keyid=None,
-                last_modified_date=loaded.at,
+                last_modified_date=datetime(2026, 9, 27, tzinfo=timezone.utc),
                 version=1,
                 data_type="aws:ec2:image",
             )
@@ -207,12 +200,19 @@ def _with_root_volume(original: Any, backend: Any, image_id: str, *args: Any, **
 def _brought(backend: Any, image_id: str, template: Any) -> list[dict[str, Any]] | None:
     """The volumes of an AMI, as a launch template changes them; None: there is no such AMI."""
     version = backend._get_template_from_args(template) if template else None
-    image = backend.amis.get(image_id or (version.image_id if version else None))
+    image = _image(backend, image_id, template)
     if image is None:
         return None
     return _merged(
         image.block_device_mappings, version.data.get("BlockDeviceMappings", []) if version else []
     )
+
+
+def _image(backend: Any, image_id: str, template: Any) -> Any:
+    """The AMI of a launch; None: there is no such one."""
+    if not image_id and template:
+        image_id = backend._get_template_from_args(template).image_id
+    return backend.amis.get(image_id)
 
 
 def _merged(own: list[dict[str, Any]], given: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -239,15 +239,18 @@ metadata_options = rule(
 )
 
 
-metadata_options.puts(
-    Ami, "imds_support", property(lambda image: "v2.0" if disk_of(image).imds_v2 else None), adds=True
-)
+@metadata_options.around("ec2:DescribeImages")
+def _show_support(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    for image in answer.result["Images"]:
+        image.imds_support = "v2.0" if disk_of(image).imds_v2 else None
+    return answer
 
 
-@metadata_options.patch(Instance, "__init__")
-def _init(original: Any, instance: Any, backend: Any, image_id: str, *args: Any, **kwargs: Any) -> None:
-    asked = kwargs.get("metadata_options") or {}
-    image = backend.amis.get(image_id)
+@metadata_options.patch(InstanceBackend, "run_instances")
+def _with_tokens(original: Any, backend: Any, image_id: str, *args: Any, **kwargs: Any) -> Any:
+    image = _image(backend, image_id, kwargs.get("launch_template"))
     if image is not None and disk_of(image).imds_v2:
+        asked = kwargs.get("metadata_options") or {}
         kwargs["metadata_options"] = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2} | asked
-    original(instance, backend, image_id, *args, **kwargs)
+    return original(backend, image_id, *args, **kwargs)

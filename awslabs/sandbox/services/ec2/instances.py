@@ -265,12 +265,17 @@ def _start(original: Callable[[Any], Any], instance: Any) -> InstanceState:
     return previous
 
 
-@instances_take_time.patch(Instance, "reboot")
-def _reboot(original: Callable[[Any], None], instance: Any) -> None:
-    if instance.state != "running":
-        message = f"The instance '{instance.id}' is not in the 'running' state."
-        raise Refused("IncorrectInstanceState", message)
-    power.current.reboot(instance.id)
+@instances_take_time.around("ec2:RebootInstances")
+def _reboot(call: Call, proceed: Proceed) -> Any:
+    instances = call.ec2.get_multi_instances_by_id(call.get("InstanceIds", []))
+    for instance in instances:
+        if instance.state != "running":
+            message = f"The instance '{instance.id}' is not in the 'running' state."
+            raise Refused("IncorrectInstanceState", message)
+    answer = proceed()
+    for instance in instances:
+        power.current.reboot(instance.id)
+    return answer
 
 
 @instances_take_time.around("ec2:TerminateInstances", "ec2:StopInstances", "ec2:StartInstances")
@@ -293,11 +298,24 @@ status_checks = rule(
 )
 
 
-@status_checks.patch(Instance, "instance_status", "system_status")
-def _status(original: Callable[[Any], dict[str, Any]], instance: Any) -> dict[str, Any]:
-    if instance.state == "running" and clock.now() < life(instance).running_since + scaled(CHECKS_S):
-        return {"Details": [{"Name": "reachability", "Status": "initializing"}], "Status": "initializing"}
-    return original(instance)
+@status_checks.around("ec2:DescribeInstanceStatus")
+def _status(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    answer.result["InstanceStatuses"] = [_checked(each) for each in answer.result["InstanceStatuses"]]
+    return answer
+
+
+def _checked(instance: Any) -> Any:
+    if instance.state != "running" or clock.now() >= life(instance).running_since + scaled(CHECKS_S):
+        return instance
+    checks = {"Details": [{"Name": "reachability", "Status": "initializing"}], "Status": "initializing"}
+    return {
+        "AvailabilityZone": instance.availability_zone,
+        "InstanceId": instance.id,
+        "InstanceState": instance.instance_state,
+        "InstanceStatus": checks,
+        "SystemStatus": checks,
+    }
 
 
 terminated_are_bare = rule(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models import elastic_network_interfaces
 from moto.ec2.models.instances import Instance
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, rule, state
@@ -288,10 +288,11 @@ def _public_address(original: Callable[[], str]) -> str:
     return "127.0.0.1"
 
 
-@local_addresses.patch(elastic_ip_addresses, "random_ip")
-def _elastic_address(original: Callable[[], str]) -> str:
-    number = next(_elastic) % 0xFE01
-    return f"127.1.{number // 254}.{number % 254 + 1}"
+@local_addresses.before("ec2:AllocateAddress")
+def _elastic_address(call: Call) -> None:
+    if not call.get("Address"):
+        number = next(_elastic) % 0xFE01
+        call.change("Address", f"127.1.{number // 254}.{number % 254 + 1}")
 
 
 @local_addresses.patch(Instance, "public_dns_name")

@@ -8,11 +8,11 @@ from typing import Any
 
 from moto.core.resource_tagging import TaggedResource
 from moto.core.responses import ActionResult
-from moto.ec2.models import EC2Backend
+from moto.resourcegroupstaggingapi import models as tagging
 
 from awslabs.sandbox.core import weather
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
-from awslabs.sandbox.services.tagging.tags import missing
+from awslabs.sandbox.services.tagging.tags import Shown, is_ec2, missing
 
 
 @state
@@ -55,11 +55,16 @@ def _look_with_delay(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@late_visibility.patch(EC2Backend, "iter_tagged_resources")
-def _tagged(original: Callable[[Any], Iterator[TaggedResource]], backend: Any) -> Iterator[TaggedResource]:
-    young = memory(backend, Young)
+@late_visibility.patch(tagging, "iter_taggable_backends")
+def _tagged(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    for backend in original(account, region):
+        yield Shown(backend, _grown_up) if is_ec2(backend) else backend
+
+
+def _grown_up(ec2: Any) -> Iterator[TaggedResource]:
+    young = memory(ec2, Young)
     _grow_up(young)
-    for resource in original(backend):
+    for resource in ec2.iter_tagged_resources():
         if resource.arn.rpartition("/")[2] not in young:
             yield resource
 

@@ -11,14 +11,13 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from moto.ecr.models import ECRBackend, Image, Repository, ecr_backends
 
-from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, state
 
 TOKEN_S = 12 * 3600.0
 """How long an authorization token is good. Source: aws-facts (g)."""
@@ -116,11 +115,13 @@ local_registry = rule(
 )
 
 
-@local_registry.patch(Repository, "__init__")
-def _uri(original: Callable[..., None], repository: Repository, *args: Any, **kwargs: Any) -> None:
-    original(repository, *args, **kwargs)
+@local_registry.around("ecr:CreateRepository")
+def _uri(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    repository = answer.result["repository"]
     if address:
         repository.uri = f"{address}/{repository.name}"
+    return answer
 
 
 @before("ecr:StartImageScan", "ecr:DescribeImageScanFindings")
@@ -143,19 +144,50 @@ image_digests = rule(
 )
 
 
-@image_digests.patch(Image, "_create_digest")
-def _digest(original: Any, image: Image) -> None:
-    image._image_digest = digest_of(image.image_manifest)
+@image_digests.patch(ECRBackend, "put_image")
+def _digest(
+    original: Any,
+    backend: ECRBackend,
+    repository_name: str,
+    image_manifest: str,
+    image_tag: str | None,
+    image_manifest_mediatype: str | None = None,
+    digest: str | None = None,
+) -> Image:
+    digest = digest_of(image_manifest)
+    found: Image = original(
+        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
+    )
+    return found
 
 
-@image_digests.patch(Image, "get_image_size_in_bytes")
-def _size(original: Any, image: Image) -> int:
+@image_digests.around("ecr:DescribeImages")
+def _size(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    answer.result["imageDetails"] = [_shown(image) for image in answer.result["imageDetails"]]
+    return answer
+
+
+def _shown(image: Image) -> dict[str, Any]:
+    shown = {
+        "registryId": image.registry_id,
+        "repositoryName": image.repository_name,
+        "imageDigest": image.get_image_digest(),
+        "imageSizeInBytes": size_of(image),
+        "imagePushedAt": image.image_pushed_at,
+        "imageManifestMediaType": image.image_manifest_media_type,
+    }
+    return shown | ({"imageTags": image.image_tags} if hasattr(image, "image_tags") else {})
+
+
+def size_of(image: Image) -> int:
+    """Bytes of an image: of its config and its layers, or of the largest one of a list."""
     manifest = json.loads(image.image_manifest)
     if "manifests" in manifest:
         listed = {each["digest"] for each in manifest["manifests"]}
         repository = _repository_of(image)
         held = repository.images if repository is not None else []
-        return max((_size(None, each) for each in held if each.get_image_digest() in listed), default=0)
+        return max((size_of(each) for each in held if each.get_image_digest() in listed), default=0)
     return sum(int(each.get("size", 0)) for each in [manifest.get("config", {}), *manifest.get("layers", [])])
 
 

@@ -261,13 +261,13 @@ def _last_revision(original: Any, backend: EC2ContainerServiceBackend, family: s
     return max(original(backend, family) or 0, memory(backend, LastRevisions).get(family, 0)) or None
 
 
-@definitions_live.patch(EC2ContainerServiceBackend, "register_task_definition")
-def _register(original: Any, backend: Any, family: str, *args: Any, **kwargs: Any) -> TaskDefinition:
-    # A family all of whose revisions were deleted still has its number.
-    backend.task_definitions.setdefault(family, {})
-    made: TaskDefinition = original(backend, family, *args, **kwargs)
-    memory(backend, LastRevisions)[family] = made.revision
-    return made
+@definitions_live.around("ecs:RegisterTaskDefinition")
+def _register(call: Call, proceed: Proceed) -> Any:
+    backend, family = backend_of(call), call.get("family")
+    backend.task_definitions.setdefault(family, {})  # all of whose revisions were deleted, it has its number
+    answer = proceed()
+    memory(backend, LastRevisions)[family] = max(backend.task_definitions[family])
+    return answer
 
 
 @definitions_live.around("ecs:DeleteTaskDefinitions")

@@ -52,7 +52,7 @@ from awslabs.sandbox.run.isolation import NoPlace
 from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
-from awslabs.sandbox.services.lambda_ import shapes
+from awslabs.sandbox.services.lambda_ import shapes, sharing
 from awslabs.sandbox.services.lambda_.environments import (
     Ended,
     Environment,
@@ -677,6 +677,11 @@ class Functions:
         asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
         try:
             shapes.look_at("Invoke", asked, region)
+            if (owner := sharing.owner(match[1], account)) != account:
+                with engine.lock:
+                    caller = identities.caller_of(account, "aws", call.access_key, region)
+                    sharing.look_at_policy(match[1], region, "Invoke", caller)
+                account = owner
             if kind == "DryRun":
                 self.look(account, region, match[1], qualifier, body, False)
                 return Answer(204, {}, b"")

@@ -44,7 +44,7 @@ HEAD = struct.Struct(">II")
 PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 # From <sched.h>, <sys/mount.h>, <linux/capability.h>.
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
-MS_NOSUID, MS_NODEV, MS_BIND = 2, 4, 4096
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC = 2, 4, 4096, 16384
 CAPABILITY_VERSION = 0x20080522
 # Memory with which a function has one processor; with less it has less of one, in proportion.
 # Source: Lambda developer guide, "Configure Lambda function memory".
@@ -313,8 +313,17 @@ def part(own: dict[str, str]) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
+    python = {os.path.realpath(folder) for folder in (sys.prefix, sys.base_prefix)}
     for target, source in own.items():
+        # A Python that somebody has installed below /tmp must be there afterwards, too.
+        hidden = {path: os.open(path, os.O_PATH) for path in python if path.startswith(f"{target}/")}
         check(libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(MS_BIND), None), target)
+        for path, fd in hidden.items():
+            os.makedirs(path, exist_ok=True)
+            same = f"/proc/self/fd/{fd}".encode()
+            flags = ctypes.c_ulong(MS_BIND | MS_REC)
+            check(libc.mount(same, path.encode(), None, flags, None), path)
+            os.close(fd)
     shared, flags = b"/dev/shm", ctypes.c_ulong(MS_NOSUID | MS_NODEV)
     check(libc.mount(b"tmpfs", shared, b"tmpfs", flags, b"mode=1777"), "/dev/shm")
     # The rights to undo this go; those of a user namespace of its own would not reach these mounts.

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
-from moto.logs.models import LogGroup, LogStream
+from moto.logs.models import LogStream, logs_backends
 
-from awslabs.sandbox.core.engine import Call, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
 
 LATE_S = 300.0
 
@@ -61,13 +61,16 @@ streams_have_their_own_words = rule(
 )
 
 
-@streams_have_their_own_words.patch(LogGroup, "create_log_stream", "delete_log_stream", "get_log_events")
-def _call_it_a_stream(original: Callable[..., Any], group: Any, *args: Any, **kwargs: Any) -> Any:
+@streams_have_their_own_words.around("logs:CreateLogStream", "logs:DeleteLogStream", "logs:GetLogEvents")
+def _call_it_a_stream(call: Call, proceed: Proceed) -> Any:
     try:
-        return original(group, *args, **kwargs)
+        return proceed()
     except ResourceAlreadyExistsException as problem:
         raise Refused(problem.error_type, "The specified log stream already exists", 400) from problem
     except ResourceNotFoundException as problem:
+        name = call.get("logGroupName") or call.get("logGroupIdentifier", "").rpartition(":")[2]
+        if name not in logs_backends[call.account][call.region].groups:
+            raise
         raise Refused(problem.error_type, "The specified log stream does not exist.", 400) from problem
 
 

@@ -473,21 +473,19 @@ new_buckets = rule(
 )
 
 
-@new_buckets.patch(S3Backend, "create_bucket")
-def _closed(original: Any, backend: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
-    bucket: FakeBucket = original(backend, *args, **kwargs)
-    bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text, whatever it says
-    bucket.encryption = AES
-    return bucket
-
-
 @new_buckets.around("s3:CreateBucket")
-def _tagged(call: Call, proceed: Proceed) -> Any:
+def _closed(call: Call, proceed: Proceed) -> Any:
     asked = BucketCall(call.response)
     fresh = asked.bucket is None
     answer = proceed()
-    if fresh and asked.bucket is not None and "<Tag>" in asked.text:
-        tags = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]["Tags"]["Tag"]
-        asked.response.backend.put_bucket_tagging(asked.name, {t["Key"]: t["Value"] or "" for t in tags})
+    bucket = asked.bucket
+    if fresh and bucket is not None:
+        bucket.public_access_block = PublicAccessBlock(True, True, True, True)
+        if not asked.header("x-amz-object-ownership"):
+            bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text
+        bucket.encryption = AES
+        if "<Tag>" in asked.text:
+            said = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]
+            tags = {tag["Key"]: tag["Value"] or "" for tag in said["Tags"]["Tag"]}
+            asked.response.backend.put_bucket_tagging(asked.name, tags)
     return answer

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from moto.core.resource_tagging import TaggedResource, make_tag_matcher, match_resource_type
+from moto.core.resource_tagging import TaggableResourcesMixin, TaggedResource
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
-from moto.ecr.models import ecr_backends
-from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
+from moto.ecr.models import ECRBackend, ecr_backends
+from moto.resourcegroupstaggingapi import models as tagging
 
 from awslabs.sandbox.core.engine import Call, Refused, before, rule
 
@@ -70,28 +70,28 @@ tags_go_with_the_thing = rule(
 )
 
 
-@tags_go_with_the_thing.patch(
-    EC2Backend, "delete_vpc", "delete_subnet", "delete_internet_gateway", "delete_route_table"
-)
-@tags_go_with_the_thing.patch(EC2Backend, "delete_network_interface", "delete_volume", "delete_snapshot")
-def _delete(original: Callable[..., Any], backend: Any, thing_id: str = "", **by_name: Any) -> Any:
-    answer = original(backend, thing_id or next(iter(by_name.values())))
-    backend.tags.pop(thing_id or next(iter(by_name.values())), None)
-    return answer
+@tags_go_with_the_thing.before("ec2:DescribeTags")
+def _without_what_is_gone(call: Call) -> None:
+    for thing_id in [each for each in call.ec2.tags if not _stands(call.ec2, each)]:
+        del call.ec2.tags[thing_id]
 
 
-@tags_go_with_the_thing.patch(EC2Backend, "_delete_security_group")
-def _delete_group(original: Callable[..., Any], backend: Any, vpc_id: str | None, group_id: str) -> None:
-    original(backend, vpc_id, group_id)
-    backend.tags.pop(group_id, None)
-
-
-@tags_go_with_the_thing.patch(EC2Backend, "delete_key_pair")
-def _delete_key_pair(original: Callable[..., Any], backend: Any, name: str) -> Any:
-    key = original(backend, name)
-    if key is not None:
-        backend.tags.pop(key.id, None)
-    return key
+def _stands(ec2: Any, thing_id: str) -> bool:
+    """Whether something is there; of kinds that never lose their tags here, nobody asks."""
+    kind = thing_id.partition("-")[0]
+    if kind == "key":
+        return any(key.id == thing_id for key in ec2.key_pairs.values())
+    held: dict[str, list[Any]] = {
+        "vpc": [ec2.vpcs],
+        "subnet": list(ec2.subnets.values()),
+        "sg": list(ec2.groups.values()),
+        "igw": [ec2.internet_gateways],
+        "rtb": [ec2.route_tables],
+        "eni": [ec2.enis],
+        "vol": [ec2.volumes],
+        "snap": [ec2.snapshots],
+    }
+    return kind not in held or any(thing_id in things for things in held[kind])
 
 
 key_pairs_are_found = rule(
@@ -102,14 +102,35 @@ key_pairs_are_found = rule(
 )
 
 
-@key_pairs_are_found.patch(EC2Backend, "iter_tagged_resources")
-def _iter_tagged_resources(
-    original: Callable[[Any], Iterator[TaggedResource]], backend: Any
-) -> Iterator[TaggedResource]:
-    yield from original(backend)
-    begin = f"arn:{backend.partition}:ec2:{backend.region_name}:{backend.account_id}:key-pair"
-    for key in backend.key_pairs.values():
-        yield TaggedResource(f"{begin}/{key.id}", dict(backend.tags.get(key.id, {})), "ec2:key-pair")
+@key_pairs_are_found.patch(tagging, "iter_taggable_backends")
+def _with_key_pairs(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    for backend in original(account, region):
+        yield Shown(backend, _and_key_pairs) if is_ec2(backend) else backend
+
+
+def _and_key_pairs(ec2: Any) -> Iterator[TaggedResource]:
+    yield from ec2.iter_tagged_resources()
+    begin = f"arn:{ec2.partition}:ec2:{ec2.region_name}:{ec2.account_id}:key-pair"
+    for key in ec2.key_pairs.values():
+        yield TaggedResource(f"{begin}/{key.id}", dict(ec2.tags.get(key.id, {})), "ec2:key-pair")
+
+
+class Shown:
+    """A service as the tagging API is to see it: it shows other things than moto's backend does."""
+
+    def __init__(self, backend: Any, things: Callable[[Any], Iterator[TaggedResource]]) -> None:
+        self._backend, self._things = backend, things
+
+    def iter_tagged_resources(self) -> Iterator[TaggedResource]:
+        return self._things(self._backend)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def is_ec2(backend: Any) -> bool:
+    """Whether this is EC2, be it `Shown`."""
+    return bool(backend.SERVICE_NAMESPACE == EC2Backend.SERVICE_NAMESPACE)
 
 
 repositories_are_found = rule(
@@ -120,23 +141,24 @@ repositories_are_found = rule(
 )
 
 
-@repositories_are_found.patch(ResourceGroupsTaggingAPIBackend, "_get_resources_generator")
-def _get_resources_generator(
-    original: Callable[..., Iterator[TaggedResource]],
-    backend: Any,
-    tag_filters: list[dict[str, Any]] | None = None,
-    resource_type_filters: list[str] | None = None,
-    resource_arn_list: list[str] | None = None,
-) -> Iterator[TaggedResource]:
-    yield from original(backend, tag_filters, resource_type_filters, resource_arn_list)
-    if not match_resource_type("ecr:repository", resource_type_filters):
-        return
-    repositories = ecr_backends[backend.account_id][backend.region_name]
-    for repository in repositories.repositories.values():
-        tags = repositories.tagger.get_tag_dict_for_resource(repository.arn)
-        wanted = not resource_arn_list or repository.arn in resource_arn_list
-        if tags and wanted and make_tag_matcher(tag_filters)(tags):
+class Repositories(TaggableResourcesMixin):
+    """The repositories of an account and Region, for the tagging API."""
+
+    SERVICE_NAMESPACE = "ecr"
+
+    def __init__(self, ecr: ECRBackend) -> None:
+        self.ecr, self.partition = ecr, ecr.partition
+
+    def iter_tagged_resources(self) -> Iterator[TaggedResource]:
+        for repository in self.ecr.repositories.values():
+            tags = self.ecr.tagger.get_tag_dict_for_resource(repository.arn)
             yield TaggedResource(repository.arn, tags, "ecr:repository")
+
+
+@repositories_are_found.patch(tagging, "iter_taggable_backends")
+def _with_ecr(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    yield from original(account, region)
+    yield Repositories(ecr_backends[account][region])
 
 
 quick_tags = rule(

@@ -1,0 +1,81 @@
+"""Lambda: functions of other accounts, which their own policies open.
+
+    a caller of 2222  --ARN of 1111's function-->  that function's policy  -->  done there, or 403
+
+Source: Lambda developer guide, "Granting Lambda function access to other accounts"; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+
+from awslabs.sandbox.core import policies
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around
+from awslabs.sandbox.services.iam.identities import caller_of
+from awslabs.sandbox.services.lambda_ import functions, shapes
+
+SHARED = {
+    *("CreateAlias", "DeleteAlias", "DeleteFunction", "DeleteFunctionConcurrency", "GetAlias", "GetFunction"),
+    *("GetFunctionConfiguration", "GetPolicy", "Invoke", "ListAliases", "ListTags", "ListVersionsByFunction"),
+    *("PublishVersion", "PutFunctionConcurrency", "TagResource", "UntagResource", "UpdateAlias"),
+    "UpdateFunctionCode",
+}
+"""What a function's policy can grant to another account; all else, nobody but the owner may do."""
+
+_FUNCTION = re.compile(r"(?:arn:aws[\w-]*:lambda:[\w-]+:)?(\d{12}):function:([^:]+)(:[^:]+)?")
+
+
+def owner(given: str, account: str) -> str:
+    """Whose function a request names: only an ARN, whole or from the account on, names another's."""
+    match = _FUNCTION.fullmatch(given)
+    return account if match is None else match[1]
+
+
+def look_at_policy(given: str, region: str, action: str, caller: policies.Principal) -> None:
+    """Refuse what another account's function does not grant to the caller.
+
+    Parameters
+    ----------
+    given : str
+        The function, as the request names it.
+    action : str
+        ``GetFunction``.
+
+    Raises
+    ------
+    Refused
+        AccessDeniedException 403: also for a function that is not there, of which nobody else learns.
+    """
+    match = _FUNCTION.fullmatch(given)
+    assert match is not None  # it is another account's
+    other, name, qualifier = match[1], match[2], match[3] or ""
+    arn = f"arn:aws:lambda:{region}:{other}:function:{name}{qualifier}"
+    needed = "lambda:InvokeFunction" if action == "Invoke" else f"lambda:{action}"
+    context = policies.context(region, principalaccount=caller.account, resourceaccount=other)
+    try:
+        statements = functions.find(other, region, name).policy.statements
+    except Refused:
+        statements = []
+    if action in SHARED and policies.decide(statements, needed, arn, caller, context) == "Allow":
+        return
+    raise Refused(
+        "AccessDeniedException",
+        f"User: {caller.names[0]} is not authorized to perform: {needed} on resource: {arn} because no "
+        f"resource-based policy allows the {needed} action",
+        403,
+    )
+
+
+@around("lambda:*")
+def functions_of_other_accounts(call: Call, proceed: Proceed) -> object:
+    """The ARN of another account's function is that function, if its policy grants the operation to the
+    caller; else AccessDeniedException. moto looks for it among the caller's own. Source: aws-facts (k).
+    """
+    given = shapes.named(call) or urllib.parse.unquote(call.response.path.partition("/tags/")[2])
+    other = owner(given, call.account)
+    if other != call.account:
+        caller = caller_of(call.account, call.partition, call.response.get_access_key(), call.region)
+        look_at_policy(given, call.region, call.action, caller)
+        call.response.current_account = other
+    return proceed()
