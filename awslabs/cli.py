@@ -28,6 +28,7 @@ from awslabs.screen import say as say
 from awslabs.screen import say_beside as say_beside
 from awslabs.screen import show as show
 from awslabs.screen import show_table as show_table
+from awslabs.screen import takes_unicode as takes_unicode
 
 if TYPE_CHECKING:
     from awslabs.explain import Place

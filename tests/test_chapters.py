@@ -31,7 +31,7 @@ PACKAGE = Path(awslabs.__file__).parent
 HOUSE = [
     ["errors", "labs", "prices", "show", "web", "buckets"],
     ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
-    ["cost"],
+    ["cost", "graph"],
     ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers"],
