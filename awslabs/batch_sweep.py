@@ -585,6 +585,7 @@ def command_line() -> Any:
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)
+        cli.say(f"Train a grid of models: {ledger.command('sweep')}")
         cli.farewell(ledger)
         return {**cli.header(ledger), **vars(lab)}
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import limits, prices, progress, screen
+from awslabs import graph, limits, prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
@@ -192,6 +192,8 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
             try:
                 with keeping:
                     result = function(ledger, **options)
+                if name == "up" and result and not as_json:  # `status` tells the names, and --json
+                    result = {"export": result["export"]} if "export" in result else None
                 if any(row.call == "batch:CreateComputeEnvironment" for row in ledger.journal.open_rows()):
                     ledger.read_meter()  # its machines come and go, and AWS shows them for an hour only
                 return result
@@ -427,6 +429,31 @@ def limited(ledger: Ledger) -> dict[str, Any]:
     return {**money, **({"ends": due} if due else {})}
 
 
+def overview(ledger: Ledger, facts: dict[str, Any], states: dict[int, str]) -> list[str]:
+    """What `status` shows a person: a tree of things with their states, then what is short of the rest."""
+    head, rows = ledger.journal.header, ledger.journal.open_rows()
+    server = ledger.journal.last("instance")
+    if server and "state" in facts:
+        states = {**states, server.number: facts["state"]}
+    where = "on AWS" if ledger.cloud.is_aws else "in the practice cloud"
+    lines = [f"{ledger.lab} ({head['name']}) {where}, account {head['account']}, {head['region']}", ""]
+    lines += graph.tree(rows, states, plain=not takes_unicode(sys.stdout)) or ["Nothing stands."]
+    told = {"state", "usd_per_hour", *ledger.resources.values()}  # above or below
+    short = {
+        key: value
+        for key, value in facts.items()
+        if isinstance(value, (str, int, float)) and not {key, value} & told
+    }
+    lines += ["", *screen.lines_of(short)] if short else []
+    hourly = facts.get("usd_per_hour", ledger.usd_per_hour)
+    so_far = screen.amount("usd", ledger.usd_so_far)
+    costs = "It costs" if ledger.cloud.is_aws else "It is free; on AWS it would cost"
+    lines += ["", f"{costs} {per_hour(hourly, head['region'])}; {so_far} USD until now."]
+    if ends := limits.told(head, ledger.journal.rows):
+        lines.append(ends)
+    return [*lines, f"End it: {ledger.command('down')}"] if rows else lines
+
+
 def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
     """What the verb `logs` of a lab returns: the lines for a program, or nothing once a person sees them."""
     if wants_json():
@@ -438,9 +465,13 @@ def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
     """Say before building what comes, where, and what it will cost; stop where the budget is too small."""
     head = ledger.journal.header
-    cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    price = per_hour(usd_per_hour, head["region"]) + (f" (prices of {prices.AS_OF})" if usd_per_hour else "")
-    say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
+    where = f"account {head['account']}, {head['region']}"
+    if ledger.cloud.is_aws:
+        price = per_hour(usd_per_hour, head["region"])
+        price += f" (prices of {prices.AS_OF})" if usd_per_hour else ""
+        say(f"Building {what} on AWS: {where}, {price}.")
+    else:
+        say(f"Building {what} in the practice cloud, which is free: {where}.")
     ledger.afford_hours("the lab", usd_per_hour)
 
 
@@ -452,6 +483,7 @@ def farewell(ledger: Ledger) -> None:
     say(f"{costs} {price} until: {ledger.command('down')}")
     if ends := limits.told(ledger.journal.header, ledger.journal.rows):
         say(ends)
+    say(f"Its parts, their states and ids: {ledger.command('status')}")
 
 
 def per_hour(usd: float | None, *regions: str) -> str:
@@ -476,13 +508,20 @@ def add_status(
     """
 
     @verb(group, "status", lab)
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, where, and what it costs."""
+    def _status(ledger: Ledger) -> dict[str, Any] | None:
+        """Show what stands, where, in which state, and what it costs."""
         ledger.close_ended()
+        facts: dict[str, Any] = {}
         if gone := ledger.missing(parts):
             say(f"The lab does not stand. Missing: {', '.join(gone)}.")
-            return header(ledger)
-        return {**header(ledger), **report(ledger)}
+        else:
+            facts = report(ledger)
+        whole, states = {**header(ledger), **facts}, ledger.states()
+        if wants_json():
+            by_name = {row.name: states.get(row.number, "") for row in ledger.journal.open_rows()}
+            return {**whole, "states": by_name}
+        out("\n".join(overview(ledger, facts, states)))
+        return None
 
     @verb(group, "limit", lab)
     @BUDGET

@@ -452,6 +452,7 @@ def command_line() -> Any:
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
         cli.say(f"While tasks run, each costs {cli.per_hour(price, ledger.cloud.region)}.")
         lab = up(ledger, export=export == "ssm", **how)
+        cli.say(f"Ask it: {ledger.command('ask')} CONTEXT QUESTION")
         cli.farewell(ledger)
         return parameters.built(ledger, lab, exports(lab), export)
 

@@ -350,7 +350,6 @@ def command_line() -> Any:
         server = up(ledger, ttl_minutes=ttl, **how)
         if not without_notebook:
             cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
-        cli.say(f"The server deletes itself {ttl // 60} h {ttl % 60} min after its start.")
         cli.farewell(ledger)
         return {**cli.header(ledger), **verbs.report(ledger)}
 

@@ -37,7 +37,7 @@ def tree(rows: Iterable[Row], said: Mapping[int, str] | None = None, *, plain: b
         parent = min((number for number in row.needs if number in still), default=0)
         below.setdefault(parent, []).append(row)
     cells = [
-        [drawn + row.name, one_line(row.id), (said or {}).get(row.number, row.state), price(row)]
+        [drawn + row.name, (said or {}).get(row.number, row.state), price(row), one_line(row.id)]
         for drawn, row in _walk(below, 0, "", ASCII if plain else UNICODE)
     ]
     return columns(cells).split("\n") if cells else []
@@ -61,7 +61,7 @@ def price(row: Row) -> str:
     """What a row costs each hour, in words; empty for nothing."""
     if row.usd_per_hour == 0:
         return ""
-    return "? USD per hour" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f} USD per hour"
+    return "? USD/h" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f} USD/h"
 
 
 def as_dict(header: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, Any]:

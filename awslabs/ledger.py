@@ -1020,6 +1020,23 @@ class Ledger:
             if row := self.journal.last(name):
                 self._delete(row)
 
+    def states(self) -> dict[int, str]:
+        """What AWS shows of each open row now, by its number: ``standing``, ``coming``, ``going``, ...
+
+        AWS calls: the kinds' describe calls, many at once.
+        """
+
+        def state(row: Row) -> str:
+            try:
+                seen = self._seen(KINDS[row.call], row)
+            except LabError:
+                return "not looked at"
+            return seen[0].state if seen else "not shown by AWS"
+
+        rows = self.journal.open_rows()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip((row.number for row in rows), pool.map(state, rows), strict=True))
+
     def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
 

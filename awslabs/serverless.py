@@ -482,6 +482,7 @@ def command_line() -> Any:
         cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)
         lab = up(ledger, export=export == "ssm", **how)
         cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
+        cli.say(f"Call a function: {ledger.command('invoke')}")
         usd = how["rate"] * 3600 * REQUEST_USD
         cli.say(
             f"Anybody who knows the address may post and delete, up to {how['rate']:g} requests per second: "

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from awslabs import addresses, ec2, graph, journal, ledger_cli, tunnel
+from awslabs import addresses, cli, ec2, graph, journal, ledger_cli, tunnel
 from awslabs.journal import Row
-from awslabs.ledger import Ledger
+from awslabs.ledger import Cloud, Ledger
 from tests import inprocess
 
 ACCOUNT = "222222222222"
@@ -48,7 +48,7 @@ def test_the_first_lab_as_a_tree(ledger: Ledger) -> None:
         "internet-gateway",
         "key-pair",
     ]
-    assert re.search(r"└─ instance +i-[0-9a-f]{17} +standing +0\.0163 USD per hour$", asked("ec2"), re.M)
+    assert re.search(r"└─ instance +standing +0\.0163 USD/h +i-[0-9a-f]{17}$", asked("ec2"), re.M)
     plain = graph.tree(ledger.journal.rows, {7: "running"}, plain=True)
     assert plain[2].startswith("|  `- instance")
     assert all(line.isascii() for line in plain)
@@ -97,7 +97,42 @@ def test_a_row_that_needs_what_is_gone_stands_at_the_top() -> None:
         Row(1, "vpc", "ec2:CreateVpc", "t", "gone", {"VpcId": "vpc-1"}),
         Row(2, "subnet", "ec2:CreateSubnet", "t", "deleting", {"SubnetId": "subnet-1"}, needs=[1]),
     ]
-    assert graph.tree(rows) == ["subnet  subnet-1  deleting"]
+    assert graph.tree(rows) == ["subnet  deleting    subnet-1"]
     header = dict.fromkeys(("lab", "name", "cloud", "account", "region"), "x")
     assert graph.as_dict(header, rows)["edges"] == []
     assert journal.total([]) == 0
+
+
+def verb(*line: str) -> Any:
+    result = CliRunner().invoke(ec2.command_line(), line)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_up_ends_in_few_lines_and_status_is_a_tree_with_the_states_that_aws_shows(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(**_: Any) -> Cloud:
+        cloud = inprocess.open_cloud(ACCOUNT, "ana")
+        cloud.is_aws = False
+        return cloud
+
+    monkeypatch.setattr(cli, "open_cloud", elsewhere)
+    built = verb("up")
+    assert built.stdout == ""
+    assert len(built.stderr.splitlines()) <= 6
+    assert built.stderr.count("USD") == 1  # what it would cost on AWS is said once, as that
+    assert "Its parts, their states and ids: python -m awslabs.ec2 status" in built.stderr
+    assert {"instance_id", "ssh", "resources"} <= json.loads(verb("up", "--json").stdout).keys()
+    server, subnet = ledger.resources["instance"], ledger.resources["subnet"]
+    ledger.client("ec2").stop_instances(InstanceIds=[server])
+    shown = verb("status").stdout
+    assert re.search(rf"^│  └─ instance +stopp(ing|ed) +0\.0163 USD/h +{server}$", shown, re.M)
+    assert re.search(rf"^├─ subnet +standing +{subnet}$", shown, re.M)
+    assert shown.splitlines()[-1] == "End it: python -m awslabs.ec2 down"
+    ledger.client("ec2").terminate_instances(InstanceIds=[server])
+    states = json.loads(verb("status", "--json").stdout)["states"]
+    assert states["instance"] in ("going", "not shown by AWS")
+    assert states["vpc"] == "standing"
+    verb("down")
+    assert verb("status").stdout.splitlines()[2] == "Nothing stands."
