@@ -5,7 +5,7 @@
 # make test-rest   only the others, after `make test`;  one layer of them:    make test-rest LAYERS=kill
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
 # make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
-# make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2
+# make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2 (or smallest)
 # make bench       every figure of bench/, each beside its peer
 
 PYTHON ?= python3
@@ -70,7 +70,7 @@ fuzz: $(TEST)
 	$(BIN)/python -m pytest -s tests/test_services_dynamodb_items.py -k "stumble or kept_or_refused or read_or_refused"
 
 aws-check: $(SANDBOX)
-	$(BIN)/python bench/aws_check.py --lab $(LAB)
+	$(BIN)/python -m awslabs aws-check --lab $(LAB) --report docs/aws-checks/$(LAB).md
 
 FIGURES = startup requests_per_second signatures ledger_rows down_all terraform_peer invoke_many table_write bashoutter \
 	mnist_epoch pack reader ask sweep submit_many

@@ -4,11 +4,13 @@ awslabs                  the labs, and what stands
 awslabs ec2 up           the same as  python -m awslabs.ec2 up
 awslabs cost             the same as  python -m awslabs.ledger cost
 awslabs tour             the whole course once, in the practice cloud
+awslabs aws-check        a lab on a real account, from end to end, and a report to hand out
 """
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +24,7 @@ COMMANDS = {
     **LABS,
     "ledger": "what all labs have built, and its end",
     "cost": "what was spent until now",
+    "class": "what the students of a class have built, and its end",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -36,8 +39,10 @@ class Course(cli.Group):
         command: click.Command | None = super().get_command(ctx, cmd_name)
         if cmd_name == "sandbox":
             command = importlib.import_module("awslabs.sandbox.__main__").main
+        elif cmd_name == "class":
+            command = importlib.import_module("awslabs.classroom").command_line()
         elif cmd_name in ("ledger", "cost"):
-            ledgers = importlib.import_module("awslabs.ledger_cli").command_line()
+            ledgers = importlib.import_module("awslabs.certificate").command_line()
             command = ledgers if cmd_name == "ledger" else ledgers.commands["cost"]
         elif cmd_name in LABS:
             command = importlib.import_module(f"awslabs.{cmd_name}").command_line()
@@ -81,6 +86,34 @@ def tour(as_json: bool, **_: Any) -> list[dict[str, Any]] | None:
 
     lines = tour()
     return lines if as_json else None
+
+
+@main.command("aws-check")
+@click.option("--lab", type=click.Choice(["smallest", *LABS]), default="smallest", show_default=True)
+@click.option("--instance-type", metavar="TYPE", help="As the lab's `up` takes it: ec2, gpu.")
+@click.option("--cpu", is_flag=True, help="Without a GPU: gpu, batch_sweep.")
+@click.option("--spot", is_flag=True, help="Machines that AWS may take back: gpu, batch_sweep.")
+@click.option(
+    "--report", metavar="FILE", type=click.Path(path_type=Path), help="Default: aws-check-LAB.md here."
+)
+@click.option(
+    "--record",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Keep all calls, without ids, for `replay`.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@cli.with_options(*cli.CLOUD_OPTIONS, cli.OWNER)
+def aws_check(lab: str, report: Path | None, record: Path | None, yes: bool, **given: Any) -> None:
+    """Run a lab on a real account, from end to end, and write a report without ids.
+
+    Without --lab it is the smallest: a network, a firewall and a key, which cost nothing.
+    """
+    with cli.reporting():
+        from awslabs.aws_check import check
+
+        options = {name: given.pop(name) for name in ("instance_type", "cpu", "spot")}
+        check(lab, report or Path(f"aws-check-{lab}.md"), options, yes=yes, cassette=record, **given)
 
 
 if __name__ == "__main__":

@@ -173,6 +173,17 @@ def plain_verb(group: click.Group, name: str) -> Callable[[Callable[..., Any]], 
     return decorate
 
 
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command several options at once, in their order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def wants_json() -> bool:
     """Whether the verb that runs now was called with ``--json``."""
     return bool(click.get_current_context().params["as_json"])

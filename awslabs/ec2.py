@@ -47,6 +47,7 @@ from awslabs.servers import (
     wait_for_login,
 )
 
+INSTANCE_TYPE = "t3.micro"  # 2 vCPUs, 1 GiB; the Free plan runs it
 BOOT_S = 600.0  # until SSH answers; a type older than Nitro shows its console some minutes late
 ROOT_GIB = 8  # size of that image's root disk, for the price that is told before it is looked up
 
@@ -56,7 +57,7 @@ def up(
     ledger: Ledger,
     *,
     allow_from: str | None = None,
-    instance_type: str = "t3.micro",
+    instance_type: str = INSTANCE_TYPE,
     ttl_minutes: int | None = None,
 ) -> Server:
     """Build a network with one server in it, and wait until you can log in.
@@ -171,8 +172,10 @@ def questions(ledger: Ledger, instance_type: str, allow_from: str | None) -> tup
         lambda: zones_offering(ec2, instance_type),
         lambda: newest_image(ec2, ssm, AMAZON_LINUX_2023),
         lambda: None if allow_from else addresses.my_ip(ec2),
-        lambda: size_of(ec2, instance_type, such_as="t3.micro"),
-        lambda: require_plan(ledger, instance_type, f"{ledger.command('up')} --instance-type t3.micro"),
+        lambda: size_of(ec2, instance_type, such_as=INSTANCE_TYPE),
+        lambda: require_plan(
+            ledger, instance_type, f"{ledger.command('up')} --instance-type {INSTANCE_TYPE}"
+        ),
         lambda: require_quota(ec2, quotas, instance_type),
     )
     return zones[0], image, allow_from or f"{my_ip}/32"
@@ -196,7 +199,7 @@ def command_line() -> Any:
     group = cli.lab_group("ec2", __doc__)
 
     @cli.verb(group, "up", "ec2")
-    @click.option("--instance-type", default="t3.micro", show_default=True, help="Size of the server.")
+    @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @cli.ALLOW_FROM
     @click.option("--ttl", metavar="TIME", type=cli.Duration(), help="Delete the server after 90m, 3h, ...")
     def _up(ledger: Ledger, instance_type: str, allow_from: str | None, ttl: int | None) -> dict[str, Any]:

@@ -175,7 +175,8 @@ class Row:
     digests : dict of str
         Eight hexadecimal digits of SHA-256 per parameter: enough to see that a later request differs.
     telling : dict of str
-        The few parameters that a person knows it by: ``{"InstanceType": "t3.micro"}``.
+        The few parameters that a person knows it by: ``{"InstanceType": "t3.micro"}``. Of what was deleted,
+        under ``shown``, when AWS showed it for the last time.
     begun, made, ended : str
         UTC times; empty until they come.
     usd_per_hour : float or None

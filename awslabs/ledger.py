@@ -14,12 +14,14 @@ first what carries the token.
 What a service needs stands in `kinds/`, the file in `journal.py`. From a terminal:
 
     python -m awslabs.ledger list | show LAB | down [LAB ... | --all] [--dry-run] | verify | recover
+    python -m awslabs.ledger certificate
     python -m awslabs.ledger down --force-row LAB ROW
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import fnmatch
 import functools
@@ -146,6 +148,7 @@ class Cloud:
         self, region: str | None = None, profile: str | None = None, environment: dict[str, Any] | None = None
     ) -> None:
         given = environment or {}
+        self._given, self._profile = given, profile
         self._endpoint = given.get("AWS_ENDPOINT_URL")
         self.place = Place.asked(region, profile, bool(self._endpoint))
         self._proxies: dict[str, Any] | None = (
@@ -223,6 +226,62 @@ class Cloud:
                 made.meta.events.register("needs-retry", give_up_soon)
                 remember(made, self.place)
             return self._clients[service, resends]
+
+    def listen(self, event: str, listener: Callable[..., None]) -> None:
+        """Have botocore tell of an event: of the clients that are there, and of those to come.
+
+        Parameters
+        ----------
+        event : str
+            As botocore names it: ``after-call``, which is told of every answer.
+        listener : callable
+            Takes the event's own keyword arguments; boto3's documentation, "Extensibility guide". What it
+            raises is logged: who only listens stops no call.
+        """
+
+        def told(**news: Any) -> None:
+            try:
+                listener(**news)
+            except Exception:
+                log.exception("who listens to %s failed", event)
+
+        with self._mutex:
+            self.session.events.register(event, told)
+            for client in self._clients.values():
+                client.meta.events.register(event, told)
+
+    def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
+        """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
+
+        AWS calls: ``sts:AssumeRole``.
+
+        Raises
+        ------
+        AwsError
+            When the role cannot be assumed.
+        """
+        from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        made = copy.copy(self)
+        made._clients, made._mutex = {}, threading.Lock()
+        vars(made).pop("identity", None)
+        made.region = region or self.region
+        made.place = dataclasses.replace(self.place, region=made.region)
+        made.session = session(self._given, made.region, self._profile)
+        fetcher = AssumeRoleCredentialFetcher(
+            lambda *_, **__: self.client("sts"),
+            self.session.get_credentials(),
+            role_arn,
+            extra_args={"RoleSessionName": "awslabs-class"},
+        )
+        credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+        try:
+            credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise explain(error, "sts:AssumeRole", self.place) from error
+        made.session._session._credentials = credentials  # botocore has no other door for them
+        return made
 
     @functools.cached_property
     def identity(self) -> dict[str, str]:
@@ -1149,8 +1208,11 @@ class Ledger:
         if row.state != "deleting":
             row.state = "deleting"
             self._save_if_possible()
-        client, began, attempt = self.cloud.client(kind.service), time.monotonic(), 0
+        # Where AWS takes one in half a minute, botocore's own pauses, which double, would miss many a turn.
+        client = self.cloud.client(kind.service, resends=not kind.rate)
+        began, attempt = time.monotonic(), 0
         while found:
+            row.telling["shown"] = journal.now()
             attempt += 1
             try:
                 for one in found:
@@ -1188,6 +1250,8 @@ class Ledger:
             found = self._look(KINDS[row.call], row)
             if time.monotonic() - began > self.settle_s:
                 self._refuse_foreign(row, found)
+            if found:
+                row.telling["shown"] = journal.now()
             return not found
 
         poll(
@@ -1322,6 +1386,6 @@ def pause(attempt: int, longest_s: float = 10.0) -> float:
 
 
 if __name__ == "__main__":
-    from awslabs.ledger_cli import command_line
+    from awslabs.certificate import command_line
 
     command_line()(prog_name="python -m awslabs.ledger")

@@ -8,6 +8,8 @@ python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
 python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
 python -m awslabs.ledger verify               ask AWS whether this is all true
 python -m awslabs.ledger recover              write rows for what stands without one
+
+`certificate` adds one more: what stood, and the proof that nothing of it is left.
 """
 
 from __future__ import annotations
@@ -313,8 +315,8 @@ class Survey:
     listed: dict[str, list[Found]]
 
 
-def survey(cloud: Cloud) -> Survey:
-    """Look at every kind; what cannot be looked at does not stand in the way of the others.
+def survey(cloud: Cloud, calls: Iterable[str] = tuple(KINDS)) -> Survey:
+    """Look at every kind, or at those of these create calls; what cannot be looked at stops no other.
 
     AWS calls: one list per kind, and two for the tags of all. Single calls for what those do not tell: the
     tasks of each cluster, the jobs of each queue, and what somebody may not list. The clients go on while AWS
@@ -327,7 +329,8 @@ def survey(cloud: Cloud) -> Survey:
         return attempt(cloud, kind, lambda client: kind.listed(client, overview), refused) or []
 
     with ThreadPoolExecutor(8) as pool:
-        listed = dict(zip(KINDS, pool.map(look, KINDS.values()), strict=True))
+        kinds = {call: KINDS[call] for call in calls}
+        listed = dict(zip(kinds, pool.map(look, kinds.values()), strict=True))
     ours = [
         Ours(call, found, KINDS[call].usd_per_hour(found.request, cloud.region))
         for call, many in listed.items()
@@ -365,6 +368,27 @@ def everything_ours(cloud: Cloud) -> list[Ours]:
     return seen.ours
 
 
+def left_of(ledger: Ledger) -> list[Ours]:
+    """What AWS still shows of one ledger, of the kinds that its rows are of, those that are gone too.
+
+    Raises
+    ------
+    StillStanding
+        When one of these kinds could not be looked at.
+    """
+    seen = survey(ledger.cloud, sorted({row.call for row in ledger.journal.rows}))
+    if seen.refused:
+        raise not_proven(seen.refused)
+    return [one for one in seen.ours if one.ledger == ledger.prefix and stands(ledger.cloud, one)]
+
+
+def stands(cloud: Cloud, one: Ours) -> bool:
+    """Whether it stands indeed: some things AWS lists for a while after their end."""
+    kind = KINDS[one.call]
+    row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
+    return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
+
+
 def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     """What is no open row's own, in any ledger of this computer, whatever its account and Region.
 
@@ -380,13 +404,8 @@ def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     def is_copy(one: Ours, row: Row) -> bool:
         return KINDS[one.call].judged(one.found, row).state == "copy"
 
-    def stands(one: Ours) -> bool:
-        kind = KINDS[one.call]
-        row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
-        return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
-
     strays = [one for one in ours if all(is_copy(one, row) for row in rows.get(one.token, []))]
-    return [one for one in strays if stands(one)]
+    return [one for one in strays if stands(cloud, one)]
 
 
 def prefixes_elsewhere(cloud: Cloud, ours: list[Ours]) -> set[str]:

@@ -26,7 +26,7 @@ from awslabs.sandbox import Run
 from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
 from awslabs.workload.batch_sweep.results import Cell, Series
 
-pytestmark = pytest.mark.ml
+pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("answers_fit")]
 
 pytest.importorskip("torch", reason="jobs train with it: pip install -e '.[ml]'")
 pytest.importorskip("sklearn", reason="the pictures of digits are in it: pip install -e '.[ml]'")

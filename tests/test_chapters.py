@@ -30,16 +30,30 @@ PACKAGE = Path(awslabs.__file__).parent
 # Each part sees only parts that stand before its own line.
 HOUSE = [
     ["errors", "labs", "prices", "show", "web", "buckets"],
-    ["explain", "progress", "screen", "journal", "addresses", "policies", "tunnel", "kinds", "images"],
-    ["cost", "graph"],
+    [
+        "explain",
+        "progress",
+        "screen",
+        "journal",
+        "addresses",
+        "policies",
+        "tunnel",
+        "kinds",
+        "images",
+        "pseudonyms",
+    ],
+    ["cost", "cassettes", "graph"],
     ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers"],
     ["cli"],
     ["ledger_cli"],
+    ["certificate"],
     ["workload"],
     [*LABS],
-    ["tour"],
+    ["tour", "preparation"],
+    ["classroom"],
+    ["aws_check"],
     ["__main__"],
 ]
 LATE = {"sandbox": {"cli", "ledger_cli"}}  # who may start the practice cloud, inside a function

@@ -41,7 +41,7 @@ def test_a_labs_verbs_are_those_of_its_module(lab: str) -> None:
 def test_help_names_every_command_and_imports_no_lab(tmp_path: Path) -> None:
     said = run("--help", cwd=tmp_path)
     assert said.returncode == 0
-    for name in [*COMMANDS, "tour"]:
+    for name in [*COMMANDS, "tour", "aws-check"]:
         assert f"\n  {name} " in said.stdout
     probe = "import sys, click; from awslabs.__main__ import main; main.get_help(click.Context(main)); "
     loaded = subprocess.run(

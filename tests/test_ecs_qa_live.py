@@ -17,7 +17,7 @@ from awslabs import ecs_qa, sandbox
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload.ecs_qa import questions
 
-pytestmark = pytest.mark.ml
+pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("answers_fit")]
 
 pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
 pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")

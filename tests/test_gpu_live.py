@@ -27,7 +27,7 @@ from awslabs.errors import LabError, TunnelError
 from awslabs.ledger import Cloud, Ledger
 from awslabs.workload.gpu import notebook
 
-pytestmark = pytest.mark.ml
+pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("answers_fit")]
 
 HOW = "pip install '.[notebook,ml]'"
 for module in ("jupyterlab", "nbclient", "torch", "torchvision", "sklearn", "matplotlib"):

@@ -525,12 +525,12 @@ def test_time_passes_at_once_where_somebody_says_so(run: sandbox.Run, client: An
             return str(shown["Instances"][0]["State"]["Name"])
 
         assert state() == "pending"
-        run.let_pass(60_000)
+        run.pass_time(60_000)
         wait_until(lambda: state() == "running")
         assert [each["Body"] for each in sqs.receive_message(QueueUrl=url)["Messages"]] == ["a word"]
         for seconds in (-1, float("nan"), float("inf")):
             with pytest.raises(LabError, match="time passes forward"):
-                run.let_pass(seconds)
+                run.pass_time(seconds)
     finally:
         run.weather(slow_states=0)
 

@@ -13,7 +13,7 @@ from awslabs.ledger import Cloud, Ledger
 from awslabs.workload import tables
 from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("answers_fit")]
 
 
 @pytest.fixture(scope="module")

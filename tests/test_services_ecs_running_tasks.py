@@ -356,7 +356,7 @@ def test_nine_tasks_in_parallel_each_with_its_own_log(lab: Lab) -> None:
 def slowly(lab: Lab, definition: str, *command: str) -> list[str]:
     """Run a task whose states last until the test moves the practice cloud's clock; its ARN."""
     lab.run.weather(slow_states=SLOW)
-    lab.run.let_pass(SLOW * identities.READY_S)  # its roles are known everywhere
+    lab.run.pass_time(SLOW * identities.READY_S)  # its roles are known everywhere
     return lab.start(definition, *command)
 
 
@@ -376,7 +376,7 @@ def test_states_come_one_after_the_other_and_take_their_time(lab: Lab) -> None:
         comes(status)
         if status == "RUNNING":
             wake(word)
-        lab.run.let_pass(SLOW * seconds)
+        lab.run.pass_time(SLOW * seconds)
     comes("STOPPED")
     task = lab.task(arn)
     assert task["containers"][0]["exitCode"] == 0
@@ -388,7 +388,7 @@ def test_a_task_that_is_stopped_before_it_runs_runs_nothing(lab: Lab) -> None:
     (arn,) = slowly(lab, lab.define(lab.push("print('ran')")))
     assert lab.task(arn)["lastStatus"] == "PROVISIONING"
     lab.ecs.stop_task(cluster="lab", task=arn)
-    lab.run.let_pass(SLOW * (strict.PROVISIONING_S + strict.DEPROVISIONING_S))
+    lab.run.pass_time(SLOW * (strict.PROVISIONING_S + strict.DEPROVISIONING_S))
     task = lab.finish(arn)
     assert "startedAt" not in task
     assert "exitCode" not in task["containers"][0]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.iam.models import iam_backends
 from test_services_support import (
     FOR_EC2,
@@ -169,6 +170,65 @@ CASES = (
     Case("service_linked_roles_are_protected", deleting_a_linked_role, "ok", "UnmodifiableEntity"),
     Case("role_lets_the_caller_in", assuming_nobody, "ok", "AccessDenied"),
     Case("role_lets_the_caller_in", assuming_what_trusts_another, "ok", "AccessDenied"),
+)
+
+
+def assumed(**more: Any) -> str:
+    arn = "arn:aws:iam::123456789012:role/nobody"
+    return said(client("sts").assume_role, **({"RoleArn": arn, "RoleSessionName": "me"} | more))
+
+
+def tags(*keys: str) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": "v"} for key in keys]
+
+
+def what_create_role_adds() -> list[str]:
+    made = client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=FOR_EC2, Description="d")["Role"]
+    asked = client("iam").get_role(RoleName="r")["Role"]
+    assert {"RoleId", "Arn", "Description", "AssumeRolePolicyDocument"} <= made.keys()
+    assert {"MaxSessionDuration", "RoleLastUsed"} <= asked.keys()
+    return sorted(made.keys() & {"MaxSessionDuration", "RoleLastUsed"})
+
+
+def packed_size() -> bool:
+    client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=TRUST % '"*"')
+    answer = client("sts").assume_role(RoleArn="arn:aws:iam::123456789012:role/r", RoleSessionName="me")
+    return "PackedPolicySize" in answer
+
+
+def no_arn() -> str:
+    client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=FOR_EC2)
+    return said(client("iam").attach_role_policy, RoleName="r", PolicyArn="MyPolicyWithoutArnEither")
+
+
+def an_error_says() -> list[str]:
+    with pytest.raises(ClientError) as caught:
+        client("iam").get_role(RoleName="nobody")
+    return [name for name in ("Message", "message") if name in caught.value.response["Error"]]
+
+
+BAD, WRONG = "ValidationError", "InvalidParameterValue"
+CASES += (
+    Case("assume_role_is_well_formed", lambda: assumed(RoleArn="arn::b:::something/test-role"), "ok", BAD),
+    Case("assume_role_is_well_formed", lambda: assumed(RoleArn="arn:a:a::aaaaaaaaaa:"), "ok", BAD),
+    Case("assume_role_is_well_formed", lambda: assumed(RoleSessionName="a:2"), "ok", BAD),
+    Case("assume_role_is_well_formed", lambda: assumed(Tags=tags("a", "A")), "ok", WRONG),
+    Case(
+        "assume_role_is_well_formed",
+        lambda: assumed(Tags=tags("a"), TransitiveTagKeys=["b"]),
+        "ok",
+        WRONG,
+    ),
+    Case(
+        "assume_role_is_well_formed",
+        lambda: assumed(Tags=tags("a", "b"), TransitiveTagKeys=["A"]),
+        "ok",
+        "ok",
+    ),
+    Case("assume_role_is_well_formed", packed_size, True, False),
+    Case("a_new_role_says_less", what_create_role_adds, ["MaxSessionDuration", "RoleLastUsed"], []),
+    Case("policy_arns_are_arns", no_arn, "NoSuchEntity", BAD),
+    Case("errors_say_it_once", an_error_says, ["Message", "message"], ["Message"]),
 )
 
 

@@ -224,3 +224,73 @@ def test_a_policy_of_the_session_limits_the_role(iam: Any) -> None:
     refused = ask("dynamodb", "put_item", TableName="haiku", Item={}, key=key)
     assert refused is not None
     assert "no session policy allows" in refused[1]
+
+
+# --- users ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ann(iam: Any) -> str:
+    """The key of a user without policies."""
+    iam.create_user(UserName="ann")
+    return str(iam.create_access_key(UserName="ann")["AccessKey"]["AccessKeyId"])
+
+
+def test_a_user_may_do_what_a_policy_of_the_user_or_of_a_group_allows(iam: Any, ann: str) -> None:
+    get = functools.partial(ask, "dynamodb", "get_item", TableName="haiku", Key={}, key=ann)
+    refused = get()
+    assert refused is not None
+    assert refused[0] == "AccessDeniedException"
+    assert refused[1] == (
+        f"User: arn:aws:iam::{ACCOUNT}:user/ann is not authorized to perform: dynamodb:GetItem on resource: "
+        f"{TABLE} because no identity-based policy allows the dynamodb:GetItem action"
+    )
+    iam.put_user_policy(
+        UserName="ann", PolicyName="read", PolicyDocument=policy(allow("dynamodb:GetItem", TABLE))
+    )
+    assert get() is None
+    assert ask("dynamodb", "put_item", TableName="haiku", Item={}, key=ann) is not None
+    iam.create_group(GroupName="class")
+    iam.put_group_policy(
+        GroupName="class", PolicyName="write", PolicyDocument=policy(allow("dynamodb:PutItem"))
+    )
+    assert ask("dynamodb", "put_item", TableName="haiku", Item={}, key=ann) is not None
+    iam.add_user_to_group(GroupName="class", UserName="ann")
+    assert ask("dynamodb", "put_item", TableName="haiku", Item={}, key=ann) is None
+    made = iam.create_policy(PolicyName="no", PolicyDocument=policy(deny("dynamodb:*")))["Policy"]["Arn"]
+    iam.attach_group_policy(GroupName="class", PolicyArn=made)
+    assert get() is not None
+    iam.detach_group_policy(GroupName="class", PolicyArn=made)
+    iam.attach_user_policy(UserName="ann", PolicyArn=made)
+    assert get() is not None
+
+
+def test_conditions_know_the_user_by_name_tag_and_arn(iam: Any, ann: str) -> None:
+    iam.tag_user(UserName="ann", Tags=[{"Key": "class", "Value": "b"}])
+    for condition, may_read in (
+        ({"StringEquals": {"aws:username": "ann"}}, True),
+        ({"StringEquals": {"aws:username": "ben"}}, False),
+        ({"StringEquals": {"aws:PrincipalTag/class": "b"}}, True),
+        ({"StringEquals": {"aws:PrincipalTag/class": "a"}}, False),
+        ({"StringEquals": {"aws:PrincipalType": "User"}}, True),
+        ({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/a*"}}, True),
+    ):
+        own = policy(allow("dynamodb:GetItem", TABLE, Condition=condition))
+        iam.put_user_policy(UserName="ann", PolicyName="read", PolicyDocument=own)
+        found = ask("dynamodb", "get_item", TableName="haiku", Key={}, key=ann)
+        assert (found is None) is may_read, condition
+
+
+def test_a_user_too_may_ask_who_he_is_and_nothing_outside_the_table(iam: Any, ann: str) -> None:
+    assert ask("sts", "get_caller_identity", key=ann) is None
+    iam.put_user_policy(UserName="ann", PolicyName="all", PolicyDocument=policy(allow("*")))
+    refused = ask("dynamodb", "list_backups", key=ann)
+    assert refused is not None
+    assert "does not let users call" in refused[1]
+
+
+def test_a_key_that_was_deleted_is_nobody_s_and_the_owner_s_key_is_not_judged(iam: Any, ann: str) -> None:
+    iam.delete_access_key(UserName="ann", AccessKeyId=ann)
+    assert permissions.user_of(ACCOUNT, ann) is None
+    assert permissions.user_of("999999999999", ann) is None
+    assert ask("dynamodb", "get_item", TableName="haiku", Key={}, key=f"AKIAPRACTICE{ACCOUNT}") is None

@@ -43,6 +43,23 @@ CASES = [
 ]
 
 
+def called(name: str) -> list[str]:
+    ssm = client("ssm")
+    put("lab")
+    put("/a/b", "x")
+    one = ssm.get_parameter(Name=name)["Parameter"]["Name"]
+    return [one, *(each["Name"] for each in ssm.get_parameters(Names=[name])["Parameters"])]
+
+
+CASES += [
+    Case("parameters_as_they_were_asked_for", lambda: called("/lab"), ["lab", "lab"], ["/lab", "/lab"]),
+    Case("parameters_as_they_were_asked_for", lambda: called("lab"), ["lab", "lab"], ["lab", "lab"]),
+    Case("parameters_as_they_were_asked_for", lambda: called("/a/b:1"), ["/a/b"] * 2, ["/a/b"] * 2),
+    Case("parameters_as_they_were_asked_for", lambda: called("/a//b"), "ParameterNotFound", BAD),
+    Case("parameters_as_they_were_asked_for", lambda: called("a/b"), "ParameterNotFound", BAD),
+]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 def test_a_rule_changes_moto_s_answer(case: Case) -> None:
     check(case)

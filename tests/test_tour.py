@@ -42,7 +42,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return toured
 
 
-@pytest.mark.usefixtures("light")
+@pytest.mark.usefixtures("light", "answers_fit")
 def test_all_labs_are_built_looked_at_and_taken_down_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     run = sandbox.start(slow_states=0)

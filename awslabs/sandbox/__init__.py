@@ -218,13 +218,16 @@ class Run:
         calls: list[dict[str, Any]] = self._ask("GET", "/_awslabs/calls" + only)
         return calls
 
+    def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass on its clock at once: what is due by then happens, and nobody waited.
+
+        What goes by that clock and what does not, says docs/architecture.md, "Two clocks".
+        """
+        self._ask("POST", "/_awslabs/clock", {"seconds": seconds})
+
     def reset(self, account_id: str | None = None) -> None:
         """Empty an account, or all of them: resources, instances, recorded calls and its own faults."""
         self._ask("POST", "/_awslabs/reset", {"account": account_id} if account_id else {}, RESET_S)
-
-    def let_pass(self, seconds: float) -> None:
-        """Move the practice cloud's clock on: what is due until then happens now, without anybody waiting."""
-        self._ask("POST", "/_awslabs/clock", {"seconds": seconds})
 
     def about(self) -> dict[str, Any]:
         """What the server says of itself: pid, started (Unix time), weather, and calls per account."""

@@ -1,10 +1,11 @@
-"""`python -m awslabs.sandbox start | stop | status | env | reset`: the practice cloud by hand."""
+"""`python -m awslabs.sandbox start | stop | status | env | reset | replay`: the practice cloud by hand."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -169,6 +170,24 @@ def env(account: str | None, as_json: bool) -> None:
         cli.out(f"unset {name}")
     for name, value in variables.items():
         cli.out(f"export {name}={shlex.quote(value)}")
+
+
+@main.command()
+@click.argument("cassette", type=click.Path(path_type=Path))
+def replay(cassette: Path) -> None:
+    """Play a recording of `awslabs aws-check --record` and say what is answered otherwise here.
+
+    Exit codes: 0 nothing, 1 something, 2 no cassette.
+    """
+    from awslabs.sandbox.replay import replay, told
+
+    outcome = replay(cassette)
+    words, lines = told(cassette, outcome)
+    for line in lines:
+        cli.out(line)
+    cli.say(words)
+    if outcome.differences:
+        raise SystemExit(1)
 
 
 @main.command()

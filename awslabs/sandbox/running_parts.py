@@ -16,6 +16,7 @@ backends, and never while something of a user's runs.
     run/programs.py             what tasks and jobs run, as processes; containers.py where Docker is
     ecs/running_tasks.py        ECS: the containers of tasks, and their logs
     batch/running_jobs.py       AWS Batch: what its scheduler lets start
+    scheduler/firing.py         EventBridge Scheduler: schedules call functions and queues
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with whi
     f"{ROOT}.run.programs": ("batch", "ecs"),
     f"{ROOT}.services.ecs.running_tasks": ("ecs",),
     f"{ROOT}.services.batch.running_jobs": ("batch",),
+    f"{ROOT}.services.scheduler.firing": ("scheduler",),
 }
 PATHS = {"/v2/": "ecr", "/_aws/execute-api/": "apigateway"}
 """Addresses that are not AWS's API: whoever asks there first loads the service."""

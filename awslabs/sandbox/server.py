@@ -303,6 +303,8 @@ class Cloud:
         if cut:
             raise Cut
         answer.headers.setdefault("x-amzn-requestid", request_id)
+        if answer.body and (kind := wire.content_type(call)):
+            answer.headers.setdefault("content-type", kind)
         return answer
 
     def perform(
@@ -373,7 +375,7 @@ class Cloud:
                 weather.current.change(wanted)
                 return as_json(200, weather.current.show())
             if asked == "POST clock":
-                engine.let_pass(float(wanted["seconds"]))
+                engine.pass_time(float(wanted["seconds"]))
                 return as_json(200, {})
             if asked == "POST reset":
                 self.reset(account)

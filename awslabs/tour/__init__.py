@@ -3,10 +3,14 @@
 Beside this file stands one for each lab:
 
     BUILDS            what it builds, in a few words
-    USD_PER_HOUR      what it costs in us-east-1 while it stands; None where the price table does not know it
+    OPTIONS           those of `up` that choose its machines: `awslabs aws-check` takes them, too
     NEEDS             modules that its work needs on this computer when it runs in the practice cloud
-    up, look, work    take the ledger; `look` asks the cloud what stands, `work` does what the lab is for, and
-                      both say in a line what came of it
+    usd_per_hour      takes the Region and those options: what it costs while it stands and works; None where
+                      the price table does not know it
+    up, look, work    take the ledger, `up` those options, too; `look` asks the cloud what stands, `work` does
+                      what the lab is for, and both say in a line what came of it
+
+`awslabs.aws_check` runs the same steps on AWS.
 """
 
 from __future__ import annotations
@@ -76,31 +80,9 @@ def sum_up(lines: list[dict[str, Any]]) -> None:
 
 def run(ledger: Ledger) -> list[dict[str, Any]]:
     """Build, look, work, take down, verify: one line each, said as it is done."""
-    lab = chapter(ledger.lab)
     ledger.down()  # what an interrupted run may have left
-
-    def build() -> str:
-        lab.up(ledger)
-        return f"{lab.BUILDS} ({len(ledger.resources)} resources)"
-
-    def work() -> str:
-        if lacking := missing(ledger):
-            return f"{LEFT_OUT}: it needs {', '.join(lacking)}"
-        return str(lab.work(ledger))
-
-    def delete() -> str:
-        ledger.down()
-        return "everything deleted"
-
-    steps: dict[str, Callable[[], str]] = {
-        "up": build,
-        "look": lambda: lab.look(ledger),
-        "work": work,
-        "down": delete,
-        "verify": lambda: verify(ledger),
-    }
     lines: list[dict[str, Any]] = []
-    for step, act in steps.items():
+    for step, act in (building(ledger) | ending(ledger)).items():
         since = time.monotonic()
         result = act()
         lines.append(
@@ -110,9 +92,38 @@ def run(ledger: Ledger) -> list[dict[str, Any]]:
     return lines
 
 
+def building(ledger: Ledger, **options: Any) -> dict[str, Callable[[], str]]:
+    """The steps that build a lab and use it; options as its `up` takes them."""
+    lab = chapter(ledger.lab)
+
+    def build() -> str:
+        lab.up(ledger, **options)
+        return f"{lab.BUILDS} ({len(ledger.resources)} resources)"
+
+    def work() -> str:
+        if lacking := missing(ledger):
+            return f"{LEFT_OUT}: it needs {', '.join(lacking)}"
+        return str(lab.work(ledger))
+
+    return {"up": build, "look": lambda: str(lab.look(ledger)), "work": work}
+
+
+def ending(ledger: Ledger) -> dict[str, Callable[[], str]]:
+    """The steps that take it down and prove it."""
+
+    def delete() -> str:
+        ledger.down()
+        return "everything deleted"
+
+    return {"down": delete, "verify": lambda: verify(ledger)}
+
+
 def verify(ledger: Ledger) -> str:
-    """Ask the cloud, not the ledger, whether anything of this ledger still stands."""
-    left = [one for one in ledger_cli.everything_ours(ledger.cloud) if one.ledger == ledger.prefix]
+    """Ask the cloud, not the ledger, whether anything of this ledger still stands.
+
+    Asked is of the kinds that the lab has made, or tried to make: who may build it may list those.
+    """
+    left = ledger_cli.left_of(ledger)
     if left:
         things = ", ".join(one.found.id for one in left)
         raise LabError(f"Of {ledger.lab} there is still {things}.", "", ledger.command("down"))

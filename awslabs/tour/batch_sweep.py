@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from awslabs import batch_sweep, journal
 from awslabs.ledger import Ledger
 from awslabs.tour import LEARNING
 from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
 
 BUILDS = "an image, a queue and its compute environment"
-USD_PER_HOUR = journal.total(4 * [batch_sweep.usd_per_machine_hour(batch_sweep.GPU, False, "us-east-1")])
+OPTIONS = ("cpu", "spot")
 NEEDS = LEARNING
+CELLS = 4
 
 
-def up(ledger: Ledger) -> batch_sweep.Batch:
+def usd_per_hour(region: str, **options: Any) -> float | None:
+    """Of the machines that train its four cells at once."""
+    machine = batch_sweep.CPU if options.get("cpu") else batch_sweep.GPU
+    one = batch_sweep.usd_per_machine_hour(machine, bool(options.get("spot")), region)
+    return journal.total(CELLS * [one])
+
+
+def up(ledger: Ledger, **options: Any) -> batch_sweep.Batch:
     """The practice cloud gets the program without an operating system."""
-    return batch_sweep.up(ledger, without_docker=not ledger.cloud.is_aws)
+    return batch_sweep.up(ledger, without_docker=not ledger.cloud.is_aws, **options)
 
 
 def look(ledger: Ledger) -> str:

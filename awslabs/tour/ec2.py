@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from awslabs import ec2, tunnel
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.servers import describe, server_address
 
 BUILDS = "a network, a firewall, a key and one server"
-USD_PER_HOUR = ec2.usd_per_hour("t3.micro", "us-east-1")
+OPTIONS = ("instance_type",)
 NEEDS = ()
 up = ec2.up
+
+
+def usd_per_hour(region: str, **options: Any) -> float | None:
+    """Of its one server."""
+    return ec2.usd_per_hour(options.get("instance_type") or ec2.INSTANCE_TYPE, region)
 
 
 def look(ledger: Ledger) -> str:

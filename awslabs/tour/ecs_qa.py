@@ -8,8 +8,14 @@ from awslabs.ledger import Ledger
 from awslabs.workload.ecs_qa import questions
 
 BUILDS = "an image, a cluster and a table"
-USD_PER_HOUR = 2 * prices.fargate_hour(ecs_qa.VCPUS, ecs_qa.MEMORY_GB, "us-east-1")
+OPTIONS = ()
 NEEDS = questions.READER_NEEDS
+TASKS = 2
+
+
+def usd_per_hour(region: str) -> float:
+    """Of the two tasks that answer."""
+    return TASKS * prices.fargate_hour(ecs_qa.VCPUS, ecs_qa.MEMORY_GB, region)
 
 
 def up(ledger: Ledger) -> ecs_qa.Reader:
@@ -29,7 +35,7 @@ def look(ledger: Ledger) -> str:
 
 def work(ledger: Ledger) -> str:
     """The lab's own questions, answered by two tasks."""
-    asked = questions.ask_many(ledger, tasks=2)
+    asked = questions.ask_many(ledger, tasks=TASKS)
     if asked.failed:
         raise LabError(
             f"{len(asked.failed)} questions have no answer.", asked.failed[0].why, asked.failed[0].fix

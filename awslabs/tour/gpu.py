@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from awslabs import gpu, tunnel
 from awslabs.ledger import Ledger
 from awslabs.servers import Server, server_address
@@ -9,13 +11,29 @@ from awslabs.tour import LEARNING, missing
 from awslabs.workload.gpu import notebook
 
 BUILDS = "a GPU server"
-USD_PER_HOUR = gpu.usd_per_hour(gpu.INSTANCE_TYPE, "us-east-1")
+OPTIONS = ("instance_type", "cpu", "spot")
 NEEDS = ("jupyterlab", "nbclient", *LEARNING)
 
 
-def up(ledger: Ledger) -> Server:
+def type_of(options: dict[str, Any]) -> str:
+    """The type of its server: where the account may have no GPU, one without."""
+    return options.get("instance_type") or (gpu.CPU_TYPE if options.get("cpu") else gpu.INSTANCE_TYPE)
+
+
+def usd_per_hour(region: str, **options: Any) -> float | None:
+    """Of its one server."""
+    return gpu.usd_per_hour(type_of(options), region, spot=bool(options.get("spot")))
+
+
+def up(ledger: Ledger, **options: Any) -> Server:
     """Without what its notebooks need on this computer, the practice cloud's server alone."""
-    return gpu.up(ledger, without_notebook=bool(missing(ledger)))
+    return gpu.up(
+        ledger,
+        instance_type=type_of(options),
+        spot=bool(options.get("spot")),
+        ttl_minutes=options.get("ttl_minutes", gpu.TTL_MINUTES),
+        without_notebook=bool(missing(ledger)),
+    )
 
 
 def look(ledger: Ledger) -> str:

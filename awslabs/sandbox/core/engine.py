@@ -30,6 +30,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import sys
 import threading
 import time
@@ -102,6 +103,15 @@ class Clock:
 
 
 clock = Clock()
+
+
+def pass_time(seconds: float) -> None:
+    """Move the clock, never back, and let happen what becomes due."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} seconds cannot pass")
+    clock.offset_s += seconds
+    if timer is not None:
+        timer.look_again()
 
 
 def scaled(seconds: float) -> float:
@@ -695,15 +705,6 @@ def stop_timer() -> None:
     if timer is not None:
         stopping, timer = timer, None
         stopping.stop()
-
-
-def let_pass(seconds: float) -> None:
-    """Move the clock on, and have done what is due then."""
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"time passes forward: {seconds} is no number of seconds that may pass")
-    clock.offset_s += seconds
-    if timer is not None:
-        timer.look_again()
 
 
 def backends() -> Iterator[tuple[str, Any]]:

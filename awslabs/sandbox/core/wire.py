@@ -189,6 +189,19 @@ def _protocol(service: str) -> str:
         return "rest-json"
 
 
+def content_type(call: Call) -> str:
+    """What AWS says that a body of this protocol is; of S3's objects it says what they were stored as: empty.
+
+    Source: https://smithy.io/2.0/aws/protocols/; aws-facts (k).
+    """
+    if call.protocol == "json":
+        version = get_service_model(call.service).metadata.get("jsonVersion", "1.0")
+        return f"application/x-amz-json-{version}"
+    return {"rest-json": "application/json", "ec2": "text/xml;charset=UTF-8", "query": "text/xml"}.get(
+        call.protocol, ""
+    )
+
+
 def status_of(call: Call, code: str) -> int:
     """The HTTP status with which AWS sends this error code for this operation."""
     if call.protocol == "ec2":

@@ -28,6 +28,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "tagging.tags": ("ec2",),
     "ec2.visibility": ("ec2",),
     "iam.identities": ("iam", "sts"),
+    "iam.linked_roles": ("iam",),
     "ec2.images": ("ec2", "ssm"),
     "servicequotas.quotas": ("ec2", "servicequotas"),
     "ec2.launch": ("ec2",),
@@ -36,6 +37,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ec2.reach": ("ec2",),
     "ec2.keys": ("ec2",),
     "ec2.instances": ("ec2",),
+    "ec2.answers": ("ec2",),
     "lambda_.shapes": ("awslambda",),
     "lambda_.sharing": ("awslambda",),
     "lambda_.functions": ("awslambda",),
@@ -59,6 +61,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ecr.repositories": ("ecr",),
     "ecs.task_definitions": ("ecs",),
     "ecs.tasks": ("ecs",),
+    "scheduler.schedules": ("scheduler",),
 }
 PACKAGES = frozenset(package for packages in FILES.values() for package in packages)
 NAMED = {"lambda": "awslambda", "service-quotas": "servicequotas"}

@@ -654,6 +654,7 @@ def mnist(
     momentum: float = 0.9,
     data: str | None = None,
     folder: Path = RESULTS,
+    graph: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] = say_epoch,
 ) -> Trained:
     """Train the network on handwritten digits on the server, and bring curve and predictions back.
@@ -668,6 +669,8 @@ def mnist(
         ``mnist``, ``digits`` or a folder of the server; the server's own default unless given.
     folder : Path
         Where metrics and picture go on this computer.
+    graph : bool
+        On a GPU: record a step once and play it; False asks for each call one by one.
     on_epoch : callable
         Called with each epoch's numbers as they come.
     """
@@ -685,6 +688,7 @@ def mnist(
     asked = ["main.py", "--progress", "json", "--epochs", str(epochs), "--again"]
     asked += ["--lr", str(lr), "--momentum", str(momentum)]
     asked += ["--out", "results", "--picture", "results/mnist.png", *(["--data", data] if data else [])]
+    asked += [] if graph else ["--no-graph"]
     with tunnel.connect(address) as client:
         remote(client, "mkdir -p lab/results", "make a folder for results", again)
         with awaiting("the network is trained on the server"):

@@ -10,13 +10,15 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.session import get_session
 from moto.core.responses import EmptyResult
+from moto.core.serialize import BaseXMLSerializer
 from moto.iam.aws_managed_policies import aws_managed_policies_data
-from moto.iam.models import AWSManagedPolicy, iam_backends
+from moto.iam.models import AWSManagedPolicy, Role, iam_backends
 from moto.sts.models import sts_backends
 
 from awslabs.sandbox.core import policies
@@ -139,6 +141,21 @@ def trusts(role: Any, principal: policies.Principal, context: policies.Context) 
     return policies.decide(trust, "sts:AssumeRole", role.arn, principal, context) == "Allow"
 
 
+errors_say_it_once = rule(
+    "errors_say_it_once",
+    """An error has a Message. moto writes it again as `message`, as the model of IAM's errors has one, too.
+
+    Source: aws-facts (k).""",
+)
+
+
+@errors_say_it_once.patch(BaseXMLSerializer, "_serialize_error_metadata")
+def _once(original: Any, serializer: Any, written: dict[str, Any], *more: Any) -> None:
+    original(serializer, written, *more)
+    if "Message" in written:
+        written.pop("message", None)
+
+
 # --- AWS's own policies -------------------------------------------------------------------------------
 
 
@@ -152,14 +169,18 @@ def aws_managed_policies(call: Call, proceed: Proceed) -> Any:
     if call.action == "ListPolicies" and call.get("Scope") != "Local":
         named += _managed_policies()
     for arn in named:
-        if not (arn or "").startswith("arn:aws:iam::aws:") or arn in call.iam.managed_policies:
-            continue
-        if arn in _managed_policies():
-            name, data = _managed_policies()[arn]
-            policy = AWSManagedPolicy.from_data(name, call.account, call.iam.region_name, data)
-            call.iam.managed_policies[arn] = policy
-            call.iam.aws_managed_policies.append(policy)
+        managed_policy(call, arn)
     return proceed()
+
+
+def managed_policy(call: Call, arn: str | None) -> Any | None:
+    """One of AWS's own policies, which moto knows from now on; None: there is none of that ARN."""
+    known = call.iam.managed_policies
+    if (arn or "").startswith("arn:aws:iam::aws:") and arn not in known and arn in _managed_policies():
+        name, data = _managed_policies()[arn]
+        known[arn] = AWSManagedPolicy.from_data(name, call.account, call.iam.region_name, data)
+        call.iam.aws_managed_policies.append(known[arn])
+    return known.get(arn)
 
 
 @functools.cache
@@ -248,6 +269,37 @@ def ten_policies_per_role(call: Call) -> None:
     attached = role.managed_policies if role is not None else {}
     if call.get("PolicyArn") not in attached and len(attached) >= 10:
         raise Refused("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10")
+
+
+@before("iam:AttachRolePolicy", "iam:AttachUserPolicy", "iam:AttachGroupPolicy")
+def policy_arns_are_arns(call: Call) -> None:
+    """What is no ARN at all, such as a policy's name: ValidationError 400. moto: NoSuchEntity.
+
+    Source: aws-facts (k).
+    """
+    if not str(call.get("PolicyArn", "")).startswith("arn:"):
+        raise Refused("ValidationError", "Invalid ARN:  Could not be parsed!", 400)
+
+
+class _Created(Role):
+    """A role as CreateRole shows it."""
+
+    max_session_duration = None
+    role_last_used = None  # type: ignore[assignment]
+
+
+@around("iam:CreateRole")
+def a_new_role_says_less(call: Call, proceed: Proceed) -> Any:
+    """CreateRole answers without MaxSessionDuration and RoleLastUsed, which GetRole has. moto shows them.
+
+    Source: aws-facts (k).
+    """
+    answer = proceed()
+    shown = _Created.__new__(_Created)
+    held = vars(answer.result["Role"])
+    vars(shown).update({name: value for name, value in held.items() if name != "max_session_duration"})
+    answer.result["Role"] = shown
+    return answer
 
 
 # --- trust policies -----------------------------------------------------------------------------------
@@ -365,82 +417,39 @@ def _is_known_principal(arn: Any, iam: Any) -> bool:
     return True
 
 
-# --- service-linked roles -----------------------------------------------------------------------------
-
-SERVICE_LINKED_ROLES = {
-    "access-analyzer.amazonaws.com": "AccessAnalyzer",
-    "autoscaling.amazonaws.com": "AutoScaling",
-    "batch.amazonaws.com": "Batch",
-    "dynamodb.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_DynamoDBTable",
-    "ec2fleet.amazonaws.com": "EC2Fleet",
-    "ecs.amazonaws.com": "ECS",
-    "ecs.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_ECSService",
-    "eks.amazonaws.com": "AmazonEKS",
-    "elasticache.amazonaws.com": "ElastiCache",
-    "elasticbeanstalk.amazonaws.com": "ElasticBeanstalk",
-    "elasticfilesystem.amazonaws.com": "AmazonElasticFileSystem",
-    "elasticloadbalancing.amazonaws.com": "ElasticLoadBalancing",
-    "lambda.amazonaws.com": "Lambda",
-    "opensearchservice.amazonaws.com": "AmazonOpenSearchService",
-    "ops.apigateway.amazonaws.com": "APIGateway",
-    "rds.amazonaws.com": "RDS",
-    "replication.ecr.amazonaws.com": "ECRReplication",
-    "replicator.lambda.amazonaws.com": "LambdaReplicator",
-    "spot.amazonaws.com": "EC2Spot",
-    "spotfleet.amazonaws.com": "EC2SpotFleet",
-}
-"""Service -> what follows `AWSServiceRoleFor`. Those of our labs: aws-facts (e); the others are unsourced."""
-
-
-@around("iam:CreateServiceLinkedRole")
-def service_linked_role_names(call: Call, proceed: Proceed) -> Any:
-    """AWS names them (AWSServiceRoleForBatch, …ForEC2Spot); an unknown service or a second one: InvalidInput.
-
-    moto: AWSServiceRoleForbatch, for any service, and EntityAlreadyExists the second time.
-    Source: aws-facts (c), (e), (j).
-    """
-    service, suffix = call.get("AWSServiceName", ""), call.get("CustomSuffix")
-    if service not in SERVICE_LINKED_ROLES:
-        raise Refused("InvalidInput", f"The practice cloud knows no service-linked role of {service}.")
-    name = f"AWSServiceRoleFor{SERVICE_LINKED_ROLES[service]}" + (f"_{suffix}" if suffix else "")
-    if find_role(call.iam, name) is not None:
-        message = f"Service role name {name} has been taken in this account, please try a different suffix."
-        raise Refused("InvalidInput", message)
-    answer = proceed()
-    answer.result["Role"].name = name
-    return answer
-
-
-@before(
-    *(
-        f"iam:{operation}"
-        for operation in (
-            "DeleteRole",
-            "AttachRolePolicy",
-            "DetachRolePolicy",
-            "PutRolePolicy",
-            "DeleteRolePolicy",
-            "UpdateAssumeRolePolicy",
-            "UpdateRole",
-            "AddRoleToInstanceProfile",
-        )
-    )
-)
-def service_linked_roles_are_protected(call: Call) -> None:
-    """Any change of a service-linked role: UnmodifiableEntity 400. moto deletes it.
-
-    Source: aws-facts (a), (j).
-    """
-    role = find_role(call.iam, call.get("RoleName"))
-    if role is not None and role.path.startswith("/aws-service-role/"):
-        raise Refused(
-            "UnmodifiableEntity",
-            f"Cannot perform the operation on the protected role '{role.name}' - "
-            "this role is only modifiable by AWS",
-        )
-
-
 # --- STS ----------------------------------------------------------------------------------------------
+
+
+@around("sts:AssumeRole")
+def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
+    """An ARN without partition, service or resource, another sign in a session's name: ValidationError 400.
+
+    This comes before the question whether the caller may. Tags that are named twice, or transitive ones that
+    are not there: InvalidParameterValue. The answer has a PackedPolicySize only where a policy or tags were
+    sent. moto looks at nothing but the name's length, and always says 6. Source: aws-facts (k).
+    """
+    arn, name = str(call.get("RoleArn", "")), str(call.get("RoleSessionName", ""))
+    parts = arn.split(":", 5)
+    if len(parts) < 6 or parts[0] != "arn" or not (parts[1] and parts[2] and parts[5]):
+        raise Refused("ValidationError", f"{arn} is invalid", 400)
+    if not re.fullmatch(r"[\w+=,.@-]*", name, re.ASCII):
+        raise Refused(
+            "ValidationError",
+            f"1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: "
+            r"Member must satisfy regular expression pattern: [\w+=,.@-]*",
+            400,
+        )
+    keys = [str(tag["Key"]).lower() for tag in call.get("Tags", [])]
+    if len(keys) != len(set(keys)):
+        message = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        raise Refused("InvalidParameterValue", message, 400)
+    if {str(key).lower() for key in call.get("TransitiveTagKeys", [])} - set(keys):
+        message = "The specified transitive tag key must be included in the requested tags."
+        raise Refused("InvalidParameterValue", message, 400)
+    answer = proceed()
+    if not (call.get("Policy") or call.get("PolicyArns") or keys):
+        answer.result.pop("PackedPolicySize", None)
+    return answer
 
 
 @before("sts:AssumeRole")

@@ -175,6 +175,12 @@ s3:
     ListBuckets -> *
 s3control:
     GetPublicAccessBlock -> *
+scheduler:
+    CreateSchedule DeleteSchedule GetSchedule UpdateSchedule -> schedule/{GroupName|default}/{Name}
+    ListSchedules -> schedule/*/*
+    CreateScheduleGroup DeleteScheduleGroup GetScheduleGroup -> schedule-group/{Name}
+    ListScheduleGroups -> schedule-group/*
+    ListTagsForResource TagResource UntagResource -> {ResourceArn}
 service-quotas:
     GetServiceQuota -> *
 sqs:
@@ -236,6 +242,8 @@ _PASSES = {
     "iam:AddRoleToInstanceProfile": {"RoleName": "ec2.amazonaws.com"},
     "lambda:CreateFunction": {"Role": "lambda.amazonaws.com"},
     "lambda:UpdateFunctionConfiguration": {"Role": "lambda.amazonaws.com"},
+    "scheduler:CreateSchedule": {"Target.RoleArn": "scheduler.amazonaws.com"},
+    "scheduler:UpdateSchedule": {"Target.RoleArn": "scheduler.amazonaws.com"},
 }
 
 # What tags that come with a creation need, where it is not ``SERVICE:TagResource``.

@@ -1,13 +1,14 @@
-"""Roles count: what credentials of a role may do in the practice cloud.
+"""Roles and users count: what their credentials may do in the practice cloud.
 
-A function, task or instance gets credentials of its role. Calls made with them are checked here, before
-anything else looks at them, against the role's inline and attached policies:
+A function, task or instance gets credentials of its role; a user of IAM has a key. Calls made with them are
+checked here, before anything else looks at them, against the caller's inline and attached policies:
 
     operation  --`needs`-->  IAM actions, each with the ARNs that the request touches
-               --policies of the role, its boundary, the session's policy-->  allowed, or AccessDenied
+               --policies of the role, or of the user and its groups; its boundary, the session's policy-->
+                             allowed, or AccessDenied
 
-An operation that is not in the table there is refused to every role, with a sentence that says so. Whoever
-comes with an ordinary key of the practice cloud is not checked.
+An operation that is not in the table there is refused to all of them, with a sentence that says so. Whoever
+comes with an ordinary key of the practice cloud, which is its owner's, is not checked.
 
 How policies are read, and what becomes of conditions on keys that nobody here knows, says `core.policies`.
 What is not looked at: policies of queues and repositories.
@@ -23,7 +24,7 @@ from typing import Any
 
 from moto.core.request import Request
 from moto.core.utils import utcnow
-from moto.iam.models import iam_backends
+from moto.iam.models import User, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from awslabs.sandbox.core import policies, wire
@@ -82,6 +83,15 @@ def session_of(account: str, access_key: str) -> AssumedRole | None:
 # --- policies -----------------------------------------------------------------------------------------
 
 
+def user_of(account: str, access_key: str) -> User | None:
+    """The user whose key this is, or None: nobody's, a role's, or an ordinary key."""
+    if account not in iam_backends:
+        return None
+    iam = iam_backends[account]["aws"]
+    made = iam.access_keys.get(access_key)
+    return iam.users.get(str(made.user_name)) if made else None
+
+
 def allows(
     account: str,
     role_arn: str,
@@ -102,33 +112,61 @@ def allows(
         Condition keys of the request; default: what is known of every call.
     """
     with lock:
-        iam = iam_backends[account]["aws"]
-        role = find_role(iam, role_arn)
+        role = find_role(iam_backends[account]["aws"], role_arn)
         if role is None:
             return False
-        own = [*role.policies.values(), *(_document(each) for each in role.managed_policies.values())]
-        bounds = iam.managed_policies.get(role.permissions_boundary_arn)
-        boundary = [_document(bounds)] if bounds is not None else []
+        own = _documents(role)
+        boundary = _boundary(account, role.permissions_boundary_arn)
     facts = facts or context_of(account, role_arn, region)
-    if role.permissions_boundary_arn and not _allow(boundary, action, resource, facts):
-        return False
-    return _allow(own, action, resource, facts)
+    return _within(boundary, action, resource, facts) and _allow(own, action, resource, facts)
+
+
+def user_may(user: User, action: str, resource: str, facts: policies.Context) -> bool:
+    """The same for a user, whose groups' policies count as well. A user without any may do nothing."""
+    with lock:
+        groups = iam_backends[user.account_id]["aws"].get_groups_for_user(user.name)
+        own = [text for one in (user, *groups) for text in _documents(one)]
+        boundary = _boundary(user.account_id, getattr(user, "permissions_boundary_arn", None))
+    return _within(boundary, action, resource, facts) and _allow(own, action, resource, facts)
+
+
+def _documents(identity: Any) -> list[str]:
+    """The texts of all policies of a role, a user or a group."""
+    return [*identity.policies.values(), *(_document(each) for each in identity.managed_policies.values())]
+
+
+def _boundary(account: str, arn: str | None) -> list[str] | None:
+    """The policy that bounds somebody; None: nothing does."""
+    if not arn:
+        return None
+    bounds = iam_backends[account]["aws"].managed_policies.get(arn)
+    return [_document(bounds)] if bounds is not None else []
+
+
+def _within(boundary: list[str] | None, action: str, resource: str, facts: policies.Context) -> bool:
+    return boundary is None or _allow(boundary, action, resource, facts)
 
 
 def context_of(account: str, role_arn: str, region: str) -> dict[str, Any]:
     """What is known of a call that is made with credentials of a role."""
     role = find_role(iam_backends[account]["aws"], role_arn)
-    tags = {f"aws:principaltag/{tag['Key'].lower()}": tag["Value"] for tag in getattr(role, "tags", [])}
+    return _context(account, region, role_arn, getattr(role, "tags", []), "AssumedRole", None)
+
+
+def _context(
+    account: str, region: str, arn: str, tags: list[dict[str, str]] | None, kind: str, username: str | None
+) -> dict[str, Any]:
     known = policies.context(
         region,
         multifactorauthpresent="false",
         principalaccount=account,
-        principalarn=role_arn,
-        principaltype="AssumedRole",
+        principalarn=arn,
+        principaltype=kind,
         resourceaccount=account,
-        username=None,
+        username=username,
     )
-    return {**known, **tags, "aws:principaltag/": None}
+    told = {f"aws:principaltag/{tag['Key'].lower()}": tag["Value"] for tag in tags or []}
+    return {**known, **told, "aws:principaltag/": None}
 
 
 def _allow(documents: Iterable[str], action: str, resource: str, facts: policies.Context) -> bool:
@@ -146,7 +184,7 @@ def _document(policy: Any) -> str:
 
 
 def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tuple[str, str] | None:
-    """Error code and message when the caller is a role that may not do this; None: go ahead.
+    """Error code and message when the caller is a role or a user that may not do this; None: go ahead.
 
     Parameters
     ----------
@@ -157,29 +195,47 @@ def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tup
     request, body
         Where the resources are read from.
     """
-    session = session_of(account, call.access_key)
-    if session is None or call.name == "sts:GetCallerIdentity":
+    if call.name == "sts:GetCallerIdentity":
         return None
-    if session.expiration < utcnow():
-        code = "ExpiredTokenException" if call.protocol.endswith("json") else "ExpiredToken"
-        return code, "The security token included in the request is expired"
+    session = session_of(account, call.access_key)
+    user = None if session else user_of(account, call.access_key)
+    if session is not None:
+        if session.expiration < utcnow():
+            code = "ExpiredTokenException" if call.protocol.endswith("json") else "ExpiredToken"
+            return code, "The security token included in the request is expired"
+        who, id, what = session.arn, session.user_id, "roles"
+    elif user is not None:
+        who, id, what = user.arn, user.id, "users"
+    else:
+        return None
     if not needs.known(call):
-        why = f"the practice cloud does not let roles call {call.name}: it is not in its table of actions"
-        return _denied(call), f"User: {session.arn} is not authorized to perform: {call.name} because {why}"
+        why = f"the practice cloud does not let {what} call {call.name}: it is not in its table of actions"
+        return _denied(call), f"User: {who} is not authorized to perform: {call.name} because {why}"
     region = region_of(request)
-    context = context_of(account, session.role_arn, region) | {
+    context = (
+        _context(account, region, user.arn, user.tags, "User", user.name)
+        if user
+        else context_of(account, session.role_arn, region)  # type: ignore[union-attr]
+    ) | {
         "aws:referer": request.headers.get("Referer"),
         "aws:sourceip": request.remote_addr,
         "aws:useragent": request.headers.get("User-Agent"),
-        "aws:userid": session.user_id,
+        "aws:userid": id,
     }
     for action, resource, more in needs.needs(needs.Asked(account, region, call, request, body)):
         facts = {**context, **more}
-        limited = session.policy and not _allow([session.policy], action, resource, facts)
-        if limited or not allows(account, session.role_arn, action, resource, region, facts):
+        limited = (
+            session is not None and session.policy and not _allow([session.policy], action, resource, facts)
+        )
+        may = (
+            user_may(user, action, resource, facts)
+            if user
+            else allows(account, session.role_arn, action, resource, region, facts)  # type: ignore[union-attr]
+        )
+        if limited or not may:
             kind = "session" if limited else "identity-based"
             return _denied(call), (
-                f"User: {session.arn} is not authorized to perform: {action} on resource: {resource} "
+                f"User: {who} is not authorized to perform: {action} on resource: {resource} "
                 f"because no {kind} policy allows the {action} action"
             )
     return None

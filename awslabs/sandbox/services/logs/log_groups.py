@@ -1,17 +1,30 @@
-"""CloudWatch Logs: how long logs may be kept, which names a group may have, how late a stream's time is."""
+"""CloudWatch Logs: how long logs may be kept, which names a group may have, what the answers say of it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
-from moto.logs.models import LogStream, logs_backends
+from moto.logs.models import LogGroup, LogResourcePolicy, LogStream, logs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 
 LATE_S = 300.0
+LONGEST_NAME = 512
 
 DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -40,9 +53,15 @@ def retention_from_a_list(call: Call) -> None:
 def log_group_names(call: Call) -> None:
     """A name that begins with ``aws/``, or has other signs than AWS takes: InvalidParameterException.
 
-    moto takes any. Source: aws-facts (j); CloudWatch Logs API reference, CreateLogGroup.
+    moto takes any. Source: aws-facts (j), (k); CloudWatch Logs API reference, CreateLogGroup.
     """
     name = call.get("logGroupName", "")
+    if len(name) > LONGEST_NAME:
+        raise Refused(
+            "InvalidParameterException",
+            f"Invalid LogGroup or LogStream, both must have length less than or equal to {LONGEST_NAME}.",
+            400,
+        )
     if name.lower().startswith("aws/"):
         raise Refused("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.", 400)
     if not re.fullmatch(r"[.\-_/#A-Za-z0-9]+", name):
@@ -91,7 +110,8 @@ last_event_is_late = rule(
 @last_event_is_late.patch(LogStream, "put_log_events")
 def _note(original: Callable[..., str], stream: Any, log_events: list[dict[str, Any]]) -> str:
     token = original(stream, log_events)
-    memory(stream, Written).append((clock.now(), max(event["timestamp"] for event in log_events)))
+    if log_events:  # all may be too old or too new
+        memory(stream, Written).append((clock.now(), max(event["timestamp"] for event in log_events)))
     return token
 
 
@@ -101,3 +121,112 @@ def _describe(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[st
     known = [last for at, last in memory(stream, Written) if at + scaled(LATE_S) <= clock.now()]
     shown.pop("lastEventTimestamp", None)
     return {**shown, "lastEventTimestamp": max(known)} if known else shown
+
+
+# --- what the answers say -----------------------------------------------------------------------------
+
+
+@state
+class Class(list[str]):
+    """The class of a log group, if one was asked for."""
+
+
+groups_have_a_class = rule(
+    "groups_have_a_class",
+    """DescribeLogGroups shows each group's logGroupClass and that nothing protects it from deletion.
+
+    moto knows no classes. Source: aws-facts (k).""",
+)
+
+
+@groups_have_a_class.around("logs:CreateLogGroup")
+def _note_class(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    group = call.response.logs_backend.groups[call.get("logGroupName")]
+    memory(group, Class)[:] = [call.get("logGroupClass", "STANDARD")]
+    return answer
+
+
+@groups_have_a_class.patch(LogGroup, "to_describe_dict")
+def _with_class(original: Callable[[Any], dict[str, Any]], group: Any) -> dict[str, Any]:
+    (kind,) = memory(group, Class) or ["STANDARD"]
+    return {**original(group), "logGroupClass": kind, "deletionProtectionEnabled": False}
+
+
+@around("logs:DescribeLogGroups")
+def groups_by_pattern(call: Call, proceed: Proceed) -> Any:
+    """A pattern is part of the names that are wanted; together with a prefix: InvalidParameterException.
+
+    These answers have neither storedBytes nor deletionProtectionEnabled. moto does not look at the pattern.
+    Source: aws-facts (k); botocore, DescribeLogGroups, logGroupNamePattern.
+    """
+    pattern, prefix = call.get("logGroupNamePattern"), call.get("logGroupNamePrefix")
+    if pattern is None:
+        return proceed()
+    if prefix is not None:
+        raise Refused(
+            "InvalidParameterException",
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+            400,
+        )
+    found = [group for name, group in sorted(call.response.logs_backend.groups.items()) if pattern in name]
+    after, limit = str(call.get("nextToken", "")), int(call.get("limit", 50))
+    page = [group for group in found if group.name > after]
+    shown = [group.to_describe_dict() for group in page[:limit]]
+    for each in shown:
+        del each["storedBytes"]
+        each.pop("deletionProtectionEnabled", None)
+    more = {"nextToken": page[limit - 1].name} if len(page) > limit else {}
+    return json.dumps({"logGroups": shown, **more})
+
+
+@before("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents")
+def name_or_identifier(call: Call) -> None:
+    """A group's name and its identifier at once: ValidationException 400. moto takes the identifier.
+
+    Source: aws-facts (k), recorded of DescribeLogStreams; botocore says the same of the other two.
+    """
+    if call.get("logGroupName") is not None and call.get("logGroupIdentifier") is not None:
+        message = "LogGroup name and LogGroup ARN are mutually exclusive parameters."
+        raise Refused("ValidationException", message, 400)
+
+
+@before("logs:FilterLogEvents")
+def tokens_are_ours(call: Call) -> None:
+    """A nextToken that FilterLogEvents never gave: InvalidParameterException. moto: an empty page.
+
+    Source: aws-facts (k).
+    """
+    token = call.get("nextToken")
+    group = call.response.logs_backend.groups.get(call.get("logGroupName"))
+    if token is None or group is None:
+        return
+    name, _, rest = str(token).partition("@")
+    stream, _, event_id = rest.rpartition("@")
+    events = group.streams[stream].events if stream in group.streams else []
+    if name != group.name or event_id not in {str(event.event_id) for event in events}:
+        raise Refused("InvalidParameterException", "The specified nextToken is invalid.", 400)
+
+
+streams_have_no_size = rule(
+    "streams_have_no_size",
+    """A stream's storedBytes is 0. moto counts. Source: botocore, LogStream: zero since 2019-06-17.""",
+)
+
+
+@streams_have_no_size.patch(LogStream, "to_describe_dict")
+def _without_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+    return {**original(stream), "storedBytes": 0}
+
+
+policies_have_a_scope = rule(
+    "policies_have_a_scope",
+    """A resource policy without a resource is the account's: policyScope ACCOUNT. moto does not say.
+
+    Source: aws-facts (k).""",
+)
+
+
+@policies_have_a_scope.patch(LogResourcePolicy, "describe")
+def _with_scope(original: Callable[[Any], dict[str, Any]], policy: Any) -> dict[str, Any]:
+    return {**original(policy), "policyScope": "ACCOUNT"}

@@ -8,10 +8,15 @@ from typing import Any
 
 from moto.ssm.models import SimpleSystemManagerBackend
 
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
 LEVELS = 15
+NO_NAME = (
+    'Parameter name: can\'t be prefixed with "ssm" (case-insensitive). If formed as a path, it can consist '
+    "of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the "
+    "following 3 symbols .-_"
+)
 STANDARD, ADVANCED = 4096, 8192  # characters of a value
 
 
@@ -32,13 +37,7 @@ def parameter_name_is_valid(call: Call) -> None:
     if "/" in name and not name.startswith("/"):
         raise Refused("ValidationException", "Parameter name must be a fully qualified name.", 400)
     if not NAME.fullmatch(name):
-        raise Refused(
-            "ValidationException",
-            'Parameter name: can\'t be prefixed with "ssm" (case-insensitive). If formed as a path, it can '
-            "consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, "
-            "numbers and the following 3 symbols .-_",
-            400,
-        )
+        raise Refused("ValidationException", NO_NAME, 400)
 
 
 @before("ssm:PutParameter")
@@ -74,3 +73,21 @@ own_parameters = rule(
 @own_parameters.patch(SimpleSystemManagerBackend, "describe_parameters")
 def _own(original: Callable[..., list[Any]], ssm: Any, *asked: Any, **named: Any) -> list[Any]:
     return [one for one in original(ssm, *asked, **named) if not one.name.startswith("/aws/")]
+
+
+@around("ssm:GetParameter", "ssm:GetParameters")
+def parameters_as_they_were_asked_for(call: Call, proceed: Proceed) -> Any:
+    """`/name` and `name` are one parameter, called as in the question; `a/b`: ValidationException.
+
+    moto calls it as it was made, and does not find what has no name. ARNs, versions and labels
+    (`name:3`) are names, too. Source: aws-facts (k).
+    """
+    names = [str(name) for name in call.get("Names") or [call.get("Name", "")]]
+    for name in names:
+        if not name.startswith("arn:") and not NAME.fullmatch(name.partition(":")[0]):
+            raise Refused("ValidationException", NO_NAME, 400)
+    answer = proceed()
+    for shown in answer.result.get("Parameters") or [answer.result.get("Parameter") or {}]:
+        if shown and shown["Name"] not in names and f"/{shown['Name']}" in names:
+            shown["Name"] = f"/{shown['Name']}"
+    return answer

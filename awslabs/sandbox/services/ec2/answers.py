@@ -1,0 +1,91 @@
+"""EC2: members of answers that AWS sends and moto does not."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from typing import Any
+
+from botocore.session import get_session
+
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
+
+TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
+
+
+@around("ec2:DescribeAvailabilityZones")
+def zones_have_groups(call: Call, proceed: Proceed) -> Any:
+    """A zone's group (short and long name), its border group, and that one need not ask to be let in.
+
+    moto has none of these. Source: aws-facts (k).
+    """
+    answer = proceed()
+    region = call.region
+    answer.result["AvailabilityZones"] = [
+        {
+            "State": zone.state,
+            "OptInStatus": "opt-in-not-required",
+            "Messages": [],
+            "RegionName": region,
+            "ZoneName": zone.name,
+            "ZoneId": zone.zone_id,
+            "GroupName": f"{region}-zg-1",
+            "GroupLongName": f"{_spoken(region)} 1",
+            "NetworkBorderGroup": region,
+            "ZoneType": zone.zone_type,
+        }
+        for zone in answer.result["AvailabilityZones"]
+    ]
+    return answer
+
+
+@functools.cache
+def _spoken(region: str) -> str:
+    """What a Region is called: `US East (N. Virginia)`."""
+    partitions = get_session().get_component("data_loader").load_data("endpoints")["partitions"]
+    named: dict[str, dict[str, Any]] = {}
+    for partition in partitions:
+        named |= partition["regions"]
+    return str(named.get(region, {}).get("description", region))
+
+
+@around("ec2:CreateVpc")
+def a_new_vpc_is_pending(call: Call, proceed: Proceed) -> Any:
+    """CreateVpc answers that the VPC is pending. moto: available; and so it is in the next answer.
+
+    Source: aws-facts (k).
+    """
+    answer = proceed()
+    shown = copy.copy(answer.result["Vpc"])
+    shown.state = "pending"
+    answer.result["Vpc"] = shown
+    return answer
+
+
+@around("ec2:DescribeRouteTables", "ec2:CreateRouteTable")
+def tables_propagate_nothing(call: Call, proceed: Proceed) -> Any:
+    """A route table has a list of gateways that write routes into it: none. moto has no list.
+
+    Source: aws-facts (k).
+    """
+    answer = proceed()
+    for table in answer.result.get("RouteTables") or [answer.result["RouteTable"]]:
+        table.propagating_vgws = []
+    return answer
+
+
+@before("ec2:CreateLaunchTemplate")
+def launch_templates_are_sound(call: Call) -> None:
+    """A launch template without data: MissingParameter; a name with a blank: ...MalformedException.
+
+    moto takes both. Source: aws-facts (k); botocore, CreateLaunchTemplate, LaunchTemplateName.
+    """
+    if not call.get("LaunchTemplateData"):
+        raise Refused("MissingParameter", "The request must contain the parameter LaunchTemplateData")
+    if not TEMPLATE_NAME.fullmatch(str(call.get("LaunchTemplateName", ""))):
+        raise Refused(
+            "InvalidLaunchTemplateName.MalformedException",
+            "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, "
+            "and the following characters: - ( ) . / _.",
+        )

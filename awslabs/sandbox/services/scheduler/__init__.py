@@ -1,0 +1,1 @@
+"""EventBridge Scheduler: which schedules AWS takes (schedules.py), and how they fire (firing.py)."""

@@ -1,0 +1,66 @@
+"""Members of EC2's answers that AWS sends: moto alone, then with the rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from test_services_support import Case, check, client, cloud, net, refused, said, table
+
+from awslabs.sandbox.services.ec2 import answers  # noqa: F401  (rules that this needs)
+
+
+def a_zone() -> list[Any]:
+    (zone,) = client("ec2").describe_availability_zones(ZoneNames=["us-east-1b"])["AvailabilityZones"]
+    names = ("GroupName", "GroupLongName", "NetworkBorderGroup", "OptInStatus")
+    return [zone.get(name) for name in names]
+
+
+def a_new_vpc() -> list[str]:
+    ec2 = client("ec2")
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]
+    (shown,) = ec2.describe_vpcs(VpcIds=[made["VpcId"]])["Vpcs"]
+    return [made["State"], shown["State"]]
+
+
+def a_route_table() -> list[Any]:
+    tables = client("ec2").describe_route_tables(RouteTableIds=[net().table_id])["RouteTables"]
+    return [each.get("PropagatingVgws") for each in tables]
+
+
+def an_empty_template() -> str:
+    return said(client("ec2").create_launch_template, LaunchTemplateName="lab", LaunchTemplateData={})
+
+
+def a_template_with_a_blank() -> str:
+    data = {"InstanceType": "t3.micro"}
+    return said(client("ec2").create_launch_template, LaunchTemplateName="my lab", LaunchTemplateData=data)
+
+
+CASES = (
+    Case(
+        "zones_have_groups",
+        a_zone,
+        [None] * 4,
+        ["us-east-1-zg-1", "US East (N. Virginia) 1", "us-east-1", "opt-in-not-required"],
+    ),
+    Case("a_new_vpc_is_pending", a_new_vpc, ["available"] * 2, ["pending", "available"]),
+    Case("tables_propagate_nothing", a_route_table, [None], [[]]),
+    Case("launch_templates_are_sound", an_empty_template, "ok", "MissingParameter"),
+    Case(
+        "launch_templates_are_sound",
+        a_template_with_a_blank,
+        "ok",
+        "InvalidLaunchTemplateName.MalformedException",
+    ),
+)
+
+
+@table(*CASES)
+def test_ec2_says_what_aws_says(case: Case) -> None:
+    check(case)
+
+
+def test_a_refused_template_is_a_400() -> None:
+    with cloud(every=True):
+        made = refused(client("ec2").create_launch_template, LaunchTemplateName="x y", LaunchTemplateData={})
+        assert made[0::2] == ("MissingParameter", 400)
