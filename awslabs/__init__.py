@@ -37,6 +37,7 @@ def lab(
     profile: str | None = None,
     name: str = "default",
     owner: str | None = None,
+    budget: float | None = None,
 ) -> Ledger:
     """Open the ledger of a lab, which every function of its chapter takes first.
 
@@ -52,6 +53,8 @@ def lab(
         Tells a second copy of the lab from the first.
     owner : str, optional
         Who owns what is built; your IAM name unless given.
+    budget : float, optional
+        US dollars. When so much is spent, what costs is ended within a minute, as long as this process lives.
 
     Raises
     ------
@@ -61,6 +64,7 @@ def lab(
     from awslabs.cli import open_ledger
     from awslabs.errors import LabError
     from awslabs.labs import LABS
+    from awslabs.limits import Keeper
     from awslabs.screen import watch_in_notebook
 
     if chapter not in LABS:
@@ -75,4 +79,7 @@ def lab(
         if not isinstance(value, str) and (value is not None or option == "name"):
             raise LabError(f"{option} is {value!r}.", "It is a text.", f'awslabs.lab(..., {option}="...")')
     watch_in_notebook()
-    return open_ledger(chapter, sandbox=sandbox, region=region, profile=profile, name=name, owner=owner)
+    where = {"sandbox": sandbox, "region": region, "profile": profile}
+    ledger = open_ledger(chapter, name=name, owner=owner, budget_usd=budget, **where)
+    Keeper(ledger).start()
+    return ledger

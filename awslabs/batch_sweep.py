@@ -15,7 +15,8 @@
 
 Cost: nothing while no job runs. Then each machine costs 0.53 USD per hour (g4dn.xlarge in us-east-1, its
 public address included), about 0.23 with --spot, 0.09 with --cpu. Batch itself is free; it ends machines some
-minutes after the last job. The image in ECR is about 0.40 USD a month.
+minutes after the last job. The image in ECR is about 0.40 USD a month. What still runs 12 hours after the
+last job was submitted (``--ttl``) is ended.
 Time: 3 to 6 minutes to build, most of it for the image; 2 to 5 to take down. A first job waits some minutes
 for its machine.
 
@@ -53,6 +54,7 @@ from awslabs.workload.batch_sweep import batch_jobs
 
 log = logging.getLogger("awslabs.batch_sweep")  # also where it runs as __main__
 
+TTL_MINUTES = 12 * 60  # after the last job
 MAX_VCPUS = 64  # at the same time: sixteen g4dn.xlarge
 TIMEOUT_S = 2 * 3600  # seconds after which Batch ends a job that hangs
 ATTEMPTS = 3  # a job whose spot machine AWS has taken back begins anew
@@ -132,6 +134,7 @@ def up(
     without_docker: bool = False,
     role_arn: str | None = None,
     instance_profile_arn: str | None = None,
+    ttl_minutes: int | None = TTL_MINUTES,
 ) -> Batch:
     """Build the bucket, the network, the queue and its compute environment, and push the image meanwhile.
 
@@ -148,6 +151,8 @@ def up(
     role_arn, instance_profile_arn : str, optional
         Where you may not make roles: one that exists for the jobs, and a profile for the machines. Neither is
         ever deleted. The role must trust ``ecs-tasks.amazonaws.com`` and reach the bucket.
+    ttl_minutes : int, optional
+        Minutes after the last `up` or job after which what costs ends; None: never.
 
     Returns
     -------
@@ -181,6 +186,8 @@ def up(
     )
     if engine is None:
         warn_of_missing(ledger)
+
+    ledger.limit(ttl_minutes=ttl_minutes)
 
     # <1> Two roles: a job's, which may nothing yet, for the bucket has no name before it is made; and the
     #     machines', which join the one cluster, pull the one image and write logs. They come first, for not
@@ -566,7 +573,8 @@ def command_line() -> Any:
         metavar="ARN",
         help="And a profile, for the machines: with --role-arn, or neither.",
     )
-    @cli.ends_by_itself()
+    @cli.ttl("12h")
+    @cli.ends_by_itself
     def _up(ledger: Ledger, cpu: bool, spot: bool, **more: Any) -> dict[str, Any]:
         """Build the image, the queue and its compute environment."""
         cli.announce(ledger, "an image, a queue and a compute environment of 0 machines", 0.0)
@@ -578,6 +586,7 @@ def command_line() -> Any:
             f"{MAX_VCPUS} vCPUs run at once."
         )
         lab = up(ledger, cpu=cpu, spot=spot, **more)
+        cli.say(f"Train a grid of models: {ledger.command('sweep')}")
         cli.farewell(ledger)
         return {**cli.header(ledger), **vars(lab)}
 

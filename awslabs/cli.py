@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from awslabs import prices, progress, screen
+from awslabs import graph, limits, prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
 from awslabs.screen import say_beside as say_beside
 from awslabs.screen import show as show
 from awslabs.screen import show_table as show_table
+from awslabs.screen import takes_unicode as takes_unicode
 
 if TYPE_CHECKING:
     from awslabs.explain import Place
@@ -125,13 +126,26 @@ def practice_cloud() -> Iterator[None]:
             run.stop()
 
 
-def open_ledger(lab: str, *, name: str = "default", owner: str | None = None, **where: Any) -> Ledger:
-    """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``."""
+def open_ledger(
+    lab: str,
+    *,
+    name: str = "default",
+    owner: str | None = None,
+    budget_usd: float | None = None,
+    **where: Any,
+) -> Ledger:
+    """The ledger of one lab; keyword arguments as of `open_cloud`. AWS calls: ``sts:GetCallerIdentity``.
+
+    A budget holds at once for what stands, and else from the next `up` on.
+    """
     cloud = open_cloud(**where)
     from awslabs.ledger import Ledger
 
     with progress.awaiting("the cloud says whose credentials these are"):
-        return Ledger(cloud, lab, name, owner)
+        ledger = Ledger(cloud, lab, name, owner)
+    if budget_usd is not None:
+        ledger.limit(budget_usd=budget_usd)
+    return ledger
 
 
 # -- Verbs ---------------------------------------------------------------------------------------------
@@ -179,14 +193,20 @@ def wants_json() -> bool:
 
 def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
     """Make a function a verb of a lab: it gets the lab's ledger first, then its own options."""
+    opens = ("sandbox", "region", "profile", "name", "owner", *(["budget_usd"] if name == "up" else []))
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
-            opening = {key: options.pop(key) for key in ("sandbox", "region", "profile", "name", "owner")}
-            ledger = open_ledger(lab, **opening)
+            if name != "down":
+                limits.from_environment()  # what makes no sense is said before anything begins
+            ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
+            keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
             try:
-                result = function(ledger, **options)
+                with keeping:
+                    result = function(ledger, **options)
+                if name == "up" and result and not as_json:  # `status` tells the names, and --json
+                    result = {"export": result["export"]} if "export" in result else None
                 if any(row.call == "batch:CreateComputeEnvironment" for row in ledger.journal.open_rows()):
                     ledger.read_meter()  # its machines come and go, and AWS shows them for an hour only
                 return result
@@ -196,7 +216,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
                 raise
 
         decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS):
+        for option in reversed(LEDGER_OPTIONS + ([BUDGET] if name == "up" else [])):
             decorated = option(decorated)
         return plain_verb(group, name)(decorated)
 
@@ -242,6 +262,14 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
+def ttl(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--ttl`` of a lab that works by tasks, jobs or requests."""
+    text = "End it so long after the last `up`, task or job: 90m, 3h, ...; AWS does, where it is given."
+    return click.option(
+        "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
+    )
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
 
@@ -253,6 +281,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         if not 10 <= minutes <= 7 * 24 * 60:
             self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
         return minutes
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]
+    """``5`` or ``0.50``: US dollars."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return limits.amount(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Cidr(click.ParamType):  # type: ignore[type-arg]
@@ -272,29 +312,20 @@ class Cidr(click.ParamType):  # type: ignore[type-arg]
         return str(network)
 
 
-def ends_by_itself(*, server: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options of `up` by which AWS takes a lab down though nobody comes back: ``--ttl`` sets the switch.
+def ends_by_itself(up: Callable[..., Any]) -> Callable[..., Any]:
+    """A ``--ttl`` that was typed also sets the switch: AWS takes the lab down, though nobody comes back."""
 
-    Parameters
-    ----------
-    server : bool
-        The lab has a ``--ttl`` already, of its server's own timer, and gets its value. The switch is set
-        where it is given, not by its default.
-    """
+    @functools.wraps(up)
+    def run(ledger: Ledger, require_switch: bool, **options: Any) -> Any:
+        minutes = options["ttl_minutes"]
+        given = click.get_current_context().get_parameter_source("ttl_minutes") is not ParameterSource.DEFAULT
+        if minutes is not None and given:
+            set_switch(ledger, minutes, require_switch)
+        elif require_switch:
+            raise click.UsageError("--require-switch needs --ttl: when shall it end?")
+        return up(ledger, **options)
 
-    def decorate(up: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(up)
-        def run(ledger: Ledger, ttl: int | None, require_switch: bool, **options: Any) -> Any:
-            given = click.get_current_context().get_parameter_source("ttl") is not ParameterSource.DEFAULT
-            if ttl is not None and given:
-                set_switch(ledger, ttl, require_switch)
-            elif require_switch:
-                raise click.UsageError("--require-switch needs --ttl: when shall it end?")
-            return up(ledger, **({"ttl": ttl} if server else {}), **options)
-
-        return REQUIRE_SWITCH(run if server else TTL(run))
-
-    return decorate
+    return REQUIRE_SWITCH(run)
 
 
 def set_switch(ledger: Ledger, minutes: int, required: bool) -> None:
@@ -307,11 +338,17 @@ def set_switch(ledger: Ledger, minutes: int, required: bool) -> None:
 
 
 # Options of several labs.
-TTL = click.option("--ttl", metavar="TIME", type=Duration(), help="AWS deletes it all after 90m, 3h, ...")
 REQUIRE_SWITCH = click.option(
     "--require-switch",
     is_flag=True,
     help="With --ttl: build nothing that costs where AWS could not delete it by itself.",
+)
+BUDGET = click.option(
+    "--budget",
+    "budget_usd",
+    metavar="USD",
+    type=Amount(),
+    help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
 )
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
@@ -420,8 +457,44 @@ def header(ledger: Ledger) -> dict[str, Any]:
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,
         **({"prices": note} if note else {}),
+        **limited(ledger),
         "resources": ledger.resources,
     }
+
+
+def limited(ledger: Ledger) -> dict[str, Any]:
+    """The lab's budget, what is left of it, and when what costs ends at this price; nothing for no limits."""
+    head, rows = ledger.journal.header, ledger.journal.rows
+    budget, due = limits.budget(head), ledger.due
+    gone = limits.spent(head, rows)
+    left = None if budget is None or gone is None else max(0.0, budget - gone)
+    money = {} if budget is None else {"usd_budget": budget, "usd_left": left}
+    return {**money, **({"ends": due} if due else {})}
+
+
+def overview(ledger: Ledger, facts: dict[str, Any], states: dict[int, str]) -> list[str]:
+    """What `status` shows a person: a tree of things with their states, then what is short of the rest."""
+    head, rows = ledger.journal.header, ledger.journal.open_rows()
+    server = ledger.journal.last("instance")
+    if server and "state" in facts:
+        states = {**states, server.number: facts["state"]}
+    where = "on AWS" if ledger.cloud.is_aws else "in the practice cloud"
+    lines = [f"{ledger.lab} ({head['name']}) {where}, account {head['account']}, {head['region']}", ""]
+    lines += graph.tree(rows, states, plain=not takes_unicode(sys.stdout)) or ["Nothing stands."]
+    told = {"state", "usd_per_hour", *ledger.resources.values()}  # above or below
+    short = {
+        key: value
+        for key, value in facts.items()
+        if isinstance(value, (str, int, float)) and not {key, value} & told
+    }
+    lines += ["", *screen.lines_of(short)] if short else []
+    hourly = facts.get("usd_per_hour", ledger.usd_per_hour)
+    so_far = screen.amount("usd", ledger.usd_so_far)
+    costs = "It costs" if ledger.cloud.is_aws else "It is free; on AWS it would cost"
+    lines += ["", f"{costs} {per_hour(hourly, head['region'])}; {so_far} USD until now."]
+    if ends := limits.told(head, ledger.journal.rows):
+        lines.append(ends)
+    return [*lines, f"End it: {ledger.command('down')}"] if rows else lines
 
 
 def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
@@ -433,11 +506,16 @@ def logged(lines: list[str], **of: str) -> dict[str, Any] | None:
 
 
 def announce(ledger: Ledger, what: str, usd_per_hour: float | None) -> None:
-    """Say before building what comes, where, and what it will cost."""
+    """Say before building what comes, where, and what it will cost; stop where the budget is too small."""
     head = ledger.journal.header
-    cloud = "AWS" if ledger.cloud.is_aws else "the practice cloud (free; prices as on AWS)"
-    price = per_hour(usd_per_hour, head["region"]) + (f" (prices of {prices.AS_OF})" if usd_per_hour else "")
-    say(f"Building {what} on {cloud}: account {head['account']}, {head['region']}, {price}.")
+    where = f"account {head['account']}, {head['region']}"
+    if ledger.cloud.is_aws:
+        price = per_hour(usd_per_hour, head["region"])
+        price += f" (prices of {prices.AS_OF})" if usd_per_hour else ""
+        say(f"Building {what} on AWS: {where}, {price}.")
+    else:
+        say(f"Building {what} in the practice cloud, which is free: {where}.")
+    ledger.afford_hours("the lab", usd_per_hour)
 
 
 def farewell(ledger: Ledger) -> None:
@@ -446,6 +524,9 @@ def farewell(ledger: Ledger) -> None:
     usd = ledger.usd_per_hour
     price = per_hour(usd, ledger.cloud.region) + ("," if usd == 0 else "")
     say(f"{costs} {price} until: {ledger.command('down')}")
+    if ends := limits.told(ledger.journal.header, ledger.journal.rows):
+        say(ends)
+    say(f"Its parts, their states and ids: {ledger.command('status')}")
 
 
 def per_hour(usd: float | None, *regions: str) -> str:
@@ -459,7 +540,7 @@ def per_hour(usd: float | None, *regions: str) -> str:
 def add_status(
     group: click.Group, lab: str, parts: Iterable[str], report: Callable[[Ledger], dict[str, Any]]
 ) -> None:
-    """The verb `status` of a lab.
+    """The verbs `status` and `limit` of a lab.
 
     Parameters
     ----------
@@ -470,13 +551,41 @@ def add_status(
     """
 
     @verb(group, "status", lab)
-    def _status(ledger: Ledger) -> dict[str, Any]:
-        """Show what stands, where, and what it costs."""
+    def _status(ledger: Ledger) -> dict[str, Any] | None:
+        """Show what stands, where, in which state, and what it costs."""
         ledger.close_ended()
+        facts: dict[str, Any] = {}
         if gone := ledger.missing(parts):
             say(f"The lab does not stand. Missing: {', '.join(gone)}.")
-            return header(ledger)
-        return {**header(ledger), **report(ledger)}
+        else:
+            facts = report(ledger)
+        whole, states = {**header(ledger), **facts}, ledger.states()
+        if wants_json():
+            by_name = {row.name: states.get(row.number, "") for row in ledger.journal.open_rows()}
+            return {**whole, "states": by_name}
+        out("\n".join(overview(ledger, facts, states)))
+        return None
+
+    @verb(group, "limit", lab)
+    @BUDGET
+    @ttl()
+    def _limit(ledger: Ledger, budget_usd: float | None, ttl_minutes: int | None) -> dict[str, Any]:
+        """Show or change what the lab may cost, and how long it may stand."""
+        if not ledger.journal.open_rows():
+            raise LabError(
+                "The lab does not stand.", "A budget and a time are a standing lab's.", ledger.command("up")
+            )
+        timer = any("ttl_minutes" in row.telling for row in ledger.journal.open_rows())
+        if timer and ttl_minutes:
+            raise LabError(
+                "The server's time was not changed.",
+                "Its own timer ends it, and that was set when it started.",
+                f"{ledger.command('down')}    # then `up` with another --ttl",
+            )
+        if budget_usd or ttl_minutes:
+            ledger.limit(budget_usd=budget_usd, ttl_minutes=ttl_minutes)
+        ledger.read_meter()
+        return {"lab": lab, "usd_per_hour": ledger.usd_per_hour, **limited(ledger)}
 
 
 def add_down(

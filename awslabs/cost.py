@@ -11,10 +11,13 @@ A row costs its `usd_per_hour` from `made` to `ended`, a minute at least (Fargat
     Batch's servers, which no row has made: they come and go                     an ended one for an hour
     what functions were billed for: their REPORT lines                           logs:FilterLogEvents
     how much was logged                                                          logs:DescribeLogGroups
+    how much lies in buckets, and in repositories of images       s3:ListObjectsV2, ecr:DescribeImages
 
-These calls are free. `Ledger.read_meter` makes them: before and after `down`, and when somebody asks. Hours
-are exact. What was used is "at most": where AWS's bill alone has the count, it is what the known calls may
-have made. Not counted: transfer, stored files and images, what this computer asks of tables and buckets.
+These calls are free, but for the listings of buckets, which are counted themselves. `Ledger.read_meter`
+makes them: before and after `down`, and when somebody asks. Hours are exact. What was used is "at most":
+where AWS's bill alone has the count, it is what the known calls may have made; and what is stored counts as
+if the most that was ever seen had lain there from the beginning. Not counted: transfer, what tables and logs
+store, what this computer asks of tables and buckets.
 """
 
 from __future__ import annotations
@@ -27,15 +30,21 @@ from typing import Any
 
 from awslabs import journal, prices
 from awslabs.journal import Journal, Row
+from awslabs.kinds.containers import NO_REPOSITORY
 from awslabs.kinds.named import as_kept, pages
+from awslabs.kinds.storage import MISSING
 
 LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's life
 SHOWN_S = 600.0  # age from which on AWS would show a server if there were one
 BATCH_ROOT_GIB = 30  # an ECS-optimized AMI's root disk (ECS developer guide)
+LISTINGS = (
+    100  # calls for one bucket at most, each of a thousand files; of what is larger the size is not known
+)
 BATCH_IDLE_S = 600.0  # seconds after its last job in which Batch ends a server that nobody saw ending
 # What one call of a function is at most: a page of a table is 1 MB, read at half price in units of 4 KB;
 # the page of Bashoutter may ask before it asks (a preflight of CORS).
 READS, WRITES, REQUESTS = 128, 2, 2
+REFUSED = ("AccessDenied", "AccessDeniedException")  # somebody who may not look: then it is not counted
 TRANSITION = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 REPORT = re.compile(r"Billed Duration: (\d+) ms\s+Memory Size: (\d+) MB")
 
@@ -68,7 +77,7 @@ class Line:
 
 def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
     """What each thing of this life of the ledger has cost, and what was used; 0 for none of them."""
-    rates = dict(header["meter"]["rates"])
+    rates, rows = dict(header["meter"]["rates"]), list(rows)
     found = []
     for row in rows:
         spans = rates.pop(str(row.number), [[row.made, row.usd_per_hour]])
@@ -77,6 +86,10 @@ def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
     for key, spans in sorted(rates.items()):
         instance_type, _, instance_id = key.partition(" ")
         found.append(_line(f"{instance_type} of Batch", instance_id, spans, ""))
+    by_number = {str(row.number): row for row in rows}
+    for number, (size, _) in header["stored"].items():
+        if size != 0 and (holder := by_number.get(number)):
+            found.append(_stored(holder, size, header["region"]))
     for what, count, usd in used(header):
         found.append(Line(f"{count:,.0f} {what}", "", 0.0, usd, at_most=True))
     return found
@@ -85,6 +98,17 @@ def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
 def total(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
     """US dollars of all lives of a ledger until now."""
     return journal.total([header["usd_before"], *(one.usd for one in lines(header, rows))])
+
+
+def per_hour(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
+    """US dollars per hour of all that runs now, Batch's machines too; None where a price is not known."""
+    rates = header["meter"]["rates"]
+    own = [
+        rates.get(str(row.number), [[row.made, row.usd_per_hour]])[-1][1]
+        for row in rows
+        if row.open and row.made
+    ]
+    return journal.total([*own, *(spans[-1][1] for key, spans in rates.items() if not key.isdigit())])
 
 
 def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
@@ -99,10 +123,23 @@ def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
         ("reads of DynamoDB", READS * calls, "DynamoDB million reads", 1e6),
         ("writes of DynamoDB", WRITES * calls, "DynamoDB million writes", 1e6),
         ("bytes of logs", size, "logs GB", 1e9),
+        (
+            "listings of buckets",
+            sum(many for _, many in header["stored"].values()),
+            "S3 thousand writes",
+            1e3,
+        ),
     ]
     return [
         (what, count, count / per * prices.rate(item, region)) for what, count, item, per in counted if count
     ]
+
+
+def request_usd(region: str) -> float:
+    """US dollars of one request to a lab's API at most, but for its computing time."""
+    api, calls, reads = "API Gateway million requests", "Lambda million requests", "DynamoDB million reads"
+    usd = prices.rate(api, region) + prices.rate(calls, region) + READS * prices.rate(reads, region)
+    return usd / 1e6
 
 
 def _line(what: str, id: str, spans: list[list[Any]], ended: str) -> Line:
@@ -124,6 +161,17 @@ def _line(what: str, id: str, spans: list[list[Any]], ended: str) -> Line:
     return Line(what, id, sum(running_s) / 3600, usd)
 
 
+def _stored(row: Row, size: int | None, region: str) -> Line:
+    """What a bucket's or a repository's content has cost at most."""
+    hours = journal.seconds_since(row.made, row.ended) / 3600 if row.made else 0.0
+    item = "ECR GB-month" if row.call == "ecr:CreateRepository" else "S3 GB-month"
+    usd = None
+    if size is not None:
+        usd = size / 2**30 * hours / prices.HOURS_PER_MONTH * prices.rate(item, region)
+    text = "?" if size is None else f"{size:,.0f}"
+    return Line(f"{text} bytes in the {row.name}", row.id, hours, usd, at_most=True)
+
+
 # -- From AWS ----------------------------------------------------------------------------------------------
 
 
@@ -139,11 +187,15 @@ class Answers:
         GiB of the disks that are attached to a server now, by its id.
     logs : dict
         Of each log group: calls of a function, their GB-seconds, bytes.
+    stored : dict
+        Of each bucket and repository, by the number of its row: bytes, None for too many to count, and how
+        many listings that took.
     """
 
     servers: list[dict[str, Any]] | None = None
     gib: dict[str, int] = field(default_factory=dict)
     logs: dict[str, tuple[int, float, int]] = field(default_factory=dict)
+    stored: dict[int, tuple[int | None, int]] = field(default_factory=dict)
 
 
 def ask(client: Callable[[str], Any], book: Journal) -> Answers:
@@ -163,7 +215,38 @@ def ask(client: Callable[[str], Any], book: Journal) -> Answers:
     for row in book.open_rows():
         if row.call == "logs:CreateLogGroup":
             answers.logs |= _logged(client("logs"), row.id)
+        elif row.made and row.call == "s3:CreateBucket":
+            answers.stored[row.number] = _in_bucket(client("s3"), row.id)
+        elif row.made and row.call == "ecr:CreateRepository":
+            answers.stored[row.number] = (_in_repository(client("ecr"), row.id), 0)
     return answers
+
+
+def _in_bucket(s3: Any, name: str) -> tuple[int | None, int]:
+    """Bytes of all files, and how many listings it took; nothing where it is gone, or not to be read."""
+    size = 0
+    try:
+        listing = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
+        for number, page in enumerate(listing, 1):
+            size += sum(one["Size"] for one in page.get("Contents", []))
+            if number == LISTINGS and page.get("IsTruncated"):
+                return None, number
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in (*MISSING, *REFUSED):
+            raise
+        return 0, 0
+    return size, number
+
+
+def _in_repository(ecr: Any, name: str) -> int:
+    """Bytes of all images; what two of them share counts twice, so it is the most that it can be."""
+    try:
+        images = pages(ecr, "describe_images", "imageDetails", repositoryName=name)
+    except ecr.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in (*NO_REPOSITORY, *REFUSED):
+            raise
+        return 0
+    return sum(one.get("imageSizeInBytes", 0) for one in images)
 
 
 def _logged(logs: Any, name: str) -> dict[str, tuple[int, float, int]]:
@@ -183,14 +266,19 @@ def _logged(logs: Any, name: str) -> dict[str, tuple[int, float, int]]:
 def note(book: Journal, answers: Answers) -> bool:
     """Write down what AWS has shown; whether anything of it is new."""
     meter = book.header["meter"]
-    before = repr(meter)
+    before = repr((meter, book.header["stored"]))
     for name, counts in answers.logs.items():  # lines are kept for some days only, so a count never falls
         meter["logs"][name] = [
             max(pair) for pair in zip(counts, meter["logs"].get(name, counts), strict=True)
         ]
     if answers.servers is not None:
         _note_servers(book, answers, meter["rates"])
-    return repr(meter) != before
+    stored = book.header["stored"]
+    for number, (size, many) in answers.stored.items():
+        most, listings = stored.get(str(number), [0, 0])
+        unknown = size is None or most is None
+        stored[str(number)] = [None if unknown else max(size or 0, most), listings + many]
+    return repr((meter, stored)) != before
 
 
 def _note_servers(book: Journal, answers: Answers, rates: dict[str, list[list[Any]]]) -> None:

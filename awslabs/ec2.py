@@ -89,6 +89,8 @@ def up(
     # <0> Before anything is built: in which zone is there such a server, from which image, and who are we?
     zone, image, let_in = questions(ledger, instance_type, allow_from)
 
+    ledger.limit(ttl_minutes=ttl_minutes)
+
     # <1> The network: 512 addresses of our own, half of them in one subnet, where a server gets a public
     #     address besides; and the road to the internet: a gateway, and a route that leads there.
     vpc_id = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/23")
@@ -199,14 +201,18 @@ def command_line() -> Any:
     @cli.verb(group, "up", "ec2")
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @cli.ALLOW_FROM
-    @click.option("--ttl", metavar="TIME", type=cli.Duration(), help="Delete the server after 90m, 3h, ...")
-    @cli.ends_by_itself(server=True)
-    def _up(ledger: Ledger, instance_type: str, allow_from: str | None, ttl: int | None) -> dict[str, Any]:
+    @click.option(
+        "--ttl", "ttl_minutes", metavar="TIME", type=cli.Duration(), help="End it all after 90m, 3h, ..."
+    )
+    @cli.ends_by_itself
+    def _up(
+        ledger: Ledger, instance_type: str, allow_from: str | None, ttl_minutes: int | None
+    ) -> dict[str, Any]:
         """Build the network and the server, and wait until you can log in."""
         cli.announce(
             ledger, f"a network and one {instance_type}", usd_per_hour(instance_type, ledger.cloud.region)
         )
-        server = up(ledger, allow_from=allow_from, instance_type=instance_type, ttl_minutes=ttl)
+        server = up(ledger, allow_from=allow_from, instance_type=instance_type, ttl_minutes=ttl_minutes)
         cli.say(f"The server answers at {server.ssh.host}. Log in: {ledger.command('ssh')}")
         cli.farewell(ledger)
         return {**cli.header(ledger), **report(server)}

@@ -102,6 +102,7 @@ def up(
     without_docker: bool = False,
     role_arn: str | None = None,
     export: bool = False,
+    ttl_minutes: int | None = None,
 ) -> Reader:
     """Build what tasks need: an image, a place in a network, a cluster, and a table for the answers.
 
@@ -124,6 +125,8 @@ def up(
         deleted. It must trust ``ecs-tasks.amazonaws.com`` and allow what the policies below would.
     export : bool
         Keep the lab's names as SSM parameters, for programs of your own that look for them there (`exports`).
+    ttl_minutes : int, optional
+        Minutes after the last `up` or task after which what costs ends; never, unless given.
 
     Returns
     -------
@@ -156,6 +159,8 @@ def up(
         recipe = recipe_with(ledger, model)
     require_same(ledger, "task-definition", "task-role", role_arn)
     require_same_image(ledger, image or f"{recipe.tag}{images.PROGRAM_TAG if bare else ''}")
+
+    ledger.limit(ttl_minutes=ttl_minutes)
 
     # <1> Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They come first,
     # for not everybody may make them; what they allow is named by names that will be.
@@ -440,13 +445,15 @@ def command_line() -> Any:
     @cli.NO_DOCKER
     @cli.ROLE_ARN
     @cli.EXPORT
-    @cli.ends_by_itself()
+    @cli.ttl()
+    @cli.ends_by_itself
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the image, the cluster, the table and the network."""
         cli.announce(ledger, "an image, a cluster, a table and a network", 0.0)
         price = prices.fargate_hour(VCPUS, MEMORY_GB, ledger.cloud.region)
         cli.say(f"While tasks run, each costs {cli.per_hour(price, ledger.cloud.region)}.")
         lab = up(ledger, export=export == "ssm", **how)
+        cli.say(f"Ask it: {ledger.command('ask')} CONTEXT QUESTION")
         cli.farewell(ledger)
         return parameters.built(ledger, lab, exports(lab), export)
 

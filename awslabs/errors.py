@@ -5,6 +5,7 @@
      |-- NotOurs             what a row has made still stands, but does not carry its token any more
      |-- AwsError            AWS refused a call; `code` and `operation` say which
      |-- TimedOut            something awaited did not come
+     |-- OverBudget          what is left of the lab's budget does not pay for it
      |-- TunnelError         SSH: no answer, another host key, a busy port
      '-- StillStanding       exit 3: `down` is done, and something still costs money; or nobody could look
 
@@ -87,6 +88,10 @@ class AwsError(LabError):
 
 class TimedOut(LabError):
     """Something awaited did not come within its time."""
+
+
+class OverBudget(LabError):
+    """What is left of the lab's budget does not pay for what was to be started."""
 
 
 class TunnelError(LabError):

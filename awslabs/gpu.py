@@ -127,6 +127,8 @@ def up(
     # <0> Before anything is built: where is there such a server, may we have one, and from which image?
     zones, image, let_in = questions(ledger, instance_type, spot, allow_from)
 
+    ledger.limit(ttl_minutes=ttl_minutes)
+
     # <1> The network: a subnet in each of those zones, since one alone may have no GPU free.
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
@@ -327,6 +329,7 @@ def command_line() -> Any:
     @cli.ALLOW_FROM
     @click.option(
         "--ttl",
+        "ttl_minutes",
         metavar="TIME",
         default="3h",
         show_default=True,
@@ -334,9 +337,9 @@ def command_line() -> Any:
         help="Delete the server after 90m, 3h, ...",
     )
     @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
-    @cli.ends_by_itself(server=True)
+    @cli.ends_by_itself
     def _up(
-        ledger: Ledger, instance_type: str, spot: bool, ttl: int, without_notebook: bool, **how: Any
+        ledger: Ledger, instance_type: str, spot: bool, ttl_minutes: int, without_notebook: bool, **how: Any
     ) -> dict[str, Any]:
         """Build the network and the server, and wait until its notebook runs."""
         kind = f"spot {instance_type}" if spot else instance_type
@@ -346,10 +349,9 @@ def command_line() -> Any:
             usd_per_hour(instance_type, ledger.cloud.region, spot=spot),
         )
         how |= {"instance_type": instance_type, "spot": spot, "without_notebook": without_notebook}
-        server = up(ledger, ttl_minutes=ttl, **how)
+        server = up(ledger, ttl_minutes=ttl_minutes, **how)
         if not without_notebook:
             cli.say(f"The notebook runs at {server.ssh.host}. Open it: {ledger.command('jupyter')}")
-        cli.say(f"The server deletes itself {ttl // 60} h {ttl % 60} min after its start.")
         cli.farewell(ledger)
         return {**cli.header(ledger), **verbs.report(ledger)}
 

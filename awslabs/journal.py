@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,26 @@ def chosen_owner(given: str | None = None) -> str | None:
 
 def now() -> str:
     """The time as rows keep it: UTC, to the millisecond (``2026-11-21T20:55:33.123Z``)."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _text(datetime.now(timezone.utc))
 
 
-def _moment(text: str) -> datetime:
+def after(moment: str, seconds: float) -> str:
+    """So many seconds after one of a row's times."""
+    return _text(as_datetime(moment) + timedelta(seconds=seconds))
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_datetime(text: str) -> datetime:
+    """One of a row's times, with its time zone."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def seconds_since(moment: str, until: str = "") -> float:
     """Seconds from one of a row's times to another, or to now; 0 where the clock was set back in between."""
-    return max(0.0, (_moment(until or now()) - _moment(moment)).total_seconds())
+    return max(0.0, (as_datetime(until or now()) - as_datetime(moment)).total_seconds())
 
 
 @dataclasses.dataclass
@@ -214,9 +224,14 @@ def total(amounts: Iterable[float | None]) -> float | None:
     return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
-def blank_meter() -> dict[str, Any]:
-    """What `cost` has noted of a ledger before AWS was asked."""
-    return {"rates": {}, "logs": {}}
+def blank_limits() -> dict[str, Any]:
+    """No budget and no end: what `limits` keeps of a life of a ledger."""
+    return {"budget_usd": None, "ttl_minutes": None, "until": ""}
+
+
+def fresh_counts() -> dict[str, Any]:
+    """What stands in the header of each life anew: what `cost` has noted of it, and its `limits`."""
+    return {"meter": {"rates": {}, "logs": {}}, "stored": {}, "limits": blank_limits()}
 
 
 def fresh_token() -> str:
@@ -244,7 +259,7 @@ def _is(form: re.Pattern[str]) -> Callable[[Any], bool]:
 
 def _is_time(value: Any) -> bool:
     try:
-        return isinstance(value, str) and TIME.fullmatch(value) is not None and bool(_moment(value))
+        return isinstance(value, str) and TIME.fullmatch(value) is not None and bool(as_datetime(value))
     except ValueError:
         return False
 
@@ -277,6 +292,29 @@ def _is_meter(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e15
+
+
+def _are_stored(value: Any) -> bool:
+    """``{"7": [1048576, 2]}``: by a row's number the most bytes, None if not known, and how many listings."""
+    return isinstance(value, dict) and all(
+        is_text(key)
+        and isinstance(one, list)
+        and len(one) == 2
+        and (one[0] is None or _is_count(one[0]))
+        and _is_count(one[1])
+        for key, one in value.items()
+    )
+
+
+def _are_limits(value: Any) -> bool:
+    """As `blank_limits`, with 5 USD or None, 180 minutes or None, and the moment at which it is over."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == blank_limits().keys()
+        and (value["budget_usd"] is None or _is_amount(value["budget_usd"]))
+        and (value["ttl_minutes"] is None or _is_number(value["ttl_minutes"]))
+        and (value["until"] == "" or _is_time(value["until"]))
+    )
 
 
 def _are_texts(value: Any) -> bool:
@@ -312,6 +350,8 @@ HEADER_FORMS: Mapping[str, Callable[[Any], bool]] = {
     "begun": _is_time,
     "usd_before": lambda value: value is None or _is_amount(value),
     "meter": _is_meter,
+    "stored": _are_stored,
+    "limits": _are_limits,
 }
 
 
@@ -385,7 +425,7 @@ class Journal:
         self.path, self.recover = path, recover
         self.directory = path.with_suffix("")
         self.header = {"schema": SCHEMA, **header, "prefix": fresh_prefix(header["lab"]), "begun": now()}
-        self.header |= {"usd_before": 0.0, "meter": blank_meter()}
+        self.header |= {"usd_before": 0.0, **fresh_counts()}
         self.rows: list[Row] = []
         self._mutex = threading.RLock()
         self._writing = threading.Lock()
@@ -470,7 +510,7 @@ class Journal:
         with self._mutex:
             if not self.rows or self.open_rows():
                 return
-            self.header.update(usd_before=usd_before, meter=blank_meter())
+            self.header.update(usd_before=usd_before, **fresh_counts())
             self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
             self.rows.clear()
 
@@ -639,7 +679,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
         )
     if schema != SCHEMA or type(schema) is not int:
         raise damaged(path, f"Its header has the schema {schema!r:.40}")
-    content.setdefault("meter", blank_meter())  # older versions have none, and leave it as it is
+    for name, blank in fresh_counts().items():  # older versions have none, and leave it as it is
+        content.setdefault(name, blank)
     if wrong := fault(content, HEADER_FORMS):
         raise damaged(path, f"Its header {wrong}")
     if wrong := misplaced(path, content):

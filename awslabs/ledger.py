@@ -35,16 +35,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from awslabs import addresses, cost, journal, prices, show
+from awslabs import addresses, cost, journal, limits, prices, show
 from awslabs.errors import (
     AwsError,
     LabError,
     LedgerError,
     NotOurs,
+    OverBudget,
     StillStanding,
     TimedOut,
     install,
@@ -63,7 +65,7 @@ from awslabs.explain import (
     remember,
 )
 from awslabs.journal import Journal, Row
-from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
+from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark, schedules
 from awslabs.progress import awaiting, each, poll
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
 REFUSED = 2  # attempts at an address of this computer where nobody listens
+SWITCH_STEP = timedelta(minutes=2)  # by so little the switch is not moved
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
     "EndpointConnectionError",
@@ -361,6 +364,7 @@ def exclusive(verb: Verb) -> Verb:
 
         with ledger.locked(verb.__name__):
             ledger.journal.start_over(ledger.usd_so_far)
+            ledger.limit()
             try:
                 if ledger.guard is None:
                     return verb(ledger, *args, **options)
@@ -406,9 +410,12 @@ class Ledger:
         For the lab's SSH keys; removed by `down`.
     guard : Guard or None
         Ends what `up` builds from now on.
+    budget_usd : float or None
+        What the next `up` makes the lab's budget, in US dollars; unless given, AWSLABS_BUDGET does.
     """
 
     guard: Guard | None = None
+    _switch_at: datetime | None = None
 
     def __init__(self, cloud: Cloud, lab: str, name: str = "default", owner: str | None = None) -> None:
         if not journal.NAME.fullmatch(name):
@@ -422,6 +429,8 @@ class Ledger:
         owner = journal.chosen_owner(owner)
         self._building: dict[str, threading.Lock] = {}  # by row name: of two threads the second finds it
         self._copies: dict[str, Row] = {}  # by identifier: what carries a row's token and is not the row's
+        self.budget_usd: float | None = None
+        self._spending = threading.Lock()  # of two threads the second sees what the first has begun
         self._forced: set[int] = set()  # numbers of rows that are deleted whatever they carry
         header = header_of(cloud, lab, name, owner)
         self.journal = Journal(path_of(cloud, lab, name), header, self.place.of_ledgers("recover"))
@@ -509,6 +518,102 @@ class Ledger:
         except (BotoCoreError, ClientError, LabError, LookupError, TypeError, ValueError) as error:
             log.debug("the meter was not read: %r", error)
 
+    # -- what it may cost, and how long it may stand ---------------------------------------------------
+
+    def limit(self, *, budget_usd: float | None = None, ttl_minutes: int | None = None) -> None:
+        """Set what this life of the lab may cost, and how long it may stand from now on; None: as it is.
+
+        A server's own timer counts from its start and cannot be moved, so the time of its lab is the timer's.
+
+        Raises
+        ------
+        LabError
+            For a budget or a time that makes no sense.
+        """
+        if budget_usd is not None:
+            self.budget_usd = limits.checked_budget(budget_usd)
+        if ttl_minutes is not None:
+            limits.require_minutes(ttl_minutes)
+        with self.locked("create"):
+            kept = dict(self.journal.header["limits"])
+            kept["budget_usd"] = self.budget_usd or limits.budget(self.journal.header)
+            kept["ttl_minutes"] = ttl_minutes or kept["ttl_minutes"]
+            kept["until"] = limits.until(kept["ttl_minutes"], self.journal.open_rows())
+            self._keep_limits(kept)
+        self._move_switch()
+
+    def _keep_limits(self, kept: dict[str, Any]) -> None:
+        """Write them down; where nothing stands yet, they come onto the disk with the first row."""
+        if self.journal.header["limits"] != kept:
+            self.journal.header["limits"] = kept
+            if self.journal.open_rows():
+                self.journal.save()
+
+    def _move_switch(self) -> None:
+        """Let the switch, if the lab has one, come when what costs must end; that it cannot stops no work.
+
+        It is left where it is a few minutes from there, so that a hundred tasks move it once.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        name, moment = self.resources.get("switch-schedule"), self.due
+        if name is None or not moment:
+            return
+        at = journal.as_datetime(moment)
+        if self._switch_at is not None and abs(at - self._switch_at) < SWITCH_STEP:
+            return
+        try:
+            schedules.move(self.client("scheduler"), name, at)
+        except (LabError, BotoCoreError, ClientError) as error:
+            log.warning("AWS takes the lab down when it was to before, not at %s: %s", moment, error)
+        else:
+            self._switch_at = at
+
+    @property
+    def due(self) -> str:
+        """When what costs must end, as `limits.due` reckons it; empty for never."""
+        return limits.due(self.journal.header, self.journal.rows)
+
+    def afford(self, what: str, usd: float | None) -> None:
+        """Stop before something that costs so much at the least, if the lab's budget does not pay for it.
+
+        Raises
+        ------
+        OverBudget
+            As `limits.require`.
+        """
+        stands = bool(self.journal.open_rows())
+        fix = f"{self.command('limit')} --budget {{}}    # then the same command again"
+        again = "run the same command again with --budget {}"
+        limits.require(self.journal.header, self.journal.rows, what, usd, fix if stands else again)
+
+    def afford_hours(self, what: str, usd_per_hour: float | None) -> None:
+        """The same for something with an hourly price, of which AWS bills a minute at the least."""
+        self.afford(what, None if usd_per_hour is None else usd_per_hour * cost.LEAST_S / 3600)
+
+    def end_costs(self) -> list[Row]:
+        """End what costs by the hour and what works: servers, tasks, jobs. All else stands until `down`.
+
+        Returns
+        -------
+        list of Row
+            What was ended. Batch ends its machines by itself, some minutes after the last job.
+
+        Raises
+        ------
+        LedgerError
+            While `down`, or another process, holds the ledger.
+        StillStanding
+            When something could not be ended.
+        """
+        with self.journal.locked("stop", patience_s=TIDY_S * self.patience):
+            self._refuse_others()
+            work = [call for call, kind in KINDS.items() if kind.work]
+            rows = limits.that_costs(self.journal.open_rows(), work, THROTTLE_S * self.patience)
+            if failures := self._delete_all(rows):
+                raise self._still_standing(failures)
+            return rows
+
     def client(self, service: str) -> Any:
         """The boto3 client for a service, with retries that suit reading calls."""
         return self.cloud.client(service)
@@ -578,7 +683,7 @@ class Ledger:
             if row is None:
                 if self.guard and kind.costs(request, self.cloud.region):
                     self.guard.arm()
-                row = self._begin(kind, name, request, digests)
+                row = self._begin_if_paid(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
 
@@ -605,9 +710,13 @@ class Ledger:
         kind = kind_of(method)
         with self.journal.locked("start", patience_s=START_S * self.patience):
             self._refuse_others()
-            row = self._begin(kind, name, request, {})
+            row = self._begin_if_paid(kind, name, request, {})
             self._send(kind, row, method, request)
-            return row.id
+            if minutes := self.journal.header["limits"]["ttl_minutes"]:
+                until = limits.until(minutes, self.journal.open_rows())
+                self._keep_limits({**self.journal.header["limits"], "until": until})
+        self._move_switch()
+        return row.id
 
     def close_ended(self, *, running: bool = False) -> None:
         """Close the rows of work that has ended, and note since when it was billed: with `running`, of all.
@@ -644,6 +753,22 @@ class Ledger:
         return journal.now() if journal.seconds_since(row.made or row.begun) > FORGOTTEN_S else ""
 
     # -- a row first, then the call -----------------------------------------------------------------------
+
+    def _begin_if_paid(self, kind: Kind, name: str, request: dict[str, Any], digests: dict[str, Any]) -> Row:
+        """`_begin`, where the lab's budget pays for it. What is free asks nobody, and is not held up.
+
+        Before it is refused, AWS is asked: what the file counts on may have ended by itself.
+        """
+        usd_per_hour = kind.usd_per_hour(request, self.cloud.region)
+        if usd_per_hour == 0 or limits.budget(self.journal.header) is None:
+            return self._begin(kind, name, request, digests)
+        with self._spending:
+            try:
+                self.afford_hours(f"the {name}", usd_per_hour)
+            except OverBudget:
+                self.read_meter()
+                self.afford_hours(f"the {name}", usd_per_hour)
+            return self._begin(kind, name, request, digests)
 
     def _begin(self, kind: Kind, name: str, request: dict[str, Any], digests: dict[str, Any]) -> Row:
         """A row on disk, with its token, before the call."""
@@ -985,6 +1110,9 @@ class Ledger:
             if failures or self._copies:
                 raise self._still_standing(failures)
             self.journal.forget_keys()
+            if rows and self.journal.header["limits"] != journal.blank_limits():
+                self.journal.header["limits"] = journal.blank_limits()
+                self._save_if_possible()
             return rows
 
     def end_work(self) -> None:
@@ -1019,6 +1147,23 @@ class Ledger:
         with self.locked("create"):
             if row := self.journal.last(name):
                 self._delete(row)
+
+    def states(self) -> dict[int, str]:
+        """What AWS shows of each open row now, by its number: ``standing``, ``coming``, ``going``, ...
+
+        AWS calls: the kinds' describe calls, many at once.
+        """
+
+        def state(row: Row) -> str:
+            try:
+                seen = self._seen(KINDS[row.call], row)
+            except LabError:
+                return "not looked at"
+            return seen[0].state if seen else "not shown by AWS"
+
+        rows = self.journal.open_rows()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip((row.number for row in rows), pool.map(state, rows), strict=True))
 
     def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What AWS shows under a row's token or identifier, or has shown in a listing of many things.

@@ -2,6 +2,7 @@
 
 python -m awslabs.ledger list                 every ledger on this computer, and what it costs
 python -m awslabs.ledger show ec2             its rows
+python -m awslabs.ledger graph ec2            what hangs on what; --mermaid, --json
 python -m awslabs.ledger cost                 what was spent until now, also for what is gone
 python -m awslabs.ledger down ec2 | --all     delete; --dry-run only says what
 python -m awslabs.ledger down --force-row ec2 vpc     delete what stands under a row, though it lost our mark
@@ -21,6 +22,7 @@ import itertools
 import logging
 import os
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -691,7 +693,7 @@ def rebuild(cloud: Cloud, path: Path, candidates: list[Lost]) -> tuple[Path, Los
             "prefix": prefix if prefix and prefix not in taken else journal.fresh_prefix(lab),
             "begun": told.get("begun", journal.now()),
             "usd_before": told.get("usd_before", 0.0),
-            "meter": told.get("meter", journal.blank_meter()),
+            **{name: told.get(name, blank) for name, blank in journal.fresh_counts().items()},
         }
         rows = rows_of(found.things if found else [], rows)
         return journal.replace_damaged(path, header, rows), found
@@ -734,7 +736,7 @@ def command_line() -> Any:
     """``python -m awslabs.ledger``."""
     import click
 
-    from awslabs import cli
+    from awslabs import cli, graph
 
     group = cli.Group("ledger", help="See and clean up what all labs have built.")
 
@@ -824,6 +826,43 @@ def command_line() -> Any:
             for row in those
         ]
         return unless_failed(shown, failures, as_json)
+
+    @cli.plain_verb(group, "graph")
+    @click.argument("lab")
+    @click.option("--name", default="default", help="Name of the copy.")
+    @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print it for https://mermaid.js.org.")
+    def _graph(
+        lab: str, name: str, as_mermaid: bool, sandbox: bool, as_json: bool, **_: Any
+    ) -> dict[str, Any] | None:
+        """Show what of a LAB stands, and what hangs on what. Asks AWS nothing."""
+        if as_mermaid and as_json:
+            raise click.UsageError("--mermaid or --json, not both.")
+        header, rows = journal.read(the_one(lab, name, sandbox))
+        if as_json:
+            return graph.as_dict(header, rows)
+        if as_mermaid:
+            cli.out(graph.mermaid(rows))
+        elif lines := graph.tree(rows, plain=not cli.takes_unicode(sys.stdout)):
+            cli.out("\n".join(lines))
+        else:
+            cli.say("Nothing stands.")
+        return None
+
+    def the_one(lab: str, name: str, sandbox: bool) -> Path:
+        """The file of the one ledger of this lab and name, be it on AWS or in the practice cloud."""
+        listed = [path for folder in folders(sandbox) for path in journal.files(folder)]
+        paths = [path for path in listed if path.name.split(".")[:2] == [lab, name]]
+        if not paths:
+            raise LabError(f"There is no ledger of {lab} ({name}).", "", "python -m awslabs.ledger list")
+        still = [path for path in paths if any(row.open for row in journal.read(path)[1])]
+        if len(still) > 1:
+            places = ", ".join(f"{path.name.split('.')[3]} in {path.parent}" for path in still)
+            raise LabError(
+                f"{lab} ({name}) stands {len(still)} times: {places}.",
+                "A graph is of one of them.",
+                f"{Place.asked(None, None, True).of_ledgers(f'graph {lab}')}    # only the practice cloud's",
+            )
+        return (still or paths)[0]
 
     def force(ledger: Ledger, row_name: str, dry_run: bool, yes: bool) -> list[dict[str, Any]]:
         row = ledger.open_row(row_name)

@@ -5,7 +5,7 @@
     note("sa-east-1")                             " at us-east-1's price": said wherever a price is shown
 
 A number without a source is not in it. A Region that is none of `REGIONS`, and what one of those lacks, count
-at us-east-1's price, and `note` says so.
+at us-east-1's price, and `note` says so: so do Osaka's disks and Fargate tasks, for which no list was found.
 """
 
 from __future__ import annotations

@@ -122,6 +122,7 @@ def up(
     read: str = READ,
     rate: float = REQUESTS_PER_S,
     export: bool = False,
+    ttl_minutes: int | None = None,
 ) -> Serverless:
     """Build the functions, tables and buckets, put Bashoutter on top, and wait until its API answers.
 
@@ -138,6 +139,9 @@ def up(
         Requests per second that the API answers; more get 429.
     export : bool
         Keep the API's address and its table's name as SSM parameters, for programs of your own (`exports`).
+    ttl_minutes : int, optional
+        Minutes after the last `up` after which what costs ends: the API, which anybody may use. Never, unless
+        given.
 
     Returns
     -------
@@ -156,6 +160,8 @@ def up(
     # <0> Before anything is built: may a bucket be public here, and does the lab stand with other roles?
     require_public_buckets(ledger)
     require_same(ledger, "greeter", "greeter-role", role_arn)
+
+    ledger.limit(ttl_minutes=ttl_minutes)
 
     # <1> A role for each function. It says what the function may do, and that is little. Roles come first,
     # for not everybody may make them; what they allow is named by names that will be.
@@ -470,12 +476,14 @@ def command_line() -> Any:
         help="Requests per second that Bashoutter's API answers.",
     )
     @cli.EXPORT
-    @cli.ends_by_itself()
+    @cli.ttl()
+    @cli.ends_by_itself
     def _up(ledger: Ledger, export: str | None, **how: Any) -> dict[str, Any] | None:
         """Build the functions, tables, buckets and Bashoutter."""
         cli.announce(ledger, "five functions, two tables, two buckets and an API", 0.0)
         lab = up(ledger, export=export == "ssm", **how)
         cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
+        cli.say(f"Call a function: {ledger.command('invoke')}")
         usd = how["rate"] * 3600 * REQUEST_USD
         cli.say(
             f"Anybody who knows the address may post and delete, up to {how['rate']:g} requests per second: "

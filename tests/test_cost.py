@@ -6,9 +6,12 @@ its hourly price, which stands here once more.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.batch import batch_backends
@@ -238,3 +241,86 @@ def test_a_price_that_is_not_known_is_a_question_mark_and_never_nothing(bill: Bi
     (line,) = cost.lines(ledger.journal.header, ledger.journal.rows)
     assert (line.usd, ledger.usd_so_far) == (None, None)
     assert line.hours == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_lies_in_buckets_and_repositories_counts_as_at_most(bill: Bill) -> None:
+    ledger = opened("batch_sweep")
+    s3, ecr = ledger.client("s3"), ledger.client("ecr")
+    bucket = ledger.create("bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data")
+    repository = ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-mnist")
+    ledger.read_meter()
+    assert cost.lines(ledger.journal.header, ledger.journal.rows)[-1].what == "1 listings of buckets"
+    for name in ("a", "b", "c"):
+        s3.put_object(Bucket=bucket, Key=name, Body=b"x" * 400_000)
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    parts = [upload(ecr, repository, blob) for blob in (b"{}", b"y" * 700_000)]
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": parts[0], "layers": parts[1:]}
+    ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="one")
+    ledger.read_meter()
+    for name in ("a", "b"):
+        s3.delete_object(Bucket=bucket, Key=name)
+    bill.clock.sleep(1000 * 3600)
+    ledger.read_meter()  # a third listing: less lies there, but nobody knows since when
+    ledger.down()
+    bill.clock.sleep(1000 * 3600)  # and this time it costs no more
+    shown = {line.what: line for line in cost.lines(ledger.journal.header, ledger.journal.rows)}
+    in_bucket = shown["1,200,000 bytes in the bucket"]
+    assert in_bucket.at_most
+    assert in_bucket.usd == pytest.approx(1_200_000 / 2**30 * 1000 / 730 * 0.023, rel=0.01)
+    (images,) = [line for line in shown.values() if line.what.endswith("bytes in the repository")]
+    assert images.usd == pytest.approx(700_000 / 2**30 * 1000 / 730 * 0.10, rel=0.01)
+    assert shown["3 listings of buckets"].usd == pytest.approx(3 * 0.005 / 1000)
+
+
+def upload(ecr: Any, repository: str, blob: bytes) -> dict[str, Any]:
+    """A part of an image, in ECR; how a manifest names it."""
+    upload_id = ecr.initiate_layer_upload(repositoryName=repository)["uploadId"]
+    sent = {"repositoryName": repository, "uploadId": upload_id}
+    ecr.upload_layer_part(partFirstByte=0, partLastByte=len(blob) - 1, layerPartBlob=blob, **sent)
+    digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    ecr.complete_layer_upload(layerDigests=[digest], **sent)
+    return {"mediaType": "application/octet-stream", "size": len(blob), "digest": digest}
+
+
+def test_a_bucket_that_is_too_large_to_count_is_a_question_mark(
+    bill: Bill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = opened("serverless")
+    s3 = ledger.client("s3")
+    bucket = ledger.create("bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-files")
+    for number in range(1001):
+        s3.put_object(Bucket=bucket, Key=f"{number}", Body=b"x")
+    monkeypatch.setattr(cost, "LISTINGS", 1)
+    ledger.read_meter()
+    (line, _) = cost.lines(ledger.journal.header, ledger.journal.rows)
+    assert (line.what, line.usd, ledger.usd_so_far) == ("? bytes in the bucket", None, None)
+
+
+def test_whoever_may_not_look_into_a_bucket_still_sees_the_rest(bill: Bill) -> None:
+    ledger = opened("batch_sweep")
+    s3, ecr = ledger.client("s3"), ledger.client("ecr")
+    ledger.create("bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data")
+    ledger.create("repository", ecr.create_repository, repositoryName=f"{ledger.prefix}-mnist")
+    queue, definition = build(ledger)
+    bill.pass_time(2)
+    submit(ledger, queue, definition)
+    bill.pass_time(45)
+    for client, call, code in (
+        (s3, "list_objects_v2", "AccessDenied"),
+        (ecr, "describe_images", "AccessDeniedException"),
+    ):
+        refuse(client, call, code)
+    ledger.read_meter()
+    assert ledger.usd_so_far == pytest.approx(bill.total, rel=0.05)
+
+
+def refuse(client: Any, call: str, code: str) -> None:
+    """Let one operation of a client be refused, as AWS does where a right is missing."""
+    operation = client.meta.method_to_api_mapping[call]
+
+    def refused(**_: Any) -> None:
+        raise client.exceptions.ClientError(
+            {"Error": {"Code": code, "Message": "no identity-based policy allows it"}}, operation
+        )
+
+    client.meta.events.register(f"before-call.{client.meta.service_model.service_name}.{operation}", refused)

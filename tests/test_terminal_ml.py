@@ -46,7 +46,7 @@ def test_each_verb_of_ecs_qa_leaves_whole_lines(
     text, question = "Two dogs and three cats live here.", "How many cats live here?"
     verbs = [
         ("up", ["--model", model, "--no-docker"], r"On AWS it would cost .* until: .* down --sandbox"),
-        ("status", [], r"resources"),
+        ("status", [], r"End it: python -m awslabs\.\w+ down --sandbox"),
         ("ask", [text, question], rf"question +{question[:-1]}\?"),
         ("ask-many", ["--tasks", "2"], r"\d+ answers from 2 tasks in [\d.]+ s"),
         ("answers", ["--limit", "3"], r"question +answer +score"),
@@ -70,7 +70,7 @@ def test_each_verb_of_batch_sweep_leaves_whole_lines(home: Path, columns: int) -
         ("submit", ["--epochs", "10000", "--patience", "0", "--no-wait"], r"job_id +[0-9a-f-]+"),
         ("cancel", [], r"cancelled +1"),
         ("jobs", ["--watch"], r"job_id +.*"),
-        ("status", [], r"resources"),
+        ("status", [], r"End it: python -m awslabs\.\w+ down --sandbox"),
         ("down", [], GONE),
     ]
     each_leaves_whole_lines(
@@ -81,7 +81,7 @@ def test_each_verb_of_batch_sweep_leaves_whole_lines(home: Path, columns: int) -
 def test_each_verb_of_gpu_leaves_whole_lines(home: Path, columns: int) -> None:
     begin = [
         ("up", [], r"The notebook runs at 127\.0\.0\.1\. Open it: .* jupyter --sandbox"),
-        ("status", [], r"resources"),
+        ("status", [], r"End it: python -m awslabs\.\w+ down --sandbox"),
     ]
     work = [
         ("run", ["first_steps"], r"notebook +first_steps\.ipynb"),

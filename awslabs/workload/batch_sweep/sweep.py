@@ -18,7 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs import images
+from awslabs import images, prices
+from awslabs.cost import BATCH_ROOT_GIB
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger, ensure
 from awslabs.show import Shown
@@ -282,7 +283,7 @@ def start(
 ) -> str:
     """Submit a job with these arguments of the program; returns its id."""
     require_image(ledger)
-    batch_jobs.require_environment(ledger)
+    ledger.afford_hours("the job", usd_per_machine_hour(ledger))
     command = [
         *("--data", series.data, "--epochs", str(series.epochs), "--patience", str(series.patience)),
         *("--out", address(ledger, series), "--progress", "json"),
@@ -298,6 +299,13 @@ def start(
         containerOverrides={"command": command},
         **more,
     )
+
+
+def usd_per_machine_hour(ledger: Ledger) -> float | None:
+    """What the machine of a job costs; None where that is not known."""
+    resources = batch_jobs.require_environment(ledger)["computeResources"]
+    spot = resources["type"] == "SPOT"
+    return prices.server_hour(resources["instanceTypes"][0], ledger.cloud.region, BATCH_ROOT_GIB, spot=spot)
 
 
 def address(ledger: Ledger, series: Series) -> str:

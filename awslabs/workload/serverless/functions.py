@@ -27,6 +27,7 @@ REPORT = re.compile(
     r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?"
 )
 CLOCKS_DIFFER_S = 120  # seconds by which this computer's clock may be ahead of AWS's
+GREETING_USD = 7.49e-6  # of one greeting: 128 MiB for 3.5 s (us-east-1)
 OUTLIER = 3.0  # invocations that took more than this many times the median are left out by `tune`
 
 
@@ -167,6 +168,7 @@ def invoke_many(
         Seconds to wait for all to have run.
     """
     name, began = standing(ledger, "greeter"), time.time()
+    ledger.afford(f"{many:,} invocations", many * GREETING_USD)
     payloads = [{"name": f"number {number}", "fail": number < failing} for number in range(many)]
     sent = send(ledger.client("lambda"), name, payloads)
     if not wait:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from awslabs import cost
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.progress import counting, each
@@ -259,6 +260,8 @@ def load(ledger: Ledger, api: Api, *, rate: float = 5, seconds: float = 10, read
     read : str
         ``query`` (the index) or ``scan`` (the whole table); set back afterwards.
     """
+    many = round(rate * seconds)
+    ledger.afford(f"{many:,} requests", many * cost.request_usd(ledger.cloud.region))
     client, name = ledger.client("lambda"), standing(ledger, "list-haiku")
     if functions.settings(client, name, "Environment")["Environment"]["Variables"]["READ"] == read:
         return stream(api, rate, seconds, read)

@@ -21,7 +21,6 @@ from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 MANY = click.IntRange(1, 1_000_000)
 FUNCTIONS = ["greeter", "list-haiku", "post-haiku", "like-haiku", "delete-haiku"]
 ASK_FROM = 10_000  # invocations
-GREETING_USD = 7.49e-6  # of one: 128 MiB for 3.5 s (us-east-1)
 
 
 def say_limit(ledger: Ledger, limits: haiku.Limits, asked: float) -> None:
@@ -155,7 +154,7 @@ def add_functions(group: click.Group, lab: str) -> None:
     def _invoke_many(ledger: Ledger, many: int, no_wait: bool, failing: int, yes: bool) -> dict[str, Any]:
         """Send N events to the function at once, and show how many ran at the same time."""
         if many > ASK_FROM and not yes:
-            costs = f"{many:,} invocations cost about {many * GREETING_USD:.2f} USD on AWS"
+            costs = f"{many:,} invocations cost about {many * functions.GREETING_USD:.2f} USD on AWS"
             if not sys.stdin.isatty():
                 raise click.UsageError(f"{costs}. Say --yes.")
             click.confirm(f"{costs}. Send them?", abort=True, err=True)
