@@ -363,7 +363,7 @@ def check(text: str) -> dict[str, Any]:
         raise LabError(
             "This certificate is not as it was written.",
             "Its SHA-256 is that of another text.",
-            "ask for it again where it was issued: python -m awslabs.ledger certificate",
+            "ask for it again where it was issued",
         )
     return dict(content)
 

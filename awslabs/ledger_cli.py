@@ -314,8 +314,8 @@ class Survey:
     listed: dict[str, list[Found]]
 
 
-def survey(cloud: Cloud, calls: Iterable[str] = tuple(KINDS)) -> Survey:
-    """Look at every kind, or at those of these create calls; what cannot be looked at stops no other.
+def survey(cloud: Cloud, calls: Iterable[str] | None = None) -> Survey:
+    """Look at every kind, or only at those of these create calls; what cannot be looked at stops no other.
 
     AWS calls: one list per kind, and two for the tags of all. Single calls for what those do not tell: the
     tasks of each cluster, the jobs of each queue, and what somebody may not list. The clients go on while AWS
@@ -327,7 +327,7 @@ def survey(cloud: Cloud, calls: Iterable[str] = tuple(KINDS)) -> Survey:
     def look(kind: Kind) -> list[Found]:
         return attempt(cloud, kind, lambda client: kind.listed(client, overview), refused) or []
 
-    kinds = {call: KINDS[call] for call in calls}
+    kinds = {call: KINDS[call] for call in (KINDS if calls is None else calls)}
     listed = dict(zip(kinds, each(look, kinds.values(), 8), strict=True))
     ours = [
         Ours(call, found, KINDS[call].usd_per_hour(found.request, cloud.region))

@@ -469,7 +469,7 @@ def options_of(chapter: Any, line: str) -> dict[str, Any]:
 
 def rights_of(lab: str) -> set[str]:
     """The services that the README says a lab needs, under "Rights"."""
-    section = README.read_text(encoding="utf-8").partition("## Rights")[2]
+    section = README.read_text(encoding="utf-8").partition("## Rights")[2].partition("\n## ")[0]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
     (actions,) = [row[2] for row in rows if f"`{lab}`" in row[1]]
     return set(re.findall(r"`(\w+)", actions))

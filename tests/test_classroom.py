@@ -445,7 +445,7 @@ def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
     (book,) = certificate.check(Path("after-class.json").read_text())["ledgers"]
     assert (book["owner"], len(book["rows"])) == ("ana", 3)
     school.begin("moto", home="teacher")  # whom moto's STS takes every caller for
-    assert [run(*line) for line in one_s_own] == [0] * 7
+    assert [run(*line) for line in one_s_own] == [0] * 8
     assert school.owners() == {}
     school.begin("ana", home="broken-laptop")
     with monkeypatch.context() as later:

@@ -90,7 +90,11 @@ WRITTEN = [
 ]
 # They mean the same whatever was asked: `list` shows all there is, and a computer has one practice cloud.
 ANYWHERE = re.compile(r"python -m awslabs(\.ledger list|\.sandbox( .*)?)?")
-MAKERS = {"explain.py", "journal.py"}  # where a place is at hand, and what a command needs is added
+MAKERS = {
+    "explain.py",
+    "journal.py",
+    "classroom.py",
+}  # where a place is at hand, and what a command needs is added
 PROGRAM_NAMES = {"__main__.py", "ledger.py", "tour.py", *(f"{lab}.py" for lab in LABS)}
 
 
@@ -272,6 +276,7 @@ PASSES = {
     "no network",
     "a network that is lost in between",
     "no answers",
+    "a Region that is none",
 }
 
 

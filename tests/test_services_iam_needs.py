@@ -359,7 +359,7 @@ def test_the_table_names_operations_that_are_there() -> None:
 
 SERVICES = (
     "apigateway", "batch", "dynamodb", "ec2", "ecr", "ecs", "freetier", "iam", "lambda", "logs", "s3",
-    "s3control", "service-quotas", "sqs", "ssm", "sts",
+    "s3control", "scheduler", "service-quotas", "sqs", "ssm", "sts",
 )  # fmt: skip
 
 

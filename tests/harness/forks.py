@@ -55,7 +55,8 @@ class Fork:
         self, function: Callable[[], Any], log: Path, timeout_s: float, *, leads: bool = False
     ) -> None:
         if threading.active_count() != 1:
-            raise RuntimeError("a fork of a process with threads inherits locks that nobody opens")
+            others = threading.enumerate()[1:]
+            raise RuntimeError(f"a fork of a process with threads inherits locks that nobody opens: {others}")
         self.deadline, self.leads = time.monotonic() + timeout_s, leads
         self.source, sink = os.pipe()
         self.said = b""

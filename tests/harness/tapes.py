@@ -78,7 +78,7 @@ def record(lab: str, path: Path, *, strict: bool = True) -> Recorder:
 
 
 @contextlib.contextmanager
-def plain() -> Iterator[None]:
+def plain(**_: Any) -> Iterator[None]:
     """In the place of the strict rules: none, and one call at a time, for which moto is made."""
     send, mutex = BaseClient._make_api_call, threading.RLock()
 

@@ -74,7 +74,8 @@ def tables_propagate_nothing(call: Call, proceed: Proceed) -> Any:
     Source: aws-facts (k).
     """
     answer = proceed()
-    for table in answer.result.get("RouteTables") or [answer.result["RouteTable"]]:
+    made = [answer.result["RouteTable"]] if "RouteTable" in answer.result else []
+    for table in [*answer.result.get("RouteTables", ()), *made]:
         table.propagating_vgws = []
     return answer
 

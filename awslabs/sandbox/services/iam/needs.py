@@ -125,8 +125,9 @@ ec2:
     RunInstances -> image/{ImageId|*} instance/* network-interface/* volume/* key-pair/{KeyName?}
         security-group/{SecurityGroupIds,NetworkInterfaces.Groups|*}
         subnet/{SubnetId,NetworkInterfaces.SubnetId|*}
-    DescribeAvailabilityZones DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes
-        DescribeInstances DescribeInternetGateways DescribeKeyPairs DescribeRouteTables
+    DescribeAvailabilityZones DescribeImages DescribeInstanceCreditSpecifications
+        DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances DescribeInternetGateways
+        DescribeKeyPairs DescribeNetworkAcls DescribeRegions DescribeRouteTables
         DescribeSecurityGroups DescribeSubnets DescribeVolumes DescribeVpcEndpoints DescribeVpcs -> *
 ecr:
     BatchCheckLayerAvailability BatchDeleteImage BatchGetImage CompleteLayerUpload CreateRepository
@@ -136,6 +137,8 @@ ecr:
     GetAuthorizationToken -> *
 ecs:
     CreateCluster DeleteCluster DescribeClusters -> cluster/{clusterName,cluster,clusters|default}
+    DescribeContainerInstances -> container-instance/{containerInstances}
+    ListContainerInstances -> cluster/{cluster|default}
     DeleteTaskDefinitions -> task-definition/{taskDefinitions}
     RunTask -> task-definition/{taskDefinition}
     ListTagsForResource TagResource UntagResource -> {resourceArn}
@@ -453,6 +456,25 @@ def _transaction(asked: Asked) -> Iterator[Need]:
             yield Need(f"dynamodb:{action}", _table(asked, what.get("TableName", "")))
 
 
+# What tags can be put on, by the beginning of its id.
+_BY_ID = {
+    "i": "instance",
+    "igw": "internet-gateway",
+    "rtb": "route-table",
+    "sg": "security-group",
+    "subnet": "subnet",
+    "vol": "volume",
+    "vpc": "vpc",
+}
+
+
+def _tagged(asked: Asked) -> Iterator[Need]:
+    """EC2's own operations for tags: the action on each thing that is named, by its id."""
+    for one in asked.values("Resources"):
+        kind = _BY_ID.get(one.partition("-")[0], "*")
+        yield Need(asked.call.name, asked.arn("ec2", f"{kind}/{one}"))
+
+
 def _tasks(asked: Asked) -> Iterator[Need]:
     cluster = asked.fields.get("cluster", "default").rpartition("/")[2]
     for task in asked.values("tasks") + asked.values("task") or [""]:
@@ -485,6 +507,7 @@ _SPECIAL: dict[str, Callable[[Asked], Iterator[Need]]] = {
     "dynamodb:Scan": _table_or_index,
     "dynamodb:TransactGetItems": _transaction,
     "dynamodb:TransactWriteItems": _transaction,
+    "ec2:CreateTags": _tagged,
     "ecs:DescribeTasks": _tasks,
     "ecs:StopTask": _tasks,
     "s3:CopyObject": _copy,
