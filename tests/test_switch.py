@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import harness.switch  # noqa: F401  (what it looks at from outside)
 import pytest
+from botocore.exceptions import ClientError
 from harness import outside
 
-from awslabs import kinds, ledger_cli, policies, switch, switch_function
+from awslabs import journal, kinds, ledger_cli, policies, switch, switch_function
 from awslabs.errors import AwsError, StillStanding
 from awslabs.kinds import schedules
 from awslabs.ledger import Cloud, Ledger
@@ -239,6 +241,35 @@ def test_a_second_up_moves_the_end_and_makes_nothing_twice(run: Any, account: st
     name = again.resources["switch-schedule"]
     assert again.client("scheduler").get_schedule(Name=name)["StartDate"] == later
     again.down()
+
+
+@pytest.mark.live
+def test_what_moves_the_end_of_the_lab_moves_the_switch_and_is_not_stopped_by_it(
+    run: Any, account: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`limit`, `up`, and each task or job that is started; jobs by the hundred move it once."""
+    ledger = Ledger(Cloud(), "ec2")
+    build(ledger)
+    scheduler, name = ledger.client("scheduler"), ledger.resources["switch-schedule"]
+
+    def late_s() -> float:
+        due = journal.as_datetime(ledger.due)
+        return float((scheduler.get_schedule(Name=name)["StartDate"] - due).total_seconds())
+
+    ledger.limit(ttl_minutes=180)
+    assert abs(late_s()) < 2
+    ledger.limit(ttl_minutes=181)
+    assert -62 < late_s() < -58
+    ledger.limit(ttl_minutes=30)
+    assert abs(late_s()) < 2
+    with monkeypatch.context() as refusing:
+        refused = ClientError({"Error": {"Code": "AccessDeniedException"}}, "UpdateSchedule")
+        refusing.setattr(schedules, "move", mock.Mock(side_effect=refused))
+        ledger.limit(ttl_minutes=300)
+    assert "AWS takes the lab down when it was to before" in caplog.text
+    ledger.limit(ttl_minutes=300)  # it is tried again
+    assert abs(late_s()) < 2
+    ledger.down()
 
 
 @pytest.mark.live
