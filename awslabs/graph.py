@@ -37,7 +37,7 @@ def tree(rows: Iterable[Row], said: Mapping[int, str] | None = None, *, plain: b
         parent = min((number for number in row.needs if number in still), default=0)
         below.setdefault(parent, []).append(row)
     cells = [
-        [drawn + row.name, (said or {}).get(row.number, row.state), price(row), one_line(row.id)]
+        [drawn + row.name, (said or {}).get(row.number, row.state), price(row), _short(one_line(row.id))]
         for drawn, row in _walk(below, 0, "", ASCII if plain else UNICODE)
     ]
     return columns(cells).split("\n") if cells else []
@@ -55,6 +55,11 @@ def _walk(
             branch = beside = ""
         yield before + branch, row
         yield from _walk(below, row.number, before + beside, signs)
+
+
+def _short(name: str) -> str:
+    """Of an ARN with a path its last part: a line is 80 columns wide. ``--json`` has the whole."""
+    return name.rpartition("/")[2] if name.startswith("arn:") else name
 
 
 def price(row: Row) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import inprocess
 import pytest
+import test_not_ours as kinds
 from botocore.client import BaseClient
 from click.testing import CliRunner, Result
 
@@ -17,7 +18,6 @@ from awslabs import certificate, journal, ledger_cli
 from awslabs.errors import LabError, StillStanding
 from awslabs.kinds import KINDS
 from awslabs.ledger import Cloud, Ledger
-from tests import test_not_ours as kinds
 
 ACCOUNT = "222233334444"
 TOKYO = "ap-northeast-1"

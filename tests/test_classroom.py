@@ -12,6 +12,7 @@ from typing import Any
 
 import inprocess
 import pytest
+import test_not_ours as kinds
 from click.testing import CliRunner, Result
 
 from awslabs import certificate, classroom, ec2, journal, ledger, ledger_cli, tunnel
@@ -20,7 +21,6 @@ from awslabs.classroom import BadLine, students
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
-from tests import test_not_ours as kinds
 
 ACCOUNT = "222233334444"
 HEAD = "name,owner,profile,role_arn,region\n"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_not_ours as kinds
 from click.testing import CliRunner, Result
 
 from awslabs import classroom, journal, ledger_cli, policies
 from awslabs.ledger import Cloud, Ledger
-from tests import test_not_ours as kinds
 
 pytestmark = pytest.mark.live
 

@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import inprocess
 import pytest
 from moto.batch import batch_backends
 from moto.ec2 import ec2_backends
 from moto.ecs import ecs_backends
+from test_kinds_batch import build, submit
+from test_kinds_containers import cluster_and_definition, network
 
 from awslabs import addresses, cost, ec2, gpu, tunnel
 from awslabs.ledger import Ledger
 from awslabs.sandbox import rules
 from awslabs.sandbox.core import engine
 from awslabs.workload.gpu import notebook
-from tests import inprocess
-from tests.test_kinds_batch import build, submit
-from tests.test_kinds_containers import cluster_and_definition, network
 
 ACCOUNT, REGION = "222222222222", "us-east-1"
 SERVER = {"t3.micro": 0.0104, "g4dn.xlarge": 0.526, "c5.large": 0.085, "m5.large": 0.096}

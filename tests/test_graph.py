@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import inprocess
 import pytest
 from click.testing import CliRunner
 
 from awslabs import addresses, cli, ec2, graph, journal, ledger_cli, tunnel
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
-from tests import inprocess
 
 ACCOUNT = "222222222222"
 
@@ -136,3 +136,17 @@ def test_up_ends_in_few_lines_and_status_is_a_tree_with_the_states_that_aws_show
     assert states["vpc"] == "standing"
     verb("down")
     assert verb("status").stdout.splitlines()[2] == "Nothing stands."
+
+
+def test_a_role_is_shown_by_its_name_for_its_arn_is_wider_than_a_terminal() -> None:
+    arn = "arn:aws:iam::222222222222:role/awslabs/us-east-1/awslabs-ec2-abc123/awslabs-ec2-abc123-switch-role"
+    row = Row(
+        number=1,
+        name="switch-role",
+        call="iam:CreateRole",
+        token="t",
+        state="standing",
+        ids={"RoleName": arn},
+    )
+    (line,) = graph.tree([row])
+    assert line.split() == ["switch-role", "standing", "awslabs-ec2-abc123-switch-role"]

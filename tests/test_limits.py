@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import inprocess
 import pytest
 from click.testing import CliRunner
 from moto.apigateway import apigateway_backends
+from test_cost import ACCOUNT, REGION, Bill
+from test_kinds_batch import build, submit
+from test_kinds_containers import cluster_and_definition, network
 
 import awslabs
 from awslabs import addresses, batch_sweep, cli, cost, ec2, gpu, journal, limits, prices, tunnel
@@ -19,10 +23,6 @@ from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 from awslabs.workload.batch_sweep import sweep
 from awslabs.workload.gpu import notebook
-from tests import inprocess
-from tests.test_cost import ACCOUNT, REGION, Bill
-from tests.test_kinds_batch import build, submit
-from tests.test_kinds_containers import cluster_and_definition, network
 
 HOUR = 0.0104 + 0.005 + 8 * 0.08 / 730  # of the first lab's server, in us-east-1
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import inprocess
 import pytest
 
 from awslabs import cli, ec2, ecs_qa, kinds, prices, tunnel
 from awslabs.errors import StillStanding
 from awslabs.ledger import Ledger
-from tests import inprocess
 
 ELSEWHERE = "sa-east-1"  # of which the table has nothing
 
