@@ -10,6 +10,7 @@ from typing import Any
 from moto.apigateway.models import GatewayResponse, RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, parts_of
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -81,14 +82,10 @@ def _all(original: Any, api: RestAPI) -> list[GatewayResponse]:
     return [api.get_gateway_response(each) for each in sorted({*STATUS, *api.gateway_responses})]
 
 
-@gateway_responses.patch(RestAPI, "delete_gateway_response")
-def _delete(original: Any, api: RestAPI, response_type: str) -> None:
-    if response_type not in api.gateway_responses:
-        raise Refused("NotFoundException", "Gateway response type not defined on api", 404)
-    original(api, response_type)
-
-
 @gateway_responses.around("apigateway:DeleteGatewayResponse")
 def _gone(call: Call, proceed: Proceed) -> Any:
+    api = api_of(call)
+    if api is not None and parts_of(call)[3] not in api.gateway_responses:
+        raise Refused("NotFoundException", "Gateway response type not defined on api", 404)
     proceed()
     return 202, {"status": 202}, ""

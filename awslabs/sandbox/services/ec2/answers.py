@@ -8,10 +8,7 @@ import re
 from typing import Any
 
 from botocore.session import get_session
-from moto.ec2.models.amis import Ami
 from moto.ec2.models.instance_types import INSTANCE_TYPES
-from moto.ec2.models.instances import Instance
-from moto.ec2.models.subnets import Subnet
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
 
@@ -103,38 +100,61 @@ plain_members = rule(
     """Instances, subnets and images have members that are the same for all of a lab's: no capacity reserved,
     no enclave, Linux billed as RunInstances. moto leaves them out. Source: aws-facts (k); botocore.""",
 )
-for _owner, _members in {
-    Instance: {
-        "ena_support": True,
-        "platform_details": "Linux/UNIX",
-        "usage_operation": "RunInstances",
-        "capacity_reservation_specification": {"CapacityReservationPreference": "open"},
-        "enclave_options": {"Enabled": False},
-        "maintenance_options": {"AutoRecovery": "default", "RebootMigration": "default"},
-        "network_performance_options": {"BandwidthWeighting": "default"},
-        "operator": {"Managed": False},
-        "private_dns_name_options": {
-            "HostnameType": "ip-name",
-            "EnableResourceNameDnsARecord": False,
-            "EnableResourceNameDnsAAAARecord": False,
-        },
-        "usage_operation_update_time": property(lambda instance: instance.launch_time),
-        "cpu_options": property(lambda instance: _cores(instance.instance_type)),
+OF_INSTANCES: dict[str, Any] = {
+    "ena_support": True,
+    "platform_details": "Linux/UNIX",
+    "usage_operation": "RunInstances",
+    "capacity_reservation_specification": {"CapacityReservationPreference": "open"},
+    "enclave_options": {"Enabled": False},
+    "maintenance_options": {"AutoRecovery": "default", "RebootMigration": "default"},
+    "network_performance_options": {"BandwidthWeighting": "default"},
+    "operator": {"Managed": False},
+    "private_dns_name_options": {
+        "HostnameType": "ip-name",
+        "EnableResourceNameDnsARecord": False,
+        "EnableResourceNameDnsAAAARecord": False,
     },
-    Subnet: {
-        "enable_dns64": False,
-        "map_customer_owned_ip_on_launch": False,
-        "block_public_access_states": {"InternetGatewayBlockMode": "off"},
-    },
-    Ami: {
-        "ena_support": True,
-        "platform_details": "Linux/UNIX",
-        "usage_operation": "RunInstances",
-        "sriov_net_support": "simple",
-    },
-}.items():
-    for _name, _value in _members.items():
-        plain_members.puts(_owner, _name, _value, adds=True)
+}
+OF_SUBNETS: dict[str, Any] = {
+    "enable_dns64": False,
+    "map_customer_owned_ip_on_launch": False,
+    "block_public_access_states": {"InternetGatewayBlockMode": "off"},
+}
+OF_IMAGES: dict[str, Any] = {
+    "ena_support": True,
+    "platform_details": "Linux/UNIX",
+    "usage_operation": "RunInstances",
+    "sriov_net_support": "simple",
+}
+
+
+@plain_members.around("ec2:RunInstances", "ec2:DescribeInstances")
+def _complete_instances(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    found = answer.result["Reservations"] if call.operation == "ec2:DescribeInstances" else [answer.result]
+    for instance in (each for reservation in found for each in reservation.instances):
+        vars(instance).update(
+            OF_INSTANCES,
+            usage_operation_update_time=instance.launch_time,
+            cpu_options=_cores(instance.instance_type),
+        )
+    return answer
+
+
+@plain_members.around("ec2:CreateSubnet", "ec2:DescribeSubnets")
+def _complete_subnets(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    for subnet in answer.result.get("Subnets", [answer.result.get("Subnet")]):
+        vars(subnet).update(OF_SUBNETS)
+    return answer
+
+
+@plain_members.around("ec2:DescribeImages")
+def _complete_images(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    for image in answer.result["Images"]:
+        vars(image).update(OF_IMAGES)
+    return answer
 
 
 def _cores(instance_type: str) -> dict[str, int] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
-from moto.logs.models import LogGroup, LogResourcePolicy, LogStream, logs_backends
+from moto.logs.models import LogGroup, LogStream, logs_backends
 
 from awslabs.sandbox.core.engine import (
     Call,
@@ -227,6 +227,9 @@ policies_have_a_scope = rule(
 )
 
 
-@policies_have_a_scope.patch(LogResourcePolicy, "describe")
-def _with_scope(original: Callable[[Any], dict[str, Any]], policy: Any) -> dict[str, Any]:
-    return {**original(policy), "policyScope": "ACCOUNT"}
+@policies_have_a_scope.around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
+def _with_scope(call: Call, proceed: Proceed) -> Any:
+    answer = json.loads(proceed())
+    for policy in answer.get("resourcePolicies", [answer.get("resourcePolicy")]):
+        policy["policyScope"] = "ACCOUNT"
+    return json.dumps(answer)

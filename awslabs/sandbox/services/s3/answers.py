@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote
-
-from moto.s3.responses import S3Response
 
 from awslabs.sandbox.core.engine import Call, Proceed, around, rule
 
@@ -22,11 +19,19 @@ lists_say_more = rule(
 )
 
 
-@lists_say_more.patch(S3Response, "serialized")
-def _say_more(original: Callable[..., Any], response: Any, answer: Any) -> Any:
-    if isinstance(answer.result, dict):
-        _complete(response, answer.result)
-    return original(response, answer)
+@lists_say_more.around("s3:*")
+def _say_more(call: Call, proceed: Proceed) -> Any:
+    """moto makes bytes of its answer before it comes here; this one response looks at it before that."""
+    response: Any = call.response
+    to_bytes = response.serialized
+
+    def serialized(answer: Any) -> Any:
+        if isinstance(answer.result, dict):
+            _complete(response, answer.result)
+        return to_bytes(answer)
+
+    response.serialized = serialized
+    return proceed()
 
 
 def _complete(response: Any, result: dict[str, Any]) -> None:
