@@ -6,6 +6,8 @@ the fixture `answers_fit` (conftest.py).
 
 from __future__ import annotations
 
+import functools
+
 import inprocess
 import pytest
 import shapes
@@ -30,6 +32,7 @@ def test_each_answer_to_a_lab_fits_its_model(chapter: str, changes: object) -> N
     assert shapes.problems(seen) == []
 
 
+@functools.cache  # each session reads the service's whole model anew
 def operation(name: str) -> OperationModel:
     service, _, action = name.partition(":")
     return get_session().get_service_model(service).operation_model(action)
