@@ -41,10 +41,11 @@ STAND_IN = re.compile(r"<([a-z0-9]+(?:-[a-z0-9]+)*)-(\d+)>")
 WORD = re.compile(rf"{STAND_IN.pattern}|[^\W_]+")
 REGION = r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-(?:gov|iso[a-z]?))?-[a-z]{4,9}-\d"
 # What is looked for by form before the words are; the parts of an ARN, a URL or a host name are words.
+LOOKED_FOR = {kind: form for kind, form in FORMS.items() if kind not in ("arn", "url", "host", "path")}
+LOOKED_FOR["address"] = r"\b(?:ip|ec2)(?:-\d{1,3}){4}\b"  # within a host name, whose other parts are words
 SECRETS = re.compile(
-    "|".join(f"(?P<{kind.replace('-', '_') or 'done'}>{form})" for kind, form in FORMS.items()
-             if kind not in ("arn", "url", "host", "path"))
-)  # fmt: skip
+    "|".join(f"(?P<{kind.replace('-', '_') or 'done'}>{form})" for kind, form in LOOKED_FOR.items())
+)
 PLACE = re.compile(rf"\b{REGION}[a-z]?\b|\b10\.1[0-3]\.\d{{1,3}}\.0/\d\d\b")
 CODE = re.compile(r"[A-Za-z][A-Za-z.]{2,80}")  # as AWS writes its errors' codes
 STATES = ("state", "status", "state.name")  # how paths end whose values are kept

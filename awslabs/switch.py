@@ -71,8 +71,11 @@ class Switch:
             self._give_up(AwsError(f"EventBridge Scheduler is not in {ledger.cloud.region}."))
 
     def prepare(self) -> None:
-        """What AWS needs some seconds to know, first: the lab is built meanwhile."""
-        if not self.given_up:
+        """What AWS needs some seconds to know, first: the lab is built meanwhile.
+
+        Where some of it stands already `arm` does it: `up` may have to refuse, and changes nothing then.
+        """
+        if not self.given_up and not self.ledger.journal.open_rows():
             self._unless_denied(lambda: prepare(self.ledger))
 
     def arm(self) -> None:

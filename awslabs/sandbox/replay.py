@@ -108,7 +108,7 @@ def stage(without: Collection[str] = ()) -> Iterator[None]:
         services.load()
         only = [name for name in rules.RULES if name not in without]
     with (
-        mock.patch.object(weather, "current", weather.Weather(slow_states=1.0)),
+        mock.patch.object(weather, "current", weather.Weather(slow_states=1.0, stale=0.0)),
         mock.patch.object(rules.clock, "offset_s", 0.0),
         rules.installed(only=only),
         mock_aws(),

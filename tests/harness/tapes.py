@@ -33,7 +33,7 @@ from awslabs.cassettes import Recorder
 from awslabs.errors import StillStanding
 from awslabs.ledger import Ledger
 from awslabs.sandbox import running_parts
-from awslabs.sandbox.core import engine
+from awslabs.sandbox.core import engine, weather
 from awslabs.sandbox.replay import Outcome, replay
 from awslabs.workload.gpu import notebook
 
@@ -61,6 +61,7 @@ def record(lab: str, path: Path, *, strict: bool = True) -> Recorder:
     chapter = importlib.import_module(f"awslabs.{lab}")
     rules = contextlib.nullcontext() if strict else mock.patch.object(inprocess.rules, "installed", plain)
     with nothing_runs(), rules, inprocess.cloud() as clock:
+        weather.current.change({"stale": 0.0})  # what comes at random is another thing each time
         cloud = inprocess.open_cloud(ACCOUNT, OWNER)
         ledger = Ledger(cloud, lab)
         known = {ACCOUNT: "account", OWNER: "owner", ledger.prefix: "ledger", journal.home_id(): "home"}
