@@ -42,7 +42,7 @@ S3_ERROR_MEMBERS = {
     "ServerTime", "LocationConstraint",
 }  # fmt: skip
 # Words of AWS's own that its model does not have. Source: recorded answers (tests/recorded_members.json).
-NOT_IN_THE_MODEL = {("AttachmentStatus", "available")}
+NOT_IN_THE_MODEL = {("AttachmentStatus", "available"), ("PlatformValues", "windows")}
 # What the model requires and AWS leaves out: of a job that has not started. Source: getmoto/moto#2202.
 LEFT_OUT = {("JobDetail", "startedAt")}
 
@@ -99,7 +99,7 @@ def problems(seen: list[Answered]) -> list[str]:
 
 def problems_of(answer: Answered) -> Iterator[str]:
     """What of one answer does not fit its operation's output, or the error that it names."""
-    protocol = answer.operation.service_model.metadata["protocol"]
+    protocol = answer.operation.service_model.resolved_protocol
     if answer.status >= 300:
         if answer.status not in (301, 304) and answer.operation.http.get("method") != "HEAD":
             yield from error_problems(answer, protocol)
@@ -423,7 +423,7 @@ def parsed(answer: Answered) -> dict[str, Any] | None:
     """What botocore's parser makes of an answer; None: a refusal, or a stream."""
     if answer.status >= 300 or answer.body is None:
         return None
-    parser = create_parser(answer.operation.service_model.metadata["protocol"])
+    parser = create_parser(answer.operation.service_model.resolved_protocol)
     response = {"status_code": answer.status, "headers": HeadersDict(answer.headers), "body": answer.body}
     made: dict[str, Any] = parser.parse(response, answer.operation.output_shape)
     return made
