@@ -19,6 +19,8 @@ from awslabs.errors import LabError, StillStanding
 from awslabs.kinds import KINDS
 from awslabs.ledger import Cloud, Ledger
 
+pytestmark = pytest.mark.live  # they take a minute together
+
 ACCOUNT = "222233334444"
 TOKYO = "ap-northeast-1"
 

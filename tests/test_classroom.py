@@ -22,6 +22,8 @@ from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
 
+pytestmark = pytest.mark.live  # they take a minute together
+
 ACCOUNT = "222233334444"
 HEAD = "name,owner,profile,role_arn,region\n"
 ROLE = "arn:aws:iam::333344445555:role/Teacher"

@@ -24,6 +24,8 @@ from awslabs.ledger import Ledger
 from awslabs.workload.batch_sweep import sweep
 from awslabs.workload.gpu import notebook
 
+pytestmark = pytest.mark.live  # they take a minute together
+
 HOUR = 0.0104 + 0.005 + 8 * 0.08 / 730  # of the first lab's server, in us-east-1
 
 

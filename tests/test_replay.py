@@ -16,6 +16,8 @@ from awslabs.__main__ import main
 from awslabs.labs import LABS
 from awslabs.sandbox.replay import replay, stage, told
 
+pytestmark = pytest.mark.live  # they take a minute together
+
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
