@@ -120,7 +120,9 @@ class School:
         ledger = Ledger(Cloud(), "ec2", owner=owner)
         client = ledger.client("ec2")
         network = ledger.create("vpc", client.create_vpc, CidrBlock="10.10.0.0/23")
-        ledger.create("subnet", client.create_subnet, VpcId=network, CidrBlock="10.10.0.0/24")
+        zone = f"{ledger.cloud.region}a"  # one of AWS's choice may have no t3.micro
+        subnet = {"VpcId": network, "CidrBlock": "10.10.0.0/24", "AvailabilityZone": zone}
+        ledger.create("subnet", client.create_subnet, **subnet)
         gateway = ledger.create("internet-gateway", client.create_internet_gateway)
         attach = client.attach_internet_gateway
         ledger.create("gateway-attachment", attach, InternetGatewayId=gateway, VpcId=network)
