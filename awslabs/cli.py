@@ -264,7 +264,7 @@ def lab_group(lab: str, page: str | None) -> click.Group:
 
 def ttl(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--ttl`` of a lab that works by tasks, jobs or requests."""
-    text = "End it so long after the last `up`, task or job: 90m, 3h, ...; AWS does, where it is given."
+    text = "End what costs so long after the last `up`, task or job: 90m, 3h, ..."
     return click.option(
         "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
     )
