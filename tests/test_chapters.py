@@ -29,7 +29,7 @@ PACKAGE = Path(awslabs.__file__).parent
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "labs", "prices", "show", "web", "buckets"],
+    ["errors", "labs", "prices", "show", "web", "buckets", "calls"],
     [
         "explain",
         "progress",
@@ -42,7 +42,7 @@ HOUSE = [
         "images",
         "pseudonyms",
     ],
-    ["cost", "cassettes", "graph"],
+    ["cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers", "switch"],
