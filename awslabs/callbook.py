@@ -61,10 +61,10 @@ def older(path: Path) -> Path:
 
 
 def begin_anew(ledger: Path) -> None:
-    """Forget the calls of an earlier life of a ledger."""
-    for path in (path_of(ledger), older(path_of(ledger))):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    """Forget the calls of an earlier life of a ledger; who has the file open goes on in it."""
+    with contextlib.suppress(OSError):
+        older(path_of(ledger)).unlink(missing_ok=True)
+        os.truncate(path_of(ledger), 0)
 
 
 class CallBook:

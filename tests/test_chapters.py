@@ -59,7 +59,7 @@ HOUSE = [
 ]
 LATE = {
     "sandbox": {"cli", "ledger_cli", "console"},
-    "console": {"cli", "__main__"},
+    "console": {"cli", "console"},
 }  # who may start it, inside a function
 
 
