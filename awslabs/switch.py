@@ -46,7 +46,7 @@ PARTS = ("switch-schedule", "switch-function", "switch-logs", "switch-policy", "
 # What the function is made of, which is what `recover` and `down` are made of; and all of `kinds/`.
 MODULES = (
     *("__init__", "addresses", "cost", "errors", "explain", "journal", "labs", "ledger", "ledger_cli"),
-    *("limits", "prices", "progress", "show", "switch_function", "web"),
+    *("limits", "prices", "progress", "rehearsal", "show", "switch_function", "web"),
 )
 
 
