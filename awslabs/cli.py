@@ -149,6 +149,20 @@ def open_ledger(
     return ledger
 
 
+def open_console(*, sandbox: bool, region: str | None, profile: str | None) -> None:
+    """Have the console in a browser while something is built; that it does not come stops nothing."""
+    from awslabs import console
+
+    named = {"--region": region, "--profile": profile}
+    options = [word for option, value in named.items() if value for word in (option, value)]
+    try:
+        note = console.open_beside([*options, *(["--sandbox"] if sandbox else [])])
+    except (LabError, OSError) as error:
+        say(f"The console did not open: {error}")
+    else:
+        say(f"The console is in your browser: {note['address']}")
+
+
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
@@ -200,9 +214,12 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
             if name == "up" and options.pop("dry_run"):
+                options.pop("with_console")
                 return planned(lab, function, options)
             if name != "down":
                 limits.from_environment()  # what makes no sense is said before anything begins
+            if options.pop("with_console", False):
+                open_console(sandbox=options["sandbox"], region=options["region"], profile=options["profile"])
             ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
             keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
             try:
@@ -221,7 +238,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
         if name == "up":
             add_explain(group, lab, function)
         decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS + ([BUDGET, DRY_RUN] if name == "up" else [])):
+        for option in reversed(LEDGER_OPTIONS + ([BUDGET, DRY_RUN, OPEN] if name == "up" else [])):
             decorated = option(decorated)
         made = plain_verb(group, name)(decorated)
         if name == "up":
@@ -430,6 +447,9 @@ LANGUAGE = click.option(
     "--lang", type=click.Choice(["en", "ja"]), help="English or Japanese; default: as LANG says."
 )
 SCRIPT = click.option("--script", "as_script", is_flag=True, help="Print it as one script of the AWS CLI.")
+OPEN = click.option(
+    "--open", "with_console", is_flag=True, help="Show it in your browser, while it is built and after."
+)
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
 )

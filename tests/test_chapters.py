@@ -42,7 +42,7 @@ HOUSE = [
         "images",
         "pseudonyms",
     ],
-    ["cost", "cassettes", "graph", "reasons"],
+    ["callbook", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers", "switch", "plan"],
@@ -51,6 +51,7 @@ HOUSE = [
     ["cli"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
+    ["console"],
     ["workload"],
     [*LABS],
     ["tour", "preparation"],
@@ -58,7 +59,10 @@ HOUSE = [
     ["aws_check"],
     ["__main__"],
 ]
-LATE = {"sandbox": {"cli", "ledger_cli", "plan"}}  # who may start the practice cloud, inside a function
+LATE = {
+    "sandbox": {"cli", "ledger_cli", "console", "plan"},
+    "console": {"cli", "console"},
+}  # who may start it, inside a function
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:
