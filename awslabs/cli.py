@@ -148,6 +148,20 @@ def open_ledger(
     return ledger
 
 
+def open_console(*, sandbox: bool, region: str | None, profile: str | None) -> None:
+    """Have the console in a browser while something is built; that it does not come stops nothing."""
+    from awslabs import console
+
+    named = {"--region": region, "--profile": profile}
+    options = [word for option, value in named.items() if value for word in (option, value)]
+    try:
+        note = console.open_beside([*options, *(["--sandbox"] if sandbox else [])])
+    except (LabError, OSError) as error:
+        say(f"The console did not open: {error}")
+    else:
+        say(f"The console is in your browser: {note['address']}")
+
+
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
@@ -200,6 +214,8 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
             if name != "down":
                 limits.from_environment()  # what makes no sense is said before anything begins
+            if options.pop("with_console", False):
+                open_console(sandbox=options["sandbox"], region=options["region"], profile=options["profile"])
             ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
             keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
             try:
@@ -216,7 +232,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
                 raise
 
         decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS + ([BUDGET] if name == "up" else [])):
+        for option in reversed(LEDGER_OPTIONS + ([BUDGET, OPEN] if name == "up" else [])):
             decorated = option(decorated)
         return plain_verb(group, name)(decorated)
 
@@ -349,6 +365,9 @@ BUDGET = click.option(
     metavar="USD",
     type=Amount(),
     help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
+)
+OPEN = click.option(
+    "--open", "with_console", is_flag=True, help="Show it in your browser, while it is built and after."
 )
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
