@@ -175,28 +175,18 @@ class CallBook:
         self._open()
 
 
-class Waits:
-    """A watcher of `progress` that also writes waits down, and hands all on to the one that was there."""
+class Waits(progress.Beside):
+    """A watcher of `progress` that also writes waits down."""
 
     def __init__(self, calls: CallBook, before: progress.Watcher | None) -> None:
-        self._calls, self._before = calls, before
+        super().__init__(before)
+        self._calls = calls
 
-    def begin(self, what: str, total: int | None = None) -> Any:
+    def began(self, what: str) -> None:
         self._calls.wait(what, True)
-        return what, self._before.begin(what, total) if self._before else None
 
-    def advance(self, wait: Any, many: int) -> None:
-        if self._before:
-            self._before.advance(wait[1], many)
-
-    def end(self, wait: Any) -> None:
-        self._calls.wait(wait[0], False)
-        if self._before:
-            self._before.end(wait[1])
-
-    def line(self, text: str) -> None:
-        if self._before:
-            self._before.line(text)
+    def ended(self, what: str, began: None) -> None:
+        self._calls.wait(what, False)
 
 
 @contextlib.contextmanager

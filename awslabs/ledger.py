@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from awslabs import addresses, callbook, cost, journal, limits, prices, show
+from awslabs.drawing import Map
 from awslabs.errors import (
     AwsError,
     LabError,
@@ -473,6 +474,10 @@ class Ledger:
     def resources(self) -> dict[str, str]:
         """Row name to identifier, of all that stands; work that runs is not counted."""
         return {row.name: row.id for row in self.journal.open_rows() if not KINDS[row.call].work}
+
+    def map(self) -> Map:
+        """What stands, as a picture in a notebook that follows the ledger's file. AWS calls: none."""
+        return Map(self.journal.path, f"{self.lab} in {self.cloud.region}: what stands")
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Which of these rows do not stand: before `up` has ended, or while `down` works.

@@ -216,22 +216,12 @@ def _elsewhere(home_id: str) -> Iterator[None]:
                 os.environ["AWSLABS_HOME"] = before
 
 
-class Quiet:
-    """Shows neither waits nor lines: nothing of what they tell happens."""
-
-    def begin(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, wait: None, many: int) -> None: ...
-
-    def end(self, wait: None) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     before, level = progress.watcher, logging.root.manager.disable
-    progress.watcher = Quiet()
+    progress.watcher = (
+        progress.Beside()
+    )  # neither waits nor lines are shown: nothing of what they tell happens
     logging.disable(logging.CRITICAL)
     try:
         yield

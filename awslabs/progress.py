@@ -22,6 +22,16 @@ Item = TypeVar("Item")
 OFTEN = {"Delay": 2, "MaxAttempts": 300}  # for AWS's waiters, which would look every 15 to 20 s
 
 
+class Curves(Protocol):
+    """Series of points, as one picture."""
+
+    def add(self, series: str, x: float, y: float | None) -> None:
+        """One more point, if there is a number for it; threads may call it."""
+
+    def draw(self) -> None:
+        """Draw it now."""
+
+
 class Watcher(Protocol):
     """Whoever shows the waits."""
 
@@ -36,6 +46,45 @@ class Watcher(Protocol):
 
     def line(self, text: str) -> None:
         """Something is said meanwhile."""
+
+    def curves(self, title: str, x: str, y: str, joined: bool) -> Curves | None:
+        """A picture that is drawn as its points come; None where there is no place for one."""
+
+
+class Beside:
+    """A watcher that hears of waits, and hands all on to the one that was there, if any.
+
+    `began` and `ended` are for those who want to hear; as it is, it hears nothing.
+    """
+
+    def __init__(self, before: Watcher | None = None) -> None:
+        self.before = before
+
+    def began(self, what: str) -> Any:
+        """A wait starts; what is returned is handed to `ended`."""
+
+    def ended(self, what: str, began: Any) -> None:
+        """That wait is over."""
+
+    def begin(self, what: str, total: int | None = None) -> Any:
+        return what, self.began(what), self.before and self.before.begin(what, total)
+
+    def advance(self, wait: Any, many: int) -> None:
+        if self.before:
+            self.before.advance(wait[2], many)
+
+    def end(self, wait: Any) -> None:
+        what, began, theirs = wait
+        self.ended(what, began)
+        if self.before:
+            self.before.end(theirs)
+
+    def line(self, text: str) -> None:
+        if self.before:
+            self.before.line(text)
+
+    def curves(self, title: str, x: str, y: str, joined: bool) -> Curves | None:
+        return self.before.curves(title, x, y, joined) if self.before else None
 
 
 watcher: Watcher | None = None
@@ -76,6 +125,34 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield more
     finally:
         seen_by.end(wait)
+
+
+@contextlib.contextmanager
+def plotting(
+    title: str, x: str, y: str, *, joined: bool = True
+) -> Iterator[Callable[[str, float, float | None], None]]:
+    """Draw points as they come while the body runs, where somebody watches who can be shown a picture.
+
+    Parameters
+    ----------
+    title, x, y : str
+        What is drawn, and what its axes say, with their units.
+    joined : bool
+        Whether a line joins the points of a series.
+
+    Yields
+    ------
+    callable
+        Takes the name of a series, x and y; threads may call it.
+    """
+    picture = None if watcher is None else watcher.curves(title, x, y, joined)
+    if picture is None:
+        yield lambda series, x, y: None
+        return
+    try:
+        yield picture.add
+    finally:
+        picture.draw()
 
 
 def attempts(

@@ -238,6 +238,10 @@ class PlainWatcher:
     def line(self, text: str) -> None:
         complain(text)
 
+    def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
+        """There is no place for a picture."""
+        return None
+
     def close(self) -> None:
         """Nothing is left on the screen."""
 
@@ -266,6 +270,11 @@ class NotebookWatcher(PlainWatcher):
 
     def line(self, text: str) -> None:
         print(visible(text), flush=True)
+
+    def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
+        from awslabs.drawing import LiveCurves
+
+        return LiveCurves(title, x, y, joined=joined)
 
     def _go_on(self, wait: Wait) -> None:
         with self.mutex:
@@ -328,6 +337,10 @@ class TerminalWatcher:
                 complain(text)
             else:
                 self.live.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
+    def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
+        """There is no place for a picture."""
+        return None
 
     def close(self) -> None:
         with self.mutex:

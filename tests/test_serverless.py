@@ -364,6 +364,9 @@ class Watcher:
     def line(self, text: str) -> None:
         """Nothing is shown."""
 
+    def curves(self, title: str, x: str, y: str, joined: bool) -> None:
+        """Nothing is shown."""
+
 
 # -- Emptied and found again -------------------------------------------------------------------------------
 

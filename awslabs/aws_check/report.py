@@ -206,28 +206,18 @@ class Report:
         return f"**{len(rows)} resources stand, at {price}, until:** `{self.ledger.command('down')}`"
 
 
-class Listening:
+class Listening(progress.Beside):
     """A `progress.Watcher` that lets the report know of every wait."""
 
     def __init__(self, report: Report, before: progress.Watcher | None) -> None:
-        self.report, self.before = report, before
+        super().__init__(before)
+        self.report = report
 
-    def begin(self, what: str, total: int | None = None) -> Any:
-        return what, time.monotonic(), self.before and self.before.begin(what, total)
+    def began(self, what: str) -> float:
+        return time.monotonic()
 
-    def advance(self, wait: Any, many: int) -> None:
-        if self.before:
-            self.before.advance(wait[2], many)
-
-    def end(self, wait: Any) -> None:
-        what, since, theirs = wait
-        self.report.waited(what, time.monotonic() - since)
-        if self.before:
-            self.before.end(theirs)
-
-    def line(self, text: str) -> None:
-        if self.before:
-            self.before.line(text)
+    def ended(self, what: str, began: float) -> None:
+        self.report.waited(what, time.monotonic() - began)
 
 
 def put(path: Path, text: str) -> None:

@@ -242,11 +242,16 @@ def states_of(job: dict[str, Any]) -> dict[str, int]:
 
 
 def summary(shown: Sequence[dict[str, Any]]) -> str:
-    """How many jobs are in each state, children of arrays counted one by one: ``2 RUNNING, 7 SUCCEEDED``."""
-    counts: Counter[str] = Counter()
+    """How many jobs are in each state, in words: ``2 RUNNING, 7 SUCCEEDED``."""
+    return ", ".join(f"{many} {status}" for status, many in counts(shown).items() if many)
+
+
+def counts(shown: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many jobs are in each state, in their order, children of arrays counted one by one."""
+    found: Counter[str] = Counter()
     for job in shown:
-        counts.update(states_of(job))
-    return ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status])
+        found.update(states_of(job))
+    return {status: found[status] for status in ORDER}
 
 
 def require_success(ledger: Ledger, shown: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from awslabs.kinds.batch import ENDED
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting
+from awslabs.progress import awaiting, plotting
 from awslabs.workload.batch_sweep import batch_jobs, waiting_jobs
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,11 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
     said, explained = "", False
     tail = batch_jobs.Tail(ledger)
     what = "the job has ended" if len(job_ids) == 1 else f"{len(job_ids)} jobs have ended"
-    with awaiting(what), going_on(ledger):
+    with awaiting(what), going_on(ledger), plotting("Jobs", "followed for, s", "how many") as point:
         while True:
             shown = batch_jobs.described(ledger, job_ids)
+            for status, many in batch_jobs.counts(shown).items():
+                point(status, time.monotonic() - began, many)
             state = batch_jobs.summary(shown)
             if state != said:
                 log.info("%s", state)

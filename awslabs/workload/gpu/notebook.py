@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 from awslabs import images, tunnel
 from awslabs.errors import LabError, TimedOut, TunnelError
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting, poll
+from awslabs.progress import awaiting, plotting, poll
 from awslabs.rehearsal import instead
 from awslabs.servers import PARTS, describe, server_address
 from awslabs.show import Shown
@@ -685,6 +685,8 @@ def mnist(
             end.update(line)
         elif "val_accuracy" in line and "epoch" in line:
             lines.append(line)
+            point("on training pictures", line["epoch"], line["train_loss"])
+            point("on others", line["epoch"], line["val_loss"])
             on_epoch(line)
 
     asked = ["main.py", "--progress", "json", "--epochs", str(epochs), "--again"]
@@ -693,7 +695,10 @@ def mnist(
     asked += [] if graph else ["--no-graph"]
     with tunnel.connect(address) as client:
         remote(client, "mkdir -p lab/results", "make a folder for results", again)
-        with awaiting("the network is trained on the server"):
+        with (
+            awaiting("the network is trained on the server"),
+            plotting("Loss", "epoch", "cross-entropy") as point,
+        ):
             status, words = program(client, asked, heard)
     if status or not lines:
         raise LabError("The training failed on the server.", words, AS_IT_SAYS.format(again))

@@ -14,7 +14,7 @@ from typing import Any
 from awslabs import prices
 from awslabs.errors import LabError, TimedOut
 from awslabs.ledger import Ledger
-from awslabs.progress import OFTEN, awaiting, counting, each, poll
+from awslabs.progress import OFTEN, awaiting, counting, each, plotting, poll
 from awslabs.show import Shown
 from awslabs.workload import pictures, standing
 
@@ -228,16 +228,21 @@ def await_reports(
                 for report in reports(event["message"], event["timestamp"] / 1000):
                     if report.request_id in request_ids:
                         found[report.request_id, report.ended_at] = report
-        return {request_id for request_id, _ in found} >= request_ids
+        seen = {request_id for request_id, _ in found}
+        point("have run", time.time() - began, len(seen))
+        running = pictures.at_the_same_time([span(one) for one in found.values()])
+        point("most at once", time.time() - began, max((many for _, many in running), default=0))
+        return seen >= request_ids
 
     try:
-        poll(
-            f"all {len(request_ids)} have run",
-            all_have_run,
-            timeout_s=timeout_s,
-            longest_s=3.0,
-            fix=fix,
-        )
+        with plotting("Invocations", "after the first was sent, s", "how many") as point:
+            poll(
+                f"all {len(request_ids)} have run",
+                all_have_run,
+                timeout_s=timeout_s,
+                longest_s=3.0,
+                fix=fix,
+            )
     except TimedOut as late:
         seen = len({request_id for request_id, _ in found})
         raise TimedOut(late.what, f"{seen} of {len(request_ids)} have run so far.", late.fix) from late

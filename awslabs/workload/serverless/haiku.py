@@ -19,7 +19,7 @@ from urllib.parse import quote
 from awslabs import cost
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
-from awslabs.progress import counting, each
+from awslabs.progress import counting, each, plotting
 from awslabs.show import Shown
 from awslabs.web import Reply, Web
 from awslabs.workload import pictures, standing
@@ -280,10 +280,16 @@ def stream(api: Api, rate: float, seconds: float, read: str) -> Load:
     def one(due: float) -> tuple[float, int, float]:
         sent_at = time.monotonic()
         status = api.send("GET", "/haiku").status
+        milliseconds = 1000 * (time.monotonic() - due)
         more(1)
-        return sent_at, status, 1000 * (time.monotonic() - due)
+        point("answered" if status == 200 else f"status {status}", due - began, milliseconds)
+        return sent_at, status, milliseconds
 
-    with counting("answered", total) as more, ThreadPoolExecutor(min(VISITORS, total)) as pool:
+    with (
+        counting("answered", total) as more,
+        plotting("How long answers take", "due after, s", "ms", joined=False) as point,
+        ThreadPoolExecutor(min(VISITORS, total)) as pool,
+    ):
         began, sent = time.monotonic(), []
         try:
             for number in range(total):
