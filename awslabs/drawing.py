@@ -15,7 +15,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ from awslabs.kinds import KINDS
 LOOK_S = 0.5  # seconds between two looks at a ledger's file
 DRAW_S = 0.25  # seconds between two drawings of curves
 WORK = 24  # tasks and jobs that are drawn, the newest; of the others the number is said
+HOLDERS = (
+    *("ec2:CreateVpc", "ec2:CreateSubnet", "ecs:CreateCluster"),
+    *("batch:CreateComputeEnvironment", "batch:CreateJobQueue"),
+)
 POINTS = 2_000  # of a series that are drawn
 WIDTH, GAP, HEAD, BOX = 880.0, 10.0, 56.0, 200.0  # pixels: a picture, between boxes, a box's height and width
 NOT_XML = re.compile(
@@ -121,37 +125,68 @@ def _short(name: str) -> str:
 
 
 def lab_map(title: str, rows: Iterable[Row]) -> str:
-    """What stands as boxes: each in the first that it needs, with lines to the others that it needs."""
+    """What stands as boxes: in networks, clusters and queues what is in them; lines to what else it needs.
+
+    What joins others (an attachment, a permission) is a line between them; a policy of one role a box in it.
+    What needs something stands below it.
+    """
     still = [row for row in rows if row.open]
     work = [row.number for row in still if row.call in KINDS and KINDS[row.call].work]
     left_out = set(work[:-WORK])
     boxes = {row.number: Box(row) for row in still if row.number not in left_out}
-    top: list[Box] = []
-    lines: list[tuple[Box, Box]] = []
-    for box in boxes.values():
-        needed = sorted(number for number in box.row.needs if number in boxes and number < box.row.number)
-        (boxes[needed[0]].inner if needed else top).append(box)
-        lines += [(boxes[number], box) for number in needed[1:]]
-    top.sort(key=lambda box: not box.inner)  # first what holds others
-    _, high = _flow(top, WIDTH - 2 * GAP)
-    for box in top:
-        box.place(GAP, 3 * GAP + 6)
-    every = [deeper for box in top for deeper in box.all()]
+    levels, lines = _arranged(boxes)
+    y = 36.0
+    for level in levels:
+        _, high = _flow(level, WIDTH - 2 * GAP)
+        for box in level:
+            box.place(GAP, y)
+        y += high + 3 * GAP
+    every = [deeper for level in levels for box in level for deeper in box.all()]
     more = f"and {len(left_out)} more tasks or jobs" if left_out else ""
-    said = more if boxes else "Nothing stands."
-    foot = f'<text x="{GAP}" y="{high + 6 * GAP:.0f}" fill="#595959">{text(said)}</text>' if said else ""
+    if said := more if boxes else "Nothing stands.":
+        y += 2 * GAP
+    head = f'<text x="{GAP}" y="22" font-weight="bold" font-size="14" fill="#1c1c1c">{text(title)}</text>'
     return svg(
         WIDTH,
-        high + (7 if said else 5) * GAP,
+        y,
         title,
         [
-            f'<text x="{GAP}" y="22" font-weight="bold" font-size="14" fill="#1c1c1c">{text(title)}</text>',
+            head,
             *(box.draw() for box in every if box.inner),
             *(_line(*ends) for ends in lines),
             *(box.draw() for box in every if not box.inner),
-            foot,
+            f'<text x="{GAP}" y="{y - 2 * GAP:.0f}" fill="#595959">{text(said)}</text>' if said else "",
         ],
     )
+
+
+def _arranged(boxes: Mapping[int, Box]) -> tuple[list[list[Box]], list[tuple[Box, Box]]]:
+    """The boxes that stand in no other, level by level, and the ends of each line."""
+    lines: list[tuple[Box, Box]] = []
+    outermost: dict[int, Box] = {}  # by a row's number: the box at the top in which it is
+    levels: dict[int, int] = {}  # by the number of such a box's row
+    top: list[Box] = []
+    for number, box in sorted(boxes.items()):
+        needed = [boxes[one] for one in sorted(box.row.needs) if one in outermost]
+        joins = box.row.call in KINDS and KINDS[box.row.call].join
+        if joins and len(needed) > 1:
+            lines += [(needed[0], other) for other in needed[1:]]
+            continue
+        homes = [one for one in needed if joins or one.row.call in HOLDERS]
+        lines += [(one, box) for one in needed if one not in homes]
+        if homes:
+            homes[-1].inner.append(box)
+            outermost[number] = outermost[homes[-1].row.number]
+        else:
+            top.append(box)
+            outermost[number] = box
+        own = outermost[number].row.number
+        above = [outermost[one.row.number].row.number for one in needed]
+        levels[own] = max([levels.get(own, 0), *(levels[one] + 1 for one in above if one != own)])
+    ordered: list[list[Box]] = [[] for _ in range(max(levels.values(), default=-1) + 1)]
+    for box in sorted(top, key=lambda box: not box.inner):  # first what holds others
+        ordered[levels[box.row.number]].append(box)
+    return [level for level in ordered if level], lines
 
 
 def _line(needed: Box, by: Box) -> str:

@@ -230,8 +230,6 @@ def await_reports(
                         found[report.request_id, report.ended_at] = report
         seen = {request_id for request_id, _ in found}
         point("have run", time.time() - began, len(seen))
-        running = pictures.at_the_same_time([span(one) for one in found.values()])
-        point("most at once", time.time() - began, max((many for _, many in running), default=0))
         return seen >= request_ids
 
     try:
