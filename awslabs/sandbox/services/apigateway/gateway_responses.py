@@ -6,12 +6,14 @@ Source: aws-facts (k); API Gateway developer guide, "Gateway response types".
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from moto.apigateway.models import RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, parts_of
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -79,6 +81,35 @@ def _shown(call: Call, proceed: Proceed) -> Any:
         return 200, {}, json.dumps(_whole(api, parts_of(call)[3]))
     kinds = sorted({*STATUS, *api.gateway_responses})
     return 200, {}, json.dumps({"item": [_whole(api, kind) for kind in kinds]})
+
+
+@gateway_responses.operation("apigateway:UpdateGatewayResponse")
+def _update(call: Call) -> dict[str, Any]:
+    api, kind = api_of(call), parts_of(call)[3]
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    standing = _whole(api, kind)
+    status, parameters = standing.get("statusCode"), dict(standing["responseParameters"])
+    templates = dict(standing["responseTemplates"])
+    for step in call.get("patchOperations") or []:
+        operation, path, value = step.get("op"), step.get("path"), step.get("value")
+        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path or "")
+        if path == "/statusCode" and operation == "replace":
+            status = value
+            continue
+        if found is None:
+            raise bad_path(path or "null")
+        held, name = parameters if found[1] == "Parameters" else templates, plain(found[2])
+        if operation in ("replace", "remove") and name not in held:
+            raise missing("Invalid parameter name specified")
+        if operation == "remove":
+            del held[name]
+        elif not value:
+            raise bad(f"Invalid null or empty value in response{found[1]}")
+        else:
+            held[name] = value
+    api.put_gateway_response(kind, status, parameters, templates)  # type: ignore[arg-type]
+    return _whole(api, kind)
 
 
 @gateway_responses.around("apigateway:DeleteGatewayResponse")
