@@ -21,15 +21,25 @@ from harness.broken import (
     saves_too_late,
     takes_what_lost_its_tags_for_gone,
 )
-from harness.cases import DISK_FULL, INTERRUPTIONS, KILLS, STAYS_UNTAGGED, WEATHER, Fault, Point
+from harness.cases import (
+    DENIED,
+    DISK_FULL,
+    INTERRUPTIONS,
+    KILLS,
+    STAYS_UNTAGGED,
+    STORMS,
+    Fault,
+    Point,
+    Storm,
+    storms,
+)
 from harness.small import SMALL
 
 from awslabs import sandbox
 from awslabs.sandbox import Run
 
 KILLED_AFTER = KILLS[1]
-ANSWER_LOST = WEATHER[0]
-DENIED = WEATHER[-1]
+ANSWER_LOST = STORMS[0]
 CREATE_VPC = Point("up", "ec2:CreateVpc")
 
 
@@ -66,10 +76,10 @@ def small(matrix: Matrix) -> Recording:
 
 
 @pytest.fixture
-def all_good(matrix: Matrix, figures: list[Verdict]) -> Callable[[Recording, list[Case]], None]:
+def all_good(matrix: Matrix, figures: list[Verdict]) -> Callable[[Recording, list[Case | Storm]], None]:
     """Run cases; the test fails with all that is known of each that went wrong."""
 
-    def run(recording: Recording, cases: list[Case]) -> None:
+    def run(recording: Recording, cases: list[Case | Storm]) -> None:
         assert cases
         verdicts = matrix.run(cases, recording)
         figures.extend(verdicts)
@@ -96,7 +106,7 @@ def test_down_can_be_killed_at_every_call(all_good: Callable, recording: Recordi
 
 @pytest.mark.kill
 def test_every_operation_can_fail_or_lose_its_answer(all_good: Callable, recording: Recording) -> None:
-    all_good(recording, [case for case in short(recording) if case.fault in WEATHER])
+    all_good(recording, [*storms(recording), *(case for case in short(recording) if case.fault == DENIED)])
 
 
 @pytest.mark.kill
@@ -182,8 +192,10 @@ def test_the_harness_sees_what_lost_its_tags_and_is_called_gone(matrix: Matrix, 
 
 def test_the_harness_sees_a_fault_that_never_came(matrix: Matrix, small: Recording) -> None:
     never = Point("up", "ec2:CreateVpc", occurrence=2)
-    (verdict,) = matrix.run([Case(SMALL, never, ANSWER_LOST, ("down",))], small)
+    storm = Storm(SMALL, 0, ((CREATE_VPC, ANSWER_LOST), (Point("up", "ec2:CreateSubnet"), ANSWER_LOST)))
+    verdict, of_storm = matrix.run([Case(SMALL, never, ANSWER_LOST, ("down",)), storm], small)
     assert verdict.complaints == ["nothing went wrong: CreateVpc (2) of up never came"]
+    assert of_storm.complaints == ["1 of 2 faults of up never came"]
 
 
 @pytest.mark.kill

@@ -16,7 +16,7 @@ The judge never asks the ledger what stands: it lists the whole account with pla
 | module    | what it holds                                                     |
 |-----------|-------------------------------------------------------------------|
 | labs      | `LABS`: the labs, as the harness runs them; a new lab is one line  |
-| cases     | what goes wrong and where: the short list for CI, the full product |
+| cases     | what goes wrong and where: for CI a short list, the full product    |
 | traps     | what makes it go wrong: hooks in the process that runs the verb    |
 | ecs_qa, .. | a chapter, and what its services show from outside                |
 | outside   | what an account holds, and whether that is the lab                 |

@@ -77,6 +77,7 @@ WEATHER = (
     Fault("fault inside AWS at", ("done",), "INTERNAL:1:1"),
     Fault("denied", ("AwsError 1",), "DENIED", down_ends=("StillStanding 3",)),
 )
+STORMS, DENIED = WEATHER[:3], WEATHER[3]  # what a verb gets through, and what it does not
 MORE_WEATHER = (
     Fault("three answers lost of", ("done",), "cut:1:3"),
     Fault("connection cut before", ("done",), "cut-before:1:1"),
@@ -133,6 +134,30 @@ class Case:
     def __str__(self) -> str:
         again = f", killed after {self.again}" if self.again else ""
         return f"{self.lab.name}: {self.fault.name} {self.point}{again}, then {' and '.join(self.then)}"
+
+
+@dataclass(frozen=True)
+class Storm:
+    """One run of a lab in which something goes wrong at each operation, and yet every verb ends well.
+
+    Attributes
+    ----------
+    number : int
+        Which of the storms of this lab it is.
+    strikes : tuple of (Point, Fault)
+        The first call of each operation of each verb, and what of `STORMS` comes there.
+    """
+
+    lab: Lab
+    number: int
+    strikes: tuple[tuple[Point, Fault], ...]
+
+    def __str__(self) -> str:
+        return f"{self.lab.name}: storm {self.number}, a fault at each of {len(self.strikes)} operations"
+
+    def at(self, verb: str) -> tuple[tuple[Point, Fault], ...]:
+        """What strikes in a verb."""
+        return tuple((point, fault) for point, fault in self.strikes if point.verb == verb)
 
 
 @dataclass(frozen=True)
@@ -194,23 +219,33 @@ def mended(fault: Fault, verb: str) -> tuple[str, ...]:
 
 
 def short(recording: Recording) -> list[Case]:
-    """For CI: each kill at each call both ways, and every other fault once for each operation."""
+    """For CI, beside `storms`: each kill at each call both ways, and what ends a verb at each operation."""
     lab, calls = recording.lab, recording.calls
     kills = [
         Case(lab, point, kill, then) for point in calls for kill in KILLS for then in goes_on(point.verb)
     ]
-    others = [
-        Case(lab, point, fault, mended(fault, point.verb))
-        for point in recording.first_calls
-        for fault in WEATHER
-    ]
+    denied = [Case(lab, point, DENIED, mended(DENIED, point.verb)) for point in recording.first_calls]
     few = [point for verb in lab.verbs for point in some(recording, verb)]
     signals = [
         Case(lab, point, fault, then)
         for point, fault in zip(few, itertools.cycle(INTERRUPTIONS), strict=False)
         for then in goes_on(point.verb)
     ]
-    return [*kills, *others, *signals, *full_disks(recording, few=True), *deletions_that_fail(recording)]
+    disks = full_disks(recording, few=True)
+    return [*kills, *denied, *signals, *disks, *deletions_that_fail(recording)]
+
+
+def storms(recording: Recording) -> list[Storm]:
+    """Each of `STORMS` at each operation: in three lives, with every third operation struck alike."""
+    count, calls = len(STORMS), recording.first_calls
+    return [
+        Storm(
+            recording.lab,
+            number,
+            tuple((point, STORMS[(place + number) % count]) for place, point in enumerate(calls)),
+        )
+        for number in range(count)
+    ]
 
 
 def deletions_that_fail(recording: Recording) -> list[Case]:

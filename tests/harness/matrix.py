@@ -29,7 +29,7 @@ from botocore.hooks import EventAliaser
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
 from harness import forks, outside, trial
-from harness.cases import Case, Recording
+from harness.cases import Case, Recording, Storm
 from harness.labs import Lab
 from harness.trial import Place, Verdict
 
@@ -96,11 +96,15 @@ class Matrix:
         assert verdict.good, str(verdict)
         return recording
 
-    def run(self, cases: Iterable[Case], recording: Recording) -> list[Verdict]:
+    def run(self, cases: Iterable[Case | Storm], recording: Recording) -> list[Verdict]:
         """Run cases, and return their verdicts in that order."""
         cases = list(cases)
         verdicts = {}
-        for number, ended in self._ask([(trial.run_case, case, recording) for case in cases]):
+        tasks: list[tuple[Any, ...]] = [
+            (trial.run_storm if isinstance(case, Storm) else trial.run_case, case, recording)
+            for case in cases
+        ]
+        for number, ended in self._ask(tasks):
             trouble = ended.trouble or f"the judge was killed by signal {ended.signal}"
             verdict = ended.result or Verdict(str(cases[number]), complaints=[trouble])
             verdicts[number] = verdict

@@ -1,25 +1,25 @@
 """As much of a lab's kill matrix as CI has time for; `make matrix` runs the whole.
 
 A lab makes many things in the same way. So a kill comes before and after the first call of each operation of
-`up` and of the work, after the first of each of `down`, and one of the other faults strikes at each. Each
-operation of `down` fails once while nothing shows any more whose things are.
+`up` and of the work, after the first of each of `down`. Storms bring all else that a verb gets through, at
+each operation; every fourth is denied. Each operation of `down` fails once while nothing shows any more whose
+things are.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from awslabs import sandbox
-from harness.cases import KILLS, WEATHER, Case, Recording, deletions_that_fail, goes_on
+from harness.cases import DENIED, KILLS, Case, Recording, Storm, deletions_that_fail, goes_on, storms
 from harness.labs import Lab
 from harness.matrix import Matrix
 from harness.trial import report
 
 
-def part(recording: Recording) -> list[Case]:
+def part(recording: Recording) -> list[Case | Storm]:
     """The cases. Each way to go on comes after each second kill."""
     kills = [
         (point, kill)
@@ -31,9 +31,10 @@ def part(recording: Recording) -> list[Case]:
         Case(recording.lab, point, kill, goes_on(point.verb)[number // 2 % 2])
         for number, (point, kill) in enumerate(kills)
     ]
-    faults = zip(recording.first_calls, itertools.cycle(WEATHER), strict=False)
-    struck = [Case(recording.lab, point, fault, goes_on(point.verb)[0]) for point, fault in faults]
-    return [*killed, *struck, *deletions_that_fail(recording)]
+    denied = [
+        Case(recording.lab, point, DENIED, goes_on(point.verb)[0]) for point in recording.first_calls[3::4]
+    ]
+    return [*storms(recording), *killed, *denied, *deletions_that_fail(recording)]
 
 
 def prove(lab: Lab, scratch: Path, say: Callable[[str], None]) -> None:

@@ -133,6 +133,45 @@ class Trap:
         os.fsync = full  # type: ignore[assignment]
 
 
+class Strikes:
+    """Weather at the first call of many operations, in the process that runs a verb.
+
+    Parameters
+    ----------
+    strikes : tuple of (Point, Fault)
+        Where, and what; each operation once.
+    run, account, lag_s
+        As a `Trap` has them. Each of these calls waits for the lag, too.
+    """
+
+    def __init__(
+        self, strikes: tuple[tuple[Point, Fault], ...], run: Run, account: str, lag_s: float
+    ) -> None:
+        self.strikes, self.run, self.account, self.lag_s = strikes, run, account, lag_s
+        self.struck: set[str] = set()
+
+    @property
+    def sprung(self) -> int:
+        """How many have come."""
+        return len(self.struck)
+
+    def set(self) -> None:
+        """Order the weather, and put the hook in."""
+        faults = [weather(fault, point.operation) for point, fault in self.strikes]
+        self.run.weather(account=self.account, faults=faults)
+        mine = {point.operation for point, _ in self.strikes}
+        send = Endpoint._get_response  # type: ignore[attr-defined]
+
+        def watched(endpoint: Endpoint, request: Any, model: Any, context: Any) -> Any:
+            operation = f"{model.service_model.service_name}:{model.name}"
+            if operation in mine - self.struck:
+                self.struck.add(operation)
+                time.sleep(self.lag_s)
+            return send(endpoint, request, model, context)
+
+        Endpoint._get_response = watched  # type: ignore[attr-defined]
+
+
 def without_tags(value: Any) -> Any:
     """An answer of AWS without our tags, be they a list of Key and Value or an object."""
     if isinstance(value, dict):

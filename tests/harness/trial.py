@@ -23,9 +23,9 @@ from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
 from harness import forks, outside
-from harness.cases import KILLS, SAVE, Case, Point, Recording, changes, parse_calls, services
+from harness.cases import KILLS, SAVE, Case, Point, Recording, Storm, changes, parse_calls, services
 from harness.labs import Lab
-from harness.traps import Saves, Trap
+from harness.traps import Saves, Strikes, Trap
 
 STEP_S = 600.0  # a verb that takes longer hangs; on an idle machine the slowest case takes about 20 s
 
@@ -132,11 +132,11 @@ class Done:
 
     ended: str
     text: str = ""
-    sprung: bool = False
+    sprung: int = 0
     saves: int = 0
 
 
-def run_verb(lab: Lab, verb: str, place: Place, case: Case | None, trap: Trap | None) -> Done:
+def run_verb(lab: Lab, verb: str, place: Place, case: Case | None, trap: Trap | Strikes | None) -> Done:
     """Run a verb as the command line does: a new process, a new ledger object."""
     logging.basicConfig(format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("awslabs").setLevel(logging.INFO)
@@ -158,7 +158,7 @@ def run_verb(lab: Lab, verb: str, place: Place, case: Case | None, trap: Trap | 
         ended, text = f"{type(error).__name__} {error.exit_code}", str(error)
     except KeyboardInterrupt:
         ended = "KeyboardInterrupt"
-    return Done(ended, text, bool(trap and trap.sprung), saves.count)
+    return Done(ended, text, int(trap.sprung) if trap else 0, saves.count)
 
 
 # -- In the process that judges ------------------------------------------------------------------------------
@@ -203,14 +203,14 @@ class Trial:
         """What is in the account now: how many of each."""
         return outside.shapes(outside.survey(self.services, self.client))
 
-    def verb(self, verb: str, case: Case | None = None, trap: Trap | None = None) -> Done:
+    def verb(self, verb: str, case: Case | None = None, trap: Trap | Strikes | None = None) -> Done:
         """Run a verb in a process of its own, and return how it ended."""
         with open(self.place.log, "a") as log:
             log.write(f"--- {verb}{' with the fault' if trap else ''}\n")
         run = functools.partial(run_verb, self.lab, verb, self.place, case, trap)
         ended = forks.one(run, self.place.log, STEP_S)
         if ended.signal:
-            done = Done(signal.Signals(ended.signal).name, sprung=True)
+            done = Done(signal.Signals(ended.signal).name, sprung=1)
         else:
             done = ended.result or Done("trouble", ended.trouble)
         with open(self.place.log, "a") as log:
@@ -303,6 +303,24 @@ def run_case(case: Case, recording: Recording, place: Place) -> Verdict:
             trial.judge_standing(
                 recording.stands, recording.worked if case.point.verb != "up" else recording.stands
             )
+    trial.judge_end()
+    return trial.finish(began)
+
+
+def run_storm(storm: Storm, recording: Recording, place: Place) -> Verdict:
+    """A whole life of a lab in bad weather; each verb must end well, with nothing twice and nothing left."""
+    began = time.time()
+    trial = Trial(storm.lab, place, str(storm), recording.fresh, recording.services)
+    for verb in storm.lab.verbs:
+        strikes = storm.at(verb)
+        done = trial.verb(verb, None, Strikes(strikes, place.run, place.account, place.lag_s))
+        place.run.weather(account=place.account, faults=[])
+        trial.expect(verb, done, ("done",))
+        if done.sprung < len(strikes):
+            missed = len(strikes) - done.sprung
+            trial.verdict.complaints.append(f"{missed} of {len(strikes)} faults of {verb} never came")
+        if verb == "up":
+            trial.judge_standing(recording.stands, recording.stands)
     trial.judge_end()
     return trial.finish(began)
 
