@@ -332,6 +332,7 @@ class Cloud:
         if call.service == "s3":
             answer.headers.pop("x-amzn-requestid", None)
             answer.headers.setdefault("x-amz-request-id", request_id)
+            answer.headers.setdefault("x-amz-id-2", wire.host_of(request_id))
         elif len(answer.headers.get("x-amzn-requestid", "")) != UUID_LENGTH and call.service != "dynamodb":
             answer.headers["x-amzn-requestid"] = request_id  # moto's look like those of DynamoDB
         if answer.body and (kind := wire.content_type(call)):
