@@ -63,6 +63,7 @@ from awslabs.sandbox import (
     Run,
     born,
     forget,
+    front,
     remove_tree,
     rules,
     running_parts,
@@ -279,6 +280,8 @@ class Cloud:
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
             return as_text(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
+        if front.wants_page(environ):
+            return front.page(self.run.directory.parent)
         for prefix, route in self.routes.items():
             if request.path.startswith(prefix):
                 return route(request, body)
