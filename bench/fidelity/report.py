@@ -114,7 +114,11 @@ def why_not(rows: dict[str, Row]) -> list[str]:
     for test, row in rows.items():
         if only_labs(row) and verdict(row, "sandbox") != "pass":
             name = test.split("::", 1)[1]
-            fits = (each["why"] for each in reasons if any(fnmatch(name, glob(one)) for one in each["tests"]))
+            fits = (
+                each["why"]
+                for each in reasons
+                if any(fnmatch(name, glob(one)) or fnmatch(test, glob(one)) for one in each["tests"])
+            )
             tests[next(fits, "No reason is known yet.")].append(name)
     lines = []
     for why, names in sorted(tests.items(), key=lambda each: -len(each[1])):
