@@ -155,7 +155,16 @@ def may_still_read(seconds: float = 0.0) -> bool:
     return permissions.allows("123456789012", role_arn, "s3:GetObject", "*")
 
 
+def whole_and_counted() -> list[Any]:
+    iam = client("iam")
+    arn = iam.create_policy(PolicyName="p", PolicyDocument=MAY_READ)["Policy"]["Arn"]
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=FOR_EC2, PermissionsBoundary=arn)
+    policy = iam.get_policy(PolicyArn=arn)["Policy"]
+    return [iam.list_instance_profiles().get("IsTruncated"), policy.get("PermissionsBoundaryUsageCount")]
+
+
 CASES = (
+    Case("lists_end_and_policies_are_counted", whole_and_counted, [None, None], [False, 1]),
     Case("policies_count_on", may_still_read, False, True, (("slow_states", 1.0),)),
     Case("policies_count_on", lambda: may_still_read(5.0), False, False, (("slow_states", 1.0),)),
     Case("policies_count_on", may_still_read, False, False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from test_services_support import Case, check, client, cloud, table
@@ -72,7 +73,31 @@ def arn_of_a_new_one() -> str | None:
 
 
 ARN, CRC = "arn:aws:s3:::lab-1", (["CRC32"], "FULL_OBJECT")
+
+
+def parts() -> list[Any]:
+    s3 = bucket()
+    upload = s3.create_multipart_upload(Bucket="lab-1", Key="k")
+    part = s3.upload_part(Bucket="lab-1", Key="k", UploadId=upload["UploadId"], PartNumber=1, Body=b"a")
+    return [each.get("ServerSideEncryption") for each in (upload, part)]
+
+
+def a_buckets_head() -> list[Any]:
+    shown = bucket().head_bucket(Bucket="lab-1")
+    return [shown.get("BucketArn"), shown.get("AccessPointAlias")]
+
+
+def a_policys_status() -> int:
+    allow = {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "s3:GetObject"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [allow | {"Resource": "arn:aws:s3:::lab-1/*"}]})
+    answer = bucket().put_bucket_policy(Bucket="lab-1", Policy=text)
+    return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+
+
 CASES = (
+    Case("parts_are_encrypted", parts, [None, None], ["AES256", "AES256"]),
+    Case("new_buckets_have_an_arn", a_buckets_head, [None, None], ["arn:aws:s3:::lab-1", False]),
+    Case("policies_leave_nothing_to_say", a_policys_status, 200, 204),
     Case("checksums_have_a_type", types_of_checksums, [None] * 3, ["FULL_OBJECT", "FULL_OBJECT", None]),
     Case("lists_say_more", the_copys_type, None, "FULL_OBJECT"),
     Case("lists_say_more", protection, [(None, None), (["CRC32"], None), (None, None)], [CRC] * 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,7 +87,16 @@ def by_get() -> int:
     return requests.get(url, headers={"Authorization": SIGNED}, timeout=60).status_code
 
 
+def version_of_a_policy() -> str:
+    url = made()
+    sqs = client("sqs")
+    sqs.add_permission(QueueUrl=url, Label="l", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+    return str(json.loads(found)["Version"])
+
+
 CASES = (
+    Case("added_policies_are_old", version_of_a_policy, "2012-10-17", "2008-10-17"),
     Case("refusals_of_sqs", two_names, INVALID, "InvalidParameterValueException"),
     Case("addresses_of_queues", by_get, 200, 400),
     Case("no_tags_no_list", no_tags, True, False),

@@ -332,7 +332,11 @@ class Cloud:
         if cut:
             raise Cut
         answer = answer._replace(headers={name.lower(): value for name, value in answer.headers.items()})
-        if len(answer.headers.get("x-amzn-requestid", "")) != UUID_LENGTH and call.service != "dynamodb":
+        if call.service == "s3":
+            answer.headers.pop("x-amzn-requestid", None)
+            answer.headers.setdefault("x-amz-request-id", request_id)
+            answer.headers.setdefault("x-amz-id-2", wire.host_of(request_id))
+        elif len(answer.headers.get("x-amzn-requestid", "")) != UUID_LENGTH and call.service != "dynamodb":
             answer.headers["x-amzn-requestid"] = request_id  # moto's look like those of DynamoDB
         if answer.body and (kind := wire.content_type(call)):
             answer.headers.setdefault("content-type", kind)

@@ -193,6 +193,9 @@ def pytest_collection_modifyitems(config, items):
     """Only what was seen to pass on AWS."""
     chosen = [item for item in items if MARK in item.keywords]
     config.hook.pytest_deselected(items=[item for item in items if MARK not in item.keywords])
+    for module in {item.module for item in chosen}:  # addresses that are signed are those of the endpoint
+        if hasattr(module, "_endpoint_url"):
+            module._endpoint_url = lambda *_args, **_more: ENDPOINT
     items[:] = chosen
     for item in items:  # skipped because LocalStack cannot, though AWS was seen to
         for node in item.listchain():

@@ -22,6 +22,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,43 @@ def only_labs(row: Row) -> bool:
     return bool(row.get("calls")) and all(
         operation in LABS.get(service, ())
         for service, _, operation in (call[0].partition(":") for call in row["calls"])
+    )
+
+
+def why_not(rows: dict[str, Row]) -> list[str]:
+    """For each test of the labs' operations that does not end as on AWS: the reason."""
+    reasons = json.loads((Path(__file__).parent / "reasons.json").read_text(encoding="utf-8"))
+    tests: dict[str, list[str]] = collections.defaultdict(list)
+    for test, row in rows.items():
+        if only_labs(row) and verdict(row, "sandbox") != "pass":
+            name = test.split("::", 1)[1]
+            fits = (
+                each["why"]
+                for each in reasons
+                if any(fnmatch(name, glob(one)) or fnmatch(test, glob(one)) for one in each["tests"])
+            )
+            tests[next(fits, "No reason is known yet.")].append(name)
+    lines = []
+    for why, names in sorted(tests.items(), key=lambda each: -len(each[1])):
+        lines += [f"- {why} ({len(names)})", *(f"  - `{name}`" for name in sorted(names))]
+    return lines
+
+
+def glob(pattern: str) -> str:
+    """A pattern in which brackets stand for themselves."""
+    return pattern.replace("[", "[[]")
+
+
+def members() -> str:
+    """How many of the recorded members are in answers of the practice cloud."""
+    held = json.loads(SHAPES.read_text(encoding="utf-8"))["operations"]
+    out = json.loads(SHAPES.with_name("recorded_members_left_out.json").read_text(encoding="utf-8"))
+    paths = [(operation, path) for operation, row in held.items() for path in row["members"]]
+    gone = [one for one in paths if any(fnmatch(one[1], glob(pattern)) for pattern in out.get(one[0], ()))]
+    return (
+        f"Of {len(paths)} members that AWS's recorded answers had, {len(paths) - len(gone)} are in an answer "
+        f"here, of the same type; {len(gone)} are left out, each with its reason "
+        "(`tests/recorded_members_left_out.json`)."
     )
 
 
@@ -267,6 +305,16 @@ def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[st
         f"## Tests that call nothing but the labs' operations ({len(labs)})",
         "",
         *table(targets, labs),
+        "",
+        "### Why the others do not end as on AWS",
+        "",
+        "Of the practice cloud; `bench/fidelity/reasons.json` holds the reasons.",
+        "",
+        *why_not(ours),
+        "",
+        "## Members of answers",
+        "",
+        members(),
         "",
         "## Green on plain moto and not here",
         "",

@@ -66,11 +66,12 @@ class Refused(Exception):
     """The answer of an AWS that does not do it: error code, message.
 
     `status` is the HTTP status where AWS's service model does not name it; 0: what `wire.status_of` says.
+    `more`: further members, which S3's errors have.
     """
 
-    def __init__(self, code: str, message: str, status: int = 0) -> None:
+    def __init__(self, code: str, message: str, status: int = 0, **more: str) -> None:
         super().__init__(code, message)
-        self.code, self.message, self.status = code, message, status
+        self.code, self.message, self.status, self.more = code, message, status, more
 
 
 def mismatch() -> Refused:
@@ -500,7 +501,8 @@ def dispatch(handler: Handler, request: Request, full_url: str, headers: Any) ->
             return handler.__func__(_ruled(response), request, full_url, headers)  # type: ignore[attr-defined, arg-type]
         except Refused as refused:
             asked, request_id = request.environ[ASKED], str(uuid.uuid4())
-            answer = wire.error(asked, refused.code, refused.message, request_id, refused.status)
+            code, message, status = refused.code, refused.message, refused.status
+            answer = wire.error(asked, code, message, request_id, status, **refused.more)
             return (*answer[:2], b"") if request.method == "HEAD" else answer
 
 

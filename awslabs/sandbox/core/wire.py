@@ -13,7 +13,9 @@ Source: botocore's service models, and the protocol pages of https://smithy.io/2
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 import struct
@@ -225,7 +227,7 @@ def _modelled_status(service: str, code: str) -> int | None:
     return None
 
 
-def error(call: Call, code: str, message: str, request_id: str, status: int = 0) -> Answer:
+def error(call: Call, code: str, message: str, request_id: str, status: int = 0, **more: str) -> Answer:
     """An error as the operation's protocol writes it.
 
     Parameters
@@ -238,6 +240,8 @@ def error(call: Call, code: str, message: str, request_id: str, status: int = 0)
         What support would ask for.
     status : int
         HTTP status; 0: the one that AWS uses.
+    more : str
+        Further members of an error of S3: ``BucketName``.
     """
     status = status or status_of(call, code)
     headers = {"x-amzn-RequestId": request_id}
@@ -259,8 +263,10 @@ def error(call: Call, code: str, message: str, request_id: str, status: int = 0)
         inner = f"<Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID>"
         text = f"<Response>{inner}</Response>"
     elif call.service == "s3":
-        headers["x-amz-request-id"] = request_id
-        text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
+        host_id = host_of(request_id)
+        headers = {"x-amz-request-id": request_id, "x-amz-id-2": host_id}
+        inner += "".join(f"<{name}>{escape(value)}</{name}>" for name, value in more.items())
+        text = f"<Error>{inner}<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
     else:
         kind = "Sender" if status < 500 else "Receiver"
         detail = "<Detail/>" if call.service == "sqs" else ""
@@ -268,6 +274,11 @@ def error(call: Call, code: str, message: str, request_id: str, status: int = 0)
         text = f"<ErrorResponse>{inner}</ErrorResponse>"
     headers["Content-Type"] = "text/xml"
     return Answer(status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode())
+
+
+def host_of(request_id: str) -> str:
+    """What S3 says beside the id of a request: it, too, means something to AWS alone."""
+    return base64.b64encode(hashlib.sha512(request_id.encode()).digest()[:48]).decode()
 
 
 def _two_names(service: str, code: str) -> tuple[str, str]:

@@ -106,6 +106,7 @@ OF_INSTANCES: dict[str, Any] = {
     "usage_operation": "RunInstances",
     "capacity_reservation_specification": {"CapacityReservationPreference": "open"},
     "enclave_options": {"Enabled": False},
+    "hibernation_options": {"Configured": False},
     "maintenance_options": {"AutoRecovery": "default", "RebootMigration": "default"},
     "network_performance_options": {"BandwidthWeighting": "default"},
     "operator": {"Managed": False},
@@ -138,6 +139,7 @@ def _complete_instances(call: Call, proceed: Proceed) -> Any:
             usage_operation_update_time=instance.launch_time,
             cpu_options=_cores(instance.instance_type),
         )
+        _as_linux(instance)
     return answer
 
 
@@ -154,7 +156,16 @@ def _complete_images(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     for image in answer.result["Images"]:
         vars(image).update(OF_IMAGES)
+        _as_linux(image)
     return answer
+
+
+def _as_linux(thing: Any) -> None:
+    """Only Windows has a platform, and a root device is a volume (`ebs`); moto: "Linux/UNIX", "standard"."""
+    if str(thing.platform).lower() != "windows":
+        thing.platform = None
+    if thing.root_device_type == "standard":
+        thing.root_device_type = "ebs"
 
 
 def _cores(instance_type: str) -> dict[str, int] | None:

@@ -267,6 +267,8 @@ def _register(call: Call, proceed: Proceed) -> Any:
     backend.task_definitions.setdefault(family, {})  # all of whose revisions were deleted, it has its number
     answer = proceed()
     memory(backend, LastRevisions)[family] = max(backend.task_definitions[family])
+    if tags := call.get("tags"):  # moto leaves them out (aws-facts, k)
+        answer.result["tags"] = tags
     return answer
 
 

@@ -315,6 +315,25 @@ class _Created(Role):
     role_last_used = None  # type: ignore[assignment]
 
 
+@around("iam:ListInstanceProfiles", "iam:GetPolicy")
+def lists_end_and_policies_are_counted(call: Call, proceed: Proceed) -> Any:
+    """A list of instance profiles says that it is whole, a policy of how many roles and users it is the
+    boundary. moto says neither. Source: aws-facts (k).
+    """
+    answer = proceed()
+    if call.action == "ListInstanceProfiles":
+        answer.result["IsTruncated"] = False
+    else:
+        bounded = [*call.iam.roles.values(), *call.iam.users.values()]
+        arn = call.get("PolicyArn")
+        answer.result["Policy"].permissions_boundary_usage_count = sum(
+            getattr(each, "permissions_boundary_arn", None) == arn
+            or getattr(each, "permissions_boundary", None) == arn
+            for each in bounded
+        )
+    return answer
+
+
 @around("iam:CreateRole")
 def a_new_role_says_less(call: Call, proceed: Proceed) -> Any:
     """CreateRole answers without MaxSessionDuration and RoleLastUsed, which GetRole has. moto shows them.

@@ -542,7 +542,7 @@ def _function_of_any(call: Call) -> LambdaFunction | None:
     parts = named(call).split(":")
     at = parts.index("function") + 1 if "function" in parts else 0
     try:
-        return find(call.account, call.region, parts[at])
+        return find(call.account, call.region, parts[at] if at < len(parts) else parts[-1])
     except Refused:
         return None
 

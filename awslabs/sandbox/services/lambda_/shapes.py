@@ -136,7 +136,8 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
         raise Refused("ValidationException", count + "; ".join(problems), 400)
     name, qualifier = asked.get("FunctionName", ""), asked.get("Qualifier")
     parts = name.split(":")
-    short = parts[6] if name.startswith("arn:") else parts[2] if len(parts) > 2 else parts[0]
+    at = 6 if name.startswith("arn:") else 2 if len(parts) > 2 else 0
+    short = parts[at] if len(parts) > at else parts[-1]
     if action == "CreateFunction" and len(short) > NAME_LENGTH:
         raise invalid(
             f"1 validation error detected: Value '{short}' at 'functionName' failed to satisfy constraint: "

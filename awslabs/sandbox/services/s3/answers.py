@@ -63,10 +63,9 @@ def _complete(response: Any, result: dict[str, Any]) -> None:
                 result[name] = _encoded(result[name])
     for part in ("CopyObjectResult", "Checksum"):
         shown = result.get(part)
-        if isinstance(shown, dict) and (
-            values := [shown[name] for name in shown if name.startswith("Checksum")]
-        ):
-            shown.setdefault("ChecksumType", _type_of(values[0]))
+        if isinstance(shown, dict) and not shown.get("ChecksumType"):
+            values = [shown[name] for name in shown if name.startswith("Checksum") and shown[name]]
+            shown |= {"ChecksumType": _type_of(values[0])} if values else {}
     _without_names(result)
 
 
@@ -85,7 +84,7 @@ def _without_names(value: Any) -> None:
     """Owners have an id alone, since 2025-11."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name in ("Owner", "Initiator") and isinstance(inner, dict):
+            if name == "Owner" and isinstance(inner, dict):
                 inner.pop("DisplayName", None)
             else:
                 _without_names(inner)
@@ -115,10 +114,43 @@ def checksums_have_a_type(call: Call, proceed: Proceed) -> Any:
     return status, headers, body
 
 
-@around("s3:CreateBucket")
+@around("s3:CreateBucket", "s3:HeadBucket")
 def new_buckets_have_an_arn(call: Call, proceed: Proceed) -> Any:
-    """CreateBucket answers with the bucket's ARN. moto does not. Source: aws-facts (k)."""
+    """CreateBucket and HeadBucket answer with the bucket's ARN, the latter says that it is no access point's
+    alias, the former where a bucket of another Region is. moto does not. Source: aws-facts (k).
+    """
     status, headers, body = proceed()
     if status < 300:
-        headers["x-amz-bucket-arn"] = f"arn:{call.partition}:s3:::{call.response.bucket_name}"
+        name = call.response.bucket_name
+        headers["x-amz-bucket-arn"] = f"arn:{call.partition}:s3:::{name}"
+        if call.action == "HeadBucket":
+            headers["x-amz-access-point-alias"] = "false"
+        elif "<LocationConstraint>" in str(call.response.body):
+            headers["location"] = f"http://{name}.s3.amazonaws.com/"
     return status, headers, body
+
+
+@around("s3:CreateMultipartUpload", "s3:UploadPart", "s3:UploadPartCopy")
+def parts_are_encrypted(call: Call, proceed: Proceed) -> Any:
+    """Answers of an upload in parts say how it is encrypted: as it was asked for, or AES256. moto says so of
+    whole objects alone. Source: aws-facts (k).
+    """
+    status, headers, body = proceed()
+    own = "x-amz-server-side-encryption-customer-algorithm" in call.response.headers
+    if status < 300 and not own:
+        name = "x-amz-server-side-encryption"
+        upload_id = call.response.querystring.get("uploadId", [""])[0]
+        bucket = call.response.backend.get_bucket(call.response.bucket_name)
+        upload = bucket.multiparts.get(upload_id)
+        asked = call.response.headers.get(name) or (upload and upload.sse_encryption)
+        headers.setdefault(name, asked or "AES256")
+    return status, headers, body
+
+
+@around("s3:PutBucketPolicy")
+def policies_leave_nothing_to_say(call: Call, proceed: Proceed) -> Any:
+    """PutBucketPolicy answers 204. moto: 200. Source: aws-facts (k)."""
+    answer = proceed()
+    if isinstance(answer, tuple) and answer[0] == 200:
+        return (204, *answer[1:])
+    return (204, {}, "") if isinstance(answer, str) else answer

@@ -120,7 +120,7 @@ def strangers(call: Call, proceed: Proceed) -> Any:
         raise denied()
     bucket = asked.bucket
     if bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=asked.name)
     key = asked.key
     if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
         found = asked.response.backend.get_object(asked.name, key)
@@ -447,8 +447,9 @@ def bucket_names(call: Call) -> None:
     beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
     Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".
     """
-    if not is_name(BucketCall(call.response).name):
-        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400)
+    name = BucketCall(call.response).name
+    if not is_name(name):
+        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400, BucketName=name)
 
 
 def is_name(name: str) -> bool:

@@ -56,18 +56,23 @@ def _decoded(text: str) -> bytes | None:
 
 @before("s3:CreateBucket")
 def buckets_are_somewhere(call: Call) -> None:
-    """A location constraint that is no Region: InvalidLocationConstraint. moto takes any word.
-
-    Source: aws-facts (k).
+    """A location constraint that is no Region: InvalidLocationConstraint, which names it; to another Region
+    than us-east-1 any that is not that Region: IllegalLocationConstraintException. moto takes any word, and
+    names none. Source: aws-facts (k).
     """
     text = BucketCall(call.response).text
-    if not text.strip():
-        return
-    said = xmltodict.parse(text).get("CreateBucketConfiguration") or {}
-    where = said.get("LocationConstraint")
-    if where and where != "EU" and not regions.known(where):
+    said = (xmltodict.parse(text).get("CreateBucketConfiguration") or {}) if text.strip() else {}
+    where = said.get("LocationConstraint") or ""
+    if call.region != "us-east-1" and where != call.region:
+        message = (
+            f"The {where or 'unspecified'} location constraint is incompatible for the region specific "
+            "endpoint this request was sent to."
+        )
+        raise Refused("IllegalLocationConstraintException", message, 400)
+    here = call.region == "us-east-1" and where not in ("", "EU")
+    if here and (where == "us-east-1" or not regions.known(where)):
         message = "The specified location-constraint is not valid"
-        raise Refused("InvalidLocationConstraint", message, 400)
+        raise Refused("InvalidLocationConstraint", message, 400, LocationConstraint=where)
 
 
 @around("s3:DeleteObjects")

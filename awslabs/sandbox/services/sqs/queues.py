@@ -161,6 +161,15 @@ def no_tags_no_list(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
+@around("sqs:AddPermission")
+def added_policies_are_old(call: Call, proceed: Proceed) -> Any:
+    """A policy that AddPermission begins is of the version of 2008. moto: of 2012. Source: aws-facts (k)."""
+    queue = queue_of(call)
+    if queue is not None and not queue._policy_json["Statement"]:
+        queue._policy_json["Version"] = "2008-10-17"
+    return proceed()
+
+
 @around("sqs:RemovePermission")
 def labels_that_are_not_there(call: Call, proceed: Proceed) -> Any:
     """To a label that no statement has: "Reason: can't find label.", a shorter word than moto's.
