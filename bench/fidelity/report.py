@@ -72,6 +72,7 @@ def refused(row: Row, target: str) -> bool:
         row["why"],
         json.dumps(row["diffs"]),
         *(call[3] for call in row.get("calls", ()) if len(call) > 3),
+        *(page[3] for page in row.get("pages", ())),
     ]
     if target == "sandbox":
         return any("The practice cloud" in text for text in said)
