@@ -378,6 +378,35 @@ def test_a_stage_names_its_documentation_and_its_log(where: dict[str, str]) -> N
     )
 
 
+def test_a_methods_settings_begin_with_those_of_all(where: dict[str, str]) -> None:
+    aws, stage = client("apigateway"), {"restApiId": where["restApiId"], "stageName": "prod"}
+    integrated(where)
+    aws.create_deployment(**stage)
+    patch = [
+        *step("replace", "/*/*/caching/enabled", "true"),
+        *step("replace", "/*/*/throttling/burstLimit", "7"),
+        *step("replace", "/a/GET/throttling/burstLimit", "8"),
+    ]
+    settings = aws.update_stage(**stage, patchOperations=patch)["methodSettings"]
+    shown = [
+        (settings[name]["cachingEnabled"], settings[name]["throttlingBurstLimit"])
+        for name in ("*/*", "a/GET")
+    ]
+    assert shown == [(True, 7), (True, 8)]
+
+
+def test_a_path_keeps_its_id_in_the_next_document(where: dict[str, str]) -> None:
+    aws, api = client("apigateway"), {"restApiId": where["restApiId"]}
+    method = {"x-amazon-apigateway-integration": {"type": "mock"}}
+    body = {"openapi": "3.0.1", "info": {"title": "lab"}, "paths": {"/a/b": {"get": method}}}
+    ids = []
+    for _ in range(2):
+        aws.put_rest_api(**api, mode="overwrite", body=json.dumps(body).encode())
+        ids.append({each["path"]: each["id"] for each in aws.get_resources(**api)["items"]})
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 3
+
+
 def test_gateway_responses_are_changed_by_their_paths(where: dict[str, str]) -> None:
     aws = client("apigateway")
     kind = {"restApiId": where["restApiId"], "responseType": "DEFAULT_4XX"}
