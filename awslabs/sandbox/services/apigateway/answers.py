@@ -29,11 +29,11 @@ class StageDates:
 
 apis_have_awss_shape = rule(
     "apis_have_awss_shape",
-    """An API says its type of IP addresses and nothing of media types, a version or a policy that it has
-    not; a stage has dates, says whether it caches and traces, and nothing of an empty description; a
-    deployment does not know its stage; a method's settings begin with those of all. Methods come without details unless they are asked for with `embed`;
-    stages of one deployment, if asked. What is made is a 201, what goes a 202. moto: none of these.
-    Source: aws-facts (k).""",
+    """An API says its type of IP addresses and nothing of media types, a version or a policy that it
+    has not; a stage has dates, says whether it caches and traces, and nothing of an empty description;
+    a deployment does not know its stage; a method's settings begin with those of all. Methods come
+    without details unless they are asked for with `embed`; stages of one deployment, if asked. What is
+    made is a 201, what goes a 202. moto: none of these. Source: aws-facts (k).""",
 )
 
 
