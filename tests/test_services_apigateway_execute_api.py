@@ -345,6 +345,11 @@ def test_a_function_that_cannot_be_invoked_is_a_500(api: Api) -> None:
     assert message(api.call("GET", "/haiku")) == (500, "Internal server error")
 
 
+def test_a_runtime_that_is_not_here_is_said(api: Api) -> None:
+    api.refuses = Refused("NotImplemented", "The practice cloud runs functions in Python.", 501)
+    assert message(api.call("GET", "/haiku")) == (501, "The practice cloud runs functions in Python.")
+
+
 def test_a_function_that_takes_too_long_is_a_504_and_goes_on(api: Api) -> None:
     go_on, ended = threading.Event(), threading.Event()
 

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from test_services_support import client, cloud, refused
+from test_services_support import client, cloud, refused, wait
 
 ACCOUNT = "123456789012"
 FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:lab"
@@ -378,6 +378,35 @@ def test_a_stage_names_its_documentation_and_its_log(where: dict[str, str]) -> N
     )
 
 
+def test_a_methods_settings_begin_with_those_of_all(where: dict[str, str]) -> None:
+    aws, stage = client("apigateway"), {"restApiId": where["restApiId"], "stageName": "prod"}
+    integrated(where)
+    aws.create_deployment(**stage)
+    patch = [
+        *step("replace", "/*/*/caching/enabled", "true"),
+        *step("replace", "/*/*/throttling/burstLimit", "7"),
+        *step("replace", "/a/GET/throttling/burstLimit", "8"),
+    ]
+    settings = aws.update_stage(**stage, patchOperations=patch)["methodSettings"]
+    shown = [
+        (settings[name]["cachingEnabled"], settings[name]["throttlingBurstLimit"])
+        for name in ("*/*", "a/GET")
+    ]
+    assert shown == [(True, 7), (True, 8)]
+
+
+def test_a_path_keeps_its_id_in_the_next_document(where: dict[str, str]) -> None:
+    aws, api = client("apigateway"), {"restApiId": where["restApiId"]}
+    method = {"x-amazon-apigateway-integration": {"type": "mock"}}
+    body = {"openapi": "3.0.1", "info": {"title": "lab"}, "paths": {"/a/b": {"get": method}}}
+    ids = []
+    for _ in range(2):
+        aws.put_rest_api(**api, mode="overwrite", body=json.dumps(body).encode())
+        ids.append({each["path"]: each["id"] for each in aws.get_resources(**api)["items"]})
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 3
+
+
 def test_gateway_responses_are_changed_by_their_paths(where: dict[str, str]) -> None:
     aws = client("apigateway")
     kind = {"restApiId": where["restApiId"], "responseType": "DEFAULT_4XX"}
@@ -455,3 +484,22 @@ def test_a_number_is_no_template(where: dict[str, str]) -> None:
     assert refused(put, **get, statusCode="200", responseTemplates={"a/b": 1})[0] == "SerializationException"
     why = "Validation Result: warnings : [], errors : [Invalid content type specified: 123]"
     assert refused(put, **get, statusCode="200", responseTemplates={"123": "a"})[1] == why
+
+
+def test_a_vpc_link_is_there_after_some_minutes(where: dict[str, str]) -> None:
+    aws = client("apigateway")
+    arn = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:loadbalancer/net/a/50dc6c495c0c9188"
+    made = shown(aws.create_vpc_link(name="link", targetArns=[arn]))
+    assert made == {"id": made["id"], "name": "link", "targetArns": [arn], "status": "PENDING"}
+    wait(180)
+    one = {"vpcLinkId": made["id"]}
+    there = {"status": "AVAILABLE", "statusMessage": "Your vpc link is ready for use"}
+    changed = aws.update_vpc_link(**one, patchOperations=step("replace", "/name", "other"))
+    assert shown(changed) == made | there | {"name": "other", "tags": {}}
+    assert shown(aws.get_vpc_links())["items"] == [made | there | {"name": "other"}]
+    aws.delete_vpc_link(**one)
+    for gone in (aws.get_vpc_link, aws.delete_vpc_link):
+        assert refused(gone, **one) == ("NotFoundException", "Invalid Vpc Link identifier specified", 404)
+    wrong = refused(aws.create_vpc_link, name="link", targetArns=["invalid-arn"])
+    assert wrong[1] == "Invalid ARN. ARN is not well formed invalid-arn"
+    assert refused(aws.create_vpc_link, name="", targetArns=[])[1] == "Name cannot be empty"

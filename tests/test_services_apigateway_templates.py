@@ -31,6 +31,7 @@ def said(template: str, body: Any = "", context: dict[str, Any] | None = None) -
         ('$input.json("$.a") $input.json("$") $input.json("$.none")', '{"b": [1]} {"a": {"b": [1]}} ""'),
         ('$input.path("$.a.b")[0] $input.path("$.a.b").size()', "1 1"),
         ('#if($input.path("$.a.none") == $null)none#else some#end', "none"),
+        ('#if($input.path("$.a.none") == "")empty#end#if($context.stage != "")said#end', "emptysaid"),
         ('#foreach($x in $input.path("$.a.b"))$x#if($foreach.hasNext),#end#end', "1"),
         ("#set($p = $input.params())#foreach($n in $p.keySet())$n #end", "path querystring header "),
         ("$util.base64Encode('a') $util.base64Decode('YQ==') $util.urlEncode('a b')", "YQ== a a+b"),

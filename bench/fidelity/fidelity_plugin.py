@@ -14,16 +14,21 @@ JSON a test:
     keys      answer: [identical, error code and HTTP status on AWS, the same here]
     whose     answer: the operation that gave it, where it is one's
     calls     [service:Operation, HTTP status, error code, message], all that boto3 sent
+    pages     [method, URL, HTTP status, the text's beginning]: what deployed APIs answered with 500 or more
+
+Tests that ask a public web server (httpbin.org) meet one here that answers as it does: none is reached.
 """
 
 from __future__ import annotations
 
+import http.server
 import importlib.machinery
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import types
 import urllib.parse
@@ -85,6 +90,7 @@ def _send(original):
     """requests' adapter: addresses of AWS become addresses of the endpoint."""
 
     def send(self, request, **kwargs):
+        asked = request.url
         parts = urllib.parse.urlsplit(request.url)
         host = parts.hostname or ""
         path, base = parts.path, urllib.parse.urlsplit(ENDPOINT)
@@ -103,7 +109,12 @@ def _send(original):
                 aws_host = "" if TARGET == "sandbox" else host
             request.url = urllib.parse.urlunsplit((base.scheme, base.netloc, path, parts.query, ""))
             request.headers["Host"] = aws_host or base.netloc
-        return original(self, request, **kwargs)
+        answer = original(self, request, **kwargs)
+        if ".execute-api." in host and answer.status_code >= 500:
+            _row.setdefault("pages", []).append(
+                [request.method, asked, answer.status_code, answer.text[:300]]
+            )
+        return answer
 
     return send
 
@@ -149,6 +160,65 @@ def _matched(original):
     return match
 
 
+class _Echo(http.server.BaseHTTPRequestHandler):
+    """What httpbin.org says to `/status/N`, and to everything else."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "gunicorn/19.9.0", ""
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+        parts = urllib.parse.urlsplit(self.path)
+        status, said = 200, b""
+        if parts.path.startswith("/status/"):
+            status = int(parts.path.rpartition("/")[2])
+        else:
+            try:
+                document = json.loads(body)
+            except ValueError:
+                document = None
+            args = urllib.parse.parse_qs(parts.query, keep_blank_values=True)
+            echo = {
+                "args": {name: values[0] if len(values) == 1 else values for name, values in args.items()},
+                "data": body,
+                "files": {},
+                "form": {},
+                "headers": {
+                    name.title(): value for name, value in self.headers.items() if name != "Connection"
+                },
+                "json": document,
+                "origin": self.client_address[0],
+                "url": f"http://{self.headers.get('Host')}{self.path}",
+            }
+            if parts.path.startswith("/anything"):
+                echo["method"] = self.command
+            said = json.dumps(echo, indent=2).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if said else "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(said)))
+        self.send_header("Connection", "keep-alive")
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Credentials", "true")
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *args):
+        pass
+
+
+def _serve_echo():
+    """Put a server of our own in place of the public one that LocalStack's tests ask."""
+    try:
+        from localstack.testing.pytest import fixtures
+    except ImportError:  # for moto's own tests alone it is not needed
+        return
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    fixtures.PUBLIC_HTTP_ECHO_SERVER_URL = f"http://127.0.0.1:{server.server_address[1]}"
+
+
 def _keys_of(account):
     """Access key and secret of one of the practice cloud's accounts."""
     asked = [
@@ -176,6 +246,7 @@ def pytest_configure(config):
     import botocore.client
     import requests.adapters
 
+    _serve_echo()
     try:
         from localstack_snapshot.snapshots.prototype import SnapshotSession
     except ImportError:  # for moto's own tests alone it is not needed

@@ -31,6 +31,7 @@ COLUMNS = ("pass", "fields", "outcome", "refused", "n/a")
 LABS: dict[str, list[str]] = json.loads((Path(__file__).parent / "lab-operations.json").read_text())
 NOT_OURS = (
     "nodejs",
+    "runs functions in Python",
     "Docker not available",
     "lambda-url",
     "Failed to build multiruntime",
@@ -73,6 +74,7 @@ def refused(row: Row, target: str) -> bool:
         row["why"],
         json.dumps(row["diffs"]),
         *(call[3] for call in row.get("calls", ()) if len(call) > 3),
+        *(page[3] for page in row.get("pages", ())),
     ]
     if target == "sandbox":
         return any("The practice cloud" in text for text in said)
@@ -84,7 +86,8 @@ def verdict(row: Row, target: str) -> str:
     """What became of a test, as one of `COLUMNS`."""
     if row["outcome"] == "passed":
         return "pass"
-    if row["outcome"] == "skipped" or any(text in row["why"] for text in NOT_OURS):
+    said = [row["why"], *(page[3] for page in row.get("pages", ()))]
+    if row["outcome"] == "skipped" or any(text in each for each in said for text in NOT_OURS):
         return "n/a"
     if refused(row, target):
         return "refused"

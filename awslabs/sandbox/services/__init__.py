@@ -64,6 +64,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "apigateway.models": ("apigateway",),
     "apigateway.usage_plans": ("apigateway",),
     "apigateway.authorizers": ("apigateway",),
+    "apigateway.vpc_links": ("apigateway",),
     "batch.api": ("batch",),
     "batch.definitions": ("batch",),
     "batch.environments": ("batch",),

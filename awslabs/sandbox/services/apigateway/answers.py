@@ -29,11 +29,11 @@ class StageDates:
 
 apis_have_awss_shape = rule(
     "apis_have_awss_shape",
-    """An API says its type of IP addresses and nothing of media types, a version or a policy that it has
-    not; a stage has dates, says whether it caches and traces, and nothing of an empty description; a
-    deployment does not know its stage. Methods come without details unless they are asked for with `embed`;
-    stages of one deployment, if asked. What is made is a 201, what goes a 202. moto: none of these.
-    Source: aws-facts (k).""",
+    """An API says its type of IP addresses and nothing of media types, a version or a policy that it
+    has not; a stage has dates, says whether it caches and traces, and nothing of an empty description;
+    a deployment does not know its stage; a method's settings begin with those of all. Methods come
+    without details unless they are asked for with `embed`; stages of one deployment, if asked. What is
+    made is a 201, what goes a 202. moto: none of these. Source: aws-facts (k).""",
 )
 
 
@@ -124,9 +124,17 @@ def _change_stage(call: Call) -> dict[str, Any]:
         memory(stage, StageDates).documentation_version = step.get("value") or ""
     stage.apply_operations([step for step in steps if step not in [*gone, *logs, *named]])
     said = {step["path"] for step in steps}
-    for name in stage.method_settings.keys() - known:
+    for name in sorted(stage.method_settings.keys() - known):  # those of all methods, `*/*`, come first
         fresh = {path: kept for path, kept in _SETTINGS.items() if f"/{name}/{path}" not in said}
         stage.method_settings[name] |= dict(fresh.values())
+        begin = f"/{name}/"
+        own = {
+            stage._method_settings_translations(path.removeprefix(begin))
+            for path in said
+            if path.startswith(begin)
+        }
+        shared = stage.method_settings.get("*/*", {})
+        stage.method_settings[name] |= {key: value for key, value in shared.items() if key not in own}
     memory(stage, StageDates).updated = clock.now()
     return _stage(stage.to_json(), stage)
 

@@ -297,6 +297,8 @@ class Gateway:
             raise Own(504, "INTEGRATION_TIMEOUT", message, "InternalServerErrorException") from None
         except Refused as refused:
             log.info("%s cannot be invoked: %s: %s", arn, refused.code, refused.message)
+            if refused.status == 501:  # a runtime that is not here
+                raise Own(501, "", refused.message, "NotImplemented") from refused
             # A throttled function is a 500, too. Source: re:Post, "How can I troubleshoot the 'internal
             # server' error with status code 500 for API Gateway endpoints that integrate with Lambda?"
             raise broken(500, "INTEGRATION_FAILURE") from refused

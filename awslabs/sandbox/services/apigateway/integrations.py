@@ -42,6 +42,7 @@ REMAPPED = {
     "www-authenticate",
 }
 _NOT_RETURNED = {"transfer-encoding", "keep-alive"}
+_OWN = {"host", "content-encoding", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"}
 _WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -217,7 +218,7 @@ def sent(asked: ApiCall, context: dict[str, Any]) -> Sent:
     if kind == "HTTP_PROXY":
         body = asked.body
         headers = {name: ",".join(values) for name, values in asked.told_headers.items()}
-        headers = {n: v for n, v in headers.items() if n.lower() not in ("host", "content-encoding")}
+        headers = {name: value for name, value in headers.items() if name.lower() not in _OWN}
         query = [(name, value) for name, values in asked.query.items() for value in values]
     else:
         body, template = _converted(asked), _request_template(asked)
@@ -276,6 +277,7 @@ def from_nobody(asked: Sent) -> Reply:
 def from_web(asked: Sent, timeout_s: float) -> Reply:
     """HTTP and HTTP_PROXY: a web server's answer, redirects included, or a 504 where there is none."""
     import requests
+    from urllib3.util import SKIP_HEADER
 
     session = requests.Session()
     session.headers.clear()
@@ -284,6 +286,7 @@ def from_web(asked: Sent, timeout_s: float) -> Reply:
         ready = session.prepare_request(prepared)
         if asked.method not in _WITHOUT_BODY:
             ready.prepare_body(asked.body, None)
+        ready.headers.setdefault("Accept-Encoding", SKIP_HEADER)
         proxies = session.merge_environment_settings(asked.uri, {}, None, None, None)
         answer = session.send(ready, allow_redirects=False, timeout=timeout_s, **proxies)
         body = answer.content

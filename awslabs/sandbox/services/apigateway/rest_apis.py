@@ -400,6 +400,7 @@ def _import(call: Call, proceed: Proceed) -> Any:
 def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> list[str]:
     """Make of an API what a document says; what was left out of it is in the warnings."""
     _look_at_document(api_doc)
+    known = {each.get_path(): each.id for each in api.resources.values()}
     if mode == "overwrite":
         root = api.resources[api.root_resource_id]
         root.resource_methods = {}
@@ -416,7 +417,7 @@ def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> list[str]:
     openapi.put_models(api, api_doc)
     parts = Parts(api_doc, openapi.put_authorizers(api, api_doc), _put_validators(api, api_doc))
     for path, described in api_doc["paths"].items():
-        resource = _resource(api, path)
+        resource = _resource(api, path, known)
         for name in openapi.METHODS:
             if name in described:
                 _describe(api, resource, _verb(name), described[name], described.get("parameters", []), parts)
@@ -500,14 +501,19 @@ def _integration_problems(where: str, integration: dict[str, Any]) -> Iterator[s
         yield f"{begin}: Timeout should be between {least} ms and {most} ms"
 
 
-def _resource(api: RestAPI, path: str) -> Resource:
-    """The resource of a path, made with its parents where it is not there."""
+def _resource(api: RestAPI, path: str, known: dict[str, str]) -> Resource:
+    """The resource of a path, made with its parents where it is not there; a path keeps its id."""
     resource = api.resources[api.root_resource_id]
     for part in path.strip("/").split("/"):
         if part:
             children = [each for each in api.resources.values() if each.parent_id == resource.id]
             found = next((each for each in children if each.path_part == part), None)
             resource = found or api.add_child(part, resource.id)
+            before = known.get(resource.get_path())
+            if before is not None and before not in api.resources:
+                del api.resources[resource.id]
+                resource.id = before
+                api.resources[before] = resource
     return resource
 
 

@@ -242,7 +242,16 @@ def _calculate(reference: Any, owner: Any, loader: Any, names: Any) -> Any:
     return found
 
 
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same: what is not there is an empty text. Source: aws-facts (k)."""
+    return bool(("" if one is None else one) == ("" if other is None else other))
+
+
 velocity.NameOrCall.calculate = _calculate
+velocity.BinaryOperator.OPERATORS |= {
+    **dict.fromkeys(("==", "eq"), _equal),
+    **dict.fromkeys(("!=", "ne"), lambda one, other: not _equal(one, other)),
+}
 
 
 _EVALUATED = re.compile(r"#(evaluate|include|parse)\b")
