@@ -289,7 +289,12 @@ def test_the_ledger_s_lock_is_never_taken() -> None:
 
 def test_what_it_costs_is_told_with_its_end() -> None:
     row = vpc_row()
-    row.call, row.ids, row.usd_per_hour = "ec2:RunInstances", {"InstanceId": "i-1"}, 1.5
+    row.call, row.ids, row.usd_per_hour, row.made = (
+        "ec2:RunInstances",
+        {"InstanceId": "i-1"},
+        1.5,
+        journal.now(),
+    )
     limits = {"budget_usd": 5.0, "ttl_minutes": 60, "until": journal.after(journal.now(), 3600)}
     path = write(rows=[row])
     made = journal.Journal(path, {"lab": "ec2", "name": "default", **HEADER})

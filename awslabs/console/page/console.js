@@ -5,7 +5,7 @@ const WORDS = {
   en: {
     title: "awslabs", labs: "Labs on this computer", none: "Nothing was built yet. Try:", key_missing: "This page has no key.",
     key_how: "Open it with the address that this command prints:", gone_server: "The console does not answer. Start it again:",
-    map: "The lab", help: "Arrow keys move between things, Enter opens one, Escape closes it.",
+    glance: "At a glance", map: "The lab", help: "Arrow keys move between things, Enter opens one, Escape closes it.",
     nothing: "Nothing stands any more.", waits: "Waits for: ", happens: "What happens", costs: "What it costs",
     note: "Calls of awslabs' own commands, as they come. What other programs call (the AWS CLI, AWS's web console, programs on servers) is not seen.",
     time: "time", call: "call", row: "thing", outcome: "outcome", ms: "ms", what_cost: "thing", hours: "hours", usd: "USD",
@@ -26,7 +26,7 @@ const WORDS = {
   ja: {
     title: "awslabs", labs: "このコンピュータのラボ", none: "まだ何もありません。まずは:", key_missing: "このページには鍵がありません。",
     key_how: "次のコマンドが表示するアドレスで開いてください:", gone_server: "コンソールが応答しません。もう一度起動してください:",
-    map: "ラボの地図", help: "矢印キーで移動、Enterで開き、Escで閉じます。",
+    glance: "ひと目で", map: "ラボの地図", help: "矢印キーで移動、Enterで開き、Escで閉じます。",
     nothing: "もう何も残っていません。", waits: "待っています: ", happens: "起きていること", costs: "費用",
     note: "awslabs自身のコマンドの呼び出しだけを表示します。ほかのプログラム(AWS CLI、AWSのWebコンソール、サーバー上のプログラム)の呼び出しは見えません。",
     time: "時刻", call: "呼び出し", row: "もの", outcome: "結果", ms: "ミリ秒", what_cost: "もの", hours: "時間", usd: "USD",
@@ -362,7 +362,7 @@ function drawMap() {
     const boxes = vpcs.map(({ vpc, chips, zones }) => make("div", { class: "area vpc" },
       make("div", { class: "things" }, tile({ key: `r${vpc.n}`, row: vpc }), ...things(chips)),
       make("div", { class: "zones" }, ...[...zones].map(([zone, inside]) => make("div", { class: "zone" },
-        make("h4", {}, zone ? t("zone", { z: zone }) : t("no_zone")),
+        make("h3", {}, zone ? t("zone", { z: zone }) : t("no_zone")),
         ...inside.map((box) => make("div", { class: "subnet" },
           tile({ key: `r${box.subnet.n}`, row: box.subnet }),
           box.inside.length ? make("div", { class: "things" }, ...things(box.inside)) : null)))))));
@@ -545,14 +545,19 @@ function drawPanel(fresh = false) {
   if (!key) return;
   const row = key.startsWith("r") ? state.rows.get(Number(key.slice(1))) : null;
   const other = state.others.find((one) => `o${one.id}` === key);
-  const parts = row ? panelOf(row) : other ? panelOfOther(other) : panelOfStack(key);
-  const scrolled = panel.scrollTop, was = document.activeElement === panel.querySelector("#close");
+  const [title, ...parts] = row ? panelOf(row) : other ? panelOfOther(other) : panelOfStack(key);
+  if (fresh || $("panel-head")?.textContent !== title || panel.lang !== state.language) {
+    panel.lang = state.language;
+    panel.replaceChildren(panelHead(title), make("div"));
+    $("close").focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
+  }
+  // What is said of it is put in place of what was said only where it differs: a selection stays.
+  const said = make("div", {}, ...parts.filter(Boolean)), before = panel.lastChild;
+  if (before.isEqualNode(said)) return;
   const pre = panel.querySelector("pre.inside"), atEnd = !pre || pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 4, at = pre?.scrollTop;
-  panel.replaceChildren(...parts.filter(Boolean));
-  panel.scrollTop = scrolled;
+  before.replaceWith(said);
   const output = panel.querySelector("pre.inside");
   if (output) output.scrollTop = atEnd ? output.scrollHeight : at;
-  if (fresh || was) panel.querySelector("#close").focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
 }
 
 function panelHead(title) {
@@ -573,7 +578,7 @@ function panelOf(row) {
   const uses = [...state.rows.values()].filter((other) => other.needs.includes(row.n) && other.state !== "gone").map((other) => link(other.n));
   const text = (words) => said(words || {});
   return [
-    panelHead(row.name),
+    row.name,
     text(details?.what) && make("p", {}, text(details.what)),
     text(details?.why) && make("p", { class: "soft" }, text(details.why)),
     said(one?.why) && make("p", { class: "why" }, said(one.why)),
@@ -595,14 +600,14 @@ function panelOf(row) {
 }
 
 function panelOfOther(other) {
-  return [panelHead(other.name), make("p", {}, t("machine")), pairs([[t("id"), other.id], [t("state"), other.state], [t("zone", { z: "" }), other.zone]])];
+  return [other.name, make("p", {}, t("machine")), pairs([[t("id"), other.id], [t("state"), other.state], [t("zone", { z: "" }), other.zone]])];
 }
 
 function panelOfStack(key) {
   const rows = [...state.rows.values()].filter((row) => row.work && key === `s${row.call} ${row.name.replace(/-?\d+$/, "")}` && visible(row));
   const shown = rows.slice(-200).reverse();
   return [
-    panelHead(t("stack", { n: rows.length, name: rows[0]?.name.replace(/-?\d+$/, "") ?? "" })),
+    t("stack", { n: rows.length, name: rows[0]?.name.replace(/-?\d+$/, "") ?? "" }),
     make("ul", {}, ...shown.map((row) => make("li", {}, make("button", { type: "button", class: "plain", onclick: () => choose(`r${row.n}`) }, `${row.name} ${row.n}`), ` ${stateOf(row).text} ${said(state.shown[row.n]?.why)}`))),
     rows.length > shown.length ? make("p", { class: "soft" }, t("more", { n: rows.length - shown.length })) : null,
   ];
@@ -684,7 +689,7 @@ function drawWords() {
   $("language").textContent = state.language === "en" ? "日本語" : "English";
   $("language").lang = state.language === "en" ? "ja" : "en";
   $("theme").textContent = t(state.theme);
-  for (const [id, key] of [["labs-head", "labs"], ["map-head", "map"], ["map-help", "help"], ["map-none", "nothing"], ["happens-head", "happens"], ["costs-head", "costs"], ["money-head", "costs"], ["happens-note", "note"]]) $(id).textContent = t(key);
+  for (const [id, key] of [["labs-head", "labs"], ["map-head", "map"], ["map-help", "help"], ["map-none", "nothing"], ["happens-head", "happens"], ["costs-head", "costs"], ["money-head", "glance"], ["happens-note", "note"]]) $(id).textContent = t(key);
   const head = (id, names) => $(id).querySelector("thead tr").replaceChildren(...names.map(([name, cls]) => make("th", { scope: "col", class: cls }, t(name))));
   head("happens", [["time", "time"], ["call"], ["row"], ["outcome"], ["ms", "number ms"]]);
   head("costs", [["what_cost"], ["hours", "number"], ["usd", "number"]]);
