@@ -23,11 +23,12 @@ WIDTH = 88  # of a line of Python, as in the chapters' own calls; a longer one i
 COMMANDS = {"s3": "s3api"}
 # Options of the AWS CLI alone: for bytes that lie deeper in a request, and one for two parameters.
 FILES_WITHIN = {("lambda", "CreateFunction", "Code"): ("ZipFile", "--zip-file")}
+INDENT = 24  # columns before the JSON of a command: four spaces, the option, quotes
 COUNTS = ("MinCount", "MaxCount")  # of RunInstances: --count 1, or --count 1:3
 # Files that the AWS CLI takes by their path alone, for it sends them piece by piece.
 BY_PATH = {("s3", "PutObject", "Body")}
-# A value that the AWS CLI would not take as it stands: an option, a file or an address to read, JSON.
-TAKEN_OTHERWISE = re.compile(r"-|fileb?://|https?://|\s*[\[{]")
+# A text that the AWS CLI would not take as it stands: an option, a file or an address to read.
+TAKEN_OTHERWISE = re.compile(r"-|fileb?://|https?://")
 
 Filed = Callable[[str, bytes], str]
 
@@ -38,7 +39,13 @@ def filed(member: str, content: bytes) -> str:
 
 
 def as_boto3(
-    service: str, operation: str, params: Mapping[str, Any], *, width: int = WIDTH, filed: Filed = filed
+    service: str,
+    operation: str,
+    params: Mapping[str, Any],
+    *,
+    width: int = WIDTH,
+    filed: Filed = filed,
+    lead: int = 0,
 ) -> str:
     """The call in Python, with the client named as the service is.
 
@@ -52,13 +59,15 @@ def as_boto3(
         Columns; what does not fit is broken into lines, as a formatter does.
     filed : callable
         (parameter, bytes) -> the file that holds them.
+    lead : int
+        Columns that something before it, or behind it, takes.
     """
-    params = in_files(params, filed)
+    params = in_files(params, filed)  # and so texts of `Code` and `Dumped` are written as what they are
     client = service.replace("-", "_") + ("_" if keyword.iskeyword(service) else "")
     head = f"{client}.{snake(operation)}("
     arguments = [f"{name}={literal(value)}" for name, value in params.items()]
     whole = f"{head}{', '.join(arguments)})"
-    if len(whole) <= width:
+    if lead + len(whole) <= width:
         return whole
     lines = [
         f"    {name}={broken(value, 4, width - 5 - len(name), width)}," for name, value in params.items()
@@ -68,6 +77,13 @@ def as_boto3(
 
 class Code(str):
     """A text that is Python already: the name of a variable, an expression."""
+
+
+class Dumped:
+    """What stands in a request as a text of JSON."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 def in_files(value: Any, filed: Filed, name: str = "") -> Any:
@@ -85,6 +101,8 @@ def literal(value: Any) -> str:
     """A value as Python writes it, texts in double quotes."""
     if isinstance(value, Code):
         return str(value)
+    if isinstance(value, Dumped):
+        return f"json.dumps({literal(value.value)})"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -97,6 +115,11 @@ def literal(value: Any) -> str:
 def broken(value: Any, indent: int, left: int, width: int) -> str:
     """The same over several lines, where it does not fit into what is left of the first."""
     text = literal(value)
+    if isinstance(value, Dumped):
+        return f"json.dumps({broken(value.value, indent, left - 12, width)})"
+    if isinstance(value, str) and not isinstance(value, Code) and len(text) > left and "\n" in value[:-1]:
+        lines = "".join(f"{' ' * (indent + 4)}{literal(line)}\n" for line in value.splitlines(keepends=True))
+        return f"(\n{lines}{' ' * indent})"
     if len(text) + 1 <= left or not isinstance(value, (Mapping, list, tuple)):
         return text
     inner = indent + 4
@@ -121,6 +144,9 @@ def as_cli(
     *,
     quote: Callable[[str], str] = shlex.quote,
     filed: Filed = filed,
+    width: int | None = None,
+    more: str = "",
+    lead: int = 0,
 ) -> str:
     """The command line of the AWS CLI that makes the same call, quoted for a POSIX shell.
 
@@ -132,8 +158,25 @@ def as_cli(
         Quotes a word; another one than the shell's own may leave variables in it.
     filed : callable
         (parameter, bytes) -> the file that holds them.
+    width : int, optional
+        Columns: a longer command goes on in the next line, and its JSON is spread over lines. Unless given
+        all of it stands on one.
+    more : str
+        Options for the AWS CLI itself: ``--query Vpc.VpcId --output text``.
+    lead : int
+        Columns that something before it takes.
     """
-    return " ".join(cli_words(service, operation, params, quote=quote, filed=filed))
+    words = cli_words(service, operation, params, quote=quote, filed=filed, width=width)
+    words += [more] if more else []
+    line = ""
+    for word in words:
+        last = line.rpartition("\n")[2]
+        last = last if "\n" in line else " " * lead + last
+        if line and width is not None and len(f"{last} {word}".split("\n")[0]) > width - 2:
+            line += f" \\\n    {word}"
+        else:
+            line += f" {word}" if line else word
+    return line
 
 
 def cli_words(
@@ -143,6 +186,7 @@ def cli_words(
     *,
     quote: Callable[[str], str] = shlex.quote,
     filed: Filed = filed,
+    width: int | None = None,
 ) -> list[str]:
     """The parts of that command line, each quoted: the command, then every option with its values."""
     words = [f"aws {COMMANDS.get(service, service)} {dashed(operation)}"]
@@ -160,42 +204,80 @@ def cli_words(
         elif member and isinstance(value.get(member), bytes):
             words.append(f"{its_option} {quote('fileb://' + filed(member, value[member]))}")
             if left := {key: item for key, item in value.items() if key != member}:
-                words.append(f"{option} {quote(as_json(left))}")
-        elif isinstance(value, (list, tuple)) and value and all(map(_is_plain, value)):
+                words.append(f"{option} {quote(as_json(left, width))}")
+        elif isinstance(value, (list, tuple)) and _are_plain(value):
             words.append(" ".join([option, *(quote(_plain(item)) for item in value)]))
+        elif width is not None and isinstance(value, str) and (within := document(value)) is not None:
+            words.append(f"{option} {quote(as_json(within, width))}")
         elif _is_plain(value):
             words.append(f"{option} {quote(_plain(value))}")
         else:
             rest[name] = value
     if rest:
-        words.append(f"--cli-input-json {quote(as_json(rest))}")
+        words.append(f"--cli-input-json {quote(as_json(rest, width))}")
     return words
 
 
-def as_json(value: Any, indent: int | None = None) -> str:
-    """A part of a request as the AWS CLI reads it.
+def document(text: str) -> Any:
+    """What a text of JSON holds, such as a policy; None for another text."""
+    if not text.startswith("{"):
+        return None
+    try:
+        held = json.loads(text)
+    except ValueError:
+        return None
+    return held if text in (json.dumps(held), json.dumps(held, ensure_ascii=False)) else None
+
+
+def as_json(value: Any, width: int | None = None) -> str:
+    """A part of a request as the AWS CLI reads it; with a width, over several lines where it needs them.
 
     Raises
     ------
     ValueError
         For bytes deep within a request: the two versions of the AWS CLI read no text for them alike.
     """
+    return _spread(value, 0, INDENT, width)
+
+
+def _spread(value: Any, indent: int, taken: int, width: int | None) -> str:
+    """A value from the column `taken` on; what it holds goes into lines of its own where it is too long."""
 
     def plain(other: Any) -> str:
         if isinstance(other, datetime):
             return other.isoformat()
         raise ValueError(f"The AWS CLI takes no {type(other).__name__} within a parameter.")
 
-    return json.dumps(value, ensure_ascii=False, default=plain, indent=indent)
+    text = json.dumps(value, ensure_ascii=False, default=plain)
+    if width is None or taken + len(text) < width or not isinstance(value, (dict, list)) or not value:
+        return text
+    inner = indent + 2
+    if isinstance(value, dict):
+        heads = [f"{json.dumps(key, ensure_ascii=False)}: " for key in value]
+        parts = [
+            head + _spread(item, inner, inner + len(head), width)
+            for head, item in zip(heads, value.values(), strict=True)
+        ]
+        opening, closing = "{}"
+    else:
+        parts = [_spread(item, inner, inner, width) for item in value]
+        opening, closing = "[]"
+    lines = ",\n".join(" " * inner + part for part in parts)
+    return f"{opening}\n{lines}\n{' ' * indent}{closing}"
 
 
 def _is_plain(value: Any) -> bool:
     """Whether the AWS CLI takes a value as it stands. True and False are flags there, each in its own way."""
     if isinstance(value, str):
-        return bool(value) and not TAKEN_OTHERWISE.match(value) and "\n" not in value
+        return bool(value) and not TAKEN_OTHERWISE.match(value)
     return isinstance(value, datetime) or (
         isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     )
+
+
+def _are_plain(value: Any) -> bool:
+    """The same of a list; where its first item looks like JSON the AWS CLI reads it as that."""
+    return bool(value) and all(map(_is_plain, value)) and str(value[0]).lstrip()[:1] not in ("[", "{")
 
 
 def _plain(value: Any) -> str:

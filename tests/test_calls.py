@@ -125,8 +125,7 @@ def test_bytes_are_read_from_files(tmp_path: Path) -> None:
             "iam",
             "PutRolePolicy",
             {"RoleName": "r", "PolicyDocument": '{"Version": "2012-10-17"}'},
-            """aws iam put-role-policy --role-name r """
-            """--cli-input-json '{"PolicyDocument": "{\\"Version\\": \\"2012-10-17\\"}"}'""",
+            """aws iam put-role-policy --role-name r --policy-document '{"Version": "2012-10-17"}'""",
         ),
     ],
 )

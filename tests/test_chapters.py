@@ -29,7 +29,7 @@ PACKAGE = Path(awslabs.__file__).parent
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "labs", "prices", "show", "web", "buckets", "calls"],
+    ["errors", "labs", "prices", "show", "web", "buckets", "calls", "rehearsal"],
     [
         "explain",
         "progress",
@@ -45,7 +45,9 @@ HOUSE = [
     ["callbook", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
-    ["network", "preflight", "roles", "servers", "switch"],
+    ["network", "preflight", "roles", "servers", "switch", "plan"],
+    ["lesson"],
+    ["script"],
     ["cli"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
@@ -58,7 +60,7 @@ HOUSE = [
     ["__main__"],
 ]
 LATE = {
-    "sandbox": {"cli", "ledger_cli", "console"},
+    "sandbox": {"cli", "ledger_cli", "console", "plan"},
     "console": {"cli", "console"},
 }  # who may start it, inside a function
 
