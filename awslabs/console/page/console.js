@@ -9,8 +9,8 @@ const WORDS = {
     nothing: "Nothing stands any more.", waits: "Waits for: ", happens: "What happens", costs: "What it costs",
     note: "Calls of awslabs' own commands, as they come. What other programs call (the AWS CLI, AWS's web console, programs on servers) is not seen.",
     time: "time", call: "call", row: "thing", outcome: "outcome", ms: "ms", what_cost: "thing", hours: "hours", usd: "USD",
-    per_hour: "now, USD per hour", so_far: "so far, USD", ends: "ends in", budget: "budget, USD", things: "things", practice: "in the practice cloud: free; on AWS it would cost this",
-    on_aws: "on AWS", sandbox: "in the practice cloud", internet: "the internet", at_most: "at most ", more: "and {n} more", over: "now", never: "by you alone",
+    per_hour: "now, USD per hour", so_far: "so far, USD", ends: "ends in", budget: "budget, USD", things: "things", practice: "Here it is free; on AWS it would cost this.",
+    on_aws: "on AWS", sandbox: "on this computer, not AWS", internet: "the internet", at_most: "at most ", more: "and {n} more", over: "now", never: "by you alone",
     "area.run": "What runs", "area.data": "What is kept", "area.door": "Doors", "area.who": "Who may do what", "area.end": "Its end", "area.other": "More",
     zone: "zone {z}", no_zone: "zone not known yet", looked: "AWS was asked {s}; next in {n} s.", unasked: "AWS has not been asked yet.",
     close: "close", is: "What it is", why_there: "Why it is there", boto3: "Its call in Python (boto3)", cli: "The same with the AWS CLI", left_out: "Not kept in the ledger: {names}.",
@@ -30,8 +30,8 @@ const WORDS = {
     nothing: "もう何も残っていません。", waits: "待っています: ", happens: "起きていること", costs: "費用",
     note: "awslabs自身のコマンドの呼び出しだけを表示します。ほかのプログラム(AWS CLI、AWSのWebコンソール、サーバー上のプログラム)の呼び出しは見えません。",
     time: "時刻", call: "呼び出し", row: "もの", outcome: "結果", ms: "ミリ秒", what_cost: "もの", hours: "時間", usd: "USD",
-    per_hour: "現在 USD/時", so_far: "これまで USD", ends: "終了まで", budget: "予算 USD", things: "ものの数", practice: "練習用クラウドは無料。AWSならこの費用",
-    on_aws: "AWS", sandbox: "練習用クラウド", internet: "インターネット", at_most: "最大 ", more: "ほか{n}件", over: "今", never: "自分で終える",
+    per_hour: "現在 USD/時", so_far: "これまで USD", ends: "終了まで", budget: "予算 USD", things: "ものの数", practice: "ここでは無料。AWSならこの費用です。",
+    on_aws: "AWS", sandbox: "AWSではなくこのコンピュータ", internet: "インターネット", at_most: "最大 ", more: "ほか{n}件", over: "今", never: "自分で終える",
     "area.run": "動くもの", "area.data": "保存するもの", "area.door": "入口", "area.who": "だれが何をできるか", "area.end": "終わらせるもの", "area.other": "その他",
     zone: "ゾーン {z}", no_zone: "ゾーンは未確認", looked: "{s}にAWSへ確認。次は{n}秒後。", unasked: "まだAWSに確認していません。",
     close: "閉じる", is: "これは何か", why_there: "なぜあるのか", boto3: "Python(boto3)での呼び出し", cli: "AWS CLIでの同じ呼び出し", left_out: "台帳に残していないもの: {names}",
@@ -42,7 +42,7 @@ const WORDS = {
     creating: "作成中", standing: "稼働中", deleting: "削除中", gone: "削除済み", refused: "拒否された", absent: "AWSに見えない", hidden: "表示不可", coming: "準備中", going: "終了中", ended: "終了", failed: "失敗",
     building: "作成中", "stage.standing": "稼働中", "stage.going": "削除中", "stage.gone": "削除済み", "stage.unread": "読めない", "stage.coming": "作成中",
     stands_many: "{n}個", said: "{name}: {state}", lost: "接続が切れました。再接続します。", stack: "{name} × {n}", machine: "Batchの機械(台帳の行はありません)",
-    "lets in": "入れる通信", "lets out": "出す通信", route: "経路", addresses: "アドレス", "free addresses": "空きアドレス", type: "種類", "private address": "内側のアドレス", "public address": "公開アドレス", image: "イメージ", disks: "ディスク", since: "開始", size: "大きさ", "exit code": "終了コード", queue: "キュー", attempts: "試行", types: "種類", "tasks running / waiting": "実行中 / 待ち", runtime: "ランタイム", memory: "メモリ", timeout: "制限時間", role: "ロール", items: "項目", messages: "メッセージ",
+    "lets in": "入れる通信", "lets out": "出す通信", route: "経路", addresses: "アドレス", "free addresses": "空きアドレス", type: "種類", "private address": "内側のアドレス", "public address": "公開アドレス", image: "イメージ", disks: "ディスク", since: "開始", size: "大きさ", "exit code": "終了コード", queue: "キュー", children: "子ジョブ", attempts: "試行", types: "種類", "tasks running / waiting": "実行中 / 待ち", runtime: "ランタイム", memory: "メモリ", timeout: "制限時間", role: "ロール", items: "項目", messages: "メッセージ",
   },
 };
 
@@ -58,6 +58,7 @@ const AREAS = {
 };
 const IN_VPC = ["ec2:CreateInternetGateway", "ec2:AttachInternetGateway", "ec2:CreateSecurityGroup"];
 const IN_SUBNET = ["ec2:RunInstances", "ecs:RunTask", "batch:CreateComputeEnvironment"];
+const QUIET = ["iam:CreateRole", "iam:CreateInstanceProfile", "logs:CreateLogGroup"]; // lines to these are drawn for what is opened alone
 const ORDER = ["door", "run", "data", "who", "end", "other"];
 const SHOWN_OF_MANY = 8;
 const CALLS_SHOWN = 200;
@@ -296,8 +297,10 @@ function plan() {
   };
   for (const row of rows) {
     if (row.call === "ec2:CreateVpc") continue;
-    const home = IN_SUBNET.includes(row.call) && row.needs.map((number) => subnets.get(number)).find(Boolean);
-    if (home) put(home.inside, row);
+    const homes = IN_SUBNET.includes(row.call) ? row.needs.map((number) => subnets.get(number)).filter(Boolean) : [];
+    const spans = homes.length > 1 && vpcs.find((one) => homes[0].subnet.needs.includes(one.vpc.n));
+    if (spans) put(spans.chips, row);
+    else if (homes.length) put(homes[0].inside, row);
     else if (subnets.has(row.n)) continue;
     else if (IN_VPC.includes(row.call) && vpcs.length) {
       const within = vpcs.find((one) => row.needs.includes(one.vpc.n)) || vpcs[0];
@@ -425,9 +428,9 @@ function hint(row) {
   const one = state.shown[row.n];
   const why = said(one?.why);
   if (why) return why.slice(0, 90);
-  const wanted = { "ec2:CreateSecurityGroup": "lets in", "ec2:RunInstances": "SSH", "ec2:CreateVpc": "addresses", "ec2:CreateSubnet": "addresses", "sqs:CreateQueue": "messages", "dynamodb:CreateTable": "items", "ecs:CreateCluster": "tasks running / waiting", "batch:CreateComputeEnvironment": "vCPUs" }[row.call];
+  const wanted = { "ec2:CreateSecurityGroup": "lets in", "ec2:RunInstances": "SSH", "ec2:CreateVpc": "addresses", "ec2:CreateSubnet": "addresses", "lambda:CreateFunction": "memory", "sqs:CreateQueue": "messages", "dynamodb:CreateTable": "items", "ecs:CreateCluster": "tasks running / waiting", "batch:CreateComputeEnvironment": "vCPUs", "batch:SubmitJob": "children" }[row.call];
   const found = wanted && one?.facts.find(([name]) => name === wanted);
-  if (found) return row.call === "ec2:CreateSecurityGroup" ? said(found[1]) : `${t(found[0])} ${said(found[1])}`;
+  if (found) return row.call === "ec2:CreateSecurityGroup" && / |:/.test(said(found[1])) ? said(found[1]) : `${t(found[0])}: ${said(found[1])}`;
   return Object.values(row.telling)[0]?.slice(0, 60) || "";
 }
 
@@ -448,6 +451,7 @@ function drawLines() {
       const from = tiles.get(`r${number}`);
       if (!from || from.parentElement === to.parentElement?.parentElement || ["ec2:CreateVpc", "ec2:CreateSubnet"].includes(state.rows.get(number)?.call)) continue;
       const mine = chosen === `r${row.n}` || chosen === `r${number}`;
+      if (!mine && QUIET.includes(state.rows.get(number)?.call)) continue;
       const a = ends(from, world), b = ends(to, world);
       const x1 = a.left + a.width / 2, x2 = b.left + b.width / 2;
       const down = a.top < b.top, y1 = down ? a.top + a.height : a.top, y2 = down ? b.top : b.top + b.height, middle = (y1 + y2) / 2;
