@@ -122,7 +122,8 @@ def commands(step: Step, files: Files) -> Iterator[str]:
 def comes_late(step: Step) -> bool:
     """Whether AWS may refuse it for a while, since what it names was made a moment ago."""
     if step.row:
-        return bool(KINDS[step.call].not_yet and step.needs)
+        kind = KINDS[step.call]
+        return bool(kind.not_yet and (step.needs or not kind.not_idempotent))
     return any(kind.not_yet for kind in KINDS.values() if kind.service == step.service)
 
 
