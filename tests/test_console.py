@@ -6,6 +6,9 @@ import http.client
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,14 +18,16 @@ from typing import Any
 import inprocess
 import pytest
 from botocore.exceptions import ClientError
+from processes import eventually
 
-from awslabs import console, ec2, journal
+from awslabs import cli, console, ec2, journal
 from awslabs.console import details, feed, looks
 from awslabs.console.server import POLICY, Console
 from awslabs.errors import LedgerError
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
 from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.sandbox import front
 
 ACCOUNT, REGION = "222233334444", "us-east-1"
 HEADER = {"cloud": "sandbox", "account": ACCOUNT, "region": REGION, "owner": "me"}
@@ -178,15 +183,16 @@ def test_it_listens_on_loopback_alone(asked: Asked) -> None:
 
 def test_a_browser_is_led_there_by_a_file_of_one_s_own_and_no_command_line_has_the_key() -> None:
     with console.noted("http://127.0.0.1:4711/", "the-key", ["--sandbox"]) as first:
+        noted = {"address": "http://127.0.0.1:4711/", "shows": ["--sandbox"], "pid": os.getpid()}
         assert first
-        assert console.running() == {"address": "http://127.0.0.1:4711/", "shows": ["--sandbox"]}
+        assert console.running() == noted
         for path in (console.note_path(), console.door_path()):
             assert path.stat().st_mode & 0o777 == 0o600
         assert "url=http://127.0.0.1:4711/#the-key" in console.door_path().read_text()
         assert "the-key" not in console.note_path().read_text()
         with console.noted("http://127.0.0.1:4712/", "other", []) as second:
             assert not second
-        assert console.running() == {"address": "http://127.0.0.1:4711/", "shows": ["--sandbox"]}
+        assert console.running() == noted
     assert console.running() is None
     assert not console.door_path().exists()
 
@@ -195,6 +201,69 @@ def test_a_note_of_a_console_that_was_killed_is_not_believed() -> None:
     journal.home().mkdir(parents=True)
     console.note_path().write_text(json.dumps({"address": "http://127.0.0.1:4711/", "shows": []}))
     assert console.running() is None
+
+
+@pytest.mark.live
+def test_ctrl_c_ends_it_with_one_line_and_takes_its_traces_along() -> None:
+    command = [sys.executable, "-m", "awslabs.console", "--no-browser"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    eventually(lambda: console.running() is not None)
+    (key,) = re.findall(r"url=(\S+)#(\S+)\"", console.door_path().read_text())
+    with open(f"/proc/{process.pid}/cmdline") as file:
+        assert key[1] not in file.read()
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "")
+    assert told.splitlines()[-1] == "The console has ended."
+    assert "Traceback" not in told
+    assert key[0] in told
+    assert console.running() is None
+    assert not console.door_path().exists()
+
+
+@pytest.mark.live
+def test_up_opens_one_beside_itself_and_a_second_up_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)) or True)
+    note = console.open_beside(["--region", "us-east-1"])
+    try:
+        assert console.open_beside([]) == note
+        assert opened == 2 * [console.door_path().as_uri()]
+    finally:
+        os.kill(note["pid"], signal.SIGTERM)
+    eventually(lambda: console.running() is None)
+
+
+def test_the_practice_cloud_s_own_address_leads_a_browser_there_or_names_the_command() -> None:
+    asks = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_ACCEPT": "text/html,*/*"}
+    assert front.wants_page(asks)
+    for other in (
+        {"HTTP_ACCEPT": "*/*"},
+        {"REQUEST_METHOD": "POST"},
+        {"PATH_INFO": "/bucket/index.html"},
+        {"QUERY_STRING": "Action=DescribeVpcs"},
+        {"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 x"},
+    ):
+        assert not front.wants_page({**asks, **other})
+    answer = front.page(journal.home())
+    assert answer.status == 200
+    assert b"python -m awslabs.console --sandbox" in answer.body
+    with console.noted("http://127.0.0.1:4711/", "the-key", []):
+        answer = front.page(journal.home())
+        assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:4711/")
+        assert b"the-key" not in answer.body
+    assert front.page(journal.home()).status == 200
+
+
+def test_a_console_that_does_not_open_stops_no_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(options: list[str]) -> None:
+        raise LedgerError("It did not start.")
+
+    monkeypatch.setattr(console, "open_beside", fail)
+    cli.open_console(sandbox=True, region=None, profile="class")
+    assert "The console did not open: It did not start." in capsys.readouterr().err
 
 
 # -- What it tells ----------------------------------------------------------------------------------------
@@ -289,7 +358,12 @@ def test_the_ledger_s_lock_is_never_taken() -> None:
 
 def test_what_it_costs_is_told_with_its_end() -> None:
     row = vpc_row()
-    row.call, row.ids, row.usd_per_hour = "ec2:RunInstances", {"InstanceId": "i-1"}, 1.5
+    row.call, row.ids, row.usd_per_hour, row.made = (
+        "ec2:RunInstances",
+        {"InstanceId": "i-1"},
+        1.5,
+        journal.now(),
+    )
     limits = {"budget_usd": 5.0, "ttl_minutes": 60, "until": journal.after(journal.now(), 3600)}
     path = write(rows=[row])
     made = journal.Journal(path, {"lab": "ec2", "name": "default", **HEADER})

@@ -40,7 +40,7 @@ def door_path() -> Path:
 
 
 def running() -> dict[str, Any] | None:
-    """What the console that runs has noted: ``address`` and ``shows``. None where none runs."""
+    """What the console that runs has noted: ``address``, ``shows`` and ``pid``. None where none runs."""
     try:
         file = os.open(note_path(), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -72,7 +72,9 @@ def noted(address: str, key: str, shows: Sequence[str]) -> Iterator[bool]:
             return
         journal.write(door_path(), _door(address, key))  # by mkstemp: mode 0600 from its first moment
         os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps({"address": address, "shows": list(shows)}).encode(), 0)
+        os.pwrite(
+            file, json.dumps({"address": address, "shows": list(shows), "pid": os.getpid()}).encode(), 0
+        )
         try:
             yield True
         finally:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 LIST_S = 1.0  # seconds between two looks at all ledgers' files
 TICK_S = 0.05  # the same for the opened lab's two files
-COST_S = 10.0  # seconds between two sums of what it costs
+COST_S = 60.0  # seconds between two sums of what it costs, while nothing changes; the page counts on
 BEAT_S = 15.0  # seconds after which a stream says that it is there
 CLOSED_ROWS = 300  # of a ledger, the newest, that are told
 LOOK_S = 5.0  # seconds between two looks at AWS
@@ -49,6 +49,7 @@ class File:
     header: dict[str, Any] = dataclasses.field(default_factory=dict)
     rows: list[Row] = dataclasses.field(default_factory=list)
     unread: str = ""
+    line: Event = dataclasses.field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -64,7 +65,7 @@ class File:
             stamp = (0, 0, 0)
         if stamp == self.stamp:
             return False
-        self.stamp = stamp
+        self.stamp, self.line = stamp, {}
         try:
             self.header, self.rows = journal.read(self.path)
             self.unread = ""
@@ -124,6 +125,10 @@ class Files:
         return self._owner in (None, file.header.get("owner", self._owner))
 
     def _line(self, file: File) -> Event:
+        file.line = file.line or self._told_of(file)
+        return file.line
+
+    def _told_of(self, file: File) -> Event:
         lab, name, account, region, _ = file.path.name.split(".")
         still = [row for row in file.rows if row.open]
         states = {row.state for row in still}

@@ -385,6 +385,9 @@ def jobs(batch: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked)
             box = one.get("container", {})
             if "exitCode" in box:
                 facts.append(("exit code", str(box["exitCode"])))
+            if many := one.get("arrayProperties", {}).get("statusSummary"):
+                children = ", ".join(f"{count} {word}" for word, count in many.items() if count)
+                facts.append(("children", children))
             facts += [("attempts", str(len(one["attempts"])))] if one.get("attempts") else []
             seen[row.number] = Shown(JOB_STAGES.get(state, "coming"), state, _why_job(one, room), facts)
     return seen

@@ -5,12 +5,12 @@ const WORDS = {
   en: {
     title: "awslabs", labs: "Labs on this computer", none: "Nothing was built yet. Try:", key_missing: "This page has no key.",
     key_how: "Open it with the address that this command prints:", gone_server: "The console does not answer. Start it again:",
-    map: "The lab", help: "Arrow keys move between things, Enter opens one, Escape closes it.",
+    glance: "At a glance", map: "The lab", help: "Arrow keys move between things, Enter opens one, Escape closes it.",
     nothing: "Nothing stands any more.", waits: "Waits for: ", happens: "What happens", costs: "What it costs",
     note: "Calls of awslabs' own commands, as they come. What other programs call (the AWS CLI, AWS's web console, programs on servers) is not seen.",
     time: "time", call: "call", row: "thing", outcome: "outcome", ms: "ms", what_cost: "thing", hours: "hours", usd: "USD",
-    per_hour: "now, USD per hour", so_far: "so far, USD", ends: "ends in", budget: "budget, USD", things: "things", practice: "in the practice cloud: free; on AWS it would cost this",
-    on_aws: "on AWS", sandbox: "in the practice cloud", internet: "the internet", at_most: "at most ", more: "and {n} more", over: "now", never: "by you alone",
+    per_hour: "now, USD per hour", so_far: "so far, USD", ends: "ends in", budget: "budget, USD", things: "things", practice: "Here it is free; on AWS it would cost this.",
+    on_aws: "on AWS", sandbox: "on this computer, not AWS", internet: "the internet", at_most: "at most ", more: "and {n} more", over: "now", never: "by you alone",
     "area.run": "What runs", "area.data": "What is kept", "area.door": "Doors", "area.who": "Who may do what", "area.end": "Its end", "area.other": "More",
     zone: "zone {z}", no_zone: "zone not known yet", looked: "AWS was asked {s}; next in {n} s.", unasked: "AWS has not been asked yet.",
     close: "close", is: "What it is", why_there: "Why it is there", boto3: "Its call in Python (boto3)", cli: "The same with the AWS CLI", left_out: "Not kept in the ledger: {names}.",
@@ -26,12 +26,12 @@ const WORDS = {
   ja: {
     title: "awslabs", labs: "このコンピュータのラボ", none: "まだ何もありません。まずは:", key_missing: "このページには鍵がありません。",
     key_how: "次のコマンドが表示するアドレスで開いてください:", gone_server: "コンソールが応答しません。もう一度起動してください:",
-    map: "ラボの地図", help: "矢印キーで移動、Enterで開き、Escで閉じます。",
+    glance: "ひと目で", map: "ラボの地図", help: "矢印キーで移動、Enterで開き、Escで閉じます。",
     nothing: "もう何も残っていません。", waits: "待っています: ", happens: "起きていること", costs: "費用",
     note: "awslabs自身のコマンドの呼び出しだけを表示します。ほかのプログラム(AWS CLI、AWSのWebコンソール、サーバー上のプログラム)の呼び出しは見えません。",
     time: "時刻", call: "呼び出し", row: "もの", outcome: "結果", ms: "ミリ秒", what_cost: "もの", hours: "時間", usd: "USD",
-    per_hour: "現在 USD/時", so_far: "これまで USD", ends: "終了まで", budget: "予算 USD", things: "ものの数", practice: "練習用クラウドは無料。AWSならこの費用",
-    on_aws: "AWS", sandbox: "練習用クラウド", internet: "インターネット", at_most: "最大 ", more: "ほか{n}件", over: "今", never: "自分で終える",
+    per_hour: "現在 USD/時", so_far: "これまで USD", ends: "終了まで", budget: "予算 USD", things: "ものの数", practice: "ここでは無料。AWSならこの費用です。",
+    on_aws: "AWS", sandbox: "AWSではなくこのコンピュータ", internet: "インターネット", at_most: "最大 ", more: "ほか{n}件", over: "今", never: "自分で終える",
     "area.run": "動くもの", "area.data": "保存するもの", "area.door": "入口", "area.who": "だれが何をできるか", "area.end": "終わらせるもの", "area.other": "その他",
     zone: "ゾーン {z}", no_zone: "ゾーンは未確認", looked: "{s}にAWSへ確認。次は{n}秒後。", unasked: "まだAWSに確認していません。",
     close: "閉じる", is: "これは何か", why_there: "なぜあるのか", boto3: "Python(boto3)での呼び出し", cli: "AWS CLIでの同じ呼び出し", left_out: "台帳に残していないもの: {names}",
@@ -42,7 +42,7 @@ const WORDS = {
     creating: "作成中", standing: "稼働中", deleting: "削除中", gone: "削除済み", refused: "拒否された", absent: "AWSに見えない", hidden: "表示不可", coming: "準備中", going: "終了中", ended: "終了", failed: "失敗",
     building: "作成中", "stage.standing": "稼働中", "stage.going": "削除中", "stage.gone": "削除済み", "stage.unread": "読めない", "stage.coming": "作成中",
     stands_many: "{n}個", said: "{name}: {state}", lost: "接続が切れました。再接続します。", stack: "{name} × {n}", machine: "Batchの機械(台帳の行はありません)",
-    "lets in": "入れる通信", "lets out": "出す通信", route: "経路", addresses: "アドレス", "free addresses": "空きアドレス", type: "種類", "private address": "内側のアドレス", "public address": "公開アドレス", image: "イメージ", disks: "ディスク", since: "開始", size: "大きさ", "exit code": "終了コード", queue: "キュー", attempts: "試行", types: "種類", "tasks running / waiting": "実行中 / 待ち", runtime: "ランタイム", memory: "メモリ", timeout: "制限時間", role: "ロール", items: "項目", messages: "メッセージ",
+    "lets in": "入れる通信", "lets out": "出す通信", route: "経路", addresses: "アドレス", "free addresses": "空きアドレス", type: "種類", "private address": "内側のアドレス", "public address": "公開アドレス", image: "イメージ", disks: "ディスク", since: "開始", size: "大きさ", "exit code": "終了コード", queue: "キュー", children: "子ジョブ", attempts: "試行", types: "種類", "tasks running / waiting": "実行中 / 待ち", runtime: "ランタイム", memory: "メモリ", timeout: "制限時間", role: "ロール", items: "項目", messages: "メッセージ",
   },
 };
 
@@ -58,6 +58,7 @@ const AREAS = {
 };
 const IN_VPC = ["ec2:CreateInternetGateway", "ec2:AttachInternetGateway", "ec2:CreateSecurityGroup"];
 const IN_SUBNET = ["ec2:RunInstances", "ecs:RunTask", "batch:CreateComputeEnvironment"];
+const QUIET = ["iam:CreateRole", "iam:CreateInstanceProfile", "logs:CreateLogGroup"]; // lines to these are drawn for what is opened alone
 const ORDER = ["door", "run", "data", "who", "end", "other"];
 const SHOWN_OF_MANY = 8;
 const CALLS_SHOWN = 200;
@@ -296,8 +297,10 @@ function plan() {
   };
   for (const row of rows) {
     if (row.call === "ec2:CreateVpc") continue;
-    const home = IN_SUBNET.includes(row.call) && row.needs.map((number) => subnets.get(number)).find(Boolean);
-    if (home) put(home.inside, row);
+    const homes = IN_SUBNET.includes(row.call) ? row.needs.map((number) => subnets.get(number)).filter(Boolean) : [];
+    const spans = homes.length > 1 && vpcs.find((one) => homes[0].subnet.needs.includes(one.vpc.n));
+    if (spans) put(spans.chips, row);
+    else if (homes.length) put(homes[0].inside, row);
     else if (subnets.has(row.n)) continue;
     else if (IN_VPC.includes(row.call) && vpcs.length) {
       const within = vpcs.find((one) => row.needs.includes(one.vpc.n)) || vpcs[0];
@@ -362,7 +365,7 @@ function drawMap() {
     const boxes = vpcs.map(({ vpc, chips, zones }) => make("div", { class: "area vpc" },
       make("div", { class: "things" }, tile({ key: `r${vpc.n}`, row: vpc }), ...things(chips)),
       make("div", { class: "zones" }, ...[...zones].map(([zone, inside]) => make("div", { class: "zone" },
-        make("h4", {}, zone ? t("zone", { z: zone }) : t("no_zone")),
+        make("h3", {}, zone ? t("zone", { z: zone }) : t("no_zone")),
         ...inside.map((box) => make("div", { class: "subnet" },
           tile({ key: `r${box.subnet.n}`, row: box.subnet }),
           box.inside.length ? make("div", { class: "things" }, ...things(box.inside)) : null)))))));
@@ -425,9 +428,9 @@ function hint(row) {
   const one = state.shown[row.n];
   const why = said(one?.why);
   if (why) return why.slice(0, 90);
-  const wanted = { "ec2:CreateSecurityGroup": "lets in", "ec2:RunInstances": "SSH", "ec2:CreateVpc": "addresses", "ec2:CreateSubnet": "addresses", "sqs:CreateQueue": "messages", "dynamodb:CreateTable": "items", "ecs:CreateCluster": "tasks running / waiting", "batch:CreateComputeEnvironment": "vCPUs" }[row.call];
+  const wanted = { "ec2:CreateSecurityGroup": "lets in", "ec2:RunInstances": "SSH", "ec2:CreateVpc": "addresses", "ec2:CreateSubnet": "addresses", "lambda:CreateFunction": "memory", "sqs:CreateQueue": "messages", "dynamodb:CreateTable": "items", "ecs:CreateCluster": "tasks running / waiting", "batch:CreateComputeEnvironment": "vCPUs", "batch:SubmitJob": "children" }[row.call];
   const found = wanted && one?.facts.find(([name]) => name === wanted);
-  if (found) return row.call === "ec2:CreateSecurityGroup" ? said(found[1]) : `${t(found[0])} ${said(found[1])}`;
+  if (found) return row.call === "ec2:CreateSecurityGroup" && / |:/.test(said(found[1])) ? said(found[1]) : `${t(found[0])}: ${said(found[1])}`;
   return Object.values(row.telling)[0]?.slice(0, 60) || "";
 }
 
@@ -448,6 +451,7 @@ function drawLines() {
       const from = tiles.get(`r${number}`);
       if (!from || from.parentElement === to.parentElement?.parentElement || ["ec2:CreateVpc", "ec2:CreateSubnet"].includes(state.rows.get(number)?.call)) continue;
       const mine = chosen === `r${row.n}` || chosen === `r${number}`;
+      if (!mine && QUIET.includes(state.rows.get(number)?.call)) continue;
       const a = ends(from, world), b = ends(to, world);
       const x1 = a.left + a.width / 2, x2 = b.left + b.width / 2;
       const down = a.top < b.top, y1 = down ? a.top + a.height : a.top, y2 = down ? b.top : b.top + b.height, middle = (y1 + y2) / 2;
@@ -545,14 +549,19 @@ function drawPanel(fresh = false) {
   if (!key) return;
   const row = key.startsWith("r") ? state.rows.get(Number(key.slice(1))) : null;
   const other = state.others.find((one) => `o${one.id}` === key);
-  const parts = row ? panelOf(row) : other ? panelOfOther(other) : panelOfStack(key);
-  const scrolled = panel.scrollTop, was = document.activeElement === panel.querySelector("#close");
+  const [title, ...parts] = row ? panelOf(row) : other ? panelOfOther(other) : panelOfStack(key);
+  if (fresh || $("panel-head")?.textContent !== title || panel.lang !== state.language) {
+    panel.lang = state.language;
+    panel.replaceChildren(panelHead(title), make("div"));
+    $("close").focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
+  }
+  // What is said of it is put in place of what was said only where it differs: a selection stays.
+  const said = make("div", {}, ...parts.filter(Boolean)), before = panel.lastChild;
+  if (before.isEqualNode(said)) return;
   const pre = panel.querySelector("pre.inside"), atEnd = !pre || pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 4, at = pre?.scrollTop;
-  panel.replaceChildren(...parts.filter(Boolean));
-  panel.scrollTop = scrolled;
+  before.replaceWith(said);
   const output = panel.querySelector("pre.inside");
   if (output) output.scrollTop = atEnd ? output.scrollHeight : at;
-  if (fresh || was) panel.querySelector("#close").focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
 }
 
 function panelHead(title) {
@@ -573,7 +582,7 @@ function panelOf(row) {
   const uses = [...state.rows.values()].filter((other) => other.needs.includes(row.n) && other.state !== "gone").map((other) => link(other.n));
   const text = (words) => said(words || {});
   return [
-    panelHead(row.name),
+    row.name,
     text(details?.what) && make("p", {}, text(details.what)),
     text(details?.why) && make("p", { class: "soft" }, text(details.why)),
     said(one?.why) && make("p", { class: "why" }, said(one.why)),
@@ -595,14 +604,14 @@ function panelOf(row) {
 }
 
 function panelOfOther(other) {
-  return [panelHead(other.name), make("p", {}, t("machine")), pairs([[t("id"), other.id], [t("state"), other.state], [t("zone", { z: "" }), other.zone]])];
+  return [other.name, make("p", {}, t("machine")), pairs([[t("id"), other.id], [t("state"), other.state], [t("zone", { z: "" }), other.zone]])];
 }
 
 function panelOfStack(key) {
   const rows = [...state.rows.values()].filter((row) => row.work && key === `s${row.call} ${row.name.replace(/-?\d+$/, "")}` && visible(row));
   const shown = rows.slice(-200).reverse();
   return [
-    panelHead(t("stack", { n: rows.length, name: rows[0]?.name.replace(/-?\d+$/, "") ?? "" })),
+    t("stack", { n: rows.length, name: rows[0]?.name.replace(/-?\d+$/, "") ?? "" }),
     make("ul", {}, ...shown.map((row) => make("li", {}, make("button", { type: "button", class: "plain", onclick: () => choose(`r${row.n}`) }, `${row.name} ${row.n}`), ` ${stateOf(row).text} ${said(state.shown[row.n]?.why)}`))),
     rows.length > shown.length ? make("p", { class: "soft" }, t("more", { n: rows.length - shown.length })) : null,
   ];
@@ -684,7 +693,7 @@ function drawWords() {
   $("language").textContent = state.language === "en" ? "日本語" : "English";
   $("language").lang = state.language === "en" ? "ja" : "en";
   $("theme").textContent = t(state.theme);
-  for (const [id, key] of [["labs-head", "labs"], ["map-head", "map"], ["map-help", "help"], ["map-none", "nothing"], ["happens-head", "happens"], ["costs-head", "costs"], ["money-head", "costs"], ["happens-note", "note"]]) $(id).textContent = t(key);
+  for (const [id, key] of [["labs-head", "labs"], ["map-head", "map"], ["map-help", "help"], ["map-none", "nothing"], ["happens-head", "happens"], ["costs-head", "costs"], ["money-head", "glance"], ["happens-note", "note"]]) $(id).textContent = t(key);
   const head = (id, names) => $(id).querySelector("thead tr").replaceChildren(...names.map(([name, cls]) => make("th", { scope: "col", class: cls }, t(name))));
   head("happens", [["time", "time"], ["call"], ["row"], ["outcome"], ["ms", "number ms"]]);
   head("costs", [["what_cost"], ["hours", "number"], ["usd", "number"]]);
