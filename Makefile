@@ -4,6 +4,7 @@
 # make test-all    those and all others: PyTorch (6 GB), Docker, a browser, minutes of real time, kill matrices
 # make test-rest   only the others, after `make test`;  one layer of them:    make test-rest LAYERS=kill
 # make matrix      the full kill matrix of a lab (minutes):           make matrix LAB=ec2
+# make matrix-switch  a lab's laptop dies at every call, for ever:    make matrix-switch LAB=ec2
 # make replay-matrix  which strict rules a lab's recording would miss:  make replay-matrix LAB=ec2
 # make fuzz        20,000 requests to DynamoDB of hypothesis' making; a seed again: make fuzz SEED=...
 # make aws-check   up, work, down, verify on a real AWS account:      make aws-check LAB=ec2 (or smallest)
@@ -28,7 +29,7 @@ $(SANDBOX): EXTRAS = sandbox
 $(TEST): EXTRAS = test
 $(ALL): EXTRAS = test,ml,notebook
 
-.PHONY: tour install install-all test test-rest test-all matrix replay-matrix fuzz aws-check bench types fast types-rest rest fidelity
+.PHONY: tour install install-all test test-rest test-all matrix matrix-switch replay-matrix fuzz aws-check bench types fast types-rest rest fidelity
 
 tour: $(SANDBOX)
 	$(BIN)/python -m awslabs tour
@@ -65,6 +66,9 @@ test-all:
 
 matrix: $(TEST)
 	$(BIN)/python bench/matrix.py --lab $(LAB)
+
+matrix-switch: $(TEST)
+	$(BIN)/python bench/matrix.py --lab $(LAB) --switch
 
 replay-matrix: $(TEST)
 	$(BIN)/python bench/replay_matrix.py --lab $(LAB)

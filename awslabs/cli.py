@@ -16,12 +16,10 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from awslabs import graph, limits, prices, progress, screen
 from awslabs.errors import LabError
@@ -141,9 +139,11 @@ def open_ledger(
     """
     cloud = open_cloud(**where)
     from awslabs.ledger import Ledger
+    from awslabs.switch import Switch
 
     with progress.awaiting("the cloud says whose credentials these are"):
         ledger = Ledger(cloud, lab, name, owner)
+    Switch(ledger)
     if budget_usd is not None:
         ledger.limit(budget_usd=budget_usd)
     return ledger
@@ -403,35 +403,27 @@ class Cidr(click.ParamType):  # type: ignore[type-arg]
 
 
 def ends_by_itself(up: Callable[..., Any]) -> Callable[..., Any]:
-    """A ``--ttl`` that was typed also sets the switch: AWS takes the lab down, though nobody comes back."""
+    """The option ``--require-switch`` of `up`: AWS itself must see to a time or a budget."""
 
     @functools.wraps(up)
     def run(ledger: Ledger, require_switch: bool, **options: Any) -> Any:
-        minutes = options["ttl_minutes"]
-        given = click.get_current_context().get_parameter_source("ttl_minutes") is not ParameterSource.DEFAULT
-        if minutes is not None and given:
-            set_switch(ledger, minutes, require_switch)
-        elif require_switch:
-            raise click.UsageError("--require-switch needs --ttl: when shall it end?")
+        if require_switch:
+            from awslabs.switch import Switch
+
+            budget = ledger.budget_usd or limits.budget(ledger.journal.header)
+            if options["ttl_minutes"] is None and budget is None:
+                raise click.UsageError("--require-switch needs --ttl or --budget: when shall it end?")
+            Switch(ledger, required=True)
         return up(ledger, **options)
 
     return REQUIRE_SWITCH(run)
-
-
-def set_switch(ledger: Ledger, minutes: int, required: bool) -> None:
-    """From that many minutes on AWS takes the lab down: what `up` builds from now on."""
-    from awslabs.switch import Switch
-
-    at = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(minutes=minutes)
-    if not Switch(ledger, at, required=required).given_up:
-        say(f"AWS takes it down from {at:%F %H:%M} UTC on, with all results, though nobody comes back.")
 
 
 # Options of several labs.
 REQUIRE_SWITCH = click.option(
     "--require-switch",
     is_flag=True,
-    help="With --ttl: build nothing that costs where AWS could not delete it by itself.",
+    help="Build nothing that costs where AWS could not delete it by itself, at --ttl or --budget.",
 )
 BUDGET = click.option(
     "--budget",
@@ -625,7 +617,12 @@ def farewell(ledger: Ledger) -> None:
     price = per_hour(usd, ledger.cloud.region) + ("," if usd == 0 else "")
     say(f"{costs} {price} until: {ledger.command('down')}")
     if ends := limits.told(ledger.journal.header, ledger.journal.rows):
-        say(ends)
+        switched = "switch-schedule" in ledger.resources
+        say(
+            f"{ends} AWS deletes the lab then, with all results, though nobody comes back."
+            if switched
+            else ends
+        )
     say(f"Its parts, their states and ids: {ledger.command('status')}")
 
 

@@ -145,7 +145,7 @@ def up(
         MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},  # IMDSv2 only
         InstanceInitiatedShutdownBehavior="terminate",  # whoever shuts it down has deleted it
         **standard_credits(instance_type),
-        **shutdown_after(ttl_minutes),
+        **shutdown_after(ledger, ttl_minutes),
     )
     ensure(ec2.start_instances, InstanceIds=[instance_id])  # someone may have stopped it
     with awaiting(f"the server {instance_id} runs"):

@@ -171,7 +171,7 @@ def up(
                 InstanceInitiatedShutdownBehavior="terminate",  # whoever shuts it down has deleted it
                 **on_spot(spot),
                 **standard_credits(instance_type),
-                **shutdown_after(ttl_minutes),
+                **shutdown_after(ledger, ttl_minutes),
             )
             break
         except AwsError as refused:

@@ -558,6 +558,11 @@ class Journal:
                 if self._locks == 0:
                     os.close(self._lock_file)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the ledger now."""
+        return self._locks > 0
+
     def _clean_up(self) -> None:
         """Remove temporary files that a killed process left behind; where the disk lets nobody, they stay."""
         with contextlib.suppress(OSError):

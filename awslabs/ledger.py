@@ -35,7 +35,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -66,7 +66,7 @@ from awslabs.explain import (
     remember,
 )
 from awslabs.journal import Journal, Row
-from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark, schedules
+from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
 from awslabs.progress import awaiting, each, poll
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
 REFUSED = 2  # attempts at an address of this computer where nobody listens
-SWITCH_STEP = timedelta(minutes=2)  # by so little the switch is not moved
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
     "EndpointConnectionError",
@@ -366,14 +365,11 @@ def exclusive(verb: Verb) -> Verb:
         with ledger.locked(verb.__name__):
             if ledger.journal.start_over(ledger.usd_so_far):
                 callbook.begin_anew(ledger.journal.path)
-            ledger.limit()
+            ledger.keep_limits()
             try:
                 with callbook.waits_kept(ledger.calls):
-                    if ledger.guard is None:
-                        return verb(ledger, *args, **options)
-                    ledger.guard.prepare()
                     built = verb(ledger, *args, **options)
-                    ledger.guard.arm()
+                    ledger.arm()
                     return built
             except WaiterError as error:
                 raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
@@ -385,10 +381,13 @@ class Guard(Protocol):
     """What sees to it that a lab ends though nobody comes back: `switch.Switch`."""
 
     def prepare(self) -> None:
-        """The beginning of `up`."""
+        """The beginning of `up`, once nothing speaks against it."""
 
-    def arm(self) -> None:
-        """Before the first thing that costs, and at the end of `up`."""
+    def arm(self, at: datetime | None, usd_per_hour: float | None = None) -> None:
+        """Before the first thing that costs, and at the end of `up`: from `at` on all of it goes."""
+
+    def move(self, at: datetime | None) -> None:
+        """When work is about to begin, or has begun: from then on all of it goes."""
 
 
 class Ledger:
@@ -412,13 +411,12 @@ class Ledger:
     directory : Path
         For the lab's SSH keys; removed by `down`.
     guard : Guard or None
-        Ends what `up` builds from now on.
+        Ends what stands when its time or its budget is over, though nobody comes back.
     budget_usd : float or None
         What the next `up` makes the lab's budget, in US dollars; unless given, AWSLABS_BUDGET does.
     """
 
     guard: Guard | None = None
-    _switch_at: datetime | None = None
 
     def __init__(self, cloud: Cloud, lab: str, name: str = "default", owner: str | None = None) -> None:
         if not journal.NAME.fullmatch(name):
@@ -534,12 +532,24 @@ class Ledger:
         """Set what this life of the lab may cost, and how long it may stand from now on; None: as it is.
 
         A server's own timer counts from its start and cannot be moved, so the time of its lab is the timer's.
+        Where there is a limit, `guard` sees to it: its role comes first while `up` builds, and what stands
+        gets all of it at once.
 
         Raises
         ------
         LabError
             For a budget or a time that makes no sense.
         """
+        building = self.journal.is_held
+        self.keep_limits(budget_usd, ttl_minutes)
+        if not building and self.journal.open_rows():
+            with self.locked("create"):
+                self.arm()
+        elif building and self.guard and limits.are_set(self.journal.header):
+            self.guard.prepare()
+
+    def keep_limits(self, budget_usd: float | None = None, ttl_minutes: int | None = None) -> None:
+        """Write them down, and no more; where nothing stands yet they get to the disk with the first row."""
         if budget_usd is not None:
             self.budget_usd = limits.checked_budget(budget_usd)
         if ttl_minutes is not None:
@@ -550,34 +560,23 @@ class Ledger:
             kept["ttl_minutes"] = ttl_minutes or kept["ttl_minutes"]
             kept["until"] = limits.until(kept["ttl_minutes"], self.journal.open_rows())
             self._keep_limits(kept)
-        self._move_switch()
 
     def _keep_limits(self, kept: dict[str, Any]) -> None:
-        """Write them down; where nothing stands yet, they come onto the disk with the first row."""
         if self.journal.header["limits"] != kept:
             self.journal.header["limits"] = kept
             if self.journal.open_rows():
                 self.journal.save()
 
-    def _move_switch(self) -> None:
-        """Let the switch, if the lab has one, come when what costs must end; that it cannot stops no work.
+    def arm(self, usd_per_hour: float | None = 0.0) -> None:
+        """Let AWS know when what costs must end, before something with this price begins."""
+        if self.guard and limits.are_set(self.journal.header):
+            due = limits.due(self.journal.header, self.journal.rows, usd_per_hour or 0.0)
+            self.guard.arm(journal.as_datetime(due) if due else None, usd_per_hour)
 
-        It is left where it is a few minutes from there, so that a hundred tasks move it once.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        name, moment = self.resources.get("switch-schedule"), self.due
-        if name is None or not moment:
-            return
-        at = journal.as_datetime(moment)
-        if self._switch_at is not None and abs(at - self._switch_at) < SWITCH_STEP:
-            return
-        try:
-            schedules.move(self.client("scheduler"), name, at)
-        except (LabError, BotoCoreError, ClientError) as error:
-            log.warning("AWS takes the lab down when it was to before, not at %s: %s", moment, error)
-        else:
-            self._switch_at = at
+    def _move_its_end(self) -> None:
+        """The same for what stands, where AWS knows already; who may not stops no work."""
+        if self.guard and limits.are_set(self.journal.header):
+            self.guard.move(journal.as_datetime(self.due) if self.due else None)
 
     @property
     def due(self) -> str:
@@ -691,8 +690,8 @@ class Ledger:
             if row is not None:
                 row = self._resume(kind, row, method, request, digests)
             if row is None:
-                if self.guard and kind.costs(request, self.cloud.region):
-                    self.guard.arm()
+                if kind.costs(request, self.cloud.region):
+                    self.arm(kind.usd_per_hour(request, self.cloud.region))
                 row = self._begin_if_paid(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
@@ -721,11 +720,13 @@ class Ledger:
         with self.journal.locked("start", patience_s=START_S * self.patience):
             self._refuse_others()
             row = self._begin_if_paid(kind, name, request, {})
+            if limits.budget(self.journal.header) is not None:
+                self._move_its_end()  # before it costs: who comes to an end here comes to no other
             self._send(kind, row, method, request)
             if minutes := self.journal.header["limits"]["ttl_minutes"]:
                 until = limits.until(minutes, self.journal.open_rows())
                 self._keep_limits({**self.journal.header["limits"], "until": until})
-        self._move_switch()
+        self._move_its_end()
         return row.id
 
     def close_ended(self, *, running: bool = False) -> None:
@@ -952,7 +953,7 @@ class Ledger:
 
         call = getattr(self.cloud.client(kind.service, resends=False), method.__name__)
         began = time.monotonic()
-        for attempt in range(1, 100):
+        for attempt in range(1, 200):
             marked = kind.mark(request, self._mark(row))
             try:
                 with callbook.about(self.journal, row):
@@ -969,12 +970,13 @@ class Ledger:
                 unsure = unsure or is_unanswered(error)
                 if attempt == 4:  # it takes longer than it mostly does
                     log.info("%s: tried again for a while, since AWS says: %s", row.name, error)
-                time.sleep(pause(attempt))
+                soon = answers(error, kind.not_yet)  # it passes within seconds, and all else waits for it
+                time.sleep(pause(attempt, longest_s=1.0 if soon else 10.0))
             else:
                 log.info("%s: %s", row.name, kind.call)
                 self._stands(row, kind.ids(marked, answer))
                 return
-        raise TimedOut(f"{kind.call} was sent 100 times in vain.", "", "run the same command again")
+        raise TimedOut(f"{kind.call} was sent 200 times in vain.", "", "run the same command again")
 
     def _after_error(
         self, kind: Kind, row: Row, request: dict[str, Any], error: Exception, spent_s: float, unsure: bool

@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from awslabs import cost, journal
+from awslabs import cost, journal, prices
 from awslabs.errors import LabError, LedgerError, OverBudget
 from awslabs.journal import Journal, Row
 
@@ -133,14 +133,21 @@ def spent(header: dict[str, Any], rows: list[Row]) -> float | None:
     return journal.total(one.usd for one in cost.lines(header, rows))
 
 
-def due(header: dict[str, Any], rows: list[Row]) -> str:
+def are_set(header: dict[str, Any]) -> bool:
+    """Whether a lab has a time or a budget."""
+    return bool(header["limits"]["until"]) or budget(header) is not None
+
+
+def due(header: dict[str, Any], rows: list[Row], more: float = 0.0) -> str:
     """When what costs must end: ``min(ttl, now + budget left / USD per hour)``; empty for never.
 
-    A budget that is spent is due now. One of which nobody knows what is left of it sets no moment.
+    A budget that is spent is due now. One of which nobody knows what is left of it sets no moment. The price
+    is that of all that runs, of what is being started, and of what `more` per hour is about to be.
     """
     moments = [header["limits"]["until"]] if header["limits"]["until"] else []
-    limit, gone, per_hour = budget(header), spent(header, rows), cost.per_hour(header, rows)
+    limit, gone = budget(header), spent(header, rows)
     if limit is not None and gone is not None:
+        per_hour = journal.total([cost.per_hour(header, rows), *_coming(header, rows), more])
         if gone >= limit:
             moments.append(journal.now())
         elif per_hour and (left_s := (limit - gone) / per_hour * 3600) < NEVER_S:
@@ -262,7 +269,7 @@ class Keeper:
             header, rows = journal.read(ledger.journal.path)
         except journal.Absent:
             return LOOK_S
-        if not _has_limits(header):
+        if not are_set(header):
             return LOOK_S
         if any(row.open and row.call in UNSEEN for row in rows) and budget(header) is not None:
             header, rows = self._read(ledger)
@@ -304,8 +311,22 @@ def why(header: dict[str, Any], rows: list[Row]) -> str:
     return f"The lab's time was over at {header['limits']['until'][:16].replace('T', ' ')} UTC."
 
 
-def _has_limits(header: dict[str, Any]) -> bool:
-    return bool(header["limits"]["until"]) or budget(header) is not None
+def _coming(header: dict[str, Any], rows: list[Row]) -> list[float | None]:
+    """Hourly prices of what was asked for and does not run yet: what is being made, and machines for jobs.
+
+    Batch starts a machine for each job at the most, and as many as its environment may have.
+    """
+    made = [row.usd_per_hour for row in rows if row.state == "creating"]
+    jobs = sum(int(row.telling.get("jobs", 0)) for row in rows if row.open)
+    running = sum(spans[-1][1] != 0 for key, spans in header["meter"]["rates"].items() if not key.isdigit())
+    machines: list[float | None] = []
+    for row in rows:
+        if row.open and "machine" in row.telling:
+            kind, _, spot = row.telling["machine"].partition(" on ")
+            price = prices.server_hour(kind, header["region"], cost.BATCH_ROOT_GIB, spot=bool(spot))
+            waiting = max(0, min(jobs, int(row.telling["machines"])) - running)
+            machines.append(price and waiting * price if waiting else 0.0)
+    return made + machines
 
 
 def _seconds_to(moment: str) -> float:

@@ -222,6 +222,14 @@ systemctl enable --now awslabs-ttl.timer
 """
 
 
-def shutdown_after(ttl_minutes: int | None) -> dict[str, Any]:
-    """User data that lets the server's own operating system end it."""
-    return {} if ttl_minutes is None else {"UserData": TTL.format(minutes=ttl_minutes)}
+def shutdown_after(ledger: Ledger, ttl_minutes: int | None) -> dict[str, Any]:
+    """User data that lets the server's own operating system end it; none for one that runs without.
+
+    It is read at the first boot alone. So a server that stands without a timer gets none, and what ends it is
+    an awslabs command that is alive, or the switch. AWS calls: ``ec2:DescribeInstances`` for such a one.
+    """
+    server = ledger.journal.last("instance")
+    bare = server is not None and server.state == "standing" and "ttl_minutes" not in server.telling
+    if ttl_minutes is None or (server and bare and ledger.shown(server)):
+        return {}
+    return {"UserData": TTL.format(minutes=ttl_minutes)}

@@ -28,8 +28,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from awslabs import policies
-from awslabs.errors import AwsError
+from awslabs import policies, prices
+from awslabs.errors import AwsError, LabError
 from awslabs.explain import DENIED
 from awslabs.kinds import schedules
 from awslabs.ledger import Ledger
@@ -51,64 +51,107 @@ MODULES = (
 
 
 class Switch:
-    """The end of what a ledger builds from now on.
+    """The end of what a ledger builds, where it has a time or a budget: `Ledger.guard`.
 
     Parameters
     ----------
-    at : datetime
-        When AWS begins to take it down, with its time zone.
     required : bool
         Build nothing that costs where the switch cannot be had; else one warning says so.
     """
 
-    def __init__(self, ledger: Ledger, at: datetime, *, required: bool = False) -> None:
-        self.ledger, self.at, self.required = ledger, at, required
-        self.stands = self.given_up = False
+    def __init__(self, ledger: Ledger, *, required: bool = False) -> None:
+        self.ledger, self.required = ledger, required
+        self.refused: AwsError | None = None
+        self._stands = self._told = False
+        self._at: datetime | None = None
         self._mutex = threading.Lock()
         ledger.guard = self
-        regions = ledger.cloud.session.get_available_regions("scheduler")
-        if ledger.cloud.region not in regions:
-            self._give_up(AwsError(f"EventBridge Scheduler is not in {ledger.cloud.region}."))
 
     def prepare(self) -> None:
         """What AWS needs some seconds to know, first: the lab is built meanwhile.
 
         Where some of it stands already `arm` does it: `up` may have to refuse, and changes nothing then.
         """
-        if not self.given_up and not self.ledger.journal.open_rows():
+        if not self.refused and not self.ledger.journal.open_rows():
             self._unless_denied(lambda: prepare(self.ledger))
 
-    def arm(self) -> None:
-        """Before the first thing that costs; once for each `up`."""
+    def arm(self, at: datetime | None, usd_per_hour: float | None = None) -> None:
+        """Before the first thing that costs, and at the end of `up`: all parts stand, and come at that time.
+
+        Parameters
+        ----------
+        at : datetime or None
+            When AWS begins to take the lab down; None: not yet, for nothing costs by the hour.
+        usd_per_hour : float, optional
+            What is about to cost so much, for the warning where there can be no switch.
+        """
         with self._mutex:
-            if not self.stands and not self.given_up:
-                self._unless_denied(lambda: arm(self.ledger, self.at))
-                self.stands = not self.given_up
+            if not self.refused and not self._stands:
+                self._unless_denied(lambda: arm(self.ledger, at))
+                self._stands, self._at = self.refused is None, at
+            if self.refused:
+                self._warn(usd_per_hour)
+                return
+        self.move(at)
+
+    def move(self, at: datetime | None) -> None:
+        """Let the switch, if there is one, come at another time; that it cannot stops no work.
+
+        It is left where it is a few minutes from there.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if "switch-schedule" not in self.ledger.resources or not schedules.differs(self._at, at):
+            return
+        try:
+            move(self.ledger, at)
+        except (LabError, BotoCoreError, ClientError) as error:
+            log.warning("AWS takes the lab down when it was to before, not %s: %s", in_words(at), error)
+        else:
+            self._at = at
 
     def _unless_denied(self, step: Callable[[], None]) -> None:
-        """A step; where the caller may not do it, one warning, or the end of `up`."""
+        """A step; where the caller may not do it, `up` goes on without a switch, or ends."""
+        region = self.ledger.cloud.region
+        if region not in self.ledger.cloud.session.get_available_regions("scheduler"):
+            self._do_without(AwsError(f"EventBridge Scheduler is not in {region}."))
+            return
         try:
             step()
         except AwsError as error:
             if error.code not in DENIED:
                 raise
-            self._give_up(error)
+            self._do_without(error)
 
-    def _give_up(self, error: AwsError) -> None:
-        """Go on without, and say so once; or not at all."""
+    def _do_without(self, error: AwsError) -> None:
+        """Remember why there is no switch, and delete what stands of it; or build nothing."""
         if self.required:
             raise error.mended_by(
                 f"{self.ledger.command('up')}    # without --require-switch: you alone take it down then",
                 f"{error.why} So AWS cannot take the lab down by itself; nothing that costs stands.".strip(),
             ) from error
-        self.given_up = True
+        self.refused = error
         for name in PARTS:
             self.ledger.delete(name)
+
+    def _warn(self, usd_per_hour: float | None) -> None:
+        """Say once what it means that there is no switch."""
+        if self._told or self.refused is None:
+            return
+        self._told = True
+        price = f" about {usd_per_hour:.4f} USD per hour" if usd_per_hour else ""
         log.warning(
-            "AWS cannot take this lab down by itself: %s What it costs, it costs until you do: %s",
-            error.what,
+            "AWS cannot take this lab down by itself: %s It costs%s%s until you do: %s",
+            self.refused.what,
+            price or " what it costs",
+            prices.note(self.ledger.cloud.region) if price else "",
             self.ledger.command("down"),
         )
+
+
+def in_words(at: datetime | None) -> str:
+    """A time, as a warning names it."""
+    return "later" if at is None else f"at {at:%F %H:%M} UTC"
 
 
 def prepare(ledger: Ledger) -> None:
@@ -140,8 +183,10 @@ def prepare(ledger: Ledger) -> None:
     ledger.create("switch-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{name}")
 
 
-def arm(ledger: Ledger, at: datetime) -> None:
-    """From `at` on the lab is taken down. Twice is once; another moment takes the place of the first.
+def arm(ledger: Ledger, at: datetime | None) -> None:
+    """From `at` on the lab is taken down. Twice is once; another time takes the place of the first.
+
+    Without a time all of it stands, and waits: its schedule is out of use.
 
     AWS calls: those of `prepare`, ``lambda:CreateFunction``, ``scheduler:CreateSchedule``. Where all stands,
     those that look for it, and of `move`.
@@ -149,6 +194,7 @@ def arm(ledger: Ledger, at: datetime) -> None:
     if stands(ledger):
         move(ledger, at)
         return
+    fresh = "switch-schedule" not in ledger.resources
     prepare(ledger)
     lambda_, scheduler, name = ledger.client("lambda"), ledger.client("scheduler"), f"{ledger.prefix}-switch"
     role_arn = ledger.resources["switch-role"]
@@ -171,11 +217,12 @@ def arm(ledger: Ledger, at: datetime) -> None:
         scheduler.create_schedule,
         Name=ledger.prefix,
         ScheduleExpression=EVERY,
-        StartDate=at,
         FlexibleTimeWindow={"Mode": "OFF"},
         Target=target,
+        **schedules.when(at),
     )
-    move(ledger, at)
+    if not fresh:
+        move(ledger, at)
 
 
 def stands(ledger: Ledger) -> bool:
@@ -183,8 +230,8 @@ def stands(ledger: Ledger) -> bool:
     return not ledger.missing(PARTS) and all(ledger.shown(ledger.open_row(name)) for name in PARTS)
 
 
-def move(ledger: Ledger, at: datetime) -> bool:
-    """Let the end come at another moment, sooner or later; whether there is a switch at all.
+def move(ledger: Ledger, at: datetime | None) -> bool:
+    """Let the end come at another time, sooner or later or not yet; whether there is a switch at all.
 
     AWS calls: ``scheduler:GetSchedule``, ``UpdateSchedule`` where it differs.
     """

@@ -1,9 +1,13 @@
 """The full kill matrix of a lab: every fault, at every call, with every way to go on.
 
-    python bench/matrix.py --lab ec2 [--jobs 12] [--only "CreateVpc of up"]
+    python bench/matrix.py --lab ec2 [--jobs 12] [--only "CreateVpc of up"] [--switch]
 
 Prints each case that fails, with what explains it, and at the end: cases, leaks, duplicates, seconds.
 Exit status 0 if every case was good. `tests/harness/` says how a case goes.
+
+With ``--switch`` nobody ever comes back: a kill during and after each call of `up` and of the work, and
+then the dead-man's switch alone (`tests/harness/switch.py`). Figures: how many laptops died, before and
+after there was a switch, and when what costs was told to end.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from harness import EVERY_LAB, Matrix, Verdict, full, report  # noqa: E402
+from harness import EVERY_LAB, Case, Matrix, Recording, Verdict, full, report, switch  # noqa: E402
 
 from awslabs import sandbox  # noqa: E402
 
@@ -31,9 +35,12 @@ def main() -> int:
         "--jobs", type=int, default=12, help="cases at a time; they mostly wait (default: 12)"
     )
     options.add_argument("--only", metavar="TEXT", default="", help="cases whose name holds this text")
+    options.add_argument("--switch", action="store_true", help="nobody comes back: the switch alone")
     chosen = options.parse_args()
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end what runs, as on Ctrl-C
+    if chosen.switch:
+        return abandoned(chosen.lab, min(chosen.jobs, 6), chosen.only)
     done = 0
 
     def show(verdict: Verdict) -> None:
@@ -56,6 +63,21 @@ def main() -> int:
         finally:
             run.stop()
     return 0 if verdicts and all(verdict.good for verdict in verdicts) else 1
+
+
+def abandoned(lab: str, jobs: int, only: str) -> int:
+    """Laptops that never come back, at every call."""
+    began = time.monotonic()
+
+    def chosen(recording: Recording) -> list[Case]:
+        return [case for case in switch.every(recording) if only in str(case)]
+
+    with tempfile.TemporaryDirectory(prefix="awslabs-switch-") as scratch:
+        figures = switch.prove(
+            EVERY_LAB[lab], Path(scratch), chosen, lambda text: print(text, flush=True), jobs=jobs
+        )
+    print(f"switch: {lab}: {figures}, {time.monotonic() - began:.0f} s")
+    return 1 if figures.wrong else 0
 
 
 if __name__ == "__main__":

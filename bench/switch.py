@@ -11,7 +11,6 @@ import os
 import statistics
 import tempfile
 import time
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +24,8 @@ def seconds(run: sandbox.Run, account: str, switched: bool) -> float:
     os.environ.update(run.environment(account))
     ledger = Ledger(Cloud(), "ec2")
     if switched:
-        Switch(ledger, datetime.now(timezone.utc) + timedelta(days=1))
+        Switch(ledger)
+        ledger.limit(ttl_minutes=24 * 60)
     began = time.monotonic()
     with mock.patch("awslabs.tunnel.wait_for_ssh"):
         ec2.up(ledger)

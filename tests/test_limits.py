@@ -236,6 +236,44 @@ def test_a_gpu_server_has_three_hours_also_where_no_option_was_given(bill: Bill)
     assert ledger.due == journal.after(server.made, 3 * 3600)
 
 
+def test_a_server_that_stands_without_a_timer_gets_a_time_all_the_same(bill: Bill) -> None:
+    ledger = opened("ec2")
+    ec2.up(ledger)
+    assert ledger.due == ""
+    before = ledger.resources["instance"]
+    ec2.up(ledger, ttl_minutes=120)
+    left_s = journal.seconds_since(journal.now(), ledger.due)
+    assert 119 * 60 < left_s <= 120 * 60
+    assert ledger.resources["instance"] == before
+    bill.clock.sleep(3600)
+    ec2.up(ledger, ttl_minutes=120)  # anew with each `up`
+    assert journal.seconds_since(journal.now(), ledger.due) > 119 * 60
+    bill.clock.sleep(119 * 60)
+    watch(ledger, bill, hours=1)
+    assert "instance" not in ledger.resources
+    ec2.up(ledger, ttl_minutes=120)  # a new one has a timer of its own
+    (server,) = [row for row in ledger.journal.open_rows() if row.name == "instance"]
+    assert server.telling["ttl_minutes"] == "120"
+
+
+def test_a_budgets_end_counts_the_machines_that_jobs_wait_for(bill: Bill) -> None:
+    """The laptop may be shut before the first of them runs."""
+    ledger = opened("batch_sweep")
+    ledger.limit(budget_usd=2.0)
+    queue, definition = build(ledger)
+    bill.pass_time(2)
+    assert ledger.due == ""
+    submit(ledger, queue, definition)
+    hour = prices.server_hour("c5.large", REGION, cost.BATCH_ROOT_GIB)
+    assert hour is not None
+    left_s = journal.seconds_since(journal.now(), ledger.due)
+    assert left_s == pytest.approx(2.0 / hour * 3600, rel=0.01)
+    bill.pass_time(10)
+    ledger.read_meter()  # now it runs, and counts once
+    again_s = journal.seconds_since(journal.now(), ledger.due)
+    assert again_s == pytest.approx(left_s, rel=0.05)
+
+
 def test_a_time_begins_anew_with_each_up_and_ends_with_down(bill: Bill) -> None:
     ledger = opened("ec2")
     ec2.up(ledger, ttl_minutes=60)

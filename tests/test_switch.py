@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from harness import outside
 
-from awslabs import journal, kinds, ledger_cli, policies, switch, switch_function
+from awslabs import cli, journal, kinds, ledger_cli, policies, switch, switch_function
 from awslabs.errors import AwsError, StillStanding
 from awslabs.kinds import schedules
 from awslabs.ledger import Cloud, Ledger
@@ -157,7 +157,8 @@ def build(ledger: Ledger, switched: bool = True) -> None:
     """A network with a server in it: what costs, and what hangs together."""
     ec2 = ledger.client("ec2")
     if switched:
-        Switch(ledger, in_(60))
+        Switch(ledger)
+        ledger.keep_limits(ttl_minutes=60)
     if ledger.guard:
         ledger.guard.prepare()
     vpc = ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/24")
@@ -211,7 +212,7 @@ def test_down_puts_the_end_off_so_that_nobody_deletes_what_it_brings_home(run: A
     ledger = Ledger(Cloud(), "ec2")
     build(ledger)
     scheduler, name = ledger.client("scheduler"), ledger.resources["switch-schedule"]
-    switch.move(ledger, in_(2))
+    switch.move(ledger, in_(5))
     ledger.end_work()
     assert schedules.NAME.fullmatch(name)
     assert scheduler.get_schedule(Name=name)["StartDate"] >= in_(58)
@@ -229,17 +230,16 @@ def test_down_puts_the_end_off_so_that_nobody_deletes_what_it_brings_home(run: A
 def test_a_second_up_moves_the_end_and_makes_nothing_twice(run: Any, account: str) -> None:
     build(Ledger(Cloud(), "ec2"))
     again = Ledger(Cloud(), "ec2")
-    later = in_(600)
-    Switch(again, later)
+    Switch(again)
     begun = len(run.calls(account))
-    for _ in range(3):  # extended again and again
-        assert again.guard
-        again.guard.prepare()
-        again.guard.arm()
-    changed = [one["operation"] for one in run.calls(account)[begun:] if "Create" in one["operation"]]
-    assert changed == []
+    for minutes in (600, 600, 601, 1200):  # extended again and again
+        again.limit(ttl_minutes=minutes)
+    calls = [one["operation"].partition(":")[2] for one in run.calls(account)[begun:]]
+    changes = [one for one in calls if one.startswith(("Create", "Update", "Put"))]
+    assert changes == ["UpdateSchedule"] * 2
     name = again.resources["switch-schedule"]
-    assert again.client("scheduler").get_schedule(Name=name)["StartDate"] == later
+    late = again.client("scheduler").get_schedule(Name=name)["StartDate"] - in_(1200)
+    assert abs(late.total_seconds()) < 120
     again.down()
 
 
@@ -270,6 +270,66 @@ def test_what_moves_the_end_of_the_lab_moves_the_switch_and_is_not_stopped_by_it
     ledger.limit(ttl_minutes=300)  # it is tried again
     assert abs(late_s()) < 2
     ledger.down()
+
+
+@pytest.mark.live
+def test_a_budget_alone_sets_a_switch_that_waits_until_something_costs(run: Any, account: str) -> None:
+    ledger = Ledger(Cloud(), "ec2")
+    Switch(ledger)
+    ledger.keep_limits(budget_usd=1.0)
+    ec2, scheduler = ledger.client("ec2"), ledger.client("scheduler")
+    ledger.create("vpc", ec2.create_vpc, CidrBlock="10.10.0.0/24")
+    ledger.arm()  # as at the end of `up`
+    name = ledger.resources["switch-schedule"]
+    waiting = scheduler.get_schedule(Name=name)
+    assert (waiting["State"], waiting.get("StartDate")) == ("DISABLED", None)
+    schedules.put_off(scheduler, name)
+    assert scheduler.get_schedule(Name=name)["State"] == "DISABLED"
+    build(ledger, switched=False)
+    shown = scheduler.get_schedule(Name=name)
+    (hour,) = [row.usd_per_hour for row in ledger.journal.open_rows() if row.name == "instance"]
+    assert hour
+    assert shown["State"] == "ENABLED"
+    assert abs((shown["StartDate"] - in_(round(60 / hour))).total_seconds()) < 300
+    begun = [one["operation"] for one in run.calls(account)]
+    assert begun.index("scheduler:UpdateSchedule") < begun.index("ec2:RunInstances")
+    ledger.journal.rows[-1].made = journal.after(journal.now(), -60 * 3600 / hour)  # long spent
+    ledger.arm()
+    assert scheduler.get_schedule(Name=name)["StartDate"] > datetime.now(timezone.utc) - timedelta(minutes=4)
+    ledger.down()
+    assert stands() == set()
+
+
+@pytest.mark.live
+def test_a_time_that_is_set_later_sets_the_switch_for_what_stands(run: Any, account: str) -> None:
+    ledger = Ledger(Cloud(), "ec2")
+    build(ledger, switched=False)
+    Switch(ledger)
+    ledger.limit(ttl_minutes=60)
+    shown = ledger.client("scheduler").get_schedule(Name=ledger.resources["switch-schedule"])
+    assert abs((shown["StartDate"] - in_(60)).total_seconds()) < 120
+    assert fire(ledger) == []
+    assert stands() == set()
+
+
+@pytest.mark.live
+def test_results_in_a_bucket_go_and_up_has_said_so(
+    run: Any, account: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(Cloud(), "serverless")
+    Switch(ledger)
+    ledger.keep_limits(ttl_minutes=60)
+    s3 = ledger.client("s3")
+    bucket = ledger.create("bucket", s3.create_bucket, Bucket=f"{ledger.prefix}-data")
+    for number in range(3):
+        s3.put_object(Bucket=bucket, Key=f"results/{number}.csv", Body=b"1,2,3")
+    ledger.arm()
+    cli.farewell(ledger)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "AWS deletes the lab then, with all results, though nobody comes back." in said
+    assert fire(ledger) == []
+    assert s3.list_buckets()["Buckets"] == []
+    assert stands() == set()
 
 
 @pytest.mark.live
@@ -357,26 +417,31 @@ def test_where_no_role_may_be_made_one_warning_says_so_or_nothing_is_built(
     run.weather(account=account, faults=["iam:CreateRole=AccessDenied"])
     strict = Ledger(Cloud(), "ec2", "strict")
     with pytest.raises(AwsError) as stopped:
-        Switch(strict, in_(60), required=True).prepare()
+        Switch(strict, required=True).prepare()
     assert "--require-switch" in stopped.value.fix
     assert strict.journal.open_rows() == []
     ledger = Ledger(Cloud(), "ec2")
     build(ledger)
     said = [one for one in caplog.messages if "AWS cannot take this lab down by itself" in one]
     assert len(said) == 1
+    assert "It costs about 0.0154 USD per hour until you do: python -m awslabs.ec2 down" in said[0]
     assert not {*PARTS} & {row.name for row in ledger.journal.open_rows()}
     ledger.down()
 
 
 @pytest.mark.live
 def test_a_region_without_the_service_is_told_from_the_start(
-    run: Any, account: str, monkeypatch: pytest.MonkeyPatch
+    run: Any, account: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(Cloud(), "ec2")
     monkeypatch.setattr(ledger.cloud.session, "get_available_regions", lambda service: ["eu-central-1"])
     with pytest.raises(AwsError, match="EventBridge Scheduler is not in us-east-1"):
-        Switch(ledger, in_(60), required=True)
-    assert Switch(ledger, in_(60)).given_up
+        Switch(ledger, required=True).prepare()
+    assert ledger.journal.open_rows() == []
+    build(ledger)
+    assert "EventBridge Scheduler is not in us-east-1. It costs about 0.0154" in caplog.text
+    assert set(ledger.resources) == {"vpc", "gateway", "attachment", "subnet", "instance"}
+    ledger.down()
 
 
 @pytest.mark.live

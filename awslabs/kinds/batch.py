@@ -20,6 +20,7 @@ BUSY = (
 GONE = ("ClientException does not exist", "ClientException not found")
 TAKEN = ("ClientException already exists",)
 ENDED = ("SUCCEEDED", "FAILED")
+VCPUS = {"large": 2, "xlarge": 4, "2xlarge": 8}  # of a server, by the size in its type's name
 STATES = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}
 
 
@@ -74,6 +75,15 @@ def delete_environment(batch: Any, found: Found) -> None:
     batch.delete_compute_environment(computeEnvironment=found.id)
 
 
+def its_machines(request: dict[str, Any]) -> dict[str, str]:
+    """What it may start by itself, for the budget: ``c5.large``, or ``c5.large on spot``, and how many."""
+    resources = request["computeResources"]
+    first = resources["instanceTypes"][0]
+    vcpus = VCPUS.get(first.rpartition(".")[2], 1)
+    spot = " on spot" if resources["type"] == "SPOT" else ""
+    return {"machine": f"{first}{spot}", "machines": str(-(-resources["maxvCpus"] // vcpus))}
+
+
 COMPUTE_ENVIRONMENT = Kind(
     call="batch:CreateComputeEnvironment",
     known_by=("computeEnvironmentName",),
@@ -85,6 +95,7 @@ COMPUTE_ENVIRONMENT = Kind(
     delete=delete_environment,
     named=True,
     spends=True,
+    tells=its_machines,
     deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
     taken=TAKEN,
     busy=BUSY,
@@ -260,6 +271,7 @@ JOB = Kind(
     deletes_slowly=True,
     work=True,
     described_by=("jobQueue", "jobName"),
+    tells=lambda request: {"jobs": str(request.get("arrayProperties", {}).get("size", 1))},
     absent=GONE,
 )
 

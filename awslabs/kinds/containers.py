@@ -64,6 +64,7 @@ REPOSITORY = Kind(
     # `force` takes the images along; without it a repository that holds some is refused.
     delete=lambda ecr, found: ecr.delete_repository(repositoryName=found.id, force=True),
     named=True,
+    spends=True,  # what lies in it, by the month
     taken=("RepositoryAlreadyExistsException",),
     absent=NO_REPOSITORY,
 )

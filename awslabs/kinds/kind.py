@@ -141,7 +141,7 @@ class Kind:
         It sees to it that all else goes: it is deleted when nothing of its ledger stands any more but what
         it needs itself. `put_off`: (client, identifier): let it wait while `down` is at work.
     spends : bool
-        It is free, and what comes of it by itself is not: the machines of Batch.
+        It costs nothing by the hour, and what comes of it costs: Batch's machines, images, requests.
     ends : names of identifiers
         Of a join, which ties things together and has no identifier of its own: those of what it ties.
     work : bool

@@ -44,6 +44,7 @@ REST_API = Kind(
     complete=True,
     delete=lambda client, found: client.delete_rest_api(restApiId=found.id),
     not_idempotent=True,
+    spends=True,  # each request of whoever knows its address
     not_yet=(*MISSING, *UNDER_WAY, "ConflictException Stage already exists"),
     busy=("ConflictException", *UNDER_WAY),
     absent=MISSING,

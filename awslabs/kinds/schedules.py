@@ -14,6 +14,8 @@ from awslabs.kinds.named import OURS, look_by_name, pages, unless
 MISSING = ("ResourceNotFoundException",)
 NAME = re.compile(r"(?P<ledger>awslabs-[a-z0-9-]+-[a-z0-9]{6})-(?P<token>\d{14}-[0-9a-f]{16})")
 PUT_OFF = timedelta(hours=1)
+STEP = timedelta(minutes=2)  # by less no schedule is moved: a hundred tasks do it once
+AT_ONCE = timedelta(minutes=1)  # from now, the soonest time that a schedule is given
 TOLD = ("awslabs:owner", "awslabs:home", "awslabs:row")
 
 
@@ -48,22 +50,44 @@ def our_schedules(scheduler: Any) -> Iterator[Found]:
             yield found
 
 
-def move(scheduler: Any, name: str, at: datetime, sooner: bool = True) -> None:
-    """Let a schedule begin at another moment; without `sooner` only at a later one.
+def when(at: datetime | None) -> dict[str, Any]:
+    """What a request says of the time from which on a schedule calls; without one it is out of use.
 
-    What an update leaves out would be lost, so all of it is sent.
+    AWS refuses a time that lies minutes back, and the clock of this computer may be late: a time that has
+    come is a minute from now.
+    """
+    if at is None:
+        return {"State": "DISABLED"}
+    return {"State": "ENABLED", "StartDate": max(at, now() + AT_ONCE)}
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def move(scheduler: Any, name: str, at: datetime | None, sooner: bool = True) -> None:
+    """Let a schedule begin at another time, or not yet; without `sooner` only at a later one.
+
+    It is left where it is a few minutes from there. What an update leaves out would be lost, so all is sent.
     """
     shown = unless(MISSING, scheduler.get_schedule, Name=name)
-    if shown is None or abs((shown["StartDate"] - at).total_seconds()) < 1:
+    if shown is None:
         return
-    if sooner or at > shown["StartDate"]:
+    begins = shown.get("StartDate") if shown.get("State") != "DISABLED" else None
+    later = begins is not None and at is not None and at > begins
+    if differs(begins, at) and (sooner or later):
         kept = ("Name", "Description", "FlexibleTimeWindow", "ScheduleExpression", "Target")
-        scheduler.update_schedule(**{name: shown[name] for name in kept if name in shown}, StartDate=at)
+        scheduler.update_schedule(**{name: shown[name] for name in kept if name in shown}, **when(at))
+
+
+def differs(one: datetime | None, other: datetime | None) -> bool:
+    """Whether two times lie so far apart that a schedule is to be moved."""
+    return one is not other if one is None or other is None else abs(one - other) >= STEP
 
 
 def put_off(scheduler: Any, name: str) -> None:
     """Let it begin in an hour at the soonest."""
-    move(scheduler, name, datetime.now(timezone.utc).replace(microsecond=0) + PUT_OFF, sooner=False)
+    move(scheduler, name, now() + PUT_OFF, sooner=False)
 
 
 SCHEDULE = Kind(
@@ -82,7 +106,7 @@ SCHEDULE = Kind(
     not_yet=("ValidationException must allow AWS EventBridge Scheduler to assume the role",),
     busy=("ConflictException",),
     absent=MISSING,
-    looked_up=("StartDate",),  # `move` puts it right
+    looked_up=("StartDate", "State"),  # `move` puts them right
 )
 
 KINDS = [SCHEDULE]

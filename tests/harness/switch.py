@@ -1,28 +1,50 @@
-"""Labs that end by themselves: chapters with the dead-man's switch, and laptops that never come back."""
+"""Labs that end by themselves: chapters with the dead-man's switch, and laptops that never come back.
+
+    life = Abandonment(scratch, jobs=4)
+    life.prove(lab, cases, say)     each laptop dies at its call; then the switch's time comes, once for all
+
+A case is killed in a fork, as in the matrix, and nobody runs anything ever again. Then the practice cloud's
+clock is moved to the switches' time, and what stands is counted from outside: plain boto3, no ledger.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3
 
-from awslabs.ledger import Ledger
-from awslabs.switch import Switch
+from awslabs import ledger_cli, sandbox
+from awslabs.ledger import Cloud, Ledger
 from harness import cases, outside
-from harness.cases import Case
+from harness.cases import KILLED_DURING, KILLS, Case, Point, Recording
 from harness.labs import Lab
+from harness.matrix import Matrix
 from harness.outside import Thing, everything, thing
 from harness.traps import Trap
 from harness.trial import Place, Trial
 
-LIFE = timedelta(days=2)  # longer than any test
-ENDS_AT = datetime.now(timezone.utc).replace(microsecond=0) + LIFE  # the same in all forks
+LIFE = timedelta(days=2)  # longer than any test; a lab with a time of its own has that one
+TIMED = ("gpu", "batch_sweep")
+FIRST_S = 120.0  # of the practice cloud's clock after the switch's time: all that costs was told to end
+ROUND_S = 150.0  # until nothing stands, of the computer's: a loaded one starts a dozen functions
+ROUNDS = 6  # times two minutes of the practice cloud's clock
+TOGETHER = 12  # laptops whose switches come at the same time
+COSTS = ("ec2 instance", "ec2 volume", "ecs task", "batch job", "ecr image")
+STARTS = ("batch environment", "ec2 spot request")  # what starts something that costs, by itself
+# What tells something that costs to end.
+ENDS = (
+    *("ec2:TerminateInstances", "ecs:StopTask", "batch:TerminateJob"),
+    *("batch:DeleteComputeEnvironment", "ecr:DeleteRepository", "apigateway:DeleteRestApi"),
+)
 
 
 def schedules(client: Any) -> Iterator[Thing]:
@@ -40,13 +62,18 @@ cases.CODES["scheduler"] = {
 
 
 def switched(lab: Lab) -> Lab:
-    """A lab whose `up` sets the switch."""
+    """A lab whose `up` sets the switch; chapters with a time of their own do so anyway."""
+    if lab.name in TIMED:
+        return lab
     return dataclasses.replace(lab, up=functools.partial(up, lab.up))
 
 
 def up(build: Callable[[Ledger], Any], ledger: Ledger) -> None:
-    Switch(ledger, ENDS_AT)
+    ledger.limit(ttl_minutes=round(LIFE.total_seconds() / 60))
     build(ledger)
+
+
+# -- Laptops that die --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -57,19 +84,22 @@ class Abandoned:
     ----------
     account : str
         Where it stands.
+    home : Path
+        What is left of the laptop.
     before : set of Thing
         What was in the account before.
     ended : str
         How the last verb ended.
-    armed : bool
-        Whether there is a schedule.
+    at : datetime or None
+        When its schedule calls first; None where there is none.
     """
 
     case: str
     account: str
+    home: Path
     before: set[Thing]
     ended: str
-    armed: bool
+    at: datetime | None
 
 
 def abandon(case: Case, place: Place) -> Abandoned:
@@ -79,9 +109,184 @@ def abandon(case: Case, place: Place) -> Abandoned:
     verbs = list(case.lab.verbs)
     for verb in verbs[: verbs.index(case.point.verb)]:
         trial.must(verb, case)
-    done = trial.verb(
-        case.point.verb, case, Trap(case.point, case.fault, place.run, place.account, place.lag_s)
-    )
+    trap = Trap(case.point, case.fault, place.run, place.account, place.lag_s)
+    done = trial.verb(case.point.verb, case, trap)
     assert trial.verdict.good, trial.verdict
-    armed = bool(boto3.client("scheduler").list_schedules()["Schedules"])
-    return Abandoned(str(case), place.account, before, done.ended, armed)
+    if case.fault == KILLED_DURING:
+        time.sleep(place.lag_s + 1.0)  # nobody hears the answer, and it may take effect all the same
+    scheduler = boto3.client("scheduler")
+    made = [scheduler.get_schedule(Name=one["Name"]) for one in scheduler.list_schedules()["Schedules"]]
+    at = max((one["StartDate"] for one in made), default=None)
+    return Abandoned(str(case), place.account, place.home, before, done.ended, at)
+
+
+def every(recording: Recording) -> list[Case]:
+    """A kill before the first call of `up`, and during and after each, and so of the lab's work."""
+    calls = [point for point in recording.calls if point.verb != "down"]
+    first = [Case(recording.lab, calls[0], KILLS[0], ())]
+    return first + [
+        Case(recording.lab, point, fault, ()) for point in calls for fault in (KILLED_DURING, KILLS[1])
+    ]
+
+
+def sample(recording: Recording, most: int) -> list[Case]:
+    """The kill just before there is a schedule, and some from then on, the first and the last among them."""
+    calls = [point for point in recording.calls if point.verb != "down"]
+    armed = [point.operation for point in calls].index("scheduler:CreateSchedule")
+    late = calls[armed:]
+    chosen = {round(number * (len(late) - 1) / max(1, most - 2)) for number in range(most - 1)}
+    points: list[Point] = [calls[armed - 1], *(late[number] for number in sorted(chosen))]
+    return [Case(recording.lab, point, KILLS[1], ()) for point in points]
+
+
+# -- And what becomes of their labs ------------------------------------------------------------------------
+
+
+@dataclass
+class Figures:
+    """What was seen of one lab.
+
+    Attributes
+    ----------
+    armed, early : int
+        Laptops that died with a schedule, and before there was one.
+    told_s : list of float
+        Of each lab with something that costs: seconds of the practice cloud's clock from the switch's time
+        until the last of it was told to end.
+    wrong : list of str
+        What is not as promised.
+    """
+
+    armed: int = 0
+    early: int = 0
+    told_s: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        slowest = f"{max(self.told_s):.0f} s after its time at the latest" if self.told_s else "never needed"
+        return (
+            f"{self.armed + self.early} laptops died, {self.early} of them before there was a switch; "
+            f"what costs was told to end {slowest}; {len(self.wrong)} wrong"
+        )
+
+
+def prove(
+    lab: Lab,
+    scratch: Path,
+    choose: Callable[[Recording], list[Case]],
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    jobs: int = 4,
+    slow_states: float = 0.01,
+) -> Figures:
+    """Let laptops die, some at a time, each group on a practice cloud of its own.
+
+    Parameters
+    ----------
+    choose : callable
+        Of the recording of a lab, at which calls: `every` or `sample`.
+    """
+    figures, left = Figures(), None
+    number = 0
+    while left is None or left:
+        home = scratch / f"group-{number}"
+        run = sandbox.start(slow_states=slow_states, lag_ms=100, home=home / "cloud")
+        try:
+            with Matrix(run, home / "cases", jobs) as matrix:
+                if left is None:
+                    left = choose(matrix.record(switched(lab)))
+                now, left = left[:TOGETHER], left[TOGETHER:]
+                abandoned = matrix.each(abandon, now)
+            before = len(figures.wrong)
+            group(run, abandoned, figures)
+        finally:
+            run.stop()
+        number += 1
+        say("\n".join([*figures.wrong[before:], f"{lab.name}: {figures}; {len(left)} to come"]))
+    return figures
+
+
+def group(run: sandbox.Run, abandoned: list[Abandoned], figures: Figures) -> None:
+    """Judge some labs; their time comes at once."""
+    wrong = figures.wrong
+    wrong += [f"{one.case}: ended with {one.ended}" for one in abandoned if one.ended != "SIGKILL"]
+    early = [one for one in abandoned if one.at is None]
+    armed = [one for one in abandoned if one.at is not None]
+    figures.early += len(early)
+    figures.armed += len(armed)
+    for one in early:
+        wrong += [f"{one.case}: {text}" for text in of_no_switch(run, one)]
+    if not armed:
+        return
+    left = {one.account: standing(run, one) for one in armed}
+    costly = {account: those_of(things, (*COSTS, *STARTS)) for account, things in left.items()}
+    due, began = max(one.at for one in armed if one.at), time.time()
+    run.pass_time(max(0.0, (due - datetime.now(timezone.utc)).total_seconds()))  # both go alike from here on
+    for _ in range(ROUNDS):
+        until = time.monotonic() + ROUND_S
+        while any(left.values()) and time.monotonic() < until:
+            time.sleep(1)
+            left = {one.account: left[one.account] and standing(run, one) for one in armed}
+        if not any(left.values()):
+            break
+        run.pass_time(FIRST_S)
+    for one in armed:
+        told = [call["at"] - began for call in run.calls(one.account) if is_end(call)]
+        if costly[one.account]:
+            figures.told_s.append(max(told, default=float("inf")))
+        wrong += [f"{one.case}: {thing} stands in the end" for thing in sorted(map(str, left[one.account]))]
+
+
+def is_end(call: dict[str, Any]) -> bool:
+    return call["operation"] in ENDS and not call["code"]
+
+
+def of_no_switch(run: sandbox.Run, one: Abandoned) -> list[str]:
+    """What is wrong with a lab whose laptop died early: something costs, or `verify` does not name it."""
+    found = standing(run, one)
+    costs = [f"{thing} costs, and there is no switch" for thing in those_of(found, (*COSTS, *STARTS))]
+    enter(run, one)
+    report, refused = ledger_cli.verify(Cloud())
+    names = {str(row["id"]) for row in report}
+    pairs = clients(run, one)("ec2").describe_key_pairs()["KeyPairs"]
+    names |= {pair["KeyPairId"] for pair in pairs if pair["KeyName"] in names}
+    unnamed = [
+        f"{thing} is not listed by verify"
+        for thing in sorted(found, key=str)
+        if not any(name and name in thing.id for name in names) and not comes_with(thing)
+    ]
+    # Of what nobody heard the answer the row has no identifier yet; that it stands is told.
+    nameless = sum(row["id"] == "" and str(row["on_aws"]).startswith("stands") for row in report)
+    return [*costs, *unnamed[nameless:], *map(str, refused)]
+
+
+def comes_with(one: Thing) -> bool:
+    """Whether it goes with something else that stands: a route with its table, a table with its VPC."""
+    parts = ("ec2 route", "ec2 rule", "ec2 network acl", "ec2 attachment", "iam policy of a role")
+    return one.kind.startswith(parts) or (one.kind == "ec2 security group" and "default" in one.shape)
+
+
+def those_of(things: set[Thing], kinds: tuple[str, ...]) -> list[str]:
+    return sorted(str(one) for one in things if one.kind in kinds)
+
+
+def enter(run: sandbox.Run, one: Abandoned) -> None:
+    """Be the user of this account, with what the laptop has left."""
+    os.environ.update(run.environment(one.account, region="us-east-1"))
+    os.environ.update(HOME=str(one.home), AWSLABS_HOME=str(one.home / ".awslabs"))
+
+
+def standing(run: sandbox.Run, one: Abandoned) -> set[Thing]:
+    """What is in the account that was not there, from outside."""
+    return outside.survey(tuple(outside.LISTINGS), clients(run, one)) - one.before
+
+
+def clients(run: sandbox.Run, one: Abandoned) -> Callable[[str], Any]:
+    """boto3's clients of one account, by service."""
+    given = run.environment(one.account, region="us-east-1")
+    session = boto3.Session(
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    return functools.cache(functools.partial(session.client, endpoint_url=run.endpoint_url))
