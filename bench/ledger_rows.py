@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from awslabs import journal, ledger_cli
+from awslabs import journal, ledgers
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Kind
 from awslabs.ledger import Ledger
@@ -133,7 +133,7 @@ def a_list(folder: Path) -> None:
         path = folder / f"ec2.n{number}.{'1' * 12}.us-east-1.json"
         path.write_text(journal.as_text(header, rows_of(50)))
     since = time.perf_counter()
-    entries = ledger_cli.standing([folder])
+    entries = ledgers.standing([folder])
     seconds = time.perf_counter() - since
     since = time.perf_counter()
     for path in journal.files(folder):

@@ -17,7 +17,7 @@ import pytest
 from botocore.client import BaseClient
 
 import awslabs
-from awslabs import addresses, ec2, images, ledger_cli, serverless, tunnel
+from awslabs import addresses, ec2, images, inventory, serverless, tunnel
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.labs import LABS
@@ -47,6 +47,9 @@ HOUSE = [
     ["ledger"],
     ["network", "preflight", "roles", "servers", "switch"],
     ["cli"],
+    ["ledgers"],
+    ["inventory"],
+    ["recovery"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
     ["workload"],
@@ -56,7 +59,7 @@ HOUSE = [
     ["aws_check"],
     ["__main__"],
 ]
-LATE = {"sandbox": {"cli", "ledger_cli"}}  # who may start the practice cloud, inside a function
+LATE = {"sandbox": {"cli", "ledgers"}}  # who may start the practice cloud, inside a function
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:
@@ -197,7 +200,7 @@ def test_all_that_a_chapter_makes_goes_through_the_ledger(chapter: str, changes:
     assert build(chapter) == built
     assert changes == []
     ledger.down()
-    assert ledger_cli.everything_ours(ledger.cloud) == []
+    assert inventory.everything_ours(ledger.cloud) == []
 
 
 @pytest.mark.parametrize("chapter", LABS)

@@ -54,9 +54,10 @@ def move(scheduler: Any, name: str, at: datetime, sooner: bool = True) -> None:
     What an update leaves out would be lost, so all of it is sent.
     """
     shown = unless(MISSING, scheduler.get_schedule, Name=name)
-    if shown is None or abs((shown["StartDate"] - at).total_seconds()) < 1:
+    begins = shown.get("StartDate") if shown else None  # none: somebody has taken it out, and it runs already
+    if shown is None or (begins and abs((begins - at).total_seconds()) < 1):
         return
-    if sooner or at > shown["StartDate"]:
+    if sooner or begins is None or at > begins:
         kept = ("Name", "Description", "FlexibleTimeWindow", "ScheduleExpression", "Target")
         scheduler.update_schedule(**{name: shown[name] for name in kept if name in shown}, StartDate=at)
 
