@@ -29,7 +29,7 @@ PACKAGE = Path(awslabs.__file__).parent
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "labs", "prices", "show", "web", "buckets"],
+    ["errors", "labs", "prices", "show", "web", "buckets", "calls", "rehearsal"],
     [
         "explain",
         "progress",
@@ -42,16 +42,19 @@ HOUSE = [
         "images",
         "pseudonyms",
     ],
-    ["cost", "cassettes", "graph"],
+    ["callbook", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
-    ["network", "preflight", "roles", "servers", "switch"],
+    ["network", "preflight", "roles", "servers", "switch", "plan"],
+    ["lesson"],
+    ["script"],
     ["cli"],
     ["ledgers"],
     ["inventory"],
     ["recovery"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
+    ["console"],
     ["workload"],
     [*LABS],
     ["tour", "preparation"],
@@ -59,7 +62,10 @@ HOUSE = [
     ["aws_check"],
     ["__main__"],
 ]
-LATE = {"sandbox": {"cli", "ledgers"}}  # who may start the practice cloud, inside a function
+LATE = {
+    "sandbox": {"cli", "ledgers", "console", "plan"},
+    "console": {"cli", "console"},
+}  # who may start it, inside a function
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:
