@@ -66,7 +66,7 @@ def main(context: click.Context) -> None:
 
 def overview() -> None:
     """Print the labs, and under them what stands."""
-    from awslabs.ledger_cli import folders, standing
+    from awslabs.ledgers import folders, standing
 
     cli.show_table([{"lab": f"python -m awslabs.{lab}", "builds": what} for lab, what in LABS.items()])
     entries = standing(folders())

@@ -21,7 +21,6 @@ import functools
 import hashlib
 import ipaddress
 import json
-import os
 import re
 import threading
 import time
@@ -29,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from awslabs import journal
 from awslabs.errors import LabError
 from awslabs.pseudonyms import FORMS, NOBODYS, Pseudonyms
 
@@ -359,11 +359,8 @@ class Recorder:
             return "".join(json.dumps(line) + "\n" for line in lines)
 
     def write(self, path: Path) -> None:
-        """Write it so that it is there whole, or as it was."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.new")
-        beside.write_text(self.text(), encoding="utf-8")
-        os.replace(beside, path)
+        """Write it so that it is there whole, or as it was, and for this user alone."""
+        journal.write(path, self.text())
 
 
 # -- Reading one -----------------------------------------------------------------------------------------

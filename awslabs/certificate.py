@@ -30,7 +30,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from awslabs import cost, journal, ledger_cli
+from awslabs import cost, inventory, journal, ledger_cli
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
@@ -69,7 +69,7 @@ def enabled_regions(cloud: Cloud) -> list[str]:
 def issue(clouds: list[Cloud], owner: str) -> dict[str, Any]:
     """The certificate for one owner, or for `ALL`, of one account in some Regions.
 
-    AWS calls: those of `ledger_cli.survey` and `ledger_cli.states` in each Region.
+    AWS calls: those of `inventory.survey` and `inventory.states` in each Region.
 
     Raises
     ------
@@ -162,7 +162,7 @@ class _Look:
         pairs = [pair for folder in folders(cloud) for pair in self._read(folder)]
         self.at = journal.now()
         try:
-            self.seen = ledger_cli.survey(cloud)
+            self.seen = inventory.survey(cloud)
             self._judge_survey()
             self._judge_rows(pairs)
         except LabError as error:
@@ -202,7 +202,7 @@ class _Look:
         prefixes = {header["prefix"] for header, _ in self.books}
         tokens = {row.token for _, rows in self.books for row in rows}
         for one in self.seen.ours:
-            if not ledger_cli.stands(self.cloud, one):
+            if not inventory.stands(self.cloud, one):
                 continue
             known = one.ledger in prefixes or one.token in tokens
             if self.owner not in (ALL, one.owner) and one.owner != "?" and not known:
@@ -239,7 +239,7 @@ class _Look:
 
     def _judge_rows(self, pairs: list[tuple[Ledger, Row]]) -> None:
         """What AWS shows under the identifiers of rows, whatever it carries."""
-        for (ledger, row), on_aws in zip(pairs, ledger_cli.states(self.cloud, self.seen, pairs), strict=True):
+        for (ledger, row), on_aws in zip(pairs, inventory.states(self.cloud, self.seen, pairs), strict=True):
             if on_aws != "absent":
                 self.doubts.append(f"{ledger.lab}: {row.name} {row.id}, in {self.region}: {on_aws}.")
 
@@ -408,8 +408,10 @@ def write(content: dict[str, Any], path: Path) -> tuple[Path, Path]:
 
 
 STYLE = """body { font: 10pt/1.4 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.4em } .statement { font-weight: bold } table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .2em .5em; border-bottom: 1px solid #bbb; overflow-wrap: anywhere }
+h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.2em 0 .2em; break-after: avoid }
+.statement { font-weight: bold } table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .2em .5em; border-bottom: 1px solid #bbb; overflow-wrap: break-word }
+td:nth-child(2) { overflow-wrap: anywhere } td:first-child, td:last-child { min-width: 4.5em }
 .sum { font-family: monospace; overflow-wrap: anywhere }
 @media print { body { margin: 0 } tr { break-inside: avoid } }"""
 

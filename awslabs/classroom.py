@@ -37,20 +37,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from awslabs import journal, ledger_cli, prices
+from awslabs import inventory, journal, ledgers, prices, recovery
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.explain import Place, explain
+from awslabs.inventory import Ours
 from awslabs.kinds import KINDS
 from awslabs.labs import LABS
 from awslabs.ledger import Cloud, Ledger
-from awslabs.ledger_cli import Ours
 
 COLUMNS = ["name", "owner", "profile", "role_arn", "region"]
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+")
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
-AT_ONCE = 24  # accounts that are looked at, and labs that are taken down, at the same time
+AT_ONCE = 24  # accounts that are looked at at the same time
 PASSES = 3  # a student may be building meanwhile
-# Of an account AWS takes one such deletion per 30 s, so these wait in a line of their own.
+# Of an account AWS takes one such deletion per 30 s.
 RARE = {call for call, kind in KINDS.items() if kind.rate}
 UNSEEN = "not looked at"
 
@@ -342,15 +342,15 @@ def rooms(
 
 
 def look(class_rooms: list[Room], unseen: list[Unseen]) -> Look:
-    """What AWS shows in all of them. AWS calls: those of `ledger_cli.survey` in each."""
+    """What AWS shows in all of them. AWS calls: those of `inventory.survey` in each."""
     seen, home = Look(unseen=list(unseen)), journal.home_id()
 
     def one(room: Room) -> tuple[list[Ours], dict[str, LabError]]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            survey = ledger_cli.survey(room.cloud)
-            there = [one for one in survey.ours if ledger_cli.stands(room.cloud, one)]
+            survey = inventory.survey(room.cloud)
+            there = [one for one in survey.ours if inventory.stands(room.cloud, one)]
             return there, {f"{UNSEEN}: {call}": error for call, error in survey.refused.items()}
         except LabError as error:
             return [], {UNSEEN: error}
@@ -400,17 +400,17 @@ def folder_of(cloud: Cloud) -> Path:
     return cloud.folder / "class"
 
 
-def record(lab: Lab, things: list[Ours], name: str) -> Ledger:
+def record(lab: Lab) -> Ledger:
     """A ledger of what AWS shows, in the class's own folder, so that it can go down as any other does.
 
     What hung on what is not known, so the rows go one by one, in falling number.
     """
     cloud = copy.copy(lab.room.cloud)
     cloud.folder = folder_of(cloud)
-    ledger = Ledger(cloud, lab.lab, name, lab.owner.strip("?"))
+    ledger = Ledger(cloud, lab.lab, lab.prefix[-6:], lab.owner.strip("?"))
     with ledger.locked("recover"):
         book = ledger.journal
-        book.rows = ledger_cli.rows_of(things, book.rows)
+        book.rows = recovery.rows_of(lab.things, book.rows)
         book.header |= {
             "prefix": lab.prefix,
             "owner": lab.owner,
@@ -421,36 +421,10 @@ def record(lab: Lab, things: list[Ours], name: str) -> Ledger:
 
 
 def take_down(labs: list[Lab]) -> list[tuple[Lab, LabError]]:
-    """Delete labs, many at once; what went wrong.
-
-    What AWS deletes once per 30 s has a ledger of its own: nothing of its lab waits for it, and it waits for
-    nothing. All of an account and Region stand in one line, and no other lab waits behind that.
-    """
-    failures: list[tuple[Lab, LabError]] = []
-    lines: dict[tuple[str, str], list[tuple[Lab, list[Ours]]]] = {}
-
-    def down(lab: Lab, things: list[Ours], name: str) -> None:
-        try:
-            record(lab, things, name).down()
-        except LabError as error:
-            failures.append((lab, error))
-
-    def one_by_one(line: list[tuple[Lab, list[Ours]]]) -> None:
-        for lab, things in line:
-            down(lab, things, f"{lab.prefix[-6:]}-late")
-
+    """Delete labs, many at once, as `ledger down --all` does; what went wrong."""
     whole = by_prefix(labs)
-    for lab in whole:
-        if late := [one for one in lab.things if one.call in RARE]:
-            lines.setdefault((lab.room.account, lab.room.cloud.region), []).append((lab, late))
-    with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(max(1, len(lines))) as beside:
-        work = [beside.submit(one_by_one, line) for line in lines.values()]
-        for lab in whole:
-            if rest := [one for one in lab.things if one.call not in RARE]:
-                work.append(pool.submit(down, lab, rest, lab.prefix[-6:]))
-        for future in work:
-            future.result()
-    return failures
+    errors = ledgers.take_down(whole, record)
+    return [(lab, error) for lab, error in zip(whole, errors, strict=True) if error]
 
 
 def close_records(class_rooms: list[Room]) -> list[LabError]:
@@ -459,7 +433,7 @@ def close_records(class_rooms: list[Room]) -> list[LabError]:
     for room in class_rooms:
         cloud = copy.copy(room.cloud)
         cloud.folder = folder_of(cloud)
-        for ledger in ledger_cli.ledgers_of(cloud):
+        for ledger in ledgers.ledgers_of(cloud):
             if ledger.journal.open_rows() and room.student(ledger.journal.header["owner"]) is not None:
                 try:
                     ledger.down()
@@ -576,7 +550,8 @@ def command_line() -> Any:
         lacking = [need for need in needs if not need.enough]
         if not lacking and not block:
             return rows
-        cli.show(rows, as_json)
+        without_fix = [{key: value for key, value in row.items() if key != "fix"} for row in rows]
+        cli.show(rows if as_json else without_fix, as_json)  # they follow, to be pasted
         fixes = [need.fix for need in lacking] + ([block.fix] if block else [])
         raise LabError(
             f"{len(fixes)} things are not enough for {students} students.",
@@ -610,6 +585,9 @@ def command_line() -> Any:
         seen = look(class_rooms, unseen).of(owner)
         rows = [lab.shown() for lab in seen.labs] + not_looked_at(seen.unseen)
         say_others(seen)
+        places = {(lab.room.account, lab.room.cloud.region) for lab in seen.labs}
+        if len(places) == 1:
+            cli.say("All labs stand in account {}, {}.".format(*next(iter(places))))
         for region in sorted(
             {lab.room.cloud.region for lab in seen.labs if prices.note(lab.room.cloud.region)}
         ):
@@ -617,7 +595,7 @@ def command_line() -> Any:
         if as_csv:
             cli.out(as_sheet(rows))
         else:
-            cli.show(rows, as_json)
+            cli.show(rows if as_json else in_brief(rows), as_json)
         down = again("down", roster, regions, **where)
         if seen.labs:
             usd = cli.per_hour(journal.total(lab.usd_per_hour for lab in seen.labs))
@@ -695,7 +673,8 @@ def command_line() -> Any:
             prefixes |= {lab.prefix for lab in seen.labs}
         left = [] if owner else close_records(class_rooms)
         if seen.labs or failures or left or seen.unseen:
-            cli.show([lab.shown() for lab in seen.labs] + not_looked_at(seen.unseen), as_json)
+            rows = [lab.shown() for lab in seen.labs] + not_looked_at(seen.unseen)
+            cli.show(rows if as_json else in_brief(rows), as_json)
             lines = [f"{lab.student}, {lab.lab}: {error.what} {error.why}" for lab, error in failures]
             lines += [f"{error.what} {error.why}" for error in left]
             lines += [f"{one.student}, {one.region}: {one.what}. {one.error.what}" for one in seen.unseen]
@@ -719,6 +698,14 @@ def command_line() -> Any:
         return would
 
     return group
+
+
+def in_brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows for a terminal: without names of ledgers, and columns that tell nothing. `--json` has all."""
+    without = {"ledger", "resources"}
+    without |= {key for key in ("account", "region") if len({row[key] for row in rows} - {"?"}) < 2}
+    without |= {"waits"} if not any(row["waits"] for row in rows) else set()
+    return [{key: value for key, value in row.items() if key not in without} for row in rows]
 
 
 def as_sheet(rows: list[dict[str, Any]]) -> str:

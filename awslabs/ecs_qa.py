@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from awslabs import images, policies, prices
+from awslabs import images, journal, policies, prices
 from awslabs.errors import AwsError, LabError, install
 from awslabs.explain import ask_for_quota, place_of
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -374,7 +374,7 @@ def small_reader(ledger: Ledger) -> Path:
             f"{install('ml')}    # or start Docker",
         )
     program = images.folder(IMAGE) / "small_reader.py"
-    ledger.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    journal.make_private(ledger.directory)
     with awaiting("a small reader is trained"), tempfile.TemporaryDirectory(dir=ledger.directory) as begun:
         trained = subprocess.run(
             [sys.executable, program, begun], capture_output=True, text=True, check=False

@@ -86,7 +86,7 @@ def home_id() -> str:
     path = home() / "home-id"
     try:
         if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # of two who come at once, one draws
@@ -580,7 +580,7 @@ def take_lock(path: Path, verb: str, until: float) -> int:
     """
     signed = min(until, time.monotonic() + SIGNED_S)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -635,9 +635,24 @@ def as_text(header: dict[str, Any], rows: list[Row]) -> str:
     return f'{{\n{head} "rows": [\n  {lines}\n ]\n}}\n'
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder for this user alone, and so each above it that is missing; it may be there already.
+
+    ``Path.mkdir(parents=True)`` leaves those above to the umask, and another user could put others in place.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    except FileNotFoundError:
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file as a whole, or not at all, and have it on disk before returning."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

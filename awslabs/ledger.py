@@ -1142,6 +1142,29 @@ class Ledger:
             rows = self.journal.open_rows()[::-1]
             self._delete_all([row for row in rows if KINDS[row.call].work or row.usd_per_hour != 0])
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether something stands of which AWS deletes few in a minute, whoever asks."""
+        return any(KINDS[row.call].rate for row in self.journal.open_rows())
+
+    def end_what_takes_no_turns(self) -> None:
+        """Delete all but that, and what can go only after it: `down` tells what could not be."""
+        with self.locked("down"):
+            self._put_off_its_end()
+            rows = self.journal.open_rows()[::-1]
+            before, late = self.order(rows), {row.number for row in rows if KINDS[row.call].rate}
+            while more := {number for number in before if before[number] & late} - late:
+                late |= more
+            self._delete_all([row for row in rows if row.number not in late])
+
+    def end_what_takes_turns(self) -> None:
+        """Delete that, where nothing must go before it any more; `down` tells what could not be."""
+        with self.locked("down"):
+            self._put_off_its_end()
+            rows = self.journal.open_rows()[::-1]
+            before = self.order(rows)
+            self._delete_all([row for row in rows if KINDS[row.call].rate and not before[row.number]])
+
     def _put_off_its_end(self) -> None:
         """Nobody shall delete what `down` brings home; what guards the lab waits, and goes last.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +34,8 @@ import click
 from awslabs import progress
 from awslabs.errors import LabError
 
+WORD = re.compile(r"[^ \-_/.,:]+[\-_/.,:]?")  # what stays whole in a cell that is folded,
+WORD_MOST = 10  # and of how many places, however narrow the terminal is
 STEP_S = 10.0  # seconds between two lines of a counter where no line can be written over
 # Control characters of both sets, and those that turn the direction of writing; a line break is none here.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -152,20 +156,81 @@ def lines_of(result: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def show_table(rows: list[dict[str, Any]]) -> None:
-    """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key."""
+    """A table with the keys of the rows as its heads; nothing for no rows. A row may lack a key.
+
+    On a terminal it is no wider than that.
+    """
     heads = list(dict.fromkeys(key for row in rows for key in row))
     if rows:
         cells = ([amount(head, row[head]) if head in row else "" for head in heads] for row in rows)
-        out(columns([map(one_line, heads), *cells]))
+        room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        out(columns([map(one_line, heads), *cells], room))
 
 
-def columns(lines: Iterable[Iterable[str]]) -> str:
-    """Lines of cells, each as wide as its column; rich's Table would take twenty times as long for them."""
+def columns(lines: Iterable[Iterable[str]], room: int | None = None) -> str:
+    """Lines of cells, each as wide as its column; rich's Table would take twenty times as long for them.
+
+    Where they need more places than there is `room`, cells are folded. The first line is heads.
+    """
     from rich.cells import cell_len, set_cell_size  # a Japanese character takes two places, an accent none
 
     rows = [list(line) for line in lines]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(set_cell_size, row, widths)).rstrip() for row in rows)
+    gap = "  "
+    if room is not None and sum(widths) + len(gap) * (len(widths) - 1) > room:
+        words = [
+            [word for cell in column for word in WORD.findall(cell)] for column in zip(*rows, strict=True)
+        ]
+        least = [min(max(map(cell_len, those), default=1), WORD_MOST) for those in words]
+        gap = "  " if sum(least) + 2 * (len(widths) - 1) <= room else " "
+        widths = narrowed(rows, widths, least, room - len(gap) * (len(widths) - 1))
+        rows = [
+            list(line)
+            for row in rows
+            for line in itertools.zip_longest(*map(folded, row, widths), fillvalue="")
+        ]
+    return "\n".join(gap.join(map(set_cell_size, row, widths)).rstrip() for row in rows)
+
+
+def narrowed(lines: list[list[str]], widths: list[int], least: list[int], room: int) -> list[int]:
+    """The widths of columns that have so much room together, none below its least.
+
+    Of all columns that one is narrowed next in which the fewest lines are added by that.
+    """
+    from rich.cells import cell_len
+
+    sizes = [Counter(map(cell_len, column)) for column in zip(*lines, strict=True)]
+
+    def added(place: int) -> tuple[int, int]:
+        """How many lines one place less adds; of two the wider column is narrowed."""
+        width = widths[place]
+        more = (many * (-(-size // (width - 1)) + size // -width) for size, many in sizes[place].items())
+        return sum(more), -width
+
+    widths = list(widths)
+    while sum(widths) > room and (
+        spare := [place for place, width in enumerate(widths) if width > least[place]]
+    ):
+        widths[min(spare, key=added)] -= 1
+    return widths
+
+
+def folded(text: str, width: int) -> list[str]:
+    """A cell in lines of so many places, broken after a space, a dash or the like where one is near."""
+    from rich.cells import cell_len
+
+    lines = []
+    while len(text) > 1 and cell_len(text) > width:
+        end = taken = 0
+        while end == 0 or taken + cell_len(text[end]) <= width:
+            taken += cell_len(text[end])
+            end += 1
+        if text[end] != " ":
+            near = max(text.rfind(mark, 0, end) for mark in " -_/.,:") + 1
+            end = near if near > end // 3 else end
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return [*lines, text]
 
 
 def amount(key: str, value: Any) -> str:

@@ -45,8 +45,9 @@ HANDLER = "awslabs.switch_function.handler"
 PARTS = ("switch-schedule", "switch-function", "switch-logs", "switch-policy", "switch-role")
 # What the function is made of, which is what `recover` and `down` are made of; and all of `kinds/`.
 MODULES = (
-    *("__init__", "addresses", "callbook", "cost", "drawing", "errors", "explain", "journal", "labs"),
-    *("ledger", "ledger_cli", "limits", "prices", "progress", "rehearsal", "show", "switch_function", "web"),
+    *("__init__", "addresses", "callbook", "cost", "drawing", "errors", "explain", "inventory", "journal"),
+    *("labs", "ledger", "ledgers", "limits", "prices", "progress", "recovery", "rehearsal", "show"),
+    *("switch_function", "web"),
 )
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from typing import Any
 
-from awslabs import ledger_cli
+from awslabs import inventory, recovery
 from awslabs.errors import LabError
 from awslabs.explain import answers
 from awslabs.kinds import KINDS
@@ -52,21 +52,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {"left": left}
 
 
-def is_own(one: ledger_cli.Ours) -> bool:
+def is_own(one: inventory.Ours) -> bool:
     """Whether it is a part of the switch itself."""
     return one.row[1].startswith(OWN)
 
 
 def take_down(cloud: Cloud, prefix: str) -> list[str]:
     """Delete what is of this ledger, but for the switch; what is left, and what could not be looked at."""
-    seen = ledger_cli.survey(cloud)
+    seen = inventory.survey(cloud)
     things = [one for one in seen.ours if one.ledger == prefix and not is_own(one)]
     left = [f"{call} was not looked at: {error}" for call, error in seen.refused.items()]
     if not things:
         return left
     print(f"{prefix}: {len(things)} things stand")
-    lost = ledger_cli.Lost(prefix, things[0].owner, things[0].home, things)
-    ledger = ledger_cli.write_back(cloud, lost)
+    lost = recovery.Lost(prefix, things[0].owner, things[0].home, things)
+    ledger = recovery.write_back(cloud, lost)
     ledger.patience = PATIENCE
     try:
         ledger.end_what_costs()
@@ -80,7 +80,7 @@ def end(cloud: Cloud, prefix: str) -> None:
     """Delete the switch. What is refused is raised: Lambda then tries this run again, if it still can."""
     from botocore.exceptions import ClientError
 
-    own = [one for one in ledger_cli.survey(cloud).ours if one.ledger == prefix and is_own(one)]
+    own = [one for one in inventory.survey(cloud).ours if one.ledger == prefix and is_own(one)]
     for one in sorted(own, key=lambda one: LAST.index(one.call)):
         kind = KINDS[one.call]
         try:

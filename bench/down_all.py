@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from awslabs import ec2, ledger_cli, sandbox, tunnel
+from awslabs import ec2, ledgers, sandbox, tunnel
 from awslabs.ledger import Cloud, Ledger
 
 
@@ -37,10 +37,10 @@ def in_a_loop(cloud: Cloud, copies: int) -> float:
 
 def all_at_once(cloud: Cloud, copies: int) -> float:
     """Seconds that `python -m awslabs.ledger down --all` takes from its first call on."""
-    entries = ledger_cli.standing([cloud.folder])
+    entries = ledgers.standing([cloud.folder])
     assert len(entries) == copies
     since = time.monotonic()
-    results = ledger_cli.down_all(ledger_cli.Clouds(cloud, Cloud), entries)
+    results = ledgers.down_all(ledgers.Clouds(cloud, Cloud), entries)
     seconds = time.monotonic() - since
     assert [error for _, error in results if error] == []
     return seconds

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from awslabs import callbook, journal, ledger_cli
+from awslabs import callbook, journal, ledgers
 from awslabs.explain import Place
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Kind
@@ -144,7 +144,7 @@ def a_list(folder: Path) -> None:
         path = folder / f"ec2.n{number}.{'1' * 12}.us-east-1.json"
         path.write_text(journal.as_text(header, rows_of(50)))
     since = time.perf_counter()
-    entries = ledger_cli.standing([folder])
+    entries = ledgers.standing([folder])
     seconds = time.perf_counter() - since
     since = time.perf_counter()
     for path in journal.files(folder):

@@ -119,6 +119,14 @@ def student(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What AWS would charge for what the test builds (`bill_kit.Bill`)."""
+    import bill_kit
+
+    yield from bill_kit.written(tmp_path, monkeypatch)
+
+
+@pytest.fixture
 def answers_fit() -> Iterator[None]:
     """Whatever boto3 is answered in this process, in this test, fits the service's model."""
     import shapes

@@ -17,7 +17,7 @@ import inprocess
 import pytest
 from click.testing import CliRunner
 
-from awslabs import addresses, aws_check, cli, ledger_cli, progress, sandbox, tour, tunnel
+from awslabs import addresses, aws_check, cli, inventory, progress, sandbox, tour, tunnel
 from awslabs.__main__ import main
 from awslabs.aws_check import questions, report
 from awslabs.errors import LabError, StillStanding
@@ -56,7 +56,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def left(name: str = aws_check.COPY) -> list[Any]:
     """What AWS still shows of the check."""
     ledger = Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "ec2", name)
-    return ledger_cli.everything_ours(ledger.cloud) + ledger.journal.open_rows()
+    return inventory.everything_ours(ledger.cloud) + ledger.journal.open_rows()
 
 
 def steps(page: str) -> list[str]:
@@ -209,7 +209,7 @@ def test_verify_looks_at_the_labs_own_kinds_alone(
     with inprocess.trouble() as trouble:
         checked("smallest")
     assert not {"ListClusters", "ListFunctions", "DescribeComputeEnvironments"} & set(trouble.asked)
-    monkeypatch.setattr(ledger_cli, "stands", lambda cloud, one: True)
+    monkeypatch.setattr(inventory, "stands", lambda cloud, one: True)
     ledger = Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "ec2", "other")
     ledger.create("vpc", ledger.client("ec2").create_vpc, CidrBlock="10.10.0.0/23")
     with pytest.raises(LabError, match="there is still vpc-"):
@@ -418,4 +418,4 @@ def test_a_check_that_is_killed_in_the_middle_takes_everything_down(
     assert text.splitlines()[0].endswith(": interrupted")
     assert steps(text)[-2:] == ["down", "verify"], text
     cloud = Cloud("us-east-1", environment=run.environment())
-    assert ledger_cli.everything_ours(cloud) == []
+    assert inventory.everything_ours(cloud) == []

@@ -17,7 +17,7 @@ from botocore.client import BaseClient
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import batch_sweep, images, ledger_cli
+from awslabs import batch_sweep, images, inventory
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
@@ -103,7 +103,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     batch_sweep.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert ledger_cli.everything_ours(cloud) == []
+    assert inventory.everything_ours(cloud) == []
     assert not [
         role for role in cloud.client("iam").list_roles()["Roles"] if role["Path"].startswith("/awslabs")
     ]
@@ -308,7 +308,7 @@ def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one
     assert old.bucket_name not in str(document)
     sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
     batch_sweep.down(lab(cloud))
-    assert ledger_cli.everything_ours(cloud) == []
+    assert inventory.everything_ours(cloud) == []
 
 
 def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(

@@ -14,7 +14,7 @@ import test_not_ours as kinds
 from botocore.client import BaseClient
 from click.testing import CliRunner, Result
 
-from awslabs import certificate, journal, ledger_cli
+from awslabs import certificate, inventory, journal
 from awslabs.errors import LabError, StillStanding
 from awslabs.kinds import KINDS
 from awslabs.ledger import Cloud, Ledger
@@ -378,14 +378,14 @@ def class_left_open(office: Office) -> None:
 
 def at_work(office: Office) -> None:
     """A lab begins while AWS is asked."""
-    survey = ledger_cli.survey
+    survey = inventory.survey
 
     def begin(cloud: Cloud) -> Any:
         seen = survey(cloud)
         kinds.vpc(Ledger(cloud, "ec2", "second", owner="ana"))
         return seen
 
-    office.patch.setattr(ledger_cli, "survey", begin)
+    office.patch.setattr(inventory, "survey", begin)
 
 
 ELSEWHERE: list[Callable[[Office], None]] = [

@@ -17,7 +17,7 @@ import pytest
 from botocore.client import BaseClient
 
 import awslabs
-from awslabs import addresses, ec2, images, ledger_cli, serverless, tunnel
+from awslabs import addresses, ec2, images, inventory, serverless, tunnel
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.labs import LABS
@@ -49,6 +49,9 @@ HOUSE = [
     ["lesson"],
     ["script"],
     ["cli"],
+    ["ledgers"],
+    ["inventory"],
+    ["recovery"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
     ["console"],
@@ -60,7 +63,7 @@ HOUSE = [
     ["__main__"],
 ]
 LATE = {
-    "sandbox": {"cli", "ledger_cli", "console", "plan"},
+    "sandbox": {"cli", "ledgers", "console", "plan"},
     "console": {"cli", "console"},
 }  # who may start it, inside a function
 
@@ -203,7 +206,7 @@ def test_all_that_a_chapter_makes_goes_through_the_ledger(chapter: str, changes:
     assert build(chapter) == built
     assert changes == []
     ledger.down()
-    assert ledger_cli.everything_ours(ledger.cloud) == []
+    assert inventory.everything_ours(ledger.cloud) == []
 
 
 @pytest.mark.parametrize("chapter", LABS)

@@ -6,6 +6,8 @@ import csv
 import itertools
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import test_not_ours as kinds
 from click.testing import CliRunner, Result
 
-from awslabs import classroom, journal, ledger_cli, policies
+from awslabs import classroom, inventory, journal, policies
 from awslabs.ledger import Cloud, Ledger
 
 pytestmark = pytest.mark.live
@@ -93,7 +95,7 @@ class School:
 
     def left(self, account: str) -> set[str]:
         """The owners of what stands in an account."""
-        return {one.owner for one in ledger_cli.everything_ours(self.cloud(account))}
+        return {one.owner for one in inventory.everything_ours(self.cloud(account))}
 
 
 @pytest.fixture
@@ -137,6 +139,45 @@ def test_a_class_of_many_accounts_and_of_one_that_is_shared(school: School) -> N
     assert school.verb("list").exit_code == 0
     assert school.left(TEACHER) == {"other"}
     assert [path.name for path in journal.files(school.cloud().folder)] == []
+
+
+def test_students_who_type_up_at_the_same_moment_all_come_through(school: School) -> None:
+    """Processes of their own, in the account of whoever teaches; those of another class stay as they are."""
+
+    def up(number: int) -> subprocess.CompletedProcess[str]:
+        owner = "other" if number == 0 else f"student-{number}"
+        lab = "serverless" if number == 1 else "ec2"
+        return subprocess.run(
+            [sys.executable, "-m", f"awslabs.{lab}", "up", "--owner", owner],
+            env={**os.environ, "AWSLABS_HOME": str(school.folder / owner)},
+            capture_output=True,
+            text=True,
+        )
+
+    school.at("teacher")
+    school.accounts.clear()
+    school.write(*(f"student-{number}" for number in range(1, 6)))
+    with ThreadPoolExecutor(6) as pool:
+        ends = list(pool.map(up, range(6)))
+    assert [one.returncode for one in ends] == [0] * 6, [one.stderr for one in ends if one.returncode]
+    rows = json.loads(school.verb("list", "--json").stdout)["rows"]
+    assert {row["state"] for row in rows} == {"stands"}
+    assert sorted(row["owner"] for row in rows) == [f"student-{number}" for number in range(1, 6)]
+    before = others_of(school)
+    downed = school.verb("down", "--yes")
+    assert downed.exit_code == 0, downed.stderr
+    assert others_of(school) == before
+    assert school.left(TEACHER) == {"other"}
+    school.at("other")
+    (path,) = journal.files(school.cloud().folder)
+    Ledger(school.cloud(), *path.name.split(".")[:2]).down()  # its owner's own ledger still fits
+    assert school.left(TEACHER) == set()
+
+
+def others_of(school: School) -> list[tuple[str, str]]:
+    """What stands of the other class, by kind and identifier."""
+    ours = inventory.everything_ours(school.cloud())
+    return sorted((one.call, one.found.id) for one in ours if one.owner == "other")
 
 
 def test_credentials_of_a_role_renew_themselves(school: School, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_services_support import client, cloud
 
-from awslabs import cli, ecs_qa, images, ledger_cli, sandbox
+from awslabs import cli, ecs_qa, images, inventory, recovery, sandbox
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Cloud, Ledger
@@ -237,11 +237,11 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
 
 def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
     lab.journal.path.unlink()
-    (lost,) = ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud))
-    found = ledger_cli.write_back(lab.cloud, lost)
+    (lost,) = recovery.lost(lab.cloud, inventory.everything_ours(lab.cloud))
+    found = recovery.write_back(lab.cloud, lost)
     assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
     found.down()
-    assert ledger_cli.lost(lab.cloud, ledger_cli.everything_ours(lab.cloud)) == []
+    assert recovery.lost(lab.cloud, inventory.everything_ours(lab.cloud)) == []
     lab.journal.reload()  # for the end of the test: nothing is open
 
 

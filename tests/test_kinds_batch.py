@@ -11,7 +11,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from awslabs import ledger_cli
+from awslabs import inventory, recovery
 from awslabs.kinds import KINDS, Overview
 from awslabs.kinds.batch import JOB_QUEUE
 from awslabs.ledger import Cloud, Ledger, ensure
@@ -218,12 +218,12 @@ def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
     submit(ledger, queue, definition)
     names_before = set(ledger.resources)
     ledger.journal.path.unlink()
-    (lost,) = ledger_cli.lost(ledger.cloud, ledger_cli.everything_ours(ledger.cloud))
-    found = ledger_cli.write_back(ledger.cloud, lost)
+    (lost,) = recovery.lost(ledger.cloud, inventory.everything_ours(ledger.cloud))
+    found = recovery.write_back(ledger.cloud, lost)
     assert names_before - set(found.resources) == {"policy", "join"}  # they go with their parents
     assert found.journal.last("job") is not None
     found.down()
-    assert ledger_cli.everything_ours(ledger.cloud) == []
+    assert inventory.everything_ours(ledger.cloud) == []
 
 
 def wait_for(question: Callable[[], bool]) -> None:

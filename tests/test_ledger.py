@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -543,6 +544,17 @@ def test_the_file_is_private_and_holds_no_request(ledger: Ledger) -> None:
     text = ledger.journal.path.read_text()
     assert ledger.journal.path.stat().st_mode & 0o777 == 0o600
     assert "ssh-ed25519" not in text
+
+
+def test_every_folder_on_the_way_to_a_file_is_the_user_s_alone(tmp_path: Path) -> None:
+    """Whoever may write into one of them could put ledgers of their own in place of what it holds."""
+    before = os.umask(0)
+    try:
+        journal.write(tmp_path / "school" / "127.0.0.1-4566" / "class" / "a.json", "{}")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "school", *(tmp_path / "school").rglob("*")]
+    assert [oct(path.stat().st_mode & 0o777) for path in made] == ["0o700", "0o700", "0o700", "0o600"]
 
 
 def test_a_damaged_file_is_left_as_it_is_and_stops_up_and_down(ledger: Ledger, wire: Wire) -> None:

@@ -13,7 +13,7 @@ import pytest
 import test_not_ours as kinds
 from botocore.client import BaseClient
 
-from awslabs import ledger, ledger_cli, policies
+from awslabs import inventory, ledger, ledgers, policies
 from awslabs.kinds import KINDS
 from awslabs.kinds.rest_apis import REST_API
 from awslabs.ledger import Cloud, Ledger
@@ -58,7 +58,7 @@ class Class:
     def verify(self) -> tuple[Counter[str], Counter[str]]:
         """What of all rows is said, and the calls that it took."""
         self.trouble.asked.clear()
-        report, refused = ledger_cli.verify(self.cloud)
+        report, refused = inventory.verify(self.cloud)
         assert not refused
         return Counter(row["on_aws"] for row in report), Counter(self.trouble.asked)
 
@@ -94,8 +94,8 @@ def test_many_labs_take_verify_no_more_calls_than_one_does(labs: int, school: Cl
 def test_what_lost_its_tags_is_told_of_many_at_once_too(school: Class) -> None:
     for number in range(2):
         school.build(number)
-    ledgers = list(ledger_cli.ledgers_of(school.cloud))
-    rows = [(ledger, row) for ledger in ledgers for row in ledger.journal.open_rows() if row.name == "it"]
+    there = list(ledgers.ledgers_of(school.cloud))
+    rows = [(ledger, row) for ledger in there for row in ledger.journal.open_rows() if row.name == "it"]
     marked = [(ledger, row) for ledger, row in rows if row.call not in kinds.INDELIBLE]
     with school.trouble.hand():
         for ledger, _ in marked:
@@ -144,10 +144,10 @@ def test_a_queue_that_is_still_listed_after_its_end_is_no_stray(school: Class) -
     """SQS lists a deleted queue for up to a minute, and so may the tagging API."""
     ledger = Ledger(school.cloud, "ec2", "queue")
     kinds.queue(ledger)
-    seen = ledger_cli.survey(school.cloud)
+    seen = inventory.survey(school.cloud)
     ledger.down()
     assert [one.call for one in seen.ours] == ["sqs:CreateQueue"]
-    assert ledger_cli.without_row(school.cloud, seen.ours) == []
+    assert inventory.without_row(school.cloud, seen.ours) == []
 
 
 def test_each_kind_tells_what_is_not_in_its_listing() -> None:

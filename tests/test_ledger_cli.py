@@ -26,10 +26,10 @@ from moto.ec2.models import EC2Backend
 from awslabs import cli, cost, ec2, journal, ledger_cli, policies, tunnel
 from awslabs.__main__ import main
 from awslabs.errors import install
+from awslabs.inventory import STRAY
 from awslabs.kinds import KINDS, Mark, iam
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
-from awslabs.ledger_cli import STRAY
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
 ME = "moto"  # whom moto's STS takes every caller for

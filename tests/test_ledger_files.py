@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from moto.ec2.models import ec2_backends
 
-from awslabs import cli, ec2, journal, ledger_cli, sandbox
+from awslabs import cli, ec2, inventory, journal, ledger_cli, sandbox
 from awslabs.__main__ import main
 from awslabs.errors import LabError, LedgerError, install
 from awslabs.journal import HEADER_FORMS, ROW_FORMS, Row
@@ -133,7 +133,7 @@ def world() -> Iterator[World]:
     with inprocess.cloud(), pytest.MonkeyPatch.context() as patched:
         made = World()
         patched.setattr(cli, "open_cloud", made.open_cloud)
-        patched.setattr(ledger_cli, "KINDS", {kind.call: kind for kind in EC2})  # all that these labs make
+        patched.setattr(inventory, "KINDS", {kind.call: kind for kind in EC2})  # all that these labs make
         yield made
 
 

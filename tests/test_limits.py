@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import inprocess
 import pytest
+from bill_kit import ACCOUNT, REGION, Bill, opened
 from click.testing import CliRunner
 from moto.apigateway import apigateway_backends
-from test_cost import ACCOUNT, REGION, Bill
 from test_kinds_batch import build, submit
 from test_kinds_containers import cluster_and_definition, network
 
 import awslabs
-from awslabs import addresses, batch_sweep, cli, cost, ec2, gpu, journal, limits, prices, tunnel
+from awslabs import batch_sweep, cli, cost, ec2, gpu, journal, limits, prices
 from awslabs.errors import LabError, OverBudget
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 from awslabs.workload.batch_sweep import sweep
-from awslabs.workload.gpu import notebook
 
 pytestmark = pytest.mark.live  # they take a minute together
 
 HOUR = 0.0104 + 0.005 + 8 * 0.08 / 730  # of the first lab's server, in us-east-1
-
-
-@pytest.fixture
-def bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bill]:
-    monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
-    monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "cpu")
-    monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
-    with inprocess.cloud() as clock:
-        yield Bill(clock)
-
-
-def opened(lab: str) -> Ledger:
-    return Ledger(inprocess.open_cloud(ACCOUNT, "ana", REGION), lab)
 
 
 def watch(ledger: Ledger, bill: Bill, hours: float) -> float:

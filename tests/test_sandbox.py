@@ -29,7 +29,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 from processes import running
 
-from awslabs import journal, ledger_cli, sandbox
+from awslabs import journal, ledgers, sandbox
 from awslabs.errors import LabError, install
 from awslabs.sandbox.core.weather import Fault, Weather
 
@@ -197,7 +197,7 @@ def test_a_practice_cloud_that_lives_and_does_not_answer_is_cleared_by_stop_alon
             assert process.returncode == 1, (name, said)
             assert f"Its process {run.pid} lives" in said[1], name
             assert "fix:   python -m awslabs.sandbox stop" in said[1], name
-        assert ledger_cli.folders() == [journal.home(), run.directory], "its ledgers need no answer"
+        assert ledgers.folders() == [journal.home(), run.directory], "its ledgers need no answer"
         assert ledger.exists()
         assert sandbox.born(run.pid) == run.born
         os.kill(run.pid, signal.SIGCONT)
@@ -230,10 +230,10 @@ def test_the_practice_cloud_of_another_computer_is_never_cleared(
             assert said.returncode == 1, verb
             assert f"runs on another computer: {host.name}." in said.stderr
             assert f"fix:   export AWSLABS_HOME={place}-{here.name} " in said.stderr
-        assert ledger_cli.folders() == [place], "ledgers of AWS are there for all that"
+        assert ledgers.folders() == [place], "ledgers of AWS are there for all that"
         assert "What stands in the practice cloud is not shown" in caplog.text
         with pytest.raises(LabError, match="on another computer"):
-            ledger_cli.folders(sandbox=True)
+            ledgers.folders(sandbox=True)
         assert directory.exists()
         assert (place / "sandbox.json").exists()
     # What this very computer left when it went down is known to be dead; its name may change while it runs.

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from awslabs import ledger_cli, policies, progress, serverless
+from awslabs import inventory, policies, progress, recovery, serverless
 from awslabs.errors import AwsError, LedgerError, StillStanding
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
@@ -99,7 +99,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     serverless.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert ledger_cli.everything_ours(cloud) == []
+    assert inventory.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
@@ -393,11 +393,11 @@ def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> N
     ledger = lab(cloud)
     serverless.up(ledger)
     ledger.journal.path.unlink()
-    (lost,) = ledger_cli.lost(cloud, ledger_cli.everything_ours(cloud))
+    (lost,) = recovery.lost(cloud, inventory.everything_ours(cloud))
     assert lost.prefix == ledger.prefix
     assert len(lost.things) == 21  # all but the joins, which go with their parents
-    ledger_cli.write_back(cloud, lost).down()
-    assert ledger_cli.everything_ours(cloud) == []
+    recovery.write_back(cloud, lost).down()
+    assert inventory.everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
 
 

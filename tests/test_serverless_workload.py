@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import re
 import signal
 import threading
 import time
@@ -21,8 +22,9 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
+from rich.cells import cell_len
 
-from awslabs import cli, serverless, workload
+from awslabs import cli, screen, serverless, workload
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
 from awslabs.ledger import Cloud, Ledger
@@ -470,6 +472,26 @@ def test_a_table_of_japanese_and_english_stands_in_columns(capsys: pytest.Captur
         "古池や  1",
         "un e\u0301te\u0301  12",
     ]
+
+
+def test_a_table_is_no_wider_than_the_terminal_and_loses_nothing() -> None:
+    names = ["田中太郎-東京大学大学院", "a.very.long.name@university.example.org", "b" * 30, "ana"]
+    lines = [
+        ["owner", "state", "usd_per_hour"],
+        *([name, "half built: no instance", "0.0154"] for name in names),
+    ]
+    assert max(map(cell_len, screen.columns(lines).splitlines())) > 70  # a pipe gets whole lines
+    for room in (70, 40, 30):
+        table = screen.columns(lines, room)
+        assert max(map(cell_len, table.splitlines())) <= room
+        for name in names:
+            assert re.sub(r"\s", "", table).count("0.0154") == len(names)
+            rest = iter(re.sub(r"\s", "", table))
+            assert all(character in rest for character in name), (room, name)
+    assert screen.columns(lines, 80).count("half built: no instance") == len(names)
+    assert screen.folded("half built: no instance", 12) == ["half built:", "no instance"]
+    assert screen.folded("us-east-1", 5) == ["us-", "east-", "1"]
+    assert screen.folded("古池や", 1) == ["古", "池", "や"]  # a place too few for any
 
 
 def test_a_notebook_shows_the_first_of_many_items_as_a_table() -> None:

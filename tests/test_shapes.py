@@ -15,7 +15,7 @@ from botocore.model import OperationModel
 from botocore.session import get_session
 from test_chapters import build, changes  # noqa: F401  (a fixture)
 
-from awslabs import ledger_cli
+from awslabs import inventory
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 
@@ -27,7 +27,7 @@ def test_each_answer_to_a_lab_fits_its_model(chapter: str, changes: object) -> N
         ledger = Ledger(inprocess.open_cloud("111122223333", "ada"), chapter)
         build(chapter)
         ledger.down()
-        assert ledger_cli.everything_ours(ledger.cloud) == []
+        assert inventory.everything_ours(ledger.cloud) == []
     assert len(seen) > 50
     assert shapes.problems(seen) == []
 

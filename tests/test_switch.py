@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from harness import outside
 
-from awslabs import cli, journal, kinds, ledger_cli, policies, switch, switch_function
+from awslabs import cli, inventory, journal, kinds, policies, switch, switch_function
 from awslabs.errors import AwsError, StillStanding
 from awslabs.kinds import schedules
 from awslabs.ledger import Cloud, Ledger
@@ -341,7 +341,7 @@ def test_a_lost_ledger_does_not_matter_and_two_switches_leave_each_other_alone(
     build(second)
     first.journal.path.unlink()
     assert fire(first) == []
-    left = {one.ledger for one in ledger_cli.survey(Cloud()).ours}
+    left = {one.ledger for one in inventory.survey(Cloud()).ours}
     assert left == {second.prefix}
     assert "ec2 instance" in stands()
     assert fire(second) == []
@@ -406,7 +406,7 @@ def test_a_role_whose_deletion_is_refused_is_left_without_rights_and_named(run: 
         fire(ledger)
     run.weather(account=account, faults=[])
     assert stands() == {"iam role"}
-    report, _ = ledger_cli.verify(Cloud())
+    report, _ = inventory.verify(Cloud())
     assert ("switch-role", "stands") in [(one["row"], one["on_aws"]) for one in report]
 
 

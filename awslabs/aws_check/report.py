@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import platform
 import threading
 import time
@@ -19,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awslabs import images, progress, screen
+from awslabs import images, journal, progress, screen
 from awslabs.errors import DISTRIBUTION, LabError
 from awslabs.pseudonyms import Pseudonyms
 
@@ -100,7 +99,7 @@ class Report:
         self.where = "AWS" if ledger.cloud.is_aws else "the practice cloud"
         self.engine = engine_in_words()
         try:
-            put(self.page, self.text())
+            journal.write(self.page, self.text())
         except OSError as error:
             raise LabError(
                 f"{self.page} cannot be written.",
@@ -151,7 +150,7 @@ class Report:
         """Put it on the disk, whole; on the screen where that does not take it: deleting goes on."""
         text = self.text()
         try:
-            put(self.page, text)
+            journal.write(self.page, text)
             if self.recorder and self.cassette:
                 self.recorder.write(self.cassette)
         except OSError as error:
@@ -218,14 +217,6 @@ class Listening(progress.Beside):
 
     def ended(self, what: str, began: float) -> None:
         self.report.waited(what, time.monotonic() - began)
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file so that it is there whole, or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def ending_of(error: BaseException) -> str:

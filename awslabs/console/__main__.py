@@ -99,7 +99,7 @@ def serve(
     """Serve the page until Ctrl-C, or with `while_seen` until nobody has looked for ten minutes."""
     from awslabs.console.feed import Files, Watches
     from awslabs.console.server import Console
-    from awslabs.ledger_cli import folders
+    from awslabs.ledgers import folders
 
     clouds = Clouds(profile)
     shown = Files(now_and_then(lambda: folders(sandbox)), owner, region)

@@ -73,9 +73,11 @@ def move(scheduler: Any, name: str, at: datetime | None, sooner: bool = True) ->
     shown = unless(MISSING, scheduler.get_schedule, Name=name)
     if shown is None:
         return
-    begins = shown.get("StartDate") if shown.get("State") != "DISABLED" else None
-    later = begins is not None and at is not None and at > begins
-    if differs(begins, at) and (sooner or later):
+    works = shown.get("State") != "DISABLED"
+    begins = shown.get("StartDate") if works else None
+    calls = works and begins is None  # somebody has taken its start out: it calls already
+    later = at is not None and (calls or (begins is not None and at > begins))
+    if (calls or differs(begins, at)) and (sooner or later):
         kept = ("Name", "Description", "FlexibleTimeWindow", "ScheduleExpression", "Target")
         scheduler.update_schedule(**{name: shown[name] for name in kept if name in shown}, **when(at))
 

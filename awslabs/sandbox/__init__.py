@@ -507,7 +507,7 @@ def _lock(home: Path) -> Iterator[int]:
     from awslabs import journal
 
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        journal.make_private(home)
         lock = os.open(home / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
         raise LabError(

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from awslabs import cli, images, ledger_cli
+from awslabs import cli, images, inventory
 from awslabs.errors import LabError, install
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
@@ -123,7 +123,7 @@ def verify(ledger: Ledger) -> str:
 
     Asked is of the kinds that the lab has made, or tried to make: who may build it may list those.
     """
-    left = ledger_cli.left_of(ledger)
+    left = inventory.left_of(ledger)
     if left:
         things = ", ".join(one.found.id for one in left)
         raise LabError(f"Of {ledger.lab} there is still {things}.", "", ledger.command("down"))

@@ -22,7 +22,7 @@ from typing import Any
 
 import boto3
 
-from awslabs import ledger_cli, sandbox
+from awslabs import inventory, sandbox
 from awslabs.ledger import Cloud, Ledger
 from harness import cases, outside
 from harness.cases import KILLED_DURING, KILLS, Case, Point, Recording
@@ -246,7 +246,7 @@ def of_no_switch(run: sandbox.Run, one: Abandoned) -> list[str]:
     found = standing(run, one)
     costs = [f"{thing} costs, and there is no switch" for thing in those_of(found, (*COSTS, *STARTS))]
     enter(run, one)
-    report, refused = ledger_cli.verify(Cloud())
+    report, refused = inventory.verify(Cloud())
     names = {str(row["id"]) for row in report}
     pairs = clients(run, one)("ec2").describe_key_pairs()["KeyPairs"]
     names |= {pair["KeyPairId"] for pair in pairs if pair["KeyName"] in names}
