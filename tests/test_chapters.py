@@ -45,7 +45,7 @@ HOUSE = [
     ["cost", "cassettes", "graph"],
     ["limits"],
     ["ledger"],
-    ["network", "preflight", "roles", "servers", "switch"],
+    ["network", "preflight", "roles", "servers", "student_policy", "switch"],
     ["cli"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
