@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -73,7 +74,8 @@ class Abandoned:
 
 def abandon(case: Case, place: Place) -> Abandoned:
     """Run a lab's verbs until the one that is killed, and nothing ever again."""
-    trial = Trial(case.lab, place, str(case), tuple(outside.LISTINGS))
+    trial = Trial(case.lab, place, str(case), Counter(), tuple(outside.LISTINGS))
+    before = outside.survey(trial.services, trial.client)
     verbs = list(case.lab.verbs)
     for verb in verbs[: verbs.index(case.point.verb)]:
         trial.must(verb, case)
@@ -82,4 +84,4 @@ def abandon(case: Case, place: Place) -> Abandoned:
     )
     assert trial.verdict.good, trial.verdict
     armed = bool(boto3.client("scheduler").list_schedules()["Schedules"])
-    return Abandoned(str(case), place.account, trial.before, done.ended, armed)
+    return Abandoned(str(case), place.account, before, done.ended, armed)
