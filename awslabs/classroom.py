@@ -1,6 +1,7 @@
 """A class: who has what, what it costs, and its end, for a teacher with one account or one for each student.
 
 awslabs class prepare --students 30   what the account must let a class have, and how to ask for more
+awslabs class policy ec2              the IAM policies that a student needs for that lab
 awslabs class list                    everybody's labs in all accounts and Regions of class.csv
 awslabs class down                    delete them; --owner ana only hers, --dry-run only says what
 
@@ -28,6 +29,7 @@ import dataclasses
 import fnmatch
 import importlib
 import io
+import json
 import re
 import shlex
 from collections import Counter
@@ -564,6 +566,62 @@ def command_line() -> Any:
             ),
             "\n       ".join(fixes),
         )
+
+    @cli.plain_verb(group, "policy")
+    @click.argument("lab", type=click.Choice([*LABS]))
+    @click.option(
+        "--verbs", metavar="A,B", default="up,work,down,verify", help="For these alone.", show_default=True
+    )
+    @click.option("--owner", metavar="OWNER", help="For this one; default: whoever has it, by the IAM name.")
+    @click.option(
+        "--instance-types", metavar="A,B", default="", help="Besides the type that the lab takes by itself."
+    )
+    @click.option(
+        "-o",
+        "folder",
+        metavar="FOLDER",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Write a file for each, and print the commands that make them.",
+    )
+    def _policy(
+        lab: str,
+        verbs: str,
+        owner: str | None,
+        instance_types: str,
+        folder: Path | None,
+        as_json: bool,
+        verbose: bool,
+        **where: Any,
+    ) -> None:
+        """Print the IAM policies that a student needs for LAB, computed from the calls that it makes."""
+        from awslabs import student_policy
+
+        wanted = verbs.replace(",", " ").split()
+        if not wanted or {*wanted} - {*student_policy.VERBS}:
+            raise click.UsageError(
+                f"--verbs: {verbs!r} is none of {', '.join(student_policy.VERBS)}, or several with commas."
+            )
+        cloud = cli.open_cloud(**where)
+        types = tuple(instance_types.replace(",", " ").split())
+        place = student_policy.Place(
+            lab, cloud.identity["account"], cloud.region, owner or student_policy.OWNER, types
+        )
+        named = student_policy.documents(place, wanted)
+        for line in student_policy.remarks(named, place):
+            if " " in line:
+                cli.say_beside("", line)
+            else:
+                cli.say(line)  # to paste
+        if folder is None:
+            cli.out(json.dumps(named, indent=None if as_json else 2))
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, document in named.items():
+            file = folder / f"{name}.json"
+            file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            cli.out(
+                f"aws iam create-policy --policy-name {name} --policy-document {shlex.quote(f'file://{file}')}"
+            )
 
     @cli.plain_verb(group, "list")
     @of_class

@@ -821,6 +821,7 @@ class Ledger:
             token=row.token,
             region=self.cloud.region,
             home=journal.home_id(),
+            boundary=os.environ.get("AWSLABS_BOUNDARY", ""),
         )
 
     def _needs(self, request: dict[str, Any]) -> list[int]:

@@ -45,7 +45,7 @@ HOUSE = [
     ["callbook", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
-    ["network", "preflight", "roles", "servers", "switch", "plan"],
+    ["network", "preflight", "roles", "servers", "student_policy", "switch", "plan"],
     ["lesson"],
     ["script"],
     ["cli"],

@@ -152,7 +152,7 @@ CALLS = [
     (
         "ecs:RegisterTaskDefinition",
         {"family": "qa", "containerDefinitions": [], "executionRoleArn": ROLE},
-        [("", "*"), PASS],
+        [("", arn("ecs", "task-definition/qa:*")), PASS],
     ),
     (
         "ecs:RunTask",

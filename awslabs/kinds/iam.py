@@ -23,6 +23,12 @@ def mark_role(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     return {**request, "Path": f"{ROOT}{mark.region}/{mark.ledger}/", "Tags": tags}
 
 
+def mark_bounded(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
+    """The same for a role, within the boundary that whoever runs the account demands."""
+    bounded = {"PermissionsBoundary": mark.boundary} if mark.boundary else {}
+    return {**mark_role(request, mark), **bounded}
+
+
 def region_in(path: str) -> str:
     """The Region in ``/awslabs/REGION/LEDGER/``; empty for ``/awslabs/LEDGER/``, as it was before."""
     parts = path.strip("/").split("/")
@@ -69,7 +75,7 @@ ROLE = Kind(
     call="iam:CreateRole",
     known_by=("RoleName",),
     ids=role_ids,
-    mark=mark_role,
+    mark=mark_bounded,
     look=look_by_name(show_role),
     listed=listed_by_name(
         show_role,

@@ -39,7 +39,13 @@ class Reason:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a resource carries on AWS, so that it can be told from everybody else's."""
+    """What a resource carries on AWS, so that it can be told from everybody else's.
+
+    Attributes
+    ----------
+    boundary : str
+        ARN of the policy that bounds what a role may be allowed; empty: none.
+    """
 
     ledger: str
     owner: str
@@ -47,6 +53,7 @@ class Mark:
     token: str
     region: str
     home: str
+    boundary: str = ""
 
     def tags(self) -> dict[str, str]:
         """The five tags (and a Name for the console's lists)."""

@@ -326,6 +326,8 @@ class Cloud:
             "status": None if cut else answer.status,
             "code": fault if cut else wire.code_of(answer),
         }
+        if decisions := request.environ.get("awslabs.decisions"):  # of a user or a role, which are judged
+            row |= {"key": call.access_key, "decisions": decisions}
         self.recorded.setdefault(account, collections.deque(maxlen=KEPT_CALLS)).append(row)
         status, milliseconds = row["status"] or "-", 1000 * row["seconds"]
         log.info("%s %s %s %s %.1f ms", account, call.name, status, row["code"], milliseconds)
@@ -353,7 +355,8 @@ class Cloud:
             return wire.error(call, code, message, request_id)
         request.environ |= {"HTTP_X_MOTO_ACCOUNT_ID": account, engine.ASKED: call}
         request.environ["wsgi.input"] = io.BytesIO(body)
-        refused = permissions.refusal(call, account, request, body)
+        decisions = request.environ["awslabs.decisions"] = []
+        refused = permissions.refusal(call, account, request, body, decisions)
         if refused:
             return wire.error(call, *refused, request_id)
         try:
@@ -376,6 +379,16 @@ class Cloud:
             message = f"The practice cloud cannot answer this {call.name}: moto stumbled ({problem!r})."
         # 501 and no 500: clients would send it again and again.
         return wire.error(call, "NotImplemented", message, request_id, status=501)
+
+    def record_decision(self, account: str, access_key: str, decision: dict[str, Any]) -> None:
+        """What the registry has decided about a user; its requests are no calls, and not recorded else."""
+        row = {"account": account, "operation": decision["action"], "at": time.time(), "seconds": 0.0}
+        row |= {
+            "status": 200 if decision["allowed"] else 403,
+            "code": "" if decision["allowed"] else "DENIED",
+        }
+        row |= {"key": access_key, "decisions": [decision]}
+        self.recorded.setdefault(account, collections.deque(maxlen=KEPT_CALLS)).append(row)
 
     def key_of(self, access_key: str) -> signatures.Key | None:
         """The secret of an access key: of an account here, of an IAM user, or of a role's session."""

@@ -40,7 +40,7 @@ from awslabs.sandbox.core import engine, weather, wire
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import clock, memory, state
 from awslabs.sandbox.services.ecr import repositories as strict
-from awslabs.sandbox.services.iam import permissions
+from awslabs.sandbox.services.iam import needs, permissions
 
 log = logging.getLogger("awslabs.sandbox")
 
@@ -251,7 +251,7 @@ class Registry:
             if name:
                 with engine.lock:
                     repository = self.repository(account, token.region, name)
-                    self.check_role(token, action, repository.arn)
+                    self.check_rights(token, action, repository.arn)
             answer = getattr(self, operation)(request, source, token, name, **parts)
             status = answer.status
             return None if fault == weather.CUT else answer
@@ -307,16 +307,28 @@ class Registry:
             raise Said(403, "DENIED", f"The weather of the practice cloud ({fault})")
         raise Said(500, "UNKNOWN", f"The weather of the practice cloud ({fault})")
 
-    def check_role(self, token: strict.Token, action: str, arn: str) -> None:
-        """A role may do what its policies allow; the caller holds the lock."""
+    def check_rights(self, token: strict.Token, action: str, arn: str) -> None:
+        """A role or a user may do what the policies allow; the caller holds the lock."""
         session = permissions.session_of(token.account, token.access_key)
-        if session is None:
+        user = None if session else permissions.user_of(token.account, token.access_key)
+        if user is not None:
+            tags = needs.resource_tags(token.account, token.region, arn)
+            facts = {**permissions.user_context(user, token.region), **tags}
+            may = permissions.user_may(user, f"ecr:{action}", arn, facts)
+            told = {key: value for key, value in tags.items() if not key.endswith("/")}
+            decision = {"action": f"ecr:{action}", "resource": arn, "allowed": may, "facts": told}
+            self.cloud.record_decision(token.account, token.access_key, decision)
+            who = user.arn
+        elif session is not None:
+            may = permissions.allows(token.account, session.role_arn, f"ecr:{action}", arn, token.region)
+            who = session.arn
+        else:
             return
-        if not permissions.allows(token.account, session.role_arn, f"ecr:{action}", arn, token.region):
+        if not may:
             raise Said(
                 403,
                 "DENIED",
-                f"User: {session.arn} is not authorized to perform: ecr:{action} on resource: {arn} because "
+                f"User: {who} is not authorized to perform: ecr:{action} on resource: {arn} because "
                 f"no identity-based policy allows the ecr:{action} action",
             )
 
@@ -345,7 +357,7 @@ class Registry:
         try:
             with engine.lock:
                 other = self.repository(token.account, token.region, neighbour)
-                self.check_role(token, "GetDownloadUrlForLayer", other.arn)
+                self.check_rights(token, "GetDownloadUrlForLayer", other.arn)
             source = self.shelf(token.account, token.region, neighbour) / plain(digest)
             with contextlib.suppress(FileExistsError):
                 os.link(source, shelf / plain(digest))

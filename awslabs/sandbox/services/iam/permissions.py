@@ -160,6 +160,11 @@ def context_of(account: str, role_arn: str, region: str) -> dict[str, Any]:
     return _context(account, region, role_arn, getattr(role, "tags", []), "AssumedRole", None)
 
 
+def user_context(user: User, region: str) -> dict[str, Any]:
+    """The same of a call that is made with a user's key."""
+    return _context(user.account_id, region, user.arn, user.tags, "User", user.name)
+
+
 def _context(
     account: str, region: str, arn: str, tags: list[dict[str, str]] | None, kind: str, username: str | None
 ) -> dict[str, Any]:
@@ -190,7 +195,13 @@ def _document(policy: Any) -> str:
 # --- requests -----------------------------------------------------------------------------------------
 
 
-def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tuple[str, str] | None:
+def refusal(
+    call: wire.Call,
+    account: str,
+    request: Request,
+    body: bytes,
+    decisions: list[dict[str, Any]] | None = None,
+) -> tuple[str, str] | None:
     """Error code and message when the caller is a role or a user that may not do this; None: go ahead.
 
     Parameters
@@ -201,6 +212,8 @@ def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tup
         The account of the access key.
     request, body
         Where the resources are read from.
+    decisions : list, optional
+        Takes what was decided: action, resource, whether it may be, and what a policy may ask about it.
     """
     if call.name == "sts:GetCallerIdentity":
         return None
@@ -220,9 +233,7 @@ def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tup
         return _denied(call), f"User: {who} is not authorized to perform: {call.name} because {why}"
     region = region_of(request)
     context = (
-        _context(account, region, user.arn, user.tags, "User", user.name)
-        if user
-        else context_of(account, session.role_arn, region)  # type: ignore[union-attr]
+        user_context(user, region) if user else context_of(account, session.role_arn, region)  # type: ignore[union-attr]
     ) | {
         "aws:referer": request.headers.get("Referer"),
         "aws:sourceip": request.remote_addr,
@@ -239,6 +250,11 @@ def refusal(call: wire.Call, account: str, request: Request, body: bytes) -> tup
             if user
             else allows(account, session.role_arn, action, resource, region, facts)  # type: ignore[union-attr]
         )
+        if decisions is not None:
+            told = {key: value for key, value in more.items() if not key.endswith("/")}
+            decisions.append(
+                {"action": action, "resource": resource, "allowed": may and not limited, "facts": told}
+            )
         if limited or not may:
             kind = "session" if limited else "identity-based"
             return _denied(call), (
