@@ -24,7 +24,7 @@ COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block
 
 def group_of(module: str) -> click.Command:
     """The command line that `python -m MODULE` runs."""
-    if module in ("awslabs", "awslabs.sandbox"):
+    if module in ("awslabs", "awslabs.console", "awslabs.sandbox"):
         return importlib.import_module(f"{module}.__main__").main
     if module == "awslabs.ledger":
         return importlib.import_module("awslabs.certificate").command_line()
