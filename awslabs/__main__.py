@@ -2,6 +2,7 @@
 
 awslabs                  the labs, and what stands
 awslabs ec2 up           the same as  python -m awslabs.ec2 up
+awslabs console          what stands, runs and costs, on a page in your browser
 awslabs cost             the same as  python -m awslabs.ledger cost
 awslabs tour             the whole course once, in the practice cloud
 awslabs aws-check        a lab on a real account, from end to end, and a report to hand out
@@ -25,6 +26,7 @@ COMMANDS = {
     "ledger": "what all labs have built, and its end",
     "cost": "what was spent until now",
     "class": "what the students of a class have built, and its end",
+    "console": "what stands, runs and costs, on a page in your browser",
     "sandbox": "the practice cloud on this computer",
 }
 
@@ -37,8 +39,8 @@ class Course(cli.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command: click.Command | None = super().get_command(ctx, cmd_name)
-        if cmd_name == "sandbox":
-            command = importlib.import_module("awslabs.sandbox.__main__").main
+        if cmd_name in ("sandbox", "console"):
+            command = importlib.import_module(f"awslabs.{cmd_name}.__main__").main
         elif cmd_name == "class":
             command = importlib.import_module("awslabs.classroom").command_line()
         elif cmd_name in ("ledger", "cost"):

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from awslabs.errors import LabError
+from awslabs.rehearsal import instead
 from awslabs.web import Web
 
+NOBODYS_IP = "198.51.100.7"  # of no computer: RFC 5737 keeps it for examples
 WHO_AM_I = "https://checkip.amazonaws.com"  # AWS's own; answers with the caller's public IPv4 address
 
 
@@ -25,6 +27,7 @@ def is_aws(client: Any) -> bool:
     return (urlsplit(client.meta.endpoint_url).hostname or "").endswith(AWS_DOMAINS)
 
 
+@instead(lambda client: NOBODYS_IP)
 def my_ip(client: Any) -> str:
     """The IPv4 address under which this computer reaches the cloud: ``203.0.113.7``.
 

@@ -57,6 +57,7 @@ OUTPUT_OPTIONS = [
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
     click.option("-v", "--verbose", is_flag=True, help="Show reading calls too."),
 ]
+GIVEN = "awslabs.given"  # what a verb was called with, word by word
 SHARED = {"sandbox", "region", "profile", "name", "owner", "as_json", "verbose"}
 
 
@@ -148,6 +149,20 @@ def open_ledger(
     return ledger
 
 
+def open_console(*, sandbox: bool, region: str | None, profile: str | None) -> None:
+    """Have the console in a browser while something is built; that it does not come stops nothing."""
+    from awslabs import console
+
+    named = {"--region": region, "--profile": profile}
+    options = [word for option, value in named.items() if value for word in (option, value)]
+    try:
+        note = console.open_beside([*options, *(["--sandbox"] if sandbox else [])])
+    except (LabError, OSError) as error:
+        say(f"The console did not open: {error}")
+    else:
+        say(f"The console is in your browser: {note['address']}")
+
+
 # -- Verbs ---------------------------------------------------------------------------------------------
 
 
@@ -198,8 +213,13 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, verbose: bool, **options: Any) -> Any:
+            if name == "up" and options.pop("dry_run"):
+                options.pop("with_console")
+                return planned(lab, function, options)
             if name != "down":
                 limits.from_environment()  # what makes no sense is said before anything begins
+            if options.pop("with_console", False):
+                open_console(sandbox=options["sandbox"], region=options["region"], profile=options["profile"])
             ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
             keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
             try:
@@ -215,19 +235,95 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
                     raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
                 raise
 
+        if name == "up":
+            add_explain(group, lab, function)
         decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS + ([BUDGET] if name == "up" else [])):
+        for option in reversed(LEDGER_OPTIONS + ([BUDGET, DRY_RUN, OPEN] if name == "up" else [])):
             decorated = option(decorated)
-        return plain_verb(group, name)(decorated)
+        made = plain_verb(group, name)(decorated)
+        if name == "up":
+            group.commands["explain"] = group.commands.pop("explain")  # help names it behind
+        return made
 
     return decorate
+
+
+def add_explain(group: click.Group, lab: str, function: Callable[..., Any]) -> None:
+    """The verb `explain` of a lab: it takes all options of `up`, and says what that would call."""
+
+    def explain(
+        as_json: bool, verbose: bool, lang: str | None, as_script: bool, **options: Any
+    ) -> dict[str, Any] | None:
+        """Say step by step what `up` would call, and why each call is there; nothing is called."""
+        return planned(lab, function, options, in_full=True, lang=lang, as_script=as_script)
+
+    decorated: Callable[..., Any] = explain
+    decorated.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
+    for option in reversed([LANGUAGE, SCRIPT, *LEDGER_OPTIONS, BUDGET]):
+        decorated = option(decorated)
+    plain_verb(group, "explain")(decorated)
+
+
+def planned(
+    lab: str,
+    function: Callable[..., Any],
+    options: dict[str, Any],
+    *,
+    in_full: bool = False,
+    lang: str | None = None,
+    as_script: bool = False,
+) -> dict[str, Any] | None:
+    """What `up` with these options would call, printed; or returned for ``--json``. AWS calls: none.
+
+    Parameters
+    ----------
+    function : callable
+        The verb `up`: it takes a ledger.
+    in_full : bool
+        Explain each step.
+    """
+    from awslabs import lesson, plan, script
+    from awslabs.switch import Switch
+
+    sandbox, region, profile = (options.pop(name) for name in ("sandbox", "region", "profile"))
+    if not sandbox:
+        region = plan.region_of(region, profile)
+    copy = {name: options.pop(name) for name in ("name", "owner", "budget_usd")}
+
+    def build(ledger: Ledger) -> Any:
+        Switch(ledger)
+        return function(ledger, **options)
+
+    with progress.awaiting("the plan is made"):
+        made = plan.rehearse(lab, build, region=region, **copy)
+    lang = lang or lesson.language()
+    if as_script:
+        out(script.script(made, lesson.price(made.usd_per_hour, "en", made.region, all_of_it=True)))
+        return None
+    if wants_json():
+        return lesson.as_dict(made, lang)
+    command = " ".join([f"python -m awslabs.{lab} up", *map(shlex.quote, typed())])
+    out((lesson.lesson if in_full else lesson.table)(made, lang, command))
+    return None
+
+
+def typed() -> list[str]:
+    """The options that the verb which runs now was given, without those that say how a plan is shown."""
+    given = iter(click.get_current_context().meta[GIVEN])
+    kept = []
+    for word in given:
+        if word == "--lang":
+            next(given, None)
+        elif word not in ("--dry-run", "--script", "--json", "-v", "--verbose") and word[:7] != "--lang=":
+            kept.append(word)
+    return kept
 
 
 class Verb(click.Command):
     """A verb; where it takes texts, it says how one with a dash in front is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given = list(args)  # click takes them from its list as it reads
+        given = ctx.meta[GIVEN] = list(args)  # click takes them from its list as it reads
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -341,6 +437,16 @@ BUDGET = click.option(
     metavar="USD",
     type=Amount(),
     help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
+)
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Only say what would be called; nothing is, not even for the account."
+)
+LANGUAGE = click.option(
+    "--lang", type=click.Choice(["en", "ja"]), help="English or Japanese; default: as LANG says."
+)
+SCRIPT = click.option("--script", "as_script", is_flag=True, help="Print it as one script of the AWS CLI.")
+OPEN = click.option(
+    "--open", "with_console", is_flag=True, help="Show it in your browser, while it is built and after."
 )
 ALLOW_FROM = click.option(
     "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."

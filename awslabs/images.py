@@ -35,6 +35,7 @@ from urllib.parse import urljoin
 
 from awslabs.errors import DISTRIBUTION, LabError, install
 from awslabs.progress import awaiting
+from awslabs.rehearsal import instead, note
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -148,6 +149,7 @@ def engine() -> DockerClient | None:
     return client
 
 
+@instead(lambda *_, **__: None)
 def engine_for(ledger: Any, recipe: Recipe, *, without: bool = False) -> DockerClient | None:
     """The engine that will build; None where the practice cloud takes the program alone.
 
@@ -182,6 +184,14 @@ def engine_for(ledger: Any, recipe: Recipe, *, without: bool = False) -> DockerC
 # -- Build and push --------------------------------------------------------------------------------------
 
 
+def rehearsed(ledger: Any, repository: str, recipe: Recipe, client: None) -> str:
+    """The address that an image will have, in place of the image."""
+    (shown,) = ledger.client("ecr").describe_repositories(repositoryNames=[repository])["repositories"]
+    note("image", recipe=recipe, uri=shown["repositoryUri"])
+    return f"{shown['repositoryUri']}:{recipe.tag}"
+
+
+@instead(rehearsed)
 def publish(ledger: Any, repository: str, recipe: Recipe, client: DockerClient | None) -> str:
     """See to it that the image is in the repository, and return its address with the tag.
 

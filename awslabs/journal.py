@@ -505,14 +505,15 @@ class Journal:
             told, self._disk_full = self._disk_full, True
         return not told
 
-    def start_over(self, usd_before: float | None) -> None:
+    def start_over(self, usd_before: float | None) -> bool:
         """Begin a new life, with new names, once every row is closed; until then it has cost that much."""
         with self._mutex:
             if not self.rows or self.open_rows():
-                return
+                return False
             self.header.update(usd_before=usd_before, **fresh_counts())
             self.header.update(prefix=fresh_prefix(self.header["lab"]), begun=now())
             self.rows.clear()
+            return True
 
     def forget_keys(self) -> None:
         """Remove the directory of SSH keys: they open nothing any more."""

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from awslabs import addresses, cost, journal, limits, prices, show
+from awslabs import addresses, callbook, cost, journal, limits, prices, show
 from awslabs.errors import (
     AwsError,
     LabError,
@@ -362,12 +362,14 @@ def exclusive(verb: Verb) -> Verb:
         from botocore.exceptions import WaiterError
 
         with ledger.locked(verb.__name__):
-            ledger.journal.start_over(ledger.usd_so_far)
+            if ledger.journal.start_over(ledger.usd_so_far):
+                callbook.begin_anew(ledger.journal.path)
             ledger.keep_limits()
             try:
-                built = verb(ledger, *args, **options)
-                ledger.arm()
-                return built
+                with callbook.waits_kept(ledger.calls):
+                    built = verb(ledger, *args, **options)
+                    ledger.arm()
+                    return built
             except WaiterError as error:
                 raise explain(error, f"waiting for {error.kwargs['name']}", ledger.place) from error
 
@@ -433,6 +435,8 @@ class Ledger:
         header = header_of(cloud, lab, name, owner)
         self.journal = Journal(path_of(cloud, lab, name), header, self.place.of_ledgers("recover"))
         self._refuse_others()
+        self.calls = callbook.CallBook(self.journal)
+        self.calls.listen(cloud)
 
     def _refuse_others(self) -> None:
         """Stop at a file that is not for this version."""
@@ -509,7 +513,8 @@ class Ledger:
 
         try:
             self.close_ended(running=True)
-            answers = cost.ask(self.client, self.journal)
+            with callbook.about(self.journal):
+                answers = cost.ask(self.client, self.journal)
             with self.journal.locked("start", patience_s=TIDY_S * self.patience):
                 if cost.note(self.journal, answers):
                     self.journal.save()
@@ -946,7 +951,8 @@ class Ledger:
         for attempt in range(1, 200):
             marked = kind.mark(request, self._mark(row))
             try:
-                answer = call(**marked)
+                with callbook.about(self.journal, row):
+                    answer = call(**marked)
                 if refusal := kind.refusal(answer):
                     code, message = refusal
                     raise ClientError({"Error": {"Code": code, "Message": message}}, method.__name__)
@@ -1012,7 +1018,8 @@ class Ledger:
         """Keep the oldest of several that one row has made before it knew of any; delete the others."""
         for extra in found[1:]:
             log.warning("%s: %s was made twice; deleting %s", row.name, kind.call, extra.id)
-            kind.delete(self.cloud.client(kind.service), extra)
+            with callbook.about(self.journal, row):
+                kind.delete(self.cloud.client(kind.service), extra)
         if row.state != "standing" or row.ids != found[0].ids:
             self._stands(row, found[0].ids)
 
@@ -1038,7 +1045,8 @@ class Ledger:
 
         try:
             if listed is None:
-                seen = kind.seen(self.cloud.client(kind.service), row)
+                with callbook.about(self.journal, row):
+                    seen = kind.seen(self.cloud.client(kind.service), row)
             else:
                 seen = kind.among(listed, row)
         except (BotoCoreError, ClientError) as error:
@@ -1297,7 +1305,8 @@ class Ledger:
             try:
                 for one in found:
                     if one.state != "going":
-                        kind.delete(client, one)
+                        with callbook.about(self.journal, row):
+                            kind.delete(client, one)
                         log.info("%s: delete %s", row.name, one.id)
                 return
             except (BotoCoreError, ClientError) as error:

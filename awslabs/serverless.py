@@ -42,6 +42,7 @@ from awslabs.kinds import rest_apis
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import OFTEN, awaiting, poll
+from awslabs.rehearsal import instead
 from awslabs.roles import own_roles, require_same, role
 from awslabs.show import Shown
 from awslabs.workload import parameters
@@ -432,6 +433,7 @@ def description(ledger: Ledger) -> bytes:
     return text.encode()
 
 
+@instead(lambda api_url: None)
 def wait_for_api(api_url: str) -> None:
     """Until the deployed API answers: for some seconds it is not known everywhere yet."""
     api = haiku.Api(api_url)

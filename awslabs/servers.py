@@ -14,6 +14,7 @@ from awslabs import addresses, tunnel
 from awslabs.errors import LabError, TunnelError
 from awslabs.explain import error_code
 from awslabs.ledger import Ledger
+from awslabs.rehearsal import instead
 from awslabs.show import Shown
 
 log = logging.getLogger("awslabs.servers")
@@ -103,6 +104,7 @@ def report(server: Server) -> dict[str, Any]:
     return {**vars(server), "ssh": {**vars(server.ssh), "command": server.ssh.command}}
 
 
+@instead(lambda *_: None)
 def wait_for_login(ledger: Ledger, server: Server, timeout_s: float) -> None:
     """Until our key opens the server, and its host key is checked. AWS calls: ``ec2:GetConsoleOutput``."""
     ec2 = ledger.client("ec2")

@@ -45,8 +45,8 @@ HANDLER = "awslabs.switch_function.handler"
 PARTS = ("switch-schedule", "switch-function", "switch-logs", "switch-policy", "switch-role")
 # What the function is made of, which is what `recover` and `down` are made of; and all of `kinds/`.
 MODULES = (
-    *("__init__", "addresses", "cost", "errors", "explain", "journal", "labs", "ledger", "ledger_cli"),
-    *("limits", "prices", "progress", "show", "switch_function", "web"),
+    *("__init__", "addresses", "callbook", "cost", "errors", "explain", "journal", "labs", "ledger"),
+    *("ledger_cli", "limits", "prices", "progress", "rehearsal", "show", "switch_function", "web"),
 )
 
 

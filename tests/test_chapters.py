@@ -29,7 +29,7 @@ PACKAGE = Path(awslabs.__file__).parent
 
 # Each part sees only parts that stand before its own line.
 HOUSE = [
-    ["errors", "labs", "prices", "show", "web", "buckets"],
+    ["errors", "labs", "prices", "show", "web", "buckets", "calls", "rehearsal"],
     [
         "explain",
         "progress",
@@ -42,13 +42,16 @@ HOUSE = [
         "images",
         "pseudonyms",
     ],
-    ["cost", "cassettes", "graph"],
+    ["callbook", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
-    ["network", "preflight", "roles", "servers", "switch"],
+    ["network", "preflight", "roles", "servers", "switch", "plan"],
+    ["lesson"],
+    ["script"],
     ["cli"],
     ["ledger_cli"],
     ["certificate", "switch_function"],
+    ["console"],
     ["workload"],
     [*LABS],
     ["tour", "preparation"],
@@ -56,7 +59,10 @@ HOUSE = [
     ["aws_check"],
     ["__main__"],
 ]
-LATE = {"sandbox": {"cli", "ledger_cli"}}  # who may start the practice cloud, inside a function
+LATE = {
+    "sandbox": {"cli", "ledger_cli", "console", "plan"},
+    "console": {"cli", "console"},
+}  # who may start it, inside a function
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:

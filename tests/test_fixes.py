@@ -59,18 +59,17 @@ def parsed(command: str) -> click.Context:
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """The texts of a module that are no docstrings, with a word in place of what is filled in."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    documents = {
+    code = path.read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(code))) if "python -m" in code else []
+    elsewhere = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    inner = {
-        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    elsewhere |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield (
                 node.lineno,
@@ -78,7 +77,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
                     str(part.value) if isinstance(part, ast.Constant) else "FILLED" for part in node.values
                 ),
             )
-        elif id(node) not in documents | inner and isinstance(getattr(node, "value", None), str):
+        elif id(node) not in elsewhere and isinstance(getattr(node, "value", None), str):
             yield node.lineno, node.value  # type: ignore[attr-defined]
 
 

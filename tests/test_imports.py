@@ -99,7 +99,7 @@ def circle(graph: Graph) -> list[str]:
 def part_of(name: str) -> str:
     """The part of the map that a module belongs to: a chapter, a lab's folder, a service, ..."""
     parts = name.split(".")[1:]
-    deep = {"sandbox": 2, "workload": 2}.get(parts[0], 1) if parts else 1
+    deep = {"sandbox": 2, "workload": 2, "console": 2}.get(parts[0], 1) if parts else 1
     if parts[:2] == ["sandbox", "services"]:
         deep = 3
     if parts[:1] == ["workload"] and len(parts) == 2 and not (ROOT / "awslabs" / Path(*parts)).is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import http.server
 import io
 import json
 import threading
@@ -73,8 +74,10 @@ DOCUMENT = {
         "/files/{path+}": {"x-amazon-apigateway-any-method": proxied()},
         "/files/exact": {"get": proxied()},
         "/by-get": {"get": proxied(httpMethod="GET")},
-        "/mapped": {"get": proxied(requestParameters={"integration.request.header.a": "'b'"})},
-        "/web": {"get": proxied(type="http_proxy", uri="http://localhost/")},
+        "/mapped": {"get": proxied(requestParameters={"integration.request.header.te": "'b'"})},
+        "/bucket": {
+            "get": proxied(type="aws", uri="arn:aws:apigateway:us-east-1:s3:path/b/k", credentials="arn:role")
+        },
     },
     "x-amazon-apigateway-gateway-responses": {
         "DEFAULT_4XX": {"responseParameters": {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}},
@@ -463,16 +466,260 @@ def test_a_preflight_is_answered_without_a_function(api: Api) -> None:
 
 
 def test_what_the_room_cannot_do_it_says(api: Api) -> None:
-    status, said = message(api.call("GET", "/web"))
-    assert (status, "integrations of type HTTP_PROXY" in said) == (501, True)
-    status, said = message(api.call("GET", "/mapped"))
-    assert (status, "requestParameters of an AWS_PROXY integration" in said) == (501, True)
+    status, said = message(api.call("GET", "/bucket"))
+    assert (status, "AWS integration with" in said) == (501, True)
     everybody = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
     step = [{"op": "replace", "path": "/policy", "value": policy}]
     client("apigateway").update_rest_api(restApiId=api.api_id, patchOperations=step)
     status, said = message(api.call("GET", "/haiku"))
     assert (status, "resource policies" in said) == (501, True)
+
+
+# --- templates and mappings ---------------------------------------------------------------------------
+
+
+def described(integration: dict[str, Any], *statuses: str, **method: Any) -> dict[str, Any]:
+    """A method that declares these statuses, with the headers that its integration maps."""
+    mapped = [
+        name
+        for each in integration.get("responses", {}).values()
+        for name in each.get("responseParameters", {})
+    ]
+    headers = {name.removeprefix("method.response.header."): {} for name in mapped}
+    answers = {status: {"description": "", "headers": headers} for status in statuses}
+    return {"responses": answers, "x-amazon-apigateway-integration": integration, **method}
+
+
+def deploy(api: Api, paths: dict[str, Any], **more: Any) -> None:
+    api.change(paths=paths, **more)
+    client("apigateway").create_deployment(restApiId=api.api_id, stageName="prod")
+
+
+def test_a_mock_says_what_its_templates_make_of_a_call(api: Api) -> None:
+    request = """#set($context.responseOverride.header.X-Two = "2")
+#if($input.params('q') == 'teapot')#set($context.responseOverride.status = 418)#end {"statusCode": 200}"""
+    mock = {
+        "type": "mock",
+        "requestTemplates": {"application/json": request},
+        "responses": {
+            "default": {
+                "statusCode": "200",
+                "responseParameters": {"method.response.header.X-One": "context.stage"},
+                "responseTemplates": {"application/json": '{"id": "$input.params(\'id\')"}'},
+            }
+        },
+    }
+    deploy(api, {"/{id}": {"get": described(mock, "200")}})
+    answer = api.call("GET", "/a%20b?q=tea")
+    assert (answer.status, json.loads(answer.body)) == (200, {"id": "a b"})
+    assert (answer.headers["X-One"], answer.headers["X-Two"]) == ("prod", "2")
+    assert "X-Amzn-Trace-Id" not in answer.headers
+    assert api.call("GET", "/a?q=teapot").status == 418
+
+
+@pytest.mark.parametrize(
+    ("behavior", "kind", "status"),
+    [
+        ("when_no_match", "text/plain", 500),  # the body passes through, and names no status
+        ("when_no_templates", "text/plain", 415),
+        ("never", "text/plain", 415),
+        ("never", "application/json", 200),
+    ],
+)
+def test_a_body_that_no_template_is_for_passes_through_or_not(
+    api: Api, behavior: str, kind: str, status: int
+) -> None:
+    mock = {
+        "type": "mock",
+        "passthroughBehavior": behavior,
+        "requestTemplates": {"application/json": "{statusCode: 200}"},
+        "responses": {"default": {"statusCode": "200"}},
+    }
+    deploy(api, {"/": {"post": described(mock, "200")}})
+    assert api.call("POST", "/", b"haiku", Content_Type=kind).status == status
+
+
+def test_a_function_behind_templates_is_told_and_answers_through_them(api: Api) -> None:
+    custom = {
+        "type": "aws",
+        "httpMethod": "POST",
+        "uri": URI,
+        "requestTemplates": {"application/json": '{"name": "$input.params(\'name\')"}'},
+        "responses": {
+            "default": {"statusCode": "200"},
+            ".*four hundred.*": {
+                "statusCode": "400",
+                "responseTemplates": {"application/json": "$input.path('$.errorMessage')"},
+            },
+        },
+    }
+    deploy(api, {"/a": {"get": described(custom, "200", "400")}})
+    api.says = {"said": "hello"}
+    answer = api.call("GET", "/a?name=basho")
+    assert (answer.status, json.loads(answer.body)) == (200, {"said": "hello"})
+    assert answer.headers["X-Amzn-Trace-Id"].startswith("Root=1-")
+    assert api.events == [{"name": "basho"}]
+    api.says, api.error = {"errorMessage": "four hundred\nlines"}, "Unhandled"
+    answer = api.call("GET", "/a")
+    assert (answer.status, answer.body) == (400, b"four hundred\nlines")
+
+
+def test_a_header_that_none_may_map_is_a_500_even_where_nobody_is_told(api: Api) -> None:
+    assert api.call("GET", "/mapped").status == 500
+    assert not api.events
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    """A web server that says what it was asked, with the status that its path begins with."""
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            status = int(self.path.strip("/").partition("/")[0].partition("?")[0])
+            asked = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body}
+            said = json.dumps(asked).encode()
+            self.send_response(status)
+            for name, value in (
+                ("X-One", "1"),
+                ("X-Two", "a"),
+                ("X-Two", "b"),
+                ("Content-Length", len(said)),
+            ):
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_GET = do_POST = answer  # noqa: N815  (the names are http.server's)
+
+        def log_message(self, *args: Any) -> None:
+            """Nobody reads it."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_web_server_is_asked_what_the_mapping_says(api: Api, web: str) -> None:
+    custom = {
+        "type": "http",
+        "httpMethod": "POST",
+        "uri": f"{web}/{{status}}",
+        "requestParameters": {
+            "integration.request.path.status": "method.request.path.status",
+            "integration.request.querystring.q": "method.request.querystring.name",
+            "integration.request.header.X-Stage": "context.stage",
+            "integration.request.header.X-Word": "method.request.body.word",
+        },
+        "responses": {
+            "default": {
+                "statusCode": "200",
+                "responseParameters": {
+                    "method.response.header.X-Two": "integration.response.multivalueheader.X-Two",
+                    "method.response.header.X-Path": "integration.response.body.path",
+                    "method.response.header.Server": "'mine'",
+                },
+            },
+            "4\\d{2}": {"statusCode": "400"},
+        },
+    }
+    deploy(api, {"/{status}": {"post": described(custom, "200", "400")}})
+    answer = api.call("POST", "/201?name=a", b'{"word": "old pond"}', Content_Type="application/json")
+    asked = json.loads(answer.body)
+    assert (answer.status, asked["method"], asked["path"]) == (200, "POST", "/201?q=a")
+    assert asked["body"] == '{"word": "old pond"}'
+    headers = {name.lower(): value for name, value in asked["headers"].items()}
+    assert (headers["x-stage"], headers["x-word"]) == ("prod", "old pond")
+    assert headers["user-agent"] == f"AmazonAPIGateway_{api.api_id}"
+    assert headers["x-amzn-apigateway-api-id"] == api.api_id
+    assert answer.headers["X-Two"] == "a,b"
+    assert (answer.headers["X-Path"], answer.headers["x-amzn-Remapped-Server"]) == ("/201?q=a", "mine")
+    assert api.call("POST", "/404").status == 400
+    assert api.call("POST", "/503").status == 200
+
+
+def test_a_proxy_of_a_web_server_passes_on_what_it_says(api: Api, web: str) -> None:
+    proxy = {
+        "type": "http_proxy",
+        "httpMethod": "ANY",
+        "uri": f"{web}/418/{{path}}",
+        "requestParameters": {"integration.request.path.path": "method.request.path.path"},
+    }
+    gone = {"type": "http_proxy", "httpMethod": "GET", "uri": "http://127.0.0.1:1/"}
+    deploy(
+        api,
+        {"/{path+}": {"x-amazon-apigateway-any-method": described(proxy)}, "/gone": {"get": described(gone)}},
+    )
+    answer = api.call("GET", "/a/b?q=1&q=2", X_Own="x")
+    asked = json.loads(answer.body)
+    assert (answer.status, asked["path"]) == (418, "/418/a/b?q=1&q=2")
+    assert asked["headers"]["X-Own"] == "x"
+    assert answer.headers["X-One"] == "1"
+    assert "x-amzn-Remapped-Content-Length" in answer.headers
+    assert message(api.call("GET", "/gone")) == (504, "Network error communicating with endpoint")
+
+
+def test_a_request_validator_looks_at_parameters_and_bodies(api: Api) -> None:
+    haiku = {
+        "type": "object",
+        "required": ["lines"],
+        "properties": {"lines": {"$ref": "#/components/schemas/Lines"}},
+    }
+    mock = {
+        "type": "mock",
+        "requestTemplates": {"application/json": '{"statusCode": 200}'},
+        "responses": {"default": {"statusCode": "200"}},
+    }
+    asked = [
+        {"name": "q", "in": "query", "required": True},
+        {"name": "X-One", "in": "header", "required": True},
+    ]
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Haiku"}}}}
+    deploy(
+        api,
+        {"/": {"post": described(mock, "200", parameters=asked, requestBody=body)}},
+        components={"schemas": {"Haiku": haiku, "Lines": {"type": "array"}}},
+        **{
+            "x-amazon-apigateway-request-validators": {
+                "all": {"validateRequestBody": True, "validateRequestParameters": True}
+            },
+            "x-amazon-apigateway-request-validator": "all",
+        },
+    )
+    assert message(api.call("POST", "/")) == (400, "Missing required request parameters: [X-One, q]")
+    said = functools.partial(api.call, "POST", "/?q=1", X_One="1", Content_Type="application/json")
+    assert said(b'{"lines": [1, 2, 3]}').status == 200
+    for wrong in (b'{"lines": 3}', b"{}", b"", b"{"):
+        assert message(said(wrong)) == (400, "Invalid request body")
+
+
+def test_an_answer_tells_the_trace_of_the_call(api: Api) -> None:
+    trace = "Root=1-3152b799-8954dae64eda91bc9a23a7e8"
+    whole = f"{trace};Parent=7fa8c0f79203be72;Sampled=1"
+    assert api.call("GET", "/haiku", X_Amzn_Trace_Id=whole).headers["X-Amzn-Trace-Id"] == whole
+    answer = api.call("GET", "/haiku", X_Amzn_Trace_Id=trace)
+    assert answer.headers["X-Amzn-Trace-Id"].startswith(f"{trace};Parent=")
+
+
+def test_a_method_that_an_authorizer_guards_is_closed(api: Api) -> None:
+    guard = {
+        "type": "apiKey", "name": "Authorization", "in": "header",
+        "x-amazon-apigateway-authorizer": {"type": "token", "authorizerUri": URI},
+    }  # fmt: skip
+    deploy(
+        api,
+        {"/a": {"get": proxied()}},
+        security=[{"guard": []}],
+        components={"securitySchemes": {"guard": guard}},
+    )
+    status, said = message(api.call("GET", "/a"))
+    assert (status, "authorization of type CUSTOM" in said) == (501, True)
+    assert not api.events
 
 
 # --- API keys -----------------------------------------------------------------------------------------

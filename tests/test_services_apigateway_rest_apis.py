@@ -172,6 +172,26 @@ def a_resource_twice() -> list[str]:
     return [said(make, restApiId=api_id, parentId=root, pathPart=part) for part in ("a", "a", "b")]
 
 
+def a_deployment_with_another_word() -> Any:
+    api_id, _ = integrated()
+    aws = client("apigateway")
+    where = {"restApiId": api_id, "deploymentId": aws.create_deployment(restApiId=api_id)["id"]}
+    step = {"op": "replace", "path": "/description", "value": "new"}
+    shown = aws.update_deployment(**where, patchOperations=[step])["description"]
+    return [shown, said(aws.update_deployment, **where, patchOperations=[step | {"path": "/id"}])]
+
+
+def apis_that_cannot_be() -> list[str]:
+    make = client("apigateway").create_rest_api
+    asked: tuple[dict[str, Any], ...] = (
+        {"description": ""},
+        {"endpointConfiguration": {"types": []}},
+        {"endpointConfiguration": {"types": ["EDGE", "REGIONAL"]}},
+        {"endpointConfiguration": {"types": ["PRIVATE"], "ipAddressType": "ipv4"}},
+    )
+    return [said(make, name="lab", **each) for each in asked]
+
+
 def a_method_twice() -> list[str]:
     api_id, root = new()
     put = client("apigateway").put_method
@@ -383,21 +403,23 @@ CASES = (
     Case("deployments", limits_after_another_deployment, [], [7.0]),
     Case("deployments", the_deployment_of_a_stage, ["ok", "ok"], [BAD, "ok"]),
     Case("deployments", a_deployment_that_a_stage_has_left, BAD, "ok"),
+    Case("deployment_descriptions", a_deployment_with_another_word, "NotImplementedError", ["new", BAD]),
     Case("deployments_need_integrations", a_deployment_of_a_method_alone, GONE, BAD),
     Case("deployments_need_integrations", a_deployment_of_one_method_in_two, "ok", BAD),
     Case("apis_that_are_there", an_api_that_is_not_there, "KeyError", GONE),
     Case("binary_media_types", binary_types, [[], "V1"], [["image/*"], "7"]),
+    Case("apis_can_be_made", apis_that_cannot_be, ["ok"] * 4, [BAD] * 4),
     Case("one_of_each_name", a_resource_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
-    Case("one_of_each_name", a_method_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
-    Case("integration_timeouts", a_minute_to_answer, ["ok"] * 4, [BAD, BAD, "ok", "ok"]),
-    Case("integration_responses_fit", an_answer_that_no_method_gives, "ok", "ok"),
+    Case("methods", a_method_twice, ["ok", "ok", "ok"], ["ok", TAKEN, "ok"]),
+    Case("methods", a_minute_to_answer, ["ok"] * 4, [BAD, BAD, "ok", "ok"]),
+    Case("methods", an_answer_that_no_method_gives, "ok", "ok"),
     Case("resource_trees", a_parent_that_goes, GONE, ["ok", ["/"], GONE, BAD]),
     Case("resource_trees", children_of_a_greedy_one, ["ok", "ok", GONE], [BAD, BAD, GONE]),
     Case("rest_api_patches", a_binary_type_more, ["", ""], ["image/png", "a/b"]),
     Case("rest_api_patches", an_endpoint_left_on, True, False),
     Case("rest_api_patches", patches_of_nothing, ["ok"] * 5, [BAD] * 5),
     Case("rest_api_patches", patches_of_stages, ["ok"] * 4, ["ok", "ok", BAD, BAD]),
-    Case("integration_responses_fit", a_header_that_no_method_declares, ["ok", "ok"], ["ok", BAD]),
+    Case("methods", a_header_that_no_method_declares, ["ok", "ok"], ["ok", BAD]),
     Case("openapi_documents", a_document_with_a_mock, "TypeError", ["ok", ["/", "/a"]]),
     Case(
         "openapi_documents",
@@ -413,7 +435,7 @@ CASES = (
         "apis_have_awss_shape",
         shapes,
         [["binaryMediaTypes", "version"], None, ["description", "variables"], True, 2, 200, 200],
-        [[], "ipv4", ["createdDate", "lastUpdatedDate", "tracingEnabled"], False, 1, 201, 202],
+        [[], "ipv4", ["createdDate", "lastUpdatedDate", "tracingEnabled"], True, 1, 201, 202],
     ),
     Case("apis_have_awss_shape", a_setting_that_goes, ["ok", 1, "ok"], ["ok", 0, BAD]),
     Case("control_plane_rates", two_deletions, ["ok", "ok"], ["ok", OFTEN, "ok"], AWS_TIME),
@@ -518,19 +540,9 @@ AUTHORIZER = {"type": "token", "authorizerUri": URI}
     [
         (schemes(a={"type": "http", "scheme": "bearer"}) | {"security": [{"a": []}]}, "security scheme 'a'"),
         (schemes(a=KEY | {"name": "token"}) | {"paths": a_get(security=[{"a": []}])}, "security scheme 'a'"),
-        (
-            schemes(a=KEY | {"x-amazon-apigateway-authorizer": AUTHORIZER}) | {"security": [{"a": []}]},
-            "security scheme 'a'",
-        ),
         ({"security": [{"gone": []}]}, "security scheme 'gone'"),
-        ({"x-amazon-apigateway-request-validator": "all"}, "x-amazon-apigateway-request-validator"),
-        (
-            {"paths": a_get(**{"x-amazon-apigateway-request-validator": "all"})},
-            "x-amazon-apigateway-request-validator",
-        ),
         ({"x-amazon-apigateway-policy": {}}, "x-amazon-apigateway-policy"),
         ({"paths": a_get(integration={"responseTransferMode": "STREAM"})}, "responseTransferMode"),
-        ({"openapi": None, "swagger": "2.0"}, "documents but those of OpenAPI 3"),
     ],
 )
 def test_what_a_document_asks_for_in_vain_is_named(document: dict[str, Any], names: str) -> None:
@@ -540,16 +552,94 @@ def test_what_a_document_asks_for_in_vain_is_named(document: dict[str, Any], nam
         assert len(client("apigateway").get_resources(restApiId=api_id)["items"]) == 1
 
 
-def test_an_import_knows_no_base_path_but_to_ignore_it() -> None:
+@pytest.mark.parametrize(
+    ("document", "how", "wanted"),
+    [
+        ({"servers": [{"url": "https://lab.example/v1/api/"}]}, "ignore", "/a"),
+        ({"servers": [{"url": "https://lab.example/v1/api/"}]}, "prepend", "/v1/api/a"),
+        ({"servers": [{"url": "https://lab.example/v1/api/"}]}, "split", "/api/a"),
+        ({"servers": [{"url": "/", "variables": {"basePath": {"default": "v2"}}}]}, "prepend", "/v2/a"),
+        ({"openapi": None, "swagger": "2.0", "basePath": "/v1"}, "prepend", "/v1/a"),
+        ({"openapi": None, "swagger": "2.0", "basePath": "/v1"}, "split", "/a"),
+    ],
+)
+def test_a_base_path_is_ignored_prepended_or_split_off(
+    document: dict[str, Any], how: str, wanted: str
+) -> None:
     with cloud("openapi_documents"):
-        aws, (api_id, _) = client("apigateway"), new()
-        info = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": a_get()}
-        body = json.dumps(info | {"servers": [{"url": "https://lab.example/v1"}]}).encode()
-        assert said(aws.put_rest_api, restApiId=api_id, body=body, parameters={"basepath": "ignore"}) == "ok"
-        for name, value in (("basepath", "prepend"), ("endpointConfigurationTypes", "REGIONAL")):
-            code, problem, status = refused(aws.import_rest_api, body=body, parameters={name: value})
-            assert (code, status) == ("NotImplemented", 501)
-            assert name in problem
+        api_id, _ = new()
+        info = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": a_get()} | document
+        body = json.dumps({name: value for name, value in info.items() if value is not None}).encode()
+        client("apigateway").put_rest_api(restApiId=api_id, body=body, parameters={"basepath": how})
+        assert paths(api_id)[-1] == wanted
+
+
+def test_an_import_does_not_choose_its_endpoint() -> None:
+    with cloud("openapi_documents"):
+        body = json.dumps({"openapi": "3.0.1", "info": {"title": "lab"}, "paths": a_get()}).encode()
+        asked = {"body": body, "parameters": {"endpointConfigurationTypes": "REGIONAL"}}
+        code, problem, status = refused(client("apigateway").import_rest_api, **asked)
+        assert (code, status) == ("NotImplemented", 501)
+        assert "endpointConfigurationTypes" in problem
+
+
+def test_a_swagger_document_says_the_same_in_other_words() -> None:
+    with cloud("openapi_documents", "methods"):
+        api_id, _ = new()
+        body = {"name": "haiku", "in": "body", "schema": {"$ref": "#/definitions/Haiku"}}
+        name = {"name": "name", "in": "query", "required": True, "type": "string"}
+        gives = {"200": {"description": "", "schema": {"$ref": "#/definitions/Haiku"}}}
+        document = {
+            "swagger": "2.0",
+            "info": {"title": "lab", "version": "1"},
+            "produces": ["text/plain"],
+            "paths": a_get(parameters=[name, body], responses=gives, security=[{"guard": ["read"]}]),
+            "definitions": {"Haiku": {"properties": {"next": {"$ref": "#/definitions/Haiku"}}}},
+            "securityDefinitions": {
+                "guard": {
+                    "type": "apiKey",
+                    "name": "Token",
+                    "in": "header",
+                    "x-amazon-apigateway-authorizer": AUTHORIZER,
+                }
+            },
+        }
+        aws = client("apigateway")
+        aws.put_rest_api(restApiId=api_id, body=json.dumps(document).encode())
+        resource = next(each for each in aws.get_resources(restApiId=api_id)["items"] if each["path"] == "/a")
+        shown = aws.get_method(restApiId=api_id, resourceId=resource["id"], httpMethod="GET")
+        (authorizer,) = aws.get_authorizers(restApiId=api_id)["items"]
+        assert (authorizer["type"], authorizer["identitySource"]) == ("TOKEN", "method.request.header.Token")
+        assert (shown["authorizationType"], shown["authorizerId"]) == ("CUSTOM", authorizer["id"])
+        assert shown["requestModels"] == {"application/json": "Haiku"}
+        assert shown["requestParameters"] == {"method.request.querystring.name": True}
+        assert shown["methodResponses"]["200"]["responseModels"] == {"text/plain": "Haiku"}
+        schema = aws.get_model(restApiId=api_id, modelName="Haiku")["schema"]
+        assert json.loads(schema)["properties"]["next"]["$ref"].endswith(f"{api_id}/models/Haiku")
+
+
+def test_a_document_brings_its_validators_and_says_what_it_left_out() -> None:
+    with cloud("openapi_documents", "methods"):
+        api_id, _ = new()
+        both = {"all": {"validateRequestBody": True, "validateRequestParameters": True}}
+        wrong = {"requestParameters": {"integration.request.header.x": True}}
+        document = {
+            "openapi": "3.0.1",
+            "info": {"title": "lab", "version": "1"},
+            "paths": a_get(integration=wrong),
+            "x-amazon-apigateway-request-validators": both,
+            "x-amazon-apigateway-request-validator": "all",
+        }
+        aws = client("apigateway")
+        said_of_it = aws.put_rest_api(restApiId=api_id, body=json.dumps(document).encode())
+        assert said_of_it["warnings"] == [
+            "Invalid format for 'requestParameters'. Expected type string for property "
+            "'integration.request.header.x' of resource '/a' and method 'GET' but got 'true'"
+        ]
+        (validator,) = aws.get_request_validators(restApiId=api_id)["items"]
+        resource = next(each for each in aws.get_resources(restApiId=api_id)["items"] if each["path"] == "/a")
+        shown = aws.get_method(restApiId=api_id, resourceId=resource["id"], httpMethod="GET")
+        assert (validator["name"], shown["requestValidatorId"]) == ("all", validator["id"])
 
 
 def test_a_document_closes_its_methods_to_those_without_a_key() -> None:

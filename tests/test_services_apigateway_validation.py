@@ -10,6 +10,7 @@ from test_services_support import Case, check, client, cloud, refused, said, tab
 from awslabs.sandbox.services.apigateway import (  # noqa: F401  (what is tested here)
     answers,
     gateway_responses,
+    methods,
     rest_apis,
     validation,
 )
@@ -48,7 +49,7 @@ def a_step_that_is_none() -> str:
 
 
 @table(
-    Case("values_are_in_their_lists", a_verb_that_is_none, "ok", BAD),
+    Case("methods", a_verb_that_is_none, "ok", BAD),
     Case("values_are_in_their_lists", an_integration_that_is_none, "ok", NOT_ALLOWED),
     Case("values_are_in_their_lists", a_response_that_is_none, "ok", NOT_ALLOWED),
     Case("values_are_in_their_lists", a_step_that_is_none, "ok", NOT_ALLOWED),

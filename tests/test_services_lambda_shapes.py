@@ -13,6 +13,7 @@ from test_services_support import Case, check, client, cloud, refused, said, tab
 from awslabs.sandbox.services.lambda_ import configurations, shapes  # noqa: F401  (rules that this needs)
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lab"
+OTHER = "PreconditionFailedException"
 NO, BAD, GONE = "InvalidParameterValueException", "ValidationException", "ResourceNotFoundException"
 
 
@@ -46,6 +47,49 @@ def code_of(do: Any, **more: Any) -> str:
     except ClientError as error:
         return str(error.response["Error"]["Code"])
     return "ok"
+
+
+def policies() -> list[str]:
+    """What is said of a statement, a revision and a function that are not there."""
+    make()
+    aws = client("lambda")
+    asked = {"FunctionName": "lab", "Action": "lambda:InvokeFunction", "Principal": "sqs.amazonaws.com"}
+    aws.add_permission(StatementId="a", **asked)
+    revision = aws.get_policy(FunctionName="lab")["RevisionId"]
+    remove = aws.remove_permission
+    return [
+        refused(remove, FunctionName="lab", StatementId="b")[1][:12].strip(),
+        said(remove, FunctionName="lab", StatementId="a", RevisionId="wrong"),
+        said(remove, FunctionName="lab", StatementId="a", RevisionId=revision),
+        refused(remove, FunctionName="nobody", StatementId="a")[1][:19],
+        refused(aws.get_policy, FunctionName="nobody")[1][:12].strip(),
+    ]
+
+
+def deletions() -> list[str]:
+    make()
+    delete = client("lambda").delete_function
+    return [
+        said(delete, FunctionName="lab", Qualifier="77"),
+        said(delete, FunctionName="lab", Qualifier="$LATEST"),
+        said(delete, FunctionName="lab"),
+        said(delete, FunctionName="lab", Qualifier="77"),
+    ]
+
+
+def words() -> list[str]:
+    aws = client("lambda")
+    make()
+    change = aws.update_function_configuration
+    return [
+        said(aws.list_functions, FunctionVersion="invalid"),
+        said(change, FunctionName="lab", SnapStart={"ApplyOn": "maybe"}),
+        said(aws.list_functions, FunctionVersion="ALL"),
+    ]
+
+
+def made_by_arn() -> str:
+    return str(make(FunctionName=FUNCTION)["FunctionName"])
 
 
 def permissions() -> list[str]:
@@ -99,6 +143,15 @@ def an_account_in_a_policy() -> list[Any]:
 
 ROOT = {"AWS": "arn:aws:iam::111122223333:root"}
 CASES = (
+    Case(
+        "policies_have_their_own_words",
+        policies,
+        ["No policy is", OTHER, OTHER, "Function not found:", "Function not"],
+        ["Statement b", OTHER, "ok", "No policy found for", "The resource"],
+    ),
+    Case("versions_that_are_not_there", deletions, [GONE, "ok", GONE, GONE], ["ok", NO, "ok", GONE]),
+    Case("words_are_of_the_model", words, ["ok", "ok", "ok"], [BAD, BAD, "ok"]),
+    Case("functions_are_made_by_every_name", made_by_arn, FUNCTION, "lab"),
     Case("names_are_looked_at", names, [GONE] * 2 + ["ok"] * 4, [BAD, BAD, NO, GONE, "ok", "ok"]),
     Case("names_are_looked_at", names_of_new_ones, ["ok", "ok", BAD], [BAD, NO, BAD]),
     Case("names_are_looked_at", permissions, ["ok"] * 5, [BAD, BAD, NO, NO, "ok"]),

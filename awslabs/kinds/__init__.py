@@ -2,6 +2,7 @@
 
     KINDS["ec2:CreateVpc"]         how to mark it, find it, delete it, and when it is gone
     ENSURES["ec2:CreateRoute"]     how to read what dies with its parent, and what puts it right
+    REASONS["ec2:CreateVpc"]       what it is and why it is there, in English and Japanese; of both of these
 
 Entries sit together by AWS service (`ec2.py`, ...). What AWS is like stands in the entry alone. An
 operation without one is refused before any call, so all that a lab makes can be deleted.
@@ -23,10 +24,10 @@ from awslabs.kinds import (
     storage,
     tables,
 )
-from awslabs.kinds.kind import Ensured, Found, Kind, Mark
+from awslabs.kinds.kind import Ensured, Found, Kind, Mark, Reason
 from awslabs.kinds.overview import Overview
 
-__all__ = ["ENSURES", "KINDS", "Ensured", "Found", "Kind", "Mark", "Overview"]
+__all__ = ["ENSURES", "KINDS", "REASONS", "Ensured", "Found", "Kind", "Mark", "Overview", "Reason"]
 
 SERVICES = (
     *(batch, containers, ec2, functions, iam, logs),
@@ -43,3 +44,4 @@ ENSURES: dict[str, Ensured] = {
     **rest_apis.ENSURES,
     **storage.ENSURES,
 }
+REASONS: dict[str, Reason] = {call: why for service in SERVICES for call, why in service.REASONS.items()}

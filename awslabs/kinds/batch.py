@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import OURS, as_kept, look_by_name, pages
 
 # While it changes from one state to another, or something still hangs on it.
@@ -296,3 +296,45 @@ def queue(batch: Any, wanted: dict[str, Any]) -> Iterator[Step]:
 
 
 ENSURES = {"batch:UpdateComputeEnvironment": environment, "batch:UpdateJobQueue": queue}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "batch:CreateComputeEnvironment": Reason(
+        "Which machines Batch may start, and how many at most (a compute environment).",
+        "While no job waits there is none of them; Batch starts and ends them as the jobs need.",
+        "Batch が起動してよいマシンの種類と、その上限を決めます（コンピューティング環境）。",
+        "ジョブがなければマシンもありません。必要に応じて Batch が起動し、終わらせます。",
+    ),
+    "batch:CreateJobQueue": Reason(
+        "The place where jobs wait for a machine (a job queue).",
+        "A hundred jobs can be handed in at once; they run as room comes free.",
+        "ジョブがマシンの空きを待つ場所です（ジョブキュー）。",
+        "百個のジョブを一度に渡しても、空きができた順に実行されます。",
+    ),
+    "batch:RegisterJobDefinition": Reason(
+        "What a job is: an image, its share of a machine, its role, its log (a job definition).",
+        "The jobs of a sweep differ in a few numbers only; all else stands here once.",
+        "ジョブとは何かを書いたものです。イメージ、使う資源、ロール、ログを決めます（ジョブ定義）。",
+        "スイープのジョブは数個の数値が違うだけなので、残りはここに一度だけ書きます。",
+    ),
+    "batch:SubmitJob": Reason(
+        "A job: a program with its numbers, put into the queue.",
+        "Batch runs it when there is a machine for it, and tells how it ended.",
+        "ジョブです。プログラムと数値をキューに入れます。",
+        "マシンが用意できると Batch が実行し、どう終わったかを知らせます。",
+    ),
+    "batch:UpdateComputeEnvironment": Reason(
+        "It puts the compute environment into use, and lets Batch look at it anew.",
+        "Batch calls one INVALID whose role is not known everywhere yet; a later look mends that.",
+        "コンピューティング環境を有効にし、Batch にもう一度調べさせます。",
+        "ロールがまだ行き渡っていないと INVALID になりますが、後で調べ直せば直ります。",
+    ),
+    "batch:UpdateJobQueue": Reason(
+        "It puts the queue into use.",
+        "Somebody may have put it out of use; a second `up` mends that.",
+        "キューを有効にします。",
+        "誰かが無効にしていても、もう一度 `up` すれば元に戻ります。",
+    ),
+}

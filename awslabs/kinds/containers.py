@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs import prices
-from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.kind import Found, Kind, Mark, Reason
 from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, unless
 from awslabs.kinds.overview import Overview
 
@@ -320,3 +320,33 @@ TASK = Kind(
 )
 
 KINDS = [REPOSITORY, CLUSTER, DEFINITION, TASK]
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "ecr:CreateRepository": Reason(
+        "A store for container images (a repository of ECR).",
+        "AWS's machines fetch the program from here, not from your computer.",
+        "コンテナイメージの置き場です（ECR のリポジトリ）。",
+        "AWS のマシンは、あなたのパソコンではなく、ここからプログラムを取り出します。",
+    ),
+    "ecs:CreateCluster": Reason(
+        "A name under which tasks run (a cluster of ECS).",
+        "With Fargate there is no server in it: AWS finds a machine for each task.",
+        "タスクを動かすためのまとまりの名前です（ECS のクラスター）。",
+        "Fargate では中にサーバーを持ちません。タスクごとに AWS がマシンを見つけます。",
+    ),
+    "ecs:RegisterTaskDefinition": Reason(
+        "What a task is: an image, how much processor and memory, its roles, its log (a task definition).",
+        "It is written once, and each task is then started by its name.",
+        "タスクとは何かを書いたものです。イメージ、CPU とメモリ、ロール、ログを決めます（タスク定義）。",
+        "一度書いておけば、あとは名前だけでタスクを起動できます。",
+    ),
+    "ecs:RunTask": Reason(
+        "A task: the image at work, in a container of its own.",
+        "It comes with a question and goes with the answer, and is paid for by the second.",
+        "タスクです。イメージを専用のコンテナで動かします。",
+        "質問とともに現れ、答えとともに消え、料金は秒単位です。",
+    ),
+}

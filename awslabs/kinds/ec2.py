@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from awslabs import prices
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import pages
 
 log = logging.getLogger(__name__)
@@ -473,4 +473,76 @@ ENSURES = {
     "ec2:CreateRoute": route,
     "ec2:AuthorizeSecurityGroupIngress": ingress,
     "ec2:StartInstances": started,
+}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "ec2:CreateVpc": Reason(
+        "A network of your own within AWS (a VPC), with the addresses that you choose.",
+        "What stands in it is cut off from everybody else, and from the internet, until you open a way.",
+        "AWS の中に作る自分専用のネットワークです（VPC）。使うアドレスは自分で決めます。",
+        "道を開けない限り、中のものは他人からもインターネットからも切り離されています。",
+    ),
+    "ec2:CreateSubnet": Reason(
+        "A part of the network's addresses, in one zone (a subnet).",
+        "A server is always put into a subnet, and so into a zone.",
+        "ネットワークのアドレスの一部を、ひとつのゾーンに置いたものです（サブネット）。",
+        "サーバーは必ずどれかのサブネットに、つまりどれかのゾーンに置かれます。",
+    ),
+    "ec2:ModifySubnetAttribute": Reason(
+        "A setting of the subnet: what starts in it gets a public address, too.",
+        "Without one nothing on the internet could reach it, and it could reach nothing there.",
+        "サブネットの設定です。ここで起動したものには公開アドレスも付きます。",
+        "公開アドレスがないと、インターネットとの間でどちら向きにも届きません。",
+    ),
+    "ec2:CreateInternetGateway": Reason(
+        "A door between a network and the internet (an internet gateway).",
+        "A new network has none, so nothing could come in or go out.",
+        "ネットワークとインターネットの間の扉です（インターネットゲートウェイ）。",
+        "新しいネットワークには扉がないので、何も出入りできません。",
+    ),
+    "ec2:AttachInternetGateway": Reason(
+        "It puts the gateway onto the network.",
+        "A gateway is made by itself, and serves the one network that it is attached to.",
+        "ゲートウェイをネットワークに取り付けます。",
+        "ゲートウェイは単独で作られ、取り付けた先のネットワークだけで働きます。",
+    ),
+    "ec2:CreateRoute": Reason(
+        "A line in the network's route table: what is for any address outside goes to the gateway.",
+        "The door alone is not enough; the network must also know the way to it.",
+        "ルートテーブルの一行です。外のアドレス宛てのものはすべてゲートウェイへ送ります。",
+        "扉があるだけでは足りず、そこへ行く道も教える必要があります。",
+    ),
+    "ec2:CreateSecurityGroup": Reason(
+        "A firewall around servers (a security group): it lists who may connect, and to which port.",
+        "A new one lets nobody in, so whatever is open was opened on purpose.",
+        "サーバーを囲むファイアウォールです（セキュリティグループ）。誰がどのポートに接続できるかを並べます。",
+        "最初は誰も入れません。開いているものはすべて、意図して開けたものです。",
+    ),
+    "ec2:AuthorizeSecurityGroupIngress": Reason(
+        "A rule of the firewall: who comes from these addresses may connect to this port.",
+        "It lets in SSH, by which one logs in, from the one address that is yours.",
+        "ファイアウォールの規則です。このアドレスからは、このポートに接続できます。",
+        "ログインに使う SSH を、あなたのアドレスからだけ通します。",
+    ),
+    "ec2:ImportKeyPair": Reason(
+        "The public half of your SSH key, handed to AWS (a key pair).",
+        "AWS puts it onto the server. Only the private half, which never leaves this computer, opens it.",
+        "SSH 鍵の公開側を AWS に渡したものです（キーペア）。",
+        "AWS がサーバーに置きます。このパソコンから出ない秘密側だけで開けられます。",
+    ),
+    "ec2:RunInstances": Reason(
+        "A server (an instance): a virtual machine of the size that you ask for, started from an image.",
+        "It is what all the rest was made for. From here on it costs money, by the second.",
+        "サーバーです（インスタンス）。頼んだ大きさの仮想マシンを、イメージから起動します。",
+        "ここまでの準備はすべてこのためです。ここから先は秒単位で料金がかかります。",
+    ),
+    "ec2:StartInstances": Reason(
+        "It starts the server again, if somebody has stopped it.",
+        "A second `up` shall find it running; for a server that runs no call is made.",
+        "誰かがサーバーを止めていたら、もう一度起動します。",
+        "二度目の `up` の後も動いているためです。動いていれば何も呼びません。",
+    ),
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
@@ -104,3 +104,27 @@ def configuration(client: Any, wanted: dict[str, Any]) -> Iterator[Step]:
 
 
 ENSURES = {"lambda:UpdateFunctionConfiguration": configuration}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "lambda:CreateFunction": Reason(
+        "A function: code that AWS runs whenever it is called (Lambda).",
+        "There is no server to look after, and nothing to pay while nobody calls.",
+        "関数です。呼ばれるたびに AWS がコードを動かします（Lambda）。",
+        "世話をするサーバーがなく、呼ばれない間は料金もかかりません。",
+    ),
+    "lambda:AddPermission": Reason(
+        "Leave for another service to call the function.",
+        "Without it the API's calls would be refused: only its own account may call a new function.",
+        "ほかのサービスに、この関数を呼ぶ許可を与えます。",
+        "新しい関数を呼べるのは持ち主のアカウントだけで、API からの呼び出しは拒まれます。",
+    ),
+    "lambda:UpdateFunctionConfiguration": Reason(
+        "Settings of the function: its memory, its variables.",
+        "Other verbs of the lab change them for a while; `up` puts them right.",
+        "関数の設定です。メモリや変数を決めます。",
+        "ほかのコマンドが一時的に変えるので、`up` が元に戻します。",
+    ),
+}

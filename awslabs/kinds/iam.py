@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.kind import Found, Kind, Mark, Reason
 from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
 from awslabs.kinds.overview import Overview
 
@@ -208,3 +208,33 @@ ROLE_IN_PROFILE = Kind(
 )
 
 KINDS = [ROLE, ROLE_POLICY, INSTANCE_PROFILE, ROLE_IN_PROFILE]
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "iam:CreateRole": Reason(
+        "An identity without a password, in which a service of AWS acts (a role).",
+        "A program on AWS then needs no keys of yours: it may do what its role may, and no more.",
+        "パスワードのない身分で、AWS のサービスがこれを名乗って働きます（ロール）。",
+        "プログラムにあなたの鍵を渡さずに済み、ロールに許されたことしかできません。",
+    ),
+    "iam:PutRolePolicy": Reason(
+        "The list of what the role may do, and to what (a policy).",
+        "A new role may do nothing; it gets the few rights its work needs, so no mistake reaches further.",
+        "ロールが何に対して何をしてよいかの一覧です（ポリシー）。",
+        "最初は何もできません。仕事に要る権限だけを与えれば、間違いも広がりません。",
+    ),
+    "iam:CreateInstanceProfile": Reason(
+        "A case in which a server carries a role (an instance profile).",
+        "EC2 hands a role to a server in such a case only.",
+        "サーバーにロールを持たせるための入れ物です（インスタンスプロファイル）。",
+        "EC2 は、この入れ物を通してだけサーバーにロールを渡します。",
+    ),
+    "iam:AddRoleToInstanceProfile": Reason(
+        "It puts the role into that case.",
+        "An empty one gives its server no rights.",
+        "ロールをその入れ物に入れます。",
+        "空のままでは、サーバーは何の権限も得られません。",
+    ),
+}

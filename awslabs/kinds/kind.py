@@ -17,6 +17,27 @@ Ensured = Callable[[Any, dict[str, Any]], Iterable[Step]]
 
 
 @dataclass(frozen=True)
+class Reason:
+    """What a call makes or sets, and why a lab has it, for somebody who has read no book: a sentence or two.
+
+    English first: the words that AWS's own pages use stand in brackets, as they do in the Japanese.
+    """
+
+    what_en: str
+    why_en: str
+    what_ja: str
+    why_ja: str
+
+    def what(self, language: str) -> str:
+        """What it is, in ``en`` or ``ja``."""
+        return self.what_ja if language == "ja" else self.what_en
+
+    def why(self, language: str) -> str:
+        """Why it is there, in ``en`` or ``ja``."""
+        return self.why_ja if language == "ja" else self.why_en
+
+
+@dataclass(frozen=True)
 class Mark:
     """What a resource carries on AWS, so that it can be told from everybody else's."""
 

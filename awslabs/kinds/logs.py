@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
@@ -66,3 +66,21 @@ def retention(logs: Any, wanted: dict[str, Any]) -> Iterator[Step]:
 
 
 ENSURES = {"logs:PutRetentionPolicy": retention}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "logs:CreateLogGroup": Reason(
+        "A folder for what programs print (a log group of CloudWatch Logs).",
+        "A program on AWS has no screen; what it prints is read here.",
+        "プログラムの出力をためる場所です（CloudWatch Logs のロググループ）。",
+        "AWS 上のプログラムには画面がないので、出力はここで読みます。",
+    ),
+    "logs:PutRetentionPolicy": Reason(
+        "How many days the log keeps a line.",
+        "Unless told, AWS keeps all of them, and charges for them, for ever.",
+        "ログを何日残すかを決めます。",
+        "決めないと AWS はずっと残し、料金もかかり続けます。",
+    ),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ParameterNotFound", "InvalidResourceId")
@@ -72,3 +72,15 @@ def value(ssm: Any, wanted: dict[str, Any]) -> Iterator[Step]:
 
 
 ENSURES = {"ssm:PutParameter": value}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "ssm:PutParameter": Reason(
+        "A value under a name, kept by AWS (a parameter of Systems Manager).",
+        "Programs of your own look up the lab's names there, instead of having them in their code.",
+        "名前を付けて AWS に預けた値です（Systems Manager のパラメータ）。",
+        "自作のプログラムは、コードに書く代わりに、ここで名前を調べます。",
+    ),
+}

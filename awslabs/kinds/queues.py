@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.kind import Found, Kind, Mark, Reason
 from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
@@ -54,3 +54,15 @@ QUEUE = Kind(
 )
 
 KINDS = [QUEUE]
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "sqs:CreateQueue": Reason(
+        "A queue, in which messages wait until somebody takes them (SQS).",
+        "What a function could not handle ends here, so that nothing is lost unseen.",
+        "メッセージが、誰かに取り出されるまで待つ列です（SQS のキュー）。",
+        "関数が処理できなかったものがここに残り、知らないうちに失われません。",
+    ),
+}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import pages
 
 MISSING = ("NotFoundException",)
@@ -133,4 +133,40 @@ ENSURES = {
     "apigateway:CreateDeployment": deployment,
     "apigateway:CreateStage": stage,
     "apigateway:UpdateStage": limits,
+}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "apigateway:CreateRestApi": Reason(
+        "A web address that takes requests (an API of API Gateway).",
+        "Browsers speak HTTP: it hands each request to a function, and the answer back.",
+        "リクエストを受け取る Web のアドレスです（API Gateway の API）。",
+        "ブラウザは HTTP を話します。リクエストを関数に渡し、答えを返します。",
+    ),
+    "apigateway:PutRestApi": Reason(
+        "The description of the API: which path and method lead to which function.",
+        "All of it is one document (OpenAPI) that one can read, in place of a call for each part.",
+        "API の説明書です。どのパスとメソッドがどの関数につながるかを書きます。",
+        "部品ごとに呼び出す代わりに、読める一枚の文書（OpenAPI）にまとめます。",
+    ),
+    "apigateway:CreateDeployment": Reason(
+        "A snapshot of the API as it is now (a deployment).",
+        "Callers see what was deployed; a change is not live before.",
+        "今の API を写し取ったものです（デプロイ）。",
+        "呼び出す人に見えるのはデプロイしたものだけで、変更はそれまで反映されません。",
+    ),
+    "apigateway:CreateStage": Reason(
+        "A name in the API's address that serves one snapshot (a stage).",
+        "So the next snapshot could be tried under another name first.",
+        "API のアドレスに入る名前で、ひとつのデプロイを公開します（ステージ）。",
+        "次のデプロイは、先に別の名前で試せます。",
+    ),
+    "apigateway:UpdateStage": Reason(
+        "How many requests per second the stage lets through.",
+        "Everybody may call it, and a loop gone wild must not become expensive.",
+        "ステージが一秒に通すリクエストの数です。",
+        "誰でも呼べるので、暴走したループで料金がかさまないようにします。",
+    ),
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.kind import Found, Kind, Mark, Reason
 from awslabs.kinds.named import OURS, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
@@ -110,3 +110,15 @@ SCHEDULE = Kind(
 )
 
 KINDS = [SCHEDULE]
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "scheduler:CreateSchedule": Reason(
+        "An alarm clock within AWS (a schedule of EventBridge), which calls a function.",
+        "When the lab's time is up it takes the lab down, though nobody comes back.",
+        "AWS の中の目覚まし時計で、時間になると関数を呼びます（EventBridge のスケジュール）。",
+        "時間が来たら、誰も戻らなくてもラボを片付けます。",
+    ),
+}

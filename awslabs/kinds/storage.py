@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Step
+from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
 from awslabs.kinds.named import OURS, pages, unless
 from awslabs.kinds.overview import Overview
 from awslabs.progress import each
@@ -159,4 +159,40 @@ ENSURES = {
     "s3:PutBucketPolicy": bucket_policy,
     "s3:PutBucketWebsite": website,
     "s3:PutObject": small_object,
+}
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "s3:CreateBucket": Reason(
+        "A store for files of any size (a bucket of S3); no other in the world has its name.",
+        "Files in it outlive the machine that wrote them.",
+        "どんな大きさのファイルでも置ける場所です（S3 のバケット）。名前は世界でひとつだけです。",
+        "書いたマシンが消えても、ファイルは残ります。",
+    ),
+    "s3:DeletePublicAccessBlock": Reason(
+        "It takes off the lock that keeps each new bucket from becoming public.",
+        "The page is for everybody, and AWS opens no bucket while the lock is on.",
+        "新しいバケットが公開されないように掛かっている鍵を外します。",
+        "ページは誰でも見るものですが、鍵が掛かったままでは公開できません。",
+    ),
+    "s3:PutBucketPolicy": Reason(
+        "Who may do what with the files in the bucket.",
+        "Everybody may read them, and nobody but you may write any.",
+        "バケットのファイルに、誰が何をしてよいかを決めます。",
+        "読むのは誰でもでき、書くのはあなただけです。",
+    ),
+    "s3:PutBucketWebsite": Reason(
+        "Which file is the page to begin with.",
+        "Who asks for the address alone then gets index.html.",
+        "最初に見せるページのファイルを決めます。",
+        "アドレスだけを開いた人に index.html を見せます。",
+    ),
+    "s3:PutObject": Reason(
+        "A file, put into the bucket.",
+        "The page is made of these, and browsers fetch them.",
+        "ファイルをバケットに置きます。",
+        "ページはこれらでできていて、ブラウザが取りに来ます。",
+    ),
 }

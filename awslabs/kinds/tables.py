@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark
+from awslabs.kinds.kind import Found, Kind, Mark, Reason
 from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
@@ -49,3 +49,15 @@ TABLE = Kind(
 )
 
 KINDS = [TABLE]
+
+
+# -- What a reader is told ---------------------------------------------------------------------------------
+
+REASONS = {
+    "dynamodb:CreateTable": Reason(
+        "A table of items that are found by their key (DynamoDB).",
+        "Programs keep there what must not be forgotten; one pays per request, and looks after no server.",
+        "キーで探せる項目の表です（DynamoDB のテーブル）。",
+        "プログラムが忘れてはならないものを置きます。料金はリクエスト単位で、サーバーの世話は要りません。",
+    ),
+}

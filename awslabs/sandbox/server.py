@@ -63,6 +63,7 @@ from awslabs.sandbox import (
     Run,
     born,
     forget,
+    front,
     remove_tree,
     rules,
     running_parts,
@@ -80,6 +81,7 @@ from awslabs.sandbox.ssh.hosts import Hosts
 log = logging.getLogger("awslabs.sandbox")
 
 PIECE = 4 << 20  # bytes of a large body that are hashed while the client sends more
+UUID_LENGTH = 36
 KEPT_CALLS = 20_000  # recorded calls per account: a day of a class, about 5 MB
 PRACTICE_KEY = re.compile(KEY_PREFIX + r"(\d{12})")
 PRELOADED = ("ec2", "sts", "iam", "ssm", "servicequotas", "resourcegroupstaggingapi")
@@ -188,6 +190,8 @@ class Moto(DomainDispatcherApplication):
 
     def call(self, request: Request) -> Answer:
         """One request through moto."""
+        if request.method == "GET" and request.environ[engine.ASKED].protocol == "query":
+            request = posted(request)
         service: Any = self.get_application(request.environ)
         answer = service.answer(request)
         status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
@@ -195,6 +199,29 @@ class Moto(DomainDispatcherApplication):
         if any("\n" in value or "\r" in value for value in named.values()):
             raise ValueError("a header of the answer has a line break")
         return Answer(int(status), named, body.encode() if isinstance(body, str) else body or b"")
+
+
+def no_action(call: wire.Call, request_id: str) -> Answer | None:
+    """What SQS says to an address without an action, and to an action that it does not have.
+
+    Source: aws-facts (k).
+    """
+    if not call.known and call.operation.startswith("GET "):
+        return Answer(404, {"content-type": "text/xml"}, b"<UnknownOperationException/>\n")
+    if call.protocol == "query" and call.operation not in get_service_model("sqs").operation_names:
+        message = f"The action {call.operation} is not valid for this endpoint."
+        return wire.error(call, "InvalidAction", message, request_id)
+    return None
+
+
+def posted(request: Request) -> Request:
+    """A call of the query protocol that came by GET, as the POST that it could have been, for moto."""
+    form = request.query_string
+    environ = {**request.environ, "REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(form)}
+    environ |= {"CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": str(len(form))}
+    if signed := request.args.get("X-Amz-Credential"):
+        environ.setdefault("HTTP_AUTHORIZATION", f"AWS4-HMAC-SHA256 Credential={signed}")
+    return Asked(environ)
 
 
 Route = Callable[[Request, bytes], Answer]
@@ -253,6 +280,8 @@ class Cloud:
         if environ.get("HTTP_HOST") not in self.names:
             # A web page whose name was made to point here (DNS rebinding) says another name.
             return as_text(403, f"The practice cloud answers at {self.run.endpoint_url} only.")
+        if front.wants_page(environ):
+            return front.page(self.run.directory.parent)
         for prefix, route in self.routes.items():
             if request.path.startswith(prefix):
                 return route(request, body)
@@ -302,7 +331,9 @@ class Cloud:
         log.info("%s %s %s %s %.1f ms", account, call.name, status, row["code"], milliseconds)
         if cut:
             raise Cut
-        answer.headers.setdefault("x-amzn-requestid", request_id)
+        answer = answer._replace(headers={name.lower(): value for name, value in answer.headers.items()})
+        if len(answer.headers.get("x-amzn-requestid", "")) != UUID_LENGTH and call.service != "dynamodb":
+            answer.headers["x-amzn-requestid"] = request_id  # moto's look like those of DynamoDB
         if answer.body and (kind := wire.content_type(call)):
             answer.headers.setdefault("content-type", kind)
         return answer
@@ -323,6 +354,8 @@ class Cloud:
             return wire.error(call, *refused, request_id)
         try:
             services.called(call.service)
+            if call.service == "sqs" and (answer := no_action(call, request_id)):
+                return answer
             if answers := engine.served(call.name):
                 found: Answer = answers(call, request, body)
                 return found

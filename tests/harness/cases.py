@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +143,8 @@ class Recording:
     ----------
     points : tuple of Point
         Every call that changed something, in order, verb by verb; then the saves of the ledger.
+    fresh : Counter
+        What every account holds of the services in which the lab changes something.
     stands : Counter
         What the account held after ``up`` beside what every account holds.
     worked : Counter
@@ -151,6 +153,7 @@ class Recording:
 
     lab: Lab
     points: tuple[Point, ...]
+    fresh: Counter[str]
     stands: Counter[str]
     worked: Counter[str]
 
@@ -169,7 +172,13 @@ class Recording:
     @property
     def services(self) -> tuple[str, ...]:
         """The services in which the lab changes something."""
-        return tuple(sorted({point.operation.partition(":")[0] for point in self.calls}))
+        return services(self.points)
+
+
+def services(points: Iterable[Point]) -> tuple[str, ...]:
+    """The services of these calls."""
+    called = {point.operation.partition(":")[0] for point in points if point.operation != SAVE}
+    return tuple(sorted(called))
 
 
 def goes_on(verb: str) -> tuple[tuple[str, ...], ...]:

@@ -24,6 +24,7 @@ import botocore.loaders
 import botocore.regions
 import botocore.session
 from botocore.client import ClientCreator
+from botocore.hooks import EventAliaser
 
 from awslabs.ledger import Cloud, Ledger
 from awslabs.sandbox import Run
@@ -164,10 +165,15 @@ def parent() -> None:
 
 
 def keep_what_clients_share() -> None:
-    """Make the class of a service's clients once, and its rules for endpoints: a third of a client's cost."""
+    """Make once what each client makes anew: its service's class, its rules for endpoints, names of events.
+
+    Half of what a client costs. Each still has its own credentials, hooks and connections.
+    """
     classes: dict[str, type] = {}
     providers: dict[int, Any] = {}
+    names: dict[str, str] = {}
     make, provider = ClientCreator._create_client_class, botocore.regions.EndpointProvider
+    aliaser = EventAliaser.__init__
 
     def client_class(creator: Any, name: str, model: Any) -> type:
         if name not in classes:
@@ -180,6 +186,11 @@ def keep_what_clients_share() -> None:
             providers[key] = provider(ruleset_data=ruleset_data, **more)
         return providers[key]
 
+    def event_aliaser(self: Any, *arguments: Any) -> None:
+        aliaser(self, *arguments)
+        self._alias_name_cache = names  # what an event is called is the same for all
+
+    EventAliaser.__init__ = event_aliaser
     ClientCreator._create_client_class = client_class
     botocore.regions.EndpointProvider = endpoint_provider
 
@@ -193,6 +204,7 @@ def warm(place: Place) -> None:
     keep_what_clients_share()
     place.enter()
     outside.survey(tuple(outside.LISTINGS))
+    trial.judges()
     Ledger(Cloud(), "ec2").down()  # `awslabs.lab` would keep its limits, in a thread
     session = boto3.Session()
     for service in ("ssm", "service-quotas"):

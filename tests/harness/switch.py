@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -103,7 +104,8 @@ class Abandoned:
 
 def abandon(case: Case, place: Place) -> Abandoned:
     """Run a lab's verbs until the one that is killed, and nothing ever again."""
-    trial = Trial(case.lab, place, str(case), tuple(outside.LISTINGS))
+    trial = Trial(case.lab, place, str(case), Counter(), tuple(outside.LISTINGS))
+    before = outside.survey(trial.services, trial.client)
     verbs = list(case.lab.verbs)
     for verb in verbs[: verbs.index(case.point.verb)]:
         trial.must(verb, case)
@@ -115,7 +117,7 @@ def abandon(case: Case, place: Place) -> Abandoned:
     scheduler = boto3.client("scheduler")
     made = [scheduler.get_schedule(Name=one["Name"]) for one in scheduler.list_schedules()["Schedules"]]
     at = max((one["StartDate"] for one in made), default=None)
-    return Abandoned(str(case), place.account, place.home, trial.before, done.ended, at)
+    return Abandoned(str(case), place.account, place.home, before, done.ended, at)
 
 
 def every(recording: Recording) -> list[Case]:

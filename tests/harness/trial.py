@@ -10,17 +10,20 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import boto3
+import botocore.session
 
 from awslabs import cli, journal
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
 from harness import forks, outside
-from harness.cases import KILLS, SAVE, Case, Point, Recording, changes, parse_calls
+from harness.cases import KILLS, SAVE, Case, Point, Recording, changes, parse_calls, services
 from harness.labs import Lab
 from harness.traps import Saves, Trap
 
@@ -75,7 +78,7 @@ class Verdict:
     struck : int
         How many faults came.
     leaked : list of str
-        What is in the account at the end and was not at the beginning.
+        What is in the account at the end and is not in one that nobody has used.
     doubled : list of str
         What there was more of than one lab has, after an `up` that ended well.
     complaints : list of str
@@ -160,20 +163,45 @@ def run_verb(lab: Lab, verb: str, place: Place, case: Case | None, trap: Trap | 
 
 # -- In the process that judges ------------------------------------------------------------------------------
 
+Services = tuple[str, ...]
+
+
+@functools.cache
+def session() -> boto3.Session:
+    """Of all judges: made once, before there are any, with credentials that each replaces by its own."""
+    made = botocore.session.Session()
+    made.set_credentials("nobody", "opens nothing")
+    return boto3.Session(botocore_session=made)
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """A client of that session; a judge's own connections come with its first call."""
+    return session().client(service)
+
+
+def judges() -> Callable[[str], Any]:
+    """Clients with the credentials of the environment, and of its practice cloud."""
+    for service in outside.LISTINGS:
+        client(service)
+    credentials = session().get_credentials()
+    credentials.access_key = os.environ["AWS_ACCESS_KEY_ID"]
+    credentials.secret_key = os.environ["AWS_SECRET_ACCESS_KEY"]
+    return client
+
 
 class Trial:
     """A lab in an account of its own."""
 
-    def __init__(self, lab: Lab, place: Place, name: str, services: tuple[str, ...]) -> None:
-        self.lab, self.place, self.services = lab, place, services
+    def __init__(self, lab: Lab, place: Place, name: str, fresh: Counter[str], services: Services) -> None:
+        self.lab, self.place, self.fresh, self.services = lab, place, fresh, services
         self.verdict = Verdict(name)
         place.enter()
-        self.client = functools.cache(boto3.Session().client)
-        self.before = self.survey()
+        self.client = judges()
 
-    def survey(self) -> set[outside.Thing]:
-        """What is in the account now."""
-        return outside.survey(self.services, self.client)
+    def survey(self) -> Counter[str]:
+        """What is in the account now: how many of each."""
+        return outside.shapes(outside.survey(self.services, self.client))
 
     def verb(self, verb: str, case: Case | None = None, trap: Trap | None = None) -> Done:
         """Run a verb in a process of its own, and return how it ended."""
@@ -201,14 +229,14 @@ class Trial:
             wanted = " or ".join(ends)
             self.verdict.complaints.append(f"{verb} ended with {done.ended}, not with {wanted}: {done.text}")
 
-    def things(self) -> set[outside.Thing]:
-        """What is in the account now that was not there at first."""
+    def things(self) -> Counter[str]:
+        """What is in the account now that every account does not have."""
         time.sleep(self.place.lag_s * 1.2)  # the newest may still be invisible to us, too
-        return self.survey() - self.before
+        return self.survey() - self.fresh
 
     def judge_standing(self, least: Counter[str], most: Counter[str]) -> None:
         """There must be exactly one of each. What the lab's own work makes may be there, too."""
-        there = outside.shapes(self.things())
+        there = self.things()
         self.verdict.doubled += sorted((there - most).elements())
         self.verdict.complaints += [f"missing after up: {one}" for one in sorted((least - there).elements())]
 
@@ -216,8 +244,8 @@ class Trial:
         """Nothing may be left: in the account, and on this computer no open row, no key, no half file."""
         time.sleep(self.place.lag_s * 1.2)
         now = self.survey()
-        self.verdict.leaked = sorted(str(one) for one in now - self.before)
-        complaints = [f"not the lab's, but gone: {one}" for one in sorted(map(str, self.before - now))]
+        self.verdict.leaked = sorted((now - self.fresh).elements())
+        complaints = [f"not the lab's, but gone: {one}" for one in sorted((self.fresh - now).elements())]
         ledgers = self.place.ledgers()
         if len(ledgers) > 1:
             complaints.append(f"{len(ledgers)} ledgers instead of one")
@@ -255,7 +283,7 @@ class Trial:
 def run_case(case: Case, recording: Recording, place: Place) -> Verdict:
     """One case, from an empty account to its verdict."""
     began = time.time()
-    trial = Trial(case.lab, place, str(case), recording.services)
+    trial = Trial(case.lab, place, str(case), recording.fresh, recording.services)
     verbs = list(case.lab.verbs)
     for verb in verbs[: verbs.index(case.point.verb)]:
         trial.must(verb, case)
@@ -282,7 +310,8 @@ def run_case(case: Case, recording: Recording, place: Place) -> Verdict:
 def record(lab: Lab, place: Place) -> tuple[Recording, Verdict]:
     """A run in which nothing goes wrong: it shows where something can, and what a whole lab is."""
     began = time.time()
-    trial = Trial(lab, place, f"{lab.name}: nothing goes wrong", tuple(outside.LISTINGS))
+    trial = Trial(lab, place, f"{lab.name}: nothing goes wrong", Counter(), tuple(outside.LISTINGS))
+    trial.fresh = trial.survey()
     points: list[Point] = []
     after: dict[str, Counter[str]] = {}
     for verb in lab.verbs:
@@ -290,7 +319,7 @@ def record(lab: Lab, place: Place) -> tuple[Recording, Verdict]:
         done = trial.must(verb)
         points += trial.changes_since(mark, verb)
         points += [Point(verb, SAVE, number + 1) for number in range(done.saves)]
-        after[verb] = outside.shapes(trial.things())
+        after[verb] = trial.things()
         if verb == "up":
             mark = trial.mark()
             trial.must("up")
@@ -298,8 +327,9 @@ def record(lab: Lab, place: Place) -> tuple[Recording, Verdict]:
                 trial.verdict.complaints.append(f"a second up changed something: {again}")
     trial.judge_end()
     *_, worked, _ = after.values()
-    recording = Recording(lab, tuple(points), after["up"], worked)
-    unseen = set(recording.services) - outside.LISTINGS.keys()
+    unseen = set(services(points)) - outside.LISTINGS.keys()
     if unseen:
         trial.verdict.complaints.append(f"nobody looks for what is left in {unseen}: outside.LISTINGS")
+    trial.services = tuple(set(services(points)) - unseen)
+    recording = Recording(lab, tuple(points), trial.survey(), after["up"], worked)
     return recording, trial.finish(began)

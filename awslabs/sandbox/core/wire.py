@@ -241,6 +241,12 @@ def error(call: Call, code: str, message: str, request_id: str, status: int = 0)
     """
     status = status or status_of(call, code)
     headers = {"x-amzn-RequestId": request_id}
+    name, code = _two_names(call.service, code)
+    if call.protocol == "json" and name:
+        fault = "Sender" if status < 500 else "Receiver"
+        headers |= {"X-Amzn-ErrorType": name, "x-amzn-query-error": f"{code};{fault}"}
+        headers["Content-Type"] = content_type(call)
+        return Answer(status, headers, json.dumps({"__type": name, "message": message}).encode())
     if call.protocol in ("json", "rest-json"):
         headers["Content-Type"] = f"application/{'x-amz-json-1.1' if call.protocol == 'json' else 'json'}"
         headers["X-Amzn-ErrorType"] = code
@@ -257,10 +263,29 @@ def error(call: Call, code: str, message: str, request_id: str, status: int = 0)
         text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     else:
         kind = "Sender" if status < 500 else "Receiver"
-        inner = f"<Error><Type>{kind}</Type>{inner}</Error><RequestId>{request_id}</RequestId>"
+        detail = "<Detail/>" if call.service == "sqs" else ""
+        inner = f"<Error><Type>{kind}</Type>{inner}{detail}</Error><RequestId>{request_id}</RequestId>"
         text = f"<ErrorResponse>{inner}</ErrorResponse>"
     headers["Content-Type"] = "text/xml"
     return Answer(status, headers, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode())
+
+
+def _two_names(service: str, code: str) -> tuple[str, str]:
+    """Of an error: the name that stands in a body of JSON, and the code that does in a header.
+
+    So with a service that spoke the query protocol once, and keeps its codes; another's have no such name.
+    Source: https://smithy.io/2.0/aws/protocols/aws-query-protocol.html, "x-amzn-query-error"; aws-facts (k).
+    """
+    try:
+        model: ServiceModel = get_service_model(service)
+    except UnknownServiceError:
+        return "", code
+    if "awsQueryCompatible" not in model.metadata:
+        return "", code
+    for shape in model.error_shapes:
+        if code in (shape.name, shape.error_code):
+            return str(shape.name), str(shape.error_code)
+    return {"InvalidParameterValue": "InvalidParameterValueException"}.get(code, code), code
 
 
 def _cbor(text: str) -> bytes:

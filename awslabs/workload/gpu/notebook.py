@@ -41,6 +41,7 @@ from awslabs import images, tunnel
 from awslabs.errors import LabError, TimedOut, TunnelError
 from awslabs.ledger import Ledger
 from awslabs.progress import awaiting, poll
+from awslabs.rehearsal import instead
 from awslabs.servers import PARTS, describe, server_address
 from awslabs.show import Shown
 
@@ -219,6 +220,7 @@ class Notebook:
 # -- Getting the server ready --------------------------------------------------------------------------------
 
 
+@instead(lambda *_, **__: "")
 def prepare(address: tunnel.Address, *, gpu: bool, again: str, without: str) -> str:
     """Install what the image lacks, bring our files, start JupyterLab. What is there already stays.
 

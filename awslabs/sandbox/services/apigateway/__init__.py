@@ -8,8 +8,10 @@ So moto gets a stand-in, and the validator comes with the first document that is
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +20,22 @@ EXCEPTIONS = "openapi_spec_validator.validation.exceptions"
 GRAMMARS = "rfc3987_syntax"
 
 
-def _validate(document: Any) -> None:
-    """Validate with the real one, which moto calls directly from now on."""
+@contextlib.contextmanager
+def without_grammars() -> Iterator[None]:
+    """Import `jsonschema` here without the grammars that nothing here needs."""
     grammars = sys.modules.get(GRAMMARS)
     sys.modules.setdefault(GRAMMARS, None)  # type: ignore[arg-type]  # Python's word for "not to be imported"
     try:
-        validate, error = importlib.import_module(VALIDATOR).validate, importlib.import_module(EXCEPTIONS)
+        yield
     finally:
         if grammars is None:
             del sys.modules[GRAMMARS]
+
+
+def _validate(document: Any) -> None:
+    """Validate with the real one, which moto calls directly from now on."""
+    with without_grammars():
+        validate, error = importlib.import_module(VALIDATOR).validate, importlib.import_module(EXCEPTIONS)
     moto = sys.modules["moto.apigateway.models"]
     moto.validate, moto.OpenAPIValidationError = validate, error.OpenAPIValidationError  # type: ignore[attr-defined]
     validate(document)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.apigateway.models import Integration, IntegrationResponse, Resource, Stage
+from moto.apigateway.models import Stage
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.apigateway.patches import bad
@@ -20,10 +20,11 @@ from awslabs.sandbox.services.apigateway.rest_apis import backend_of, parts_of
 @state
 @dataclass
 class StageDates:
-    """When a stage was made and last changed (seconds since 1970)."""
+    """When a stage was made and last changed (seconds since 1970), and the documentation that it names."""
 
     created: float = field(default_factory=clock.now)
     updated: float = field(default_factory=clock.now)
+    documentation_version: str = ""
 
 
 apis_have_awss_shape = rule(
@@ -50,24 +51,36 @@ def _changed(answer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
 @apis_have_awss_shape.around("apigateway:CreateRestApi", "apigateway:ImportRestApi")
 @apis_have_awss_shape.around("apigateway:UpdateRestApi")
 def _apis(call: Call, proceed: Proceed) -> Any:
-    return _changed(proceed(), _api)
+    tagged = call.action in ("GetRestApi", "PutRestApi", "UpdateRestApi")  # shown, were they none
+    return _changed(proceed(), lambda shown: _api(shown, tagged))
 
 
-def _api(shown: dict[str, Any]) -> dict[str, Any]:
+def _api(shown: dict[str, Any], tagged: bool) -> dict[str, Any]:
     where: dict[str, Any] = dict(shown.get("endpointConfiguration") or {})
     where.setdefault("ipAddressType", "dualstack" if "PRIVATE" in where.get("types", []) else "ipv4")
     shown["endpointConfiguration"] = where
     if shown.get("version") == "V1":  # moto's word for none
         del shown["version"]
-    kept = ("id", "name", "tags", "disableExecuteApiEndpoint", "minimumCompressionSize")
-    return {name: value for name, value in shown.items() if name in kept or value}
+    if tagged:
+        shown["tags"] = shown.get("tags") or {}
+    kept = (
+        "id",
+        "name",
+        "disableExecuteApiEndpoint",
+        "minimumCompressionSize",
+        *(["tags"] if tagged else []),
+    )
+    return {name: value for name, value in shown.items() if value or (name in kept and value is not None)}
 
 
 @apis_have_awss_shape.around("apigateway:CreateStage", "apigateway:GetStage", "apigateway:GetStages")
-@apis_have_awss_shape.around("apigateway:UpdateStage")
 def _stages(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     stages = backend_of(call).apis[parts_of(call)[1]].stages
+    if call.action == "CreateStage" and call.get("stageName") in stages and call.get("documentationVersion"):
+        memory(stages[call.get("stageName")], StageDates).documentation_version = call.get(
+            "documentationVersion"
+        )
     return _changed(answer, lambda shown: _stage(shown, stages[shown["stageName"]]))
 
 
@@ -76,6 +89,8 @@ def _stage(shown: dict[str, Any], stage: Stage) -> dict[str, Any]:
     shown |= {"createdDate": int(dates.created), "lastUpdatedDate": int(dates.updated)}
     shown["cacheClusterEnabled"] = bool(shown.get("cacheClusterEnabled"))
     shown.setdefault("cacheClusterStatus", "NOT_AVAILABLE")
+    if dates.documentation_version:
+        shown["documentationVersion"] = dates.documentation_version
     shown["tracingEnabled"] = bool(shown.get("tracingEnabled"))
     empty = ("description", "variables", "accessLogSettings")
     return {name: value for name, value in shown.items() if name not in empty or value}
@@ -89,8 +104,8 @@ _SETTINGS = {
 """What a method's settings are at first, where moto has other numbers."""
 
 
-@apis_have_awss_shape.around("apigateway:UpdateStage")
-def _change_stage(call: Call, proceed: Proceed) -> Any:
+@apis_have_awss_shape.operation("apigateway:UpdateStage")
+def _change_stage(call: Call) -> dict[str, Any]:
     stage = backend_of(call).get_stage(parts_of(call)[1], parts_of(call)[3])
     steps = call.get("patchOperations") or []
     gone = [step for step in steps if step["op"] == "remove" and _names_settings(step["path"])]
@@ -102,13 +117,34 @@ def _change_stage(call: Call, proceed: Proceed) -> Any:
             )
         del stage.method_settings[setting]
     known = set(stage.method_settings)
-    stage.apply_operations([step for step in steps if step not in gone])
+    logs = [step for step in steps if step["path"].startswith("/accessLogSettings")]
+    _change_logs(stage, logs)
+    named = [step for step in steps if step["path"] == "/documentationVersion"]
+    for step in named:
+        memory(stage, StageDates).documentation_version = step.get("value") or ""
+    stage.apply_operations([step for step in steps if step not in [*gone, *logs, *named]])
     said = {step["path"] for step in steps}
     for name in stage.method_settings.keys() - known:
         fresh = {path: kept for path, kept in _SETTINGS.items() if f"/{name}/{path}" not in said}
         stage.method_settings[name] |= dict(fresh.values())
     memory(stage, StageDates).updated = clock.now()
-    return json.dumps(stage.to_json())
+    return _stage(stage.to_json(), stage)
+
+
+def _change_logs(stage: Stage, steps: list[dict[str, Any]]) -> None:
+    """Change where a stage logs its accesses to, and how; both together can be removed."""
+    settings = dict(stage.access_log_settings or {})
+    paths = [f"/accessLogSettings/{name}" for name in ("destinationArn", "format")]
+    for step in steps:
+        if step["op"] == "remove":
+            settings = {}  # one alone is refused before
+        elif step["path"] not in paths:
+            raise bad(f"Invalid accessLogSettings path. Must be one of : [{', '.join(paths)}]")
+        elif not step.get("value"):
+            raise bad("Access Log value must not be empty")
+        else:
+            settings[step["path"].rpartition("/")[2]] = step["value"]
+    stage.access_log_settings = settings or None
 
 
 def _names_settings(path: str) -> bool:
@@ -120,49 +156,6 @@ def _names_settings(path: str) -> bool:
 @apis_have_awss_shape.around("apigateway:GetDeployments")
 def _deployments(call: Call, proceed: Proceed) -> Any:
     return _changed(proceed(), lambda shown: {n: v for n, v in shown.items() if n != "stageName" and v})
-
-
-integrations_have_awss_shape = rule(
-    "integrations_have_awss_shape",
-    """An integration says its timeout, its namespace (the resource's id) and what becomes of other media
-    types, asked for or not, and nothing of what it has not; its answers have the pattern that was given, were
-    it an empty one, and no empty templates. moto: none of these. Source: aws-facts (k).""",
-)
-
-
-@integrations_have_awss_shape.patch(Resource, "add_integration")
-def _name_it(original: Any, resource: Resource, *args: Any, **more: Any) -> Integration:
-    made: Integration = original(resource, *args, **more)
-    made.cache_namespace = made.cache_namespace or resource.id
-    return made
-
-
-@integrations_have_awss_shape.patch(Integration, "to_json")
-def _integration(original: Any, integration: Integration) -> dict[str, Any]:
-    shown: dict[str, Any] = original(integration)
-    shown["passthroughBehavior"] = shown.get("passthroughBehavior") or "WHEN_NO_MATCH"
-    shown["timeoutInMillis"] = int(shown.get("timeoutInMillis") or 29_000)
-    return {name: value for name, value in shown.items() if name == "cacheKeyParameters" or value}
-
-
-@integrations_have_awss_shape.patch(IntegrationResponse, "to_json")
-def _integration_response(original: Any, response: IntegrationResponse) -> dict[str, Any]:
-    shown: dict[str, Any] = original(response)
-    if response.selection_pattern is not None:
-        shown["selectionPattern"] = response.selection_pattern
-    if not shown.get("responseTemplates"):
-        shown.pop("responseTemplates", None)
-    return shown
-
-
-@apis_have_awss_shape.around("apigateway:GetResources")
-def _without_details(call: Call, proceed: Proceed) -> Any:
-    said = json.loads(proceed())
-    if "methods" not in (call.response.querystring or {}).get("embed", []):
-        for each in said["item"]:
-            if "resourceMethods" in each:
-                each["resourceMethods"] = {name: {} for name in each["resourceMethods"]}
-    return json.dumps(said)
 
 
 @apis_have_awss_shape.around("apigateway:GetStages")

@@ -7,16 +7,15 @@
       |  a compressed body is unpacked          415
       |  integration
       |    AWS_PROXY   the Lambda permission, the proxy event, invocations.invoke, the answer
-      |    MOCK        the status and headers that are written down: preflight requests
+      |    others      what templates and mappings make of the call (`integrations`)
       v
     an answer, or one of API Gateway's own ("gateway responses", with the headers set for them)
 
 Served is the snapshot of the stage's deployment (`rest_apis`); only the stage's variables and limits
 are live. Any web page may call an API: CORS is the API's own matter.
 
-What is not: request and response templates (VTL), HTTP and AWS integrations, authorizers, request
-validation, mapped parameters of AWS_PROXY, caches, resource policies. A method that needs one of them
-answers 501 and says so.
+What is not: integrations with AWS's services but Lambda, authorizers, caches, resource policies. A method
+that needs one of them answers 501 and says so.
 Source: API Gateway developer guide, "Lambda proxy integrations", "Gateway responses", "Throttle requests".
 """
 
@@ -26,6 +25,7 @@ import base64
 import binascii
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import logging
 import re
@@ -41,12 +41,25 @@ from moto.apigateway.models import RestAPI, Stage
 from moto.core.request import Request
 from werkzeug.datastructures import Headers
 
-from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine, policies
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
 from awslabs.sandbox.core.rates import Rate, admit
-from awslabs.sandbox.services.apigateway import api_keys, rest_apis
+from awslabs.sandbox.services.apigateway import api_keys, integrations, rest_apis
+from awslabs.sandbox.services.apigateway.calls import (
+    ApiCall,
+    Own,
+    broken,
+    fits_any,
+    forbidden,
+    header,
+    no_such_path,
+    not_here,
+    too_long,
+    too_many,
+    unsupported,
+)
+from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS
 from awslabs.sandbox.services.iam import permissions
 from awslabs.sandbox.services.lambda_ import functions as strict
 from awslabs.sandbox.services.lambda_ import invocations
@@ -59,111 +72,9 @@ REQUEST_BYTES = 10 * 1024 * 1024
 THREADS = 1000  # requests that wait for a function at a time
 PRINCIPAL = policies.Principal("Service", ("apigateway.amazonaws.com",))
 
-_URI = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(?P<arn>.+)/invocations")
-# Headers of a function's answer that come under another name, and those of a request that it is not told.
-# Source: aws-facts (k).
-_REMAPPED = {
-    *("authorization", "connection", "content-length", "content-md5", "date", "expect", "host"),
-    *("max-forwards", "proxy-authenticate", "server", "trailer", "transfer-encoding", "upgrade"),
-    *("user-agent", "www-authenticate"),
-}
-_NOT_TOLD = {
-    *("connection", "content-length", "content-md5", "expect", "max-forwards", "proxy-authenticate"),
-    *("server", "te", "trailer", "transfer-encoding", "upgrade", "www-authenticate"),
-}
-
-
-class Own(Exception):
-    """An answer of API Gateway's own.
-
-    Parameters
-    ----------
-    status : int
-        Unless the API says another one for answers of this kind.
-    kind : str
-        Type of gateway response: ``THROTTLED``. Empty: none that an API could change.
-    message : str
-        What it says.
-    error : str
-        For the header ``x-amzn-ErrorType``.
-    """
-
-    def __init__(self, status: int, kind: str, message: str, error: str) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.message, self.error = status, kind, message, error
-
-
-def forbidden() -> Own:
-    return Own(403, "", "Forbidden", "ForbiddenException")
-
-
-def no_such_path() -> Own:
-    message = "Missing Authentication Token"
-    return Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
-
-
-def too_long() -> Own:
-    return Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
-
-
-def too_many() -> Own:
-    return Own(429, "THROTTLED", "Too Many Requests", "TooManyRequestsException")
-
-
-def broken(status: int = 500, kind: str = "API_CONFIGURATION_ERROR") -> Own:
-    return Own(status, kind, "Internal server error", "InternalServerErrorException")
-
-
-def not_here(what: str) -> Own:
-    return Own(501, "", f"The practice cloud's API Gateway has no {what}.", "NotImplemented")
-
-
-@dataclasses.dataclass(frozen=True)
-class ApiCall:
-    """A request that has found its API.
-
-    Attributes
-    ----------
-    method : str
-        Of HTTP.
-    headers : list of (str, str)
-        Names as the client spelled them.
-    path : str
-        Behind the stage, as it was sent: ``/haiku/a%20b``.
-    parameters : dict
-        Of the path, as they were sent.
-    declared : str
-        The method as the API has it, which may be ``ANY``.
-    resource, integration : dict
-        As GetResources shows them, at the time of the deployment.
-    variables : dict
-        Of the stage.
-    key : api_keys.Key or None
-        The API key that came with it, where one is required.
-    """
-
-    request: Request
-    headers: list[tuple[str, str]]
-    body: bytes
-    request_id: str
-    account: str
-    region: str
-    api_id: str
-    stage: str
-    deployment_id: str
-    method: str
-    path: str
-    parameters: dict[str, str]
-    declared: str
-    resource: dict[str, Any]
-    definition: dict[str, Any]
-    binary: tuple[str, ...]
-    variables: dict[str, str]
-    key: api_keys.Key | None = None
-
-    @property
-    def integration(self) -> dict[str, Any]:
-        return self.definition.get("methodIntegration") or {}
+_URI = re.compile(
+    r"arn:aws[\w-]*:apigateway:[\w-]+:lambda:path/+2015-03-31/functions/(?P<arn>.+)/invocations"
+)
 
 
 class Gateway:
@@ -181,7 +92,8 @@ class Gateway:
         kept = rest_apis.Snapshot()
         try:
             api, stage, kept, raw = self.look(request)
-            answer = self.perform(self.find(api, stage, kept, raw, request, body, request_id), api, stage)
+            asked = self.find(api, stage, kept, raw, request, body, request_id)
+            answer = self.perform(asked, api, stage, kept)
         except Own as own:
             answer = own_answer(own, kept, request, request_id)
         except Exception:
@@ -251,9 +163,11 @@ class Gateway:
             definition=methods[declared],
             binary=tuple(kept.binary_media_types),
             variables=dict(stage.variables),
+            host=self.host,
+            began=time.time(),
         )
 
-    def perform(self, asked: ApiCall, api: RestAPI, stage: Stage) -> Answer:
+    def perform(self, asked: ApiCall, api: RestAPI, stage: Stage, kept: rest_apis.Snapshot) -> Answer:
         """Let a method answer."""
         if api.policy:
             raise not_here("resource policies")
@@ -261,16 +175,49 @@ class Gateway:
             raise not_here(f"authorization of type {asked.definition['authorizationType']}")
         if asked.definition.get("apiKeyRequired"):
             asked = dataclasses.replace(asked, key=self.let_in(asked, api))
-        if asked.definition.get("requestValidatorId"):
-            raise not_here("request validators")
         self.admit(asked, stage)
         asked = dataclasses.replace(asked, body=unpacked(asked.body, header(asked, "Content-Encoding")))
-        kind = asked.integration.get("type")
-        if kind == "AWS_PROXY":
+        integrations.look(asked, kept)
+        if asked.integration.get("type") == "AWS_PROXY":
             return self.proxy(asked)
+        return self.mapped(asked)
+
+    def mapped(self, asked: ApiCall) -> Answer:
+        """Ask an integration that has templates and mappings."""
+        kind, context = asked.integration.get("type"), integrations.context_of(asked)
+        if kind is None:
+            raise broken()
+        sent = integrations.sent(asked, context)
         if kind == "MOCK":
-            return mock(asked)
-        raise not_here(f"integrations of type {kind}")
+            reply = integrations.from_nobody(sent)
+        elif kind == "AWS":
+            reply = self.from_function(asked, sent)
+        else:
+            limit_s = int(asked.integration.get("timeoutInMillis") or TIMEOUT_MS[1]) / 1000
+            reply = integrations.from_web(sent, limit_s * TIMEOUT_SCALE)
+        if kind == "HTTP_PROXY":
+            return integrations.as_it_is(reply)
+        return integrations.answer(asked, reply, context)
+
+    def from_function(self, asked: ApiCall, sent: integrations.Sent) -> integrations.Reply:
+        """AWS: a function that is told what the request template makes of the call."""
+        match = _URI.fullmatch(sent.uri)
+        if match is None:
+            raise not_here(f"AWS integration with {sent.uri}")
+        if sent.method != "POST":
+            raise broken()
+        kind = next((v for name, v in sent.headers.items() if name.lower() == "x-amz-invocation-type"), "")
+        asynchronous = kind.strip("'") == "Event"
+        result = self.invoke(asked, match["arn"], sent.body or b"{}", asynchronous)
+        error = ""
+        if result.function_error:
+            try:
+                said = json.loads(result.payload)
+            except ValueError:
+                said = None
+            error = str(said.get("errorMessage", "")) if isinstance(said, dict) else ""
+        headers = [("Content-Type", "application/json"), ("X-Amzn-Trace-Id", asked.trace)]
+        return integrations.Reply(result.status, headers, result.payload, error)
 
     def admit(self, asked: ApiCall, stage: Stage) -> None:
         """Count a request, or refuse it: each method has the limits of its stage to itself.
@@ -318,29 +265,32 @@ class Gateway:
 
     def proxy(self, asked: ApiCall) -> Answer:
         """Ask a function."""
-        uri = re.sub(
-            r"\$\{stageVariables\.(\w+)\}",
-            lambda match: asked.variables.get(match[1], ""),
-            asked.integration.get("uri") or "",
-        )
+        uri = integrations.with_variables(asked.integration.get("uri") or "", asked.variables)
         match = _URI.fullmatch(uri)
         if match is None:
             raise not_here(f"AWS_PROXY integration with {uri}")
-        if asked.integration.get("requestParameters"):
-            raise not_here("requestParameters of an AWS_PROXY integration")
         if asked.integration.get("httpMethod") != "POST":
             # Lambda is asked by POST and nothing else: aws-facts (g), (k).
             log.info("%s is asked by %s", uri, asked.integration.get("httpMethod"))
             raise broken()
-        arn = match["arn"]
+        integrations.mappings(asked, asked.context)
+        result = self.invoke(asked, match["arn"], json.dumps(event(asked)).encode())
+        if result.function_error:
+            raise broken(502, "DEFAULT_5XX")
+        return from_proxy(result.payload, asked)
+
+    def invoke(
+        self, asked: ApiCall, arn: str, payload: bytes, asynchronous: bool = False
+    ) -> invocations.Result:
+        """Invoke a function for a method, as long as its integration waits."""
         parts = arn.split(":")
         account, region = (parts[4], parts[3]) if len(parts) > 6 else (asked.account, asked.region)
         self.may_invoke(asked, account, region, arn)
-        payload = json.dumps(event(asked, self.host)).encode()
-        limit_s = int(asked.integration.get("timeoutInMillis") or rest_apis.TIMEOUT_MS[1]) / 1000
-        waiting = self.workers.submit(invocations.invoke, account, region, arn, payload)
+        limit_s = int(asked.integration.get("timeoutInMillis") or TIMEOUT_MS[1]) / 1000
+        ask = functools.partial(invocations.invoke, asynchronous=True) if asynchronous else invocations.invoke
+        waiting = self.workers.submit(ask, account, region, arn, payload)
         try:
-            result = waiting.result(limit_s * TIMEOUT_SCALE)
+            return waiting.result(limit_s * TIMEOUT_SCALE)
         except concurrent.futures.TimeoutError:
             # The function goes on, as on AWS; nobody reads its answer.
             message = "Endpoint request timed out"
@@ -350,9 +300,6 @@ class Gateway:
             # A throttled function is a 500, too. Source: re:Post, "How can I troubleshoot the 'internal
             # server' error with status code 500 for API Gateway endpoints that integrate with Lambda?"
             raise broken(500, "INTEGRATION_FAILURE") from refused
-        if result.function_error:
-            raise broken(502, "DEFAULT_5XX")
-        return from_proxy(result.payload, asked)
 
     def may_invoke(self, asked: ApiCall, account: str, region: str, arn: str) -> None:
         """Stop where the function does not let this method of this API invoke it.
@@ -444,15 +391,6 @@ def _fit(declared: list[str], asked: list[str]) -> tuple[list[int], dict[str, st
 # --- the body -----------------------------------------------------------------------------------------
 
 
-def unsupported() -> Own:
-    return Own(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "BadRequestException")
-
-
-def header(asked: ApiCall, name: str) -> str:
-    """A header of a request; empty when there is none."""
-    return next((value for each, value in asked.headers if each.lower() == name.lower()), "")
-
-
 def unpacked(body: bytes, encoding: str) -> bytes:
     """A body as it was before the client compressed it; what is damaged, or packed in another way: 415.
 
@@ -478,38 +416,14 @@ def unpacked(body: bytes, encoding: str) -> bytes:
 # --- the proxy event and its answer -------------------------------------------------------------------
 
 
-def event(asked: ApiCall, host: str) -> dict[str, Any]:
+def event(asked: ApiCall) -> dict[str, Any]:
     """What the function is told.
 
     Source: API Gateway developer guide, "Input format of a Lambda function for proxy integration".
     """
-    request, at = asked.request, time.time()
-    trace = f"Root=1-{int(at):08x}-{secrets.token_hex(12)}"
-    ours = {
-        "Host": [host],
-        "X-Amzn-Trace-Id": [trace],
-        "X-Forwarded-For": [request.remote_addr or HOST],
-        "X-Forwarded-Port": [host.rpartition(":")[2]],
-        "X-Forwarded-Proto": ["http"],
-    }
-    left_out = _NOT_TOLD | {name.lower() for name in ours}
-    spelled = {"authorization": "Authorization"}  # the one name that AWS spells its own way: aws-facts (k)
-    headers: dict[str, list[str]] = {}
-    for name, value in asked.headers:
-        if name.lower() not in left_out:
-            headers.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
-    headers |= ours
-    query: dict[str, list[str]] = {}
-    for name, value in request.args.items(multi=True):
-        query.setdefault(name, []).append(value)
+    request, headers, query = asked.request, asked.told_headers, asked.query
     binary = fits_any(request.headers.get("Content-Type", ""), asked.binary)
     body = base64.b64encode(asked.body).decode() if binary else asked.body.decode("utf-8", "replace")
-    identity = dict.fromkeys(
-        (
-            "accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType",
-            "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn",
-        )
-    )  # fmt: skip
     return {
         "resource": asked.resource["path"],
         "path": "/" + asked.path.lstrip("/"),
@@ -520,43 +434,10 @@ def event(asked: ApiCall, host: str) -> dict[str, Any]:
         "multiValueQueryStringParameters": query or None,
         "pathParameters": asked.parameters or None,
         "stageVariables": asked.variables or None,
-        "requestContext": {
-            "accountId": asked.account,
-            "apiId": asked.api_id,
-            "deploymentId": asked.deployment_id,
-            "domainName": host,
-            "domainPrefix": asked.api_id,
-            "extendedRequestId": secrets.token_urlsafe(11) + "=",
-            "httpMethod": asked.method,
-            "identity": {
-                **identity,
-                **({"apiKey": asked.key.value, "apiKeyId": asked.key.id} if asked.key else {}),
-                "sourceIp": request.remote_addr or HOST,
-                "userAgent": request.headers.get("User-Agent"),
-            },
-            "path": f"/{asked.stage}{asked.path}",
-            "protocol": request.environ.get("SERVER_PROTOCOL", "HTTP/1.1"),
-            "requestId": asked.request_id,
-            "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(at)),
-            "requestTimeEpoch": int(1000 * at),
-            "resourceId": asked.resource["id"],
-            "resourcePath": asked.resource["path"],
-            "stage": asked.stage,
-        },
+        "requestContext": asked.context,
         "body": body or None,
         "isBase64Encoded": binary and bool(body),
     }
-
-
-def fits_any(content_type: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a media type is one of these; ``*/*`` and ``image/*`` are many."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return any(
-        pattern == "*/*"
-        or pattern.lower() == kind
-        or (pattern.endswith("/*") and kind.startswith(pattern.lower()[:-1]))
-        for pattern in patterns
-    )
 
 
 KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
@@ -593,7 +474,8 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if not re.fullmatch(r"[^\r\n\0]*", text):
             raise malformed
-        name = f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name
+        kept = integrations.REMAPPED | {"transfer-encoding"}
+        name = f"x-amzn-Remapped-{name}" if name.lower() in kept else name
         headers.add(name, text.encode().decode("latin-1"))
     try:
         status = int(said.get("statusCode", 200))
@@ -601,63 +483,21 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
         # An answer becomes binary for clients that ask for a binary type first.
         accepted = asked.request.headers.get("Accept", "").partition(",")[0]
         if encoded and asked.binary and fits_any(accepted, asked.binary):
-            data = base64.b64decode(data, validate=True)
-    except (ValueError, TypeError, binascii.Error) as problem:
+            try:
+                data = base64.b64decode(data, validate=True)
+            except (ValueError, binascii.Error) as problem:
+                raise broken() from problem
+    except (ValueError, TypeError) as problem:
         raise malformed from problem
     if not 100 <= status <= 599:
         raise malformed
-    headers.setdefault("X-Amzn-Trace-Id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
+    headers.setdefault("X-Amzn-Trace-Id", traced(asked.trace))
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
 
 
-# --- answers without a function -----------------------------------------------------------------------
-
-
-def mock(asked: ApiCall) -> Answer:
-    """What a MOCK integration has written down for the status that its request template names."""
-    templates = asked.integration.get("requestTemplates") or {}
-    kind = asked.request.headers.get("Content-Type", "application/json").partition(";")[0].strip()
-    template = templates.get(kind)
-    if template is None and asked.integration.get("passthroughBehavior") == "NEVER":
-        raise unsupported()
-    if template is None:
-        # A body that no template is for passes through; a browser's preflight has none.
-        template = (
-            templates.get("application/json", "") if not asked.body else asked.body.decode("utf-8", "replace")
-        )
-    if "$" in template or "#" in template:
-        raise not_here("request templates with variables")
-    named = re.search(r"""["']?statusCode["']?\s*:\s*["']?(\d{3})""", template)
-    if named is None:
-        raise broken()
-    answers = list((asked.integration.get("integrationResponses") or {}).values())
-    chosen = [
-        a for a in answers if a.get("selectionPattern") and re.fullmatch(a["selectionPattern"], named[1])
-    ]
-    chosen = chosen or [a for a in answers if not a.get("selectionPattern")]
-    if not chosen or str(chosen[0]["statusCode"]) not in asked.definition.get("methodResponses", {}):
-        raise broken()
-    headers = Headers()
-    for target, source in (chosen[0].get("responseParameters") or {}).items():
-        headers[target.rpartition(".header.")[2]] = mapped(source, asked.request, asked.request_id)
-    written = next(iter((chosen[0].get("responseTemplates") or {}).values()), None) or ""
-    if "$" in written or "#" in written:
-        raise not_here("response templates with variables")
-    return Answer(int(chosen[0]["statusCode"]), headers, written.encode())  # type: ignore[arg-type]
-
-
-def mapped(source: str, request: Request, request_id: str) -> str:
-    """A header's value from a mapping expression: ``'text'``, or something of the request."""
-    if source.startswith("'") and source.endswith("'"):
-        return source[1:-1]
-    if source == "context.requestId":
-        return request_id
-    where, _, name = source.rpartition(".")
-    if where == "method.request.header":
-        return request.headers.get(name, "")
-    if where == "method.request.querystring":
-        return request.args.get(name, "")
-    raise not_here(f"mapping expression {source}")
+def traced(trace: str) -> str:
+    """A trace as an answer says it: with a parent, and whether it is sampled. Source: aws-facts (k)."""
+    return trace if ";Parent=" in trace else f"{trace};Parent={secrets.token_hex(8)};Sampled=0"
 
 
 def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id: str) -> Answer:
@@ -673,7 +513,7 @@ def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id:
     )
     headers = Headers({"Content-Type": "application/json", "x-amzn-ErrorType": own.error})
     for target, source in (said.get("responseParameters") or {}).items():
-        headers[target.rpartition(".header.")[2]] = mapped(source, request, request_id)
+        headers[target.rpartition(".header.")[2]] = _mapped(own, source, request, request_id)
     body = json.dumps({"message": own.message})
     for kind, template in (said.get("responseTemplates") or {}).items():
         values = {
@@ -687,6 +527,23 @@ def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id:
         headers["Content-Type"], body = kind, template
         break
     return Answer(int(said.get("statusCode") or own.status), headers, body.encode())  # type: ignore[arg-type]
+
+
+def _mapped(own: Own, source: str, request: Request, request_id: str) -> str:
+    """A header of such an answer: ``'text'``, or something of the request."""
+    if source.startswith("'") and source.endswith("'"):
+        return source[1:-1]
+    where, _, name = source.rpartition(".")
+    if where == "method.request.header":
+        return request.headers.get(name, "")
+    if where == "method.request.querystring":
+        return request.args.get(name, "")
+    known = {
+        "context.requestId": request_id,
+        "context.error.message": own.message,
+        "context.error.responseType": own.kind,
+    }
+    return known.get(source, "")
 
 
 # --- the one of this process --------------------------------------------------------------------------

@@ -5,12 +5,15 @@ Source: aws-facts (k); API Gateway developer guide, "Gateway response types".
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
-from moto.apigateway.models import GatewayResponse, RestAPI
+from moto.apigateway.models import RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, parts_of
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -46,40 +49,67 @@ gateway_responses = rule(
 )
 
 
-@gateway_responses.patch(GatewayResponse, "to_json")
-def _shown(original: Any, response: GatewayResponse) -> dict[str, Any]:
-    shown: dict[str, Any] = original(response)
-    status = STATUS.get(response.response_type)
-    if not shown.get("statusCode") and status is not None:
-        shown["statusCode"] = str(status)
-    shown["responseParameters"] = shown.get("responseParameters") or {}
-    shown["responseTemplates"] = shown.get("responseTemplates") or dict(TEMPLATES)
-    return shown
+def _whole(api: RestAPI, kind: str) -> dict[str, Any]:
+    """An answer as it was put, or its default, with what nobody has said of it."""
+    status = STATUS.get(kind)
+    put = api.gateway_responses.get(kind)
+    said = put or api.gateway_responses.get(f"DEFAULT_{status // 100}XX" if status else "")
+    known = said.to_json() if said else {}
+    code = known.get("statusCode") or status
+    return {
+        "responseType": kind,
+        "defaultResponse": put is None,
+        **({"statusCode": str(code)} if code else {}),
+        "responseParameters": known.get("responseParameters") or {},
+        "responseTemplates": known.get("responseTemplates") or TEMPLATES,
+    }
 
 
-@gateway_responses.patch(RestAPI, "get_gateway_response")
-def _one(original: Any, api: RestAPI, response_type: str) -> GatewayResponse:
-    put = api.gateway_responses.get(response_type)
-    if put is not None:
-        return put
-    status = STATUS.get(response_type)
-    family = None if status is None else f"DEFAULT_{status // 100}XX"
-    pattern = api.gateway_responses.get(family or "")
-    default = GatewayResponse(
-        response_type,
-        (pattern.status_code if pattern else None) or status,  # type: ignore[arg-type]
-        pattern.response_parameters if pattern else {},
-        pattern.response_templates if pattern else {},
-    )
-    if default.status_code is not None:
-        default.status_code = str(default.status_code)  # type: ignore[assignment]
-    default.default_response = True
-    return default
+@gateway_responses.around("apigateway:PutGatewayResponse")
+def _put(call: Call, proceed: Proceed) -> Any:
+    status, headers, _ = proceed()
+    api, kind = backend_of(call).apis[parts_of(call)[1]], parts_of(call)[3]
+    return status, headers, json.dumps(_whole(api, kind))
 
 
-@gateway_responses.patch(RestAPI, "get_gateway_responses")
-def _all(original: Any, api: RestAPI) -> list[GatewayResponse]:
-    return [api.get_gateway_response(each) for each in sorted({*STATUS, *api.gateway_responses})]
+@gateway_responses.around("apigateway:GetGatewayResponse", "apigateway:GetGatewayResponses")
+def _shown(call: Call, proceed: Proceed) -> Any:
+    api = api_of(call)
+    if api is None:
+        return proceed()
+    if call.action == "GetGatewayResponse":
+        return 200, {}, json.dumps(_whole(api, parts_of(call)[3]))
+    kinds = sorted({*STATUS, *api.gateway_responses})
+    return 200, {}, json.dumps({"item": [_whole(api, kind) for kind in kinds]})
+
+
+@gateway_responses.operation("apigateway:UpdateGatewayResponse")
+def _update(call: Call) -> dict[str, Any]:
+    api, kind = api_of(call), parts_of(call)[3]
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    standing = _whole(api, kind)
+    status, parameters = standing.get("statusCode"), dict(standing["responseParameters"])
+    templates = dict(standing["responseTemplates"])
+    for step in call.get("patchOperations") or []:
+        operation, path, value = step.get("op"), step.get("path"), step.get("value")
+        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path or "")
+        if path == "/statusCode" and operation == "replace":
+            status = value
+            continue
+        if found is None:
+            raise bad_path(path or "null")
+        held, name = parameters if found[1] == "Parameters" else templates, plain(found[2])
+        if operation in ("replace", "remove") and name not in held:
+            raise missing("Invalid parameter name specified")
+        if operation == "remove":
+            del held[name]
+        elif not value:
+            raise bad(f"Invalid null or empty value in response{found[1]}")
+        else:
+            held[name] = value
+    api.put_gateway_response(kind, status, parameters, templates)  # type: ignore[arg-type]
+    return _whole(api, kind)
 
 
 @gateway_responses.around("apigateway:DeleteGatewayResponse")

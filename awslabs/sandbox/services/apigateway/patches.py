@@ -13,7 +13,7 @@ from moto.apigateway.models import RestAPI
 
 from awslabs.sandbox.core.engine import Refused
 
-_COMPRESSION_BYTES = 10_485_760
+COMPRESSION_BYTES = 10_485_760
 _TYPES = ("REGIONAL", "EDGE", "PRIVATE")
 
 
@@ -39,7 +39,7 @@ def _step(api: RestAPI, operation: str, path: str, value: str) -> Callable[[], N
     if first == "binaryMediaTypes":
         if not rest:
             raise bad_path(path)
-        _one_of(operation, "add", "remove", "replace")
+        one_of(operation, "add", "remove", "replace")
         return lambda: _change_types(api, operation, rest, value)
     if first == "endpointConfiguration":
         return _endpoint(api, operation, path, rest, value)
@@ -56,19 +56,19 @@ def _step(api: RestAPI, operation: str, path: str, value: str) -> Callable[[], N
         raise bad_path(path)
     kept: Any = value
     if first == "description":
-        _one_of(operation, "replace", "remove")
+        one_of(operation, "replace", "remove")
     else:
-        _one_of(operation, "replace")
+        one_of(operation, "replace")
     if first == "disableExecuteApiEndpoint":
         kept = value.lower() == "true"
     elif first == "minimumCompressionSize":
-        if value and not (value.isdecimal() and int(value) <= _COMPRESSION_BYTES):
-            raise bad(f"Invalid minimum compression size, must be between 0 and {_COMPRESSION_BYTES}")
+        if value and not (value.isdecimal() and int(value) <= COMPRESSION_BYTES):
+            raise bad(f"Invalid minimum compression size, must be between 0 and {COMPRESSION_BYTES}")
         kept = int(value) if value else None
     return lambda: setattr(api, attribute, "" if operation == "remove" else kept)
 
 
-def _one_of(operation: str, *allowed: str) -> None:
+def one_of(operation: str, *allowed: str) -> None:
     if operation not in allowed:
         raise bad(f"Invalid patch operation specified. Must be one of: [{', '.join(allowed)}]")
 
@@ -87,9 +87,11 @@ def _endpoint(api: RestAPI, operation: str, path: str, rest: str, value: str) ->
     """A change of `endpointConfiguration`."""
     configuration: Any = api.endpoint_configuration
     if rest == "ipAddressType":
-        _one_of(operation, "replace")
+        one_of(operation, "replace")
         if value not in ("ipv4", "dualstack"):
             raise bad("ipAddressType must be either ipv4 or dualstack.")
+        if value == "ipv4" and "PRIVATE" in (configuration.get("types") or []):
+            raise bad("Only dualstack ipAddressType is supported for Private APIs.")
         return lambda: configuration.update(ipAddressType=value)
     if not rest.startswith("types/"):
         raise bad_path(path)
@@ -97,7 +99,8 @@ def _endpoint(api: RestAPI, operation: str, path: str, rest: str, value: str) ->
         raise bad("Invalid patch operation specified. Must be 'add'|'remove'|'replace'")
     if value not in _TYPES:
         raise bad(f"Invalid EndpointTypes specified. Valid options are {','.join(_TYPES)}")
-    return lambda: configuration.update(types=[value])
+    address = {"ipAddressType": "dualstack"} if value == "PRIVATE" else {}
+    return lambda: configuration.update(types=[value], **address)
 
 
 _SETTINGS = (
@@ -105,9 +108,24 @@ _SETTINGS = (
     *("throttling/rateLimit", "caching/ttlInSeconds", "caching/enabled", "caching/dataEncrypted"),
     *("caching/requireAuthorizationForCacheControl", "caching/unauthorizedCacheControlHeaderStrategy"),
 )
+# AWS's own words, commas that are missing included. Source: aws-facts (k).
+_SAID = (
+    "/deploymentId, /description, /cacheClusterEnabled, /cacheClusterSize, /clientCertificateId, "
+    "/accessLogSettings, /accessLogSettings/destinationArn, /accessLogSettings/format, "
+    "/{resourcePath}/{httpMethod}/metrics/enabled, /{resourcePath}/{httpMethod}/logging/dataTrace, "
+    "/{resourcePath}/{httpMethod}/logging/loglevel, /{resourcePath}/{httpMethod}/throttling/burstLimit"
+    "/{resourcePath}/{httpMethod}/throttling/rateLimit/{resourcePath}/{httpMethod}/caching/ttlInSeconds, "
+    "/{resourcePath}/{httpMethod}/caching/enabled, /{resourcePath}/{httpMethod}/caching/dataEncrypted, "
+    "/{resourcePath}/{httpMethod}/caching/requireAuthorizationForCacheControl, "
+    "/{resourcePath}/{httpMethod}/caching/unauthorizedCacheControlHeaderStrategy, "
+    "/*/*/metrics/enabled, /*/*/logging/dataTrace, /*/*/logging/loglevel, /*/*/throttling/burstLimit "
+    "/*/*/throttling/rateLimit /*/*/caching/ttlInSeconds, /*/*/caching/enabled, /*/*/caching/dataEncrypted, "
+    "/*/*/caching/requireAuthorizationForCacheControl, "
+    "/*/*/caching/unauthorizedCacheControlHeaderStrategy, /variables/{variable_name}, /tracingEnabled"
+)
 _OF_STAGE = re.compile(
     r"/(deploymentId|description|cacheClusterEnabled|cacheClusterSize|clientCertificateId|tracingEnabled"
-    r"|accessLogSettings(/(destinationArn|format))?|variables/[^/]+|canarySettings(/.*)?|documentationVersion"
+    r"|accessLogSettings(/[^/]*)?|variables/[^/]+|canarySettings(/.*)?|documentationVersion"
     rf"|[^/]+/[^/]+(/({'|'.join(_SETTINGS)}))?)"
 )
 
@@ -117,14 +135,26 @@ def look_at_stage(steps: list[dict[str, Any]]) -> None:
     for step in steps:
         path = str(step.get("path", ""))
         if not _OF_STAGE.fullmatch(path) or (path.count("/") == 2 and _is_setting(path, step)):
-            raise bad(
-                f"Invalid method setting path: {path}. Must be one of: [/deploymentId, /description, "
-                "/cacheClusterEnabled, /cacheClusterSize, /clientCertificateId, /accessLogSettings, "
-                "/variables/{variable_name}, /tracingEnabled, /{resourcePath}/{httpMethod}/... , /*/*/...]"
-            )
+            raise bad(f"Invalid method setting path: {path}. Must be one of: [{_SAID}]")
 
 
 def _is_setting(path: str, step: dict[str, Any]) -> bool:
     """Whether this would set all settings of a method at once: they can only be removed at once."""
     known = ("/variables/", "/accessLogSettings/", "/canarySettings/")
     return not path.startswith(known) and step.get("op") != "remove"
+
+
+def plain(name: str) -> str:
+    """A name in a path of a patch as it is: a slash of its own is written ``~1``."""
+    return name.replace("~1", "/").replace("~0", "~")
+
+
+def replaced(steps: list[dict[str, Any]], *paths: str) -> list[dict[str, Any]]:
+    """The steps of a patch that can replace these paths and do nothing else."""
+    for step in steps:
+        begin = f"Invalid patch path  '{step.get('path')}' specified for op '{step.get('op')}'. "
+        if step.get("op") != "replace":
+            raise bad(begin + "Please choose supported operations")
+        if step.get("path") not in paths:
+            raise bad(begin + f"Must be one of: [{', '.join(paths)}]")
+    return steps

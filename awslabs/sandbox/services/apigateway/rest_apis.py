@@ -15,20 +15,16 @@ from typing import Any
 from moto.apigateway.models import (
     APIGatewayBackend,
     Integration,
-    Method,
     Resource,
     RestAPI,
     apigateway_backends,
 )
-from moto.apigateway.utils import deserialize_body
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, rule, spaced, state
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
-
-TIMEOUT_MS = (50, 29_000)
-"""How long an integration may take. Source: aws-facts (g)."""
+from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS, resource_shown
 
 
 def missing(message: str) -> Refused:
@@ -60,13 +56,6 @@ def api_of(call: Call) -> RestAPI | None:
     return backend_of(call).apis.get(parts[1]) if len(parts) > 1 else None
 
 
-def _method(call: Call) -> Method | None:
-    """The method that a request names, if there is one."""
-    api, parts = api_of(call), parts_of(call)
-    resource = api.resources.get(parts[3]) if api is not None and len(parts) > 5 else None
-    return resource.resource_methods.get(parts[5]) if resource is not None else None
-
-
 # --- deployments --------------------------------------------------------------------------------------
 
 
@@ -83,11 +72,15 @@ class Snapshot:
         Type to the answer that API Gateway gives by itself.
     binary_media_types : list of str
         Bodies of these types travel as base64.
+    models, validators : dict
+        Name to JSON schema; id to what a request validator looks at.
     """
 
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     gateway_responses: dict[str, dict[str, Any]] = field(default_factory=dict)
     binary_media_types: list[str] = field(default_factory=list)
+    models: dict[str, Any] = field(default_factory=dict)
+    validators: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 deployments = rule(
@@ -114,9 +107,18 @@ def _keep(call: Call, proceed: Proceed) -> Any:
         standing.variables |= call.get("variables") or {}
         api.stages[name] = standing
     kept = memory(deployment, Snapshot)
-    kept.resources = {shown["path"]: shown for shown in (each.to_dict() for each in api.resources.values())}
+    resources = [resource_shown(each, details=True) for each in api.resources.values()]
+    kept.resources = {each["path"]: each for each in resources}
     kept.gateway_responses = {kind: each.to_json() for kind, each in api.gateway_responses.items()}
     kept.binary_media_types = list(api.binaryMediaTypes)
+    kept.models = {each.name: json.loads(each.schema or "{}") for each in api.models.values()}
+    kept.validators = {
+        each.id: {
+            "validateRequestBody": bool(each.validate_request_body),
+            "validateRequestParameters": bool(each.validate_request_parameters),
+        }
+        for each in api.request_validators.values()
+    }
     return answer
 
 
@@ -136,6 +138,28 @@ def _still_served(call: Call, proceed: Proceed) -> Any:
         raise bad("Active stages pointing to this deployment must be moved or deleted")
     del api.deployments[deployment_id]
     return 202, {"status": 202}, ""
+
+
+deployment_descriptions = rule(
+    "deployment_descriptions",
+    """UpdateDeployment changes the description, and nothing else. moto has no such operation.
+    Source: aws-facts (k).""",
+)
+
+
+@deployment_descriptions.operation("apigateway:UpdateDeployment")
+def _describe_deployment(call: Call) -> dict[str, Any]:
+    api, deployment_id = api_of(call), parts_of(call)[3]
+    if api is None or deployment_id not in api.deployments:
+        raise missing("Invalid Deployment identifier specified")
+    deployment = api.deployments[deployment_id]
+    for step in call.get("patchOperations") or []:
+        if step.get("path") != "/description":
+            raise patches.bad_path(str(step.get("path")))
+        patches.one_of(step.get("op", ""), "replace")
+        deployment.description = step.get("value") or ""
+    shown = {"id": deployment.id, "createdDate": deployment.created_date}
+    return shown | ({"description": deployment.description} if deployment.description else {})
 
 
 @deployments.before("apigateway:CreateStage", "apigateway:UpdateStage")
@@ -182,29 +206,38 @@ def deployments_need_integrations(call: Call) -> None:
 # --- an API and its parts -----------------------------------------------------------------------------
 
 
-_OF_RESOURCES = (
-    *("PutIntegration", "GetIntegration", "DeleteIntegration"),
-    *("PutIntegrationResponse", "GetIntegrationResponse", "DeleteIntegrationResponse"),
-)
-
-
 @before(
     *("apigateway:DeleteRestApi", "apigateway:GetRestApi", "apigateway:UpdateRestApi"),
     *("apigateway:PutRestApi", "apigateway:GetGatewayResponse", "apigateway:GetGatewayResponses"),
     *("apigateway:DeleteGatewayResponse", "apigateway:PutGatewayResponse"),
-    *(f"apigateway:{action}" for action in _OF_RESOURCES),
 )
 def apis_that_are_there(call: Call) -> None:
-    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account;
-    for integrations, also without their resource, "Invalid Resource identifier specified". moto falls over
-    its own KeyError, or says it otherwise. Source: aws-facts (a), (j), (k).
+    """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
+    moto falls over its own KeyError, or says it otherwise. Source: aws-facts (a), (j), (k).
     """
     parts, api = parts_of(call), api_of(call)
-    if call.action in _OF_RESOURCES:
-        if api is None or parts[3] not in api.resources:
-            raise missing("Invalid Resource identifier specified")
-    elif len(parts) > 1 and api is None:
+    if len(parts) > 1 and api is None:
         raise missing(f"Invalid API identifier specified {call.account}:{parts[1]}")
+
+
+@before("apigateway:CreateRestApi")
+def apis_can_be_made(call: Call) -> None:
+    """An empty description, no or two types of endpoint, a private API for IPv4 alone, a compression size
+    that is no number: BadRequestException. moto takes them. Source: aws-facts (k).
+    """
+    if call.get("description") == "":
+        raise bad("Description cannot be an empty string")
+    where = call.get("endpointConfiguration") or {}
+    if where.get("types") == []:
+        raise bad("REGIONAL Configuration and EDGE Configuration cannot be both DISABLED.")
+    if len(where.get("types") or []) > 1:
+        raise bad("Cannot create an api with multiple Endpoint Types.")
+    if where.get("ipAddressType") == "ipv4" and "PRIVATE" in where.get("types", []):
+        raise bad("Only dualstack ipAddressType is supported for Private APIs.")
+    size = call.get("minimumCompressionSize")
+    if size is not None and not (isinstance(size, int) and 0 <= size <= patches.COMPRESSION_BYTES):
+        why = f"must be between 0 and {patches.COMPRESSION_BYTES}"
+        raise bad(f"Invalid minimum compression size, {why}")
 
 
 @around("apigateway:CreateRestApi")
@@ -223,18 +256,14 @@ def binary_media_types(call: Call, proceed: Proceed) -> Any:
     return status, headers, json.dumps(api.to_dict())
 
 
-@before("apigateway:CreateResource", "apigateway:PutMethod")
+@before("apigateway:CreateResource")
 def one_of_each_name(call: Call) -> None:
-    """A second resource of the same name, or a second method: ConflictException 409. moto makes it.
+    """A second resource of the same name: ConflictException 409. moto makes it.
 
     Source: aws-facts (c), (j).
     """
     api = api_of(call)
     if api is None:
-        return
-    if call.action == "PutMethod":
-        if _method(call) is not None:
-            raise conflict("Method already exists for this resource")
         return
     parent, name = parts_of(call)[-1], call.get("pathPart")
     if any(each.parent_id == parent and each.path_part == name for each in api.resources.values()):
@@ -306,38 +335,7 @@ def _look_at_stage(call: Call) -> None:
     patches.look_at_stage(call.get("patchOperations") or [])
 
 
-@before("apigateway:PutIntegration")
-def integration_timeouts(call: Call) -> None:
-    """A timeout outside of 50 to 29,000 ms: BadRequestException. moto takes any.
-
-    Source: aws-facts (g), (j).
-    """
-    timeout_ms = call.get("timeoutInMillis")
-    if timeout_ms is not None:
-        _look_at_timeout(int(timeout_ms))
-
-
-def _look_at_timeout(timeout_ms: int) -> None:
-    least, most = TIMEOUT_MS
-    if not least <= timeout_ms <= most:
-        raise bad(f"Timeout should be between {least} ms and {most} ms")
-
-
-@before("apigateway:PutIntegrationResponse")
-def integration_responses_fit(call: Call) -> None:
-    """A header that the method response does not declare: BadRequestException. moto takes it. A status
-    that the method does not declare is taken by both, and meets the caller as a 500.
-    Source: aws-facts (j), (k).
-    """
-    method = _method(call)
-    if method is None or method.method_integration is None:
-        return
-    response = method.method_responses.get(parts_of(call)[-1])
-    declared = response.response_parameters if response is not None else None
-    _look_at_mapping(call.get("responseParameters") or {}, declared or {})
-
-
-def _look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
+def look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
     for name in mapping:
         if name not in declared:
             raise bad(
@@ -349,14 +347,13 @@ def _look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
 # --- OpenAPI documents --------------------------------------------------------------------------------
 
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "x-amazon-apigateway-any-method")
-
 openapi_documents = rule(
     "openapi_documents",
-    """PutRestApi and ImportRestApi take resources, methods, API keys, models, parameters, answers,
-    integrations, gateway responses and binary media types from an OpenAPI 3 document; `merge` keeps what the
-    document does not name; the document's title becomes the API's name. A document that cannot be:
-    BadRequestException. What else it asks for, authorizers first of all, is a 501 that names it.
+    """PutRestApi and ImportRestApi take resources, methods, API keys, authorizers, validators, models,
+    parameters, answers, integrations, gateway responses and binary media types from an OpenAPI 3 or Swagger 2
+    document, with its base path or without; `merge` keeps what the document does not name; the document's
+    title becomes the API's name. A document that cannot be: BadRequestException. What else it asks for is a
+    501 that names it.
 
     moto makes resources twice when it merges, loses the root's id when it overwrites, wants a URI of a
     `mock`, falls over `parameters` beside the methods, and drops security, models, gateway responses and
@@ -364,61 +361,65 @@ openapi_documents = rule(
 )
 
 
-@openapi_documents.before("apigateway:PutRestApi", "apigateway:ImportRestApi")
-def _look_at_parameters(call: Call) -> None:
+def _document(call: Call) -> dict[str, Any]:
+    """The document of a request, in OpenAPI 3, its base path in its paths if that is asked for."""
     said = {name.lower(): values[0] for name, values in (call.response.querystring or {}).items()}
-    if said.get("basepath", "ignore").lower() != "ignore":
-        raise not_here(f"basepath={said['basepath']}")
+    how = said.get("basepath", "ignore").lower()
+    if how not in ("ignore", "prepend", "split"):
+        raise bad('Enumeration value of basepath must be "ignore", "prepend" or "split"')
     if "endpointconfigurationtypes" in said:
         raise not_here(
             "endpointConfigurationTypes in an import: put the document into an API that you have made"
         )
+    document = openapi.of_today(openapi.read(call.response.body) or {})
+    return openapi.with_base(document, how)
 
 
 @openapi_documents.around("apigateway:PutRestApi")
 def _put(call: Call, proceed: Proceed) -> Any:
+    document = _document(call)
     mode, api = call.get("mode", "merge"), api_of(call)
     if api is None:
         return proceed()
     if mode not in ("merge", "overwrite"):
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
-    _fill(api, deserialize_body(call.response.body), mode)
-    return json.dumps(api.to_dict())
+    warnings = _fill(api, document, mode)
+    return json.dumps(api.to_dict() | ({"warnings": warnings} if warnings else {}))
 
 
 @openapi_documents.around("apigateway:ImportRestApi")
 def _import(call: Call, proceed: Proceed) -> Any:
-    document = deserialize_body(call.response.body)
+    document = _document(call)
     _look_at_document(document)
     info = document["info"]
     api = backend_of(call).create_rest_api(name=info["title"], description=info.get("description", ""))
-    _fill(api, document, "merge")
-    return 200, {}, json.dumps(api.to_dict())
+    warnings = _fill(api, document, "merge")
+    return 200, {}, json.dumps(api.to_dict() | ({"warnings": warnings} if warnings else {}))
 
 
-def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> None:
-    """Make of an API what a document says."""
-    if not str(api_doc.get("openapi", "")).startswith("3"):
-        raise not_here("documents but those of OpenAPI 3")
+def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> list[str]:
+    """Make of an API what a document says; what was left out of it is in the warnings."""
     _look_at_document(api_doc)
     if mode == "overwrite":
         root = api.resources[api.root_resource_id]
         root.resource_methods = {}
         api.resources = {root.id: root}
         api.gateway_responses, api.binaryMediaTypes, api.models = {}, [], {}
+        api.authorizers, api.request_validators = {}, {}
     api.name = api_doc["info"]["title"]
     api.description = api_doc["info"].get("description", api.description)
-    api.version = api_doc["info"].get("version", api.version)
-    api.binaryMediaTypes = api_doc.get("x-amazon-apigateway-binary-media-types", api.binaryMediaTypes)
+    version = api_doc["info"].get("version")
+    api.version = api.version if version is None else str(version)
+    types = api_doc.get("x-amazon-apigateway-binary-media-types") or []
+    api.binaryMediaTypes = list(dict.fromkeys([*api.binaryMediaTypes, *types]))
     api.api_key_source = api_doc.get("x-amazon-apigateway-api-key-source", api.api_key_source)
     openapi.put_models(api, api_doc)
+    parts = Parts(api_doc, openapi.put_authorizers(api, api_doc), _put_validators(api, api_doc))
     for path, described in api_doc["paths"].items():
         resource = _resource(api, path)
-        for name in METHODS:
+        for name in openapi.METHODS:
             if name in described:
-                shared = described.get("parameters", [])
-                key = openapi.needs_key(api_doc, described[name])
-                _describe(api, resource, _verb(name), described[name], shared, key)
+                _describe(api, resource, _verb(name), described[name], described.get("parameters", []), parts)
     for kind, answer in api_doc.get("x-amazon-apigateway-gateway-responses", {}).items():
         status = answer.get("statusCode")
         api.put_gateway_response(
@@ -427,6 +428,28 @@ def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> None:
             answer.get("responseParameters", {}),
             answer.get("responseTemplates", {}),
         )
+    return parts.warnings
+
+
+@dataclass
+class Parts:
+    """What the methods of a document share: authorizers and validators by name, and what was left out."""
+
+    document: dict[str, Any]
+    authorizers: dict[str, str]
+    validators: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+
+def _put_validators(api: RestAPI, api_doc: dict[str, Any]) -> dict[str, str]:
+    """Make the request validators of a document; name to id."""
+    ids = {each.name: each.id for each in api.request_validators.values()}
+    for name, said in (api_doc.get("x-amazon-apigateway-request-validators") or {}).items():
+        if name in ids:
+            del api.request_validators[ids[name]]
+        body, parameters = bool(said.get("validateRequestBody")), bool(said.get("validateRequestParameters"))
+        ids[name] = api.create_request_validator(name, body, parameters).id
+    return ids
 
 
 def _look_at_document(document: dict[str, Any]) -> None:
@@ -457,7 +480,7 @@ def _problems(document: dict[str, Any]) -> Iterator[str]:
                     f"Unable to create resource at path '{path}': Resource's path part only allow "
                     "a-zA-Z0-9._-: or a valid greedy path variable and curly braces at the beginning and end."
                 )
-        for name in METHODS:
+        for name in openapi.METHODS:
             integration = (described.get(name) or {}).get("x-amazon-apigateway-integration")
             if integration is not None:
                 yield from _integration_problems(f"{_verb(name)} on resource '{path}'", integration)
@@ -497,45 +520,75 @@ def _describe(
     verb: str,
     described: dict[str, Any],
     shared: list[dict[str, Any]],
-    needs_key: bool,
+    parts: Parts,
 ) -> None:
     """A method as a document has it."""
     parameters = {
         f"method.request.{_PLACES[each['in']]}.{each['name']}": bool(each.get("required"))
-        for each in [*shared, *described.get("parameters", [])]
+        for each in [*shared, *(described.get("parameters") or [])]
         if each.get("in") in _PLACES
     }
-    name = described.get("operationId")
+    for variable in re.findall(r"\{([^}+]+)\+?\}", resource.get_path()):
+        parameters.setdefault(f"method.request.path.{variable}", True)
+    asked = openapi.schemes(parts.document, described)
+    guard = next((name for name in asked if name in parts.authorizers), None)
+    authorizer = api.authorizers[parts.authorizers[guard]] if guard is not None else None
+    kind = "NONE" if authorizer is None else "CUSTOM"
+    if authorizer is not None and authorizer.type == "COGNITO_USER_POOLS":
+        kind = "COGNITO_USER_POOLS"
+    name = "x-amazon-apigateway-request-validator"
+    validator = described.get(name) or parts.document.get(name)
     bodies = openapi.models(api, described.get("requestBody") or {})
     method = resource.add_method(
-        verb, "NONE", needs_key, request_parameters=parameters, request_models=bodies, operation_name=name
+        verb,
+        kind,
+        any(openapi.is_key(openapi.scheme_of(parts.document, each)) for each in asked),
+        request_parameters=parameters or None,
+        request_models=bodies or None,
+        operation_name=described.get("operationId"),
+        authorizer_id=authorizer.id if authorizer is not None else None,
+        authorization_scopes=(asked.get(guard or "") or None) if authorizer is not None else None,
+        request_validator_id=parts.validators.get(str(validator)),
     )
     for status, answer in (described.get("responses") or {}).items():
-        declared = (answer or {}).get("headers", {})
+        declared = (answer or {}).get("headers") or {}
         headers: dict[str, Any] = {f"method.response.header.{header}": False for header in declared}
-        method.create_response(str(status), openapi.models(api, answer or {}), headers)
+        made = openapi.models(api, answer or {})
+        method.create_response(str(status), made or None, headers or None)  # type: ignore[arg-type]
     integration = described.get("x-amazon-apigateway-integration")
     if integration is not None:
-        method.method_integration = _integration(integration)
-        method.method_integration.cache_namespace = integration.get("cacheNamespace", resource.id)
+        where = f"of resource '{resource.get_path()}' and method '{verb}'"
+        method.method_integration = _integration(integration, where, parts.warnings)
+        method.method_integration.cache_namespace = integration.get("cacheNamespace") or resource.id
 
 
-def _integration(described: dict[str, Any]) -> Integration:
+def _integration(described: dict[str, Any], where: str, warnings: list[str]) -> Integration:
     """An integration as a document has it."""
     kind = described["type"].upper()
-    timeout_ms = described.get("timeoutInMillis", TIMEOUT_MS[1])
+    parameters = {}
+    for name, value in (described.get("requestParameters") or {}).items():
+        if isinstance(value, str):
+            parameters[name] = value
+        else:
+            said = str(value).lower() if isinstance(value, bool) else value
+            warnings.append(
+                "Invalid format for 'requestParameters'. Expected type string for property "
+                f"'{name}' {where} but got '{said}'"
+            )
     integration = Integration(
         kind,
         described.get("uri") if kind != "MOCK" else None,  # type: ignore[arg-type]
-        described.get("httpMethod", ""),
+        str(described.get("httpMethod") or "").upper(),
         request_templates=described.get("requestTemplates"),
         passthrough_behavior=described.get("passthroughBehavior", "WHEN_NO_MATCH").upper(),
-        timeout_in_millis=timeout_ms,
-        request_parameters=described.get("requestParameters"),
+        timeout_in_millis=described.get("timeoutInMillis", TIMEOUT_MS[1]),
+        request_parameters=parameters or None,
         content_handling=described.get("contentHandling"),
         credentials=described.get("credentials"),
         connection_type=described.get("connectionType"),
+        cache_key_parameters=described.get("cacheKeyParameters"),
     )
+    vars(integration)["connection_id"] = described.get("connectionId")
     for pattern, answer in (described.get("responses") or {}).items():
         integration.create_integration_response(
             str(answer.get("statusCode", "200")),

@@ -73,6 +73,13 @@ def credentials(account: str, role_arn: str, session_name: str, region: str = RE
         return backend.assume_role(region, session_name, role_arn, "", SESSION_S, "")
 
 
+def new_credentials(account: str, role_arn: str, session_name: str, region: str = REGION) -> AssumedRole:
+    """The same, others than all before: each environment of a function has its own (aws-facts (k))."""
+    with lock:
+        backend = sts_backends[account]["aws"]
+        return backend.assume_role(region, session_name, role_arn, "", SESSION_S, "")
+
+
 def session_of(account: str, access_key: str) -> AssumedRole | None:
     """Whose credentials these are, or None: nobody's, or an ordinary key's."""
     if not access_key.startswith("ASIA") or account not in sts_backends:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
+from moto.ec2.models import ec2_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule, state
 from awslabs.sandbox.services.lambda_ import functions, shapes
@@ -58,6 +59,13 @@ def _shape(original: Any, function: LambdaFunction, on_create: bool = False) -> 
         shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
     if not shown.get("Layers"):
         shown.pop("Layers", None)
+    if (network := shown.get("VpcConfig")) is not None:
+        subnets = ec2_backends[function.account_id][function.region].subnets
+        found = {each for held in subnets.values() for each in held if each in network.get("SubnetIds", ())}
+        vpcs = {held[each].vpc_id for each in found for held in subnets.values() if each in held}
+        dual = bool(network.get("Ipv6AllowedForDualStack"))
+        more = {"Ipv6AllowedForDualStack": dual, "VpcId": min(vpcs, default="")}
+        shown["VpcConfig"] = {"SubnetIds": [], "SecurityGroupIds": []} | network | more
     if kept.environment:
         shown.setdefault("Environment", {"Variables": {}})
     return shown
@@ -93,7 +101,7 @@ def _revise(call: Call, proceed: Proceed) -> Any:
     if call.get("Environment") is not None:
         kept.environment = True
     fresh = function.get_configuration()
-    for member in ("RevisionId", "RuntimeVersionConfig", "Environment"):
+    for member in ("RevisionId", "RuntimeVersionConfig", "Environment", "VpcConfig"):
         if member in fresh:
             said[member] = fresh[member]
     if not said.get("Layers"):
@@ -108,8 +116,9 @@ def _version(said: dict[str, Any]) -> str | None:
 
 @around("lambda:AddPermission")
 def principals_are_written_out(call: Call, proceed: Proceed) -> Any:
-    """An account or an identity stands in a policy as an ARN under `AWS`. moto keeps what was sent, and
-    answers 200 where AWS does 201. Source: aws-facts (k).
+    """An account or an identity stands in a policy as an ARN under `AWS`, with each condition that was asked
+    for. moto keeps what was sent, loses conditions, and answers 200 where AWS does 201.
+    Source: aws-facts (k).
     """
     said = json.loads(proceed())
     added = json.loads(said["Statement"])
@@ -118,7 +127,17 @@ def principals_are_written_out(call: Call, proceed: Proceed) -> Any:
     if isinstance(principal, str) and principal != "*":
         arn = f"arn:aws:iam::{principal}:root" if re.fullmatch(r"\d{12}", principal) else principal
         added["Principal"] = {"AWS": arn}
-        for each in function.policy.statements:
-            if each.get("Sid") == added.get("Sid"):
-                each["Principal"] = added["Principal"]
+    auth, token = added.pop("FunctionUrlAuthType", None), call.get("EventSourceToken")
+    equal = {
+        "AWS:SourceAccount": call.get("SourceAccount"),
+        "lambda:FunctionUrlAuthType": auth,
+        "aws:PrincipalOrgID": call.get("PrincipalOrgID"),
+        "lambda:EventSourceToken": token,
+    }
+    if asked := {name: value for name, value in equal.items() if value}:
+        added.setdefault("Condition", {})["StringEquals"] = asked
+    for each in function.policy.statements:
+        if each.get("Sid") == added.get("Sid"):
+            each.pop("FunctionUrlAuthType", None)
+            each |= {name: added[name] for name in ("Principal", "Condition") if name in added}
     return 201, {"status": 201}, json.dumps(said | {"Statement": json.dumps(added)})

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import re
+import urllib.parse
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,18 @@ from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    rule,
+    scaled,
+    state,
+)
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
 from awslabs.sandbox.services.lambda_.shapes import invalid, named
@@ -66,6 +78,8 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
     """
     if re.fullmatch(r"\d{12}:function:.+", name):
         name = f"arn:aws:lambda:{region}:{name}"
+    if name.startswith("arn:") and len(name.split(":")) < 7:
+        name = f"{name}:{name.split(':')[-1]}"  # of a word alone AWS makes the name, too
     if name.startswith("arn:") and name.split(":")[3:5] != [region, account]:
         raise Refused("ResourceNotFoundException", f"Function not found: {name}", 404)
     try:
@@ -194,6 +208,28 @@ def _with_state(body: str, function: LambdaFunction) -> str:
     return json.dumps(json.loads(body) | {name: fresh[name] for name in names if name in fresh})
 
 
+@around("lambda:DeleteFunction")
+def versions_that_are_not_there(call: Call, proceed: Proceed) -> Any:
+    """A version that is not there is deleted; $LATEST is not without its function. moto: 404, and it does.
+
+    Source: aws-facts (k).
+    """
+    latest = _function_of_any(call)
+    parts = named(call).split(":")
+    own = parts[parts.index("function") + 2 :] if "function" in parts else parts[1:]
+    qualifier = call.response.querystring.get("Qualifier", [*own, ""])[0]
+    if qualifier == "$LATEST":
+        raise invalid("$LATEST version cannot be deleted without deleting the function.")
+    if latest is None:
+        at = parts.index("function") + 1 if "function" in parts else 0
+        gone = parts[at] if len(parts) > at else "function"
+        arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{gone}"
+        raise Refused("ResourceNotFoundException", f"Function not found: {arn}", 404)
+    if qualifier and _function(call) is None:
+        return 204, {"status": 204}, ""
+    return proceed()
+
+
 # --- what a function may be ---------------------------------------------------------------------------
 
 
@@ -214,13 +250,15 @@ _DEPRECATED = {
     "python3.9": (2027, 2, 1),
     "python3.10": (2027, 2, 1),
 }
-_RUNTIMES = {
-    *(f"python3.{minor}" for minor in range(8, 15)),
-    *("nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8.al2", "java11", "java17", "java21"),
-    *("java25", "dotnet8", "dotnet9", "dotnet10", "ruby3.2", "ruby3.3", "ruby3.4"),
-    *("provided.al2", "provided.al2023"),
-}
-_GONE = re.compile(r"python(2\.7|3\.[67])|nodejs(\d|1[0-6])\.[x\d]+|go1\.x|java8|dotnet.*|ruby.*")
+_RUNTIMES = (
+    *("nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x"),
+    *("java25", "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8"),
+    *("python3.9", "java17", "nodejs16.x", "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x"),
+    *("provided.al2", "java8.al2"),
+)
+"""In AWS's order of 2026-01-12 (aws-facts (k))."""
+_GONE = re.compile(r"python(2\.7|3\.[67])|nodejs(\d|1[0-4])\.[x\d]+|go1\.x|java8|dotnet.*|ruby.*|provided")
+REQUEST_BYTES = 70_167_211
 
 
 @before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
@@ -228,6 +266,9 @@ def function_limits(call: Call) -> None:
     """An unknown or retired runtime, more memory, time or environment than there is, or reserved variables:
     InvalidParameterValueException. moto takes all of them. Source: aws-facts (g), (j).
     """
+    if len(call.response.body or b"") > REQUEST_BYTES:
+        message = f"Request must be smaller than {REQUEST_BYTES} bytes for the {call.action} operation"
+        raise Refused("RequestEntityTooLargeException", message, 413)
     runtime = call.get("Runtime")
     if runtime is not None:
         _look_at_runtime(runtime)
@@ -252,8 +293,9 @@ def function_limits(call: Call) -> None:
             f"{begin} have provided contains reserved keys that are currently not supported for "
             f"modification. Reserved keys used in this request: {', '.join(reserved)}"
         )
-    if len(json.dumps(variables, separators=(",", ":"), ensure_ascii=False).encode()) > ENVIRONMENT_BYTES:
-        raise invalid(f"{begin} have provided exceeded the 4KB limit.")
+    measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode()) > ENVIRONMENT_BYTES:
+        raise invalid(f"{begin} have provided exceeded the 4KB limit. String measured: {measured}")
 
 
 # Source: Lambda developer guide, "Defined runtime environment variables": those marked as reserved.
@@ -281,7 +323,7 @@ def _look_at_runtime(runtime: str) -> None:
     if runtime not in _RUNTIMES:
         raise invalid(
             f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
-            f"[{', '.join(sorted(_RUNTIMES))}] or be a valid ARN"
+            f"[{', '.join(_RUNTIMES)}] or be a valid ARN"
         )
 
 
@@ -304,9 +346,7 @@ def code_is_a_zip(call: Call) -> None:
         else:
             return
         if text is not None and len(data) > ZIP_BYTES:
-            message = (
-                f"Request must be smaller than {ZIP_BYTES * 4 // 3} bytes for the {call.action} operation"
-            )
+            message = f"Zipped size must be smaller than {ZIP_BYTES} bytes"
             raise Refused("RequestEntityTooLargeException", message, 413)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacking.look_through(archive)
@@ -330,11 +370,28 @@ def function_network_exists(call: Call) -> None:
     ec2 = ec2_backends[call.account][call.region]
     groups = {group_id for held in ec2.groups.values() for group_id in held}
     subnets = {subnet_id for held in ec2.subnets.values() for subnet_id in held}
+    for member, wanted, pattern in (
+        ("subnetIds", network.get("SubnetIds") or [], "subnet-[0-9a-z]*"),
+        ("securityGroupIds", network.get("SecurityGroupIds") or [], "sg-[0-9a-zA-Z]*"),
+    ):
+        if any(not re.fullmatch(pattern, each) for each in wanted):
+            raise Refused(
+                "ValidationException",
+                f"1 validation error detected: Value '[{', '.join(wanted)}]' at 'vpcConfig.{member}' failed "
+                "to satisfy constraint: Member must satisfy constraint: [Member must have length less than "
+                "or equal to 1024, Member must have length greater than or equal to 0, Member must satisfy "
+                f"regular expression pattern: {pattern}]",
+                400,
+            )
     for subnet_id in set(network.get("SubnetIds") or []) - subnets:
-        raise invalid(f"Error occurred while DescribeSubnets. The subnet ID '{subnet_id}' does not exist")
+        raise invalid(
+            "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error "
+            f"Message: The subnet ID '{subnet_id}' does not exist"
+        )
     for group_id in set(network.get("SecurityGroupIds") or []) - groups:
         raise invalid(
-            f"Error occurred while DescribeSecurityGroups. The security group '{group_id}' does not exist"
+            "Error occurred while DescribeSecurityGroups. EC2 Error Code: InvalidGroup.NotFound. EC2 Error "
+            f"Message: The security group '{group_id}' does not exist"
         )
 
 
@@ -343,21 +400,27 @@ def function_network_exists(call: Call) -> None:
 
 function_extras = rule(
     "function_extras",
-    """DeadLetterConfig and LoggingConfig come back in every answer; a dead-letter queue must exist and the
-    role must be allowed to send to it, which AWS knows 8 s (times `slow_states`) after the policy was
-    written: InvalidParameterValueException. moto forgets both. Source: aws-facts (b), (j).""",
+    """DeadLetterConfig, LoggingConfig and SnapStart come back in every answer; a dead-letter queue must exist
+    and the role must be allowed to send to it, which AWS knows 8 s (times `slow_states`) after the policy was
+    written: InvalidParameterValueException. moto forgets them. Source: aws-facts (b), (j).""",
 )
+
+
+_EXTRAS = ("DeadLetterConfig", "LoggingConfig", "SnapStart")
 
 
 @function_extras.around("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
 def _keep_extras(call: Call, proceed: Proceed) -> Any:
-    asked = {name: call.get(name) for name in ("DeadLetterConfig", "LoggingConfig") if call.get(name)}
+    asked = {name: call.get(name) for name in _EXTRAS if call.get(name)}
     target = asked.get("DeadLetterConfig", {}).get("TargetArn")
     if target:
         function = _function(call) if call.action.startswith("Update") else None
         _look_at_target(call, target, call.get("Role") or getattr(function, "role", ""))
     status, headers, body = proceed()
     function = find(call.account, call.region, json.loads(body)["FunctionName"])
+    kept = life(function).more.get("LoggingConfig", {})
+    if "LoggingConfig" in asked:
+        asked["LoggingConfig"] = kept | asked["LoggingConfig"]
     more = life(function).more = life(function).more | asked
     if "DeadLetterConfig" in more and not more["DeadLetterConfig"].get("TargetArn"):
         del more["DeadLetterConfig"]  # an empty target takes it away
@@ -376,7 +439,19 @@ def _extras(function: LambdaFunction) -> dict[str, Any]:
     """What `get_configuration` shows of them."""
     more = life(function).more
     logging = {"LogFormat": "Text", "LogGroup": log_group(function)} | more.get("LoggingConfig", {})
-    return {**more, "LoggingConfig": logging}
+    levels = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
+    if logging["LogFormat"] == "JSON":
+        logging = levels | logging
+    else:
+        logging = {name: value for name, value in logging.items() if name not in levels}
+    shown = {**more, "LoggingConfig": logging}
+    if "SnapStart" in more:
+        published = str(function.version) != "$LATEST" and more["SnapStart"]["ApplyOn"] == "PublishedVersions"
+        shown["SnapStart"] = {
+            "ApplyOn": more["SnapStart"]["ApplyOn"],
+            "OptimizationStatus": "On" if published else "Off",
+        }
+    return shown
 
 
 def _look_at_target(call: Call, target: str, role_arn: str) -> None:
@@ -421,6 +496,55 @@ def permissions_have_one_name(call: Call) -> None:
             "or remove the existing statement.",
             409,
         )
+
+
+@around("lambda:AddPermission", "lambda:RemovePermission", "lambda:GetPolicy")
+def policies_have_their_own_words(call: Call, proceed: Proceed) -> Any:
+    """Of what is not there AWS speaks in other words for each operation; a RevisionId that was read from
+    GetPolicy is taken, another one is PreconditionFailedException 412. moto compares it with a list, and so
+    refuses all. Source: aws-facts (k).
+    """
+    query = call.response.querystring
+    qualifier = query.get("Qualifier", [None])[0]
+    try:
+        function = find(call.account, call.region, named(call), qualifier)
+    except Refused as unknown:
+        latest = _function_of_any(call)
+        gone = unknown.message
+        if call.action == "GetPolicy":
+            gone = "The resource you requested does not exist."
+        elif latest is None and call.action == "RemovePermission":
+            gone = unknown.message.replace("Function not found:", "No policy found for:")
+        elif latest is not None and qualifier and re.fullmatch(r"(?!\d+$)[a-zA-Z0-9-_]+", qualifier):
+            gone = f"Cannot find alias arn: {latest.function_arn}:{qualifier}"
+        raise Refused("ResourceNotFoundException", gone, 404) from unknown
+    if call.action == "GetPolicy":
+        return proceed()
+    revision = query.get("RevisionId", [call.get("RevisionId")])[0]
+    if revision and revision != function.policy.revision:
+        raise Refused(
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to "
+            "retrieve the latest Revision Id",
+            412,
+        )
+    query.pop("RevisionId", None)
+    if call.action == "RemovePermission":
+        sid = urllib.parse.unquote(call.response.path.rpartition("/policy/")[2])
+        if function.policy.statements and all(each.get("Sid") != sid for each in function.policy.statements):
+            message = f"Statement {sid} is not found in resource policy."
+            raise Refused("ResourceNotFoundException", message, 404)
+    return proceed()
+
+
+def _function_of_any(call: Call) -> LambdaFunction | None:
+    """The function of a request, whatever its qualifier; None: there is none of that name."""
+    parts = named(call).split(":")
+    at = parts.index("function") + 1 if "function" in parts else 0
+    try:
+        return find(call.account, call.region, parts[at])
+    except Refused:
+        return None
 
 
 @before("lambda:PutFunctionConcurrency")

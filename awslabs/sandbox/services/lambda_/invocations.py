@@ -429,7 +429,8 @@ class Functions:
             if not identities.assumable(version.account, version.role, "lambda.amazonaws.com"):
                 message = "The role defined for the function cannot be assumed by Lambda."
                 raise Refused("AccessDeniedException", message, 403)
-            session = permissions.credentials(version.account, version.role, version.name, version.region)
+            name = version.name if len(version.name) > 1 else f"{version.name}@lambda_function"
+            session = permissions.new_credentials(version.account, version.role, name, version.region)
             code = strict.find(version.account, version.region, version.name, version.version).code_bytes
         fork_server = self.fork_servers.of(version.account)
         task = fork_server.unpack(hashlib.sha256(code).hexdigest()[:16], code)
@@ -683,8 +684,9 @@ class Functions:
                     caller = identities.caller_of(account, "aws", call.access_key, region)
                     sharing.look_at_policy(match[1], region, "Invoke", caller)
                 account = owner
-            if kind == "DryRun":
-                self.look(account, region, match[1], qualifier, body, False)
+            if kind == "DryRun":  # it needs no runtime
+                with engine.lock:
+                    strict.invocable(account, region, match[1], qualifier, body, False)
                 return Answer(204, {}, b"")
             result = self.invoke(
                 account,

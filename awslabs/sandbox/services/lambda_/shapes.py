@@ -79,6 +79,31 @@ def names_are_looked_at(call: Call) -> None:
     look_at(call.action, asked, call.region)
 
 
+@before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration", "lambda:ListFunctions")
+def words_are_of_the_model(call: Call) -> None:
+    """A word that is none of an enumeration: ValidationException. moto takes it. Source: aws-facts (k)."""
+    version = call.response.querystring.get("FunctionVersion", [None])[0]
+    for path, value, words in (
+        ("snapStart.applyOn", (call.get("SnapStart") or {}).get("ApplyOn"), ("PublishedVersions", "None")),
+        ("functionVersion", version, ("ALL",)),
+    ):
+        if value is not None and value not in words:
+            raise Refused(
+                "ValidationException",
+                f"1 validation error detected: Value '{value}' at '{path}' failed to satisfy constraint: "
+                f"Member must satisfy enum value set: [{', '.join(words)}]",
+                400,
+            )
+    architectures = call.get("Architectures") or []
+    if len(architectures) > 1:
+        raise Refused(
+            "ValidationException",
+            f"1 validation error detected: Value '[{', '.join(architectures)}]' at 'architectures' failed to "
+            "satisfy constraint: Member must have length less than or equal to 1",
+            400,
+        )
+
+
 def _asked(call: Call, name: str) -> str | None:
     """A member of a request, wherever it travels."""
     if name == "FunctionName" and call.action != "CreateFunction":

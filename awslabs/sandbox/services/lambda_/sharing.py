@@ -7,6 +7,7 @@ Source: Lambda developer guide, "Granting Lambda function access to other accoun
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 
@@ -81,12 +82,26 @@ def functions_of_other_accounts(call: Call, proceed: Proceed) -> object:
     return proceed()
 
 
-@before("lambda:ListAliases", "lambda:ListVersionsByFunction")
+@before("lambda:ListAliases", "lambda:ListVersionsByFunction", "lambda:UpdateFunctionConfiguration")
 def lists_take_every_name(call: Call) -> None:
-    """Versions and aliases are listed of a name, a part of an ARN and an ARN alike; of a function that is not
-    there: ResourceNotFoundException. moto finds plain names alone, and nothing of any other.
-    Source: aws-facts (k).
+    """Versions and aliases are listed of a name, a part of an ARN and an ARN alike, and a configuration is
+    changed so; of a function that is not there: ResourceNotFoundException. moto finds plain names alone, and
+    nothing of any other. Source: aws-facts (k).
     """
     function = functions.find(call.account, call.region, shapes.named(call))
     kind = call.response.path.rstrip("/").rpartition("/")[2]
     call.response.path = f"/2015-03-31/functions/{function.function_name}/{kind}"
+
+
+@before("lambda:CreateFunction")
+def functions_are_made_by_every_name(call: Call) -> None:
+    """A function may be made by its ARN, or a part of one; under another account's: AccessDeniedException.
+
+    moto takes the ARN for a name. Source: aws-facts (k).
+    """
+    match = _FUNCTION.fullmatch(str(call.get("FunctionName", "")))
+    if match is None:
+        return
+    if match[1] != call.account:
+        raise Refused("AccessDeniedException", "", 403)
+    call.response.body = json.dumps(json.loads(call.response.body) | {"FunctionName": match[2]})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
-from moto.logs.models import LogGroup, LogStream, logs_backends
+from moto.logs.models import LogStream, logs_backends
 
 from awslabs.sandbox.core.engine import (
     Call,
@@ -147,10 +147,15 @@ def _note_class(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-@groups_have_a_class.patch(LogGroup, "to_describe_dict")
-def _with_class(original: Callable[[Any], dict[str, Any]], group: Any) -> dict[str, Any]:
-    (kind,) = memory(group, Class) or ["STANDARD"]
-    return {**original(group), "logGroupClass": kind, "deletionProtectionEnabled": False}
+@groups_have_a_class.around("logs:DescribeLogGroups")
+def _with_class(call: Call, proceed: Proceed) -> Any:
+    answer = json.loads(proceed())
+    for shown in answer["logGroups"]:
+        (kind,) = memory(call.response.logs_backend.groups[shown["logGroupName"]], Class) or ["STANDARD"]
+        shown["logGroupClass"] = kind
+        if call.get("logGroupNamePattern") is None:  # see `groups_by_pattern`
+            shown["deletionProtectionEnabled"] = False
+    return json.dumps(answer)
 
 
 @around("logs:DescribeLogGroups")
@@ -175,7 +180,6 @@ def groups_by_pattern(call: Call, proceed: Proceed) -> Any:
     shown = [group.to_describe_dict() for group in page[:limit]]
     for each in shown:
         del each["storedBytes"]
-        each.pop("deletionProtectionEnabled", None)
     more = {"nextToken": page[limit - 1].name} if len(page) > limit else {}
     return json.dumps({"logGroups": shown, **more})
 

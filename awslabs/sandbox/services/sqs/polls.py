@@ -7,9 +7,10 @@ import threading
 import time
 from typing import Any
 
-from moto.sqs.models import Queue, sqs_backends
+from moto.sqs.models import Queue
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, rule, state
+from awslabs.sandbox.services.sqs.queues import queue_of
 
 LOOK_S = 1.0  # how often a waiting call looks whether its client is still there
 LONGEST_S = 20
@@ -34,7 +35,7 @@ long_polls = rule(
 
 @long_polls.around("sqs:ReceiveMessage")
 def _receive(call: Call, proceed: Proceed) -> Any:
-    queue = _queue(call)
+    queue = queue_of(call)
     wait_s = call.get("WaitTimeSeconds", queue.receive_message_wait_time_seconds if queue else 0)
     if queue is None or not isinstance(wait_s, int) or not 0 < wait_s <= LONGEST_S:
         return proceed()
@@ -81,7 +82,7 @@ def _add(original: Any, queue: Any, message: Any) -> None:
 def _note(call: Call, proceed: Proceed) -> Any:
     """A message that can be seen again; one that is done, which lets the next one of its group go."""
     answer = proceed()
-    if queue := _queue(call):
+    if queue := queue_of(call):
         _changed(queue)
     return answer
 
@@ -90,9 +91,3 @@ def _changed(queue: Any) -> None:
     changes = memory(queue, Changes)
     with changes:
         changes.notify_all()
-
-
-def _queue(call: Call) -> Any:
-    """The queue of a call; None: there is none, and moto says so."""
-    name = str(call.get("QueueUrl", "")).rpartition("/")[2]
-    return sqs_backends[call.account][call.region].queues.get(name)

@@ -1,0 +1,61 @@
+"""Authorizers of an API, as they are made and shown. Who is let in by one, says `execute_api`.
+
+Source: API Gateway API reference, Authorizer; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moto.apigateway.models import Authorizer
+
+from awslabs.sandbox.core.engine import Call, Proceed, rule
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, conflict, missing, parts_of
+
+authorizers = rule(
+    "authorizers",
+    """An authorizer says its kind of authentication, and its time to live if it was given. Without the API,
+    making one is a conflict. moto: no kind, 300 seconds always, another answer. Source: aws-facts (k).""",
+)
+
+
+def kind_of(authorizer_type: str) -> str:
+    """What kind of authentication an authorizer of a type is."""
+    return "cognito_user_pools" if authorizer_type == "COGNITO_USER_POOLS" else "custom"
+
+
+def shown(authorizer: Authorizer) -> dict[str, Any]:
+    """An authorizer, as AWS shows it."""
+    kept = {**authorizer.to_json(), "authType": authorizer.auth_type or kind_of(str(authorizer.type))}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+@authorizers.around("apigateway:CreateAuthorizer")
+def _create(call: Call, proceed: Proceed) -> Any:
+    if api_of(call) is None:
+        raise conflict("Unable to complete operation due to concurrent modification. Please try again later.")
+    status, headers, body = proceed()
+    if status >= 300:
+        return status, headers, body
+    made = backend_of(call).apis[parts_of(call)[1]].authorizers[json.loads(body)["id"]]
+    made.authorizer_result_ttl = call.get("authorizerResultTtlInSeconds")
+    made.identity_validation_expression = call.get("identityValidationExpression")
+    return status, headers, json.dumps(shown(made))
+
+
+@authorizers.operation("apigateway:GetAuthorizer")
+def _get(call: Call) -> dict[str, Any]:
+    api = api_of(call)
+    found = api.authorizers.get(parts_of(call)[3]) if api is not None else None
+    if found is None:
+        raise missing("Invalid Authorizer identifier specified")
+    return shown(found)
+
+
+@authorizers.operation("apigateway:GetAuthorizers")
+def _all(call: Call) -> dict[str, Any]:
+    api = api_of(call)
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    return {"items": [shown(each) for each in api.authorizers.values()]}

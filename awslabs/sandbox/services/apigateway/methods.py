@@ -1,0 +1,483 @@
+"""Resources, methods, integrations and their responses: what AWS takes, changes and shows of them.
+
+moto keeps them; it looks at little, shows members that AWS leaves out, and knows no Update operation. So
+all operations on them are answered here: those that put check and then keep, those that update take AWS's
+paths (`patches`), and all show the same thing the same way (`shown`).
+Source: API Gateway API reference, "Patch operations"; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from moto.apigateway.models import Integration, IntegrationResponse, Method, MethodResponse, Resource, RestAPI
+
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, plain, replaced
+from awslabs.sandbox.services.apigateway.rest_apis import (
+    api_of,
+    backend_of,
+    conflict,
+    look_at_mapping,
+    missing,
+    parts_of,
+)
+from awslabs.sandbox.services.apigateway.shown import (
+    TIMEOUT_MS,
+    integration_response_shown,
+    integration_shown,
+    method_shown,
+    resource_shown,
+    response_shown,
+)
+
+VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
+
+methods = rule(
+    "methods",
+    """A method names models, validators, authorizers that are there, an integration an address of its type;
+    names of parameters are unique. Each can be updated by AWS's paths; what is not there is named by AWS's
+    words; what was not given is not shown. moto takes all, shows empty members and updates nothing.
+    Source: aws-facts (k).""",
+)
+
+
+# --- what is named ------------------------------------------------------------------------------------
+
+
+def _resource(call: Call) -> tuple[RestAPI, Resource]:
+    api, parts = api_of(call), parts_of(call)
+    resource = api.resources.get(parts[3]) if api is not None else None
+    if api is None or resource is None:
+        raise missing("Invalid Resource identifier specified")
+    return api, resource
+
+
+def _method(call: Call) -> Method:
+    found = _resource(call)[1].resource_methods.get(parts_of(call)[5])
+    if found is None:
+        raise missing("Invalid Method identifier specified")
+    return found
+
+
+def _integration(call: Call) -> Integration:
+    found = _method(call).method_integration
+    if found is None:
+        raise missing("Invalid Integration identifier specified")
+    return found
+
+
+def _steps(call: Call) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = call.get("patchOperations") or []
+    return found
+
+
+# --- resources ----------------------------------------------------------------------------------------
+
+
+@methods.operation("apigateway:GetResource")
+def _get_resource(call: Call) -> dict[str, Any]:
+    details = "methods" in (call.response.querystring or {}).get("embed", [])
+    return resource_shown(_resource(call)[1], details)
+
+
+@methods.operation("apigateway:UpdateResource")
+def _update_resource(call: Call) -> dict[str, Any]:
+    api, resource = _resource(call)
+    for step in replaced(_steps(call), "/parentId", "/pathPart"):
+        parent_id, name = str(resource.parent_id), resource.path_part
+        if resource.parent_id is None:
+            raise bad(f"Root resource cannot update its {step['path'][1:]}.")
+        if step["path"] == "/pathPart":
+            name = step.get("value") or ""
+        else:
+            parent_id = step.get("value") or ""
+            above = api.resources.get(parent_id)
+            if above is None:
+                raise missing("Invalid Resource identifier specified")
+            while above is not None:
+                if above.id == resource.id:
+                    raise bad("Resources cannot be cyclical.")
+                above = api.resources.get(above.parent_id or "")
+        for each in api.resources.values():
+            if each.id != resource.id and (each.parent_id, each.path_part) == (parent_id, name):
+                raise conflict(f"Another resource with the same parent already has this name: {name}")
+        resource.parent_id, resource.path_part = parent_id, name
+    return resource_shown(resource)
+
+
+# --- methods ------------------------------------------------------------------------------------------
+
+
+@methods.operation("apigateway:PutMethod")
+def _put_method(call: Call) -> dict[str, Any]:
+    api, resource = _resource(call)
+    verb = parts_of(call)[5]
+    if verb not in VERBS:
+        raise bad(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
+    if verb in resource.resource_methods:
+        raise conflict("Method already exists for this resource")
+    made = Method(  # type: ignore[abstract]  # moto makes it so, too
+        verb,
+        _authorization(call.get("authorizationType")),
+        api_key_required=call.get("apiKeyRequired"),
+        authorizer_id=call.get("authorizerId"),
+        authorization_scopes=call.get("authorizationScopes"),
+        request_parameters=call.get("requestParameters"),
+        request_models=call.get("requestModels"),
+        operation_name=call.get("operationName"),
+        request_validator_id=call.get("requestValidatorId"),
+    )
+    _look_at_method(api, made)
+    resource.resource_methods[verb] = made
+    return method_shown(made)
+
+
+def _authorization(kind: Any) -> str:
+    """The type of authorization, which AWS takes in any case of letters and shows in capitals."""
+    named = str(kind or "").upper()
+    if named not in ("NONE", "AWS_IAM", "CUSTOM", "COGNITO_USER_POOLS"):
+        raise bad(
+            "Invalid Authorization Type specified: Must be one of: "
+            "[NONE, AWS_IAM, CUSTOM, COGNITO_USER_POOLS]"
+        )
+    return named
+
+
+def _look_at_method(api: RestAPI, method: Method) -> None:
+    """Refuse a method that names what is not there."""
+    if method.authorization_type not in ("CUSTOM", "COGNITO_USER_POOLS"):
+        method.authorizer_id = None
+    elif method.authorizer_id not in api.authorizers:
+        raise bad(
+            "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS "
+            "requires a valid authorizer."
+        )
+    if method.request_validator_id and method.request_validator_id not in api.request_validators:
+        raise bad("Invalid Request Validator identifier specified")
+    for model in (method.request_models or {}).values():
+        if model not in {each.name for each in api.models.values()}:
+            raise bad(f"Invalid model identifier specified: {model}")
+    names = [name.rpartition(".")[2] for name in method.request_parameters or {}]
+    if len(set(names)) < len(names):
+        raise bad("Parameter names must be unique across querystring, header and path")
+
+
+@methods.operation("apigateway:GetMethod")
+def _get_method(call: Call) -> dict[str, Any]:
+    return method_shown(_method(call))
+
+
+@methods.operation("apigateway:DeleteMethod")
+def _delete_method(call: Call) -> dict[str, Any]:
+    del _resource(call)[1].resource_methods[_method(call).http_method]
+    return {}
+
+
+_ATTRIBUTES = {
+    "/authorizationType": "authorization_type",
+    "/authorizerId": "authorizer_id",
+    "/apiKeyRequired": "api_key_required",
+    "/operationName": "operation_name",
+    "/requestValidatorId": "request_validator_id",
+}
+
+
+@methods.operation("apigateway:UpdateMethod")
+def _update_method(call: Call) -> dict[str, Any]:
+    api, method = _resource(call)[0], _method(call)
+    changed = copy.copy(method)
+    changed.request_parameters = dict(method.request_parameters or {})
+    changed.request_models = dict(method.request_models or {})
+    for step in _steps(call):
+        path, value = str(step.get("path")), step.get("value") or ""
+        if path in _ATTRIBUTES:
+            one_of(step["op"], "replace")
+            kept: Any = value.lower() == "true" if path == "/apiKeyRequired" else value
+            kept = _authorization(value) if path == "/authorizationType" else kept
+            setattr(changed, _ATTRIBUTES[path], kept)
+        else:
+            _change_one(step, changed.request_parameters, changed.request_models, "request")
+    _look_at_method(api, changed)
+    vars(method).update(vars(changed))
+    return method_shown(method)
+
+
+def _change_one(step: dict[str, Any], parameters: dict[str, Any], models: dict[str, Any], whose: str) -> None:
+    """Change one parameter or one media type's model of a method or of its response."""
+    path, value = str(step.get("path")), step.get("value") or ""
+    found = re.fullmatch(rf"/{whose}(Parameters|Models)/([^/]+)", path)
+    if found is None:
+        raise bad_path(path)
+    name = plain(found[2])
+    held, kept = (parameters, value.lower() == "true") if found[1] == "Parameters" else (models, value)
+    if step["op"] in ("remove", "replace") and name not in held:
+        said = (
+            "Invalid parameter name specified"
+            if held is parameters
+            else "Content-Type specified was not found"
+        )
+        raise missing(said)
+    if step["op"] == "remove":
+        del held[name]
+    else:
+        held[name] = kept
+
+
+# --- their responses ----------------------------------------------------------------------------------
+
+
+def _response(call: Call) -> MethodResponse:
+    found = _method(call).method_responses.get(parts_of(call)[-1])
+    if found is None:
+        raise missing("Invalid Response status code specified")
+    return found
+
+
+@methods.operation("apigateway:PutMethodResponse")
+def _put_response(call: Call) -> dict[str, Any]:
+    method, code = _method(call), parts_of(call)[-1]
+    if code in method.method_responses:
+        raise conflict("Response already exists for this resource")
+    parameters, models = call.get("responseParameters"), call.get("responseModels")
+    return response_shown(method.create_response(code, models, parameters))
+
+
+@methods.operation("apigateway:GetMethodResponse")
+def _get_response(call: Call) -> dict[str, Any]:
+    return response_shown(_response(call))
+
+
+@methods.operation("apigateway:DeleteMethodResponse")
+def _delete_response(call: Call) -> dict[str, Any]:
+    del _method(call).method_responses[_response(call).status_code]
+    return {}
+
+
+@methods.operation("apigateway:UpdateMethodResponse")
+def _update_response(call: Call) -> dict[str, Any]:
+    response = _response(call)
+    parameters: dict[str, Any] = dict(response.response_parameters or {})
+    models: dict[str, Any] = dict(response.response_models or {})
+    for step in _steps(call):
+        _change_one(step, parameters, models, "response")
+    response.response_parameters, response.response_models = parameters or None, models or None  # type: ignore
+    return response_shown(response)
+
+
+# --- integrations -------------------------------------------------------------------------------------
+
+_FUNCTION = re.compile(r"path/+2015-03-31/functions/.+/invocations")
+
+
+def look_at_integration(kind: str, verb: str | None, uri: str | None, credentials: str | None) -> None:
+    """Refuse an integration whose address is none of its type."""
+    if kind != "MOCK" and not verb:
+        raise bad("Enumeration value for HttpMethod must be non-empty")
+    uri = uri or ""
+    if kind in ("HTTP", "HTTP_PROXY") and not re.match(r"https?://|\$\{stageVariables\.", uri):
+        raise bad("Invalid HTTP endpoint specified for URI")
+    if kind in ("AWS", "AWS_PROXY"):
+        parts = uri.split(":", 5)
+        if len(parts) < 6 or parts[0] != "arn":
+            raise bad("Invalid ARN specified in the request")
+        if not re.match(r"(path|action)/", parts[5]) or parts[2] != "apigateway":
+            raise bad("AWS ARN for integration must contain path or action")
+        function = parts[4].endswith("lambda") and _FUNCTION.match(parts[5])
+        if kind == "AWS_PROXY" and not function and not (parts[4] == "firehose" and "action/" in parts[5]):
+            raise bad(
+                "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose "
+                "stream invocations."
+            )
+        if not function and not credentials:
+            raise bad("Role ARN must be specified for AWS integrations")
+
+
+@methods.operation("apigateway:PutIntegration")
+def _put_integration(call: Call) -> dict[str, Any]:
+    resource, method = _resource(call)[1], _method(call)
+    kind = call.get("type")
+    verb = call.get("integrationHttpMethod") or call.get("httpMethod")
+    uri, credentials = call.get("uri"), call.get("credentials")
+    look_at_integration(kind, verb, uri, credentials)
+    timeout_ms = call.get("timeoutInMillis")
+    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
+        raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
+    made = Integration(
+        kind,
+        uri,
+        verb,
+        request_templates=call.get("requestTemplates"),
+        passthrough_behavior=call.get("passthroughBehavior"),
+        cache_key_parameters=call.get("cacheKeyParameters"),
+        tls_config=call.get("tlsConfig"),
+        cache_namespace=call.get("cacheNamespace") or resource.id,
+        timeout_in_millis=timeout_ms,
+        request_parameters=call.get("requestParameters"),
+        content_handling=call.get("contentHandling"),
+        credentials=credentials,
+        connection_type=call.get("connectionType"),
+    )
+    vars(made)["connection_id"] = call.get("connectionId")
+    method.method_integration = made
+    return integration_shown(made)
+
+
+@methods.operation("apigateway:GetIntegration")
+def _get_integration(call: Call) -> dict[str, Any]:
+    return integration_shown(_integration(call))
+
+
+@methods.operation("apigateway:DeleteIntegration")
+def _delete_integration(call: Call) -> dict[str, Any]:
+    _integration(call)
+    _method(call).method_integration = None
+    return {}
+
+
+_OF_INTEGRATION: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "/httpMethod": ("http_method", str),
+    "/uri": ("uri", str),
+    "/credentials": ("credentials", str),
+    "/connectionId": ("connection_id", str),
+    "/connectionType": ("connection_type", str),
+    "/passthroughBehavior": ("passthrough_behaviour", str),
+    "/contentHandling": ("content_handling", str),
+    "/timeoutInMillis": ("timeout_in_millis", int),
+    "/cacheNamespace": ("cache_namespace", str),
+}
+
+
+@methods.operation("apigateway:UpdateIntegration")
+def _update_integration(call: Call) -> dict[str, Any]:
+    integration = _integration(call)
+    changed = dict(vars(integration))
+    for name in ("request_parameters", "request_templates"):
+        changed[name] = dict(changed[name] or {})
+    changed["cache_key_parameters"] = list(changed["cache_key_parameters"] or [])
+    for step in _steps(call):
+        path, value = str(step.get("path")), step.get("value") or ""
+        if path in _OF_INTEGRATION:
+            one_of(step["op"], "replace")
+            name, kind = _OF_INTEGRATION[path]
+            try:
+                changed[name] = kind(value) if value else None
+            except ValueError as problem:
+                raise bad(f"Invalid value {value} for {path}") from problem
+            continue
+        found = re.fullmatch(r"/(requestParameters|requestTemplates|cacheKeyParameters)/([^/]+)", path)
+        if found is None:
+            raise bad_path(path)
+        name = plain(found[2])
+        if found[1] == "cacheKeyParameters":
+            others = [each for each in changed["cache_key_parameters"] if each != name]
+            changed["cache_key_parameters"] = others + ([name] if step["op"] != "remove" else [])
+            continue
+        held = changed["request_parameters" if found[1] == "requestParameters" else "request_templates"]
+        if step["op"] == "remove":
+            held.pop(name, None)
+        else:
+            held[name] = value
+    timeout_ms = changed["timeout_in_millis"]
+    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
+        raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
+    vars(integration).update(changed)
+    return integration_shown(integration)
+
+
+# --- their responses ----------------------------------------------------------------------------------
+
+
+def _integration_response(call: Call) -> IntegrationResponse:
+    found = (_integration(call).integration_responses or {}).get(parts_of(call)[-1])
+    if found is None:
+        raise missing("Invalid Response status code specified")
+    return found
+
+
+@methods.operation("apigateway:PutIntegrationResponse")
+def _put_integration_response(call: Call) -> dict[str, Any]:
+    method, integration, code = _method(call), _integration(call), parts_of(call)[-1]
+    declared = method.method_responses.get(code)
+    mapping = call.get("responseParameters") or {}
+    look_at_mapping(mapping, (declared.response_parameters if declared is not None else None) or {})
+    templates = call.get("responseTemplates")
+    _look_at_templates(templates or {})
+    made = integration.create_integration_response(
+        code, call.get("selectionPattern"), dict(templates or {}), mapping, call.get("contentHandling")
+    )
+    if templates is not None:
+        vars(made)["given_templates"] = {kind: template or None for kind, template in templates.items()}
+    return integration_response_shown(made)
+
+
+def _look_at_templates(templates: dict[str, Any]) -> None:
+    for kind, template in templates.items():
+        if isinstance(template, (int, float)):
+            raise Refused(
+                "SerializationException",
+                "class com.amazon.coral.value.json.numbers.TruncatingBigNumber can not be converted to an "
+                "String",
+                400,
+            )
+        if "/" not in kind:
+            why = f"Invalid content type specified: {kind}"
+            raise bad(f"Validation Result: warnings : [], errors : [{why}]")
+
+
+@methods.operation("apigateway:GetIntegrationResponse")
+def _get_integration_response(call: Call) -> dict[str, Any]:
+    return integration_response_shown(_integration_response(call))
+
+
+@methods.operation("apigateway:DeleteIntegrationResponse")
+def _delete_integration_response(call: Call) -> dict[str, Any]:
+    if parts_of(call)[5] not in _resource(call)[1].resource_methods:
+        raise missing("Invalid Integration identifier specified")
+    answers = _integration(call).integration_responses or {}
+    del answers[str(_integration_response(call).status_code)]
+    return {}
+
+
+@methods.operation("apigateway:UpdateIntegrationResponse")
+def _update_integration_response(call: Call) -> dict[str, Any]:
+    response = _integration_response(call)
+    given = vars(response).get("given_templates") or response.response_templates
+    parameters, templates = dict(response.response_parameters or {}), dict(given or {})
+    pattern, handling = response.selection_pattern, response.content_handling
+    for step in _steps(call):
+        path, value = str(step.get("path")), step.get("value") or ""
+        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path)
+        if path == "/selectionPattern":
+            one_of(step["op"], "replace")
+            pattern = value
+        elif path == "/contentHandling":
+            one_of(step["op"], "replace")
+            handling = value
+        elif found is None:
+            raise bad_path(path)
+        else:
+            held = parameters if found[1] == "Parameters" else templates
+            if step["op"] == "remove":
+                held.pop(plain(found[2]), None)
+            else:
+                held[plain(found[2])] = value
+    declared = _method(call).method_responses.get(str(response.status_code))
+    look_at_mapping(parameters, (declared.response_parameters if declared is not None else None) or {})
+    response.selection_pattern, response.content_handling = pattern, handling
+    response.response_parameters, response.response_templates = parameters, templates
+    if templates or vars(response).get("given_templates") is not None:
+        vars(response)["given_templates"] = templates
+    return integration_response_shown(response)
+
+
+@methods.around("apigateway:GetResources")
+def _all_resources(call: Call, proceed: Proceed) -> Any:
+    proceed()
+    api = backend_of(call).apis[parts_of(call)[1]]
+    details = "methods" in (call.response.querystring or {}).get("embed", [])
+    return json.dumps({"item": [resource_shown(each, details) for each in api.resources.values()]})

@@ -1,0 +1,210 @@
+"""Models of bodies, and request validators, which hold requests against them.
+
+An API has two models from the beginning, Empty and Error, but not one that is imported; a model that a method
+names cannot be deleted.
+Source: API Gateway API reference, "Patch operations"; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from moto.apigateway.models import Model, RequestValidator, RestAPI
+
+from awslabs.sandbox.core.engine import Call, Proceed, rule
+from awslabs.sandbox.services.apigateway.patches import bad, replaced
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, conflict, missing, parts_of
+
+_SCHEMA = """{
+  "$schema" : "http://json-schema.org/draft-04/schema#",
+  "title" : "%s Schema",
+  "type" : "object"%s
+}"""
+DEFAULTS = {
+    "Empty": ("This is a default empty schema model", _SCHEMA % ("Empty", "")),
+    "Error": (
+        "This is a default error schema model",
+        _SCHEMA % ("Error", ',\n  "properties" : {\n    "message" : { "type" : "string" }\n  }'),
+    ),
+}
+"""What those say of themselves, and their schemas."""
+
+models = rule(
+    "models",
+    """An API that is not imported has the models Empty and Error. A model has a name of its own and a
+    schema; one that a method names cannot be deleted; description and schema can be updated. moto: none of
+    these.
+    Source: aws-facts (k).""",
+)
+validators = rule(
+    "validators",
+    """A validator says of both kinds whether it looks at them; without a value an update is to false.
+    moto shows null, and falls over an update without a value and over what is not there.
+    Source: aws-facts (k).""",
+)
+
+
+def add_defaults(api: RestAPI) -> None:
+    """Give an API the models that are there from the beginning."""
+    for name, (description, schema) in DEFAULTS.items():
+        if name not in api.models:
+            api.add_model(name, description, schema, "application/json")
+
+
+@models.around("apigateway:CreateRestApi")
+def _with_models(call: Call, proceed: Proceed) -> Any:
+    answer = proceed()
+    api = backend_of(call).apis.get(json.loads(answer[2]).get("id", ""))
+    if api is not None:
+        add_defaults(api)
+    return answer
+
+
+def _model(call: Call) -> tuple[RestAPI, Model]:
+    api, name = api_of(call), parts_of(call)[3]
+    found = api.models.get(name) if api is not None else None
+    if api is None or found is None:
+        raise missing(f"Invalid model name specified: {name}")
+    return api, found
+
+
+def _shown(model: Model) -> dict[str, Any]:
+    return model.to_json()
+
+
+@models.operation("apigateway:CreateModel")
+def _create_model(call: Call) -> dict[str, Any]:
+    api, name = api_of(call), call.get("name")
+    if not name:
+        raise bad("Model name must be non-empty")
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    if name in api.models:
+        raise conflict("Model name already exists for this REST API")
+    schema = _schema(call.get("schema"))
+    return _shown(api.add_model(name, call.get("description") or "", schema, call.get("contentType")))
+
+
+def _schema(text: str | None) -> str:
+    if not text:
+        raise bad("Model schema must have at least 1 property or array items defined")
+    return text
+
+
+@models.operation("apigateway:GetModel")
+def _get_model(call: Call) -> dict[str, Any]:
+    return _shown(_model(call)[1])
+
+
+@models.operation("apigateway:GetModels")
+def _get_models(call: Call) -> dict[str, Any]:
+    api = api_of(call)
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    return {"items": [_shown(each) for _, each in sorted(api.models.items())]}
+
+
+@models.operation("apigateway:UpdateModel")
+def _update_model(call: Call) -> dict[str, Any]:
+    _, model = _model(call)
+    steps = replaced(call.get("patchOperations") or [], "/description", "/schema")
+    for step in steps:
+        if step["path"] == "/schema":
+            _schema(step.get("value"))
+    for step in steps:
+        setattr(model, step["path"][1:], step.get("value") or "")
+    return _shown(model)
+
+
+@models.operation("apigateway:DeleteModel")
+def _delete_model(call: Call) -> dict[str, Any]:
+    api, model = _model(call)
+    for place, what in _users(api, str(model.name)):
+        raise conflict(f"Cannot delete model '{model.name}', is referenced in method {what}: {place}")
+    del api.models[str(model.name)]
+    return {}
+
+
+def _users(api: RestAPI, name: str) -> Iterator[tuple[str, str]]:
+    """The methods that name a model, those of the newest resource first."""
+    for resource in reversed(api.resources.values()):
+        for verb, method in resource.resource_methods.items():
+            place = f"{resource.get_path()}/{verb}"
+            if name in (method.request_models or {}).values():
+                yield place, "request"
+            if any(
+                name in (each.response_models or {}).values() for each in method.method_responses.values()
+            ):
+                yield place, "response"
+
+
+# --- request validators -------------------------------------------------------------------------------
+
+
+def _validator(call: Call) -> tuple[RestAPI, RequestValidator]:
+    api = api_of(call)
+    found = api.request_validators.get(parts_of(call)[3]) if api is not None else None
+    if api is None or found is None:
+        raise missing("Invalid Request Validator identifier specified")
+    return api, found
+
+
+def validator_shown(validator: RequestValidator) -> dict[str, Any]:
+    """A validator, with both that it may look at."""
+    return {
+        "id": validator.id,
+        "name": validator.name,
+        "validateRequestBody": bool(validator.validate_request_body),
+        "validateRequestParameters": bool(validator.validate_request_parameters),
+    }
+
+
+@validators.operation("apigateway:CreateRequestValidator")
+def _create_validator(call: Call) -> dict[str, Any]:
+    api = api_of(call)
+    if api is None:
+        raise bad("Invalid REST API identifier specified")
+    made = api.create_request_validator(
+        call.get("name"), bool(call.get("validateRequestBody")), bool(call.get("validateRequestParameters"))
+    )
+    return validator_shown(made)
+
+
+@validators.operation("apigateway:GetRequestValidator")
+def _get_validator(call: Call) -> dict[str, Any]:
+    return validator_shown(_validator(call)[1])
+
+
+@validators.operation("apigateway:GetRequestValidators")
+def _get_validators(call: Call) -> dict[str, Any]:
+    api = api_of(call)
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    return {"items": [validator_shown(each) for each in api.request_validators.values()]}
+
+
+@validators.operation("apigateway:DeleteRequestValidator")
+def _delete_validator(call: Call) -> dict[str, Any]:
+    api, validator = _validator(call)
+    del api.request_validators[validator.id]
+    return {}
+
+
+@validators.operation("apigateway:UpdateRequestValidator")
+def _update_validator(call: Call) -> dict[str, Any]:
+    _, validator = _validator(call)
+    paths = "/name", "/validateRequestParameters", "/validateRequestBody"
+    steps = replaced(call.get("patchOperations") or [], *paths)
+    if any(step["path"] == "/name" and not step.get("value") for step in steps):
+        raise bad("Request Validator name cannot be blank")
+    for step in steps:
+        value = step.get("value") or ""
+        if step["path"] == "/name":
+            validator.name = value
+        elif step["path"] == "/validateRequestBody":
+            validator.validate_request_body = value.lower() == "true"
+        else:
+            validator.validate_request_parameters = value.lower() == "true"
+    return validator_shown(validator)
