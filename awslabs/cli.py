@@ -283,13 +283,19 @@ def planned(
         Explain each step.
     """
     from awslabs import lesson, plan, script
+    from awslabs.switch import Switch
 
     sandbox, region, profile = (options.pop(name) for name in ("sandbox", "region", "profile"))
     if not sandbox:
         region = plan.region_of(region, profile)
     copy = {name: options.pop(name) for name in ("name", "owner", "budget_usd")}
+
+    def build(ledger: Ledger) -> Any:
+        Switch(ledger)
+        return function(ledger, **options)
+
     with progress.awaiting("the plan is made"):
-        made = plan.rehearse(lab, lambda ledger: function(ledger, **options), region=region, **copy)
+        made = plan.rehearse(lab, build, region=region, **copy)
     lang = lang or lesson.language()
     if as_script:
         out(script.script(made, lesson.price(made.usd_per_hour, "en", made.region, all_of_it=True)))
