@@ -208,6 +208,9 @@ def statements(known: Iterable[Call], place: Place) -> list[Statement]:
         on, condition = resource(call, place), conditions(call, place)
         actions = by_condition.setdefault(json.dumps(condition, sort_keys=True), {})
         actions.setdefault(call.action, set()).add(on)
+        if call.reads and "/awslabs/{region}/" in call.on:  # IAM forgets the path of what is gone
+            gone = call.on.replace("/awslabs/{region}/{ledger}*/*", "/{ledger}*")
+            actions[call.action].add(place.fill(gone))
     made = []
     for text, actions in sorted(by_condition.items()):
         alike: dict[tuple[str, ...], list[str]] = {}
