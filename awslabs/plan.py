@@ -202,18 +202,22 @@ def region_of(region: str | None, profile: str | None) -> str:
 
 @contextlib.contextmanager
 def _elsewhere(home_id: str) -> Iterator[None]:
-    """A folder for ledgers that is gone afterwards; it says the same of itself as the true one."""
-    before = os.environ.get("AWSLABS_HOME")
+    """A folder for ledgers that is gone afterwards; it says the same of itself as the true one.
+
+    Whatever endpoint the user has chosen, a practice cloud's, say, has no part in it.
+    """
+    names = ("AWSLABS_HOME", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    before = {name: os.environ.get(name) for name in names}
     with tempfile.TemporaryDirectory(prefix="awslabs-plan-") as folder:
-        os.environ["AWSLABS_HOME"] = folder
+        os.environ.update(zip(names, (folder, "true"), strict=True))
         Path(folder, "home-id").write_text(f"{home_id}\n", encoding="utf-8")
         try:
             yield
         finally:
-            if before is None:
-                del os.environ["AWSLABS_HOME"]
-            else:
-                os.environ["AWSLABS_HOME"] = before
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -35,6 +35,10 @@ set -eu
 umask 022
 export AWS_DEFAULT_REGION={region} AWS_REGION={region} AWS_PAGER=
 
+aws() {{ # For SQS version 1 forgets AWS_ENDPOINT_URL, which leads to a practice cloud.
+    command aws ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"
+}}
+
 again() {{ # What was made a moment ago AWS does not know everywhere at once: two minutes it is asked again.
     tries=40
     until "$@"; do
@@ -50,7 +54,7 @@ ABOUT = (
     "takes it all down again:"
 )
 DOWN = (
-    "python -m awslabs.ledger recover --yes {lab} --region {region}",
+    "python -m awslabs.ledger recover --yes {lab} --region {region}{owner}",
     "python -m awslabs.{lab} down --region {region}",
 )
 FIXED = {
@@ -66,6 +70,7 @@ END = "END_OF_FILE"
 def script(plan: Plan, price: str) -> str:
     """The whole script; `price` says what the lab costs, in words."""
     told = {"lab": plan.lab, "region": plan.region, "price": price}
+    told["owner"] = "" if VARIABLE.search(plan.owner) else f" --owner {shlex.quote(plan.owner)}"
     down = [f"    {line.format(**told)}" for line in DOWN]
     about = "\n# ".join([*wrapped(ABOUT.format(**told)).split("\n"), *down])
     lines = [HEAD.format(about=about, region=shlex.quote(plan.region))]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import importlib
+import json
+import os
 import shlex
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aws_cli
+import inprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from awslabs import plan
 from awslabs.calls import as_boto3, as_cli
+from awslabs.labs import LABS
 
 TEXTS = st.text(max_size=12)
 VALUES = st.recursive(
@@ -136,3 +145,125 @@ def test_a_call_as_a_command(service: str, operation: str, params: dict[str, Any
 def test_bytes_deep_within_a_request_are_no_command() -> None:
     with pytest.raises(ValueError, match="bytes within"):
         as_cli("dynamodb", "PutItem", {"Item": {"it": {"B": b"x"}}})
+
+
+# -- The AWS CLI itself -----------------------------------------------------------------------------------
+
+PARSED = """
+import base64, json, sys
+import botocore.client
+import botocore.session
+from awscli.clidriver import create_clidriver
+
+def plain(value):
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes": base64.b64encode(value).decode()}
+    if hasattr(value, "read"):
+        return plain(value.read())
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(type(value))
+
+said = []
+def call(client, operation, params):
+    service = client.meta.service_model.service_name
+    said.append([service, operation, json.loads(json.dumps(params, default=plain))])
+    return {}
+botocore.client.BaseClient._make_api_call = call
+make, kept = botocore.session.create_loader, {}
+botocore.session.create_loader = lambda path=None: kept.setdefault(path, make(path))
+for words in json.load(sys.stdin):
+    assert create_clidriver().main(words) == 0, words
+json.dump(said, open(sys.argv[1], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the AWS CLI of version 1 makes of commands, by its own parser; no call is made."""
+    command = aws_cli.python()
+    if not command:
+        pytest.skip("this AWS CLI is not of version 1, whose parser can be asked: pip install awscli")
+    folder = tmp_path_factory.mktemp("parsed")
+
+    def parse(lines: list[str], files: dict[str, bytes]) -> list[Any]:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        environment = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"}
+        environment |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "HOME": str(folder)}
+        asked = subprocess.run(
+            [*command, "-c", PARSED, "said.json"],
+            input=json.dumps([words_of(line)[1:] for line in lines]),
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr[-2000:]
+        return json.loads((folder / "said.json").read_text())
+
+    return parse
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a command as a shell reads it."""
+    command = f"set -- {line}\nprintf '%s\\0' \"$@\""
+    said = subprocess.run(["sh", "-c", command], capture_output=True, check=True)
+    return said.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.live
+def test_the_aws_cli_reads_what_was_to_be_called(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of call of the five labs, and texts that a shell or the AWS CLI could take otherwise."""
+    monkeypatch.setattr("botocore.session.create_loader", lambda path=None: inprocess.MODELS)
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("sqs", "CreateQueue", {"QueueName": text, "Attributes": {"it's": text}})
+        for text in ("it's", "--help", "http://x", "file://x", "a b", '$HOME `x` \\ "', "[x]", "{}", "ü\nx")
+    ]
+    calls += [("ec2", "DescribeVpcs", {"VpcIds": words}) for words in (["a", "b"], ["[a]"], ["-a"], ["a,b"])]
+    for lab in LABS:
+        made = plan.rehearse(lab, importlib.import_module(f"awslabs.{lab}").up, owner="ada")
+        kinds = {(step.call, *step.params): step for step in made.steps if step.call != "docker:push"}
+        calls += [(step.service, step.operation, named(step.sent)) for step in kinds.values()]
+    files: dict[str, bytes] = {}
+
+    def filed(member: str, content: bytes) -> str:
+        name = f"files of it's/{len(files)}"
+        files[name] = content
+        return name
+
+    lines = [as_cli(*call, filed=filed, width=80 if place % 2 else None) for place, call in enumerate(calls)]
+    said = parsed(lines, files)
+    assert len(said) == len(calls) > 50
+    for (service, operation, params), (its_service, its_operation, its_params) in zip(
+        calls, said, strict=True
+    ):
+        assert (its_service, its_operation) == (service, operation)
+        assert documents(its_params) == documents(json.loads(json.dumps(params, default=in_base64)))
+
+
+def named(value: Any) -> Any:
+    """The plan's variables as texts that could be values."""
+    if isinstance(value, str):
+        return plan.VARIABLE.sub(lambda found: f"x-{found[1].replace(' ', '-')}", value)
+    if isinstance(value, dict):
+        return {key: named(item) for key, item in value.items()}
+    return [named(item) for item in value] if isinstance(value, list) else value
+
+
+def in_base64(value: Any) -> Any:
+    return {"bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.isoformat()
+
+
+def documents(value: Any) -> Any:
+    """The same, where texts of JSON are what they hold: the white space in a policy means nothing."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return {key: documents(item) for key, item in value.items()}
+    return [documents(item) for item in value] if isinstance(value, list) else value
