@@ -111,7 +111,7 @@ def only_labs(row: Row) -> bool:
 
 
 def why_not(rows: dict[str, Row]) -> list[str]:
-    """For each test that does not end as on AWS and calls the labs' operations alone, or has a reason: that."""
+    """For each test that does not end as on AWS, and has a reason or calls the labs' operations alone: why."""
     reasons = json.loads((Path(__file__).parent / "reasons.json").read_text(encoding="utf-8"))
     tests: dict[str, list[str]] = collections.defaultdict(list)
     for test, row in rows.items():
@@ -285,7 +285,7 @@ def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[st
     lines = [
         "# How true to AWS the practice cloud is",
         "",
-        "Made by `bench/fidelity/report.py`, as `make fidelity` does; a note below says if runs were put together.",
+        "Made by `bench/fidelity/report.py`, as `make fidelity` does; a note says if runs were put together.",
         f"Run of {today}. Nobody saw AWS today: these are tests that their authors, LocalStack and moto, saw",
         "pass on AWS, with the answers that they recorded there, run against the practice cloud. A record is",
         "as old as its date. A test ends at its first failed assertion. Where AWS is eventually consistent,",
