@@ -111,7 +111,7 @@ def only_labs(row: Row) -> bool:
 
 
 def why_not(rows: dict[str, Row]) -> list[str]:
-    """For each test that does not end as on AWS, and has a reason or calls the labs' operations alone: why."""
+    """For each test that ends otherwise than on AWS, and has a reason, or calls the labs' operations: why."""
     reasons = json.loads((Path(__file__).parent / "reasons.json").read_text(encoding="utf-8"))
     tests: dict[str, list[str]] = collections.defaultdict(list)
     for test, row in rows.items():
