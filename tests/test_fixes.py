@@ -87,7 +87,7 @@ WRITTEN = [
     for line, text in texts(path)
     for command in OURS.findall(text)
 ]
-# They mean the same whatever was asked: `list` and the console show all, and a computer has one practice cloud.
+# They mean the same whatever was asked: `list` and the console show all; a computer has one practice cloud.
 ANYWHERE = re.compile(r"python -m awslabs(\.ledger list|\.(sandbox|console)( .*)?)?")
 MAKERS = {
     "explain.py",
