@@ -16,7 +16,7 @@ if [ ! -d "$work/ministack" ]; then
   "$work/ministack/bin/pip" install -q ministack
 fi
 
-"$AWSLABS" -m awslabs.sandbox start --stale 0 # the records are of fine weather
+"$AWSLABS" -m awslabs.sandbox start --stale 0 --slow-states 0 # the records are of fine weather, and their fixtures wait less than AWS asks
 "$AWSLABS" -m moto.server -p 5701 >"$work/moto.log" 2>&1 &
 moto=$!
 GATEWAY_PORT=5702 "$work/ministack/bin/ministack" >"$work/ministack.log" 2>&1 &
