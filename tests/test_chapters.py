@@ -34,6 +34,7 @@ HOUSE = [
         "explain",
         "progress",
         "screen",
+        "drawing",
         "journal",
         "addresses",
         "policies",
