@@ -35,6 +35,7 @@ HOUSE = [
         "progress",
         "drawing",
         "screen",
+        "drawing",
         "journal",
         "addresses",
         "policies",
