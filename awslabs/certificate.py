@@ -239,9 +239,11 @@ class _Look:
 
     def _judge_rows(self, pairs: list[tuple[Ledger, Row]]) -> None:
         """What AWS shows under the identifiers of rows, whatever it carries."""
-        for (ledger, row), on_aws in zip(pairs, inventory.states(self.cloud, self.seen, pairs), strict=True):
+        states = inventory.states(self.cloud, self.seen, pairs)
+        for (ledger, row), (on_aws, ids) in zip(pairs, states, strict=True):
             if on_aws != "absent":
-                self.doubts.append(f"{ledger.lab}: {row.name} {row.id}, in {self.region}: {on_aws}.")
+                what = " ".join([row.name, *ids]).rstrip()
+                self.doubts.append(f"{ledger.lab}: {what}, in {self.region}: {on_aws}.")
 
 
 def impossible(row: Row) -> str:

@@ -199,7 +199,8 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
         ``stands, not ours any more`` for what lost its mark, or ``stands, in no ledger`` for what carries our
         mark and no row here knows. A role of an older awslabs, whose path does not tell its Region, is
         ``stands, in no ledger, of an unknown Region``. Rows of a kind that could not be looked at are
-        ``not looked at``, and so is the kind itself, with AWS's code.
+        ``not looked at``, and so is the kind itself, with AWS's code. A row that heard no answer knows no
+        ``id``: AWS's is told, and of several things with its token each in an entry of its own.
         ``owner``; and, of what no row knows, ``home``: whether it was built from ``this`` folder of ledgers.
     dict of AwsError
         Why not, by kind.
@@ -212,11 +213,12 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
         {
             "ledger": ledger.prefix,
             "row": row.name,
-            "id": row.id,
+            "id": id,
             "on_aws": on_aws,
             "owner": ledger.journal.header["owner"],
         }
-        for (ledger, row), on_aws in zip(rows, states(cloud, seen, rows), strict=True)
+        for (ledger, row), (on_aws, ids) in zip(rows, states(cloud, seen, rows), strict=True)
+        for id in ids
     ]
     for one in without_row(cloud, seen.ours):
         report.append(
@@ -236,8 +238,11 @@ def verify(cloud: Cloud) -> tuple[list[dict[str, Any]], dict[str, AwsError]]:
     return report, seen.refused
 
 
-def states(cloud: Cloud, seen: Survey, rows: list[tuple[Ledger, Row]]) -> list[str]:
-    """Of each row, what AWS shows: in the survey, in an answer about many, or, where neither tells, alone."""
+def states(cloud: Cloud, seen: Survey, rows: list[tuple[Ledger, Row]]) -> list[tuple[str, list[str]]]:
+    """Of each row, what AWS shows: in the survey, in an answer about many, or, where neither tells, alone.
+
+    With the row's identifier; where it has none yet, with those of what AWS shows under its token.
+    """
     marked = {(one.token, one.found.id) for one in seen.ours}
     missing: dict[str, list[Row]] = {}
     for _, row in rows:
@@ -247,17 +252,18 @@ def states(cloud: Cloud, seen: Survey, rows: list[tuple[Ledger, Row]]) -> list[s
     for call, those in missing.items():
         listed[call] = seen.listed[call] if KINDS[call].complete else asked_at_once(cloud, seen, call, those)
 
-    def on_aws(ledger: Ledger, row: Row) -> str:
+    def on_aws(ledger: Ledger, row: Row) -> tuple[str, list[str]]:
         if (row.token, row.id) in marked:
-            return "stands"
+            return "stands", [row.id]
         if row.call in seen.refused:
-            return UNSEEN
+            return UNSEEN, [row.id]
         try:
             shown = ledger.shown(row, listed[row.call])
         except AwsError as error:
             seen.refused[row.call] = error
-            return UNSEEN
-        return NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"
+            return UNSEEN, [row.id]
+        ids = [row.id] if row.id or not shown else [one.id for one in shown]
+        return (NOT_OURS if is_foreign(shown) else "stands" if shown else "absent"), ids
 
     return [on_aws(ledger, row) for ledger, row in rows]
 

@@ -200,12 +200,21 @@ def _least(usd_per_hour: float | None) -> float:
 
 
 def told(header: dict[str, Any], rows: list[Row]) -> str:
-    """When and why what costs will end, in a sentence; empty where it will not."""
+    """When and why what costs will end, in a sentence; empty where it will not.
+
+    Without a switch on AWS (a role refused), a budget, and the time of anything but a server, whose operating
+    system keeps it, are this computer's to keep: that is said, since nobody may rely on more.
+    """
     limit, until = budget(header), header["limits"]["until"]
     gone = spent(header, rows)
     left = "" if limit is None else f"at {limit:g} USD ({'?' if gone is None else f'{gone:.4f}'} are spent)"
     ends = [f"at {until[:16].replace('T', ' ')} UTC"] * bool(until) + [left] * bool(left)
-    return f"What costs ends {', or '.join(ends)}." if ends else ""
+    standing = [row for row in rows if row.state == "standing"]
+    by_itself = any(row.call == "scheduler:CreateSchedule" for row in standing) or (
+        limit is None and any("ttl_minutes" in row.telling for row in standing)
+    )
+    alone = "" if by_itself else ", but only if an awslabs command or notebook runs then"
+    return f"What costs ends {', or '.join(ends)}{alone}." if ends else ""
 
 
 class Kept(Protocol):

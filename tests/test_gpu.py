@@ -555,7 +555,7 @@ def test_what_a_training_leaves_is_not_what_others_have_left_here(
     standing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done = '{"done": true, "written": ["metrics_new.csv"], "device": "Tesla T4"}'
-    epoch = '{"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.3, "seconds": 1.0}'
+    epoch = '{"epoch": 1, "train_loss": 0.4, "val_accuracy": 0.9, "val_loss": 0.3, "seconds": 1.0}'
     monkeypatch.setattr(tunnel, "connect", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(tunnel, "run", talking(epoch, done))
     monkeypatch.setattr(tunnel, "get", lambda address, remote, local: local)

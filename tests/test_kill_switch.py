@@ -1,6 +1,6 @@
 """Labs with a dead-man's switch whose laptop dies and never comes back: nothing of them stands in the end.
 
-A few kills of each lab; ``make matrix-switch LAB=...`` makes all.
+A few kills of each lab, all on one practice cloud; ``make matrix-switch LAB=...`` makes all of one lab.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from harness.switch import prove, sample
 pytestmark = pytest.mark.kill
 
 
-@pytest.mark.parametrize(
-    ("name", "kills"), [("ec2", 3), ("gpu", 2), ("ecs_qa", 3), ("batch_sweep", 3), ("serverless", 3)]
-)
-def test_a_lab_whose_laptop_never_comes_back_is_taken_down(
-    name: str, kills: int, tmp_path: Path, aloud: Callable[[str], None]
+def test_labs_whose_laptops_never_come_back_are_taken_down(
+    tmp_path: Path, aloud: Callable[[str], None]
 ) -> None:
     began = time.monotonic()
-    figures = prove(EVERY_LAB[name], tmp_path, functools.partial(sample, most=kills))
-    aloud(f"\nswitch: {name}: {figures}, {time.monotonic() - began:.0f} s")
-    assert figures.armed > 0
-    assert figures.early > 0
-    assert not figures.wrong, "\n" + "\n".join(figures.wrong)
+    proven = prove(EVERY_LAB.values(), tmp_path, functools.partial(sample, most=3))
+    for name, figures in proven.items():
+        aloud(f"\nswitch: {name}: {figures}")
+    aloud(f"\nswitch: {time.monotonic() - began:.0f} s")
+    wrong = [one for figures in proven.values() for one in figures.wrong]
+    assert not wrong, "\n" + "\n".join(wrong)
+    for name, figures in proven.items():
+        assert (figures.early, figures.armed) == (1, 2), name
+        assert figures.told_s or name == "serverless", name  # of which nothing costs while nobody asks for it

@@ -377,6 +377,25 @@ def test_verify_finds_what_was_deleted_by_hand(school: School) -> None:
     assert sorted(absent) == ["gateway-attachment", "instance", "key-pair"]
 
 
+def test_verify_names_what_stands_under_a_row_that_heard_no_answer(school: School) -> None:
+    school.die_in_up(1)
+    (made,) = school.left()
+    (row,) = school.rows("show", "ec2")
+    assert (row["state"], row["id"]) == ("creating", "")
+    assert [(row["id"], row["on_aws"]) for row in school.rows("verify")] == [(made, "stands")]
+    with school.trouble.hand():
+        client = school.console()
+        tags = client.describe_vpcs(VpcIds=[made])["Vpcs"][0]["Tags"]
+        specification = [{"ResourceType": "vpc", "Tags": tags}]
+        client.create_vpc(CidrBlock="10.10.0.0/23", TagSpecifications=specification)
+    # Which of two that carry its token is its own, the row does not tell: both are named.
+    assert sorted(row["id"] for row in school.rows("verify")) == sorted(school.left())
+    with school.trouble.hand():
+        for vpc_id in school.left():
+            client.delete_vpc(VpcId=vpc_id)
+    assert [(row["id"], row["on_aws"]) for row in school.rows("verify")] == [("", "absent")]
+
+
 def test_verify_exits_3_for_what_stands_in_no_ledger(school: School) -> None:
     school.up()
     school.file().unlink()

@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from harness import outside
 
-from awslabs import cli, inventory, journal, kinds, policies, switch, switch_function
+from awslabs import cli, inventory, journal, kinds, limits, policies, switch, switch_function
 from awslabs.errors import AwsError, StillStanding
 from awslabs.kinds import schedules
 from awslabs.ledger import Cloud, Ledger
@@ -130,6 +130,33 @@ def test_a_schedule_says_whose_it_is() -> None:
     assert tags == {key: value for key, value in mark.tags().items() if key != "Name"}
     assert schedules.marks_of({**sent, "Description": "changed by hand"})["awslabs:ledger"] == PREFIX
     assert schedules.marks_of({"Name": "somebody-else-s"}) == {}
+
+
+# --- what is said of it ----------------------------------------------------------------------------------
+
+
+SCHEDULE = journal.Row(1, "switch-schedule", "scheduler:CreateSchedule", "token", "standing")
+SERVER = journal.Row(2, "instance", "ec2:RunInstances", "token", "standing", telling={"ttl_minutes": "60"})
+ALONE = ", but only if an awslabs command or notebook runs then"
+
+
+@pytest.mark.parametrize(
+    ("budget_usd", "until", "rows", "told"),
+    [
+        (None, "", [], ""),
+        (None, "2026-11-29T19:41:00Z", [SCHEDULE], "What costs ends at 2026-11-29 19:41 UTC."),
+        (None, "2026-11-29T19:41:00Z", [SERVER], "What costs ends at 2026-11-29 19:41 UTC."),
+        (None, "2026-11-29T19:41:00Z", [], f"What costs ends at 2026-11-29 19:41 UTC{ALONE}."),
+        (5.0, "", [SERVER], f"What costs ends at 5 USD (0.0000 are spent){ALONE}."),
+        (5.0, "", [SERVER, SCHEDULE], "What costs ends at 5 USD (0.0000 are spent)."),
+    ],
+)
+def test_what_nobody_but_this_computer_ends_is_said_to_hang_on_it(
+    budget_usd: float | None, until: str, rows: list[journal.Row], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "spent", lambda header, rows: 0.0)
+    header = {"limits": {**journal.blank_limits(), "budget_usd": budget_usd, "until": until}}
+    assert limits.told(header, rows) == told
 
 
 # --- in the practice cloud -------------------------------------------------------------------------------

@@ -90,11 +90,16 @@ class Matrix:
         AssertionError
             When that alone goes wrong: no case would prove anything then.
         """
-        ((_, ended),) = self._ask([(trial.record, lab)])
-        assert not ended.trouble, ended.trouble
-        recording, verdict = ended.result
-        assert verdict.good, str(verdict)
+        (recording,) = self.records([lab])
         return recording
+
+    def records(self, labs: Iterable[Lab]) -> list[Recording]:
+        """The same of several labs, some at a time."""
+        recordings = []
+        for recording, verdict in self.each(trial.record, labs):
+            assert verdict.good, str(verdict)
+            recordings.append(recording)
+        return recordings
 
     def run(self, cases: Iterable[Case | Storm], recording: Recording) -> list[Verdict]:
         """Run cases, and return their verdicts in that order."""
