@@ -35,7 +35,6 @@ HOUSE = [
         "progress",
         "drawing",
         "screen",
-        "drawing",
         "journal",
         "addresses",
         "policies",
