@@ -525,7 +525,7 @@ def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
 
     school.begin("ana")
     quotas.grant(ACCOUNT, inprocess.REGION, "L-A4707A72", 1000)  # internet gateways
-    assert [run(*line) for line in after_class] == [0, 3, 0, 0, 0, 0]
+    assert [run(*line) for line in after_class] == [0, 0, 3, 0, 0, 0, 0]
     assert Path("after-class.html").is_file()
     (book,) = certificate.check(Path("after-class.json").read_text())["ledgers"]
     assert (book["owner"], len(book["rows"])) == ("ana", 3)

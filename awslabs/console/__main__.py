@@ -113,16 +113,17 @@ def serve(
         ) from error
     shows = [*(["--sandbox"] if sandbox else []), *(["--profile", profile] if profile else [])]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.5}, daemon=True)
-    with server, console.noted(server.address, server.key, shows) as first:
+    with server:
         thread.start()
-        opened = browser and first and console.open_browser()
-        cli.say(
-            f"The console is at {server.address}#{server.key}"
-            + (", open in your browser." if opened else " (open this address).")
-        )
-        cli.say("It only looks. Ctrl-C ends it; what stands goes on standing.")
         try:
-            wait(server, while_seen)
+            with console.noted(server.address, server.key, shows) as first:
+                opened = browser and first and console.open_browser()
+                cli.say(
+                    f"The console is at {server.address}#{server.key}"
+                    + (", open in your browser." if opened else " (open this address).")
+                )
+                cli.say("It only looks. Ctrl-C ends it; what stands goes on standing.")
+                wait(server, while_seen)
         except KeyboardInterrupt:
             pass
         finally:
