@@ -230,12 +230,14 @@ def prove(
                     left = [case for recording in matrix.records(labs) for case in choose(recording)]
                 now, left = left[:TOGETHER], left[TOGETHER:]
                 abandoned = matrix.each(abandon, now)
+            before = {name: len(seen.wrong) for name, seen in figures.items()}
             group(run, abandoned, figures)
         finally:
             run.stop()
         number += 1
         for name in sorted({one.lab for one in abandoned}):
-            say("\n".join([*figures[name].wrong, f"{name}: {figures[name]}; {len(left)} to come"]))
+            new = figures[name].wrong[before[name] :]
+            say("\n".join([*new, f"{name}: {figures[name]}; {len(left)} to come"]))
     return figures
 
 
