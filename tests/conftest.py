@@ -38,7 +38,7 @@ LONG = (
     *("test_ec2", "test_ssh_power", "test_terminal_ml", "test_gpu_live", "test_batch_sweep_live"),
     *("test_concurrency", "test_services_ecs_running_tasks", "test_tunnel", "test_sandbox"),
     *("test_qa_bot_docker", "test_mnist", "test_sandbox_clients", "test_services_batch_running_jobs"),
-    *("test_safe", "test_qa_bot", "test_notebooks", "test_recorded_members"),
+    *("test_safe", "test_qa_bot", "test_notebooks", "test_recorded_members", "test_student_policy"),
 )
 
 

@@ -17,7 +17,7 @@ import inprocess
 import pytest
 from click.testing import CliRunner
 
-from awslabs import addresses, aws_check, cli, inventory, progress, sandbox, tour, tunnel
+from awslabs import addresses, aws_check, cli, inventory, journal, progress, sandbox, tour, tunnel
 from awslabs.__main__ import main
 from awslabs.aws_check import questions, report
 from awslabs.errors import LabError, StillStanding
@@ -175,14 +175,16 @@ def test_where_no_page_can_be_nothing_is_built(checked: Callable[..., str], tmp_
 def test_a_disk_that_fills_up_stops_no_down(
     checked: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put, written = report.put, []
+    write, written = journal.write, []
 
-    def full(*page: Any) -> None:
-        if written:
-            raise OSError(28, "No space left on device")
-        written.append(put(*page))
+    def full(path: Path, text: str) -> None:
+        if path.suffix == ".md":
+            if written:
+                raise OSError(28, "No space left on device")
+            written.append(text)
+        write(path, text)
 
-    monkeypatch.setattr(report, "put", full)
+    monkeypatch.setattr(journal, "write", full)
     checked()
     said = capsys.readouterr().err
     assert "could not be written (No space left on device)" in said

@@ -33,6 +33,7 @@ HOUSE = [
     [
         "explain",
         "progress",
+        "drawing",
         "screen",
         "journal",
         "addresses",

@@ -355,12 +355,12 @@ class Cloud:
             return wire.error(call, code, message, request_id)
         request.environ |= {"HTTP_X_MOTO_ACCOUNT_ID": account, engine.ASKED: call}
         request.environ["wsgi.input"] = io.BytesIO(body)
+        services.called(call.service)  # before it is judged: whose a thing is, its service's rules tell
         decisions = request.environ["awslabs.decisions"] = []
         refused = permissions.refusal(call, account, request, body, decisions)
         if refused:
             return wire.error(call, *refused, request_id)
         try:
-            services.called(call.service)
             if call.service == "sqs" and (answer := no_action(call, request_id)):
                 return answer
             if answers := engine.served(call.name):

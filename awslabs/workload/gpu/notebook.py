@@ -685,8 +685,8 @@ def mnist(
             end.update(line)
         elif "val_accuracy" in line and "epoch" in line:
             lines.append(line)
-            point("on training pictures", line["epoch"], line["train_loss"])
-            point("on others", line["epoch"], line["val_loss"])
+            point("on training pictures", line["epoch"], line.get("train_loss"))
+            point("on others", line["epoch"], line.get("val_loss"))
             on_epoch(line)
 
     asked = ["main.py", "--progress", "json", "--epochs", str(epochs), "--again"]
