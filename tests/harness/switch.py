@@ -13,6 +13,7 @@ of a processor that one busy thread got in that time (`Share`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from awslabs import inventory, sandbox
 from awslabs.ledger import Cloud, Ledger
@@ -262,7 +264,9 @@ def group(run: sandbox.Run, abandoned: list[Abandoned], figures: dict[str, Figur
         while any(left.values()) and time.monotonic() < until:
             share.look()
             time.sleep(1)
-            left = {one.account: left[one.account] and standing(run, one) for one in armed}
+            for one in armed:
+                with contextlib.suppress(ClientError):  # it went between two questions about it: asked again
+                    left[one.account] = left[one.account] and standing(run, one)
         if not any(left.values()):
             break
         jumps.append(time.time())
