@@ -13,6 +13,7 @@ of a processor that one busy thread got in that time (`Share`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from awslabs import inventory, sandbox
 from awslabs.ledger import Cloud, Ledger
@@ -230,12 +232,14 @@ def prove(
                     left = [case for recording in matrix.records(labs) for case in choose(recording)]
                 now, left = left[:TOGETHER], left[TOGETHER:]
                 abandoned = matrix.each(abandon, now)
+            before = {name: len(seen.wrong) for name, seen in figures.items()}
             group(run, abandoned, figures)
         finally:
             run.stop()
         number += 1
         for name in sorted({one.lab for one in abandoned}):
-            say("\n".join([*figures[name].wrong, f"{name}: {figures[name]}; {len(left)} to come"]))
+            new = figures[name].wrong[before[name] :]
+            say("\n".join([*new, f"{name}: {figures[name]}; {len(left)} to come"]))
     return figures
 
 
@@ -260,7 +264,9 @@ def group(run: sandbox.Run, abandoned: list[Abandoned], figures: dict[str, Figur
         while any(left.values()) and time.monotonic() < until:
             share.look()
             time.sleep(1)
-            left = {one.account: left[one.account] and standing(run, one) for one in armed}
+            for one in armed:
+                with contextlib.suppress(ClientError):  # it went between two questions about it: asked again
+                    left[one.account] = left[one.account] and standing(run, one)
         if not any(left.values()):
             break
         jumps.append(time.time())
