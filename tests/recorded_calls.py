@@ -75,7 +75,9 @@ def ec2(cloud: Cloud) -> dict[str, str]:
     client = cloud.client("ec2")
     vpc_id = client.create_vpc(CidrBlock="10.9.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
     client.describe_vpcs()
-    subnet_id = client.create_subnet(VpcId=vpc_id, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    subnet_id = client.create_subnet(VpcId=vpc_id, CidrBlock="10.9.0.0/24", AvailabilityZone="us-east-1a")[
+        "Subnet"
+    ]["SubnetId"]
     group_id = client.create_security_group(VpcId=vpc_id, GroupName="g", Description="g")["GroupId"]
     prefixes = client.describe_managed_prefix_lists()["PrefixLists"]
     pair: dict[str, Any] = {
