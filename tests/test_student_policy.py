@@ -452,7 +452,9 @@ def test_who_may_only_take_down_does_and_a_second_student_cannot(run: Any, tmp_p
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("action", ["ec2:CreateSecurityGroup", "iam:PassRole"])
+@pytest.mark.parametrize(
+    "action", ["ec2:DescribeRouteTables", "ec2:CreateSecurityGroup", "ec2:ImportKeyPair", "iam:PassRole"]
+)
 def test_without_one_of_its_actions_the_lab_is_not_built(action: str, run: Any, tmp_path: Path) -> None:
     name = f"less-{action.partition(':')[2].lower()}"
     student, whole = students.enrolled(run, "ec2", name, tmp_path), students.documents_of("ec2")
