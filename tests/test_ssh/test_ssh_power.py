@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hosts_kit import Instance, eventually, on_both, running
 
-from awslabs import ec2
+from awslabs import servers
 from awslabs.sandbox.ssh.host import CONSOLE_CHARACTERS
 from awslabs.sandbox.ssh.hosts import Hosts
 
@@ -248,7 +248,7 @@ LIVES_S = 10, 60, 600  # for how long a server lives; the second if this compute
 
 def ends_after(time: str) -> bytes:
     """The user data with which `--ttl` ends a server, for shorter times, too."""
-    return ec2.shutdown_after(1)["UserData"].replace("+1 minutes", f"+{time}").encode()
+    return servers.TTL.format(minutes=1).replace("+1 minutes", f"+{time}").encode()
 
 
 def test_a_server_with_a_ttl_lets_people_in_to_the_end(launch: Callable[..., Instance]) -> None:
