@@ -43,8 +43,8 @@ S3_ERROR_MEMBERS = {
 }  # fmt: skip
 # Words of AWS's own that its model does not have. Source: recorded answers (tests/recorded_members.json).
 NOT_IN_THE_MODEL = {("AttachmentStatus", "available"), ("PlatformValues", "windows")}
-# What the model requires and AWS leaves out: of a job that has not started (getmoto/moto#2202), and empty lists of
-# batches of SQS (aws-facts, k).
+# What the model requires and AWS leaves out: of a job that has not started (getmoto/moto#2202), of batches
+# of SQS the lists that are empty (aws-facts, k).
 LEFT_OUT = {
     ("JobDetail", "startedAt"),
     *(
