@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from awslabs import progress
 from awslabs.journal import Journal, Row, now
 
 log = logging.getLogger("awslabs.callbook")
@@ -92,9 +91,15 @@ class CallBook:
         cloud.listen("after-call", self._answered)
         cloud.listen("after-call-error", self._failed)
 
-    def wait(self, what: str, on: bool) -> None:
-        """Write down that something is awaited, or is not any more."""
-        self._write({"at": now(), "wait": what, "on": on})
+    # -- what `progress` tells ------------------------------------------------------------------------
+
+    def began(self, what: str) -> None:
+        """Write down that something is awaited."""
+        self._write({"at": now(), "wait": what, "on": True})
+
+    def ended(self, what: str, began: None) -> None:
+        """Write down that it is awaited no more."""
+        self._write({"at": now(), "wait": what, "on": False})
 
     # -- what botocore tells --------------------------------------------------------------------------
 
@@ -173,31 +178,6 @@ class CallBook:
         os.close(self._file)
         self._file = -1
         self._open()
-
-
-class Waits(progress.Beside):
-    """A watcher of `progress` that also writes waits down."""
-
-    def __init__(self, calls: CallBook, before: progress.Watcher | None) -> None:
-        super().__init__(before)
-        self._calls = calls
-
-    def began(self, what: str) -> None:
-        self._calls.wait(what, True)
-
-    def ended(self, what: str, began: None) -> None:
-        self._calls.wait(what, False)
-
-
-@contextlib.contextmanager
-def waits_kept(calls: CallBook) -> Iterator[None]:
-    """Write down what is awaited while the body runs."""
-    before = progress.watcher
-    progress.watcher = Waits(calls, before)
-    try:
-        yield
-    finally:
-        progress.watcher = before
 
 
 # -- Reading --------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ from awslabs.explain import (
 )
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
-from awslabs.progress import awaiting, each, poll
+from awslabs.progress import awaiting, each, heard_by, poll
 
 if TYPE_CHECKING:
     import boto3
@@ -367,7 +367,7 @@ def exclusive(verb: Verb) -> Verb:
                 callbook.begin_anew(ledger.journal.path)
             ledger.keep_limits()
             try:
-                with callbook.waits_kept(ledger.calls):
+                with heard_by(ledger.calls):
                     built = verb(ledger, *args, **options)
                     ledger.arm()
                     return built

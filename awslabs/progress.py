@@ -51,14 +51,8 @@ class Watcher(Protocol):
         """A picture that is drawn as its points come; None where there is no place for one."""
 
 
-class Beside:
-    """A watcher that hears of waits, and hands all on to the one that was there, if any.
-
-    `began` and `ended` are for those who want to hear; as it is, it hears nothing.
-    """
-
-    def __init__(self, before: Watcher | None = None) -> None:
-        self.before = before
+class Listener(Protocol):
+    """Whoever hears of waits, and shows nothing."""
 
     def began(self, what: str) -> Any:
         """A wait starts; what is returned is handed to `ended`."""
@@ -66,41 +60,56 @@ class Beside:
     def ended(self, what: str, began: Any) -> None:
         """That wait is over."""
 
-    def begin(self, what: str, total: int | None = None) -> Any:
-        return what, self.began(what), self.before and self.before.begin(what, total)
 
-    def advance(self, wait: Any, many: int) -> None:
-        if self.before:
-            self.before.advance(wait[2], many)
+class Silent:
+    """A watcher that shows nothing."""
 
-    def end(self, wait: Any) -> None:
-        what, began, theirs = wait
-        self.ended(what, began)
-        if self.before:
-            self.before.end(theirs)
+    def begin(self, what: str, total: int | None = None) -> None: ...
 
-    def line(self, text: str) -> None:
-        if self.before:
-            self.before.line(text)
+    def advance(self, wait: None, many: int) -> None: ...
 
-    def curves(self, title: str, x: str, y: str, joined: bool) -> Curves | None:
-        return self.before.curves(title, x, y, joined) if self.before else None
+    def end(self, wait: None) -> None: ...
+
+    def line(self, text: str) -> None: ...
+
+    def curves(self, title: str, x: str, y: str, joined: bool) -> None: ...
 
 
 watcher: Watcher | None = None
+_listeners: list[Listener] = []
+
+
+@contextlib.contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Let somebody hear of each wait of this process that begins while the body runs, in any thread."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell those who listen of a wait."""
+    told = [(one, one.began(what)) for one in tuple(_listeners)]
+    try:
+        yield
+    finally:
+        for one, began in told:
+            one.ended(what, began)
 
 
 @contextlib.contextmanager
 def awaiting(what: str) -> Iterator[None]:
     """Show `what` as awaited while the body runs."""
-    if watcher is None:
-        yield
-        return
-    seen_by, wait = watcher, watcher.begin(what)
-    try:
-        yield
-    finally:
-        seen_by.end(wait)
+    seen_by = watcher or Silent()
+    with _told(what):
+        wait = seen_by.begin(what)
+        try:
+            yield
+        finally:
+            seen_by.end(wait)
 
 
 @contextlib.contextmanager
@@ -112,19 +121,18 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     callable
         Takes how many more are done; threads may call it.
     """
-    if watcher is None:
-        yield lambda many: None
-        return
-    seen_by, wait, mutex = watcher, watcher.begin(what, total), threading.Lock()
+    seen_by, mutex = watcher or Silent(), threading.Lock()
 
     def more(many: int) -> None:
         with mutex:
             seen_by.advance(wait, many)
 
-    try:
-        yield more
-    finally:
-        seen_by.end(wait)
+    with _told(what):
+        wait = seen_by.begin(what, total)
+        try:
+            yield more
+        finally:
+            seen_by.end(wait)
 
 
 @contextlib.contextmanager
@@ -145,7 +153,7 @@ def plotting(
     callable
         Takes the name of a series, x and y; threads may call it.
     """
-    picture = None if watcher is None else watcher.curves(title, x, y, joined)
+    picture = (watcher or Silent()).curves(title, x, y, joined)
     if picture is None:
         yield lambda series, x, y: None
         return

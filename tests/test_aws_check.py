@@ -304,28 +304,28 @@ def test_a_question_that_is_refused_fails_no_check() -> None:
     assert "KeyError" in questions.answered(lambda *_: str(missing["createdAt"]), None, None)  # type: ignore[arg-type]
 
 
-def test_the_report_hears_waits_and_hands_them_on(tmp_path: Path) -> None:
-    class Shown:
+def test_the_report_hears_waits_that_others_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shown(progress.Silent):
         def __init__(self) -> None:
             self.heard: list[str] = []
 
-        def begin(self, what: str, total: int | None = None) -> str:
-            self.heard.append(f"begin {what}")
-            return what
+        def begin(self, what: str, total: int | None = None) -> None:
+            self.heard.append(what)
 
-        def end(self, wait: str) -> None:
-            self.heard.append(f"end {wait}")
-
-    shown: Any = Shown()
     page = report.Report(tmp_path / "page.md", "ec2", {}, Pseudonyms())
-    listening = page.listening(shown)
     page.steps.append(report.Step("up", 0.0))
-    wait = listening.begin("the server runs")
-    listening.end((wait[0], wait[1] - 3, wait[2]))
-    assert shown.heard == ["begin the server runs", "end the server runs"]
+    monkeypatch.setattr(progress, "watcher", shown := Shown())
+    monkeypatch.setattr(report, "time", clock := inprocess.Clock())
+    with progress.heard_by(page), progress.awaiting("the server runs"):
+        clock.sleep(3)
+    with progress.awaiting("nobody listens"):
+        clock.sleep(3)
     ((what, took),) = page.steps[0].waits
     assert what == "the server runs"
     assert took >= 3
+    assert shown.heard == ["the server runs", "nobody listens"]
 
 
 def test_a_hang_up_is_an_interruption() -> None:

@@ -160,18 +160,11 @@ def test_points_come_as_curves_below_a_cell(notebook: Notebook, monkeypatch: pyt
 def test_where_there_is_no_place_for_a_picture_nothing_is_drawn(
     notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for watcher in (None, screen.PlainWatcher(), screen.TerminalWatcher(), progress.Beside(None)):
+    for watcher in (None, screen.PlainWatcher(), screen.TerminalWatcher(), progress.Silent()):
         monkeypatch.setattr(progress, "watcher", watcher)
         with progress.plotting("Loss", "epoch", "cross-entropy") as point:
             point("training", 0, 1.0)
     assert not notebook.cells
-
-
-def test_who_listens_beside_hands_a_picture_on(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "watcher", progress.Beside(screen.NotebookWatcher()))
-    with progress.plotting("Loss", "epoch", "cross-entropy", joined=False) as point:
-        point("training", 0, 1.0)
-    assert len(notebook.cells) == 1
 
 
 @pytest.mark.parametrize(

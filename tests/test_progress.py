@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from awslabs import progress, screen
 from awslabs.progress import at_once, each
 
 
@@ -40,3 +41,41 @@ def test_after_an_error_nothing_more_is_begun_and_nothing_waited_for() -> None:
         assert len(begun) <= 3  # the second worker is at its first item, the first one at its second
     finally:
         over.set()
+
+
+class Ear:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def began(self, what: str) -> str:
+        self.heard.append(f"{what} began")
+        return what
+
+    def ended(self, what: str, began: str) -> None:
+        assert began == what
+        self.heard.append(f"{what} ended")
+
+
+def test_of_two_who_listen_the_first_may_go_first_in_the_middle_of_a_wait() -> None:
+    one, other = Ear(), Ear()
+    first, second = progress.heard_by(one), progress.heard_by(other)
+    with first:
+        second.__enter__()
+        wait = progress.awaiting("the server runs")
+        wait.__enter__()
+    wait.__exit__(None, None, None)
+    with progress.counting("sent", 3) as more:
+        more(3)
+    second.__exit__(None, None, None)
+    with progress.awaiting("nobody listens"):
+        pass
+    assert one.heard == ["the server runs began", "the server runs ended"]
+    assert other.heard == [*one.heard, "sent began", "sent ended"]
+
+
+def test_who_listens_takes_no_line_from_who_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.heard_by(Ear()):
+        screen.say("the jobs go on without you")
+    assert capsys.readouterr().err == "the jobs go on without you\n"

@@ -100,7 +100,8 @@ def check(
         What went wrong, whatever it was, once everything is taken down and the report is written.
     """
     given = options_for(lab, options)
-    with noted(Report(page, lab, given, Pseudonyms(mine(where)))) as report:
+    report = Report(page, lab, given, Pseudonyms(mine(where)))
+    with progress.heard_by(report):
         try:
             ledger = report.do("account", lambda: opened(lab, report, where))
         except BaseException as error:
@@ -232,17 +233,6 @@ def agree(ledger: Ledger, lab: str, given: dict[str, Any]) -> None:
         f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items()
     )
     cli.agree("Go on?", f"awslabs aws-check --lab {lab}{told}{ledger.cloud.place.options} --yes")
-
-
-@contextlib.contextmanager
-def noted(report: Report) -> Iterator[Report]:
-    """Let the report hear of every wait, beside whoever shows them."""
-    before = progress.watcher
-    progress.watcher = report.listening(before)
-    try:
-        yield report
-    finally:
-        progress.watcher = before
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awslabs import images, journal, progress, screen
+from awslabs import images, journal, screen
 from awslabs.errors import DISTRIBUTION, LabError
 from awslabs.pseudonyms import Pseudonyms
 
@@ -134,9 +134,13 @@ class Report:
         self.trouble = "" if trouble is None else told(trouble)
         self.write()
 
-    def listening(self, before: progress.Watcher | None) -> Listening:
-        """A watcher that keeps the seconds of every wait, and hands all on to the one before it."""
-        return Listening(self, before)
+    def began(self, what: str) -> float:
+        """A wait starts, as `progress` tells it."""
+        return time.monotonic()
+
+    def ended(self, what: str, began: float) -> None:
+        """That wait is over."""
+        self.waited(what, time.monotonic() - began)
 
     def waited(self, what: str, seconds: float) -> None:
         """A wait is over; it belongs to the step that is under way."""
@@ -203,20 +207,6 @@ class Report:
         usd = self.ledger.usd_per_hour
         price = "a price per hour that is not known" if usd is None else f"{usd:.4f} USD per hour"
         return f"**{len(rows)} resources stand, at {price}, until:** `{self.ledger.command('down')}`"
-
-
-class Listening(progress.Beside):
-    """A `progress.Watcher` that lets the report know of every wait."""
-
-    def __init__(self, report: Report, before: progress.Watcher | None) -> None:
-        super().__init__(before)
-        self.report = report
-
-    def began(self, what: str) -> float:
-        return time.monotonic()
-
-    def ended(self, what: str, began: float) -> None:
-        self.report.waited(what, time.monotonic() - began)
 
 
 def ending_of(error: BaseException) -> str:
