@@ -61,8 +61,7 @@ def running() -> dict[str, Any] | None:
 @contextlib.contextmanager
 def noted(address: str, key: str, shows: Sequence[str]) -> Iterator[bool]:
     """Say that a console runs, while the body does; False where another one has said so, which stays."""
-    home = journal.home()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    journal.make_private(journal.home())
     file = os.open(note_path(), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:

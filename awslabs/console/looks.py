@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from awslabs import addresses
-from awslabs.explain import THROTTLED, error_code
+from awslabs.explain import DENIED, THROTTLED, error_code
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
 from awslabs.kinds.named import pages
@@ -22,7 +22,6 @@ from awslabs.progress import each
 
 log = logging.getLogger(__name__)
 
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 AT_ONCE = 8
 PORTS = {22: "SSH", 80: "HTTP", 443: "HTTPS", 8888: "Jupyter"}
 Words = dict[str, str]  # by language: en, ja
