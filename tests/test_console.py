@@ -76,7 +76,8 @@ class Asked:
             connection.putheader(name, value)
         connection.endheaders()
         answer = connection.getresponse()
-        told = answer.status, answer.headers, answer.read()
+        endless = answer.status == 200 and answer.length is None
+        told = answer.status, answer.headers, answer.readline() if endless else answer.read()
         connection.close()
         return told
 

@@ -87,7 +87,7 @@ def test_a_template_writes_into_its_overrides() -> None:
     ],
 )
 def test_a_template_reaches_nothing_of_python(template: str) -> None:
-    assert said(template) == ""
+    assert said(template, {"a": 1}) == ""
 
 
 @pytest.mark.parametrize(

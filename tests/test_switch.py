@@ -132,6 +132,45 @@ def test_a_schedule_says_whose_it_is() -> None:
     assert schedules.marks_of({"Name": "somebody-else-s"}) == {}
 
 
+NOW = schedules.now()
+LATER = NOW + timedelta(hours=3)
+
+
+@pytest.mark.parametrize("at", [NOW - timedelta(hours=2), NOW], ids=["long past", "now"])
+def test_a_time_that_has_come_is_a_minute_from_now(at: datetime) -> None:
+    begins = schedules.when(at)["StartDate"] - schedules.now()
+    assert timedelta(seconds=50) < begins <= schedules.AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("stands", "at", "sooner", "sent"),
+    [
+        ({"StartDate": LATER}, LATER + timedelta(minutes=1), True, None),  # it makes no difference
+        ({"StartDate": LATER}, LATER + timedelta(hours=1), True, "then"),
+        ({"StartDate": LATER}, LATER - timedelta(hours=1), True, "then"),
+        ({"StartDate": LATER}, LATER - timedelta(hours=1), False, None),
+        ({"StartDate": LATER}, None, True, "out of use"),
+        ({"State": "DISABLED"}, LATER, True, "then"),
+        ({"State": "DISABLED"}, None, True, None),
+        ({"State": "DISABLED"}, LATER, False, None),  # `down` need not put off what waits anyway
+        ({}, LATER, False, "then"),  # it calls already
+        ({}, None, True, "out of use"),
+    ],
+)
+def test_a_schedule_is_moved_where_its_time_differs(
+    stands: dict[str, Any], at: datetime | None, sooner: bool, sent: str | None
+) -> None:
+    kept = {"Name": PREFIX, "ScheduleExpression": "rate(2 minutes)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    scheduler = mock.Mock()
+    scheduler.get_schedule.return_value = {**kept, **stands}
+    schedules.move(scheduler, PREFIX, at, sooner)
+    if sent is None:
+        scheduler.update_schedule.assert_not_called()
+        return
+    when = {"State": "DISABLED"} if sent == "out of use" else {"State": "ENABLED", "StartDate": at}
+    scheduler.update_schedule.assert_called_once_with(**kept, **when)
+
+
 # --- what is said of it ----------------------------------------------------------------------------------
 
 
