@@ -17,7 +17,7 @@ from typing import Any
 
 import boto3
 import pytest
-from processes import alive, eventually
+from processes import alive, eventually, number
 from registry_client import digest_of, layer_of
 
 from awslabs.sandbox.run import containers, isolation, programs
@@ -136,11 +136,6 @@ def runner(shared: Runner, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setattr(registry, "look", lambda account, region, image, _: shared.images.get(image))
     monkeypatch.setattr(containers, "engine", lambda: None)
     return shared
-
-
-def number() -> str:
-    """A number that no other process has in its command line."""
-    return f"{4_000_000 + os.getpid() * 100 + next(_numbers)}"
 
 
 def test_what_programs_share_of_an_image_none_can_change(runner: Runner, kind: str) -> None:

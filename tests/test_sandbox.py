@@ -6,7 +6,6 @@ import concurrent.futures
 import dataclasses
 import errno
 import http.client
-import itertools
 import json
 import os
 import shutil
@@ -19,22 +18,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import paramiko
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
+from practice import client_of, fresh_account
 from processes import running
 
-from awslabs import journal, ledgers, sandbox
+from awslabs import journal, ledgers, policies, sandbox
 from awslabs.errors import LabError, install
 from awslabs.sandbox.core.weather import Fault, Weather
 
 ROOT = Path(sandbox.__file__).parents[2]
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -47,7 +44,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def account(run: sandbox.Run) -> Iterator[str]:
     """An account that nobody has used, in weather that is fine again afterwards."""
-    account_id = f"5000{os.getpid() % 10_000:04}{next(_numbers):04}"
+    account_id = fresh_account()
     yield account_id
     run.weather(latency_ms=0, faults=[], slow_states=0, lag_ms=0, stale=0, account="old")
     run.reset(account_id)
@@ -61,18 +58,6 @@ def client(run: sandbox.Run, account: str) -> Callable[..., Any]:
         return client_of(run, account, service, **config)
 
     return make
-
-
-def client_of(run: sandbox.Run, account_id: str, service: str, **config: Any) -> Any:
-    environment = run.environment(account_id)
-    return boto3.client(
-        service,
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-        config=Config(**config),
-    )
 
 
 def own_vpcs(ec2: Any) -> list[str]:
@@ -718,36 +703,19 @@ def test_the_caller_is_the_student_of_the_account(client: Any, account: str) -> 
 def test_keys_that_iam_and_sts_made_belong_to_the_account_that_made_them(
     run: sandbox.Run, client: Any, account: str
 ) -> None:
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}],
-    }
-    role = client("iam").create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    trust = policies.document({"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"})
+    role = client("iam").create_role(RoleName="reader", AssumeRolePolicyDocument=trust)["Role"]
     keys = client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="me")["Credentials"]
-    as_role = boto3.client(
-        "sts",
-        endpoint_url=run.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-    )
-    assert as_role.get_caller_identity()["Arn"] == f"arn:aws:sts::{account}:assumed-role/reader/me"
+
+    def caller(keys: dict[str, Any]) -> str:
+        given = [keys[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+        return client_of(run, account, "sts", *given).get_caller_identity()["Arn"]
+
+    assert caller(keys) == f"arn:aws:sts::{account}:assumed-role/reader/me"
     wrong = dict(keys, SessionToken="another")
     nobody = {"AccessKeyId": "AKIANOBODYKNOWSTHIS1", "SecretAccessKey": "x", "SessionToken": None}
     client("iam").create_user(UserName="ann")
     anns = client("iam").create_access_key(UserName="ann")["AccessKey"] | {"SessionToken": None}
-
-    def caller(keys: dict[str, Any]) -> str:
-        return boto3.client(
-            "sts",
-            endpoint_url=run.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-        ).get_caller_identity()["Arn"]
-
     assert caller(anns) == f"arn:aws:iam::{account}:user/ann"
     client("iam").update_access_key(UserName="ann", AccessKeyId=anns["AccessKeyId"], Status="Inactive")
     for keys in (wrong, nobody, anns):
@@ -759,13 +727,8 @@ def test_keys_that_iam_and_sts_made_belong_to_the_account_that_made_them(
 
 def test_aws_managed_policies_are_attached_per_account(run: sandbox.Run, client: Any, account: str) -> None:
     arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-    client("iam").create_role(RoleName="one", AssumeRolePolicyDocument=json.dumps(trust))
+    trust = policies.trust("ec2.amazonaws.com")
+    client("iam").create_role(RoleName="one", AssumeRolePolicyDocument=trust)
     client("iam").attach_role_policy(RoleName="one", PolicyArn=arn)
     assert client("iam").get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 1
     other = client_of(run, "600000000002", "iam")

@@ -13,36 +13,18 @@ import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
+from practice import client_of
 
 from awslabs import sandbox
 
+SLOW_STATES = 0.02
 pytestmark = pytest.mark.live
 
 PROVIDER = "registry.terraform.io/hashicorp/aws"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    run = sandbox.start(slow_states=0.02, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
-def client_of(run: sandbox.Run, account_id: str, service: str) -> Any:
-    environment = run.environment(account_id)
-    return boto3.client(
-        service,
-        endpoint_url=run.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
 
 
 # -- AWS CLI ----------------------------------------------------------------------------------------------

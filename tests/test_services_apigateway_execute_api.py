@@ -21,7 +21,6 @@ import boto3
 import pytest
 import requests
 import yaml
-from moto.awslambda.models import lambda_backends
 from moto.core.request import Request
 from test_services_support import TRUST, client, cloud, wait
 from werkzeug.test import EnvironBuilder
@@ -37,6 +36,7 @@ from awslabs.sandbox.services.apigateway import (
 from awslabs.sandbox.services.lambda_ import (
     functions,  # noqa: F401  (rules that this needs)
     invocations,
+    resource_policies,
 )
 
 ACCOUNT = "123456789012"
@@ -325,6 +325,8 @@ def test_an_answer_without_a_status_or_type_is_json_and_200(api: Api) -> None:
         "text", [1], None, {"status": 200}, OK | {"body": {"a": 1}}, OK | {"statusCode": "many"},
         OK | {"statusCode": 1000}, OK | {"headers": ["a"]}, OK | {"headers": {"a": {}}}, b"no json",
         OK | {"multiValueHeaders": {"a": "b"}}, OK | {"headers": {"a": "b\r\nSet-Cookie: c"}},
+        OK | {"headers": {"\u6f22": "b"}}, OK | {"headers": {"a": "\ud800"}},
+        OK | {"statusCode": float("inf")}, OK | {"statusCode": 100},
     ],
     ids=str,
 )  # fmt: skip
@@ -400,8 +402,8 @@ def test_the_function_has_to_let_the_api_invoke_it(api: Api, source: str | None,
 
 
 def test_what_denies_in_a_functions_policy_counts(api: Api) -> None:
-    function = lambda_backends[ACCOUNT]["us-east-1"].get_function("lab")
-    function.policy.statements.append(function.policy.statements[0] | {"Effect": "Deny"})
+    held = resource_policies.statements(ACCOUNT, "us-east-1", "lab")
+    held.append(held[0] | {"Effect": "Deny"})
     assert api.call("GET", "/haiku").status == 500
 
 

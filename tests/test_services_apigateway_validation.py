@@ -100,8 +100,16 @@ def test_what_is_in_the_lists_passes() -> None:
         assert aws.update_rest_api(restApiId=where["restApiId"], patchOperations=steps)["name"] == "x"
 
 
+DEEP = b"[" * 5000 + b"]" * 5000
+
+
 @pytest.mark.parametrize(
-    "text", [b"not: [json", b"{'key:value}", b"{}", b"", b"[1]", b'{"info": {"title": "x"}}', b"a word"]
+    "text",
+    [
+        *(b"not: [json", b"{'key:value}", b"{}", b"", b"[1]", b'{"info": {"title": "x"}}', b"a word"),
+        *(b'{"openapi": "3.0.1", "x": ' + DEEP + b"}", b"openapi: 3.0.1\nx: " + DEEP),
+    ],
+    ids=lambda text: text[:24].decode(),
 )
 def test_what_is_no_openapi_document_is_refused(text: bytes) -> None:
     with cloud(every=True):

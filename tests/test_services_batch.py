@@ -82,6 +82,12 @@ def network() -> Net:
     return made
 
 
+def ready() -> Net:
+    """A network, and an instance profile."""
+    profile()
+    return network()
+
+
 def asked(where: Net, **resources: Any) -> dict[str, Any]:
     """A request for an environment; a resource that is None is left out."""
     known: dict[str, Any] = {
@@ -205,8 +211,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
 def aws() -> Iterator[Net]:
     """All rules, and an environment, a queue and a definition in a network. No state takes time."""
     with cloud(every=True):
-        where = network()
-        profile()
+        where = ready()
         assert create(asked(where)) == "ok"
         assert create_queue() == "ok"
         register()
@@ -217,8 +222,7 @@ def aws() -> Iterator[Net]:
 def slow() -> Iterator[Net]:
     """The same, and from now on states take AWS's time."""
     with cloud(every=True):
-        where = network()
-        profile()
+        where = ready()
         assert create(asked(where)) == "ok"
         assert create_queue(jobStateTimeLimitActions=LIMITED) == "ok"
         register()
@@ -231,8 +235,7 @@ def slow() -> Iterator[Net]:
 
 
 def an_environment_takes_its_time() -> list[str]:
-    where = network()
-    profile()
+    where = ready()
     wait(10)
     made = [create(asked(where) | {"serviceRole": service_role()}), status()]
     wait(20)
@@ -248,27 +251,23 @@ def an_environment_takes_its_time() -> list[str]:
 
 
 def no_service_role() -> str:
-    where = network()
-    profile()
+    where = ready()
     return create(asked(where))
 
 
 def the_same_name_twice() -> list[str]:
-    where = network()
-    profile()
+    where = ready()
     request = asked(where) | {"serviceRole": service_role()}
     return [create(request), create(request)]
 
 
 def an_unknown_subnet() -> str:
-    where = network()
-    profile()
+    where = ready()
     return create(asked(where, subnets=["subnet-0123456789abcdef0"]) | {"serviceRole": service_role()})
 
 
 def an_enabled_environment_is_deleted() -> str:
-    where = network()
-    profile()
+    where = ready()
     create(asked(where) | {"serviceRole": service_role()})
     status()
     return said(client("batch").delete_compute_environment, computeEnvironment="lab")
@@ -279,8 +278,7 @@ def an_unknown_environment_is_deleted() -> str:
 
 
 def _standing() -> None:
-    where = network()
-    profile()
+    where = ready()
     create(asked(where) | {"serviceRole": service_role()})
     status()
     create_queue()
@@ -314,8 +312,7 @@ def a_queue_of_the_same_name() -> str:
 
 
 def a_queue_takes_its_time() -> list[str]:
-    where = network()
-    profile()
+    where = ready()
     wait(10)
     create(asked(where) | {"serviceRole": service_role()})
     wait(10)
@@ -328,8 +325,7 @@ def a_queue_takes_its_time() -> list[str]:
 
 
 def a_queue_on_an_environment_that_is_creating() -> str:
-    where = network()
-    profile()
+    where = ready()
     wait(10)
     create(asked(where) | {"serviceRole": service_role()})
     return create_queue()
@@ -448,8 +444,7 @@ def test_an_update_mends_an_invalid_environment() -> None:
 
 def test_a_service_role_needs_its_policies_everywhere() -> None:
     with cloud(every=True, slow_states=1.0):
-        where = network()
-        profile()
+        where = ready()
         client("iam").create_role(RoleName="service", AssumeRolePolicyDocument=trust("batch"))
         wait(10)
         create(asked(where) | {"serviceRole": "service"})

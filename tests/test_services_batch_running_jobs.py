@@ -12,15 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import docker_engine
 import pytest
 import test_services_batch as small
-from botocore.config import Config
+from practice import Account
 from processes import alive, eventually
 from registry_client import Image, Registry, layer_of, program
 
 from awslabs import sandbox
+from awslabs.policies import allow, document, trust
 from awslabs.sandbox.run import programs
 from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.batch import runner, running_jobs
@@ -53,8 +53,6 @@ PROGRAM = """
         held = bytearray(10_000_000) * 100
         time.sleep(60)
 """
-TRUST = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
-    "Principal": {"Service": "%s.amazonaws.com"}}]}"""
 FOR_ECS = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 _numbers = itertools.count(1)
 
@@ -73,26 +71,8 @@ def test_a_job_that_asked_for_a_gpu_is_told_what_stands_in_for_it(monkeypatch: p
     assert room.environment(own)["MNIST_DATA"] == "mnist"
 
 
-class Lab:
+class Lab(Account):
     """An account with an environment of 4 vCPUs, a queue, a bucket and an image."""
-
-    def __init__(self, run: sandbox.Run) -> None:
-        self.run = run
-        self.id = f"6100{os.getpid() % 10_000:04}{next(_numbers):04}"
-        self.clients: dict[str, Any] = {}
-
-    def __getattr__(self, service: str) -> Any:
-        if service not in self.clients:
-            environment = self.run.environment(self.id)
-            self.clients[service] = boto3.client(
-                service,
-                endpoint_url=environment["AWS_ENDPOINT_URL"],
-                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-                region_name="us-east-1",
-                config=Config(retries={"total_max_attempts": 1}),
-            )
-        return self.clients[service]
 
     def build(self) -> None:
         """All that jobs need."""
@@ -107,20 +87,16 @@ class Lab:
         table = self.ec2.describe_route_tables(Filters=filters)["RouteTables"][0]["RouteTableId"]
         self.ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway_id)
         group = self.ec2.describe_security_groups(Filters=filters)["SecurityGroups"][0]["GroupId"]
-        self.iam.create_role(RoleName="machine", AssumeRolePolicyDocument=TRUST % "ec2")
+        self.iam.create_role(RoleName="machine", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
         self.iam.attach_role_policy(RoleName="machine", PolicyArn=FOR_ECS)
         self.iam.create_instance_profile(InstanceProfileName="machine")
         self.iam.add_role_to_instance_profile(InstanceProfileName="machine", RoleName="machine")
         self.bucket = f"lab-{self.id}"
         self.s3.create_bucket(Bucket=self.bucket)
-        self.worker = self.iam.create_role(RoleName="worker", AssumeRolePolicyDocument=TRUST % "ecs-tasks")
-        document = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{self.bucket}/*"}
-            ],
-        }
-        self.iam.put_role_policy(RoleName="worker", PolicyName="p", PolicyDocument=json.dumps(document))
+        assume = trust("ecs-tasks.amazonaws.com")
+        self.worker = self.iam.create_role(RoleName="worker", AssumeRolePolicyDocument=assume)
+        may = document(allow(f"arn:aws:s3:::{self.bucket}/*", "s3:PutObject"))
+        self.iam.put_role_policy(RoleName="worker", PolicyName="p", PolicyDocument=may)
         self.batch.create_compute_environment(
             computeEnvironmentName="lab",
             type="MANAGED",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from test_services_support import Case, check, client, cloud, refused, said, table, wait
 
 from awslabs.sandbox.services.dynamodb import tables
@@ -125,7 +127,38 @@ def consumed() -> list[Any]:
     return [*(each["CapacityUnits"] for each in answers), "ConsumedCapacity" in silent]
 
 
+def rash() -> Any:
+    """A client that sends what botocore knows to be wrong."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "y"}
+    return boto3.client("dynamodb", "us-east-1", config=Config(parameter_validation=False), **keys)
+
+
+def no_parameters() -> str:
+    make()
+    return said(rash().execute_statement, Statement="SELECT * FROM lab", Parameters=[])
+
+
+def a_segment_too_many() -> bool:
+    make()
+    said_of_it = refused(client("dynamodb").scan, TableName="lab", Segment=3, TotalSegments=3)[1]
+    return said_of_it.endswith(": Segment: 3 is not less than TotalSegments: 3")
+
+
+def insights() -> str:
+    make()
+    shown = client("dynamodb").describe_contributor_insights(TableName="lab")
+    return str(shown["ContributorInsightsStatus"])
+
+
 CASES = (
+    Case("a_list_of_parameters_has_some", no_parameters, "ok", BAD),
+    Case(
+        "segments_are_counted_from_zero",
+        a_segment_too_many,
+        False,
+        True,
+    ),
+    Case("insights", insights, "NotImplementedError", "DISABLED"),
     Case(
         "table_states",
         a_new_table,
@@ -240,3 +273,26 @@ def test_warm_throughput_that_is_asked_for_is_on_its_way() -> None:
     with cloud(every=True):
         made = make(WarmThroughput=wanted)
         assert made["WarmThroughput"] == {**wanted, "Status": "UPDATING"}
+
+
+def test_insights_are_off_and_a_list_of_parameters_is_not_empty() -> None:
+    with cloud(every=True):
+        make()
+        aws = client("dynamodb")
+        shown = aws.describe_contributor_insights(TableName="lab")
+        assert (shown["TableName"], shown["ContributorInsightsStatus"]) == ("lab", "DISABLED")
+        assert said(aws.describe_contributor_insights, TableName="gone") == GONE
+        statement = "SELECT * FROM lab"
+        assert said(rash().execute_statement, Statement=statement, Parameters=[]) == BAD
+        assert said(aws.execute_statement, Statement=statement) == "ok"
+
+
+def test_a_segment_is_counted_from_zero() -> None:
+    with cloud(every=True):
+        make()
+        scan = client("dynamodb").scan
+        assert refused(scan, TableName="lab", Segment=3, TotalSegments=3)[1] == (
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            "Segment: 3 is not less than TotalSegments: 3"
+        )
+        assert said(scan, TableName="lab", Segment=2, TotalSegments=3) == "ok"

@@ -91,3 +91,17 @@ def test_a_refused_template_is_a_400() -> None:
     with cloud(every=True):
         made = refused(client("ec2").create_launch_template, LaunchTemplateName="x y", LaunchTemplateData={})
         assert made[0::2] == ("MissingParameter", 400)
+
+
+def test_groups_that_can_be_used_in_a_vpc_are_listed() -> None:
+    with cloud(every=True):
+        ec2 = client("ec2")
+        vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        group_id = ec2.create_security_group(GroupName="lab", Description="ours", VpcId=vpc_id)["GroupId"]
+        ec2.create_tags(Resources=[group_id], Tags=[{"Key": "a", "Value": "b"}])
+        listed = ec2.get_security_groups_for_vpc(VpcId=vpc_id)["SecurityGroupForVpcs"]
+        assert sorted(each["GroupName"] for each in listed) == ["default", "lab"]
+        (ours,) = (each for each in listed if each["GroupId"] == group_id)
+        assert (ours["PrimaryVpcId"], ours["Tags"]) == (vpc_id, [{"Key": "a", "Value": "b"}])
+        gone = refused(ec2.get_security_groups_for_vpc, VpcId="vpc-0123456789abcdef0")
+        assert gone[0] == "InvalidVpcID.NotFound"

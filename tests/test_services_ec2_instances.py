@@ -80,13 +80,14 @@ def first_status_check() -> str:
     ]["Status"]
 
 
-def instances_of_a_vpc_afterwards() -> list[Any]:
+def what_finds_an_instance_afterwards() -> list[int]:
     here, ec2 = net(), client("ec2")
     instance_id = here.launch()["InstanceId"]
+    of_it = {"vpc-id": here.vpc_id, "ip-address": instance(instance_id)["PublicIpAddress"]}
     ec2.terminate_instances(InstanceIds=[instance_id])
-    of_it = [{"Name": "vpc-id", "Values": [here.vpc_id]}]
-    shown = instance(instance_id)
-    return [len(ec2.describe_instances(Filters=of_it)["Reservations"]), len(shown["NetworkInterfaces"])]
+    asked = [[{"Name": name, "Values": [value]}] for name, value in of_it.items()]
+    found = [len(ec2.describe_instances(Filters=each)["Reservations"]) for each in asked]
+    return [*found, len(instance(instance_id)["NetworkInterfaces"])]
 
 
 def interfaces_afterwards() -> list[Any]:
@@ -175,7 +176,7 @@ CASES = (
     Case("instances_take_time", an_hour_after_the_end, "ok", "InvalidInstanceID.NotFound"),
     Case("instances_take_time", what_terminate_says_the_second_time, "shutting-down", "terminated"),
     Case("status_checks", first_status_check, "ok", "initializing", ON_AWS),
-    Case("terminated_are_bare", instances_of_a_vpc_afterwards, [1, 1], [0, 0]),
+    Case("terminated_are_bare", what_finds_an_instance_afterwards, [1, 0, 1], [0, 0, 0]),
     Case("interfaces_go_with_instance", interfaces_afterwards, [[], 1], [[{"Key": "lab", "Value": "1"}], 0]),
     Case("groups_of_the_interface", groups_of_an_interface, [0, 0], [1, 1]),
     Case("instance_attributes", another_shutdown_behaviour, ["stop", 0], ["terminate", 1]),

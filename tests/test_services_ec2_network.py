@@ -69,6 +69,11 @@ def subnet_with_an_interface() -> str:
     return said(client("ec2").delete_subnet, SubnetId=here.subnet_id)
 
 
+def subnet_sizes() -> list[str]:
+    vpc_id, create = net().vpc_id, client("ec2").create_subnet
+    return [said(create, VpcId=vpc_id, CidrBlock=f"10.10.1.{each}") for each in ("0/32", "8/29", "16/28")]
+
+
 def table_of_a_deleted_subnet() -> str:
     here, ec2 = net(), client("ec2")
     table_id = ec2.create_route_table(VpcId=here.vpc_id)["RouteTable"]["RouteTableId"]
@@ -239,6 +244,7 @@ CASES = (
     Case("security_group_name_is_valid", group_description, "ok", "InvalidParameterValue"),
     Case("subnet_in_use", subnet_with_an_instance, "ok", "DependencyViolation"),
     Case("subnet_in_use", subnet_with_an_interface, "ok", "DependencyViolation"),
+    Case("subnet_size_is_valid", subnet_sizes, ["ok"] * 3, ["InvalidSubnet.Range"] * 2 + ["ok"]),
     Case("association_goes_with_subnet", table_of_a_deleted_subnet, "DependencyViolation", "ok"),
     Case("main_route_table_stays", main_table, "ok", "DependencyViolation"),
     Case("route_needs_attached_gateway", route_to_a_loose_gateway, "ok", "InvalidParameterValue"),
@@ -357,6 +363,11 @@ def test_the_sentences_are_those_of_aws() -> None:
         assert refused(ec2.delete_security_group, GroupId=here.group_id) == (
             "DependencyViolation",
             f"resource {here.group_id} has a dependent object",
+            400,
+        )
+        assert refused(ec2.create_subnet, VpcId=here.vpc_id, CidrBlock="10.10.1.0/29") == (
+            "InvalidSubnet.Range",
+            "The CIDR '10.10.1.0/29' is invalid.",
             400,
         )
 

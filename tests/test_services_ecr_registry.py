@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import itertools
 import json
 import os
 import shutil
@@ -15,42 +14,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import docker_engine
+import practice
 import pytest
-from botocore.config import Config
 from registry_client import LIST, MANIFEST, Registry, code_of, digest_of, password, program
 
-from awslabs import sandbox
-
-_numbers = itertools.count(1)
+from awslabs import policies, sandbox
 
 
-class Account:
-    """An account with one repository, and clients."""
+class Account(practice.Account):
+    """An account with one repository."""
 
     def __init__(self, run: sandbox.Run) -> None:
-        self.run = run
-        self.id = f"7000{os.getpid() % 10_000:04}{next(_numbers):04}"
+        super().__init__(run)
         self.name = "lab/reader"
         self.uri = self.ecr.create_repository(repositoryName=self.name)["repository"]["repositoryUri"]
-
-    def client(self, service: str, *credentials: str) -> Any:
-        own = self.run.environment(self.id)
-        key, secret, *session = credentials or (own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"])
-        return boto3.client(
-            service,
-            endpoint_url=self.run.endpoint_url,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            aws_session_token=session[0] if session else None,
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    @property
-    def ecr(self) -> Any:
-        return self.client("ecr")
 
     def token(self) -> str:
         return self.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
@@ -128,15 +106,15 @@ def test_roles_count_in_the_registry_too(aws: Account) -> None:
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
         {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": arn},
     ]
-    iam = aws.client("iam")
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = iam.create_role(RoleName="puller", AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    policy = json.dumps({"Version": "2012-10-17", "Statement": may})
-    iam.put_role_policy(RoleName="puller", PolicyName="pull", PolicyDocument=policy)
+    document = policies.document(trust)
+    role = aws.iam.create_role(RoleName="puller", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    aws.iam.put_role_policy(RoleName="puller", PolicyName="pull", PolicyDocument=policies.document(*may))
     image = program("print(1)")
     digest = aws.registry.push(aws.name, image)
-    keys = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="lab")["Credentials"]
-    session = aws.client("ecr", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    keys = aws.sts.assume_role(RoleArn=role, RoleSessionName="lab")["Credentials"]
+    session = practice.client_of(
+        aws.run, aws.id, "ecr", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
+    )
     token = session.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     puller = Registry(aws.run.endpoint_url, token)
     assert puller.ask("GET", f"/v2/{aws.name}/manifests/{digest}")[0] == 200
@@ -492,7 +470,7 @@ def test_weather_strikes_the_registry_too(aws: Account) -> None:
 
 
 def test_calls_to_aws_that_begin_alike_go_to_aws(aws: Account) -> None:
-    assert aws.client("apigatewayv2").get_apis()["Items"] == []  # GET /v2/apis, signed
+    assert aws.apigatewayv2.get_apis()["Items"] == []  # GET /v2/apis, signed
 
 
 # --- a real engine --------------------------------------------------------------------------------------

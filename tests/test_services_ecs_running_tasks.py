@@ -10,16 +10,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import docker_engine
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from processes import alive, eventually, running
+from practice import Account
+from processes import alive, eventually, number, running
 from registry_client import LIST, MANIFEST, Image, Registry, digest_of, program
 from test_services_support import client, cloud, net
 
-from awslabs import sandbox
+from awslabs import policies, sandbox
 from awslabs.sandbox.run import programs
 from awslabs.sandbox.services.ecs import running_tasks
 from awslabs.sandbox.services.ecs import tasks as strict
@@ -27,41 +26,18 @@ from awslabs.sandbox.services.iam import identities
 
 pytestmark = pytest.mark.live
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-)
+TRUST = policies.trust("ecs-tasks.amazonaws.com")
 EXECUTION = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 GROUP = "/lab"
 SLOW = 1000.0  # times what a state lasts: longer than any test
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    """One practice cloud for the tests that do not end it, on a computer without Docker."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
-
-
-class Lab:
+class Lab(Account):
     """An account with a network, a cluster, roles, a table, a log group and a repository."""
 
     def __init__(self, run: sandbox.Run) -> None:
-        self.run = run
-        self.id = f"8000{os.getpid() % 10_000:04}{next(_numbers):04}"
-        self.clients: dict[str, Any] = {}
+        super().__init__(run)
         self.subnet_id, self.group_id = self.network()
         self.role("execution")
         self.iam.attach_role_policy(RoleName="execution", PolicyArn=EXECUTION)
@@ -69,19 +45,6 @@ class Lab:
         self.logs.create_log_group(logGroupName=GROUP)
         self.ecs.create_cluster(clusterName="lab")
         self.uri = self.ecr.create_repository(repositoryName="lab")["repository"]["repositoryUri"]
-
-    def __getattr__(self, service: str) -> Any:
-        if service not in self.clients:
-            environment = self.run.environment(self.id)
-            self.clients[service] = boto3.client(
-                service,
-                endpoint_url=environment["AWS_ENDPOINT_URL"],
-                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-                region_name="us-east-1",
-                config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=20),
-            )
-        return self.clients[service]
 
     def network(self) -> tuple[str, str]:
         """A public subnet, and a security group that nobody comes in by."""
@@ -100,8 +63,8 @@ class Lab:
     def role(self, name: str, *statements: dict[str, Any]) -> None:
         self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
         if statements:
-            document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-            self.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document)
+            own = policies.document(*statements)
+            self.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=own)
 
     def arn(self, role: str) -> str:
         return f"arn:aws:iam::{self.id}:role/{role}"
@@ -193,11 +156,6 @@ def lab(run: sandbox.Run) -> Iterator[Lab]:
     run.weather(slow_states=0, account="old")
     run.weather(account=made.id, faults=[])
     run.reset(made.id)
-
-
-def number() -> str:
-    """A number that no other process has in its command line."""
-    return f"{5_000_000 + os.getpid() * 100 + next(_numbers)}"
 
 
 SLEEPY = """
@@ -524,7 +482,7 @@ def test_the_execution_role_must_be_allowed_to_pull_and_to_log(lab: Lab) -> None
         assert f"is not authorized to perform: {action}" in reason
         allowed.append(action)
         statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        document = policies.document(statement)
         lab.iam.put_role_policy(RoleName="execution", PolicyName="own", PolicyDocument=document)
     task = lab.finish(lab.start(definition)[0])
     assert (task["containers"][0]["exitCode"], lab.log(task)) == (0, ["1"])
@@ -542,7 +500,7 @@ def test_a_log_group_is_made_if_the_definition_says_so_and_the_role_may(lab: Lab
     definition = lab.define("", containerDefinitions=[container])
     assert "is not authorized to perform: logs:CreateLogGroup" in failed(lab, definition)
     statement = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    document = policies.document(statement)
     lab.iam.put_role_policy(RoleName="execution", PolicyName="own", PolicyDocument=document)
     lab.finish(lab.start(definition)[0])
     assert [each["message"] for each in lab.logs.filter_log_events(logGroupName="/new")["events"]] == [
@@ -604,7 +562,7 @@ def test_the_last_lines_are_written_before_a_task_is_seen_to_end(monkeypatch: py
         place = net()
         client("iam").create_role(RoleName="lab", AssumeRolePolicyDocument=TRUST)
         policy = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+        document = policies.document(policy)
         client("iam").put_role_policy(RoleName="lab", PolicyName="own", PolicyDocument=document)
         client("logs").create_log_group(logGroupName=GROUP)
         client("ec2").create_route(

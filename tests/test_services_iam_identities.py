@@ -16,6 +16,7 @@ from test_services_support import (
     Case,
     check,
     client,
+    client_with,
     cloud,
     net,
     refused,
@@ -39,6 +40,10 @@ def role(name: str = "lab", trust: str = FOR_EC2, **more: Any) -> str:
 
 def policy(name: str = "lab", **more: Any) -> str:
     return client("iam").create_policy(PolicyName=name, PolicyDocument=MAY_READ, **more)["Policy"]["Arn"]
+
+
+def caller() -> str:
+    return client("sts").get_caller_identity()["Arn"].rpartition(":")[2]
 
 
 def an_attached_policy() -> list[str]:
@@ -164,6 +169,7 @@ def whole_and_counted() -> list[Any]:
 
 
 CASES = (
+    Case("callers_are_students", caller, "user/moto", "user/student"),
     Case("lists_end_and_policies_are_counted", whole_and_counted, [None, None], [False, 1]),
     Case("policies_count_on", may_still_read, False, True, (("slow_states", 1.0),)),
     Case("policies_count_on", lambda: may_still_read(5.0), False, False, (("slow_states", 1.0),)),
@@ -219,6 +225,16 @@ def packed_size() -> bool:
     return "PackedPolicySize" in answer
 
 
+def no_policy() -> str:
+    gone = "arn:aws:iam::123456789012:policy/gone"
+    return refused(client("iam").delete_policy, PolicyArn=gone)[1].replace(gone, "P")
+
+
+def uses_of_a_new_policy() -> Any:
+    made = client("iam").create_policy(PolicyName="p", PolicyDocument=MAY_READ)["Policy"]
+    return made.get("PermissionsBoundaryUsageCount")
+
+
 def no_arn() -> str:
     client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=FOR_EC2)
     return said(client("iam").attach_role_policy, RoleName="r", PolicyArn="MyPolicyWithoutArnEither")
@@ -228,6 +244,16 @@ def an_error_says() -> list[str]:
     with pytest.raises(ClientError) as caught:
         client("iam").get_role(RoleName="nobody")
     return [name for name in ("Message", "message") if name in caught.value.response["Error"]]
+
+
+def handed_on_twice() -> list[str]:
+    """What a session may name that was given a transitive tag: that tag, in other letters, another one."""
+    client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=TRUST % '"*"')
+    asked = {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "me"}
+    answer = client("sts").assume_role(**asked, Tags=tags("team"), TransitiveTagKeys=["team"])
+    keys = answer["Credentials"]
+    session = client_with("sts", keys)
+    return [said(session.assume_role, **asked, Tags=tags(key)) for key in ("team", "TEAM", "other")]
 
 
 BAD, WRONG = "ValidationError", "InvalidParameterValue"
@@ -249,7 +275,10 @@ CASES += (
         "ok",
     ),
     Case("assume_role_is_well_formed", packed_size, True, False),
+    Case("assume_role_is_well_formed", handed_on_twice, ["ok"] * 3, [WRONG, WRONG, "ok"]),
     Case("a_new_role_says_less", what_create_role_adds, ["MaxSessionDuration", "RoleLastUsed"], []),
+    Case("policies_that_are_not_there", no_policy, "Policy P not found", "Policy P was not found."),
+    Case("lists_end_and_policies_are_counted", uses_of_a_new_policy, None, 0),
     Case("policy_arns_are_arns", no_arn, "NoSuchEntity", BAD),
     Case("errors_say_it_once", an_error_says, ["Message", "message"], ["Message"]),
 )

@@ -24,6 +24,7 @@ from awslabs.sandbox.services.iam import needs
 ACCOUNT = "123456789012"
 HERE = f"us-east-1:{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/labs/reader"
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
 PROFILE = f"arn:aws:iam::{ACCOUNT}:instance-profile/labs/server"
 QUEUE = f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/dead"
 PASS = ("iam:PassRole", ROLE)
@@ -217,6 +218,21 @@ CALLS = [
     ),
     ("lambda:Invoke", {"FunctionName": "f"}, [("lambda:InvokeFunction", arn("lambda", "function:f"))]),
     (
+        "lambda:CreateEventSourceMapping",
+        {"FunctionName": "f", "EventSourceArn": arn("sqs", "q"), "Tags": {"a": "b"}},
+        [("", "*"), ("lambda:TagResource", arn("lambda", "event-source-mapping:*"))],
+    ),
+    (
+        "lambda:UpdateEventSourceMapping",
+        {"UUID": UUID, "BatchSize": 1},
+        [("", arn("lambda", f"event-source-mapping:{UUID}"))],
+    ),
+    (
+        "lambda:ListTags",
+        {"Resource": arn("lambda", f"event-source-mapping:{UUID}")},
+        [("", arn("lambda", f"event-source-mapping:{UUID}"))],
+    ),
+    (
         "lambda:AddPermission",
         {"FunctionName": arn("lambda", "function:f"), "StatementId": "s", "Action": "a", "Principal": "p"},
         [("", arn("lambda", "function:f"))],
@@ -259,12 +275,20 @@ CALLS = [
     (
         "s3:CopyObject",
         {"Bucket": "b", "Key": "k", "CopySource": {"Bucket": "from", "Key": "a k", "VersionId": "3"}},
-        [("s3:GetObject", "arn:aws:s3:::from/a k"), ("s3:PutObject", "arn:aws:s3:::b/k")],
+        [("s3:GetObjectVersion", "arn:aws:s3:::from/a k"), ("s3:PutObject", "arn:aws:s3:::b/k")],
     ),
     (
         "s3:DeleteObjects",
         {"Bucket": "b", "Delete": {"Objects": [{"Key": "a&b"}, {"Key": "c", "VersionId": "1"}]}},
-        [("s3:DeleteObject", "arn:aws:s3:::b/a&b"), ("s3:DeleteObjectVersion", "arn:aws:s3:::b/c")],
+        [],  # each object's deletion is looked at where it is done
+    ),
+    (
+        "s3:DeleteObject",
+        {"Bucket": "b", "Key": "k", "VersionId": "1", "BypassGovernanceRetention": True},
+        [
+            ("s3:DeleteObjectVersion", "arn:aws:s3:::b/k"),
+            ("s3:BypassGovernanceRetention", "arn:aws:s3:::b/k"),
+        ],
     ),
     # DynamoDB, SQS, Logs, SSM, others
     ("dynamodb:ListTables", {}, [("", arn("dynamodb", "table/*"))]),

@@ -8,9 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from test_services_iam_needs import sent
-from test_services_support import TRUST, client, cloud
+from test_services_support import TRUST, client, cloud, refused
 
 from awslabs.sandbox.services.iam import permissions
 
@@ -263,6 +265,65 @@ def test_a_user_may_do_what_a_policy_of_the_user_or_of_a_group_allows(iam: Any, 
     iam.detach_group_policy(GroupName="class", PolicyArn=made)
     iam.attach_user_policy(UserName="ann", PolicyArn=made)
     assert get() is not None
+
+
+def test_a_boundary_is_the_most_that_a_user_may(iam: Any, ann: str) -> None:
+    get = functools.partial(ask, "dynamodb", "get_item", TableName="haiku", Key={}, key=ann)
+    put = functools.partial(ask, "dynamodb", "put_item", TableName="haiku", Item={}, key=ann)
+    iam.put_user_policy(UserName="ann", PolicyName="all", PolicyDocument=policy(allow("*")))
+    most = iam.create_policy(PolicyName="most", PolicyDocument=policy(allow("dynamodb:GetItem")))["Policy"][
+        "Arn"
+    ]
+    iam.put_user_permissions_boundary(UserName="ann", PermissionsBoundary=most)
+    assert (get() is None, put() is None) == (True, False)
+    iam.delete_user_permissions_boundary(UserName="ann")
+    assert (get() is None, put() is None) == (True, True)
+    made = iam.create_user(UserName="ben", PermissionsBoundary=most)["User"]
+    shown = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": most}
+    assert made["PermissionsBoundary"] == shown
+    assert iam.get_user(UserName="ben")["User"]["PermissionsBoundary"] == shown
+    assert "PermissionsBoundary" not in iam.get_user(UserName="ann")["User"]
+    assert all("PermissionsBoundary" not in each for each in iam.list_users()["Users"])
+    key = iam.create_access_key(UserName="ben")["AccessKey"]["AccessKeyId"]
+    iam.put_user_policy(UserName="ben", PolicyName="all", PolicyDocument=policy(allow("*")))
+    assert ask("dynamodb", "put_item", TableName="haiku", Item={}, key=key) is not None
+    assert ask("dynamodb", "get_item", TableName="haiku", Key={}, key=key) is None
+    iam.delete_policy(PolicyArn=most)
+    assert ask("dynamodb", "get_item", TableName="haiku", Key={}, key=key) is not None
+
+
+def test_a_boundary_is_a_policy_that_is_there(iam: Any, ann: str) -> None:
+    most = iam.create_policy(PolicyName="most", PolicyDocument=policy(allow("dynamodb:GetItem")))["Policy"]
+    iam.put_user_permissions_boundary(UserName="ann", PermissionsBoundary=most["Arn"])
+    gone = most["Arn"] + "er"
+    says = ("NoSuchEntity", f"Scope ARN: {gone} does not exist or is not attachable.", 404)
+    who = ({"UserName": "ann"}, {"RoleName": "reader"})
+    for put, of in zip(
+        (iam.put_user_permissions_boundary, iam.put_role_permissions_boundary), who, strict=True
+    ):
+        assert refused(put, **of, PermissionsBoundary=gone) == says
+        code, text, status = refused(put, **of, PermissionsBoundary="arn:aws:s3:::no-policy-at-all")
+        assert (code, status) == ("ValidationError", 400)
+    make = {"RoleName": "new", "AssumeRolePolicyDocument": FOR_LAMBDA}
+    assert refused(iam.create_role, **make, PermissionsBoundary=gone) == says
+    assert refused(iam.create_user, UserName="new", PermissionsBoundary=gone) == says
+    unlooked = boto3.client("iam", "us-east-1", config=Config(parameter_validation=False))
+    code, text, status = refused(unlooked.put_user_permissions_boundary, UserName="ann")
+    assert (code, "'permissionsBoundary'" in text, status) == ("ValidationError", True, 400)
+    shown = iam.get_user(UserName="ann")["User"]["PermissionsBoundary"]
+    assert shown["PermissionsBoundaryArn"] == most["Arn"]
+
+
+def test_a_user_may_look_at_himself_if_a_policy_says_so(iam: Any, ann: str) -> None:
+    own = f"arn:aws:iam::{ACCOUNT}:user/ann"
+    refused = ask("iam", "get_user", key=ann)
+    assert refused is not None
+    assert f"iam:GetUser on resource: {own}" in refused[1]
+    iam.put_user_policy(UserName="ann", PolicyName="me", PolicyDocument=policy(allow("iam:GetUser", own)))
+    assert ask("iam", "get_user", key=ann) is None
+    assert ask("iam", "get_user", key=ann, UserName="ann") is None
+    iam.create_user(UserName="ben")
+    assert ask("iam", "get_user", key=ann, UserName="ben") is not None
 
 
 def test_conditions_know_the_user_by_name_tag_and_arn(iam: Any, ann: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import io
-import itertools
 import json
 import os
 import re
@@ -18,64 +17,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
+import practice
 import pytest
-from botocore.config import Config
+import requests
 from botocore.exceptions import ClientError
-from processes import alive, eventually
+from processes import alive, eventually, number
 
-from awslabs import sandbox
+from awslabs import policies, sandbox
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.lambda_ import functions, invocations
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-)
+TRUST = policies.trust("lambda.amazonaws.com")
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 REPORT = re.compile(
     r"REPORT RequestId: (\S+)\tDuration: (\S+) ms\tBilled Duration: (\d+) ms\tMemory Size: (\d+) MB\t"
     r"Max Memory Used: (\d+) MB\t(?:Init Duration: (\S+) ms\t)?(?:Status: (\w+)\t)?(?:Error Type: (\S+)\t)?\n"
 )
-_numbers = itertools.count(1)
 
 
-class Account:
-    """An account with boto3 clients, and functions made in one line."""
-
-    def __init__(self, run: sandbox.Run) -> None:
-        self.run = run
-        self.id = f"6000{os.getpid() % 10_000:04}{next(_numbers):04}"
-        self.clients: dict[str, Any] = {}
-
-    def __getattr__(self, service: str) -> Any:
-        if service not in self.clients:
-            environment = self.run.environment(self.id)
-            self.clients[service] = boto3.client(
-                service.strip("_"),
-                endpoint_url=environment["AWS_ENDPOINT_URL"],
-                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-                region_name="us-east-1",
-                config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=20),
-            )
-        return self.clients[service]
+class Account(practice.Account):
+    """An account with functions made in one line."""
 
     def role(self, name: str = "role", *statements: dict[str, Any], basic: bool = True) -> str:
         made = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
         if basic:
             self.iam.attach_role_policy(RoleName=name, PolicyArn=BASIC)
         if statements:
-            document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-            self.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document)
+            own = policies.document(*statements)
+            self.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=own)
         return made
 
     def make(self, code: str, name: str = "lab", **more: Any) -> dict[str, Any]:
@@ -115,11 +84,6 @@ def aws(run: sandbox.Run) -> Iterator[Account]:
     yield account
     run.weather(slow_states=0, account="old", faults=[])
     run.reset(account.id)
-
-
-def number() -> str:
-    """A number that no other process has in its command line."""
-    return f"{3_000_000 + os.getpid() * 100 + next(_numbers)}"
 
 
 # --- the answer ---------------------------------------------------------------------------------------
@@ -207,8 +171,17 @@ def test_what_cannot_be_invoked_is_refused(aws: Account) -> None:
         "RequestTooLargeException",
         413,
     )
-    code, status, _ = refused(aws.lambda_.invoke, FunctionName="lab", Payload=b"no json")
-    assert (code, status) == ("InvalidRequestContentException", 400)
+    for wrong in (b"no json", '{"a": 1}'.encode("utf-16"), b"[" * 100_000):
+        code, status, _ = refused(aws.lambda_.invoke, FunctionName="lab", Payload=wrong)
+        assert (code, status) == ("InvalidRequestContentException", 400)
+    for context in ("no base64", "YQ==", "NQ=="):  # `a` and `5`
+        code, status, answer = refused(aws.lambda_.invoke, FunctionName="lab", ClientContext=context)
+        assert (code, status) == ("InvalidRequestContentException", 400)
+        assert answer["Error"]["Message"] == "Client context must be a valid Base64-encoded JSON object."
+    for member in ("InvocationType", "LogType"):
+        code, status, answer = refused(aws.lambda_.invoke, FunctionName="lab", **{member: "event"})
+        assert (code, status) == ("ValidationException", 400)
+        assert f"Value 'event' at '{member[0].lower()}{member[1:]}' failed" in answer["Error"]["Message"]
     aws.make(ECHO, "node", Runtime="nodejs22.x", Role=first["Role"])
     code, status, answer = refused(aws.lambda_.invoke, FunctionName="node")
     assert (code, status) == ("NotImplemented", 501)
@@ -216,14 +189,6 @@ def test_what_cannot_be_invoked_is_refused(aws: Account) -> None:
     aws.iam.detach_role_policy(RoleName="role-lab", PolicyArn=BASIC)
     aws.iam.delete_role(RoleName="role-lab")
     assert refused(aws.lambda_.invoke, FunctionName="lab")[:2] == ("AccessDeniedException", 403)
-
-
-def test_queues_do_not_call_functions_and_it_is_said(aws: Account) -> None:
-    aws.make(ECHO)
-    source = {"EventSourceArn": f"arn:aws:sqs:us-east-1:{aws.id}:q", "FunctionName": "lab"}
-    code, status, answer = refused(aws.lambda_.create_event_source_mapping, **source)
-    assert (code, status) == ("NotImplemented", 501)
-    assert "queues" in answer["Error"]["Message"]
 
 
 def test_the_rules_of_logs_and_queues_hold_in_the_server(aws: Account) -> None:
@@ -351,6 +316,45 @@ def test_calls_of_a_function_are_checked_against_its_role(aws: Account) -> None:
 # --- what goes wrong ----------------------------------------------------------------------------------
 
 
+def test_a_process_whose_answer_nobody_can_read_is_ended(aws: Account) -> None:
+    word = number()
+    aws.make(
+        """
+        import os, stat, subprocess
+        def handler(event, context):
+            subprocess.Popen(["sleep", event])
+            for fd in range(3, 20):
+                try:
+                    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                        os.write(fd, b"\\0\\0\\0\\1\\0\\0\\0\\0x")
+                except OSError:
+                    pass
+        """
+    )
+    assert refused(aws.lambda_.invoke, FunctionName="lab", Payload=json.dumps(word))[:2] == (
+        "NotImplemented",
+        501,
+    )
+    eventually(lambda: not alive(word))
+
+
+def test_a_loop_that_prints_fills_no_memory_and_ends(aws: Account) -> None:
+    aws.make("def handler(event, context):\n    while True:\n        print('x' * 1000)\n", Timeout=1)
+    assert aws.invoke()[0]["errorType"] == "Sandbox.Timedout"
+    lines = aws.log()
+    assert "The practice cloud keeps 1048576 bytes of what an invocation prints, no more.\n" in lines
+    assert sum(map(len, lines)) < 1_060_000
+
+
+def test_all_code_of_an_account_is_counted(aws: Account) -> None:
+    size = aws.make(ECHO)["CodeSize"]
+    aws.lambda_.publish_version(FunctionName="lab")
+    layer = zipped("x = 1")
+    aws.lambda_.publish_layer_version(LayerName="own", Content={"ZipFile": layer})
+    usage = aws.lambda_.get_account_settings()["AccountUsage"]
+    assert usage == {"TotalCodeSize": 2 * size + len(layer), "FunctionCount": 1}
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
@@ -382,7 +386,7 @@ def test_an_exception_shows_the_functions_own_stack(aws: Account) -> None:
     assert len(answer["stackTrace"]) == 2
     assert "lab.py" in answer["stackTrace"][0]
     assert "in deeper" in answer["stackTrace"][1]
-    assert "[ERROR] KeyError: 'x'\nTraceback (most recent call last):\n" in tail
+    assert "[ERROR] KeyError: 'x'\nTraceback (most recent call last):\n\N{NO-BREAK SPACE}" in tail
 
 
 def test_a_function_that_takes_too_long_ends_with_all_it_started(aws: Account) -> None:
@@ -493,6 +497,52 @@ def test_a_new_account_runs_ten_at_a_time(aws: Account) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(11) as pool:
         assert sorted(pool.map(code, range(11))) == ["ConcurrentInvocationLimitExceeded"] + ["ok"] * 10
+
+
+# --- the code -----------------------------------------------------------------------------------------
+
+
+def test_the_address_of_the_code_gives_the_zip_that_it_was_asked_for(aws: Account) -> None:
+    aws.make("def handler(event, context): pass\n")
+    places = [aws.lambda_.get_function(FunctionName="lab")["Code"]["Location"]]
+    second = zipped("def handler(event, context): return 2\n")
+    aws.lambda_.update_function_code(FunctionName="lab", ZipFile=second)
+    places.append(aws.lambda_.get_function(FunctionName="lab:$LATEST")["Code"]["Location"])
+    fetched = [requests.get(place, timeout=60) for place in places]
+    assert [each.status_code for each in fetched] == [200, 200]
+    assert fetched[1].content == second != fetched[0].content
+    assert requests.get(places[1] + "x", timeout=60).status_code == 403
+    aws.run.pass_time(601)
+    assert requests.get(places[1], timeout=60).status_code == 403
+
+
+# --- versions and aliases -----------------------------------------------------------------------------
+
+
+def test_a_function_is_told_by_which_name_it_was_invoked(aws: Account) -> None:
+    aws.make(ECHO)
+    aws.lambda_.publish_version(FunctionName="lab")
+    aws.lambda_.create_alias(FunctionName="lab", Name="live", FunctionVersion="1")
+    arn = f"arn:aws:lambda:us-east-1:{aws.id}:function:lab"
+    pids = set()
+    for given, own in (("lab:live", ":live"), (f"{arn}:1", ":1"), ("lab:$LATEST", ":$LATEST"), ("lab", "")):
+        said = aws.invoke(name=given)[0]
+        assert said["arn"] == arn + own
+        pids.add(said["pid"])
+    assert len(pids) == 2  # version 1, and $LATEST
+
+
+def test_an_alias_may_run_another_version_now_and_then(aws: Account) -> None:
+    aws.make("def handler(event, context):\n    return context.function_version\n")
+    aws.lambda_.publish_version(FunctionName="lab")
+    aws.lambda_.update_function_configuration(FunctionName="lab", Description="two")
+    aws.lambda_.publish_version(FunctionName="lab")
+    shares = {"FunctionName": "lab", "Name": "live", "FunctionVersion": "1"}
+    for share, version in ((1.0, "2"), (0.0, "1")):
+        routing = {"AdditionalVersionWeights": {"2": share}}
+        make = aws.lambda_.create_alias if share else aws.lambda_.update_alias
+        make(**shares, RoutingConfig=routing)
+        assert {aws.invoke(name="lab:live")[0] for _ in range(10)} == {version}
 
 
 # --- asynchronous -------------------------------------------------------------------------------------

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import boto3
+import practice
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
-from test_services_lambda_functions import make, role
+from test_services_lambda_functions import asked, make, role
 from test_services_support import Case, check, client, cloud, refused, said, table, wait
 
+from awslabs import sandbox
 from awslabs.sandbox.services.lambda_ import configurations, shapes  # noqa: F401  (rules that this needs)
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lab"
-OTHER = "PreconditionFailedException"
+LACKS = "Value null at '{}' failed to satisfy constraint: Member must not be null"
 NO, BAD, GONE = "InvalidParameterValueException", "ValidationException", "ResourceNotFoundException"
 
 
@@ -48,23 +51,6 @@ def code_of(do: Any, **more: Any) -> str:
     except ClientError as error:
         return str(error.response["Error"]["Code"])
     return "ok"
-
-
-def policies() -> list[str]:
-    """What is said of a statement, a revision and a function that are not there."""
-    make()
-    aws = client("lambda")
-    asked = {"FunctionName": "lab", "Action": "lambda:InvokeFunction", "Principal": "sqs.amazonaws.com"}
-    aws.add_permission(StatementId="a", **asked)
-    revision = aws.get_policy(FunctionName="lab")["RevisionId"]
-    remove = aws.remove_permission
-    return [
-        refused(remove, FunctionName="lab", StatementId="b")[1][:12].strip(),
-        said(remove, FunctionName="lab", StatementId="a", RevisionId="wrong"),
-        said(remove, FunctionName="lab", StatementId="a", RevisionId=revision),
-        refused(remove, FunctionName="nobody", StatementId="a")[1][:19],
-        refused(aws.get_policy, FunctionName="nobody")[1][:12].strip(),
-    ]
 
 
 def deletions() -> list[str]:
@@ -133,23 +119,7 @@ def an_error() -> list[Any]:
     return [answer.get("Type"), "Message" in answer]
 
 
-def an_account_in_a_policy() -> list[Any]:
-    make()
-    aws = client("lambda")
-    asked = {"FunctionName": "lab", "StatementId": "a", "Action": "lambda:InvokeFunction"}
-    answer = aws.add_permission(**asked, Principal="111122223333")
-    kept = json.loads(aws.get_policy(FunctionName="lab")["Policy"])["Statement"][0]["Principal"]
-    return [json.loads(answer["Statement"])["Principal"], kept, answer["ResponseMetadata"]["HTTPStatusCode"]]
-
-
-ROOT = {"AWS": "arn:aws:iam::111122223333:root"}
 CASES = (
-    Case(
-        "policies_have_their_own_words",
-        policies,
-        ["No policy is", OTHER, OTHER, "Function not found:", "Function not"],
-        ["Statement b", OTHER, "ok", "No policy found for", "The resource"],
-    ),
     Case("versions_that_are_not_there", deletions, [GONE, "ok", GONE, GONE], ["ok", NO, "ok", GONE]),
     Case("words_are_of_the_model", words, ["ok", "ok", "ok"], [BAD, BAD, "ok"]),
     Case("functions_are_made_by_every_name", made_by_arn, FUNCTION, "lab"),
@@ -170,12 +140,6 @@ CASES = (
     Case("answers_have_awss_shape", revisions, "KeyError", [2, 1]),
     Case("answers_have_awss_shape", what_lists_say, ["LastUpdateStatus", "State"], []),
     Case("errors_have_awss_shape", an_error, [None, False], ["User", True]),
-    Case(
-        "principals_are_written_out",
-        an_account_in_a_policy,
-        ["111122223333", "111122223333", 200],
-        [ROOT, ROOT, 201],
-    ),
 )
 
 
@@ -206,6 +170,29 @@ def test_an_error_of_concurrency_has_no_type() -> None:
         assert "Type" not in caught.value.response
 
 
+def test_a_member_that_is_required_is_missed() -> None:
+    with cloud(every=True):
+        make()
+        aws = boto3.client("lambda", "us-east-1", config=Config(parameter_validation=False))
+        says = f"1 validation error detected: {LACKS}"
+        add = {"FunctionName": "lab", "StatementId": "a", "Principal": "*"}
+        assert refused(aws.add_permission, **add) == (BAD, says.format("action"), 400)
+        assert refused(aws.create_function_url_config, FunctionName="lab") == (
+            BAD,
+            says.format("authType"),
+            400,
+        )
+
+
+@pytest.mark.live
+def test_tags_without_keys_are_not_taken_away(run: sandbox.Run) -> None:
+    account = practice.Account(run)
+    aws = practice.client_of(run, account.id, "lambda", parameter_validation=False)
+    arn = FUNCTION.replace("123456789012", account.id)
+    says = f"1 validation error detected: {LACKS.format('tagKeys')}"
+    assert refused(aws.untag_resource, Resource=arn) == (BAD, says, 400)
+
+
 def test_names_have_the_words_of_aws() -> None:
     with cloud(every=True):
         aws = client("lambda")
@@ -216,3 +203,28 @@ def test_names_have_the_words_of_aws() -> None:
         other = FUNCTION.replace("us-east-1", "eu-west-1")
         says = "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"
         assert refused(aws.get_function, FunctionName=other) == (GONE, says, 404)
+
+
+def test_an_architecture_that_there_is_not_is_named() -> None:
+    with cloud(every=True):
+        says = (
+            "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: "
+            "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member "
+            "must not be null]"
+        )
+        create = client("lambda").create_function
+        assert refused(create, **asked(Role=role(), Architectures=["X86_64"])) == (BAD, says, 400)
+
+
+def test_security_groups_are_looked_at_before_subnets() -> None:
+    with cloud(every=True):
+        network = {"SubnetIds": ["subnet-0123"], "SecurityGroupIds": ["sg-0123"]}
+        code, text, _ = refused(client("lambda").create_function, **asked(Role=role(), VpcConfig=network))
+        assert (code, "DescribeSecurityGroups" in text) == (NO, True)
+
+
+def test_lists_show_the_empty_environment_that_was_asked_for() -> None:
+    with cloud(every=True):
+        make(Environment={"Variables": {}}, Publish=True)
+        listed = client("lambda").list_functions(FunctionVersion="ALL")["Functions"]
+        assert [each["Environment"] for each in listed] == [{"Variables": {}}] * 2

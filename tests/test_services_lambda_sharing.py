@@ -29,14 +29,14 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
-def stranger() -> Any:
-    """Lambda as another account sees it."""
-    aws = boto3.client("lambda", "us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
+def stranger(service: str = "lambda") -> Any:
+    """Lambda, or another service, as another account sees it."""
+    aws = boto3.client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
 
     def come_from_elsewhere(params: Any, **_: Any) -> None:
         params["headers"]["x-moto-account-id"] = OTHER
 
-    aws.meta.events.register("before-call.lambda", come_from_elsewhere)
+    aws.meta.events.register(f"before-call.{service}", come_from_elsewhere)
     return aws
 
 
@@ -112,3 +112,17 @@ def test_lists_take_an_arn_and_know_an_unknown_function() -> None:
             assert [each["Version"] for each in versions] == ["$LATEST", "1"]
             assert aws.list_aliases(FunctionName=name)["Aliases"] == []
         assert said(aws.list_versions_by_function, FunctionName="none") == "ResourceNotFoundException"
+
+
+def test_the_end_of_an_arn_is_a_name_for_every_operation() -> None:
+    with cloud(every=True):
+        make()
+        aws, end = client("lambda"), FUNCTION.removeprefix("arn:aws:lambda:us-east-1:")
+        assert aws.get_function(FunctionName=end)["Configuration"]["FunctionArn"] == FUNCTION
+        assert aws.get_function_configuration(FunctionName=end)["FunctionArn"] == FUNCTION
+        aws.put_function_concurrency(FunctionName=end, ReservedConcurrentExecutions=1)
+        assert aws.get_function_concurrency(FunctionName=end)["ReservedConcurrentExecutions"] == 1
+        aws.delete_function(FunctionName=end)
+        nobody = FUNCTION.removesuffix(":lab")
+        says = f"Function not found: {nobody}:function"
+        assert refused(aws.get_function, FunctionName=nobody)[1] == says

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -77,7 +78,32 @@ def scope() -> str | None:
     return policy.get("policyScope")
 
 
+def a_policy_that_is_kept() -> Any:
+    logs = client("logs")
+    statement = {"Effect": "Allow", "Principal": {"Service": ["route53.amazonaws.com"]}, "Action": "logs:*"}
+    logs.put_resource_policy(policyName="p", policyDocument=json.dumps({"Statement": [statement]}))
+    (policy,) = logs.describe_resource_policies()["resourcePolicies"]
+    kept = json.loads(policy["policyDocument"])
+    return [kept.get("Version"), kept["Statement"][0]["Principal"]["Service"]]
+
+
+def no_policy() -> str:
+    return refused(client("logs").delete_resource_policy, policyName="p")[1]
+
+
 CASES = (
+    Case(
+        "policies_have_a_scope",
+        a_policy_that_is_kept,
+        [None, ["route53.amazonaws.com"]],
+        ["2008-10-17", "route53.amazonaws.com"],
+    ),
+    Case(
+        "resource_policies_that_are_not_there",
+        no_policy,
+        "Policy with name [p] does not exist",
+        "Policy with name [p] does not exist.",
+    ),
     Case("groups_have_a_class", its_class, [None, None], ["INFREQUENT_ACCESS", False]),
     Case("groups_by_pattern", those_with_ab, ["a/ab", "b/ab/c", "c"], ["a/ab", "b/ab/c"]),
     Case("groups_by_pattern", what_a_pattern_leaves_out, ["storedBytes"], []),

@@ -12,7 +12,7 @@ import requests
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from test_services_support import Case, check, client, cloud, refused, said, table, wait
+from test_services_support import Case, check, client, client_with, cloud, refused, said, table, wait
 
 from awslabs import policies
 from awslabs.sandbox.services.s3 import buckets
@@ -99,10 +99,24 @@ def a_public_policy_a_moment_later() -> list[str]:
 
 def websites() -> list[str]:
     put = functools.partial(client("s3").put_bucket_website, Bucket=new())
-    return [
-        said(put, WebsiteConfiguration={"IndexDocument": {"Suffix": suffix}})
-        for suffix in ("/index.html", "index.html")
+    index: dict[str, Any] = {"IndexDocument": {"Suffix": "index.html"}}
+    elsewhere: dict[str, Any] = {"RedirectAllRequestsTo": {"HostName": "x"}}
+    both = {"ReplaceKeyPrefixWith": "a", "ReplaceKeyWith": "b"}
+    replaced: dict[str, Any] = {"Redirect": {"ReplaceKeyWith": "b"}}
+    asked: list[dict[str, Any]] = [
+        {"IndexDocument": {"Suffix": "/index.html"}},
+        {"IndexDocument": {"Suffix": ""}},
+        {"ErrorDocument": {"Key": "error.html"}},
+        elsewhere | index,
+        index | {"RoutingRules": []},
+        index | {"RoutingRules": [{"Redirect": {"Protocol": "ftp"}}]},
+        index | {"RoutingRules": [{"Redirect": both}]},
+        index | {"RoutingRules": [replaced | {"Condition": {}}]},
+        index | {"RoutingRules": [replaced | {"Condition": {"KeyPrefixEquals": "a"}}]},
+        elsewhere,
+        index,
     ]
+    return [said(put, WebsiteConfiguration=each) for each in asked]
 
 
 def copies_onto_itself() -> list[str]:
@@ -178,6 +192,16 @@ def a_stranger_who_only_looks() -> list[str]:
     return [said(unsigned.head_object, Bucket=name, Key=key) for key in ("index.html", "nothing")]
 
 
+def another_account() -> list[str]:
+    """What it may do in a bucket that lets it read; and in one that lets it nothing."""
+    role = "arn:aws:iam::999988887777:role/any"
+    keys = client("sts").assume_role(RoleArn=role, RoleSessionName="any")["Credentials"]
+    other = client_with("s3", keys)
+    one, two = {"Bucket": opened(), "Key": "index.html"}, {"Bucket": new("closed-bucket"), "Key": "a"}
+    client("s3").put_object(**two)
+    return [said(method, **of) for of in (one, two) for method in (other.get_object, other.put_object)]
+
+
 def denials() -> list[str]:
     """What GetObject meets for several reasons why somebody may not; at last of another object."""
     aws, name = client("s3"), new()
@@ -201,7 +225,18 @@ def denials() -> list[str]:
     return [*found, said(aws.get_object, Bucket=name, Key="b")]
 
 
+def expected_owners() -> list[str]:
+    look = functools.partial(client("s3").list_objects_v2, Bucket=new())
+    return [said(look, ExpectedBucketOwner=owner) for owner in ("123456789012", "000000000002", "abcd")]
+
+
 CASES = (
+    Case(
+        "buckets_have_the_owner_that_is_expected",
+        expected_owners,
+        ["ok"] * 3,
+        ["ok", "AccessDenied", "InvalidBucketOwnerAWSAccountID"],
+    ),
     Case(
         "new_buckets",
         what_a_bucket_begins_with,
@@ -235,7 +270,12 @@ CASES = (
         ["ok", "ok"],
         (*AWS_TIME, ("stale", 0.0)),
     ),
-    Case("websites", websites, ["ok", "ok"], ["InvalidArgument", "ok"]),
+    Case(
+        "websites",
+        websites,
+        ["ok"] * 11,
+        ["InvalidArgument"] * 4 + ["MalformedXML"] + ["InvalidRequest"] * 3 + ["ok"] * 3,
+    ),
     Case(
         "copies_change_something",
         copies_onto_itself,
@@ -256,6 +296,12 @@ CASES = (
         "bucket_policies", denials, ["403"] * 4 + ["ok"], ["ok", "ok", "AccessDenied", "AccessDenied", "ok"]
     ),
     Case("strangers", a_stranger_who_only_looks, ["403", "404"], ["ok", "403"], (), ("bucket_policies",)),
+    Case(
+        "buckets_of_other_accounts",
+        another_account,
+        ["ok"] * 4,
+        ["ok", "AccessDenied", "AccessDenied", "AccessDenied"],
+    ),
     Case("strangers", strangers, [200, 404, 200, 200, 403, 403], [200, 403, 403, 403, 403, 403]),
 )
 
@@ -318,7 +364,9 @@ def test_a_link_that_was_signed_opens_a_private_object() -> None:
 def test_a_bucket_that_stands_keeps_its_tags_when_made_again() -> None:
     with cloud(every=True):
         new(CreateBucketConfiguration={"Tags": [{"Key": "a", "Value": "1"}]})
-        new(CreateBucketConfiguration={"Tags": [{"Key": "a", "Value": "2"}]})
+        again = {"Bucket": "lab-bucket", "CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "2"}]}}
+        assert said(client("s3").create_bucket, **again) == "BucketAlreadyOwnedByYou"
+        new()
         assert client("s3").get_bucket_tagging(Bucket="lab-bucket")["TagSet"][0]["Value"] == "1"
 
 

@@ -56,6 +56,13 @@ def twice(**second: Any) -> str:
     return put(**second)
 
 
+def status_of_second() -> str:
+    put()
+    with pytest.raises(ClientError) as refused:
+        client("scheduler").create_schedule(**request())
+    return str(refused.value.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
 def updated_state() -> str:
     put(State="DISABLED")
     client("scheduler").update_schedule(**request())
@@ -111,6 +118,7 @@ CASES = [
     Case("schedule_token", lambda: twice(ClientToken="t"), CONFLICT, "ok"),
     Case("schedule_token", lambda: twice(ClientToken="u"), CONFLICT, CONFLICT),
     Case("schedule_token", lambda: twice(ClientToken="t", Description="other"), CONFLICT, CONFLICT),
+    Case("schedule_token", status_of_second, "400", "409"),
     Case("schedule_update", updated_state, "None", "ENABLED"),
 ]
 

@@ -36,6 +36,17 @@ def client(service: str) -> Any:
     return boto3.client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
 
 
+def client_with(service: str, keys: dict[str, Any]) -> Any:
+    """A client with the credentials of a role, as AssumeRole gives them."""
+    return boto3.client(
+        service,
+        "us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+
+
 def said(method: Callable[..., Any], **request: Any) -> str:
     """The error code of a call, or `ok`."""
     try:

@@ -107,14 +107,14 @@ def start(port: int, require_isolation: bool, **options: Any) -> None:
     run = (cli.start_practice_cloud if before is None else sandbox.start)(port=port, **options)
     asked = any(value is not None for value in options.values())
     if run != before:
-        cli.out(f"The practice cloud listens at {run.endpoint_url}.")
+        cli.tell(f"The practice cloud listens at {run.endpoint_url}.")
         cli.out(f"log: {run.directory / 'sandbox.log'}")
     elif asked:
-        cli.out(f"The practice cloud ran already, at {run.endpoint_url}; its weather is changed.")
+        cli.tell(f"The practice cloud ran already, at {run.endpoint_url}; its weather is changed.")
     else:
-        cli.out(f"The practice cloud ran already, at {run.endpoint_url}.")
+        cli.tell(f"The practice cloud ran already, at {run.endpoint_url}.")
     if run == before or asked:
-        cli.out(_weather_line(run.weather()))
+        cli.tell(_weather_line(run.weather()))
     if exposed and run == before:  # of a fresh one it was said when it was started
         cli.say_exposed(exposed)
     cli.out('Point a client at it:  eval "$(python -m awslabs.sandbox env)"')
@@ -128,9 +128,9 @@ def stop() -> None:
         cli.out("No practice cloud is running.")
         return
     stood = run.stop()
-    cli.out(f"The practice cloud at {run.endpoint_url} is gone" + (", and with it:" if stood else "."))
+    cli.tell(f"The practice cloud at {run.endpoint_url} is gone" + (", and with it:" if stood else "."))
     for line in stood:
-        cli.out(f"  {line}")
+        cli.tell(f"  {line}")
 
 
 @main.command()
@@ -148,12 +148,12 @@ def status(as_json: bool) -> None:
         cli.out(json.dumps({"running": True, **where, **about, "standing": stands}))
         return
     minutes = (time.time() - about["started"]) / 60
-    cli.out(f"The practice cloud listens at {run.endpoint_url}, for {minutes:.0f} min; process {run.pid}.")
-    cli.out(_weather_line(about["weather"]))
+    cli.tell(f"The practice cloud listens at {run.endpoint_url}, for {minutes:.0f} min; process {run.pid}.")
+    cli.tell(_weather_line(about["weather"]))
     for account, calls in about["calls"].items():
         cli.out(f"account {account}: {calls} calls")
     for line in stands:
-        cli.out(f"stands: {line}")
+        cli.tell(f"stands: {line}")
     cli.out(f"log: {run.directory / 'sandbox.log'}")
 
 

@@ -11,6 +11,9 @@ backends, and never while something of a user's runs.
 
     lambda_/invocations.py      Lambda: invocations, asynchronous events, logs; environments.py is where its
                                 processes live, runtime.py what runs there
+    lambda_/polling.py          Lambda: event source mappings read queues
+    lambda_/url_requests.py     Lambda: the addresses of functions answer
+    lambda_/code_links.py       Lambda: the code of functions can be fetched
     apigateway/execute_api.py   API Gateway: deployed REST APIs answer
     ecr/registry.py             ECR: images come and go by the registry protocol
     run/programs.py             what tasks and jobs run, as processes; containers.py where Docker is
@@ -31,6 +34,9 @@ ROOT = "awslabs.sandbox"
 # `programs` stands before the parts that order from it: they close first, and are reset first.
 PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with which it comes
     f"{ROOT}.services.lambda_.invocations": ("awslambda",),
+    f"{ROOT}.services.lambda_.polling": ("awslambda",),  # it ends first
+    f"{ROOT}.services.lambda_.url_requests": ("awslambda",),
+    f"{ROOT}.services.lambda_.code_links": ("awslambda",),
     f"{ROOT}.services.apigateway.execute_api": ("apigateway",),
     f"{ROOT}.services.ecr.registry": ("ecr",),
     f"{ROOT}.run.programs": ("batch", "ecs"),
@@ -38,14 +44,19 @@ PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with whi
     f"{ROOT}.services.batch.running_jobs": ("batch",),
     f"{ROOT}.services.scheduler.firing": ("scheduler",),
 }
-PATHS = {"/v2/": "ecr", "/_aws/execute-api/": "apigateway"}
+PATHS = {
+    "/v2/": "ecr",
+    "/_aws/execute-api/": "apigateway",
+    "/_aws/lambda-code/": "lambda",
+    "/_aws/lambda-url/": "lambda",
+}
 """Addresses that are not AWS's API: whoever asks there first loads the service."""
 
 # What runs something, or shows what runs: moto alone answers it under `mock_aws`, where nothing runs.
 NOT_UNDER_MOCK_AWS = {
     *("ecr:BatchDeleteImage", "ecr:CompleteLayerUpload", "ecr:DeleteRepository"),
     *("ecs:DescribeTasks", "ecs:ListTasks", "ecs:RunTask", "ecs:StopTask"),
-    *("lambda:CreateEventSourceMapping", "lambda:GetAccountSettings", "lambda:Invoke"),
+    *("lambda:GetAccountSettings", "lambda:Invoke"),
 }
 
 _begun: list[str] = []

@@ -76,6 +76,7 @@ from awslabs.sandbox.run import isolation
 from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.iam import permissions
+from awslabs.sandbox.services.s3 import posts
 from awslabs.sandbox.ssh.hosts import Hosts
 
 log = logging.getLogger("awslabs.sandbox")
@@ -306,14 +307,14 @@ class Cloud:
         except signatures.Unproven as problem:
             code, message = problem.named(call.protocol, call.service)
             log.info("%s is not let in: %s", call.name, code)  # recorded nowhere: whose call would it be?
-            return wire.error(call, code, message, request_id)
+            return wire.error(call, code, message, request_id, 0, **problem.more)
         call = dataclasses.replace(call, access_key=signer, signed=(call.signed or "query") if signer else "")
         account = account_of(signer)
         if weather.current.latency_ms:
             time.sleep(weather.current.latency_ms / 1000)
         fault = weather.current.draw(call.name, account)
         if fault in (None, weather.CUT):
-            answer = self.perform(call, account, request, body, request_id)
+            answer = self.perform(call, request, body, account, request_id)
         elif fault != weather.CUT_BEFORE:
             message = f"The weather of the practice cloud: {call.name} fails with {fault}."
             answer = wire.error(call, fault, message, request_id)
@@ -345,9 +346,12 @@ class Cloud:
         return answer
 
     def perform(
-        self, call: wire.Call, account: str, request: Request, body: bytes, request_id: str
+        self, call: wire.Call, request: Request, body: bytes, account: str, request_id: str
     ) -> Answer:
         """A call to AWS in good weather."""
+        if call.name == posts.OPERATION:
+            put = functools.partial(self.perform, account=account, request_id=request_id)
+            return posts.answer(call, request, body, put, request_id)
         if not may_come_in(call):
             code, message = "MissingAuthenticationToken", "Request is missing Authentication Token"
             if call.protocol == "rest-xml":
@@ -688,9 +692,7 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(
-            number, signal.SIG_DFL
-        )  # a background job ignores these, and so would every shell in here
+        signal.signal(number, signal.SIG_DFL)  # a background job ignores these: so would each shell in here
     gc.freeze()  # nothing of what is imported will ever be garbage
     gc.enable()
     try:
@@ -736,7 +738,20 @@ def write_log_to(path: Path) -> None:
         os.close(source)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    logging.root.handlers[0].setFormatter(OneLine("%(asctime)s %(message)s"))
+
+
+class OneLine(logging.Formatter):
+    """A message is a line of the log, whatever the path of a stranger's request has in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        return text if text.isprintable() else re.sub(r"[\x00-\x1f\x7f-\x9f]", _as_code, text)
+
+
+def _as_code(letter: re.Match[str]) -> str:
+    return f"\\x{ord(letter[0]):02x}"
 
 
 if __name__ == "__main__":

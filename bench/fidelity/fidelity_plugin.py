@@ -45,6 +45,7 @@ OUT = os.environ.get("FIDELITY_OUT", "fidelity") + f".{WORKER}.jsonl"
 SLEEP = float(os.environ.get("FIDELITY_SLEEP", "0.2"))  # of the sleeps that tests make for AWS's sake
 LENIENT = os.environ.get("FIDELITY_LENIENT") == "1"  # 200 for 201 is no difference: see what comes after it
 MARK = os.environ.get("FIDELITY_MARK", "aws_validated")
+SECOND = os.environ.get("FIDELITY_SECOND", "000000000002")  # `own`: the second client is of the first account
 
 
 class _Stub(types.ModuleType):
@@ -239,7 +240,8 @@ def _keys_of(account):
 def pytest_configure(config):
     if TARGET == "sandbox":  # an account for each worker: AWS limits some calls by account
         base = os.environ.get("FIDELITY_ACCOUNT", "111122223300")
-        first, second = _keys_of(base[:-2] + f"{int(WORKER[2:]):02d}"), _keys_of("000000000002")
+        first = _keys_of(base[:-2] + f"{int(WORKER[2:]):02d}")
+        second = first if SECOND == "own" else _keys_of(SECOND)
         os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"] = first
         for name, value in zip(("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"), second, strict=True):
             os.environ[f"SECONDARY_TEST_AWS_{name}"] = value

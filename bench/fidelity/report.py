@@ -10,12 +10,13 @@ special about this run. `score.sh` does it all. What became of a test:
     fields    every answer has AWS's outcome (error code, class of HTTP status); fields or messages differ
     outcome   another outcome: accepts what AWS refuses, or the reverse, another error code, an assertion
     refused   it was said honestly that this is not known here (501, "The practice cloud ...")
-    n/a       other services, other runtimes, Docker, function URLs, the runner's own limits
+    n/a       other services, other runtimes, Docker, the runner's own limits
 """
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import functools
 import json
@@ -26,14 +27,16 @@ from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
+import recorded
+
 TARGETS = {"sandbox": "practice cloud", "moto": "plain moto", "ministack": "MiniStack"}
 COLUMNS = ("pass", "fields", "outcome", "refused", "n/a")
 LABS: dict[str, list[str]] = json.loads((Path(__file__).parent / "lab-operations.json").read_text())
+VOLATILE: dict[str, str] = json.loads((Path(__file__).parent / "volatile.json").read_text())
 NOT_OURS = (
     "nodejs",
     "runs functions in Python",
     "Docker not available",
-    "lambda-url",
     "Failed to build multiruntime",
     "s3.amazonaws.com",
     "Timeout (>",
@@ -42,6 +45,8 @@ NOT_OURS = (
     "runtime parameter of",
     "No state for",
 )
+OTHERS: dict[str, Any] = json.loads((Path(__file__).parent / "others.json").read_text())
+UNKNOWN = "Not looked into yet."
 NAMED = {"awslambda": "lambda", "lambda_": "lambda"}
 STATUS = re.compile(r"\['(HTTPStatusCode|StatusCode|status_code|statusCode)'\]")
 OUTCOME = re.compile(r"\['(Error'\]\['Code|HTTPStatusCode|Code|StatusCode|status_code|statusCode)'\]")
@@ -54,7 +59,7 @@ def load(folder: Path) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+            row = json.loads(line.replace('"sqs-query:', '"sqs:'))  # one service with two protocols
             rows[row["id"]] = row
     return rows
 
@@ -70,16 +75,10 @@ def source_of(test: str) -> tuple[str, str]:
 
 def refused(row: Row, target: str) -> bool:
     """Whether a test ended because something was refused honestly."""
-    said = [
-        row["why"],
-        json.dumps(row["diffs"]),
-        *(call[3] for call in row.get("calls", ()) if len(call) > 3),
-        *(page[3] for page in row.get("pages", ())),
-    ]
     if target == "sandbox":
-        return any("The practice cloud" in text for text in said)
+        return any("The practice cloud" in text or "assert 501 ==" in text for text in _said(row))
     statuses = {call[1] for call in row.get("calls", ())}
-    return 501 in statuses or any("[501]" in text or "501 ==" in text for text in said)
+    return 501 in statuses or any("[501]" in text or "501 ==" in text for text in _said(row))
 
 
 def verdict(row: Row, target: str) -> str:
@@ -95,11 +94,97 @@ def verdict(row: Row, target: str) -> str:
         return "n/a"
     if row["kind"] != "snapshot":
         return "outcome"
-    for _, path, _, recorded, seen in row["diffs"]:
-        both_fine = STATUS.search(path) and recorded[:1] == seen[:1] == "2"
+    for _, path, _, there, here in row["diffs"]:
+        both_fine = STATUS.search(path) and there[:1] == here[:1] == "2"
         if path == "root" or (OUTCOME.search(path) and not both_fine):
             return "outcome"
     return "fields"
+
+
+def volatile(diff: list[Any]) -> bool:
+    """Whether a difference is of a value that no two runs on AWS have alike; a member that lacks is none."""
+    return diff[2] == "values_changed" and any(
+        fnmatch(spoken(diff[1]), glob(pattern)) for pattern in VOLATILE
+    )
+
+
+def calm(rows: dict[str, Row]) -> dict[str, Row]:
+    """The rows without the differences of volatile members; a test that had no others passes."""
+    for row in rows.values():
+        if row["kind"] == "snapshot" or row["diffs"]:
+            kept = [diff for diff in row["diffs"] if not volatile(diff)]
+            differs = {diff[0] for diff in kept}
+            for key in {diff[0] for diff in row["diffs"]} - differs:
+                row["keys"][key][0] = True
+            row["diffs"] = kept
+            if row["kind"] == "snapshot" and not kept:
+                row["outcome"] = "passed"
+    return rows
+
+
+@dataclasses.dataclass
+class Count:
+    """Recorded answers: how many, reached, with AWS's outcome, identical; and of tests that do not apply."""
+
+    recorded: int = 0
+    reached: int = 0
+    outcome: int = 0
+    identical: int = 0
+    apart: int = 0
+
+
+def answers(rows: dict[str, Row], localstack: Path) -> list[str]:
+    """How many of the answers that the snapshots hold are as on AWS, are others, or are not reached."""
+    of_labs, of_calls, of_all = Count(), Count(), Count()
+    unknown = 0
+    for test, row in rows.items():
+        if "/services/" not in test:
+            continue
+        held, seen = recorded.answers(localstack, test), row.get("keys") or {}
+        whose = recorded.operations(localstack, test, source_of(test)[0], list(held)) | row.get("whose", {})
+        for key, answer in held.items():
+            counts = [of_all]
+            if key in whose or recorded.is_of_a_call(answer):
+                counts.append(of_calls)
+                unknown += key not in whose
+            service, _, name = whose.get(key, "").partition(":")
+            if name in LABS.get(service, ()):
+                counts.append(of_labs)
+            for count in counts:
+                if verdict(row, "sandbox") == "n/a":
+                    count.apart += 1
+                    continue
+                count.recorded += 1
+                if key in seen:
+                    same, code, status, code_here, status_here = seen[key]
+                    count.reached += 1
+                    count.outcome += (code, str(status)[:1]) == (code_here, str(status_here)[:1])
+                    count.identical += bool(same)
+    lines = [
+        "| recorded answers | recorded | reached | AWS's outcome | identical | of those reached | of all |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, each in (
+        ("to calls of the labs' operations", of_labs),
+        ("to calls of any operation", of_calls),
+        ("all, with bodies, logs, numbers", of_all),
+    ):
+        shares = [
+            f"{100 * each.outcome / max(1, whole):.1f} %, {100 * each.identical / max(1, whole):.1f} %"
+            for whole in (each.reached, each.recorded)
+        ]
+        counted = f"{each.recorded} | {each.reached} | {each.outcome} | {each.identical}"
+        lines.append(f"| {name} | {counted} | {shares[0]} | {shares[1]} |")
+    return [
+        *lines,
+        "",
+        "The shares are of AWS's outcome and of identical answers. A test ends at its first failed",
+        "assertion, and some are refused: of all, an answer that was not reached is wrong. Whose answer it",
+        f"is stands in the test; of {unknown} answers to calls that could not be read off: they are in the",
+        "second row, not in the first.",
+        f"Tests that do not apply (n/a) are counted apart: they have {of_labs.apart}, {of_calls.apart} and",
+        f"{of_all.apart} answers more.",
+    ]
 
 
 def only_labs(row: Row) -> bool:
@@ -111,24 +196,40 @@ def only_labs(row: Row) -> bool:
 
 
 def why_not(rows: dict[str, Row]) -> list[str]:
-    """For each test that ends otherwise than on AWS, and has a reason, or calls the labs' operations: why."""
+    """Of each test that does not pass, why: by its name, or by what was said while it ran."""
     reasons = json.loads((Path(__file__).parent / "reasons.json").read_text(encoding="utf-8"))
     tests: dict[str, list[str]] = collections.defaultdict(list)
+    unknown: collections.Counter[str] = collections.Counter()
     for test, row in rows.items():
         if verdict(row, "sandbox") == "pass":
             continue
         name = test.split("::", 1)[1]
-        fits = (
-            each["why"]
-            for each in reasons
-            if any(fnmatch(name, glob(one)) or fnmatch(test, glob(one)) for one in each["tests"])
-        )
-        if (why := next(fits, "")) or only_labs(row):
-            tests[why or "No reason is known yet."].append(name)
-    lines = []
+        text = "\n".join(_said(row))
+        why = next((each["why"] for each in reasons if _fits(each, test, name, text)), UNKNOWN)
+        tests[why].append(name)
+        if why == UNKNOWN:
+            unknown[source_of(test)[0]] += 1
+    left = ", ".join(f"{service} {count}" for service, count in sorted(unknown.items())) or "none"
+    lines = [f"Tests without a reason: {left}.", ""]
     for why, names in sorted(tests.items(), key=lambda each: -len(each[1])):
         lines += [f"- {why} ({len(names)})", *(f"  - `{name}`" for name in sorted(names))]
     return lines
+
+
+def _fits(reason: dict[str, Any], test: str, name: str, text: str) -> bool:
+    """Whether a reason is a test's: by a pattern of names, or by words of the test's answers."""
+    named = any(fnmatch(name, glob(one)) or fnmatch(test, glob(one)) for one in reason.get("tests", ()))
+    return named or any(words in text for words in reason.get("says", ()))
+
+
+def _said(row: Row) -> list[str]:
+    """What a test met: errors, differences, what calls and pages answered."""
+    return [
+        row["why"],
+        json.dumps(row["diffs"]),
+        *(call[3] for call in row.get("calls", ()) if len(call) > 3),
+        *(page[3] for page in row.get("pages", ())),
+    ]
 
 
 def glob(pattern: str) -> str:
@@ -248,39 +349,53 @@ def spoken(path: str) -> str:
 
 
 def table(targets: dict[str, dict[str, Row]], chosen: set[str] | None = None) -> list[str]:
-    """Counts per service and source, the targets side by side, on the tests that ran on all of them."""
-    counted: dict[tuple[str, str], dict[str, collections.Counter[str]]] = {}
+    """Counts per service and source, the targets side by side.
+
+    A target that did not run this time shows what `others.json` has kept of an earlier day, of all tests.
+    """
+    kept = {target for target in TARGETS if target not in targets and chosen is None}
+    columns = [target for target in TARGETS if target in targets or target in kept]
+    cells: dict[tuple[str, str], dict[str, list[int]]] = collections.defaultdict(dict)
     for target, rows in targets.items():
+        counted: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(
+            collections.Counter
+        )
         for test, row in rows.items():
             if chosen is None or test in chosen:
-                cell = counted.setdefault(source_of(test), {}).setdefault(target, collections.Counter())
-                cell[verdict(row, target)] += 1
-    head = " | ".join(f"{TARGETS[target]}: {' '.join(COLUMNS)}" for target in targets)
-    lines = [f"| service | record of | tests | {head} |", "|---|---|---|" + "---|" * len(targets)]
-    for key in sorted(counted):
-        cells = counted[key]
-        tests = max(sum(cell.values()) for cell in cells.values())
-        shown = [
-            " ".join(str(cells[target][column]) for column in COLUMNS) if target in cells else "not run"
-            for target in targets
-        ]
+                counted[source_of(test)][verdict(row, target)] += 1
+        for key, counts in counted.items():
+            cells[key][target] = [counts[column] for column in COLUMNS]
+    for name, figures in OTHERS["tests"].items() if kept else ():
+        service, _, source = name.partition(" ")
+        for target in kept & figures.keys():
+            cells[service, source][target] = [int(figure) for figure in figures[target].split()]
+    days = dict.fromkeys(kept, f" ({OTHERS['date']})")
+    head = " | ".join(f"{TARGETS[each]}{days.get(each, '')}: {' '.join(COLUMNS)}" for each in columns)
+    lines = [f"| service | record of | tests | {head} |", "|---|---|---|" + "---|" * len(columns)]
+    for key in sorted(cells):
+        tests = max(map(sum, cells[key].values()))
+        shown = [" ".join(map(str, cells[key].get(each, ()))) or "not run" for each in columns]
         lines.append(f"| {key[0]} | {key[1]} | {tests} | {' | '.join(shown)} |")
     return lines
 
 
+def worse_than_moto(ours: dict[str, Row], plain: dict[str, Row]) -> list[str]:
+    """Tests that pass on plain moto and not here; where moto did not run, of those that did so before."""
+    if plain:
+        there = {test for test in ours.keys() & plain.keys() if verdict(plain[test], "moto") == "pass"}
+    else:
+        there = set(OTHERS["green_on_moto_alone"]) & ours.keys()
+    return sorted(test for test in there if verdict(ours[test], "sandbox") != "pass")
+
+
 def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[str]:
     """The whole page."""
-    targets = {name: load(results / name) for name in TARGETS if (results / name).is_dir()}
+    targets = {name: calm(load(results / name)) for name in TARGETS if (results / name).is_dir()}
     ours, plain = targets["sandbox"], targets.get("moto", {})
     dates = Dates(localstack, moto)
     labs = {test for test, row in ours.items() if only_labs(row)}
-    both = ours.keys() & plain.keys()
-    good = {test for test in both if verdict(ours[test], "sandbox") == "pass"}
-    good_there = {test for test in both if verdict(plain[test], "moto") == "pass"}
-    worse = sorted(good_there - good)
-    reached = [each for row in ours.values() for each in (row.get("keys") or {}).values()]
-    identical = sum(bool(each[0]) for each in reached)
-    outcome = sum((each[1], str(each[2])[:1]) == (each[3], str(each[4])[:1]) for each in reached)
+    worse = worse_than_moto(ours, plain)
+    kept = [TARGETS[name] for name in TARGETS if name not in targets]
     today = datetime.date.today().isoformat()
     lines = [
         "# How true to AWS the practice cloud is",
@@ -301,17 +416,24 @@ def page(results: Path, localstack: Path, moto: Path, note: str = "") -> list[st
         "",
         *table(targets),
         "",
-        f"On both the practice cloud and plain moto ran {len(both)}:",
-        f"{len(good - good_there)} pass here alone, {len(worse)} there alone.",
+        *(
+            [f"Of an earlier run, {OTHERS['date']}: {', '.join(kept)} (`bench/fidelity/others.json`).", ""]
+            if kept
+            else []
+        ),
+        "## Single answers",
         "",
-        f"Answers that were reached and compared: {len(reached)}; AWS's outcome {outcome}, identical",
-        f"{identical}.",
+        *answers(ours, localstack),
+        "",
+        "Identical means all but what no two runs have alike: LocalStack's own transformers put words for",
+        f"ids and times, and the values of {len(VOLATILE)} members more are masked, in this page as a whole;",
+        "`bench/fidelity/volatile.json` lists them, with the reason.",
         "",
         f"## Tests that call nothing but the labs' operations ({len(labs)})",
         "",
         *table(targets, labs),
         "",
-        "### Why others do not end as on AWS",
+        "## Why tests do not end as on AWS",
         "",
         "Of the practice cloud; `bench/fidelity/reasons.json` holds the reasons.",
         "",

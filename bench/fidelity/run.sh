@@ -3,7 +3,7 @@
 #   TARGET           sandbox: the practice cloud that runs; else a name, such as moto, of what answers at ENDPOINT
 #   LOCALSTACK_REPO  a checked-out localstack/localstack; or MOTO_REPO: getmoto/moto, for its aws_verified tests
 #   FIDELITY_VENV    what setup.sh made            FIDELITY_RESULTS  the folder of results, a line of JSON a test
-#   AWSLABS          a Python that has awslabs     FIDELITY_ACCOUNT, FIDELITY_SLEEP, FIDELITY_LENIENT: see the plugin
+#   AWSLABS          a Python that has awslabs     FIDELITY_ACCOUNT, _SECOND, _SLEEP, _LENIENT: see the plugin
 set -euo pipefail
 target=$1 name=$2
 shift 3

@@ -42,11 +42,13 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
+from moto.core import responses
 from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
-from moto.core.utils import camelcase_to_underscores
+from moto.core.utils import camelcase_to_underscores, method_names_from_class
+from werkzeug.datastructures import ImmutableMultiDict
 
 from awslabs.sandbox.core import weather, wire
 
@@ -94,10 +96,20 @@ class Clock:
 
     def __init__(self) -> None:
         self.offset_s = 0.0
+        self._stopped: float | None = None
         self._began = time.time() - self._passed()
 
     def _passed(self) -> float:
-        return time.clock_gettime(EVEN)
+        return time.clock_gettime(EVEN) if self._stopped is None else self._stopped
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """In a `with` block nothing but `offset_s` moves it."""
+        self._stopped = self._passed()
+        try:
+            yield
+        finally:
+            self._stopped = None
 
     def now(self) -> float:
         return self._began + self._passed() + self.offset_s
@@ -323,6 +335,19 @@ class Rule:
 
         return put
 
+    def answers(self, *operations: str) -> Callable[[Operation], Operation]:
+        """Answer a call in moto's place with status, headers and text, as moto's methods for S3 do."""
+
+        def put(function: Operation) -> Operation:
+            @functools.wraps(function)
+            def answer(call: Call, proceed: Proceed) -> Any:
+                return function(call)
+
+            self._hang(answer, Kind.ANSWERS, operations)
+            return function
+
+        return put
+
     def _hang(self, function: Around, kind: Kind, operations: Iterable[str]) -> None:
         hooks = [
             Hook(each, self.name, function, kind, place_of(function, self.number)) for each in operations
@@ -415,6 +440,8 @@ def switch_on(names: Iterable[str] | None = None, running: bool = False) -> None
         _on.only, _on.running = chosen, running
         _chains.clear()
         _put(Patch(BaseBackend, "urls", _urls, (-1, 0, 0)))
+        listed = functools.cache(method_names_from_class)  # moto would list them for every call
+        _put(Patch(responses, "method_names_from_class", None, (-1, 0, 0), listed))
         for rule in RULES.values():
             for patch in rule.patches if rule.name in _on else ():
                 _put(patch)
@@ -535,7 +562,15 @@ class _Ruled(BaseResponse):
 
 
 class _Buckets(_Ruled):
-    """S3, whose requests moto answers on a way of its own, past `call_action`."""
+    """S3, whose requests moto answers on a way of its own, past `call_action`.
+
+    The object serves one call, so what moto works out anew each time is worked out once: the backend, and
+    whether the host names the bucket, which the key depends on.
+    """
+
+    @functools.cached_property
+    def backend(self) -> Any:
+        return super().backend  # type: ignore[misc]
 
     def bucket_response(self, *request: Any) -> Any:
         return self._behind(super().bucket_response, *request)  # type: ignore[misc]
@@ -544,8 +579,15 @@ class _Buckets(_Ruled):
         return self._behind(super().key_response, *request)  # type: ignore[misc]
 
     def _behind(self, door: Handler, request: Request, full_url: str, headers: Any) -> Any:
+        if request.environ[ASKED].operation != "PostObject":
+            # moto takes the fields of a form for the query of its address; to S3 any other body is bytes.
+            vars(request).update(form=ImmutableMultiDict(), files=ImmutableMultiDict())
         self.setup_class(request, full_url, headers)
         self.setup_class = _nobody  # type: ignore[method-assign]  # moto would do it again
+        response: Any = self
+        in_host, key = response.subdomain_based_buckets(request), response.parse_key_name()
+        response.subdomain_based_buckets = lambda _request: in_host
+        response.parse_key_name = lambda: key
         call = Call(self, request.environ[ASKED].name)
         try:
             return _through(_look(call), call, functools.partial(door, request, full_url, headers))

@@ -1,16 +1,16 @@
 """The few places where moto itself is changed so that it serves as a cloud for hours.
 
-    students        whoever comes with a key of the practice cloud is the IAM user `student`
     secrets         of access keys that IAM and STS make come from the operating system, as nobody may guess
                     them from the ids that he has seen: moto draws both from one sequence
     forgetful       moto keeps every object it ever made, and what caches hold; so an account that was
                     reset would never go away
     AMIs, Regions   AWS's images are made once and copied for each account, and a service's list of Regions
                     is made once: so a new account costs 15 ms instead of 200
-    operations      the names of a service's operations are listed once, not for every call
     items           of DynamoDB go into an answer as they are; moto looks each value up under ten names, and
                     30 haiku take 16 ms instead of 3; texts are compared as texts at once
     queues          moto counts all messages of a queue three times for each one that is sent
+    operations      that are alone at their path are known without the parameters that they require, so that
+                    it can be said which one is missing
 
 Strictness is another matter: see `rules`. Made for moto 5.2.
 """
@@ -23,9 +23,10 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moto.core import responses
 from moto.core.base_backend import AccountSpecificBackend
 from moto.core.common_models import BaseModel
+from moto.core.request import Request
+from moto.core.routing import SmithyRule
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
@@ -33,20 +34,13 @@ from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AccessKey
 from moto.sqs.models import Queue
-from moto.sts.models import STSBackend
-
-STUDENT = "student"
-STUDENT_ID = "AIDAPRACTICESTUDENT00"
 
 
 def install() -> None:
     """Change moto in this process, for good."""
     BaseModel.__new__ = staticmethod(_untracked)  # type: ignore[method-assign]
-    names = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
-    responses.method_names_from_class = names  # type: ignore[attr-defined]
     _change(AccountSpecificBackend, "_generate_regions", _regions)
     _change(Subnet, "_base_avail_ip_iterator", _addresses)
-    _change(STSBackend, "get_caller_identity", _caller)
     _change(AccessKey, "__init__", _key)
     _change(AmiBackend, "_load_amis", _amis)
     _change(BaseJSONSerializer, "_serialize_type_structure", _structure)
@@ -55,6 +49,7 @@ def install() -> None:
         lambda value: value.value if value.type == "S" else cast(value)
     )
     _change(Table, "sorted_items", _sorted)
+    _change(SmithyRule, "match_request", _alone)
     attributes = Queue.attributes.fget  # type: ignore[attr-defined]
     of_queue = property(lambda queue: Attributes(queue, attributes))
     Queue.attributes = of_queue  # type: ignore[method-assign, assignment]
@@ -75,13 +70,13 @@ def _untracked(cls: type, *_args: Any, **_kwargs: Any) -> Any:
     return object.__new__(cls)
 
 
-def _caller(original: Any, backend: STSBackend, access_key_id: str, region: str) -> tuple[str, str, str]:
-    """Who calls: a role or user that IAM knows, or else the student of the account."""
-    user_id, arn, account_id = original(backend, access_key_id, region)
-    if not arn.endswith(":user/moto"):
-        return user_id, arn, account_id
-    arn = f"arn:{backend.partition}:iam::{backend.account_id}:user/{STUDENT}"
-    return STUDENT_ID, arn, backend.account_id
+def _alone(original: Any, rule: SmithyRule, request: Request) -> Any:
+    """The operation of a request at this path; where there is one alone, it may lack what it requires."""
+    found, candidates = original(rule, request), rule._action_selector.candidates
+    if found is not None or len(candidates) > 1:
+        return found
+    named = any(getattr(need, "value", None) for need in candidates[0].constraints)
+    return None if named else candidates[0].operation
 
 
 def _key(original: Any, key: AccessKey, *args: Any, **kwargs: Any) -> None:

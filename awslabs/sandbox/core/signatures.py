@@ -10,7 +10,8 @@ Nothing here knows moto or the server: `verify` gets a function that knows the k
 
 Two services of AWS hash differently: S3 takes the path as it stands, all others normalise it and encode it
 once more; S3 lets a client leave the body unsigned, or sign it in chunks. And S3 still takes presigned URLs
-of Signature Version 2, which boto3 makes for us-east-1 unless it is told otherwise; these, too, are verified.
+of Signature Version 2, which boto3 makes for us-east-1 unless it is told otherwise; these, too, are verified,
+and so is the policy in a form that a browser posts to a bucket.
 
 Source: IAM user guide, "Create a signed AWS API request"; S3 API reference, "Authenticating Requests (AWS
 Signature Version 4)" with its pages on query parameters, chunks (`aws-chunked`) and trailers; S3 user guide,
@@ -27,15 +28,15 @@ import hashlib
 import hmac
 import re
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote_to_bytes
 
 from botocore.auth import HmacV1Auth
 from botocore.utils import normalize_url_path
 
-from awslabs.sandbox.core import regions
+from awslabs.sandbox.core import forms, regions
+from awslabs.sandbox.core.checksums import DIGESTS
 
 SKEW_S = 15 * 60  # that a client's clock may be wrong
 LONGEST_S = 7 * 24 * 3600  # that a presigned URL may be good
@@ -50,12 +51,6 @@ STREAMS = {
     "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
     "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
 }
-CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
-    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "sha1": lambda data: hashlib.sha1(data).digest(),
-    "sha256": lambda data: hashlib.sha256(data).digest(),
-}
-"""Checksums of a trailer that are compared. CRC32C and CRC64NVME are not: Python has no fast one."""
 
 # What AWS calls it where it is not the query protocol (IAM, STS): EC2, JSON and CBOR, S3.
 NAMES = {
@@ -63,6 +58,11 @@ NAMES = {
         "IncompleteSignature",
         "IncompleteSignatureException",
         "AuthorizationHeaderMalformed",
+    ),
+    "IncompleteQuery": (
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "AuthorizationQueryParametersError",
     ),
     "InvalidClientTokenId": ("AuthFailure", "UnrecognizedClientException", "InvalidAccessKeyId"),
     "InvalidToken": ("AuthFailure", "UnrecognizedClientException", "InvalidToken"),
@@ -72,6 +72,7 @@ NAMES = {
     "NoSuchRegion": ("AuthFailure", "InvalidSignatureException", "AuthorizationHeaderMalformed"),
 }
 QUERY_NAMES = {
+    "IncompleteQuery": "IncompleteSignature",
     "InvalidToken": "InvalidClientTokenId",
     "SignatureExpired": "SignatureDoesNotMatch",
     "UrlExpired": "SignatureDoesNotMatch",
@@ -82,10 +83,23 @@ MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
     "Access Key and signing method. Consult the service documentation for details."
 )
+CREDENTIAL = "Credential must have 5 elements with slashes between: keyid/date/region/service/aws4_request."
+INCOMPLETE = (
+    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+    "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+)
+MALFORMED = (
+    "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "
+    '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
+)
 UNKNOWN_KEY = "The security token included in the request is invalid."
 SAID = {
     ("ec2", "AuthFailure"): "AWS was not able to validate the provided access credentials",
     ("s3", "InvalidAccessKeyId"): "The AWS Access Key Id you provided does not exist in our records.",
+    ("s3", "SignatureDoesNotMatch"): (
+        "The request signature we calculated does not match the signature you provided. Check your key and "
+        "signing method."
+    ),
     ("s3", "InvalidToken"): "The provided token is malformed or otherwise invalid.",
     ("s3", "RequestTimeTooSkewed"): (
         "The difference between the request time and the current time is too large."
@@ -109,11 +123,15 @@ class Unproven(Exception):
         A key of `NAMES`, which has it for each protocol; any other is an S3 code as it stands.
     message : str
         As AWS says it.
+    of_s3 : str
+        As S3 says it, where that is another sentence.
+    more : str
+        Further members of an error of S3: ``StringToSign``. No other service has any.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, of_s3: str = "", **more: str) -> None:
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message, self.of_s3, self.more = code, message, of_s3, more
 
     def named(self, protocol: str, service: str) -> tuple[str, str]:
         """Code and message as a protocol (`wire.Call.protocol`) and service have them."""
@@ -126,6 +144,8 @@ class Unproven(Exception):
             code = json
         else:
             code = QUERY_NAMES.get(self.code, self.code)
+        if service == "s3" and self.of_s3:
+            return code, self.of_s3
         if self.code == "NoSuchRegion":
             return code, self.message
         return code, SAID.get((service, code), self.message)
@@ -236,21 +256,20 @@ def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
     """
     claim = _claim(sent)
     if claim is None:
-        return _verify_version_2(sent, key_of, now)
+        return _verify_version_2(sent, key_of, now) or _verify_form(sent, key_of)
     if not _TARGET.fullmatch(sent.target):
         raise Unproven("IncompleteSignature", "The request line must have a path, without # and the like.")
     _check_region(claim)
-    key = key_of(claim.key_id)
-    if key is None:
-        raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
+    key = _known(claim.key_id, key_of)
     _check_token(sent, claim, key)
     _check_time(claim, now)
     _check_headers(sent, claim)
     payload = _payload(sent, claim)
     signing = signing_key(key.secret, *claim.scope)
-    text = claim.string_to_sign(ALGORITHM, _sha256(_raw(canonical_request(sent, claim, payload))))
+    canonical = canonical_request(sent, claim, payload)
+    text = claim.string_to_sign(ALGORITHM, _sha256(_raw(canonical)))
     if not hmac.compare_digest(_sign(signing, text), _raw(claim.signature)):
-        raise Unproven("SignatureDoesNotMatch", MISMATCH)
+        raise _other(claim.key_id, claim.signature, text, canonical)
     if payload in STREAMS:
         _check_chunks(sent, claim, payload, signing)
     elif payload != UNSIGNED and not hmac.compare_digest(_raw(payload), _raw(sent.sha256)):
@@ -259,6 +278,15 @@ def verify(sent: Sent, key_of: Callable[[str], Key | None], now: float) -> str:
             raise Unproven("XAmzContentSHA256Mismatch", message)
         raise Unproven("SignatureDoesNotMatch", MISMATCH)
     return claim.key_id
+
+
+def _other(key_id: str, signature: str, text: str, canonical: str = "") -> Unproven:
+    """Another signature than the right one; S3 says what should have been signed: aws-facts (k)."""
+    more = {"AWSAccessKeyId": key_id, "StringToSign": text, "SignatureProvided": signature}
+    more["StringToSignBytes"] = _raw(text).hex(" ")
+    if canonical:
+        more |= {"CanonicalRequest": canonical, "CanonicalRequestBytes": _raw(canonical).hex(" ")}
+    return Unproven("SignatureDoesNotMatch", MISMATCH, **more)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -302,8 +330,6 @@ def _claim(sent: Sent) -> Claim | None:
         return _claim_of_header(sent, ",".join(words))
     if in_query:
         return _claim_of_query(sent)
-    if sent.header("content-type").lower().startswith("multipart/form-data") and _FORM.search(sent.body):
-        raise Unproven("NotImplemented", "The practice cloud does not know presigned POST forms.")
     return None
 
 
@@ -342,18 +368,22 @@ def _claim_of_query(sent: Sent) -> Claim:
     for name, value in sent.query:
         field = name.decode("latin-1")
         if field.startswith("X-Amz-") and field in fields:
-            raise Unproven("IncompleteSignature", f"The query has {field} more than once.")
+            raise Unproven("IncompleteQuery", f"The query has {field} more than once.")
         fields[field] = value.decode("latin-1")
     for field in ("Algorithm", "Credential", "SignedHeaders", "Signature", "Date"):
         if not fields.get(f"X-Amz-{field}"):
-            raise Unproven("IncompleteSignature", f"The query requires the parameter X-Amz-{field}.")
+            raise Unproven("IncompleteQuery", f"The query requires the parameter X-Amz-{field}.", INCOMPLETE)
     if fields["X-Amz-Algorithm"] != ALGORITHM:
         raise _unsupported()
     credential, names = fields["X-Amz-Credential"], fields["X-Amz-SignedHeaders"]
     expires = fields.get("X-Amz-Expires", str(SKEW_S))
     if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= LONGEST_S:
-        raise Unproven("IncompleteSignature", "X-Amz-Expires must be a number of seconds, 1 to 604800.")
+        raise Unproven("IncompleteQuery", "X-Amz-Expires must be a number of seconds, 1 to 604800.")
+    if not _CREDENTIAL.fullmatch(credential):
+        raise Unproven("IncompleteQuery", CREDENTIAL, MALFORMED)
     claim = _checked(credential, names, fields["X-Amz-Signature"], fields["X-Amz-Date"])
+    if claim.scope[2] in S3 and "X-Amz-Expires" not in fields:
+        raise Unproven("IncompleteQuery", "The query requires the parameter X-Amz-Expires.", INCOMPLETE)
     return dataclasses.replace(claim, in_query=True, expires_s=int(expires))
 
 
@@ -361,10 +391,7 @@ def _checked(credential: str, names: str, signature: str, time_sent: str) -> Cla
     """A claim whose parts have the right form, and one date."""
     match = _CREDENTIAL.fullmatch(credential)
     if match is None:
-        raise Unproven(
-            "IncompleteSignature",
-            "Credential must have 5 elements with slashes between: keyid/date/region/service/aws4_request.",
-        )
+        raise Unproven("IncompleteSignature", CREDENTIAL)
     if not _TIME.fullmatch(time_sent):
         raise Unproven("IncompleteSignature", "Date must be in ISO-8601 'basic format': 20260131T080000Z.")
     if not _HEADERS.fullmatch(names):
@@ -399,13 +426,16 @@ def _verify_version_2(sent: Sent, key_of: Callable[[str], Key | None], now: floa
     fields = dict(pairs)
     if not fields.keys() & {"AWSAccessKeyId", "Signature"}:
         return ""
+    if not {"AWSAccessKeyId", "Signature", "Expires"} <= fields.keys():
+        message = "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
+        raise Unproven("AccessDenied", message)
     if len(fields) != len(pairs) or not _TARGET.fullmatch(sent.target):
         raise Unproven("IncompleteSignature", "The query has a parameter more than once.")
-    key = key_of(fields.get("AWSAccessKeyId", ""))
-    if key is None:
-        raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
-    if not re.fullmatch(r"[0-9]{1,12}", fields.get("Expires", "")) or int(fields["Expires"]) < now:
+    key = _known(fields["AWSAccessKeyId"], key_of)
+    if not re.fullmatch(r"[0-9]{1,12}", fields["Expires"]):
         raise Unproven("UrlExpired", "Request has expired")
+    if int(fields["Expires"]) < now:
+        raise _expired(int(fields["Expires"]), now)
     amazons = {name: value.strip() for name, value in pairs if name.startswith("x-amz-")}
     amazons |= {name: sent.header(name) for name in sent.values if name.startswith("x-amz-")}
     if not hmac.compare_digest(_raw(amazons.get("x-amz-security-token", "")), _raw(key.token)):
@@ -420,9 +450,73 @@ def _verify_version_2(sent: Sent, key_of: Callable[[str], Key | None], now: floa
     lines = [sent.method, *standard, fields["Expires"], *(f"{n}:{v}" for n, v in sorted(amazons.items()))]
     text = "\n".join([*lines, _s3_path(sent) + (f"?{resource}" if resource else "")])
     wanted = base64.b64encode(hmac.digest(key.secret.encode(), _raw(text), "sha1"))
-    if not hmac.compare_digest(wanted, _raw(fields.get("Signature", ""))):
-        raise Unproven("SignatureDoesNotMatch", MISMATCH)
+    if not hmac.compare_digest(wanted, _raw(fields["Signature"])):
+        raise _other(fields["AWSAccessKeyId"], fields["Signature"], text)
     return fields["AWSAccessKeyId"]
+
+
+# --- forms --------------------------------------------------------------------------------------------
+
+
+_FIELDS_4 = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature", "Policy")
+_FIELDS_2 = ("AWSAccessKeyId", "Signature", "Policy")
+
+
+def _verify_form(sent: Sent, key_of: Callable[[str], Key | None]) -> str:
+    """Who signed the policy in a form that was posted to a bucket; empty: nobody claims to.
+
+    What the policy says, and until when, is for S3 to read.
+    Source: S3 API reference, "Creating a POST policy"; aws-facts (k).
+    """
+    kind = sent.header("content-type")
+    if not forms.is_form(kind):
+        return ""
+    if not forms.is_posted(sent.method, sent.target):
+        if _FORM.search(sent.body):
+            message = "The practice cloud takes signed forms at the address of a bucket alone."
+            raise Unproven("NotImplemented", message)
+        return ""
+    try:
+        fields = forms.read(kind, sent.body).fields
+    except forms.Malformed:
+        raise Unproven("MalformedPOSTRequest", forms.MALFORMED) from None
+    if fields.keys() & {"x-amz-algorithm", "x-amz-credential", "x-amz-signature"}:
+        _need(fields, *_FIELDS_4)
+        if fields["x-amz-algorithm"] != ALGORITHM:
+            raise _unsupported()
+        signature = fields["x-amz-signature"]
+        claim = _checked(fields["x-amz-credential"], "host", signature, fields["x-amz-date"])
+        _check_region(claim)
+        key = _known(claim.key_id, key_of)
+        right = _sign(signing_key(key.secret, *claim.scope), fields["policy"])
+        proven, key_id = claim.scope[2] in S3, claim.key_id
+    elif fields.keys() & {"awsaccesskeyid", "signature"}:
+        _need(fields, *_FIELDS_2)
+        signature, key_id, proven = fields["signature"], fields["awsaccesskeyid"], True
+        key = _known(key_id, key_of)
+        right = base64.b64encode(hmac.digest(key.secret.encode(), _raw(fields["policy"]), "sha1"))
+    else:
+        return ""
+    if not hmac.compare_digest(_raw(fields.get("x-amz-security-token", "")), _raw(key.token)):
+        raise Unproven("InvalidToken", UNKNOWN_KEY)
+    if not proven or not hmac.compare_digest(right, _raw(signature)):
+        raise _other(key_id, signature, fields["policy"])
+    return key_id
+
+
+def _need(fields: Mapping[str, str], *names: str) -> None:
+    """A form that is signed has all that a signature needs."""
+    for name in names:
+        if not fields.get(name.lower()):
+            message = forms.MISSING.format(name)
+            raise Unproven("InvalidArgument", message, ArgumentName=name, ArgumentValue="")
+
+
+def _known(key_id: str, key_of: Callable[[str], Key | None]) -> Key:
+    key = key_of(key_id)
+    if key is None:
+        raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
+    return key
 
 
 def _query_parts(sent: Sent) -> list[tuple[str, str, str]]:
@@ -430,8 +524,8 @@ def _query_parts(sent: Sent) -> list[tuple[str, str, str]]:
 
 
 def _s3_path(sent: Sent) -> str:
-    """The path as S3 has it signed: each part encoded once, nothing normalised."""
-    return "/".join(quote(unquote_to_bytes(_raw(part)), safe="~") for part in sent.path.split("/"))
+    """The path as S3 has it signed: encoded once, but for slashes, and nothing normalised (aws-facts (k))."""
+    return quote(unquote_to_bytes(_raw(sent.path)), safe="/~")
 
 
 # --- what is checked ----------------------------------------------------------------------------------
@@ -444,6 +538,11 @@ def _check_region(claim: Claim) -> None:
         return
     if regions.known(region):
         raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
+    if region == "aws-global" and service in S3:  # which leads to us-east-1's endpoint
+        message = (
+            f"The authorization header is malformed; the region '{region}' is wrong; expecting 'us-east-1'"
+        )
+        raise Unproven("NoSuchRegion", message, Region="us-east-1")
     raise Unproven(
         "NoSuchRegion",
         f"Credential should be scoped to a valid region, not '{region}'. (There is none of this name: on AWS "
@@ -472,21 +571,31 @@ def _check_time(claim: Claim, now: float) -> None:
         raise Unproven("SignatureExpired", message)
     if sent_at + claim.expires_s < now:
         if claim.in_query:
-            raise Unproven("UrlExpired", "Request has expired")
+            raise _expired(sent_at + claim.expires_s, now, **{"X-Amz-Expires": str(claim.expires_s)})
         message = f"Signature expired: {claim.time} is now earlier than {shown} ({shown} - 15 min.)"
         raise Unproven("SignatureExpired", message)
 
 
+def _expired(at: float, now: float, **more: str) -> Unproven:
+    """A presigned URL whose time is over; S3 says since when: aws-facts (k)."""
+    shown = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) for moment in (at, now))
+    return Unproven("UrlExpired", "Request has expired", **more, Expires=next(shown), ServerTime=next(shown))
+
+
 def _check_headers(sent: Sent, claim: Claim) -> None:
-    """Host and all that is AWS's own must be signed: else whoever saw a request could change its meaning."""
-    missing = [
-        name
-        for name in sent.values
-        if (name == "host" or name.startswith("x-amz-")) and name not in claim.signed_headers
-    ]
+    """Host and all that is AWS's own must be signed: else whoever saw a request could change its meaning.
+
+    Not the hash of a body in a presigned URL's header: what it says is signed in the place of the body.
+    """
+    held = {*claim.signed_headers, *(["x-amz-content-sha256"] if claim.in_query else ())}
+    missing = sorted(
+        name for name in sent.values if (name == "host" or name.startswith("x-amz-")) and name not in held
+    )
     if missing or "host" not in claim.signed_headers or len(sent.values.get("host", ())) != 1:
-        message = f"There were headers present in the request which were not signed: {', '.join(missing)}"
-        raise Unproven("AccessDenied" if claim.scope[2] in S3 else "SignatureDoesNotMatch", message)
+        message, names = "There were headers present in the request which were not signed", ", ".join(missing)
+        if claim.scope[2] in S3:
+            raise Unproven("AccessDenied", message, HeadersNotSigned=names)
+        raise Unproven("SignatureDoesNotMatch", f"{message}: {names}")
 
 
 def _payload(sent: Sent, claim: Claim) -> str:
@@ -545,11 +654,11 @@ def _check_chunks(sent: Sent, claim: Claim, payload: str, signing: bytes) -> Non
     if trailer.keys() != announced:
         raise _malformed("its trailer is not the one that x-amz-trailer announces")
     for name, value in trailer.items():
-        kind = name.removeprefix("x-amz-checksum-")
-        if kind in CHECKSUMS:
-            found = base64.b64encode(CHECKSUMS[kind](b"".join(pieces))).decode()
+        kind = name.removeprefix("x-amz-checksum-").upper()
+        if kind in DIGESTS:
+            found = base64.b64encode(DIGESTS[kind](b"".join(pieces))).decode()
             if found != value:
-                message = f"The {kind.upper()} you specified did not match the calculated checksum."
+                message = f"The {kind} you specified did not match the calculated checksum."
                 raise Unproven("BadDigest", message)
 
 

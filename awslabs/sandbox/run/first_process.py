@@ -93,10 +93,7 @@ def close(target: str) -> None:
     path, size = os.fsencode(target), ctypes.sizeof(wanted)
     if libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, AT_RECURSIVE, wanted, size) == 0:
         return
-    if ctypes.get_errno() not in (
-        errno.ENOSYS,
-        errno.EPERM,
-    ):  # the latter from a filter that does not know it
+    if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):  # the latter: a filter does not know it
         check(-1, f"mount_setattr of {target}")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         points = [re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in file]

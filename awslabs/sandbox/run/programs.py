@@ -415,9 +415,8 @@ def processes_below(root: int) -> Iterator[psutil.Process]:
     This is asked 20 times per second for whatever runs. psutil asks every process of the computer for its
     parent, which takes 20 times as long as asking Linux for the children.
     """
-    with contextlib.suppress(
-        FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess
-    ):  # it has just ended
+    # Any may just have ended.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         if sys.platform != "linux":
             yield from psutil.Process(root).children(recursive=True)
         # A child belongs to the thread that forked it.

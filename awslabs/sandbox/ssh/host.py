@@ -284,6 +284,7 @@ class Host:
             "LANG": "C.UTF-8",
             "AWSLABS_POWER": self.place.inside(POWER_PIPE),
             "MNIST_DATA": "digits",  # the digits inside scikit-learn: nothing has to be downloaded
+            "OMP_WAIT_POLICY": "PASSIVE",  # others run on this computer, too: no thread may wait busily
             "GPU_STAND_IN": "cpu",  # of a type with a GPU or not: this computer lends its processor
         }
 

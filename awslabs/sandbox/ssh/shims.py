@@ -337,7 +337,15 @@ def keep(
 
 def environment_of(user: str) -> dict[str, str]:
     """Return the whole environment of a service."""
-    kept = ("AWSLABS_POWER", "AWSLABS_PRACTICE", "GPU_STAND_IN", "LANG", "MNIST_DATA", "SHELL")
+    kept = (
+        "AWSLABS_POWER",
+        "AWSLABS_PRACTICE",
+        "GPU_STAND_IN",
+        "LANG",
+        "MNIST_DATA",
+        "OMP_WAIT_POLICY",
+        "SHELL",
+    )
     environment = {key: os.environ[key] for key in kept if key in os.environ}
     return {**environment, "USER": user, "LOGNAME": user, "PATH": f"{SHIMS}:{SYSTEM_PATH}"}
 

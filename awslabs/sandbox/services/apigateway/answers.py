@@ -6,15 +6,14 @@ Source: aws-facts (k).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from moto.apigateway.models import Stage
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
-from awslabs.sandbox.services.apigateway.patches import bad
-from awslabs.sandbox.services.apigateway.rest_apis import backend_of, parts_of
+from awslabs.sandbox.services.apigateway.patches import bad, steps_of
+from awslabs.sandbox.services.apigateway.rest_apis import asked, backend_of, changed, parts_of
 
 
 @state
@@ -37,22 +36,12 @@ apis_have_awss_shape = rule(
 )
 
 
-def _changed(answer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """An answer of moto's, with `change` made to what it shows, or to each of its items."""
-    status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
-    if status >= 300:
-        return answer
-    said = json.loads(body)
-    said = {"item": [change(each) for each in said["item"]]} if "item" in said else change(said)
-    return status, headers, json.dumps(said)
-
-
 @apis_have_awss_shape.around("apigateway:GetRestApi", "apigateway:GetRestApis", "apigateway:PutRestApi")
 @apis_have_awss_shape.around("apigateway:CreateRestApi", "apigateway:ImportRestApi")
 @apis_have_awss_shape.around("apigateway:UpdateRestApi")
 def _apis(call: Call, proceed: Proceed) -> Any:
     tagged = call.action in ("GetRestApi", "PutRestApi", "UpdateRestApi")  # shown, were they none
-    return _changed(proceed(), lambda shown: _api(shown, tagged))
+    return changed(proceed(), lambda shown: _api(shown, tagged))
 
 
 def _api(shown: dict[str, Any], tagged: bool) -> dict[str, Any]:
@@ -81,7 +70,7 @@ def _stages(call: Call, proceed: Proceed) -> Any:
         memory(stages[call.get("stageName")], StageDates).documentation_version = call.get(
             "documentationVersion"
         )
-    return _changed(answer, lambda shown: _stage(shown, stages[shown["stageName"]]))
+    return changed(answer, lambda shown: _stage(shown, stages[shown["stageName"]]))
 
 
 def _stage(shown: dict[str, Any], stage: Stage) -> dict[str, Any]:
@@ -107,7 +96,7 @@ _SETTINGS = {
 @apis_have_awss_shape.operation("apigateway:UpdateStage")
 def _change_stage(call: Call) -> dict[str, Any]:
     stage = backend_of(call).get_stage(parts_of(call)[1], parts_of(call)[3])
-    steps = call.get("patchOperations") or []
+    steps = steps_of(call)
     gone = [step for step in steps if step["op"] == "remove" and _names_settings(step["path"])]
     for step in gone:
         setting = step["path"].removeprefix("/")
@@ -163,13 +152,13 @@ def _names_settings(path: str) -> bool:
 @apis_have_awss_shape.around("apigateway:CreateDeployment", "apigateway:GetDeployment")
 @apis_have_awss_shape.around("apigateway:GetDeployments")
 def _deployments(call: Call, proceed: Proceed) -> Any:
-    return _changed(proceed(), lambda shown: {n: v for n, v in shown.items() if n != "stageName" and v})
+    return changed(proceed(), lambda shown: {n: v for n, v in shown.items() if n != "stageName" and v})
 
 
 @apis_have_awss_shape.around("apigateway:GetStages")
 def _of_a_deployment(call: Call, proceed: Proceed) -> Any:
     said = json.loads(proceed())
-    wanted = (call.response.querystring or {}).get("deploymentId", [None])[0]
+    wanted = asked(call, "deploymentId")
     if wanted is not None:
         said["item"] = [each for each in said["item"] if each["deploymentId"] == wanted]
     return json.dumps(said)

@@ -5,13 +5,12 @@ Source: API Gateway API reference, Authorizer; aws-facts (k).
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from moto.apigateway.models import Authorizer
 
 from awslabs.sandbox.core.engine import Call, Proceed, rule
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, conflict, missing, parts_of
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, changed, conflict, named, parts_of, there
 
 authorizers = rule(
     "authorizers",
@@ -33,29 +32,25 @@ def shown(authorizer: Authorizer) -> dict[str, Any]:
 
 @authorizers.around("apigateway:CreateAuthorizer")
 def _create(call: Call, proceed: Proceed) -> Any:
-    if api_of(call) is None:
+    api = api_of(call)
+    if api is None:
         raise conflict("Unable to complete operation due to concurrent modification. Please try again later.")
-    status, headers, body = proceed()
-    if status >= 300:
-        return status, headers, body
-    made = backend_of(call).apis[parts_of(call)[1]].authorizers[json.loads(body)["id"]]
-    made.authorizer_result_ttl = call.get("authorizerResultTtlInSeconds")
-    made.identity_validation_expression = call.get("identityValidationExpression")
-    return status, headers, json.dumps(shown(made))
+
+    def as_given(said: dict[str, Any]) -> dict[str, Any]:
+        made = api.authorizers[said["id"]]
+        made.authorizer_result_ttl = call.get("authorizerResultTtlInSeconds")
+        made.identity_validation_expression = call.get("identityValidationExpression")
+        return shown(made)
+
+    return changed(proceed(), as_given)
 
 
 @authorizers.operation("apigateway:GetAuthorizer")
 def _get(call: Call) -> dict[str, Any]:
     api = api_of(call)
-    found = api.authorizers.get(parts_of(call)[3]) if api is not None else None
-    if found is None:
-        raise missing("Invalid Authorizer identifier specified")
-    return shown(found)
+    return shown(named(api.authorizers if api else None, parts_of(call)[3], "Authorizer identifier"))
 
 
 @authorizers.operation("apigateway:GetAuthorizers")
 def _all(call: Call) -> dict[str, Any]:
-    api = api_of(call)
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
-    return {"items": [shown(each) for each in api.authorizers.values()]}
+    return {"items": [shown(each) for each in there(call).authorizers.values()]}

@@ -150,9 +150,7 @@ class ApiCall:
             "X-Forwarded-Proto": ["http"],
         }
         left_out = _NOT_TOLD | {name.lower() for name in ours}
-        spelled = {
-            "authorization": "Authorization"
-        }  # the one name that AWS spells its own way: aws-facts (k)
+        spelled = {"authorization": "Authorization"}  # AWS spells this one name its own way: aws-facts (k)
         headers: dict[str, list[str]] = {}
         for name, value in self.headers:
             if name.lower() not in left_out:

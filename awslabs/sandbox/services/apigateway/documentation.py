@@ -19,7 +19,15 @@ from moto.apigateway.responses import APIGatewayResponse
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
 from awslabs.sandbox.services.apigateway import openapi
 from awslabs.sandbox.services.apigateway.patches import bad, replaced
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, conflict, missing, parts_of
+from awslabs.sandbox.services.apigateway.rest_apis import (
+    api_of,
+    asked,
+    backend_of,
+    conflict,
+    named,
+    parts_of,
+    there,
+)
 
 documentation = rule(
     "documentation",
@@ -45,24 +53,15 @@ class Documentation:
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def _api(call: Call) -> RestAPI:
-    api = api_of(call)
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
-    return api
-
-
 def of(call: Call) -> Documentation:
     """The documentation of the API that a request names."""
-    return memory(_api(call), Documentation)
+    return memory(there(call), Documentation)
 
 
 def _part(call: Call) -> dict[str, Any]:
     api = api_of(call)
-    part = memory(api, Documentation).parts.get(parts_of(call)[-1]) if api is not None else None
-    if part is None:
-        raise missing("Invalid Documentation part identifier specified")
-    return part
+    parts = memory(api, Documentation).parts if api else None
+    return named(parts, parts_of(call)[-1], "Documentation part identifier")
 
 
 def add(api: RestAPI, location: dict[str, Any], properties: str) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def _with_parts(call: Call, proceed: Proceed) -> Any:
 
 @documentation.operation("apigateway:CreateDocumentationPart")
 def _create_part(call: Call) -> dict[str, Any]:
-    return add(_api(call), dict(call.get("location") or {}), call.get("properties"))
+    return add(there(call), dict(call.get("location") or {}), call.get("properties"))
 
 
 @documentation.operation("apigateway:GetDocumentationPart")
@@ -105,23 +104,14 @@ def _get_part(call: Call) -> dict[str, Any]:
 
 @documentation.operation("apigateway:GetDocumentationParts")
 def _get_parts(call: Call) -> dict[str, Any]:
-    asked = {name: values[0] for name, values in (call.response.querystring or {}).items()}
-    found = [
-        part
-        for part in of(call).parts.values()
-        if all(
-            part["location"].get(where) == asked[name]
-            for name, where in (("type", "type"), ("name", "name"), ("path", "path"))
-            if name in asked
-        )
-    ]
-    return {"items": found}
+    wanted = {name: value for name in ("type", "name", "path") if (value := asked(call, name)) is not None}
+    return {"items": [each for each in of(call).parts.values() if wanted.items() <= each["location"].items()]}
 
 
 @documentation.operation("apigateway:UpdateDocumentationPart")
 def _update_part(call: Call) -> dict[str, Any]:
     part = _part(call)
-    for step in replaced(call.get("patchOperations") or [], "/properties"):
+    for step in replaced(call, "/properties"):
         part["properties"] = step.get("value") or ""
     return part
 
@@ -134,11 +124,11 @@ def _delete_part(call: Call) -> dict[str, Any]:
 
 @documentation.operation("apigateway:ImportDocumentationParts")
 def _import_parts(call: Call) -> dict[str, Any]:
-    api, mode = _api(call), (call.response.querystring or {}).get("mode", ["merge"])[0]
+    api = there(call)
     document = openapi.read(call.response.body)
     if document is None:
         raise bad("Unable to build importer with provided input.")
-    if mode == "overwrite":
+    if asked(call, "mode") == "overwrite":
         memory(api, Documentation).parts.clear()
     return {"ids": put_parts(api, document)}
 
@@ -163,10 +153,7 @@ def put_parts(api: RestAPI, document: dict[str, Any]) -> list[str]:
 
 
 def _version(call: Call) -> dict[str, Any]:
-    found = of(call).versions.get(parts_of(call)[-1])
-    if found is None:
-        raise missing("Invalid Documentation version specified")
-    return found
+    return named(of(call).versions, parts_of(call)[-1], "Documentation version")
 
 
 @documentation.operation("apigateway:CreateDocumentationVersion")
@@ -195,7 +182,7 @@ def _get_versions(call: Call) -> dict[str, Any]:
 @documentation.operation("apigateway:UpdateDocumentationVersion")
 def _update_version(call: Call) -> dict[str, Any]:
     version = _version(call)
-    for step in replaced(call.get("patchOperations") or [], "/description"):
+    for step in replaced(call, "/description"):
         version["description"] = step.get("value") or ""
     return version
 

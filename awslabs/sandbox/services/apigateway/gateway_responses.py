@@ -12,8 +12,8 @@ from typing import Any
 from moto.apigateway.models import RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain, steps_of
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of, there
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -85,13 +85,11 @@ def _shown(call: Call, proceed: Proceed) -> Any:
 
 @gateway_responses.operation("apigateway:UpdateGatewayResponse")
 def _update(call: Call) -> dict[str, Any]:
-    api, kind = api_of(call), parts_of(call)[3]
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    api, kind = there(call), parts_of(call)[3]
     standing = _whole(api, kind)
     status, parameters = standing.get("statusCode"), dict(standing["responseParameters"])
     templates = dict(standing["responseTemplates"])
-    for step in call.get("patchOperations") or []:
+    for step in steps_of(call):
         operation, path, value = step.get("op"), step.get("path"), step.get("value")
         found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path or "")
         if path == "/statusCode" and operation == "replace":

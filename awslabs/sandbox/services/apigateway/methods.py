@@ -17,13 +17,14 @@ from typing import Any
 from moto.apigateway.models import Integration, IntegrationResponse, Method, MethodResponse, Resource, RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, plain, replaced
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, plain, replaced, steps_of
 from awslabs.sandbox.services.apigateway.rest_apis import (
     api_of,
     backend_of,
     conflict,
     look_at_mapping,
     missing,
+    named,
     parts_of,
 )
 from awslabs.sandbox.services.apigateway.shown import (
@@ -58,21 +59,13 @@ def _resource(call: Call) -> tuple[RestAPI, Resource]:
 
 
 def _method(call: Call) -> Method:
-    found = _resource(call)[1].resource_methods.get(parts_of(call)[5])
-    if found is None:
-        raise missing("Invalid Method identifier specified")
-    return found
+    return named(_resource(call)[1].resource_methods, parts_of(call)[5], "Method identifier")
 
 
 def _integration(call: Call) -> Integration:
     found = _method(call).method_integration
     if found is None:
         raise missing("Invalid Integration identifier specified")
-    return found
-
-
-def _steps(call: Call) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = call.get("patchOperations") or []
     return found
 
 
@@ -88,7 +81,7 @@ def _get_resource(call: Call) -> dict[str, Any]:
 @methods.operation("apigateway:UpdateResource")
 def _update_resource(call: Call) -> dict[str, Any]:
     api, resource = _resource(call)
-    for step in replaced(_steps(call), "/parentId", "/pathPart"):
+    for step in replaced(call, "/parentId", "/pathPart"):
         parent_id, name = str(resource.parent_id), resource.path_part
         if resource.parent_id is None:
             raise bad(f"Root resource cannot update its {step['path'][1:]}.")
@@ -193,7 +186,7 @@ def _update_method(call: Call) -> dict[str, Any]:
     changed = copy.copy(method)
     changed.request_parameters = dict(method.request_parameters or {})
     changed.request_models = dict(method.request_models or {})
-    for step in _steps(call):
+    for step in steps_of(call):
         path, value = str(step.get("path")), step.get("value") or ""
         if path in _ATTRIBUTES:
             one_of(step["op"], "replace")
@@ -232,10 +225,7 @@ def _change_one(step: dict[str, Any], parameters: dict[str, Any], models: dict[s
 
 
 def _response(call: Call) -> MethodResponse:
-    found = _method(call).method_responses.get(parts_of(call)[-1])
-    if found is None:
-        raise missing("Invalid Response status code specified")
-    return found
+    return named(_method(call).method_responses, parts_of(call)[-1], "Response status code")
 
 
 @methods.operation("apigateway:PutMethodResponse")
@@ -263,7 +253,7 @@ def _update_response(call: Call) -> dict[str, Any]:
     response = _response(call)
     parameters: dict[str, Any] = dict(response.response_parameters or {})
     models: dict[str, Any] = dict(response.response_models or {})
-    for step in _steps(call):
+    for step in steps_of(call):
         _change_one(step, parameters, models, "response")
     response.response_parameters, response.response_models = parameters or None, models or None  # type: ignore
     return response_shown(response)
@@ -305,8 +295,7 @@ def _put_integration(call: Call) -> dict[str, Any]:
     uri, credentials = call.get("uri"), call.get("credentials")
     look_at_integration(kind, verb, uri, credentials)
     timeout_ms = call.get("timeoutInMillis")
-    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
-        raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
+    _look_at_timeout(timeout_ms)
     made = Integration(
         kind,
         uri,
@@ -325,6 +314,11 @@ def _put_integration(call: Call) -> dict[str, Any]:
     vars(made)["connection_id"] = call.get("connectionId")
     method.method_integration = made
     return integration_shown(made)
+
+
+def _look_at_timeout(timeout_ms: Any) -> None:
+    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
+        raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
 
 
 @methods.operation("apigateway:GetIntegration")
@@ -359,7 +353,7 @@ def _update_integration(call: Call) -> dict[str, Any]:
     for name in ("request_parameters", "request_templates"):
         changed[name] = dict(changed[name] or {})
     changed["cache_key_parameters"] = list(changed["cache_key_parameters"] or [])
-    for step in _steps(call):
+    for step in steps_of(call):
         path, value = str(step.get("path")), step.get("value") or ""
         if path in _OF_INTEGRATION:
             one_of(step["op"], "replace")
@@ -382,9 +376,7 @@ def _update_integration(call: Call) -> dict[str, Any]:
             held.pop(name, None)
         else:
             held[name] = value
-    timeout_ms = changed["timeout_in_millis"]
-    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
-        raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
+    _look_at_timeout(changed["timeout_in_millis"])
     vars(integration).update(changed)
     return integration_shown(integration)
 
@@ -393,10 +385,7 @@ def _update_integration(call: Call) -> dict[str, Any]:
 
 
 def _integration_response(call: Call) -> IntegrationResponse:
-    found = (_integration(call).integration_responses or {}).get(parts_of(call)[-1])
-    if found is None:
-        raise missing("Invalid Response status code specified")
-    return found
+    return named(_integration(call).integration_responses, parts_of(call)[-1], "Response status code")
 
 
 @methods.operation("apigateway:PutIntegrationResponse")
@@ -449,7 +438,7 @@ def _update_integration_response(call: Call) -> dict[str, Any]:
     given = vars(response).get("given_templates") or response.response_templates
     parameters, templates = dict(response.response_parameters or {}), dict(given or {})
     pattern, handling = response.selection_pattern, response.content_handling
-    for step in _steps(call):
+    for step in steps_of(call):
         path, value = str(step.get("path")), step.get("value") or ""
         found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path)
         if path == "/selectionPattern":

@@ -15,7 +15,14 @@ from moto.apigateway.models import Model, RequestValidator, RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, rule
 from awslabs.sandbox.services.apigateway.patches import bad, replaced
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, conflict, missing, parts_of
+from awslabs.sandbox.services.apigateway.rest_apis import (
+    api_of,
+    backend_of,
+    conflict,
+    missing,
+    parts_of,
+    there,
+)
 
 _SCHEMA = """{
   "$schema" : "http://json-schema.org/draft-04/schema#",
@@ -64,27 +71,21 @@ def _with_models(call: Call, proceed: Proceed) -> Any:
 
 def _model(call: Call) -> tuple[RestAPI, Model]:
     api, name = api_of(call), parts_of(call)[3]
-    found = api.models.get(name) if api is not None else None
-    if api is None or found is None:
+    if api is None or name not in api.models:
         raise missing(f"Invalid model name specified: {name}")
-    return api, found
-
-
-def _shown(model: Model) -> dict[str, Any]:
-    return model.to_json()
+    return api, api.models[name]
 
 
 @models.operation("apigateway:CreateModel")
 def _create_model(call: Call) -> dict[str, Any]:
-    api, name = api_of(call), call.get("name")
+    name = call.get("name")
     if not name:
         raise bad("Model name must be non-empty")
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    api = there(call)
     if name in api.models:
         raise conflict("Model name already exists for this REST API")
     schema = _schema(call.get("schema"))
-    return _shown(api.add_model(name, call.get("description") or "", schema, call.get("contentType")))
+    return api.add_model(name, call.get("description") or "", schema, call.get("contentType")).to_json()
 
 
 def _schema(text: str | None) -> str:
@@ -95,27 +96,24 @@ def _schema(text: str | None) -> str:
 
 @models.operation("apigateway:GetModel")
 def _get_model(call: Call) -> dict[str, Any]:
-    return _shown(_model(call)[1])
+    return _model(call)[1].to_json()
 
 
 @models.operation("apigateway:GetModels")
 def _get_models(call: Call) -> dict[str, Any]:
-    api = api_of(call)
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
-    return {"items": [_shown(each) for _, each in sorted(api.models.items())]}
+    return {"items": [each.to_json() for _, each in sorted(there(call).models.items())]}
 
 
 @models.operation("apigateway:UpdateModel")
 def _update_model(call: Call) -> dict[str, Any]:
     _, model = _model(call)
-    steps = replaced(call.get("patchOperations") or [], "/description", "/schema")
+    steps = replaced(call, "/description", "/schema")
     for step in steps:
         if step["path"] == "/schema":
             _schema(step.get("value"))
     for step in steps:
         setattr(model, step["path"][1:], step.get("value") or "")
-    return _shown(model)
+    return model.to_json()
 
 
 @models.operation("apigateway:DeleteModel")
@@ -144,11 +142,10 @@ def _users(api: RestAPI, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _validator(call: Call) -> tuple[RestAPI, RequestValidator]:
-    api = api_of(call)
-    found = api.request_validators.get(parts_of(call)[3]) if api is not None else None
-    if api is None or found is None:
+    api, validator_id = api_of(call), parts_of(call)[3]
+    if api is None or validator_id not in api.request_validators:
         raise missing("Invalid Request Validator identifier specified")
-    return api, found
+    return api, api.request_validators[validator_id]
 
 
 def validator_shown(validator: RequestValidator) -> dict[str, Any]:
@@ -179,10 +176,7 @@ def _get_validator(call: Call) -> dict[str, Any]:
 
 @validators.operation("apigateway:GetRequestValidators")
 def _get_validators(call: Call) -> dict[str, Any]:
-    api = api_of(call)
-    if api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
-    return {"items": [validator_shown(each) for each in api.request_validators.values()]}
+    return {"items": [validator_shown(each) for each in there(call).request_validators.values()]}
 
 
 @validators.operation("apigateway:DeleteRequestValidator")
@@ -196,7 +190,7 @@ def _delete_validator(call: Call) -> dict[str, Any]:
 def _update_validator(call: Call) -> dict[str, Any]:
     _, validator = _validator(call)
     paths = "/name", "/validateRequestParameters", "/validateRequestBody"
-    steps = replaced(call.get("patchOperations") or [], *paths)
+    steps = replaced(call, *paths)
     if any(step["path"] == "/name" and not step.get("value") for step in steps):
         raise bad("Request Validator name cannot be blank")
     for step in steps:

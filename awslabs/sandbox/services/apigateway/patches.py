@@ -11,7 +11,7 @@ from typing import Any
 
 from moto.apigateway.models import RestAPI
 
-from awslabs.sandbox.core.engine import Refused
+from awslabs.sandbox.core.engine import Call, Refused
 
 COMPRESSION_BYTES = 10_485_760
 _TYPES = ("REGIONAL", "EDGE", "PRIVATE")
@@ -149,8 +149,15 @@ def plain(name: str) -> str:
     return name.replace("~1", "/").replace("~0", "~")
 
 
-def replaced(steps: list[dict[str, Any]], *paths: str) -> list[dict[str, Any]]:
+def steps_of(call: Call) -> list[dict[str, Any]]:
+    """What an Update operation asks for."""
+    found: list[dict[str, Any]] = call.get("patchOperations") or []
+    return found
+
+
+def replaced(call: Call, *paths: str) -> list[dict[str, Any]]:
     """The steps of a patch that can replace these paths and do nothing else."""
+    steps = steps_of(call)
     for step in steps:
         begin = f"Invalid patch path  '{step.get('path')}' specified for op '{step.get('op')}'. "
         if step.get("op") != "replace":

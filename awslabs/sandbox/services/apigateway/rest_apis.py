@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.apigateway.models import (
     APIGatewayBackend,
@@ -40,6 +40,16 @@ def not_here(what: str) -> Refused:
     return Refused("NotImplemented", f"The practice cloud's API Gateway has no {what}.", 501)
 
 
+Thing = TypeVar("Thing")
+
+
+def named(things: Mapping[str, Thing] | None, name: str, what: str) -> Thing:
+    """One of several things; NotFoundException where there is none of this name."""
+    if not things or name not in things:
+        raise missing(f"Invalid {what} specified")
+    return things[name]
+
+
 def backend_of(call: Call) -> APIGatewayBackend:
     return apigateway_backends[call.account][call.region]
 
@@ -54,6 +64,30 @@ def api_of(call: Call) -> RestAPI | None:
     """The API that a request names, if there is one."""
     parts = parts_of(call)
     return backend_of(call).apis.get(parts[1]) if len(parts) > 1 else None
+
+
+def there(call: Call) -> RestAPI:
+    """The same, of a request that needs one; NotFoundException where there is none."""
+    api = api_of(call)
+    if api is None:
+        raise missing(f"Invalid API identifier specified {call.account}:{parts_of(call)[1]}")
+    return api
+
+
+def asked(call: Call, name: str) -> str | None:
+    """A parameter of the query."""
+    found: str | None = (call.response.querystring or {}).get(name, [None])[0]
+    return found
+
+
+def changed(answer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """An answer of moto's, with `change` made to what it shows, or to each of its items."""
+    status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+    if status >= 300:
+        return answer
+    said = json.loads(body)
+    said = {"item": [change(each) for each in said["item"]]} if "item" in said else change(said)
+    return status, headers, json.dumps(said)
 
 
 # --- deployments --------------------------------------------------------------------------------------
@@ -132,8 +166,7 @@ def _still_served(call: Call, proceed: Proceed) -> Any:
     api, deployment_id = api_of(call), parts_of(call)[3]
     if api is None:
         return proceed()
-    if deployment_id not in api.deployments:
-        raise missing("Invalid Deployment identifier specified")
+    named(api.deployments, deployment_id, "Deployment identifier")
     if any(stage.deployment_id == deployment_id for stage in api.stages.values()):
         raise bad("Active stages pointing to this deployment must be moved or deleted")
     del api.deployments[deployment_id]
@@ -149,11 +182,9 @@ deployment_descriptions = rule(
 
 @deployment_descriptions.operation("apigateway:UpdateDeployment")
 def _describe_deployment(call: Call) -> dict[str, Any]:
-    api, deployment_id = api_of(call), parts_of(call)[3]
-    if api is None or deployment_id not in api.deployments:
-        raise missing("Invalid Deployment identifier specified")
-    deployment = api.deployments[deployment_id]
-    for step in call.get("patchOperations") or []:
+    api = api_of(call)
+    deployment = named(api.deployments if api else None, parts_of(call)[3], "Deployment identifier")
+    for step in patches.steps_of(call):
         if step.get("path") != "/description":
             raise patches.bad_path(str(step.get("path")))
         patches.one_of(step.get("op", ""), "replace")
@@ -168,7 +199,7 @@ def _stage_of_something(call: Call) -> None:
     if api is None:
         return
     wanted = [call.get("deploymentId")] if call.action == "CreateStage" else []
-    for step in call.get("patchOperations") or []:
+    for step in patches.steps_of(call):
         if step.get("path") == "/deploymentId":
             wanted.append(step.get("value"))
     if any(each not in api.deployments for each in wanted):
@@ -215,9 +246,8 @@ def apis_that_are_there(call: Call) -> None:
     """An API that is not there: NotFoundException 404 "Invalid API identifier specified", with the account.
     moto falls over its own KeyError, or says it otherwise. Source: aws-facts (a), (j), (k).
     """
-    parts, api = parts_of(call), api_of(call)
-    if len(parts) > 1 and api is None:
-        raise missing(f"Invalid API identifier specified {call.account}:{parts[1]}")
+    if len(parts_of(call)) > 1:
+        there(call)
 
 
 @before("apigateway:CreateRestApi")
@@ -289,9 +319,7 @@ def _with_all_below(call: Call, proceed: Proceed) -> Any:
     api, resource_id = api_of(call), parts_of(call)[3]
     if api is None:
         return proceed()
-    gone = api.resources.get(resource_id)
-    if gone is None:
-        raise missing("Invalid Resource identifier specified")
+    gone = named(api.resources, resource_id, "Resource identifier")
     if gone.parent_id is None:
         raise bad("Root resource cannot be deleted.")
     gone.get_path()  # before its parents are gone: moto's answer has it
@@ -308,9 +336,7 @@ def _may_grow(call: Call) -> None:
     api, name = api_of(call), str(call.get("pathPart"))
     if api is None:
         return
-    parent = api.resources.get(parts_of(call)[-1])
-    if parent is None:
-        raise missing("Invalid Resource identifier specified")
+    parent = named(api.resources, parts_of(call)[-1], "Resource identifier")
     if parent.path_part.endswith("+}"):
         raise bad(f"Cannot create a child of a resource with a greedy path variable: {parent.path_part}")
     siblings = [each.path_part for each in api.resources.values() if each.parent_id == parent.id]
@@ -326,13 +352,13 @@ def _patch(call: Call, proceed: Proceed) -> Any:
     api = api_of(call)
     if api is None:
         return proceed()
-    patches.apply(api, call.get("patchOperations") or [])
+    patches.apply(api, patches.steps_of(call))
     return json.dumps(api.to_dict())
 
 
 @rest_api_patches.before("apigateway:UpdateStage")
 def _look_at_stage(call: Call) -> None:
-    patches.look_at_stage(call.get("patchOperations") or [])
+    patches.look_at_stage(patches.steps_of(call))
 
 
 def look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:

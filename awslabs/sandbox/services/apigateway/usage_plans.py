@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import Any
 
 from moto.apigateway.models import ApiKey, UsagePlan
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, replaced
-from awslabs.sandbox.services.apigateway.rest_apis import backend_of, missing, parts_of
+from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, replaced, steps_of
+from awslabs.sandbox.services.apigateway.rest_apis import asked, backend_of, changed, missing, named, parts_of
 
 usage_plans = rule(
     "usage_plans",
@@ -25,16 +24,11 @@ usage_plans = rule(
 _PAGE = 25
 
 
-def _asked(call: Call, name: str) -> str | None:
-    found: str | None = (call.response.querystring or {}).get(name, [None])[0]
-    return found
-
-
 def _page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
     """A page of a list, and where the next one begins."""
     try:
-        start = int(base64.b64decode(_asked(call, "position") or "").decode() or 0)
-        limit = int(_asked(call, "limit") or _PAGE)
+        start = int(base64.b64decode(asked(call, "position") or "").decode() or 0)
+        limit = int(asked(call, "limit") or _PAGE)
     except (ValueError, binascii.Error) as problem:
         raise bad("Invalid position parameter specified") from problem
     shown: dict[str, Any] = {"items": items[start : start + max(limit, 0)]}
@@ -74,28 +68,22 @@ def _create_key(call: Call, proceed: Proceed) -> Any:
     _look_at_key(call.get("name"), call.get("description"))
     if len(call.get("value") or "") > 128:
         raise bad("API Key value exceeds maximum size of 128 characters")
-    status, headers, body = proceed()
-    if status >= 300:
-        return status, headers, body
-    made = list(backend_of(call).keys.values())[-1]
-    return status, headers, json.dumps(_key_shown(made, value=True, tags=False))
+    keys = backend_of(call).keys
+    return changed(proceed(), lambda said: _key_shown(keys[said["id"]], value=True, tags=False))
 
 
 def _key(call: Call) -> ApiKey:
-    key = backend_of(call).keys.get(parts_of(call)[1])
-    if key is None:
-        raise missing("Invalid API Key identifier specified")
-    return key
+    return named(backend_of(call).keys, parts_of(call)[1], "API Key identifier")
 
 
 @usage_plans.operation("apigateway:GetApiKey")
 def _get_key(call: Call) -> dict[str, Any]:
-    return _key_shown(_key(call), _asked(call, "includeValue") == "true", tags=True)
+    return _key_shown(_key(call), asked(call, "includeValue") == "true", tags=True)
 
 
 @usage_plans.operation("apigateway:GetApiKeys")
 def _get_keys(call: Call) -> dict[str, Any]:
-    begin, values = _asked(call, "name") or "", _asked(call, "includeValues") == "true"
+    begin, values = asked(call, "name") or "", asked(call, "includeValues") == "true"
     keys = [each for each in backend_of(call).keys.values() if (each.name or "").startswith(begin)]
     return _page(call, [_key_shown(each, values, tags=False) for each in reversed(keys)])
 
@@ -104,7 +92,7 @@ def _get_keys(call: Call) -> dict[str, Any]:
 def _update_key(call: Call) -> dict[str, Any]:
     key = _key(call)
     paths = "/description", "/enabled", "/name", "/customerId"
-    steps = replaced(call.get("patchOperations") or [], *paths)
+    steps = replaced(call, *paths)
     for step in steps:
         value = step.get("value") or ""
         _look_at_key(*((value, "") if step["path"] == "/name" else ("", value)))
@@ -131,10 +119,7 @@ def _delete_key(call: Call) -> dict[str, Any]:
 
 
 def _plan(call: Call) -> UsagePlan:
-    plan = backend_of(call).usage_plans.get(parts_of(call)[1])
-    if plan is None:
-        raise missing("Invalid Usage Plan ID specified")
-    return plan
+    return named(backend_of(call).usage_plans, parts_of(call)[1], "Usage Plan ID")
 
 
 def _plan_shown(plan: UsagePlan, tags: bool) -> dict[str, Any]:
@@ -154,11 +139,8 @@ def _plan_shown(plan: UsagePlan, tags: bool) -> dict[str, Any]:
 
 @usage_plans.around("apigateway:CreateUsagePlan")
 def _create_plan(call: Call, proceed: Proceed) -> Any:
-    status, headers, body = proceed()
-    if status >= 300:
-        return status, headers, body
-    made = list(backend_of(call).usage_plans.values())[-1]
-    return status, headers, json.dumps(_plan_shown(made, tags=False))
+    plans = backend_of(call).usage_plans
+    return changed(proceed(), lambda said: _plan_shown(plans[said["id"]], tags=False))
 
 
 @usage_plans.operation("apigateway:GetUsagePlan")
@@ -168,7 +150,7 @@ def _get_plan(call: Call) -> dict[str, Any]:
 
 @usage_plans.operation("apigateway:GetUsagePlans")
 def _get_plans(call: Call) -> dict[str, Any]:
-    plans = backend_of(call).get_usage_plans(_asked(call, "keyId"))
+    plans = backend_of(call).get_usage_plans(asked(call, "keyId"))
     return _page(call, [_plan_shown(each, tags=False) for each in plans])
 
 
@@ -177,7 +159,7 @@ def _update_plan(call: Call) -> dict[str, Any]:
     plan = _plan(call)
     stages, throttle, quota = list(plan.api_stages), dict(plan.throttle), dict(plan.quota)
     texts = {"name": plan.name, "description": plan.description, "productCode": plan.product_code}
-    for step in call.get("patchOperations") or []:
+    for step in steps_of(call):
         path, value, gone = str(step.get("path")), step.get("value") or "", step.get("op") == "remove"
         first, _, second = path.removeprefix("/").partition("/")
         if path == "/apiStages":
@@ -217,7 +199,7 @@ def _stages(
 
 @usage_plans.operation("apigateway:GetUsagePlanKeys")
 def _get_plan_keys(call: Call) -> dict[str, Any]:
-    begin = _asked(call, "name") or ""
+    begin = asked(call, "name") or ""
     keys = backend_of(call).usage_plan_keys.get(parts_of(call)[1], {}).values()
     found = [each.to_json() for each in keys if (each.name or "").startswith(begin)]
     return _page(call, found[::-1])

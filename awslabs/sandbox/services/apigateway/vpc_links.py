@@ -12,7 +12,7 @@ from moto.apigateway.models import VpcLink
 
 from awslabs.sandbox.core.engine import Call, clock, memory, rule, scaled, state
 from awslabs.sandbox.services.apigateway.patches import bad, replaced
-from awslabs.sandbox.services.apigateway.rest_apis import backend_of, missing, parts_of
+from awslabs.sandbox.services.apigateway.rest_apis import backend_of, named, parts_of
 
 vpc_links = rule(
     "vpc_links",
@@ -33,10 +33,7 @@ class Since:
 
 
 def _link(call: Call) -> VpcLink:
-    found = backend_of(call).vpc_links.get(parts_of(call)[1])
-    if found is None:
-        raise missing("Invalid Vpc Link identifier specified")
-    return found
+    return named(backend_of(call).vpc_links, parts_of(call)[1], "Vpc Link identifier")
 
 
 def _shown(link: VpcLink, tags: bool) -> dict[str, Any]:
@@ -81,7 +78,7 @@ def _all(call: Call) -> dict[str, Any]:
 @vpc_links.operation("apigateway:UpdateVpcLink")
 def _update(call: Call) -> dict[str, Any]:
     link = _link(call)
-    for step in replaced(call.get("patchOperations") or [], "/name", "/description"):
+    for step in replaced(call, "/name", "/description"):
         setattr(link, step["path"][1:], step.get("value") or "")
     return _shown(link, tags=True)
 

@@ -11,13 +11,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Refused, rule
-from awslabs.sandbox.services.batch.records import Batch, batch_of
+from awslabs.sandbox.services.batch.records import Batch, Environment, Queue, batch_of
 
+Kept = TypeVar("Kept", Environment, Queue)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 TAGS = 50
 TYPES: dict[str, tuple[type, ...]] = {
@@ -123,6 +124,30 @@ def check_role(arn: str | None, account: str, what: str) -> None:
     """A role that a definition names is an ARN of this account."""
     if arn is not None and not re.fullmatch(rf"arn:aws[a-z-]*:iam::{account}:role/.+", arn):
         raise invalid(f"{what} {arn} is not a valid ARN of an IAM role")
+
+
+def by_name(store: Batch, kept: dict[str, Kept], resource: str, name: str) -> Kept:
+    """An environment or a queue by its name or ARN; refused where there is none."""
+    name = name.rpartition("/")[2]
+    if name not in kept:
+        raise refuse(f"{store.arn(f'{resource}/{name}')} does not exist")
+    return kept[name]
+
+
+def chosen(kept: dict[str, Kept], names: list[str] | None, what: str) -> list[Kept]:
+    """Those that are named, or all; one that is not there is left out."""
+    if names and len(names) > 100:
+        raise invalid(f"Maximum number of {what} supported is 100")
+    wanted = {name.rpartition("/")[2] for name in names or kept}
+    return [each for name, each in kept.items() if name in wanted]
+
+
+def check_at_rest(one: Environment | Queue, verb: str) -> None:
+    """Nothing changes what is changing, and what is to be deleted has to be out of use."""
+    if one.status in ("CREATING", "UPDATING", "DELETING"):
+        raise refuse(f"Cannot {verb}, resource is being modified.")
+    if verb == "delete" and one.state == "ENABLED":
+        raise refuse("Cannot delete, state must be DISABLED.")  # unsourced
 
 
 def page(items: list[Any], asked: dict[str, Any], most: int, name: str) -> dict[str, Any]:

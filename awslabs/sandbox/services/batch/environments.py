@@ -22,8 +22,11 @@ from awslabs.sandbox.core.engine import Call, Proceed, scaled
 from awslabs.sandbox.services.batch.api import (
     answers,
     batch,
+    by_name,
+    check_at_rest,
     check_name,
     check_tags,
+    chosen,
     invalid,
     not_here,
     page,
@@ -306,18 +309,8 @@ def _look_first(call: Call, proceed: Proceed) -> Any:
 
 
 def find(store: Batch, name: str) -> Environment:
-    """An environment by name or ARN.
-
-    Raises
-    ------
-    Refused
-        When there is none.
-    """
-    environment = store.environments.get(name.rpartition("/")[2])
-    if environment is None:
-        arn = store.arn(f"compute-environment/{name.rpartition('/')[2]}")
-        raise refuse(f"{arn} does not exist")
-    return environment
+    """An environment by name or ARN; refused where there is none."""
+    return by_name(store, store.environments, "compute-environment", name)
 
 
 @answers("CreateComputeEnvironment")
@@ -372,11 +365,7 @@ def _settle(store: Batch, environment: Environment) -> None:
 @answers("DescribeComputeEnvironments")
 def describe(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """DescribeComputeEnvironments: those that are named, or all; one that is not there is left out."""
-    names = asked.get("computeEnvironments")
-    if names and len(names) > 100:
-        raise invalid("Maximum number of compute environments supported is 100")
-    wanted = None if not names else {name.rpartition("/")[2] for name in names}
-    found = [each for each in store.environments.values() if wanted is None or each.name in wanted]
+    found = chosen(store.environments, asked.get("computeEnvironments"), "compute environments")
     return page([_show(each) for each in found], asked, 100, "computeEnvironments")
 
 
@@ -413,8 +402,7 @@ def _default_image_type(resources: dict[str, Any]) -> str:
 def update(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """UpdateComputeEnvironment: UPDATING, and then Batch looks at the roles anew."""
     environment = find(store, asked["computeEnvironment"])
-    if environment.status in ("CREATING", "UPDATING", "DELETING"):
-        raise refuse("Cannot update, resource is being modified.")
+    check_at_rest(environment, "update")
     changes = dict(asked.get("computeResources", {}))
     resources = environment.resources | changes
     infrastructure = {
@@ -444,10 +432,7 @@ def update(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
 def delete(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """DeleteComputeEnvironment: only when it is DISABLED, at rest, and in no queue."""
     environment = find(store, asked["computeEnvironment"])
-    if environment.status in ("CREATING", "UPDATING", "DELETING"):
-        raise refuse("Cannot delete, resource is being modified.")
-    if environment.state == "ENABLED":
-        raise refuse("Cannot delete, state must be DISABLED.")  # unsourced
+    check_at_rest(environment, "delete")
     if any(environment.name in queue.order for queue in store.queues.values()):
         raise refuse("Cannot delete, found existing JobQueue relationship")
     environment.status, environment.status_reason = "DELETING", "ComputeEnvironment Deleting"

@@ -110,7 +110,6 @@ def begin(store: Batch, job: Job, host: Host, environment: Any) -> None:
         "taskArn": f"{environment.cluster_arn.replace(':cluster/', ':task/')}/{task_id}",
         "logStreamName": f"{_log(job)['prefix']}/default/{task_id}",
     }
-    job.scheduled_at = milliseconds()
     store.later(scaled(STARTING_S), functools.partial(_start, store, job, job.attempt))
 
 

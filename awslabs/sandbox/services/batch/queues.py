@@ -16,8 +16,11 @@ from awslabs.sandbox.core.engine import scaled
 from awslabs.sandbox.services.batch import life
 from awslabs.sandbox.services.batch.api import (
     answers,
+    by_name,
+    check_at_rest,
     check_name,
     check_tags,
+    chosen,
     invalid,
     not_here,
     page,
@@ -39,18 +42,8 @@ REASONS = (
 
 
 def find(store: Batch, name: str) -> Queue:
-    """A queue by name or ARN.
-
-    Raises
-    ------
-    Refused
-        When there is none.
-    """
-    queue = store.queues.get(name.rpartition("/")[2])
-    if queue is None:
-        arn = store.arn(f"job-queue/{name.rpartition('/')[2]}")
-        raise refuse(f"{arn} does not exist")
-    return queue
+    """A queue by name or ARN; refused where there is none."""
+    return by_name(store, store.queues, "job-queue", name)
 
 
 def _order(store: Batch, asked: list[dict[str, Any]]) -> list[str]:
@@ -133,11 +126,7 @@ def _settle(store: Batch, queue: Queue) -> None:
 @answers("DescribeJobQueues")
 def describe(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """DescribeJobQueues: those that are named, or all; one that is not there is left out."""
-    names = asked.get("jobQueues")
-    if names and len(names) > 100:
-        raise invalid("Maximum number of job queues supported is 100")
-    wanted = None if not names else {name.rpartition("/")[2] for name in names}
-    found = [each for each in store.queues.values() if wanted is None or each.name in wanted]
+    found = chosen(store.queues, asked.get("jobQueues"), "job queues")
     return page([_show(store, each) for each in found], asked, 100, "jobQueues")
 
 
@@ -165,8 +154,7 @@ def _show(store: Batch, queue: Queue) -> dict[str, Any]:
 def update(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """UpdateJobQueue: UPDATING for a while. What is in a DISABLED queue runs on; nothing new comes in."""
     queue = find(store, asked["jobQueue"])
-    if queue.status in ("CREATING", "UPDATING", "DELETING"):
-        raise refuse("Cannot update, resource is being modified.")
+    check_at_rest(queue, "update")
     _check_kind(asked)
     if not 0 <= asked.get("priority", 0) <= 1000:
         raise invalid("Priority must be between 0 and 1000")
@@ -187,10 +175,7 @@ def update(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
 def delete(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """DeleteJobQueue: only when it is DISABLED and at rest; its jobs are terminated."""
     queue = find(store, asked["jobQueue"])
-    if queue.status in ("CREATING", "UPDATING", "DELETING"):
-        raise refuse("Cannot delete, resource is being modified.")
-    if queue.state == "ENABLED":
-        raise refuse("Cannot delete, state must be DISABLED.")  # unsourced
+    check_at_rest(queue, "delete")
     queue.status, queue.status_reason = "DELETING", "JobQueue Deleting"
     for job in _active(store, queue):
         life.terminate(store, job, "Job queue is being deleted")

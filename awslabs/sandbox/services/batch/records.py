@@ -204,7 +204,6 @@ class Job:
     attempt: int = 0
     attempts: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, Any] = field(default_factory=dict)
-    scheduled_at: int | None = None
     started_at: int | None = None
     stopped_at: int | None = None
     host: Host | None = None

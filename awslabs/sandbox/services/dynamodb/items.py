@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from moto.dynamodb import models, responses
+from moto.dynamodb import comparisons, responses
 from moto.dynamodb.exceptions import ConditionalCheckFailed, ItemSizeTooLarge, MockValidationException
-from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
-from moto.dynamodb.models import table as tables
+from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.key_condition_expression import validate_schema
@@ -21,7 +20,7 @@ from moto.dynamodb.parsing.key_condition_expression import validate_schema
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
 from awslabs.sandbox.services.dynamodb import conditions, values
 from awslabs.sandbox.services.dynamodb.expressions import Path, Placeholders, Reader
-from awslabs.sandbox.services.dynamodb.tables import ITEMS
+from awslabs.sandbox.services.dynamodb.tables import ITEMS, backend_of
 from awslabs.sandbox.services.dynamodb.values import invalid
 
 COUNTED = "1 validation error detected: "
@@ -51,7 +50,7 @@ expressions_are_read = rule(
 
 @expressions_are_read.before(*(f"dynamodb:{action}" for action in ITEMS))
 def _look(call: Call) -> None:
-    backend = dynamodb_backends[call.account][call.region]
+    backend = backend_of(call)
     for name, body in _bodies(call):
         try:
             _look_at_values(body)
@@ -226,11 +225,17 @@ def _look_at_index_keys(table: Table, item: dict[str, Any]) -> None:
 # --- what moto asks -----------------------------------------------------------------------------------
 
 
-class _Read:
-    """A condition that was read already, in the shape of moto's reader."""
+def _filter(text: str | None, names: Any, placeholders: Any) -> conditions.Filter:
+    """A condition that can be asked of an item; all fit one without a text."""
+    given = Placeholders(names or {}, placeholders or {})
+    return conditions.Filter(_read("ConditionExpression", text, given) if text else None)
 
-    def __init__(self, condition: conditions.Filter, names: Any, placeholders: Any) -> None:
-        self.condition = condition
+
+class _Condition:
+    """A condition in the shape of moto's reader."""
+
+    def __init__(self, text: str | None, names: Any, placeholders: Any) -> None:
+        self.condition = _filter(text, names, placeholders)
         self.expr_attr_names_found = list(names or ())
         self.expr_attr_values_found = list(placeholders or ())
 
@@ -261,21 +266,9 @@ class _Update:
         return []
 
 
+expressions_are_read.puts(comparisons, "ConditionExpressionParser", _Condition)
 expressions_are_read.puts(responses, "ProjectionExpressionParser", _Projection)
 expressions_are_read.puts(responses, "UpdateExpressionParser", _Update)
-
-
-@expressions_are_read.patch(models, "get_filter_expression")
-@expressions_are_read.patch(tables, "get_filter_expression")
-def _filter(original: Any, text: str | None, names: Any, placeholders: Any) -> conditions.Filter:
-    given = Placeholders(names or {}, placeholders or {})
-    return conditions.Filter(_read("ConditionExpression", text, given) if text else None)
-
-
-@expressions_are_read.patch(models, "create_condition_expression_parser")
-@expressions_are_read.patch(responses, "create_condition_expression_parser")
-def _condition(original: Any, text: str | None, names: Any, placeholders: Any) -> _Read:
-    return _Read(_filter(original, text, names, placeholders), names, placeholders)
 
 
 @expressions_are_read.patch(responses, "parse_expression")
@@ -325,7 +318,7 @@ def _update_item(
     place = backend.get_keys_value(table, key)
     standing = table.get_item(*place)
     names, placeholders = expression_attribute_names or {}, expression_attribute_values or {}
-    if not _filter(None, condition_expression, names, placeholders).expr(standing):
+    if not _filter(condition_expression, names, placeholders).expr(standing):
         if return_values_on_condition_check_failure == "ALL_OLD" and standing is not None:
             raise ConditionalCheckFailed(item=standing.to_json()["Attributes"])
         raise ConditionalCheckFailed

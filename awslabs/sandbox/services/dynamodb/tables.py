@@ -12,6 +12,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.services.dynamodb.values import invalid
 
 CREATING_S = 5.0
 DELETING_S = 5.0
@@ -33,11 +34,13 @@ class TableLife:
 
 
 def in_use(message: str) -> Refused:
-    return Refused(
-        "ResourceInUseException",
-        f"Attempt to change a resource which is still in use: {message}",
-        400,
-    )
+    message = f"Attempt to change a resource which is still in use: {message}"
+    return Refused("ResourceInUseException", message, 400)
+
+
+def backend_of(call: Call) -> DynamoDBBackend:
+    """moto's DynamoDB of the caller's account and Region."""
+    return dynamodb_backends[call.account][call.region]
 
 
 table_states = rule(
@@ -51,7 +54,7 @@ table_states = rule(
 
 @table_states.around("dynamodb:*")
 def _pass_time(call: Call, proceed: Proceed) -> Any:
-    backend = dynamodb_backends[call.account][call.region]
+    backend = backend_of(call)
     now = clock.now()
     imported = {job.table_name for job in backend.table_imports.values() if job.status == "IN_PROGRESS"}
     for table in list(backend.tables.values()):
@@ -76,7 +79,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
 
 @table_states.around("dynamodb:CreateTable")
 def _begin(call: Call, proceed: Proceed) -> Any:
-    backend, name = dynamodb_backends[call.account][call.region], call.get("TableName", "")
+    backend, name = backend_of(call), call.get("TableName", "")
     if _state(backend, name) == "DELETING":
         raise in_use(f"Table is being deleted: {name}")
     answer = proceed()
@@ -90,7 +93,7 @@ def _begin(call: Call, proceed: Proceed) -> Any:
 
 @table_states.around("dynamodb:DeleteTable")
 def _end(call: Call, proceed: Proceed) -> Any:
-    backend = dynamodb_backends[call.account][call.region]
+    backend = backend_of(call)
     table = backend.tables.get(call.get("TableName", "").rpartition("/")[2])
     answer = proceed()  # or moto's refusal
     if table is not None:
@@ -108,7 +111,7 @@ def _end(call: Call, proceed: Proceed) -> Any:
 def _show(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     for shown in answer.result.values():
-        _say(shown, _state(dynamodb_backends[call.account][call.region], shown["TableName"]))
+        _say(shown, _state(backend_of(call), shown["TableName"]))
     return answer
 
 
@@ -139,6 +142,40 @@ def _named(call: Call) -> list[str]:
     return list(call.get("RequestItems") or [call.get("TableName", "")])
 
 
+@before("dynamodb:ExecuteStatement")
+def a_list_of_parameters_has_some(call: Call) -> None:
+    """An empty list of parameters: ValidationException. moto takes it. Source: aws-facts (k)."""
+    if call.get("Parameters") == []:
+        raise invalid(
+            "1 validation error detected: Value '[]' at 'parameters' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1"
+        )
+
+
+@before("dynamodb:Scan")
+def segments_are_counted_from_zero(call: Call) -> None:
+    """A segment that is none names both numbers. moto does not. Source: aws-facts (k)."""
+    segment, total = call.get("Segment"), call.get("TotalSegments")
+    if segment is not None and total is not None and segment >= total:
+        raise invalid(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            f"Segment: {segment} is not less than TotalSegments: {total}"
+        )
+
+
+insights = rule(
+    "insights",
+    """A table's contributor insights are off until somebody asks for them. moto does not know them; nor does
+    the practice cloud switch them on. Source: aws-facts (k).""",
+)
+
+
+@insights.operation("dynamodb:DescribeContributorInsights")
+def _insights(call: Call) -> dict[str, Any]:
+    table = backend_of(call).get_table(call.get("TableName"))
+    return {"TableName": table.name, "ContributorInsightsStatus": "DISABLED"}
+
+
 @before("dynamodb:BatchWriteItem")
 def batches_of_25(call: Call) -> None:
     """More than 25 items in one BatchWriteItem, or none for a table: ValidationException. moto writes any
@@ -146,15 +183,13 @@ def batches_of_25(call: Call) -> None:
     """
     asked = {name: len(items) for name, items in (call.get("RequestItems") or {}).items()}
     if any(count > BATCH or count < 1 for count in asked.values()):
-        raise Refused(
-            "ValidationException",
+        raise invalid(
             "1 validation error detected: Value at 'requestItems' failed to satisfy constraint: Map value "
             "must satisfy constraint: [Member must have length less than or equal to 25, Member must have "
-            "length greater than or equal to 1]",
-            400,
+            "length greater than or equal to 1]"
         )
     if sum(asked.values()) > BATCH:
-        raise Refused("ValidationException", "Too many items requested for the BatchWriteItem call", 400)
+        raise invalid("Too many items requested for the BatchWriteItem call")
 
 
 capacity_is_counted = rule(
@@ -181,7 +216,7 @@ def _size(original: Any, value: DynamoType) -> int:
 def _count_reads(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     name = call.get("TableName", "")
-    table = dynamodb_backends[call.account][call.region].tables.get(name.rpartition("/")[2])
+    table = backend_of(call).tables.get(name.rpartition("/")[2])
     if table is None or not _asked(call):
         return answer
     read = table.scan(  # without filter and projection: they work on what was read already
@@ -203,7 +238,7 @@ def _count_writes(call: Call, proceed: Proceed) -> Any:
         answer = proceed()
         answer.result.pop("ConsumedCapacity", None)
         return answer
-    backend = dynamodb_backends[call.account][call.region]
+    backend = backend_of(call)
     before = _sizes(call, backend)
     answer = proceed()
     after = _sizes(call, backend)
@@ -268,7 +303,7 @@ _LEFT = {
 @tables_have_awss_shape.around("dynamodb:CreateTable", "dynamodb:DeleteTable")
 @tables_have_awss_shape.around("dynamodb:DescribeTable", "dynamodb:UpdateTable")
 def _shape(call: Call, proceed: Proceed) -> Any:
-    backend = dynamodb_backends[call.account][call.region]
+    backend = backend_of(call)
     name = call.get("TableName", "").rpartition("/")[2]
     standing = backend.tables.get(name)
     answer = proceed()
@@ -299,11 +334,9 @@ def _describe_index(index: dict[str, Any], table_arn: str, table: Any) -> None:
 @tables_have_awss_shape.around("dynamodb:CreateTable")
 def _made(call: Call, proceed: Proceed) -> Any:
     if call.get("BillingMode") == "PAY_PER_REQUEST" and call.get("ProvisionedThroughput"):
-        raise Refused(
-            "ValidationException",
+        raise invalid(
             "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can "
-            "be specified when BillingMode is PAY_PER_REQUEST",
-            400,
+            "be specified when BillingMode is PAY_PER_REQUEST"
         )
     answer = proceed()
     shown = answer.result["TableDescription"]
@@ -318,7 +351,7 @@ def _made(call: Call, proceed: Proceed) -> Any:
 @tables_have_awss_shape.around("dynamodb:DeleteTable")
 def _gone(call: Call, proceed: Proceed) -> Any:
     name = call.get("TableName", "").rpartition("/")[2]
-    if name not in dynamodb_backends[call.account][call.region].tables:
+    if name not in backend_of(call).tables:
         message = f"Requested resource not found: Table: {name} not found"
         raise Refused("ResourceNotFoundException", message, 400)
     answer = proceed()

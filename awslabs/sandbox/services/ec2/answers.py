@@ -11,6 +11,7 @@ from botocore.session import get_session
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.services.tagging.tags import missing
 
 TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
 
@@ -62,6 +63,33 @@ def a_new_vpc_is_pending(call: Call, proceed: Proceed) -> Any:
     shown.state = "pending"
     answer.result["Vpc"] = shown
     return answer
+
+
+groups_of_a_vpc = rule(
+    "groups_of_a_vpc",
+    """GetSecurityGroupsForVpc lists the groups that can be used in a VPC: its own. moto does not know it.
+
+    Source: aws-facts (k).""",
+)
+
+
+@groups_of_a_vpc.operation("ec2:GetSecurityGroupsForVpc")
+def _groups_of_a_vpc(call: Call) -> dict[str, Any]:
+    vpc = call.ec2.get_vpc(call.get("VpcId"))
+    if vpc is None:
+        raise missing(str(call.get("VpcId")))
+    groups = [
+        {
+            "GroupId": group.id,
+            "GroupName": group.name,
+            "Description": group.description,
+            "OwnerId": call.account,
+            "PrimaryVpcId": vpc.id,
+            "Tags": [{"Key": tag["key"], "Value": tag["value"]} for tag in group.get_tags()],
+        }
+        for group in call.ec2.groups[vpc.id].values()
+    ]
+    return {"SecurityGroupForVpcs": groups}
 
 
 @around("ec2:DescribeRouteTables", "ec2:CreateRouteTable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +43,13 @@ def disk_of(image: Any) -> Disk:
     """The root volume that an AMI brings."""
     kept = memory(image, _DiskNote)
     if kept.disk is None:
-        kept.disk = next(disk for pattern, disk in _DISKS if fnmatch.fnmatchcase(image.name or "", pattern))
+        kept.disk = _disk_by_name(image.name or "")
     return kept.disk
+
+
+@functools.lru_cache(4096)  # every account has the same thousand public AMIs
+def _disk_by_name(name: str) -> Disk:
+    return next(disk for pattern, disk in _DISKS if fnmatch.fnmatchcase(name, pattern))
 
 
 @state

@@ -327,9 +327,7 @@ terminated_are_bare = rule(
 )
 
 
-@terminated_are_bare.patch(
-    Instance, "subnet_id", "vpc_id", "private_ip_address", "public_ip_address", "public_ip"
-)
+@terminated_are_bare.patch(Instance, "subnet_id", "vpc_id", "private_ip_address")
 def _nowhere(original: Callable[[Any], Any], instance: Any) -> Any:
     return None if instance.state == "terminated" else original(instance)
 

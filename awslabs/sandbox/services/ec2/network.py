@@ -87,6 +87,18 @@ def security_group_quota(call: Call) -> None:
 # --- subnets ------------------------------------------------------------------------------------------
 
 
+@before("ec2:CreateSubnet")
+def subnet_size_is_valid(call: Call) -> None:
+    """A block smaller than /28: InvalidSubnet.Range. moto refuses only what lies outside of the VPC.
+
+    Source: botocore, CreateSubnet; kubernetes/kops#7193, for code and message.
+    """
+    asked = call.get("CidrBlock", "")
+    prefix = asked.rpartition("/")[2]
+    if prefix.isdecimal() and 28 < int(prefix) <= 32:
+        raise Refused("InvalidSubnet.Range", f"The CIDR '{asked}' is invalid.")
+
+
 @before("ec2:DeleteSubnet")
 def subnet_in_use(call: Call) -> None:
     """A subnet with any network interface in it: DependencyViolation. moto deletes it.
@@ -382,9 +394,6 @@ def _dependents(ec2: Any, vpc_id: str) -> Iterator[Any]:
     yield from (acl for acl in ec2.network_acls.values() if acl.vpc_id == vpc_id and not acl.default)
     yield from (end for end in ec2.vpc_end_points.values() if end.vpc_id == vpc_id and end.state != "deleted")
     yield from (nat for nat in ec2.nat_gateways.values() if nat.vpc_id == vpc_id and nat.state != "deleted")
-
-
-# --- for what runs -------------------------------------------------------------------------------------
 
 
 # --- looking around -----------------------------------------------------------------------------------

@@ -20,16 +20,7 @@ class Hosts(Protocol):
 
     def let_in(self, instance_id: str, lets_in: bool) -> None: ...
 
-    def boot(
-        self,
-        instance_id: str,
-        *,
-        user: str,
-        public_key: str | None,
-        hostname: str,
-        user_data: bytes | None,
-        on_power: Callable[[str], None],
-    ) -> None: ...
+    def boot(self, instance_id: str, *args: Any, **machine: Any) -> None: ...
 
     def console(self, instance_id: str) -> str: ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,13 +49,6 @@ def backend_of(call: Call) -> EC2ContainerServiceBackend:
 
 
 # --- clusters -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class FirstUse:
-    """When the account used ECS for the first time; `memory` of moto's IAM."""
-
-    at: float = -math.inf
 
 
 @before("ecs:CreateCluster")

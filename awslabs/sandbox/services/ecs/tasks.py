@@ -149,17 +149,11 @@ class Task:
         interface: NetworkInterface,
         provider: str,
     ) -> None:
-        self.backend, self.definition, self.interface, self.provider = (
-            backend,
-            definition,
-            interface,
-            provider,
-        )
+        self.backend, self.definition = backend, definition
+        self.interface, self.provider = interface, provider
         self.id = uuid.uuid4().hex
         self.account, self.region = backend.account_id, backend.region_name
-        self.ec2 = ec2_backends[self.account][
-            self.region
-        ]  # its interfaces, and the clock of what comes later
+        self.ec2 = ec2_backends[self.account][self.region]  # its interfaces; the clock of what comes later
         self.cluster_name, self.cluster_arn = cluster.name, cluster.arn
         self.task_arn = f"arn:aws:ecs:{self.region}:{self.account}:task/{cluster.name}/{self.id}"
         self.task_definition_arn = definition.arn
@@ -484,17 +478,10 @@ def _run_task(call: Call, proceed: Proceed) -> Any:
 
 
 _ASKED = (
-    *(
-        "capacityProviderStrategy",
-        "cluster",
-        "count",
-        "enableECSManagedTags",
-        "enableExecuteCommand",
-        "group",
-    ),
-    *("launchType", "networkConfiguration", "overrides", "placementConstraints", "placementStrategy"),
-    *("platformVersion", "propagateTags", "referenceId", "startedBy", "tags", "taskDefinition"),
-    "volumeConfigurations",
+    *("capacityProviderStrategy", "cluster", "count", "enableECSManagedTags", "enableExecuteCommand"),
+    *("group", "launchType", "networkConfiguration", "overrides", "placementConstraints"),
+    *("placementStrategy", "platformVersion", "propagateTags", "referenceId", "startedBy", "tags"),
+    *("taskDefinition", "volumeConfigurations"),
 )
 
 
@@ -516,9 +503,9 @@ def _look(
             raise invalid(f"{name} can have at most {most} characters.")
     if any(tag.get("key", "").lower().startswith("aws:") for tag in asked.get("tags") or []):
         raise invalid("Tag keys starting with 'aws:' are reserved for internal use.")
-    _look_at_overrides(definition, asked.get("overrides") or {})
-    _look_at_network(call, asked)
     overrides = asked.get("overrides") or {}
+    _look_at_overrides(definition, overrides)
+    _look_at_network(call, asked)
     for role in (
         overrides.get("taskRoleArn") or getattr(definition, "task_role_arn", None),
         overrides.get("executionRoleArn") or getattr(definition, "execution_role_arn", None),
@@ -676,20 +663,15 @@ def _describe_tasks(call: Call, proceed: Proceed) -> Any:
         raise invalid("Tasks cannot be empty.")
     if len(wanted) > 100:
         raise invalid("Tasks can have at most 100 items.")
-    call.response._include_in_response(
-        DESCRIBE_TASKS_TAGS
-    )  # `show` knows whether; moto keeps it for all calls
+    call.response._include_in_response(DESCRIBE_TASKS_TAGS)  # moto keeps it for all; `show` knows whether
     found, failures = [], []
+    before_id = f"arn:aws:ecs:{call.region}:{call.account}:task/{name}/"
     for each in wanted:
         task = _find(backend, name, each)
         if task is not None:
             found.append(task.show(tags="TAGS" in (call.get("include") or [])))
             continue
-        arn = (
-            each
-            if each.startswith("arn:")
-            else f"arn:aws:ecs:{call.region}:{call.account}:task/{name}/{each}"
-        )
+        arn = each if each.startswith("arn:") else before_id + each
         failures.append({"arn": arn, "reason": "MISSING"})
     return ActionResult({"tasks": found, "failures": failures})
 
@@ -718,18 +700,13 @@ def _list_tasks(call: Call, proceed: Proceed) -> Any:
         chosen: list[Task] = []  # there are no instances and no services that run
     else:
         chosen = [task for task in tasks_of(backend) if task.cluster_arn == cluster.arn]
-    wanted = {
-        "family": call.get("family"),
-        "started_by": call.get("startedBy"),
-        "type": call.get("launchType"),
-    }
     arns = [
         task.task_arn
         for task in chosen
         if task.desired_status == desired
-        and wanted["family"] in (None, task.definition.family)
-        and wanted["started_by"] in (None, task.started_by)
-        and wanted["type"] in (None, "FARGATE")
+        and call.get("family") in (None, task.definition.family)
+        and call.get("startedBy") in (None, task.started_by)
+        and call.get("launchType") in (None, "FARGATE")
     ]
     try:
         first = int(call.get("nextToken") or 0)

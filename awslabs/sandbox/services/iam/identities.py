@@ -44,6 +44,23 @@ COUNTS_ON_S = 4.0
 """How long a policy that was taken off counts on (aws-facts (l))."""
 
 
+STUDENT = "student"
+STUDENT_ID = "AIDAPRACTICESTUDENT00"
+
+
+@around("sts:GetCallerIdentity")
+def callers_are_students(call: Call, proceed: Proceed) -> Any:
+    """Whoever comes with a key that is no user's and no role's is the IAM user `student` of the account, as a
+    student's own key would show. moto: `user/moto`, with a key's id. Source: STS API reference,
+    GetCallerIdentity.
+    """
+    answer = proceed()
+    if answer.result["Arn"].endswith(":user/moto"):
+        arn = f"arn:{call.partition}:iam::{call.account}:user/{STUDENT}"
+        answer.result.update(UserId=STUDENT_ID, Arn=arn)
+    return answer
+
+
 # --- propagation --------------------------------------------------------------------------------------
 
 
@@ -142,7 +159,7 @@ def find_instance_profile(iam: Any, name_or_arn: str) -> Any | None:
     return next((p for p in iam.instance_profiles.values() if name_or_arn in (p.name, p.arn)), None)
 
 
-def assumable(account: str, role: str, service: str, partition: str = "aws", source_arn: str = "") -> bool:
+def assumable(account: str, role: str, service: str, source_arn: str = "") -> bool:
     """Whether a service can assume a role now: it exists, is not too fresh, and trusts the service.
 
     For every service that takes a role (Lambda, ECS, Batch); each has an answer of its own for "no".
@@ -156,7 +173,7 @@ def assumable(account: str, role: str, service: str, partition: str = "aws", sou
     source_arn : str
         For which resource, where the service says so: a trust policy may ask for it. Empty: not known.
     """
-    found = find_role(iam_backends[account][partition], role)
+    found = find_role(iam_backends[account]["aws"], role)
     source = {"aws:sourceaccount": account, "aws:sourcearn": source_arn} if source_arn else {}
     principal = policies.Principal("Service", (service,))
     return found is not None and usable(found) and trusts(found, principal, source)
@@ -315,7 +332,7 @@ class _Created(Role):
     role_last_used = None  # type: ignore[assignment]
 
 
-@around("iam:ListInstanceProfiles", "iam:GetPolicy")
+@around("iam:ListInstanceProfiles", "iam:GetPolicy", "iam:CreatePolicy")
 def lists_end_and_policies_are_counted(call: Call, proceed: Proceed) -> Any:
     """A list of instance profiles says that it is whole, a policy of how many roles and users it is the
     boundary. moto says neither. Source: aws-facts (k).
@@ -325,13 +342,21 @@ def lists_end_and_policies_are_counted(call: Call, proceed: Proceed) -> Any:
         answer.result["IsTruncated"] = False
     else:
         bounded = [*call.iam.roles.values(), *call.iam.users.values()]
-        arn = call.get("PolicyArn")
+        arn = answer.result["Policy"].arn
         answer.result["Policy"].permissions_boundary_usage_count = sum(
             getattr(each, "permissions_boundary_arn", None) == arn
             or getattr(each, "permissions_boundary", None) == arn
             for each in bounded
         )
     return answer
+
+
+@before("iam:DeletePolicy")
+def policies_that_are_not_there(call: Call) -> None:
+    """A policy that is not there "was not found". moto: "not found". Source: aws-facts (k)."""
+    arn = str(call.get("PolicyArn"))
+    if arn not in call.iam.managed_policies:
+        raise Refused("NoSuchEntity", f"Policy {arn} was not found.", 404)
 
 
 @around("iam:CreateRole")
@@ -466,13 +491,22 @@ def _is_known_principal(arn: Any, iam: Any) -> bool:
 # --- STS ----------------------------------------------------------------------------------------------
 
 
+@state
+@dataclass
+class HandedOn:
+    """Keys of tags, in small letters, that a session hands on to those that come from it."""
+
+    keys: set[str] = dataclasses.field(default_factory=set)
+
+
 @around("sts:AssumeRole")
 def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
     """An ARN without partition, service or resource, another sign in a session's name: ValidationError 400.
 
-    This comes before the question whether the caller may. Tags that are named twice, or transitive ones that
-    are not there: InvalidParameterValue. The answer has a PackedPolicySize only where a policy or tags were
-    sent. moto looks at nothing but the name's length, and always says 6. Source: aws-facts (k).
+    This comes before the question whether the caller may. Tags that are named twice, transitive ones that are
+    not there, or such as the calling session hands on: InvalidParameterValue. The answer has a
+    PackedPolicySize only where a policy or tags were sent. moto looks at nothing but the name's length, and
+    always says 6. Source: aws-facts (k).
     """
     arn, name = str(call.get("RoleArn", "")), str(call.get("RoleSessionName", ""))
     parts = arn.split(":", 5)
@@ -489,10 +523,23 @@ def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
     if len(keys) != len(set(keys)):
         message = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
         raise Refused("InvalidParameterValue", message, 400)
-    if {str(key).lower() for key in call.get("TransitiveTagKeys", [])} - set(keys):
+    transitive = {str(key).lower() for key in call.get("TransitiveTagKeys", [])}
+    if transitive - set(keys):
         message = "The specified transitive tag key must be included in the requested tags."
         raise Refused("InvalidParameterValue", message, 400)
+    backend = sts_backends[call.account][call.partition]
+    caller = backend.get_assumed_role_from_access_key(call.response.get_access_key())
+    if caller is not None:
+        handed_on = memory(caller, HandedOn).keys
+        if handed_on & set(keys):
+            message = (
+                "One of the specified transitive tag keys can't be set because it conflicts with a "
+                "transitive tag key from the calling session."
+            )
+            raise Refused("InvalidParameterValue", message, 400)
+        transitive |= handed_on
     answer = proceed()
+    memory(answer.result["Credentials"], HandedOn).keys |= transitive
     if not (call.get("Policy") or call.get("PolicyArns") or keys):
         answer.result.pop("PackedPolicySize", None)
     return answer

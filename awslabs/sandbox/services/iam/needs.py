@@ -60,9 +60,11 @@ class Asked:
 
     @functools.cached_property
     def fields(self) -> dict[str, Any]:
-        """Its parameters by AWS's names; empty where the request is so broken that it has none."""
+        """Its parameters by AWS's names; where they cannot be read, those of its address alone."""
         request = Request({**self.request.environ, "wsgi.input": io.BytesIO(self.body)})
+        placed: dict[str, Any] = {}
         try:
+            placed = dict(get_service_router(self.call.service).match(request)[1])
             model = get_service_model(self.call.service)
             protocol = determine_request_protocol(model, request.content_type)
             return PROTOCOL_PARSERS[protocol](model.operation_model(self.call.operation)).parse(
@@ -72,11 +74,11 @@ class Asked:
                     "headers": request.headers,
                     "body": self.body,
                     "url_path": request.path,
-                    "url_params": get_service_router(self.call.service).match(request)[1],
+                    "url_params": placed,
                 }
             )
         except Exception:  # of moto's or werkzeug's: the operation itself will say what is wrong
-            return {}
+            return placed
 
     def values(self, path: str) -> list[str]:
         """The values of a parameter: ``A.B`` looks into structures, and into each element of lists."""
@@ -146,7 +148,8 @@ ecs:
     RunTask -> task-definition/{taskDefinition}
     ListTagsForResource TagResource UntagResource -> {resourceArn}
     RegisterTaskDefinition -> task-definition/{family}:*
-    DeregisterTaskDefinition DescribeTaskDefinition ListClusters ListTaskDefinitions ListTasks -> *
+    DeregisterTaskDefinition DescribeTaskDefinition ListClusters ListTaskDefinitionFamilies
+        ListTaskDefinitions ListTasks -> *
 freetier:
     GetAccountPlanState -> *
 iam:
@@ -159,10 +162,13 @@ iam:
     ListInstanceProfiles -> instance-profile{PathPrefix|/}
     ListRoles -> role{PathPrefix|/}
 lambda:
-    AddPermission CreateFunction DeleteFunction GetFunction GetFunctionConfiguration GetPolicy Invoke
-        InvokeAsync RemovePermission UpdateFunctionCode UpdateFunctionConfiguration ->
-        function:{FunctionName}
-    GetAccountSettings ListFunctions -> *
+    AddPermission CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionUrlConfig GetFunction
+        GetFunctionConfiguration GetFunctionUrlConfig GetPolicy Invoke InvokeAsync ListFunctionUrlConfigs
+        ListVersionsByFunction PutFunctionConcurrency RemovePermission UpdateFunctionCode
+        UpdateFunctionConfiguration UpdateFunctionUrlConfig -> function:{FunctionName}
+    DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping -> event-source-mapping:{UUID}
+    ListTags TagResource UntagResource -> {Resource}
+    CreateEventSourceMapping GetAccountSettings ListEventSourceMappings ListFunctions -> *
 logs:
     CreateLogGroup CreateLogStream DeleteLogGroup DescribeLogStreams FilterLogEvents GetLogEvents
         PutLogEvents PutRetentionPolicy ->
@@ -174,10 +180,10 @@ resourcegroupstaggingapi:
 s3:
     AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload GetObjectAttributes
         GetObjectTagging ListParts PutObject PutObjectTagging UploadPart -> arn:aws:s3:::{Bucket}/{Key}
-    CreateBucket DeleteBucket DeletePublicAccessBlock GetBucketLocation GetBucketPolicy GetBucketTagging
-        GetBucketWebsite GetPublicAccessBlock HeadBucket ListMultipartUploads ListObjectVersions
-        ListObjects ListObjectsV2 PutBucketPolicy PutBucketWebsite PutPublicAccessBlock ->
-        arn:aws:s3:::{Bucket}
+    CreateBucket DeleteBucket DeletePublicAccessBlock GetBucketEncryption GetBucketLocation
+        GetBucketPolicy GetBucketTagging GetBucketWebsite GetPublicAccessBlock HeadBucket
+        ListMultipartUploads ListObjectVersions ListObjects ListObjectsV2 PutBucketAcl PutBucketPolicy
+        PutBucketWebsite PutPublicAccessBlock -> arn:aws:s3:::{Bucket}
     ListBuckets -> *
 s3control:
     GetPublicAccessBlock -> *
@@ -192,7 +198,7 @@ service-quotas:
 sqs:
     ChangeMessageVisibility ChangeMessageVisibilityBatch CreateQueue DeleteMessage DeleteMessageBatch
         DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags PurgeQueue ReceiveMessage SendMessage
-        SendMessageBatch -> {QueueUrl,QueueName}
+        SendMessageBatch SetQueueAttributes -> {QueueUrl,QueueName}
     ListQueues -> {QueueUrl|}
 ssm:
     DeleteParameter GetParameter GetParameters PutParameter -> parameter/{Name,Names}
@@ -208,6 +214,7 @@ _ACTIONS = {
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "s3:HeadBucket": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
@@ -276,8 +283,9 @@ def _of_container(name: str) -> Callable[[Asked, str], str | None]:
     return tell
 
 
-# What a policy may ask about some calls besides their tags. Source: Service Authorization Reference.
-_TOLD: dict[str, dict[str, Callable[[Asked, str], str | None]]] = {
+# What a policy may ask about some calls besides their tags; services add theirs.
+# Source: Service Authorization Reference.
+TOLD: dict[str, dict[str, Callable[[Asked, str], str | None]]] = {
     "batch:RegisterJobDefinition": {
         "batch:image": _of_container("image"),
         "batch:privileged": _of_container("privileged"),
@@ -307,6 +315,7 @@ _TAGGED = {
     "batch:SubmitJob": "job/*",
     "ecs:RegisterTaskDefinition": "task-definition/{family}:*",
     "ecs:RunTask": "task/{cluster|default}/*",
+    "lambda:CreateEventSourceMapping": "event-source-mapping:*",
 }
 
 
@@ -348,7 +357,7 @@ def needs(asked: Asked) -> Iterator[Need]:
     else:
         own = [Need(_ACTIONS.get(name, name), each) for each in _resources(asked, TABLE[name])]
     for action, resource, more in own:
-        told = {key: tell(asked, resource) for key, tell in _TOLD.get(name, {}).items()}
+        told = {key: tell(asked, resource) for key, tell in TOLD.get(name, {}).items()}
         brought = facts if _takes_tags(asked, resource) else _brought({})
         yield Need(action, resource, {**brought, **tags_of(asked, resource), **told, **more})
     yield from _passes(asked)
@@ -598,22 +607,42 @@ def _tasks(asked: Asked) -> Iterator[Need]:
 
 
 def _object(asked: Asked) -> Iterator[Need]:
-    action = _ACTIONS.get(asked.call.name, asked.call.name)
-    version = "Version" if asked.fields.get("VersionId") else ""
-    yield Need(action + version, next(_resources(asked, "arn:aws:s3:::{Bucket}/{Key}")))
+    version = "Version" if "versionId" in asked.request.args else ""
+    yield Need(f"s3:GetObject{version}", next(_resources(asked, _KEY)))
+
+
+_KEY = "arn:aws:s3:::{Bucket}/{Key}"
+
+
+def deletion(request: Request, resource: str, versioned: bool) -> Iterator[Need]:
+    """What an object's deletion needs: for one of its versions another action, and one more to pass over
+    what is retained.
+    """
+    yield Need("s3:DeleteObjectVersion" if versioned else "s3:DeleteObject", resource)
+    if request.headers.get("x-amz-bypass-governance-retention", "").lower() == "true":
+        yield Need("s3:BypassGovernanceRetention", resource)
+
+
+def copied(header: str) -> str:
+    """The bucket and key that an `x-amz-copy-source` names, which may be encoded, or a whole address."""
+    source = urllib.parse.unquote_plus(header.partition("?")[0])
+    return re.sub(r"^https?://[^/]*", "", source).lstrip("/")
 
 
 def _copy(asked: Asked) -> Iterator[Need]:
-    source = urllib.parse.unquote(asked.request.headers.get("x-amz-copy-source", "")).partition("?")[0]
-    yield Need("s3:GetObject", f"arn:aws:s3:::{source.lstrip('/')}")
-    yield Need("s3:PutObject", next(_resources(asked, "arn:aws:s3:::{Bucket}/{Key}")))
+    source = asked.request.headers.get("x-amz-copy-source", "")
+    version = "Version" if "versionId=" in source.partition("?")[2] else ""
+    yield Need(f"s3:GetObject{version}", f"arn:aws:s3:::{copied(source)}")
+    yield Need("s3:PutObject", next(_resources(asked, _KEY)))
 
 
-def _objects(asked: Asked) -> Iterator[Need]:
-    bucket = asked.fields.get("Bucket", "")
-    for each in (asked.fields.get("Delete") or {}).get("Objects") or []:
-        version = "Version" if each.get("VersionId") else ""
-        yield Need(f"s3:DeleteObject{version}", f"arn:aws:s3:::{bucket}/{each.get('Key')}")
+def _user(asked: Asked) -> Iterator[Need]:
+    """Who is asked for: without a name the user who asks."""
+    iam = iam_backends[asked.account]["aws"]
+    key = iam.access_keys.get(asked.call.access_key)
+    name = asked.fields.get("UserName") or (str(key.user_name) if key else "")
+    user = iam.users.get(name)
+    yield Need(asked.call.name, user.arn if user else f"arn:aws:iam::{asked.account}:user/{name}")
 
 
 _SPECIAL: dict[str, Callable[[Asked], Iterator[Need]]] = {
@@ -626,9 +655,12 @@ _SPECIAL: dict[str, Callable[[Asked], Iterator[Need]]] = {
     "ec2:CreateTags": _tagged,
     "ecs:DescribeTasks": _tasks,
     "ecs:StopTask": _tasks,
+    "iam:GetUser": _user,
     "s3:CopyObject": _copy,
-    "s3:DeleteObject": _object,
-    "s3:DeleteObjects": _objects,
+    "s3:DeleteObject": lambda asked: deletion(
+        asked.request, next(_resources(asked, _KEY)), "versionId" in asked.request.args
+    ),
+    "s3:DeleteObjects": lambda asked: iter(()),  # each of them is judged for itself, where it is deleted
     "s3:GetObject": _object,
     "s3:HeadObject": _object,
     "s3:UploadPartCopy": _copy,

@@ -217,6 +217,18 @@ def refusal(
     """
     if call.name == "sts:GetCallerIdentity":
         return None
+    wanted = needs.needs(needs.Asked(account, region_of(request), call, request, body))
+    return judge(call, account, request, wanted, decisions)
+
+
+def judge(
+    call: wire.Call,
+    account: str,
+    request: Request,
+    wanted: Iterable[needs.Need],
+    decisions: list[dict[str, Any]] | None = None,
+) -> tuple[str, str] | None:
+    """The same of what is `wanted`, which is looked at for a role or a user alone."""
     session = session_of(account, call.access_key)
     user = None if session else user_of(account, call.access_key)
     if session is not None:
@@ -240,7 +252,7 @@ def refusal(
         "aws:useragent": request.headers.get("User-Agent"),
         "aws:userid": id,
     }
-    for action, resource, more in needs.needs(needs.Asked(account, region, call, request, body)):
+    for action, resource, more in wanted:
         facts = {**context, **more}
         limited = (
             session is not None and session.policy and not _allow([session.policy], action, resource, facts)

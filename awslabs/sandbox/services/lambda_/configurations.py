@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 from moto.ec2.models import ec2_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, around, memory, rule, state
-from awslabs.sandbox.services.lambda_ import functions, shapes
+from awslabs.sandbox.core.engine import Call, Proceed, memory, rule, state
+from awslabs.sandbox.services.lambda_ import functions
 
 _CHANGES = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion")
 
@@ -37,6 +36,18 @@ class ShownFunction:
     changing: str = field(default_factory=lambda: str(uuid.uuid4()))
     settled: str = field(default_factory=lambda: str(uuid.uuid4()))
     environment: bool = False
+
+
+def revise(function: LambdaFunction) -> None:
+    """Give a function other RevisionIds: it has changed."""
+    kept = memory(function, ShownFunction)
+    kept.changing, kept.settled = str(uuid.uuid4()), str(uuid.uuid4())
+
+
+def inherit(latest: LambdaFunction, version: LambdaFunction) -> None:
+    """Let a new version show what $LATEST does, with one RevisionId for good."""
+    kept = memory(version, ShownFunction)
+    kept.changing, kept.environment = kept.settled, memory(latest, ShownFunction).environment
 
 
 answers_have_awss_shape = rule(
@@ -94,13 +105,14 @@ def _revise(call: Call, proceed: Proceed) -> Any:
     name = said.get("FunctionName")
     if not name:
         return status, headers, body
-    function = functions.find(call.account, call.region, name, _version(said))
-    kept = memory(function, ShownFunction)
+    latest = functions.find(call.account, call.region, name)
     if call.action != "PublishVersion":
-        kept.changing, kept.settled = str(uuid.uuid4()), str(uuid.uuid4())
+        revise(latest)
     if call.get("Environment") is not None:
-        kept.environment = True
-    fresh = function.get_configuration()
+        for each in {None, _version(said)}:
+            held = functions.find(call.account, call.region, name, each)
+            memory(held, ShownFunction).environment = True
+    fresh = _spoken_of(call, said).get_configuration()
     for member in ("RevisionId", "RuntimeVersionConfig", "Environment", "VpcConfig"):
         if member in fresh:
             said[member] = fresh[member]
@@ -109,35 +121,12 @@ def _revise(call: Call, proceed: Proceed) -> Any:
     return status, headers, json.dumps(said)
 
 
+def _spoken_of(call: Call, said: dict[str, Any]) -> LambdaFunction:
+    """Whose RevisionId an answer has: a version's own, but that of $LATEST where both are made at once."""
+    version = None if call.action == "CreateFunction" else _version(said)
+    return functions.find(call.account, call.region, said["FunctionName"], version)
+
+
 def _version(said: dict[str, Any]) -> str | None:
     version = said.get("Version")
     return None if version in (None, "$LATEST") else str(version)
-
-
-@around("lambda:AddPermission")
-def principals_are_written_out(call: Call, proceed: Proceed) -> Any:
-    """An account or an identity stands in a policy as an ARN under `AWS`, with each condition that was asked
-    for. moto keeps what was sent, loses conditions, and answers 200 where AWS does 201.
-    Source: aws-facts (k).
-    """
-    said = json.loads(proceed())
-    added = json.loads(said["Statement"])
-    principal = added.get("Principal")
-    function = functions.find(call.account, call.region, shapes.named(call))
-    if isinstance(principal, str) and principal != "*":
-        arn = f"arn:aws:iam::{principal}:root" if re.fullmatch(r"\d{12}", principal) else principal
-        added["Principal"] = {"AWS": arn}
-    auth, token = added.pop("FunctionUrlAuthType", None), call.get("EventSourceToken")
-    equal = {
-        "AWS:SourceAccount": call.get("SourceAccount"),
-        "lambda:FunctionUrlAuthType": auth,
-        "aws:PrincipalOrgID": call.get("PrincipalOrgID"),
-        "lambda:EventSourceToken": token,
-    }
-    if asked := {name: value for name, value in equal.items() if value}:
-        added.setdefault("Condition", {})["StringEquals"] = asked
-    for each in function.policy.statements:
-        if each.get("Sid") == added.get("Sid"):
-            each.pop("FunctionUrlAuthType", None)
-            each |= {name: added[name] for name in ("Principal", "Condition") if name in added}
-    return 201, {"status": 201}, json.dumps(said | {"Statement": json.dumps(added)})

@@ -43,6 +43,8 @@ USER = "sbx_user1051"  # whose home and processes they are; AWS calls its own so
 START_S = 30.0  # for a fork server to import boto3 on a busy laptop
 GONE_S = 10.0  # for a killed environment to be buried
 LOOK_S = 0.05  # how often the memory of a running function is looked at
+OUTPUT_BYTES = 1 << 20  # what is kept of one invocation's output: a loop that prints makes a GB in a second
+READS = 32  # of 64 KiB, at a time: a pipe never holds so much
 OPEN_FILES = 4096  # two for each environment, one for each connection
 SO_PASSCRED = 16  # <asm-generic/socket.h>
 UCRED = 12  # bytes: process, user and group id, 4 each
@@ -148,7 +150,7 @@ class Environment:
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + LOOK_S
-                size = self.memory_bytes()
+                size = self.memory_bytes() + len(self.buffer)  # which is kept for it
                 if size > memory_bytes:
                     raise TooBig(size)
             if now >= deadline:
@@ -187,12 +189,14 @@ class Environment:
         return reply
 
     def drain(self) -> None:
-        """Take what the environment has printed."""
+        """Take what the environment has printed, as much as is kept; one that prints on and on waits."""
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.pipe, 1 << 16):
-                self.output += data
-            with contextlib.suppress(KeyError):  # nobody will write there any more
-                self.poll.unregister(self.pipe)
+            for _ in range(READS):
+                if not (data := os.read(self.pipe, 1 << 16)):
+                    with contextlib.suppress(KeyError):  # nobody will write there any more
+                        self.poll.unregister(self.pipe)
+                    return
+                self.output += data[: OUTPUT_BYTES - len(self.output)]
 
     def ended(self) -> Ended:
         """How it has ended."""

@@ -1,4 +1,4 @@
-"""Lambda: how often an asynchronous event is tried, as a function, version or alias has it set.
+"""Lambda: how often an asynchronous event is tried and where it ends, of a function, version or alias.
 
 Source: aws-facts (k); Lambda developer guide, "Asynchronous invocation error handling".
 """
@@ -11,9 +11,8 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 
 from awslabs.sandbox.core.engine import Call, Refused, clock, memory, rule, state
-from awslabs.sandbox.services.lambda_ import functions, shapes
+from awslabs.sandbox.services.lambda_ import destinations, functions, shapes
 
-_MEMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
 _BOUNDS = {"MaximumRetryAttempts": (0, 2), "MaximumEventAgeInSeconds": (60, 21_600)}
 
 
@@ -35,22 +34,13 @@ event_settings = rule(
 
 def of(latest: LambdaFunction, given: str, beside: str | None) -> dict[str, Any]:
     """The settings that count for an invocation of a function as `given`; `latest` is its unpublished one."""
-    return memory(latest, EventSettings).held.get(_split(given, beside)[1], {})
+    return memory(latest, EventSettings).held.get(beside or shapes.split(given)[1] or "$LATEST", {})
 
 
 def _asked(call: Call) -> tuple[str, str]:
     """Name and qualifier of a request."""
-    return _split(shapes.named(call), call.response.querystring.get("Qualifier", [None])[0])
-
-
-def _split(given: str, beside: str | None) -> tuple[str, str]:
-    """Name and qualifier of ``NAME``, ``NAME:QUALIFIER`` or an ARN, with a qualifier beside it."""
-    parts = given.split(":")
-    if given.startswith("arn:"):
-        parts = parts[6:]
-    elif len(parts) > 2:
-        parts = parts[2:]
-    return parts[0], str(beside or (parts[1] if len(parts) > 1 else "$LATEST"))
+    name, own = shapes.split(shapes.named(call))
+    return name, call.get("Qualifier", own or "$LATEST")
 
 
 def _arn(call: Call, name: str, qualifier: str) -> str:
@@ -86,24 +76,23 @@ def _there(call: Call) -> tuple[dict[str, dict[str, Any]], str, str]:
 
 def _wanted(call: Call) -> dict[str, Any]:
     """What a request sets, looked at."""
-    found = {member: call.get(member) for member in _MEMBERS if call.get(member) is not None}
-    if not found and not call.get("DestinationConfig"):
+    found = {member: call.get(member) for member in _BOUNDS if call.get(member) is not None}
+    where = destinations.wanted(call)
+    if not found and where is None:
         raise shapes.invalid("You must specify at least one of error handling or destination setting.")
     for member, value in found.items():
-        least, most = _BOUNDS[member]
-        if not least <= value <= most:
-            bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-            message = (
-                f"1 validation error detected: Value '{value}' at '{member[0].lower()}{member[1:]}' failed "
-                f"to satisfy constraint: Member must have value {bound}"
-            )
-            raise Refused("ValidationException", message, 400)
-    return found
+        shapes.look_at_number(member[0].lower() + member[1:], value, *_BOUNDS[member])
+    return found if where is None else found | {"DestinationConfig": where}
 
 
 def _shown(call: Call, name: str, qualifier: str, kept: dict[str, Any]) -> dict[str, Any]:
-    where: dict[str, Any] = {"OnSuccess": {}, "OnFailure": {}}  # others are refused: no_destinations
-    return {"FunctionArn": _arn(call, name, qualifier), "DestinationConfig": where, **kept}
+    where = {kind: {} for kind in destinations.KINDS} | kept.get("DestinationConfig", {})
+    return kept | {"FunctionArn": _arn(call, name, qualifier), "DestinationConfig": where}
+
+
+def _look_at_destinations(call: Call, name: str, wanted: dict[str, Any]) -> None:
+    function = functions.find(call.account, call.region, name)
+    destinations.look_at(call, function, wanted.get("DestinationConfig", {}))
 
 
 @event_settings.operation("lambda:PutFunctionEventInvokeConfig")
@@ -111,6 +100,7 @@ def _put(call: Call) -> dict[str, Any]:
     name, qualifier = _asked(call)
     wanted = _wanted(call)
     held = _held(call, name, qualifier)
+    _look_at_destinations(call, name, wanted)
     held[qualifier] = wanted | {"LastModified": clock.now()}
     return _shown(call, name, qualifier, held[qualifier])
 
@@ -121,7 +111,9 @@ def _update(call: Call) -> dict[str, Any]:
     held = _held(call, name)
     if qualifier not in held:
         raise _none(call, name, qualifier)
-    held[qualifier] = held[qualifier] | _wanted(call) | {"LastModified": clock.now()}
+    wanted = _wanted(call)
+    _look_at_destinations(call, name, wanted)
+    held[qualifier] = held[qualifier] | wanted | {"LastModified": clock.now()}
     return _shown(call, name, qualifier, held[qualifier])
 
 
@@ -142,9 +134,5 @@ def _delete(call: Call) -> dict[str, Any]:
 def _list(call: Call) -> dict[str, Any]:
     name, _ = _asked(call)
     held = _held(call, name)
-    asked = call.response.querystring
-    first = int(asked.get("Marker", ["0"])[0])
-    last = first + int(asked.get("MaxItems", ["50"])[0])
     found = [_shown(call, name, qualifier, kept) for qualifier, kept in sorted(held.items())]
-    page: dict[str, Any] = {"FunctionEventInvokeConfigs": found[first:last]}
-    return page | ({"NextMarker": str(last)} if last < len(found) else {})
+    return shapes.page(call, "FunctionEventInvokeConfigs", found)

@@ -13,7 +13,6 @@ import io
 import json
 import math
 import re
-import urllib.parse
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
@@ -40,7 +40,7 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
-from awslabs.sandbox.services.lambda_.shapes import invalid, named
+from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_revision, named, wrong
 from awslabs.sandbox.services.servicequotas import quotas
 
 PENDING_S = 3.0
@@ -91,9 +91,7 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
 def _function(call: Call) -> LambdaFunction | None:
     """The function that a request names, if there is one: moto refuses unknown ones by itself."""
     try:
-        return find(
-            call.account, call.region, named(call), call.response.querystring.get("Qualifier", [None])[0]
-        )
+        return find(call.account, call.region, named(call), call.get("Qualifier"))
     except Refused:
         return None
 
@@ -191,6 +189,9 @@ def _show_state(original: Any, function: LambdaFunction, on_create: bool = False
     shown["State"] = life(function).state
     if shown["State"] == "Pending":
         shown |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
+        if shown["Version"] != "$LATEST":  # of a version AWS does not say that it is updated
+            del shown["LastUpdateStatus"]
+            return shown
     shown["LastUpdateStatus"] = life(function).last_update
     if shown["LastUpdateStatus"] == "InProgress":
         why = {"LastUpdateStatusReason": "The function is being created."}
@@ -217,7 +218,7 @@ def versions_that_are_not_there(call: Call, proceed: Proceed) -> Any:
     latest = _function_of_any(call)
     parts = named(call).split(":")
     own = parts[parts.index("function") + 2 :] if "function" in parts else parts[1:]
-    qualifier = call.response.querystring.get("Qualifier", [*own, ""])[0]
+    qualifier = call.get("Qualifier", [*own, ""][0])
     if qualifier == "$LATEST":
         raise invalid("$LATEST version cannot be deleted without deleting the function.")
     if latest is None:
@@ -329,7 +330,8 @@ def _look_at_runtime(runtime: str) -> None:
 
 @before("lambda:CreateFunction", "lambda:UpdateFunctionCode")
 def code_is_a_zip(call: Call) -> None:
-    """What nobody can unpack: InvalidParameterValueException; too much: RequestEntityTooLargeException.
+    """What nobody can unpack, or is not in S3: InvalidParameterValueException; too much at once:
+    RequestEntityTooLargeException.
 
     moto stores anything. Source: aws-facts (g), (j); Lambda developer guide, "Lambda quotas".
     """
@@ -341,8 +343,8 @@ def code_is_a_zip(call: Call) -> None:
     try:
         if text is not None:
             data = base64.b64decode(text)
-        elif bucket and (stored := s3_backends[call.account][call.partition].get_object(bucket, key)):
-            data = stored.value
+        elif bucket:
+            data = _in_s3(call, bucket, key)
         else:
             return
         if text is not None and len(data) > ZIP_BYTES:
@@ -354,10 +356,25 @@ def code_is_a_zip(call: Call) -> None:
     except (zipfile.BadZipFile, binascii.Error) as problem:
         message = "Could not unzip uploaded file. Please check your file, then try to upload again."
         raise invalid(message) from problem
-    if size > UNZIPPED_BYTES:
+    if size >= UNZIPPED_BYTES:
         raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES} bytes")
     if size == 0:
         raise invalid("Uploaded file must be a non-empty zip")
+
+
+def _in_s3(call: Call, bucket: str, key: str) -> bytes:
+    """The bytes of an object that holds a function's code."""
+    code, message = "NoSuchBucket", "The specified bucket does not exist"
+    try:
+        stored = s3_backends[call.account][call.partition].get_object(bucket, key)
+    except MissingBucket:
+        stored = None
+    else:
+        code, message = "NoSuchKey", "The specified key does not exist."
+    if stored is None:
+        raise invalid(f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}")
+    data: bytes = stored.value
+    return data
 
 
 @before("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration")
@@ -366,7 +383,9 @@ def function_network_exists(call: Call) -> None:
 
     Source: aws-facts (j).
     """
-    network = call.get("VpcConfig") or {}
+    network = call.get("VpcConfig")
+    if not network:
+        return  # the EC2 of an account is made when first asked for, with a thousand AMIs: that takes a while
     ec2 = ec2_backends[call.account][call.region]
     groups = {group_id for held in ec2.groups.values() for group_id in held}
     subnets = {subnet_id for held in ec2.subnets.values() for subnet_id in held}
@@ -375,23 +394,22 @@ def function_network_exists(call: Call) -> None:
         ("securityGroupIds", network.get("SecurityGroupIds") or [], "sg-[0-9a-zA-Z]*"),
     ):
         if any(not re.fullmatch(pattern, each) for each in wanted):
-            raise Refused(
-                "ValidationException",
-                f"1 validation error detected: Value '[{', '.join(wanted)}]' at 'vpcConfig.{member}' failed "
-                "to satisfy constraint: Member must satisfy constraint: [Member must have length less than "
-                "or equal to 1024, Member must have length greater than or equal to 0, Member must satisfy "
-                f"regular expression pattern: {pattern}]",
-                400,
+            raise wrong(
+                f"[{', '.join(wanted)}]",
+                f"vpcConfig.{member}",
+                "Member must satisfy constraint: [Member must have length less than or equal to 1024, Member "
+                "must have length greater than or equal to 0, Member must satisfy regular expression "
+                f"pattern: {pattern}]",
             )
-    for subnet_id in set(network.get("SubnetIds") or []) - subnets:
-        raise invalid(
-            "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error "
-            f"Message: The subnet ID '{subnet_id}' does not exist"
-        )
     for group_id in set(network.get("SecurityGroupIds") or []) - groups:
         raise invalid(
             "Error occurred while DescribeSecurityGroups. EC2 Error Code: InvalidGroup.NotFound. EC2 Error "
             f"Message: The security group '{group_id}' does not exist"
+        )
+    for subnet_id in set(network.get("SubnetIds") or []) - subnets:
+        raise invalid(
+            "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error "
+            f"Message: The subnet ID '{subnet_id}' does not exist"
         )
 
 
@@ -468,73 +486,7 @@ def _look_at_target(call: Call, target: str, role_arn: str) -> None:
         raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
 
-@before("lambda:PutFunctionEventInvokeConfig", "lambda:UpdateFunctionEventInvokeConfig")
-def no_destinations(call: Call) -> None:
-    """Destinations of asynchronous results are not there, and the practice cloud says so: 501. moto keeps
-    them, and nothing would ever arrive. Source: DESIGN section 4, "it never pretends".
-    """
-    for kind, where in (call.get("DestinationConfig") or {}).items():
-        if where:
-            raise Refused("NotImplemented", f"The practice cloud has no destinations ({kind}).", 501)
-
-
-# --- permissions, concurrency -------------------------------------------------------------------------
-
-
-@before("lambda:AddPermission")
-def permissions_have_one_name(call: Call) -> None:
-    """A second statement of the same StatementId: ResourceConflictException 409. moto adds it.
-
-    Source: aws-facts (c), (j).
-    """
-    function = _function(call)
-    sid = call.get("StatementId")
-    if function is not None and any(each.get("Sid") == sid for each in function.policy.statements):
-        raise Refused(
-            "ResourceConflictException",
-            f"The statement id ({sid}) provided already exists. Please provide a new statement id, "
-            "or remove the existing statement.",
-            409,
-        )
-
-
-@around("lambda:AddPermission", "lambda:RemovePermission", "lambda:GetPolicy")
-def policies_have_their_own_words(call: Call, proceed: Proceed) -> Any:
-    """Of what is not there AWS speaks in other words for each operation; a RevisionId that was read from
-    GetPolicy is taken, another one is PreconditionFailedException 412. moto compares it with a list, and so
-    refuses all. Source: aws-facts (k).
-    """
-    query = call.response.querystring
-    qualifier = query.get("Qualifier", [None])[0]
-    try:
-        function = find(call.account, call.region, named(call), qualifier)
-    except Refused as unknown:
-        latest = _function_of_any(call)
-        gone = unknown.message
-        if call.action == "GetPolicy":
-            gone = "The resource you requested does not exist."
-        elif latest is None and call.action == "RemovePermission":
-            gone = unknown.message.replace("Function not found:", "No policy found for:")
-        elif latest is not None and qualifier and re.fullmatch(r"(?!\d+$)[a-zA-Z0-9-_]+", qualifier):
-            gone = f"Cannot find alias arn: {latest.function_arn}:{qualifier}"
-        raise Refused("ResourceNotFoundException", gone, 404) from unknown
-    if call.action == "GetPolicy":
-        return proceed()
-    revision = query.get("RevisionId", [call.get("RevisionId")])[0]
-    if revision and revision != function.policy.revision:
-        raise Refused(
-            "PreconditionFailedException",
-            "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to "
-            "retrieve the latest Revision Id",
-            412,
-        )
-    query.pop("RevisionId", None)
-    if call.action == "RemovePermission":
-        sid = urllib.parse.unquote(call.response.path.rpartition("/policy/")[2])
-        if function.policy.statements and all(each.get("Sid") != sid for each in function.policy.statements):
-            message = f"Statement {sid} is not found in resource policy."
-            raise Refused("ResourceNotFoundException", message, 404)
-    return proceed()
+# --- concurrency --------------------------------------------------------------------------------------
 
 
 def _function_of_any(call: Call) -> LambdaFunction | None:
@@ -559,9 +511,49 @@ def some_concurrency_stays_free(call: Call) -> None:
     limit = int(quotas.limit(call.account, call.region, "lambda", CONCURRENCY))
     least = min(UNRESERVED, limit)
     if wanted and limit - wanted - reserved_by_others(function) < least:
-        raise invalid(
+        message = (
             "Specified ReservedConcurrentExecutions for function decreases account's "
             f"UnreservedConcurrentExecution below its minimum value of [{least}]."
+        )
+        raise Refused("InvalidParameterValueException", message, 400, Type="")
+
+
+@before("lambda:PutFunctionConcurrency")
+def concurrency_is_of_functions(call: Call) -> None:
+    """Concurrency of a version or an alias: InvalidParameterValueException; an unknown function is spoken of
+    with $LATEST. moto finds the function. Source: aws-facts (k).
+    """
+    name = named(call)
+    own = name.partition("function:")[2] if "function:" in name else name
+    if ":" in own:
+        raise invalid(
+            "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+            "operation. Please specify either a function name or an unqualified function ARN."
+        )
+    find(call.account, call.region, name, "$LATEST")
+
+
+@before("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:PublishVersion")
+def changes_are_of_what_was_seen(call: Call) -> None:
+    """Another RevisionId than the function has now: PreconditionFailedException 412. moto does not look.
+
+    Source: aws-facts (k).
+    """
+    if (function := _function(call)) is not None:
+        look_at_revision(call, function.get_configuration().get("RevisionId", ""))
+
+
+@before("lambda:PublishVersion")
+def published_code_is_the_one_that_was_seen(call: Call) -> None:
+    """Another CodeSha256 than that of $LATEST: InvalidParameterValueException. moto does not look.
+
+    Source: aws-facts (k).
+    """
+    function, wanted = _function(call), call.get("CodeSha256")
+    if function is not None and wanted and wanted != function.code_sha_256:
+        raise invalid(
+            f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST "
+            f"({function.code_sha_256}). Please try again with the CodeSHA256 in $LATEST."
         )
 
 
@@ -576,6 +568,15 @@ def reserved_by_others(function: LambdaFunction) -> int:
 
 
 # --- invoking -----------------------------------------------------------------------------------------
+
+
+def unable(function: LambdaFunction) -> Refused | None:
+    """What is said of a function that does not run here; None: it does."""
+    runtime = function.run_time or ""
+    if function.package_type == "Zip" and runtime.startswith("python3") and not function.layers:
+        return None
+    message = "The practice cloud runs functions in Python, from a zip, without layers; no others."
+    return Refused("NotImplemented", message, 501)
 
 
 def invocable(
@@ -602,8 +603,8 @@ def invocable(
         assert refused is not None
         raise refused
     try:
-        json.loads(payload or b"{}")
-    except ValueError as problem:
+        json.loads((payload or b"{}").decode())
+    except (ValueError, RecursionError) as problem:
         message = f"Could not parse request body into json: Could not parse payload into json: {problem}"
         raise Refused("InvalidRequestContentException", message, 400) from problem
     return function
@@ -617,5 +618,4 @@ def invoke_looks_first(call: Call) -> None:
     body, headers = call.response.body, call.response.headers
     payload = body if isinstance(body, bytes) else str(body or "").encode()
     asynchronous = headers.get("X-Amz-Invocation-Type") == "Event"
-    qualifier = call.response.querystring.get("Qualifier", [None])[0]
-    invocable(call.account, call.region, named(call), qualifier, payload, asynchronous)
+    invocable(call.account, call.region, named(call), call.get("Qualifier"), payload, asynchronous)

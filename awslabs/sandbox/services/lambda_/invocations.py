@@ -6,8 +6,8 @@
            --> the answer, and START ... REPORT     log stream in /aws/lambda/NAME, log tail
 
 Asynchronous events wait in a queue of their own; an event that fails is tried twice more, after one and
-two minutes (times `slow_states`), and then goes to the function's dead-letter queue. One that cannot run
-for now (throttled, a role too fresh) comes again.
+two minutes (times `slow_states`), and then goes to the function's dead-letter queue and destination
+(destinations.py). One that cannot run for now (throttled, a role too fresh) comes again.
 
 What is like AWS: one event at a time per environment, reuse while warm, INIT of a cold start, timeouts,
 the memory limit (resident memory, looked at 20 times per second and after each event), a share of one
@@ -36,13 +36,12 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.core.request import Request
 from moto.logs.models import logs_backends
-from moto.sqs.models import sqs_backends
 
 from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine, wire
@@ -51,9 +50,10 @@ from awslabs.sandbox.core.engine import Refused, scaled
 from awslabs.sandbox.run.isolation import NoPlace
 from awslabs.sandbox.run.loop import Loop
 from awslabs.sandbox.services.iam import identities, permissions
-from awslabs.sandbox.services.lambda_ import event_settings, shapes, sharing
+from awslabs.sandbox.services.lambda_ import aliases, destinations, event_settings, shapes, sharing
 from awslabs.sandbox.services.lambda_ import functions as strict
 from awslabs.sandbox.services.lambda_.environments import (
+    OUTPUT_BYTES,
     Ended,
     Environment,
     ForkServer,
@@ -76,7 +76,10 @@ RETRY_S = (60.0, 120.0)  # Source: Lambda developer guide, "Asynchronous invocat
 RETURNED_S = 1.0  # until an event that could not run is tried again, at `slow_states` 1: doubled each time
 LEAST_WAIT_S = 0.05
 DOUBLED = 8  # times at most: about 5 minutes on AWS
+NEVER = (400, 404, 413, 501)  # refusals that nothing changes
 OLDEST_S = 6 * 3600.0  # how long an event is kept
+HOPS = 16  # of an event through destinations; Source: Lambda developer guide, "Recursive loop detection"
+PLAIN_ARN = 6  # colons in the ARN of a function without a qualifier
 TAIL_BYTES = 4096
 MB = 1024 * 1024
 
@@ -133,6 +136,7 @@ class Version:
     code: str  # SHA-256 of the zip
     log_group: str
     made: str  # tells a function from an earlier one of the same name
+    invoked_arn: str = dataclasses.field(compare=False)  # as it was invoked: with an alias, with $LATEST
 
 
 @dataclasses.dataclass
@@ -149,6 +153,8 @@ class Event:
     born: float
     tries: int = 0
     returned: int = 0
+    waited_s: float = 0.0  # between its tries, as AWS counts
+    hops: int = 0  # destinations that it has come through
 
 
 @dataclasses.dataclass
@@ -176,6 +182,8 @@ class Journal:
     def take(self, output: bytearray) -> None:
         """What a function has printed: an event per line."""
         text = output.decode("utf-8", "replace")
+        if len(output) == OUTPUT_BYTES:
+            text += f"\nThe practice cloud keeps {OUTPUT_BYTES} bytes of what an invocation prints, no more."
         output.clear()
         for line in text.split("\n"):
             if line:
@@ -233,7 +241,7 @@ class Functions:
         qualifier: str | None = None,
         asynchronous: bool = False,
         log_tail: bool = False,
-        client_context: str = "",
+        client_context: dict[str, Any] | None = None,
     ) -> Result:
         """Run a function, or take an event for it. See the function `invoke` of this module."""
         request_id = str(uuid.uuid4())
@@ -260,14 +268,15 @@ class Functions:
         """The function as it is now, with its reserved concurrency and what the account has left."""
         with engine.lock:
             function = strict.invocable(account, region, name, qualifier, payload, asynchronous)
-            runtime = function.run_time or ""
-            if function.package_type != "Zip" or not runtime.startswith("python3") or function.layers:
-                message = (
-                    "The practice cloud runs functions in Python, from a zip, without layers; no others."
-                )
-                raise Refused("NotImplemented", message, 501)
+            short, own = shapes.split(name)
+            asked = qualifier or own
+            latest = strict.find(account, region, short)
+            if (alias := aliases.of(latest).get(asked)) is not None:
+                function = strict.find(account, region, short, aliases.drawn(alias))
+            if (unable := strict.unable(function)) is not None:
+                raise unable
             limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
-            reserved = function.reserved_concurrency
+            reserved = latest.reserved_concurrency
             limits = (
                 None if reserved is None else int(reserved),
                 limit - strict.reserved_by_others(function),
@@ -279,7 +288,7 @@ class Functions:
                 version=str(function.version),
                 arn=function.function_arn,
                 handler=function.handler or "",
-                runtime=runtime,
+                runtime=str(function.run_time),
                 role=function.role,
                 memory_mb=int(function.memory_size),
                 timeout_s=int(function.timeout),
@@ -287,6 +296,7 @@ class Functions:
                 code=function.code_sha_256,
                 log_group=strict.log_group(function),
                 made=function.code.get("UUID", function.code_sha_256),
+                invoked_arn=f"{latest.function_arn}:{asked}" if asked else latest.function_arn,
             )
         return version, limits
 
@@ -296,7 +306,7 @@ class Functions:
         limits: tuple[int | None, int],
         payload: bytes,
         request_id: str,
-        client_context: str = "",
+        client_context: dict[str, Any] | None = None,
     ) -> Result:
         """One event through one environment, now."""
         key = (version.account, version.region, version.name)
@@ -312,7 +322,13 @@ class Functions:
             except NoPlace as problem:
                 message = f"Functions cannot run on this computer: {problem}"
                 raise Refused("ServiceException", message, 500) from None
-            result, usable = self.perform(warm, journal, payload, request_id, client_context)
+            warm.version = version  # the same one, perhaps invoked by another name
+            try:
+                result, usable = self.perform(warm, journal, payload, request_id, client_context)
+            except BaseException:  # such as an answer that only a runtime which was tampered with gives
+                warm.environment.kill()
+                self.release(warm, False)
+                raise
         finally:
             with self.changed:
                 self.running[key] -= 1
@@ -333,7 +349,12 @@ class Functions:
             self.running[key] += 1
 
     def perform(
-        self, warm: Warm, journal: Journal, payload: bytes, request_id: str, client_context: str
+        self,
+        warm: Warm,
+        journal: Journal,
+        payload: bytes,
+        request_id: str,
+        client_context: dict[str, Any] | None,
     ) -> tuple[Result, bool]:
         """Let an environment handle one event; whether it can handle another one."""
         version, began = warm.version, time.monotonic()
@@ -341,10 +362,10 @@ class Functions:
         journal.add(f"START RequestId: {request_id} Version: {version.version}\n")
         header = {
             "request_id": request_id,
-            "arn": version.arn,
+            "arn": version.invoked_arn,
             "deadline": wall + version.timeout_s,
             "trace_id": trace_id(),
-            "client_context": json.loads(client_context) if client_context else None,
+            "client_context": client_context,
         }
         init_ms, error, kind, status, most = warm.init_ms, "", "", "", 0
         failure: dict[str, Any] = {}
@@ -518,44 +539,113 @@ class Functions:
 
     def deliver(self, event: Event) -> None:
         """Try an event once; what comes then depends on how it went."""
+        with engine.quiet(f"an event of {event.account} {event.name}"):
+            self.attempt(event)
+
+    def attempt(self, event: Event) -> None:
+        """See `deliver`."""
         if event.generation != self.generations[event.account]:
             return
+        version = None
         try:
             where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
             version, limits = self.look(*where)
+            if limits[0] == 0:
+                self.finish(event, version, "ZeroReservedConcurrency")
+                return
             result = self.run(version, limits, event.payload, event.request_id)
         except Refused as refused:
-            self.put_back(event, refused)
+            self.put_back(event, refused, version)
             return
-        except Exception:
-            log.exception("an event of %s %s", event.account, event.name)
-            return
+        event.tries += 1
+        settings = self.settings(event)
+        oldest_s = settings.get("MaximumEventAgeInSeconds", OLDEST_S)
         if not result.function_error:
-            return
-        with engine.lock:
-            function = strict.find(event.account, event.region, event.name, event.qualifier)
-            latest = strict.find(event.account, event.region, function.function_name)
-            config = event_settings.of(latest, event.name, event.qualifier)
-            target = strict.life(function).more.get("DeadLetterConfig", {}).get("TargetArn")
-        retries = config.get("MaximumRetryAttempts", len(RETRY_S))
-        if event.tries < retries:
-            delay_s = scaled(RETRY_S[event.tries])
-            event.tries += 1
-            self.later(delay_s, self.workers.submit, self.deliver, event)
-        elif target:
-            self.send_to_dead_letter_queue(event, version, target, result)
+            self.finish(event, version, "Success", result)
+        elif event.tries > settings.get("MaximumRetryAttempts", len(RETRY_S)):
+            self.finish(event, version, "RetriesExhausted", result)
+        elif event.waited_s + RETRY_S[event.tries - 1] >= oldest_s:  # AWS does not wait for that
+            self.finish(event, version, "EventAgeExceeded", result)
+        else:
+            delay_s = RETRY_S[event.tries - 1]
+            event.waited_s += delay_s
+            self.later(scaled(delay_s), self.workers.submit, self.deliver, event)
 
-    def put_back(self, event: Event, refused: Refused) -> None:
+    def settings(self, event: Event) -> dict[str, Any]:
+        """What is set for asynchronous events of the function, version or alias; nothing, if it is gone."""
+        try:
+            with engine.lock:
+                latest = strict.find(event.account, event.region, shapes.split(event.name)[0])
+                return event_settings.of(latest, event.name, event.qualifier)
+        except Refused:
+            return {}
+
+    def finish(self, event: Event, version: Version, condition: str, result: Result | None = None) -> None:
+        """Tell the destinations how an event has ended, and send one that failed to the dead-letter queue."""
+        worked = condition == "Success"
+        where = self.settings(event).get("DestinationConfig", {})
+        destination = where.get("OnSuccess" if worked else "OnFailure", {}).get("Destination", "")
+        plain = version.invoked_arn.count(":") == PLAIN_ARN
+        told = destinations.record(
+            f"{version.invoked_arn}:$LATEST" if plain else version.invoked_arn,
+            event.request_id,
+            event.payload,
+            iso(time.time()),
+            (condition, event.tries),
+            (result.version, result.function_error, result.payload) if result else None,
+        )
+        with engine.lock:
+            if event.generation != self.generations[event.account]:
+                return
+            letters = self.dead_letters(event)
+            place = event.account, event.region, version.role
+            if letters and not worked:
+                error = json.loads(result.payload).get("errorMessage", "") if result else "Rate Exceeded."
+                attributes = {
+                    "RequestID": ("String", event.request_id),
+                    "ErrorCode": ("Number", "200" if result else "429"),
+                    "ErrorMessage": ("String", str(error)[:1024] or "Unknown"),
+                }
+                destinations.send(*place, letters, event.payload.decode() or "{}", attributes)
+            if ":sqs:" in destination:
+                destinations.send(*place, destination, json.dumps(told), {}, trace_id())
+            elif destination and not permissions.allows(
+                event.account, version.role, "lambda:InvokeFunction", destination, event.region
+            ):
+                log.info("%s may not invoke %s: a record is lost", version.role, destination)
+            elif destination and event.hops >= HOPS:
+                log.info("a record to %s is dropped: %d functions in a row", destination, HOPS)
+            elif destination:
+                onward = dataclasses.replace(
+                    event, name=destination, qualifier=None, payload=json.dumps(told).encode(),
+                    request_id=str(uuid.uuid4()), born=engine.clock.now(), tries=0, returned=0,
+                    waited_s=0.0, hops=event.hops + 1,
+                )  # fmt: skip
+                self.workers.submit(self.deliver, onward)
+
+    def dead_letters(self, event: Event) -> str:
+        """The dead-letter queue of a function that may be gone; the caller holds the lock."""
+        try:
+            function = strict.find(event.account, event.region, event.name, event.qualifier)
+        except Refused:
+            return ""
+        return str(strict.life(function).more.get("DeadLetterConfig", {}).get("TargetArn", ""))
+
+    def put_back(self, event: Event, refused: Refused, version: Version | None) -> None:
         """Keep an event that could not run now: throttled, or its role is too fresh to be assumed.
 
         It comes again after 1 s, 2 s, 4 s ... (times `slow_states`), for six hours at most; one that was
-        throttled also as soon as another has run. Only events of a function that is gone are dropped.
+        throttled also as soon as another has run. What will never run is dropped: the function is gone, or
+        such a one as does not run here, or a record for a destination is too large for it.
         Source: Lambda developer guide, "Asynchronous invocation error handling", of 429 and 500s; that
         AWS does so for a role too: unsourced.
         """
-        too_old = engine.clock.now() - event.born >= OLDEST_S
-        if too_old or refused.code == "ResourceNotFoundException":
+        oldest_s = self.settings(event).get("MaximumEventAgeInSeconds", OLDEST_S)
+        too_old = engine.clock.now() - event.born >= oldest_s
+        if too_old or refused.status in NEVER:
             log.info("an event of %s %s is dropped: %s", event.account, event.name, refused.message)
+            if version is not None:
+                self.finish(event, version, "EventAgeExceeded")
             return
         delay_s = max(LEAST_WAIT_S, scaled(RETURNED_S)) * 2 ** min(event.returned, DOUBLED)
         event.returned += 1
@@ -572,31 +662,6 @@ class Functions:
             event = self.waiting.popleft() if self.waiting else None
         if event is not None:
             self.workers.submit(self.deliver, event)
-
-    def send_to_dead_letter_queue(self, event: Event, version: Version, target: str, result: Result) -> None:
-        """Send an event to the dead-letter queue, if the role may.
-
-        Source: Lambda developer guide, "Dead-letter queues": the message's body is the event.
-        """
-        message = str(json.loads(result.payload).get("errorMessage", ""))[:1024]
-        attributes = {
-            "RequestID": ("String", event.request_id),
-            "ErrorCode": ("Number", "200"),
-            "ErrorMessage": ("String", message or "Unknown"),
-        }
-        with engine.lock:
-            queues = sqs_backends[event.account][event.region]
-            name = target.rpartition(":")[2]
-            if event.generation != self.generations[event.account] or name not in queues.queues:
-                return
-            if not permissions.allows(event.account, version.role, "sqs:SendMessage", target, event.region):
-                log.info("%s may not send to %s: a dead letter is lost", version.role, target)
-                return
-            queues.send_message(
-                name,
-                event.payload.decode() or "{}",
-                {k: {"DataType": kind, "StringValue": text} for k, (kind, text) in attributes.items()},
-            )
 
     # -- logs -------------------------------------------------------------------------------------
 
@@ -675,10 +740,13 @@ class Functions:
         assert match is not None  # it is an Invoke
         qualifier = request.args.get("Qualifier")
         kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-        context = request.headers.get("X-Amz-Client-Context", "")
+        log_type = request.headers.get("X-Amz-Log-Type")
         asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
         try:
+            shapes.look_at_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
+            shapes.look_at_word("logType", log_type, ("None", "Tail"))
             shapes.look_at("Invoke", asked, region)
+            context = told_by_client(request.headers.get("X-Amz-Client-Context", ""))
             if (owner := sharing.owner(match[1], account)) != account:
                 with engine.lock:
                     caller = identities.caller_of(account, "aws", call.access_key, region)
@@ -695,12 +763,12 @@ class Functions:
                 body,
                 qualifier=qualifier,
                 asynchronous=kind == "Event",
-                log_tail=request.headers.get("X-Amz-Log-Type") == "Tail",
-                client_context=base64.b64decode(context).decode() if context else "",
+                log_tail=log_type == "Tail",
+                client_context=context,
             )
         except Throttled as throttled:
             said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
-            return as_json(429, said, **{"x-amzn-errortype": throttled.code, "Retry-After": "1"})
+            return as_json(429, said, **{"x-amzn-errortype": throttled.code})
         except Refused as refused:
             return refusal(call, refused)
         headers = {"x-amzn-requestid": result.request_id}
@@ -717,9 +785,14 @@ class Functions:
         account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
         with engine.lock:
             limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
-            held: list[LambdaFunction] = list(get_backend(account, region).list_functions())
+            backend = get_backend(account, region)
+            held: list[LambdaFunction] = list(backend.list_functions())
             reserved = sum(int(each.reserved_concurrency or 0) for each in held)
-            size = sum(each.code_size for each in held)
+            versions = [each for one in backend._lambdas._functions.values() for each in one["versions"]]
+            layers = [
+                each for one in backend._layers._layers.values() for each in one.layer_versions.values()
+            ]
+            size = sum(each.code_size for each in (*held, *versions, *layers))
         limits = {
             "TotalCodeSize": 80_530_636_800,
             "CodeSizeUnzipped": strict.UNZIPPED_BYTES,
@@ -731,6 +804,18 @@ class Functions:
         return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
 
 
+def told_by_client(sent: str) -> dict[str, Any] | None:
+    """What a client says of itself; InvalidRequestContentException where nobody can read it."""
+    try:
+        told = json.loads(base64.b64decode(sent, validate=True)) if sent else None
+    except (ValueError, RecursionError):
+        told = ""
+    if told is not None and not isinstance(told, dict):
+        message = "Client context must be a valid Base64-encoded JSON object."
+        raise Refused("InvalidRequestContentException", message, 400, Type="")
+    return told
+
+
 def refusal(call: wire.Call, refused: Refused) -> Answer:
     """A refused invocation. A function that is not there is named with its version: aws-facts (k)."""
     request_id, message = str(uuid.uuid4()), refused.message
@@ -739,7 +824,7 @@ def refusal(call: wire.Call, refused: Refused) -> Answer:
         return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
     if re.fullmatch(r"Function not found: arn:[^:]+(:[^:]+){5}", message):
         message += ":$LATEST"
-    status, headers, text = shapes.error(refused.code, message, refused.status)
+    status, headers, text = shapes.error(refused.code, message, refused.status, "Type" not in refused.more)
     said = {"content-type": "application/json", "x-amzn-errortype": headers["x-amzn-errortype"]}
     return Answer(status, said | {"x-amzn-requestid": request_id}, text.encode())
 
@@ -860,12 +945,6 @@ def _invoke(*call: Any) -> Answer:
 def _settings(*call: Any) -> Answer:
     assert current is not None
     return current.answer_settings(*call)
-
-
-@engine.in_server("lambda:CreateEventSourceMapping")
-def no_mappings(call: wire.Call, request: Request, body: bytes) -> NoReturn:
-    """moto would keep the mapping, and call functions in a way of its own."""
-    raise NotImplementedError("functions are not called for what arrives in queues or streams")
 
 
 def add_handlers(cloud: Any) -> None:

@@ -30,6 +30,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import resource
 import select
 import signal
@@ -388,8 +389,9 @@ def frames(problem: BaseException, importing: bool = False) -> list[str]:
 
 
 def tell(failure: Failure) -> None:
-    """Write a failure to the log as AWS does: one record."""
+    """Write a failure to the log as AWS does: one record, whose lines begin with spaces that do not break."""
     trace = "".join(["\nTraceback (most recent call last):\n", *failure.trace]) if failure.trace else ""
+    trace = re.sub("(?m)^ +", lambda spaces: "\N{NO-BREAK SPACE}" * len(spaces[0]), trace)
     text = f"[ERROR] {failure.kind}: {failure.message}{trace}".rstrip("\n").replace("\n", "\r")
     os.write(1, text.encode() + b"\n")
 

@@ -22,6 +22,7 @@ from awslabs.sandbox.core.engine import (
     scaled,
     state,
 )
+from awslabs.sandbox.core.policies import as_list
 
 LATE_S = 300.0
 LONGEST_NAME = 512
@@ -225,10 +226,20 @@ def _without_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dic
 
 policies_have_a_scope = rule(
     "policies_have_a_scope",
-    """A resource policy without a resource is the account's: policyScope ACCOUNT. moto does not say.
+    """A resource policy without a resource is the account's: policyScope ACCOUNT. It is shown with a Version,
+    and one principal alone is no list. moto does not say the first, and shows what was sent.
 
     Source: aws-facts (k).""",
 )
+
+
+@before("logs:DeleteResourcePolicy")
+def resource_policies_that_are_not_there(call: Call) -> None:
+    """AWS ends the sentence with a full stop, moto does not. Source: aws-facts (k)."""
+    name = call.get("policyName")
+    if name not in logs_backends[call.account][call.region].resource_policies:
+        message = f"Policy with name [{name}] does not exist."
+        raise Refused("ResourceNotFoundException", message, 400)
 
 
 @policies_have_a_scope.around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
@@ -236,4 +247,16 @@ def _with_scope(call: Call, proceed: Proceed) -> Any:
     answer = json.loads(proceed())
     for policy in answer.get("resourcePolicies", [answer.get("resourcePolicy")]):
         policy["policyScope"] = "ACCOUNT"
+        if call.action == "DescribeResourcePolicies":
+            policy["policyDocument"] = _kept(policy["policyDocument"])
     return json.dumps(answer)
+
+
+def _kept(text: str) -> str:
+    """A policy's document as it is shown when it is kept."""
+    document = {"Version": "2008-10-17"} | json.loads(text)
+    for statement in as_list(document.get("Statement")):
+        principal = statement.get("Principal")
+        for kind, names in principal.items() if isinstance(principal, dict) else ():
+            principal[kind] = names[0] if isinstance(names, list) and len(names) == 1 else names
+    return json.dumps(document)

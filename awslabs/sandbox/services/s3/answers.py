@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote, unquote
 
 from awslabs.sandbox.core.engine import Call, Proceed, around, rule
+from awslabs.sandbox.services.s3.checksums import COMPOSITE, FULL
 
-CHECKSUM = re.compile(r"x-amz-checksum-(crc32|crc32c|crc64nvme|sha1|sha256)", re.IGNORECASE)
-FULL, PARTS = "FULL_OBJECT", "COMPOSITE"
+_LISTED = re.compile(
+    rb"(<Buckets>.*</Buckets>|<Buckets\s*/>)(<Owner>.*?</Owner>)"
+    rb"|(<(?:Contents|Version|DeleteMarker)>.*</(?:Contents|Version|DeleteMarker)>)(.*?)"
+    rb"(?=<CommonPrefixes>|</List(?:Bucket|Versions)Result>)",
+    re.DOTALL,
+)
 
 lists_say_more = rule(
     "lists_say_more",
-    """Lists of objects and versions say how each is protected by a checksum, repeat what was asked (Prefix,
-    Marker, EncodingType), and show owners by their id alone; lists of buckets have ARNs, and Regions where a
-    list was narrowed down. moto leaves all that out and has a DisplayName. Source: aws-facts (k).""",
+    """Owners are shown by their id alone; lists of buckets have ARNs, and Regions where a list was narrowed
+    down; checksums say of what they are one. moto leaves that out and has a DisplayName.
+    Source: aws-facts (k).""",
 )
 
 
@@ -45,39 +49,12 @@ def _complete(response: Any, result: dict[str, Any]) -> None:
             shown["BucketArn"] = f"arn:{response.partition}:s3:::{shown['Name']}"
             if narrowed:
                 shown["BucketRegion"] = response.backend.get_bucket(shown["Name"]).region_name
-    if "Contents" in result or "Versions" in result:
-        keys = response.backend.get_bucket(response.bucket_name).keys
-        for shown in [*(result.get("Contents") or []), *(result.get("Versions") or [])]:
-            _protect(keys, shown, encoded=result.get("EncodingType") == "url")
-    if "Contents" in result and "KeyCount" not in result:  # ListObjects
-        result.setdefault("Marker", asked.get("marker", [""])[0])
-        result.setdefault("Prefix", "")
-    if "Versions" in result and asked.get("encoding-type", [""])[0] == "url":
-        result["EncodingType"] = "url"
-        for shown in [*result["Versions"], *(result.get("DeleteMarkers") or [])]:
-            shown["Key"] = _encoded(shown["Key"])
-        for shown in result.get("CommonPrefixes") or []:
-            shown["Prefix"] = _encoded(shown["Prefix"])
-        for name in ("Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"):
-            if result.get(name):
-                result[name] = _encoded(result[name])
     for part in ("CopyObjectResult", "Checksum"):
         shown = result.get(part)
         if isinstance(shown, dict) and not shown.get("ChecksumType"):
             values = [shown[name] for name in shown if name.startswith("Checksum") and shown[name]]
             shown |= {"ChecksumType": _type_of(values[0])} if values else {}
     _without_names(result)
-
-
-def _protect(keys: Any, shown: dict[str, Any], encoded: bool) -> None:
-    """Say of an object in a list which checksum it has."""
-    version = shown.get("VersionId")
-    name = unquote(shown["Key"]) if encoded else shown["Key"]
-    named = keys.getlist(name) if name in keys else []
-    fitting = [key for key in named if version in (None, "null") or key.version_id == version]
-    if fitting and getattr(fitting[-1], "checksum_algorithm", None):
-        shown["ChecksumAlgorithm"] = [fitting[-1].checksum_algorithm]
-        shown["ChecksumType"] = _type_of(fitting[-1].checksum_value)
 
 
 def _without_names(value: Any) -> None:
@@ -93,25 +70,19 @@ def _without_names(value: Any) -> None:
             _without_names(inner)
 
 
-def _encoded(text: str) -> str:
-    """A key as a list with ``encoding-type=url`` has it."""
-    return quote(text, safe="/")
-
-
 def _type_of(value: Any) -> str:
     """Whether a checksum is of an object or of its parts, which are counted at its end."""
     text = value.decode() if isinstance(value, bytes) else str(value)
-    return PARTS if re.search(r"-\d+$", text) else FULL
+    return COMPOSITE if re.search(r"-\d+$", text) else FULL
 
 
-@around("s3:PutObject", "s3:GetObject", "s3:HeadObject")
-def checksums_have_a_type(call: Call, proceed: Proceed) -> Any:
-    """An answer with a checksum says of what it is one. moto does not. Source: aws-facts (k)."""
+@around("s3:ListBuckets", "s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions")
+def heads_come_first(call: Call, proceed: Proceed) -> Any:
+    """The owner stands before the buckets, and the name before the objects, as the SDK for Java reads
+    in order. moto writes them as botocore's model has them. Source: aws-facts (k).
+    """
     status, headers, body = proceed()
-    found = [value for name, value in headers.items() if CHECKSUM.fullmatch(name)]
-    if found and status < 300:
-        headers["x-amz-checksum-type"] = _type_of(found[0])
-    return status, headers, body
+    return status, headers, _LISTED.sub(rb"\2\1\4\3", body if isinstance(body, bytes) else body.encode())
 
 
 @around("s3:CreateBucket", "s3:HeadBucket")
@@ -127,6 +98,16 @@ def new_buckets_have_an_arn(call: Call, proceed: Proceed) -> Any:
             headers["x-amz-access-point-alias"] = "false"
         elif "<LocationConstraint>" in str(call.response.body):
             headers["location"] = f"http://{name}.s3.amazonaws.com/"
+    return status, headers, body
+
+
+@around("s3:ListObjects", "s3:ListObjectsV2")
+def lists_say_where_the_bucket_is(call: Call, proceed: Proceed) -> Any:
+    """A list of objects comes with the Region of its bucket. moto leaves it out. Source: aws-facts (k)."""
+    status, headers, body = proceed()
+    if status < 300:
+        bucket = call.response.backend.get_bucket(call.response.bucket_name)
+        headers["x-amz-bucket-region"] = bucket.region_name
     return status, headers, body
 
 

@@ -10,14 +10,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import xmltodict
+from moto.core.request import environ_key_for_header
 from moto.iam.access_control import PermissionResult
 from moto.s3.exceptions import CopyObjectMustChangeSomething, MissingBucket
 from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
-from awslabs.sandbox.core import policies, weather
+from awslabs.sandbox.core import policies, weather, wire
 from awslabs.sandbox.core.engine import (
+    ASKED,
     Call,
     Proceed,
     Refused,
@@ -29,7 +30,9 @@ from awslabs.sandbox.core.engine import (
     scaled,
     state,
 )
+from awslabs.sandbox.services.iam import needs
 from awslabs.sandbox.services.iam.identities import caller_of
+from awslabs.sandbox.services.s3.documents import document, malformed
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -69,7 +72,8 @@ class BucketCall:
 
     @property
     def query(self) -> set[str]:
-        return set(self.response.querystring or ())
+        """Names in the query of the address; moto's has the names of headers, too."""
+        return set(self.request.args)
 
     @property
     def name(self) -> str:
@@ -94,7 +98,7 @@ class BucketCall:
             return None
 
     def header(self, name: str) -> str:
-        return self.request.headers.get(name) or ""
+        return self.request.environ.get(environ_key_for_header(name)) or ""
 
 
 def denied() -> Refused:
@@ -102,15 +106,33 @@ def denied() -> Refused:
     return Refused("AccessDenied", "Access Denied", 403)
 
 
+@before("s3:*")
+def buckets_have_the_owner_that_is_expected(call: Call) -> None:
+    """A request may say whose bucket it expects: AccessDenied where it is another's, and
+    InvalidBucketOwnerAWSAccountID for what is no account. moto does not look. Source: aws-facts (k).
+    """
+    asked = BucketCall(call.response)
+    expected, bucket = asked.header("x-amz-expected-bucket-owner"), asked.bucket
+    if not expected or bucket is None:
+        return
+    if not re.fullmatch(r"\d{12}", expected, re.ASCII):
+        message = (
+            f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
+        )
+        raise Refused("InvalidBucketOwnerAWSAccountID", message, 400)
+    if expected != bucket.account_id:
+        raise denied()
+
+
 # --- without credentials ------------------------------------------------------------------------------
 
 
 @around("s3:*")
 def strangers(call: Call, proceed: Proceed) -> Any:
-    """Without credentials, only what the bucket's policy (or an object's ACL) lets everybody do, unless Block
-    Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may list
-    the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks at no
-    block.
+    """Without credentials, only what the bucket's policy (or an ACL, for readers) lets everybody do, unless
+    Block Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may
+    list the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks
+    at no block.
     Source: aws-facts (g); S3 user guide, "Blocking public access".
     """
     asked = BucketCall(call.response)
@@ -125,31 +147,77 @@ def strangers(call: Call, proceed: Proceed) -> Any:
     if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
         found = asked.response.backend.get_object(asked.name, key)
         if not (
-            open_to_all(asked, bucket, "s3:GetObject", key)
+            policy_allows(asked, bucket, "s3:GetObject", key)
             or (found is not None and _public_acl(bucket, found))
         ):
             raise denied()
         if found is None:
-            if open_to_all(asked, bucket, "s3:ListBucket"):
+            if policy_allows(asked, bucket, "s3:ListBucket"):
                 raise Refused("NoSuchKey", "The specified key does not exist.", 404)
             raise denied()
         return proceed()
     lists = not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES
-    if lists and open_to_all(asked, bucket, "s3:ListBucket"):
+    if lists and (policy_allows(asked, bucket, "s3:ListBucket") or _public_acl(bucket, bucket)):
         return proceed()
     raise denied()
 
 
 def is_signed(asked: BucketCall) -> bool:
-    """Whether a request brings credentials: in its headers, its URL, or the form that a browser sends."""
-    form = asked.header("Content-Type").startswith("multipart/form-data") and re.search(
-        r'name="(x-amz-)?signature"', asked.text, re.IGNORECASE
-    )
-    return bool(asked.header("Authorization") or asked.query & {"X-Amz-Signature", "Signature"} or form)
+    """Whether a request comes from somebody: in the server that was verified, `mock_aws` believes it."""
+    call: wire.Call = asked.request.environ[ASKED]
+    return bool(call.signed) or call.operation == "PostObject"
 
 
-def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
-    """Whether a bucket's policy lets everybody do something, and no block stands before it."""
+@before("s3:*")
+def buckets_of_other_accounts(call: Call) -> None:
+    """With keys of another account than the bucket's, only what its policy lets them do (or an ACL, for
+    readers), unless Block Public Access stands before it: else AccessDenied 403. moto lets every account do
+    everything. Source: S3 user guide, "Bucket owner granting cross-account bucket permissions", "Blocking
+    public access".
+    """
+    asked = BucketCall(call.response)
+    if not is_signed(asked) or call.action in ("CreateBucket", "DeleteObjects"):
+        return  # whose name it is CreateBucket says, and of each object DeleteObjects
+    source = needs.copied(asked.header("x-amz-copy-source")).partition("/")[0]
+    if {_owner_of(call, asked.name), _owner_of(call, source)} == {call.account}:
+        return  # as nearly always: what a call needs takes longer to find out
+    said: wire.Call = asked.request.environ[ASKED]
+    if needs.known(said):
+        wanted = [*needs.needs(needs.Asked(call.account, call.region, said, asked.request, b""))]
+    else:
+        resource = f"{asked.name}/{asked.key}".rstrip("/")
+        wanted = [needs.Need(call.operation, f"arn:aws:s3:::{resource}")]
+    if any(is_anothers(call, need) for need in wanted):
+        raise denied()
+
+
+def _owner_of(call: Call, name: str) -> str:
+    """The account of a bucket; of one that is not there the caller's."""
+    try:
+        return str(call.response.backend.get_bucket(name).account_id)
+    except MissingBucket:
+        return call.account
+
+
+def is_anothers(call: Call, need: needs.Need) -> bool:
+    """Whether something is done to a bucket of another account, which has not allowed it."""
+    asked = BucketCall(call.response)
+    name, _, key = need.resource.rpartition(":::")[2].partition("/")
+    try:
+        bucket: FakeBucket = call.response.backend.get_bucket(name)
+    except MissingBucket:
+        return False
+    if bucket.account_id == call.account or policy_allows(asked, bucket, need.action, key):
+        return False
+    readable: Any = {
+        "s3:GetObject": call.response.backend.get_object(name, key),
+        "s3:ListBucket": bucket,
+    }.get(need.action)
+    return not _public_acl(bucket, readable)
+
+
+def policy_allows(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
+    """Whether a bucket's policy lets who asks do something, and no block stands before it."""
     text, block = policy_of(bucket), bucket.public_access_block
     if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
         return False
@@ -158,7 +226,7 @@ def open_to_all(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "
 
 
 def _public_acl(bucket: FakeBucket, key: Any) -> bool:
-    """Whether an object's own ACL opens it."""
+    """Whether the ACL of an object, or of the bucket itself, opens it to readers."""
     block = bucket.public_access_block
     enforced = bucket.ownership_rule == ENFORCED  # type: ignore[comparison-overlap]
     ignored = block is not None and block.ignore_public_acls
@@ -209,16 +277,53 @@ def access_control_lists(call: Call) -> None:
 
 websites = rule(
     "websites",
-    """A website whose index document has a slash: InvalidArgument 400. moto takes it.
-    Source: aws-facts (k); S3 API reference, IndexDocument.""",
+    """A website has an index document without a slash, or leads all requests elsewhere and nothing else; its
+    rules have a condition that is not empty, one way to replace a key, and a protocol of the web:
+    InvalidArgument, InvalidRequest, MalformedXML. moto takes it.
+    Source: aws-facts (k); S3 API reference, PutBucketWebsite.""",
 )
 
 
 @websites.before("s3:PutBucketWebsite")
-def _look_at_suffix(call: Call) -> None:
-    suffix = re.search(r"<Suffix>(.*?)</Suffix>", BucketCall(call.response).text[:20_000], re.DOTALL)
-    if suffix is not None and (not suffix[1] or "/" in suffix[1]):
-        raise Refused("InvalidArgument", "The IndexDocument Suffix is not well formed", 400)
+def _look_at_website(call: Call) -> None:
+    website = document(call)
+    index, elsewhere = website.get("IndexDocument"), website.get("RedirectAllRequestsTo")
+    if elsewhere is not None and {"IndexDocument", "ErrorDocument", "RoutingRules"} & website.keys():
+        message = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules."
+        raise _no_website("RedirectAllRequestsTo", "not null", message)
+    if elsewhere is None and index is None:
+        message = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty"
+        raise _no_website("IndexDocument", "null", message)
+    suffix = (index or {}).get("Suffix", "")
+    if index is not None and (not suffix or "/" in suffix):
+        raise _no_website("IndexDocument", suffix, "The IndexDocument Suffix is not well formed")
+    if "RoutingRules" not in website:
+        return
+    if not website["RoutingRules"]:
+        raise malformed()
+    for each in website["RoutingRules"]:
+        there = each.get("Redirect", {})
+        if there.get("Protocol", "http") not in ("http", "https"):
+            raise Refused(
+                "InvalidRequest",
+                "Invalid protocol, protocol can be http or https. If not defined the protocol will be "
+                "selected automatically.",
+                400,
+            )
+        if "ReplaceKeyPrefixWith" in there and "ReplaceKeyWith" in there:
+            message = "You can only define ReplaceKeyPrefix or ReplaceKey but not both."
+            raise Refused("InvalidRequest", message, 400)
+        if "Condition" in each and not each["Condition"]:
+            raise Refused(
+                "InvalidRequest",
+                "Condition cannot be empty. To redirect all requests without a condition, the condition "
+                "element shouldn't be present.",
+                400,
+            )
+
+
+def _no_website(name: str, value: str, message: str) -> Refused:
+    return Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
 
 
 public_policies = rule(
@@ -311,7 +416,7 @@ def _answer(call: Call, proceed: Proceed) -> Any:
 @bucket_policies.before("s3:PutBucketPolicy")
 def _look_at_policy(call: Call) -> None:
     asked = BucketCall(call.response)
-    problem = malformed(asked.text, asked.name) if asked.bucket is not None else ""
+    problem = problem_of(asked.text, asked.name) if asked.bucket is not None else ""
     if problem:
         raise Refused("MalformedPolicy", problem, 400)
 
@@ -353,7 +458,7 @@ def policy_of(bucket: FakeBucket) -> str:
     return bucket.policy.decode() if isinstance(bucket.policy, bytes) else bucket.policy or ""
 
 
-def malformed(text: str, bucket: str) -> str:
+def problem_of(text: str, bucket: str) -> str:
     """What is wrong with a bucket policy; empty when nothing is."""
     try:
         policy = json.loads(text)
@@ -485,8 +590,7 @@ def _closed(call: Call, proceed: Proceed) -> Any:
         if not asked.header("x-amz-object-ownership"):
             bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text
         bucket.encryption = AES
-        if "<Tag>" in asked.text:
-            said = xmltodict.parse(asked.text, force_list=("Tag",))["CreateBucketConfiguration"]
-            tags = {tag["Key"]: tag["Value"] or "" for tag in said["Tags"]["Tag"]}
-            asked.response.backend.put_bucket_tagging(asked.name, tags)
+        if tags := document(call).get("Tags"):
+            named = {tag["Key"]: tag.get("Value", "") for tag in tags}
+            asked.response.backend.put_bucket_tagging(asked.name, named)
     return answer

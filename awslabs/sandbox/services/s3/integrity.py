@@ -1,56 +1,66 @@
 """S3: what comes is what was meant. Digests and places that a request names are looked at.
 
-Source: S3 API reference, PutObject, CreateBucket, DeleteObjects; aws-facts (k).
+Source: S3 API reference, PutObject, CreateBucket; aws-facts (k).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import re
-from typing import Any
+from urllib.parse import quote
 
-import xmltodict
-
-from awslabs.sandbox.core import regions, signatures
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
+from awslabs.sandbox.core import regions
+from awslabs.sandbox.core.checksums import DIGESTS
+from awslabs.sandbox.core.engine import Call, Refused, before
+from awslabs.sandbox.services.iam.needs import copied
 from awslabs.sandbox.services.s3.buckets import BucketCall
-
-_DELETED = re.compile(r"<Deleted>.*?</Deleted>|<Deleted\s*/>", re.DOTALL)
+from awslabs.sandbox.services.s3.conditions import is_completed, look_for_source
+from awslabs.sandbox.services.s3.documents import document
 
 
 @before("s3:PutObject", "s3:UploadPart")
 def digests_are_compared(call: Call) -> None:
-    """A Content-MD5 that is none: InvalidDigest; a checksum that is none: InvalidRequest; either of another
-    body: BadDigest. moto looks at neither. Not compared are CRC32C and CRC64NVME, and what comes in chunks,
-    whose checksum `core.signatures` has looked at. Source: aws-facts (k).
+    """A Content-MD5 that is none: InvalidDigest; a checksum that is none, or two: InvalidRequest; either of
+    another body: BadDigest. moto looks at neither. What comes in chunks `core.signatures` has looked at.
+    Source: aws-facts (k).
     """
     asked = BucketCall(call.response)
     body = call.response.body or b""
     body = body.encode() if isinstance(body, str) else body
     if asked.header("content-md5"):
-        wanted = _decoded(asked.header("content-md5"))
-        if wanted is None or len(wanted) != hashlib.md5(usedforsecurity=False).digest_size:
-            raise Refused("InvalidDigest", "The Content-MD5 you specified was invalid.", 400)
-        if wanted != hashlib.md5(body, usedforsecurity=False).digest():
-            raise Refused("BadDigest", "The Content-MD5 you specified did not match what we received.", 400)
-    for name, digest in signatures.CHECKSUMS.items():
-        sent = asked.header(f"x-amz-checksum-{name}")
-        if not sent:
-            continue
-        wanted, right = _decoded(sent), digest(body)
+        _compare_md5(asked.header("content-md5"), body, call.action)
+    sent = {name: value for name in DIGESTS if (value := asked.header(f"x-amz-checksum-{name.lower()}"))}
+    if len(sent) > 1:
+        message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+        raise Refused("InvalidRequest", message, 400)
+    for name, value in sent.items():
+        wanted, right = _decoded(value), DIGESTS[name](body)
         if wanted is None or len(wanted) != len(right):
-            raise Refused("InvalidRequest", f"Value for x-amz-checksum-{name} header is invalid.", 400)
+            raise Refused(
+                "InvalidRequest", f"Value for x-amz-checksum-{name.lower()} header is invalid.", 400
+            )
         if wanted != right:
-            message = f"The {name.upper()} you specified did not match the calculated checksum."
+            message = f"The {name} you specified did not match the calculated checksum."
             raise Refused("BadDigest", message, 400)
+
+
+def _compare_md5(sent: str, body: bytes, action: str) -> None:
+    wanted, right = _decoded(sent), hashlib.md5(body, usedforsecurity=False).digest()
+    if wanted is None or len(wanted) != len(right):
+        raise Refused(
+            "InvalidDigest", "The Content-MD5 you specified was invalid.", 400, **{"Content-MD5": sent}
+        )
+    if wanted != right:
+        expected = wanted.hex() if action == "PutObject" else sent  # AWS writes it so and so
+        more = {"ExpectedDigest": expected, "CalculatedDigest": base64.b64encode(right).decode()}
+        message = "The Content-MD5 you specified did not match what we received."
+        raise Refused("BadDigest", message, 400, **more)
 
 
 def _decoded(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # it is no base64, or not even ASCII
         return None
 
 
@@ -60,9 +70,7 @@ def buckets_are_somewhere(call: Call) -> None:
     than us-east-1 any that is not that Region: IllegalLocationConstraintException. moto takes any word, and
     names none. Source: aws-facts (k).
     """
-    text = BucketCall(call.response).text
-    said = (xmltodict.parse(text).get("CreateBucketConfiguration") or {}) if text.strip() else {}
-    where = said.get("LocationConstraint") or ""
+    where = document(call).get("LocationConstraint", "")
     if call.region != "us-east-1" and where != call.region:
         message = (
             f"The {where or 'unspecified'} location constraint is incompatible for the region specific "
@@ -75,15 +83,45 @@ def buckets_are_somewhere(call: Call) -> None:
         raise Refused("InvalidLocationConstraint", message, 400, LocationConstraint=where)
 
 
-@around("s3:DeleteObjects")
-def quiet_deletions(call: Call, proceed: Proceed) -> Any:
-    """With `Quiet` the answer has the errors alone. moto lists what was deleted all the same.
-
-    Source: aws-facts (k).
+@before(
+    "s3:UploadPart",
+    "s3:UploadPartCopy",
+    "s3:CompleteMultipartUpload",
+    "s3:AbortMultipartUpload",
+    "s3:ListParts",
+)
+def uploads_are_there(call: Call) -> None:
+    """An upload in parts that nobody began, or of another key: NoSuchUpload 404, but one that is done is
+    completed again; one that ends without a part: InvalidRequest. moto stumbles over the others, and looks at
+    no key. Source: aws-facts (k).
     """
-    said = xmltodict.parse(BucketCall(call.response).text).get("Delete") or {}
-    status, headers, body = proceed()
-    if str(said.get("Quiet")).lower() != "true":
-        return status, headers, body
-    text = body.decode() if isinstance(body, bytes) else body
-    return status, headers, _DELETED.sub("", text)
+    response = call.response
+    upload_id = response.querystring.get("uploadId", [""])[0]
+    if call.action == "CompleteMultipartUpload" and is_completed(call):
+        return
+    upload = response.backend.get_bucket(response.bucket_name).multiparts.get(upload_id)
+    if upload is None or upload.key_name != BucketCall(response).key:
+        message = (
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
+            "aborted or completed."
+        )
+        raise Refused("NoSuchUpload", message, 404, UploadId=upload_id)
+    if call.action == "CompleteMultipartUpload" and not response.body:
+        raise Refused("InvalidRequest", "You must specify at least one part", 400)
+
+
+@before("s3:CopyObject", "s3:UploadPartCopy")
+def sources_are_a_bucket_and_a_key(call: Call) -> None:
+    """A source without a key: InvalidArgument; one may be encoded as a whole, its blanks as plus signs. One
+    that is not there: NoSuchKey, NoSuchVersion; a version that is a delete marker: InvalidRequest. moto
+    stumbles, finds no such key, or says nothing. Source: aws-facts (k); S3 API reference, CopyObject.
+    """
+    name = "x-amz-copy-source"
+    header = str(call.response.headers.get(name) or "")
+    plain = copied(header)
+    if not all(plain.partition("/")):
+        message = "Invalid copy source object key"
+        raise Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=name)
+    version = "".join(header.partition("?")[1:])
+    call.response.request.environ["HTTP_X_AMZ_COPY_SOURCE"] = quote(plain, safe="/") + version
+    look_for_source(call)

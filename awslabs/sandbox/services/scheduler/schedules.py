@@ -216,15 +216,18 @@ class ScheduleTokens:
 
 @around("scheduler:CreateSchedule")
 def schedule_token(call: Call, proceed: Proceed) -> Any:
-    """The same ClientToken with the same request: the same answer; another request: ConflictException.
+    """The same ClientToken with the same request: the same answer; another request: ConflictException 409.
 
-    moto says that there is one already. Source: botocore, CreateSchedule ("to ensure the idempotency").
+    moto says that there is one already, with 400. Source: botocore, CreateSchedule ("to ensure the
+    idempotency") and the status of its ConflictException; the sentence is moto's.
     """
     token, kept = call.get("ClientToken"), memory(backend_of(call), ScheduleTokens).asked
     body = json.dumps(json.loads(call.response.body), sort_keys=True)
     digest, schedule = hashlib.sha256(f"{name_of(call)} {body}".encode()).hexdigest(), find(call)
     if token and kept.get(token) == digest and schedule is not None:
         return 200, {}, json.dumps({"ScheduleArn": schedule.arn})
+    if schedule is not None:
+        raise Refused("ConflictException", f"Schedule {name_of(call)} already exists.", 409)
     answer = proceed()
     if token:
         kept[token] = digest

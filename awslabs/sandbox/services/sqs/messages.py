@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.sqs.constants import MAXIMUM_MESSAGE_LENGTH as LONGEST
+from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Message
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
@@ -14,13 +16,15 @@ from awslabs.sandbox.services.sqs.queues import queue_of
 NO_TEXT = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[\w.\-]{1,256}(?<!\.)")
 ID = re.compile(r"[!-~]{1,128}")
+HANDLE = re.compile(r"[a-z]{100,}")  # moto's own
 TYPE_LENGTH = 256
 
 messages_are_sound = rule(
     "messages_are_sound",
     """A message has a body, of characters that XML knows; its attributes have names, types and values; body
-    and attributes together are at most as long as the queue allows, in bytes, in a batch 1 MiB in all; ids of
-    groups and duplicates are printable, and of 128 characters. moto counts the characters of the body alone,
+    and attributes together are at most as long as the queue allows, in bytes, in a batch 1 MiB in all; of a
+    batch, those fail alone that are too long or no text; ids of groups and duplicates are printable, and of
+    128 characters. moto counts the characters of the body alone,
     and takes the rest. Source: aws-facts (k).""",
 )
 
@@ -40,17 +44,55 @@ def _send(call: Call) -> None:
         )
 
 
-@messages_are_sound.before("sqs:SendMessageBatch")
-def _send_batch(call: Call) -> None:
-    entries = call.get("Entries", [])
+@messages_are_sound.around("sqs:SendMessageBatch")
+def _send_batch(call: Call, proceed: Proceed) -> Any:
+    entries, queue = call.get("Entries", []), queue_of(call)
     length = sum(map(_length, entries))
     if length > LONGEST:
         raise Refused(
             "AWS.SimpleQueueService.BatchRequestTooLong",
             f"Batch requests cannot be longer than {LONGEST} bytes. You have sent {length} bytes.",
         )
+    if queue is not None and queue.fifo_queue and not all(entry.get("MessageGroupId") for entry in entries):
+        raise _invalid("The request must contain the parameter MessageGroupId.")
+    longest = LONGEST if queue is None else queue.maximum_message_size
+    failed = []
     for entry in entries:
-        _look_at(entry)
+        try:
+            _look_at(entry)
+            if _length(entry) > longest:
+                raise Refused(
+                    "InvalidParameterValue",
+                    "One or more parameters cannot be validated. Reason: Message must be shorter than "
+                    f"{longest} bytes.",
+                )
+        except Refused as refused:
+            if refused.code != "InvalidMessageContents" and _length(entry) <= longest:
+                raise
+            why = {"SenderFault": True, "Code": refused.code, "Message": refused.message}
+            failed.append({"Id": entry["Id"]} | why)
+    bad = {each["Id"] for each in failed}
+    if queue is None or not bad:
+        return proceed()
+    call.change("Entries", [entry for entry in entries if entry["Id"] not in bad])
+    done = proceed().result if len(bad) < len(entries) else {}
+    return ActionResult(done | {"Failed": failed + done.get("Failed", [])})
+
+
+@messages_are_sound.around("sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
+def _handles(call: Call, proceed: Proceed) -> Any:
+    """A handle of a message that is gone is another mistake than what never was a handle."""
+    try:
+        return proceed()
+    except ReceiptHandleIsInvalid as problem:
+        handle = str(call.get("ReceiptHandle"))
+        if HANDLE.fullmatch(handle):
+            raise _invalid(
+                f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist or "
+                "is not available for visibility timeout change."
+            ) from problem
+        message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
+        raise Refused("ReceiptHandleIsInvalid", message) from problem
 
 
 @messages_are_sound.around("sqs:SendMessageBatch", "sqs:DeleteMessageBatch")

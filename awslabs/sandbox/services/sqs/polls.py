@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from moto.sqs.models import Queue
@@ -46,16 +47,16 @@ def _receive(call: Call, proceed: Proceed) -> Any:
         left_s = ends - time.monotonic()
         if answer.result or left_s <= 0:
             return answer
-        memory(queue, Changes).wait(min(left_s, LOOK_S, _next_message_s(queue)))
+        memory(queue, Changes).wait(min(left_s, LOOK_S, next_message_s(queue) or LOOK_S))
         if _hung_up(call):
             return answer  # nobody reads it; the message that came stays in the queue
 
 
-def _next_message_s(queue: Any) -> float:
-    """Seconds until a message of the queue can be seen that cannot be seen now."""
+def next_message_s(queue: Any) -> float | None:
+    """Seconds until a message of the queue can be seen that cannot be seen now; None: there is none."""
     now_ms = 1000 * clock.now()
     due_ms = [max(message.visible_at, message.delayed_until) for message in queue._messages]
-    return min((0.001 + (due - now_ms) / 1000 for due in due_ms if due > now_ms), default=LOOK_S)
+    return min((0.001 + (due - now_ms) / 1000 for due in due_ms if due > now_ms), default=None)
 
 
 def _hung_up(call: Call) -> bool:
@@ -74,7 +75,7 @@ def _hung_up(call: Call) -> bool:
 @long_polls.patch(Queue, "add_message")
 def _add(original: Any, queue: Any, message: Any) -> None:
     original(queue, message)
-    _changed(queue)
+    note(queue)
 
 
 @long_polls.around("sqs:ChangeMessageVisibility", "sqs:ChangeMessageVisibilityBatch")
@@ -83,11 +84,21 @@ def _note(call: Call, proceed: Proceed) -> Any:
     """A message that can be seen again; one that is done, which lets the next one of its group go."""
     answer = proceed()
     if queue := queue_of(call):
-        _changed(queue)
+        note(queue)
     return answer
 
 
-def _changed(queue: Any) -> None:
+def note(queue: Any) -> None:
+    """Let all know who wait for messages of a queue: some may have come, or may be given out now."""
     changes = memory(queue, Changes)
     with changes:
         changes.notify_all()
+    changed(queue)
+
+
+def nobody(queue: Any) -> None:
+    """Nothing but long polls waits for messages."""
+
+
+changed: Callable[[Any], None] = nobody
+"""Who is told besides, and returns at once: event source mappings of Lambda, in the server."""

@@ -30,6 +30,21 @@ def queue_of(call: Call) -> Any:
     return sqs_backends[call.account][call.region].queues.get(call.response._get_queue_name())
 
 
+def delete_messages(queue: Any, handles: set[str]) -> None:
+    """Delete messages of a queue by their receipt handles, at once: moto looks through all for each.
+
+    Of a FIFO queue a message that can be seen again is not deleted: its handle has expired.
+    """
+    kept = []
+    for message in queue._messages:
+        if handles.isdisjoint(message.all_receipt_handles) or (queue.fifo_queue and message.visible):
+            kept.append(message)
+        else:
+            queue.pending_messages.discard(message)
+            queue.deleted_messages.update(message.all_receipt_handles)
+    queue._messages = kept
+
+
 @state
 class Deleted(dict[str, float]):
     """Name of a queue to the moment of its deletion."""
@@ -108,6 +123,12 @@ def _set(call: Call) -> None:
     if queue is None:
         return
     _redrives(attributes)
+    if attributes.get("KmsMasterKeyId") and str(attributes.get("SqsManagedSseEnabled")).lower() == "true":
+        raise Refused(
+            "InvalidAttributeName",
+            "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE "
+            "or SQS SSE.",
+        )
     if not queue.fifo_queue:
         _standard(attributes)
     elif str(attributes.get("FifoQueue", "true")).lower() != "true":
@@ -138,6 +159,30 @@ def _redrives(attributes: dict[str, Any]) -> None:
             f"Value {text} for parameter RedrivePolicy is invalid. Reason: Invalid value for "
             f"maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive.",
         )
+
+
+BOUNDS = {
+    "DelaySeconds": (0, 900),
+    "MaximumMessageSize": (1024, 1048576),
+    "MessageRetentionPeriod": (60, 1209600),
+    "ReceiveMessageWaitTimeSeconds": (0, 20),
+    "VisibilityTimeout": (0, 43200),
+}
+"""Attributes that are whole numbers: the least and the most of each, in seconds and bytes."""
+
+
+@before("sqs:CreateQueue", "sqs:SetQueueAttributes")
+def queue_attributes_have_bounds(call: Call) -> None:
+    """A delay, timeout, period or size that is no number within its bounds: InvalidAttributeValue.
+
+    moto looks at MaximumMessageSize alone, takes the rest, and falls over what is no number. Source:
+    botocore, CreateQueue; ballerina-platform/module-ballerinax-aws.sqs, tests against AWS, for the answer.
+    """
+    attributes = call.get("Attributes", {})
+    for name, (least, most) in BOUNDS.items():
+        value = str(attributes.get(name, least))
+        if not (value.isdecimal() and least <= int(value) <= most):
+            raise Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.", 400)
 
 
 def _plain(value: Any) -> str:

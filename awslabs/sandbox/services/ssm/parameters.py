@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-from moto.ssm.models import SimpleSystemManagerBackend
+from moto.ssm.models import ssm_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
 
@@ -70,9 +69,14 @@ own_parameters = rule(
 )
 
 
-@own_parameters.patch(SimpleSystemManagerBackend, "describe_parameters")
-def _own(original: Callable[..., list[Any]], ssm: Any, *asked: Any, **named: Any) -> list[Any]:
-    return [one for one in original(ssm, *asked, **named) if not one.name.startswith("/aws/")]
+@own_parameters.around("ssm:DescribeParameters")
+def _own(call: Call, proceed: Proceed) -> Any:
+    parameters = ssm_backends[call.account][call.region]._parameters
+    published = {name: parameters.pop(name) for name in list(parameters) if name.startswith("/aws/")}
+    try:
+        return proceed()
+    finally:
+        parameters.update(published)
 
 
 @around("ssm:GetParameter", "ssm:GetParameters")

@@ -1,0 +1,422 @@
+"""S3: uploads in parts. Which parts make an object, what they are checked against, and what is told of them.
+
+    checksum type    of what                           given to Complete
+    COMPOSITE        of the checksums of all parts     with each part
+    FULL_OBJECT      of the whole object               with the whole, if at all
+    none asked for   CRC64NVME of the whole object     never
+
+Source: S3 user guide, "Uploading and copying objects using multipart upload in Amazon S3", "Checking object
+integrity for data uploads in Amazon S3"; S3 API reference, CompleteMultipartUpload; aws-facts (k).
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import re
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+from moto.s3.models import OWNER, FakeKey, FakeMultipart
+
+from awslabs.sandbox.core.checksums import DIGESTS
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, memory, rule, state
+from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.services.s3.checksums import (
+    COMPOSITE,
+    DEFAULT,
+    FULL,
+    HEADER,
+    algorithm_of,
+    encoded,
+    protect,
+)
+from awslabs.sandbox.services.s3.conditions import missing, source_of
+from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.own_keys import OwnKey
+from awslabs.sandbox.services.s3.pages import Asked, natural, page
+from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, found, no_version, serialized
+
+LEAST = 5 * 1024**2
+MOST_PARTS = 10_000
+PAGE = 1000
+ATTRIBUTES = {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
+RANGE = "x-amz-copy-source-range"
+NEVER = {("CRC64NVME", COMPOSITE), ("SHA1", FULL), ("SHA256", FULL)}
+"""Algorithms and types that do not go together: only of CRCs can one of the whole be put together."""
+
+uploads = rule(
+    "uploads",
+    """An upload keeps to the checksum that it began with: parts have it, Complete is checked against it, the
+    object has it, of its parts or of the whole; else CRC64NVME. Errors of Complete name the part. moto takes
+    all of it, has no checksums of parts, and one of another kind in the end. Source: aws-facts (k).""",
+)
+
+
+@state
+@dataclass
+class Protection:
+    """The checksum that an upload began with, empty without one, and when that was."""
+
+    algorithm: str = ""
+    kind: str = ""
+    begun: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
+
+
+def _upload(call: Call) -> FakeMultipart | None:
+    bucket = BucketCall(call.response).bucket
+    upload_id = call.response.querystring.get("uploadId", [""])[0]
+    return bucket.multiparts.get(upload_id) if bucket is not None else None
+
+
+# --- the beginning and the parts ----------------------------------------------------------------------
+
+
+@uploads.around("s3:CreateMultipartUpload")
+def _begin(call: Call, proceed: Proceed) -> Any:
+    asked = BucketCall(call.response)
+    algorithm, kind = asked.header(HEADER + "algorithm").upper(), asked.header(HEADER + "type").upper()
+    if algorithm and algorithm not in DIGESTS:
+        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]", 400)
+    if kind and not algorithm:
+        message = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+        raise Refused("InvalidRequest", message, 400)
+    if (algorithm, kind) in NEVER:
+        message = f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+        raise Refused("InvalidRequest", message, 400)
+    status, headers, body = proceed()
+    if status >= 300 or asked.bucket is None:
+        return status, headers, body
+    protection = memory(list(asked.bucket.multiparts.values())[-1], Protection)
+    if algorithm:
+        protection.algorithm = algorithm
+        protection.kind = kind or (FULL if algorithm == DEFAULT else COMPOSITE)
+        headers |= {HEADER + "algorithm": algorithm, HEADER + "type": protection.kind}
+    return status, headers, body
+
+
+@before("s3:UploadPart", "s3:UploadPartCopy", "s3:GetObject", "s3:HeadObject")
+def parts_have_numbers(call: Call) -> None:
+    """A part has a number from 1 to 10,000: else InvalidArgument. moto says NoSuchUpload of lower ones.
+    Source: aws-facts (k).
+    """
+    asked = call.response.querystring.get("partNumber", ["" if call.action.startswith("Upload") else "1"])[0]
+    if not re.fullmatch(r"[0-9]{1,5}", asked) or not 0 < int(asked) <= MOST_PARTS:
+        message = "Part number must be an integer between 1 and 10000, inclusive"
+        raise Refused("InvalidArgument", message, 400, ArgumentName="partNumber", ArgumentValue=asked)
+
+
+@uploads.around("s3:UploadPart", "s3:UploadPartCopy")
+def _part(call: Call, proceed: Proceed) -> Any:
+    asked, upload = BucketCall(call.response), _upload(call)
+    wanted = memory(upload, Protection).algorithm if upload is not None else ""
+    sent = algorithm_of(asked)
+    if wanted and sent and wanted != sent:
+        kinds = f"expected checksum Type: {wanted.lower()}, actual checksum Type: {sent.lower()}"
+        raise Refused("InvalidRequest", f"Checksum Type mismatch occurred, {kinds}", 400)
+    status, headers, body = proceed()
+    if status >= 300 or upload is None:
+        return status, headers, body
+    part = upload.parts[int(call.response.querystring["partNumber"][0])]
+    headers = {name: value for name, value in headers.items() if not name.lower().startswith(HEADER)}
+    if wanted:
+        part.checksum_algorithm, part.checksum_value = wanted, encoded(wanted, part.value)
+    if call.action == "UploadPartCopy" and wanted:
+        text = body.decode() if isinstance(body, bytes) else body
+        shown = f"<Checksum{wanted}>{part.checksum_value}</Checksum{wanted}></CopyPartResult>"
+        body = text.replace("</CopyPartResult>", shown)
+    elif algorithm := wanted or sent:
+        headers[HEADER + algorithm.lower()] = encoded(algorithm, part.value)
+    return status, headers, body
+
+
+@before("s3:UploadPartCopy")
+def copied_ranges_are_whole(call: Call) -> None:
+    """A range of a source is `bytes=first-last` and lies within it: else InvalidArgument, or InvalidRequest
+    where it begins behind the end. moto takes what it does not understand for all of it.
+    Source: aws-facts (k).
+    """
+    asked, source = BucketCall(call.response), source_of(call)
+    text = asked.header(RANGE)
+    if not text:
+        return
+    named = {"ArgumentName": RANGE, "ArgumentValue": text}
+    match = re.fullmatch(r"bytes=(\d+)-(\d+)", text)
+    if match is None or int(match[1]) > int(match[2]):
+        message = (
+            f"The {RANGE} value must be of the form bytes=first-last where first and last are the zero-based "
+            "offsets of the first and last bytes to copy"
+        )
+        raise Refused("InvalidArgument", message, 400, **named)
+    if source is not None and int(match[1]) >= source.size:
+        message = "The specified copy range is invalid for the source object size"
+        raise Refused("InvalidRequest", message, 400)
+    if source is not None and int(match[2]) >= source.size:
+        message = f"Range specified is not valid for source object of size: {source.size}"
+        raise Refused("InvalidArgument", message, 400, **named)
+
+
+@uploads.answers("s3:ListParts")
+def _parts(call: Call) -> Any:
+    asked, upload = BucketCall(call.response), _upload(call)
+    allowed_bucket(call, "s3:ListMultipartUploadParts", asked.key)
+    assert upload is not None, "uploads_are_there has looked"
+    query = call.response.querystring
+    behind = natural(query.get("part-number-marker", [""])[0], "part-number-marker", "partNumberMarker", 0)
+    most = natural(query.get("max-parts", [""])[0], "max-parts", "maxParts", PAGE)
+    left = [number for number in upload.partlist if number > behind]
+    shown = left[: min(most, PAGE)]
+    owner = {"ID": OWNER}
+    result = {
+        "Bucket": asked.name,
+        "Key": asked.key,
+        "UploadId": upload.id,
+        "StorageClass": upload.storage,
+        "Initiator": owner | {"DisplayName": "webfile"},
+        "Owner": owner,
+        "PartNumberMarker": behind,
+        "NextPartNumberMarker": shown[-1] if shown else 0,
+        "MaxParts": min(most, PAGE),
+        "IsTruncated": len(shown) < len(left),
+        "Parts": [
+            {"ETag": part.etag, "LastModified": part.last_modified_ISO8601, **_shown(part, number)}
+            for number, part in ((number, upload.parts[number]) for number in shown)
+        ],
+    }
+    return serialized(call, result | _kind(upload))
+
+
+def _shown(part: FakeKey, number: int) -> dict[str, Any]:
+    shown: dict[str, Any] = {"PartNumber": number, "Size": part.size}
+    if part.checksum_value:
+        shown[f"Checksum{part.checksum_algorithm}"] = part.checksum_value
+    return shown
+
+
+@uploads.answers("s3:ListMultipartUploads")
+def _begun(call: Call) -> Any:
+    bucket = allowed_bucket(call, "s3:ListBucketMultipartUploads")
+    query = {name: values[0] for name, values in call.response.querystring.items()}
+    marker = query.get("key-marker", "")
+    most = min(natural(query.get("max-uploads", ""), "max-uploads", "maxUploads", PAGE), PAGE)
+    asked = Asked(query.get("prefix", ""), query.get("delimiter", ""), marker, most)
+    marked = query.get("upload-id-marker", "") if marker else ""
+    things = [SimpleNamespace(name=each.key_name, upload=each) for each in bucket.multiparts.values()]
+    things.sort(key=lambda each: each.name)  # those of one key stay in the order in which they were begun
+    of_key = [each.upload.id for each in things if each.name == marker]
+    if marked and marked not in of_key:
+        named = {"ArgumentName": "upload-id-marker", "ArgumentValue": marked}
+        raise Refused("InvalidArgument", "Invalid uploadId marker", 400, **named)
+    given = of_key[: of_key.index(marked) + 1] if marked else of_key
+
+    def passed(thing: Any) -> bool:
+        return bool(thing.name < marker or thing.upload.id in given)
+
+    found = page(things, asked, passed)
+    last = found.last if isinstance(found.last, SimpleNamespace) else None
+    encode = quote if query.get("encoding-type") == "url" else str
+    owner = {"ID": OWNER}
+    result: dict[str, Any] = {
+        "Bucket": bucket.name,
+        "KeyMarker": encode(marker),
+        "UploadIdMarker": marked,
+        "NextKeyMarker": encode(last.name) if last else "",
+        "NextUploadIdMarker": last.upload.id if last else "",
+        "MaxUploads": most,
+        "IsTruncated": found.truncated,
+        "CommonPrefixes": [{"Prefix": encode(each)} for each in found.prefixes],
+        "Uploads": [
+            {
+                "Key": encode(each.name),
+                "UploadId": each.upload.id,
+                "Initiated": memory(each.upload, Protection).begun,
+                "StorageClass": each.upload.storage,
+                "Owner": owner,
+                "Initiator": owner | {"DisplayName": "webfile"},
+                **_kind(each.upload),
+            }
+            for each in found.shown
+        ],
+    }
+    result |= {name.title(): encode(query[name]) for name in ("prefix", "delimiter") if query.get(name)}
+    result |= {"EncodingType": "url"} if encode is quote else {}
+    return serialized(call, result)
+
+
+def _kind(upload: FakeMultipart) -> dict[str, str]:
+    """The checksum that an upload began with, as lists show it."""
+    kept = memory(upload, Protection)
+    return {"ChecksumAlgorithm": kept.algorithm, "ChecksumType": kept.kind} if kept.algorithm else {}
+
+
+# --- the end ------------------------------------------------------------------------------------------
+
+
+@uploads.around("s3:CompleteMultipartUpload")
+def _complete(call: Call, proceed: Proceed) -> Any:
+    asked, upload = BucketCall(call.response), _upload(call)
+    if upload is None:
+        return proceed()  # it is done already, or was never there
+    parts = document(call).get("Parts", [])
+    if not all({"PartNumber", "ETag"} <= each.keys() for each in parts):
+        raise malformed()
+    protection = memory(upload, Protection)
+    _look_at_parts(upload, parts)
+    _look_at_checksums(asked, upload, protection, parts)
+    status, headers, body = proceed()
+    key = found(asked.bucket, asked.key) if status < 300 and asked.bucket is not None else None
+    if not isinstance(key, FakeKey):
+        return status, headers, body
+    used = [each["PartNumber"] for each in parts]
+    upload.parts, upload.partlist = {number: upload.parts[number] for number in used}, used
+    for each in parts:
+        if f"Checksum{protection.algorithm}" not in each:
+            upload.parts[each["PartNumber"]].checksum_value = None
+    if protection.kind == COMPOSITE:
+        digests = b"".join(base64.b64decode(upload.parts[number].checksum_value or "") for number in used)
+        key.checksum_algorithm, key.checksum_type = protection.algorithm, COMPOSITE
+        key.checksum_value = f"{encoded(protection.algorithm, digests)}-{len(used)}"
+    elif protection.algorithm or not memory(upload, OwnKey).md5:
+        protect(key, protection.algorithm or DEFAULT)
+    else:
+        key.checksum_algorithm = key.checksum_value = key.checksum_type = None
+    result = {
+        "Location": f"http://{asked.name}.s3.amazonaws.com/{quote(asked.key)}",
+        "Bucket": asked.name,
+        "Key": asked.key,
+        "ETag": key.etag,
+        **_checksum(key),
+    }
+    return status, headers, serialized(call, result)[2]
+
+
+def _checksum(key: FakeKey) -> dict[str, Any]:
+    if not key.checksum_value:
+        return {}
+    return {f"Checksum{key.checksum_algorithm}": key.checksum_value, "ChecksumType": key.checksum_type}
+
+
+def _look_at_parts(upload: FakeMultipart, parts: list[dict[str, Any]]) -> None:
+    """Refuse an order that is none, parts that are not there, and small ones before the last."""
+    numbers = [each["PartNumber"] for each in parts]
+    if numbers != sorted(set(numbers)):
+        message = "The list of parts was not in ascending order. Parts must be ordered by part number."
+        raise Refused("InvalidPartOrder", message, 400, UploadId=upload.id)
+    for each in parts:
+        part = upload.parts.get(each["PartNumber"])
+        if part is None or part.etag.strip('"') != each["ETag"].strip('"'):
+            raise _invalid_part(upload, each)
+    for each in parts[:-1]:
+        part = upload.parts[each["PartNumber"]]
+        if part.size < LEAST:
+            message = "Your proposed upload is smaller than the minimum allowed size"
+            more = {"ETag": part.etag.strip('"'), "MinSizeAllowed": str(LEAST)}
+            more |= {"PartNumber": str(each["PartNumber"]), "ProposedSize": str(part.size)}
+            raise Refused("EntityTooSmall", message, 400, **more)
+
+
+def _invalid_part(upload: FakeMultipart, each: dict[str, Any]) -> Refused:
+    message = (
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+        "specified entity tag may not match the part's entity tag."
+    )
+    more = {"PartNumber": str(each["PartNumber"]), "ETag": each["ETag"].strip('"'), "UploadId": upload.id}
+    return Refused("InvalidPart", message, 400, **more)
+
+
+def _look_at_checksums(
+    asked: BucketCall, upload: FakeMultipart, protection: Protection, parts: list[dict[str, Any]]
+) -> None:
+    """Refuse what does not fit the checksum that the upload began with, or the size of the whole."""
+    kind, own = asked.header(HEADER + "type").upper(), protection.algorithm
+    if kind and kind != protection.kind:
+        message = (
+            f"The upload was created using the {protection.kind or 'null'} checksum mode. The complete "
+            "request must use the same checksum mode."
+        )
+        raise Refused("InvalidRequest", message, 400)
+    for each in parts:
+        part = upload.parts[each["PartNumber"]]
+        given = {name for name in DIGESTS if f"Checksum{name}" in each}
+        if own and given - {own}:
+            other = min(given - {own}).lower()
+            message = (
+                f"The {other} you specified for part {each['PartNumber']} did not match what we received."
+            )
+            raise Refused("BadDigest", message, 400)
+        if given and (not own or each[f"Checksum{own}"] != part.checksum_value):
+            raise _invalid_part(upload, each)
+        if protection.kind == COMPOSITE and not given:
+            message = (
+                f"The upload was created using a {own.lower()} checksum. The complete request must include "
+                f"the checksum for each part. It was missing for part {each['PartNumber']} in the request."
+            )
+            raise Refused("InvalidRequest", message, 400)
+    whole = b"".join(upload.parts[each["PartNumber"]].value for each in parts)
+    sent = {name: value for name in DIGESTS if (value := asked.header(HEADER + name.lower()))}
+    if protection.kind == FULL and sent and (not kind or sent != {own: encoded(own, whole)}):
+        message = f"The {own.lower()} you specified did not match the calculated checksum."
+        raise Refused("BadDigest", message, 400)
+    size = asked.header("x-amz-mp-object-size")
+    if size and size != str(len(whole)):
+        message = (
+            f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: "
+        )
+        raise Refused("InvalidRequest", message + str(len(whole)), 400)
+
+
+# --- what is told of an object -------------------------------------------------------------------------
+
+
+@uploads.answers("s3:GetObjectAttributes")
+def _attributes(call: Call) -> Any:
+    asked = BucketCall(call.response)
+    bucket = allowed_bucket(call, "s3:GetObjectAttributes", asked.key)
+    version_id = asked_version(call)
+    key = found(bucket, asked.key, version_id)
+    if not isinstance(key, FakeKey):
+        raise missing(asked.key) if version_id is None else no_version(asked.key, version_id)
+    wanted = {each.strip() for each in asked.header("x-amz-object-attributes").split(",")}
+    if not wanted <= ATTRIBUTES:
+        raise Refused("InvalidArgument", "Invalid attribute name specified.", 400)
+    checksum = _checksum(key)
+    if key.checksum_type == COMPOSITE:
+        checksum[f"Checksum{key.checksum_algorithm}"] = str(key.checksum_value).rpartition("-")[0]
+    told = {
+        "ETag": key.etag.strip('"'),
+        "Checksum": checksum or None,
+        "ObjectParts": _parts_told(asked, key),
+        "StorageClass": key.storage_class,
+        "ObjectSize": key.size,
+    }
+    shown = {name: value for name, value in told.items() if name in wanted and value is not None}
+    status, headers, body = serialized(call, shown | {"LastModified": key.last_modified})
+    headers |= call.response._get_cors_headers_other()
+    if bucket.versioning_status:
+        headers["x-amz-version-id"] = key.version_id
+    return status, headers, body.replace(b"GetObjectAttributesOutput", b"GetObjectAttributesResponse")
+
+
+def _parts_told(asked: BucketCall, key: FakeKey) -> dict[str, Any] | None:
+    """How many parts an object came in; where its checksum is of them, each."""
+    if key.multipart is None:
+        return None
+    numbers = key.multipart.partlist
+    if key.checksum_type != COMPOSITE:
+        return {"TotalPartsCount": len(numbers)}
+    marker, size = "x-amz-part-number-marker", "x-amz-max-parts"
+    behind = natural(asked.header(marker), marker, marker, 0)
+    most = natural(asked.header(size), size, size, PAGE)
+    left = [number for number in numbers if number > behind]
+    shown = left[:most]
+    return {
+        "TotalPartsCount": len(numbers),
+        "PartNumberMarker": behind,
+        "NextPartNumberMarker": shown[-1] if shown else 0,
+        "MaxParts": most,
+        "IsTruncated": len(shown) < len(left),
+        "Parts": [_shown(key.multipart.parts[number], number) for number in shown],
+    }
