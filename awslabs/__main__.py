@@ -78,7 +78,7 @@ def overview() -> None:
             else f"{one.resources} resources, {screen.amount('usd', one.usd_per_hour)} USD per hour"
             + prices.note(one.region)
         )
-        cli.out(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
+        cli.tell(f"  {one.lab} ({one.name}) on {one.cloud}, {one.region}: {what}")
 
 
 @cli.plain_verb(main, "tour")

@@ -5,7 +5,8 @@
      "status": 200, "code": "", "members": {"Vpc.VpcId": "string=<vpc-1>", "Vpc.State": "string=pending"}}
 
 Of an answer its members are kept: each one's path and type; where it is a state, its value, too; and where it
-may be named by a later call, a stand-in. A read that is answered as before is no line of its own: the one
+may be named by a later call, a stand-in. Of a refusal it is the same, without any values; its message is one
+of its members, and its sentence is not kept. A read that is answered as before is no line of its own: the one
 before has ``times`` and ``until_s``.
 
 What is kept of a text is what we put into it ourselves: words that stand in our own programs or in AWS's
@@ -260,6 +261,17 @@ def members(answer: dict[str, Any], shape: Any, names: Names) -> dict[str, str]:
     return told
 
 
+def refusal(parsed: dict[str, Any], service: Any) -> dict[str, str]:
+    """The members of a refusal that botocore's model has, or our own programs know, and their types.
+
+    Whatever else a service may write there is nobody's name for sure.
+    """
+    error = parsed.get("Error", {})
+    told = {f"Error.{key}": "string" for key in error if key != "Code" and key in words()}
+    shape = service.shape_for_error_code(error.get("Code", ""))
+    return told | {path: kinds for path, (kinds, _) in gathered(parsed, shape).items() if shape is not None}
+
+
 # -- The recorder ----------------------------------------------------------------------------------------
 
 
@@ -315,10 +327,10 @@ class Recorder:
     def saw(self, model: Any, params: dict[str, Any], parsed: dict[str, Any], status: int) -> None:
         """Keep one call, by botocore's model of its operation."""
         with self.mutex:
-            at_s = round(self.clock() - self.began, 1)
+            at_s = round(self.clock() - self.began, 3)
+            answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
             code = str(parsed.get("Error", {}).get("Code", "")) if status >= 300 else ""
             asked = kept(params, model.input_shape, self.names)
-            answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
             entry = {
                 "n": len(self.entries) + 1,
                 "at_s": at_s,
@@ -327,7 +339,9 @@ class Recorder:
                 "params": asked,
                 "status": status,
                 "code": code if CODE.fullmatch(code) or len(code) <= 3 else self.names.strict(code),
-                "members": {} if status >= 300 else members(answer, model.output_shape, self.names),
+                "members": refusal(parsed, model.service_model)
+                if status >= 300
+                else members(answer, model.output_shape, self.names),
             }
             if (before := self._same(entry)) is not None:
                 before["times"], before["until_s"] = before.get("times", 1) + 1, at_s

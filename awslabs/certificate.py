@@ -24,17 +24,18 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from awslabs import cost, inventory, journal, ledger_cli
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
+from awslabs.ledgers import files_of
+from awslabs.progress import each
 
 FORMAT = "awslabs certificate 1"
 ALL = ""  # as an owner: everybody
@@ -77,14 +78,14 @@ def issue(clouds: list[Cloud], owner: str) -> dict[str, Any]:
         While anything of ours stands, or is not proven to be gone.
     """
     first = clouds[0]
+    account = first.identity["account"]  # whoever is refused here is told why
     doubts = clock_doubts(first)
     before = texts_of(first)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        looks = list(pool.map(lambda cloud: _Look(cloud, owner), clouds))
+    looks = each(lambda cloud: _Look(cloud, owner), clouds, AT_ONCE)
     elsewhere = {cloud.region for cloud in clouds}
     for path in (path for folder in folders(first) for path in journal.files(folder)):
-        _, _, account, region, _ = path.name.split(".")
-        if account == first.identity["account"] and region not in elsewhere:
+        _, _, of, region, _ = path.name.split(".")
+        if of == account and region not in elsewhere:
             doubts += open_elsewhere(path, owner)
     doubts += [doubt for one in looks for doubt in one.doubts]
     if texts_of(first) != before:
@@ -122,9 +123,7 @@ def clock_doubts(cloud: Cloud) -> list[str]:
     answer = cloud.client("sts").get_caller_identity()
     told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
     try:
-        off = (
-            datetime.fromisoformat(journal.now().replace("Z", "+00:00")) - parsedate_to_datetime(told)
-        ).total_seconds()
+        off = (journal.as_datetime(journal.now()) - parsedate_to_datetime(told)).total_seconds()
     except (TypeError, ValueError):
         return ["AWS's answer tells no time, so nobody knows whether this computer's clock is right."]
     return [f"This computer's clock is {off:+.0f} s off."] if abs(off) > SKEW_S else []
@@ -173,10 +172,8 @@ class _Look:
         cloud = copy.copy(self.cloud)
         cloud.folder = folder
         pairs = []
-        for path in journal.files(folder):
-            lab, name, account, region, _ = path.name.split(".")
-            if (account, region) != (cloud.identity["account"], cloud.region):
-                continue
+        for path in files_of(cloud):
+            lab, name, *_ = path.name.split(".")
             try:
                 header, rows = journal.read(path)
                 ledger = Ledger(cloud, lab, name)
@@ -514,10 +511,10 @@ def command_line() -> Any:
                 raise click.UsageError(f"{path} is there already; a certificate is never written over.")
         whose = journal.chosen_owner(owner)
         here = {key: options[key] for key in ("sandbox", "region", "profile")}
+        everywhere = regions.strip() == "all"
+        names = [] if everywhere else cli.regions_in(regions)
         cloud = cli.open_cloud(**here)
-        names = list(dict.fromkeys(regions.replace(",", " ").split())) or regions_of(cloud)
-        if names == ["all"]:
-            names = enabled_regions(cloud)
+        names = enabled_regions(cloud) if everywhere else names or regions_of(cloud)
         clouds = [cli.open_cloud(**{**here, "region": name}) for name in names]
         content = issue(clouds, ALL if all_owners else whose or cloud.identity["owner"])
         if output is None:

@@ -34,22 +34,22 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from awslabs import inventory, journal, ledgers, prices, recovery
+from awslabs import inventory, journal, ledgers, prices, recovery, screen
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError, StillStanding
-from awslabs.explain import Place, explain
-from awslabs.inventory import Ours
+from awslabs.explain import Place, boto3_errors, explain
+from awslabs.inventory import Ours, Standing
 from awslabs.kinds import KINDS
 from awslabs.labs import LABS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
+from awslabs.progress import each
 
 COLUMNS = ["name", "owner", "profile", "role_arn", "region"]
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+")
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
 AT_ONCE = 24  # accounts that are looked at at the same time
 PASSES = 3  # a student may be building meanwhile
 # Of an account AWS takes one such deletion per 30 s.
@@ -131,7 +131,7 @@ def _student(line: int, head: list[str], cells: list[str]) -> Student:
     if one.shares and not one.owner:
         raise BadLine(line, "has neither an owner nor an account: in a shared account nothing else tells")
     for region in regions:
-        if not REGION.fullmatch(region):
+        if not journal.REGION.fullmatch(region):
             raise BadLine(line, f"{region} is no Region, such as us-east-1")
     return one
 
@@ -158,11 +158,11 @@ class Room:
     cloud : Cloud
         Credentials of it.
     owners : dict
-        Name of the student by owner; under an empty owner the one to whom the whole account belongs.
+        The student by owner; under an empty owner the one to whom the whole account belongs.
     """
 
     cloud: Cloud
-    owners: dict[str, str]
+    owners: dict[str, Student]
 
     @property
     def account(self) -> str:
@@ -170,7 +170,8 @@ class Room:
 
     def student(self, owner: str) -> str | None:
         """Whose labs those of an owner are; None: of nobody in the class."""
-        return self.owners.get(owner, self.owners.get(""))
+        found = self.owners.get(owner, self.owners.get(""))
+        return found.name if found else None
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Unseen:
 
 
 @dataclass
-class Lab:
+class Lab(Standing):
     """What stands on AWS of one ledger of one owner, built from one computer.
 
     Attributes
@@ -203,18 +204,6 @@ class Lab:
     student: str | None
     mine: bool
     things: list[Ours] = field(default_factory=list)
-
-    @property
-    def lab(self) -> str:
-        return journal.lab_of(self.prefix)
-
-    @property
-    def hours(self) -> float:
-        return max(journal.seconds_since(one.begun) for one in self.things) / 3600
-
-    @property
-    def usd_per_hour(self) -> float | None:
-        return journal.total(one.usd_per_hour for one in self.things)
 
     @property
     def usd_so_far(self) -> float | None:
@@ -319,8 +308,7 @@ def rooms(
         except LabError as error:
             return Unseen(one.name, one.owner, region, UNSEEN, error)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        entered = list(pool.map(lambda pair: enter(*pair), asked))
+    entered = each(lambda pair: enter(*pair), asked, AT_ONCE)
     by_place: dict[tuple[str, str], Room] = {}
     unseen, lines = list[Unseen](), dict[tuple[str, str], dict[str, Student]]()
     for (one, _), cloud in zip(asked, entered, strict=True):
@@ -339,7 +327,7 @@ def rooms(
                     "give each of the two lines an owner of its own",
                 )
         there[one.owner] = one
-        room.owners[one.owner] = one.name
+        room.owners[one.owner] = one
     return list(by_place.values()), unseen
 
 
@@ -348,30 +336,27 @@ def look(class_rooms: list[Room], unseen: list[Unseen]) -> Look:
     seen, home = Look(unseen=list(unseen)), journal.home_id()
 
     def one(room: Room) -> tuple[list[Ours], dict[str, LabError]]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             survey = inventory.survey(room.cloud)
             there = [one for one in survey.ours if inventory.stands(room.cloud, one)]
             return there, {f"{UNSEEN}: {call}": error for call, error in survey.refused.items()}
         except LabError as error:
             return [], {UNSEEN: error}
-        except (BotoCoreError, ClientError) as error:
+        except boto3_errors() as error:
             return [], {UNSEEN: explain(error, "looking for what stands", room.cloud.place)}
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        shown = list(pool.map(one, class_rooms))
+    shown = each(one, class_rooms, AT_ONCE)
     for room, (ours, refused) in zip(class_rooms, shown, strict=True):
-        names, owner = (
-            ", ".join(room.owners.values()),
-            "" if len(room.owners) > 1 else next(iter(room.owners)),
-        )
+        names = ", ".join(one.name for one in room.owners.values())
+        owner = "" if len(room.owners) > 1 else next(iter(room.owners))
         seen.unseen += [
             Unseen(names, owner, room.cloud.region, what, error) for what, error in sorted(refused.items())
         ]
         for lab in labs_in(room, ours, home):
             (seen.others if lab.student is None or lab.mine else seen.labs).append(lab)
-    seen.labs.sort(key=lambda lab: (lab.student or "", lab.lab, lab.prefix))
+    # As class.csv has them: of its texts "Student 10" would come before "Student 2".
+    lines = {one.name: one.line for room in class_rooms for one in room.owners.values()}
+    seen.labs.sort(key=lambda lab: (lines[lab.student or ""], lab.lab, lab.prefix))
     return seen
 
 
@@ -413,11 +398,8 @@ def record(lab: Lab) -> Ledger:
     with ledger.locked("recover"):
         book = ledger.journal
         book.rows = recovery.rows_of(lab.things, book.rows)
-        book.header |= {
-            "prefix": lab.prefix,
-            "owner": lab.owner,
-            "begun": min(row.begun for row in book.rows),
-        }
+        begun = min(row.begun for row in book.rows)
+        book.header |= {"prefix": lab.prefix, "owner": lab.owner, "begun": begun}
         book.save()
     return ledger
 
@@ -464,20 +446,16 @@ def command_line() -> Any:
 
     group = cli.Group("class", help="See what a class has built, and end it.")
 
-    def of_class(verb: Callable[..., Any]) -> Callable[..., Any]:
-        """The options that all verbs of a class take."""
-        for option in (
-            click.option("--regions", metavar="A,B", default="", help="Look in these Regions, too."),
-            click.option(
-                "--class",
-                "roster",
-                type=click.Path(path_type=Path),
-                default=Path("class.csv"),
-                help="The students; default: class.csv.",
-            ),
-        ):
-            verb = option(verb)
-        return verb
+    of_class = cli.with_options(
+        click.option(
+            "--class",
+            "roster",
+            type=click.Path(path_type=Path),
+            default=Path("class.csv"),
+            help="The students; default: class.csv.",
+        ),
+        click.option("--regions", metavar="A,B", default="", help="Look in these Regions, too."),
+    )
 
     def read(roster: Path, sandbox: bool) -> list[Student]:
         try:
@@ -492,13 +470,6 @@ def command_line() -> Any:
         except ValueError as error:
             raise click.UsageError(f"{roster}, {error}") from error
         return found
-
-    def regions_in(text: str) -> list[str]:
-        names = text.replace(",", " ").split()
-        for name in names:
-            if not REGION.fullmatch(name):
-                raise click.UsageError(f"--regions: {name} is no Region, such as us-east-1.")
-        return names
 
     def enter(
         found: list[Student], names: list[str], sandbox: bool, region: str | None, profile: str | None
@@ -518,7 +489,9 @@ def command_line() -> Any:
 
     def say_others(seen: Look) -> None:
         if own := [lab for lab in seen.others if lab.mine]:
-            cli.say(f"{len(own)} labs were built from this computer; of these: python -m awslabs.ledger list")
+            cli.say(
+                f"Built from this computer, and left alone: {len(own)}. See: python -m awslabs.ledger list"
+            )
         if others := Counter(lab.owner for lab in seen.others if not lab.mine):
             names = ", ".join(f"{owner} ({many})" for owner, many in sorted(others.items()))
             cli.say(f"Of owners who are not in the class, and left alone: {names}.")
@@ -534,9 +507,7 @@ def command_line() -> Any:
     @click.option(
         "--labs", metavar="A,B", default=",".join(LABS), help="Which each has at once; default: all."
     )
-    def _prepare(
-        students: int, labs: str, as_json: bool, verbose: bool, **where: Any
-    ) -> list[dict[str, Any]]:
+    def _prepare(students: int, labs: str, as_json: bool, **where: Any) -> list[dict[str, Any]]:
         """Compare what so many students need at once with what the account may have; exit 1 if it lacks."""
         from awslabs import preparation
 
@@ -550,10 +521,11 @@ def command_line() -> Any:
         rows = [need.shown() for need in needs]
         block = preparation.public_buckets(cloud) if "serverless" in names else None
         lacking = [need for need in needs if not need.enough]
-        if not lacking and not block:
-            return rows
         without_fix = [{key: value for key, value in row.items() if key != "fix"} for row in rows]
-        cli.show(rows if as_json else without_fix, as_json)  # they follow, to be pasted
+        shown = rows if as_json else without_fix  # where one lacks, they follow, to be pasted
+        if not lacking and not block:
+            return shown
+        cli.show(shown, as_json)
         fixes = [need.fix for need in lacking] + ([block.fix] if block else [])
         raise LabError(
             f"{len(fixes)} things are not enough for {students} students.",
@@ -590,7 +562,6 @@ def command_line() -> Any:
         instance_types: str,
         folder: Path | None,
         as_json: bool,
-        verbose: bool,
         **where: Any,
     ) -> None:
         """Print the IAM policies that a student needs for LAB, computed from the calls that it makes."""
@@ -633,13 +604,12 @@ def command_line() -> Any:
         owner: str | None,
         as_csv: bool,
         as_json: bool,
-        verbose: bool,
         **where: Any,
     ) -> None:
         """Show everybody's labs in all accounts and Regions, as AWS shows them; exit 3 while any stands."""
         if as_csv and as_json:
             raise click.UsageError("--csv or --json, not both.")
-        class_rooms, unseen = enter(read(roster, where["sandbox"]), regions_in(regions), **where)
+        class_rooms, unseen = enter(read(roster, where["sandbox"]), cli.regions_in(regions), **where)
         seen = look(class_rooms, unseen).of(owner)
         rows = [lab.shown() for lab in seen.labs] + not_looked_at(seen.unseen)
         say_others(seen)
@@ -651,7 +621,7 @@ def command_line() -> Any:
         ):
             cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
         if as_csv:
-            cli.out(as_sheet(rows))
+            cli.out(screen.sheet(rows, rows[0] if rows else ["student"]))
         else:
             cli.show(rows if as_json else in_brief(rows), as_json)
         down = again("down", roster, regions, **where)
@@ -688,7 +658,6 @@ def command_line() -> Any:
         dry_run: bool,
         yes: bool,
         as_json: bool,
-        verbose: bool,
         **where: Any,
     ) -> list[dict[str, Any]]:
         """Delete everybody's labs, with all results, and look again whether AWS still shows any."""
@@ -696,7 +665,7 @@ def command_line() -> Any:
             raise click.UsageError(
                 "--any-home goes with --owner: without it, all that the class has built goes."
             )
-        class_rooms, unseen = enter(read(roster, where["sandbox"]), regions_in(regions), **where)
+        class_rooms, unseen = enter(read(roster, where["sandbox"]), cli.regions_in(regions), **where)
         seen = look(class_rooms, unseen).of(owner)
         say_others(seen)
         would = [
@@ -764,15 +733,6 @@ def in_brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     without |= {key for key in ("account", "region") if len({row[key] for row in rows} - {"?"}) < 2}
     without |= {"waits"} if not any(row["waits"] for row in rows) else set()
     return [{key: value for key, value in row.items() if key not in without} for row in rows]
-
-
-def as_sheet(rows: list[dict[str, Any]]) -> str:
-    """The rows for a spreadsheet; what is not known is ``?``."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["student"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "?" if value is None else value for key, value in one.items()} for one in rows)
-    return text.getvalue().rstrip("\n")
 
 
 if __name__ == "__main__":

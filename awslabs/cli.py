@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from awslabs import graph, limits, prices, progress, screen
+from awslabs import cost, graph, journal, limits, prices, progress, screen
 from awslabs.errors import LabError
 from awslabs.screen import out as out  # chapters say cli.out, cli.say, cli.show
 from awslabs.screen import say as say
@@ -29,10 +29,12 @@ from awslabs.screen import say_beside as say_beside
 from awslabs.screen import show as show
 from awslabs.screen import show_table as show_table
 from awslabs.screen import takes_unicode as takes_unicode
+from awslabs.screen import tell as tell
 
 if TYPE_CHECKING:
+    from awslabs.cloud import Cloud
     from awslabs.explain import Place
-    from awslabs.ledger import Cloud, Ledger
+    from awslabs.ledger import Ledger
     from awslabs.sandbox import Run
 
 INTERRUPTED = 130
@@ -72,7 +74,7 @@ def open_cloud(*, sandbox: bool = False, region: str | None = None, profile: str
 
         environment = (practice.current() or start_practice_cloud()).environment(region=region)
     with progress.awaiting("the cloud's client is there"):  # boto3, which a cold disk gives slowly
-        from awslabs.ledger import Cloud
+        from awslabs.cloud import Cloud
 
         return Cloud(region, None if sandbox else profile, environment)
 
@@ -175,15 +177,12 @@ def plain_verb(group: click.Group, name: str) -> Callable[[Callable[..., Any]], 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(**options: Any) -> None:
-            with reporting(options["verbose"]):
+            with reporting(options.pop("verbose")):
                 result = function(**options)
                 if result is not None:
                     show(result, options["as_json"])
 
-        decorated: Callable[..., Any] = run
-        for option in reversed(CLOUD_OPTIONS + OUTPUT_OPTIONS):
-            decorated = option(decorated)
-        command = group.command(name, cls=Verb)(decorated)
+        command = group.command(name, cls=Verb)(with_options(*CLOUD_OPTIONS, *OUTPUT_OPTIONS)(run))
         command.params.sort(key=lambda param: param.name in SHARED)  # help shows the verb's own options first
         return command
 
@@ -212,7 +211,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(as_json: bool, verbose: bool, **options: Any) -> Any:
+        def run(as_json: bool, **options: Any) -> Any:
             if name == "up" and options.pop("dry_run"):
                 options.pop("with_console")
                 return planned(lab, function, options)
@@ -234,13 +233,13 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
                 if is_botocores(error):
                     raise as_lab_error(error, ledger.place) from error  # type: ignore[misc]
                 raise
+            finally:
+                ledger.keep_count()
 
         if name == "up":
             add_explain(group, lab, function)
-        decorated: Callable[..., Any] = run
-        for option in reversed(LEDGER_OPTIONS + ([BUDGET, DRY_RUN, OPEN] if name == "up" else [])):
-            decorated = option(decorated)
-        made = plain_verb(group, name)(decorated)
+        own = [BUDGET, DRY_RUN, OPEN] if name == "up" else []
+        made = plain_verb(group, name)(with_options(*LEDGER_OPTIONS, *own)(run))
         if name == "up":
             group.commands["explain"] = group.commands.pop("explain")  # help names it behind
         return made
@@ -251,17 +250,12 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
 def add_explain(group: click.Group, lab: str, function: Callable[..., Any]) -> None:
     """The verb `explain` of a lab: it takes all options of `up`, and says what that would call."""
 
-    def explain(
-        as_json: bool, verbose: bool, lang: str | None, as_script: bool, **options: Any
-    ) -> dict[str, Any] | None:
+    def explain(as_json: bool, lang: str | None, as_script: bool, **options: Any) -> dict[str, Any] | None:
         """Say step by step what `up` would call, and why each call is there; nothing is called."""
         return planned(lab, function, options, in_full=True, lang=lang, as_script=as_script)
 
-    decorated: Callable[..., Any] = explain
-    decorated.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in reversed([LANGUAGE, SCRIPT, *LEDGER_OPTIONS, BUDGET]):
-        decorated = option(decorated)
-    plain_verb(group, "explain")(decorated)
+    explain.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
+    plain_verb(group, "explain")(with_options(LANGUAGE, SCRIPT, *LEDGER_OPTIONS, BUDGET)(explain))
 
 
 def planned(
@@ -344,6 +338,17 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; what click says of wrong usage ends its lines between words, and is safe to show."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            head = "Error: "  # what click writes before it
+            said = screen.visible(error.format_message())
+            text = screen.fitted(head + said, sys.stderr).removeprefix(head)
+            error.format_message = lambda: text  # type: ignore[method-assign]
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(self.lines_of_help())
@@ -364,6 +369,15 @@ def ttl(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[.
     return click.option(
         "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
     )
+
+
+def regions_in(text: str) -> list[str]:
+    """The Regions that ``--regions A,B`` names, each once."""
+    names = list(dict.fromkeys(text.replace(",", " ").split()))
+    for name in names:
+        if not journal.REGION.fullmatch(name):
+            raise click.UsageError(f"--regions: {name} is no Region, such as us-east-1.")
+    return names
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -501,7 +515,7 @@ class reporting:
             return
         for label, text in (("error: ", ours.what), ("why:   ", ours.why), ("fix:   ", ours.fix)):
             if text:
-                screen.complain(label + text)
+                screen.complain(screen.fitted(label + text, sys.stderr))
         raise SystemExit(ours.exit_code) from error
 
 
@@ -530,10 +544,12 @@ def agree(question: str, unasked: str) -> None:
     """
     try:
         agreed = click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise  # Ctrl-C or Ctrl-D
-        raise LabError("Nobody is there to answer, so nothing was done.", "", unasked) from None
+    except click.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        if not sys.stdin.isatty():
+            raise LabError("Nobody is there to answer, so nothing was done.", "", unasked) from None
+        agreed = False  # Ctrl-D
     if not agreed:
         raise LabError("Nothing was done.")
 
@@ -544,7 +560,7 @@ def agree(question: str, unasked: str) -> None:
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
     ledger.read_meter()
-    note = prices.note(ledger.cloud.region).strip(" ()")
+    note = cost.price_note(ledger.journal.header, ledger.journal.rows).strip(" ()")
     return {
         "lab": ledger.lab,
         "name": ledger.journal.header["name"],
@@ -578,14 +594,16 @@ def overview(ledger: Ledger, facts: dict[str, Any], states: dict[int, str]) -> l
         states = {**states, server.number: facts["state"]}
     where = "on AWS" if ledger.cloud.is_aws else "in the practice cloud"
     lines = [f"{ledger.lab} ({head['name']}) {where}, account {head['account']}, {head['region']}", ""]
-    lines += graph.tree(rows, states, plain=not takes_unicode(sys.stdout)) or ["Nothing stands."]
+    room = screen.room_of(sys.stdout)
+    tree = graph.tree(rows, states, plain=not takes_unicode(sys.stdout), room=room)
+    lines += tree or ["Nothing stands."]
     told = {"state", "usd_per_hour", *ledger.resources.values()}  # above or below
     short = {
         key: value
         for key, value in facts.items()
         if isinstance(value, (str, int, float)) and not {key, value} & told
     }
-    lines += ["", *screen.lines_of(short)] if short else []
+    lines += ["", *screen.lines_of(short, room=room)] if short else []
     hourly = facts.get("usd_per_hour", ledger.usd_per_hour)
     so_far = screen.amount("usd", ledger.usd_so_far)
     costs = "It costs" if ledger.cloud.is_aws else "It is free; on AWS it would cost"
@@ -666,7 +684,7 @@ def add_status(
         if wants_json():
             by_name = {row.name: states.get(row.number, "") for row in ledger.journal.open_rows()}
             return {**whole, "states": by_name}
-        out("\n".join(overview(ledger, facts, states)))
+        tell("\n".join(overview(ledger, facts, states)))
         return None
 
     @verb(group, "limit", lab)
@@ -675,8 +693,14 @@ def add_status(
     def _limit(ledger: Ledger, budget_usd: float | None, ttl_minutes: int | None) -> dict[str, Any]:
         """Show or change what the lab may cost, and how long it may stand."""
         if not ledger.journal.open_rows():
+            asked = {
+                "budget": limits.written(budget_usd) if budget_usd else None,
+                "ttl": f"{ttl_minutes}m" if ttl_minutes else None,
+            }
             raise LabError(
-                "The lab does not stand.", "A budget and a time are a standing lab's.", ledger.command("up")
+                "The lab does not stand.",
+                "A budget and a time are a standing lab's; `up` takes them as well.",
+                ledger.command("up", **asked),
             )
         timer = any("ttl_minutes" in row.telling for row in ledger.journal.open_rows())
         if timer and ttl_minutes:
@@ -726,7 +750,7 @@ def add_down(
         if rows:
             ledger.read_meter()  # when its servers ended
         usd = ledger.usd_so_far
-        note = prices.note(ledger.cloud.region)
+        note = cost.price_note(ledger.journal.header, ledger.journal.rows)
         price = f"about {usd:.4f} USD{note}" if usd and usd >= 5e-5 else "less than 0.0001 USD"
         price = "an unknown price" if usd is None else price
         say(

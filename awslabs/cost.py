@@ -13,20 +13,22 @@ A row costs its `usd_per_hour` from `made` to `ended`, a minute at least (Fargat
     how much was logged                                                          logs:DescribeLogGroups
     how much lies in buckets, and in repositories of images       s3:ListObjectsV2, ecr:DescribeImages
 
-These calls are free, but for the listings of buckets, which are counted themselves. `Ledger.read_meter`
-makes them: before and after `down`, and when somebody asks. Hours are exact. What was used is "at most":
-where AWS's bill alone has the count, it is what the known calls may have made; and what is stored counts as
-if the most that was ever seen had lain there from the beginning. Not counted: transfer, what tables and logs
-store, what this computer asks of tables and buckets.
+These calls are free, but for the listings of buckets. `Ledger.read_meter` makes them: before and after
+`down`, and when somebody asks. What this package's clients ask of tables and buckets, those listings too,
+`Asked` counts as it happens. Hours are exact. What was used is "at most": where AWS's bill alone has the
+count, it is what the known calls may have made; and what is stored counts as if the most that was ever seen
+had lain there from the beginning. Not counted: see `NOT_COUNTED`.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from awslabs import journal, prices
 from awslabs.journal import Journal, Row
@@ -37,13 +39,44 @@ from awslabs.kinds.storage import MISSING
 LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's life
 SHOWN_S = 600.0  # age from which on AWS would show a server if there were one
 BATCH_ROOT_GIB = 30  # an ECS-optimized AMI's root disk (ECS developer guide)
-LISTINGS = (
-    100  # calls for one bucket at most, each of a thousand files; of what is larger the size is not known
-)
+LISTINGS = 100  # calls for one bucket at most, each of a thousand files; a larger one's size is not known
 BATCH_IDLE_S = 600.0  # seconds after its last job in which Batch ends a server that nobody saw ending
-# What one call of a function is at most: a page of a table is 1 MB, read at half price in units of 4 KB;
-# the page of Bashoutter may ask before it asks (a preflight of CORS).
-READS, WRITES, REQUESTS = 128, 2, 2
+
+
+class PerCall(NamedTuple):
+    """What one call of a function is at most, besides its own computing time.
+
+    Attributes
+    ----------
+    requests : int
+        To API Gateway: the page of a visitor may ask before it asks (a preflight of CORS).
+    reads, writes : int
+        Units of DynamoDB. A page of a table is 1 MB, read at half price in units of 4 KB. A haiku is less
+        than 1 KB, and is written into the table and into its index.
+    files : int
+        Of Bashoutter's page, with the icon that browsers ask for: a visit begins with a list.
+    """
+
+    requests: int = 0
+    reads: int = 0
+    writes: int = 0
+    files: int = 0
+
+
+PER_CALL = {  # by how the names of their log groups end; other functions ask nobody
+    "-list-haiku": PerCall(requests=2, reads=128, files=4),
+    "-post-haiku": PerCall(requests=2, writes=2),
+    "-like-haiku": PerCall(requests=2, writes=2),
+    "-delete-haiku": PerCall(requests=2, writes=2),
+}
+POSTED, LISTED = "-post-haiku", "-list-haiku"
+READ_BYTES = 8192  # of one read unit at half price
+HAIKU_BYTES = 1024  # of a haiku at most, as DynamoDB counts: names and values
+LOGGED_BYTES = 1024  # of a call: START, END and REPORT with 26 bytes each for AWS, and of few an error
+NOT_COUNTED = (
+    "transfer, what tables and logs store, queues, what a gateway answers without a function, "
+    "and what programs other than awslabs ask of tables and buckets"
+)
 REFUSED = ("AccessDenied", "AccessDeniedException")  # somebody who may not look: then it is not counted
 TRANSITION = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 REPORT = re.compile(r"Billed Duration: (\d+) ms\s+Memory Size: (\d+) MB")
@@ -87,7 +120,7 @@ def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
         instance_type, _, instance_id = key.partition(" ")
         found.append(_line(f"{instance_type} of Batch", instance_id, spans, ""))
     by_number = {str(row.number): row for row in rows}
-    for number, (size, _) in header["stored"].items():
+    for number, size in header["sizes"].items():
         if size != 0 and (holder := by_number.get(number)):
             found.append(_stored(holder, size, header["region"]))
     for what, count, usd in used(header):
@@ -98,6 +131,11 @@ def lines(header: dict[str, Any], rows: Iterable[Row]) -> list[Line]:
 def total(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
     """US dollars of all lives of a ledger until now."""
     return journal.total([header["usd_before"], *(one.usd for one in lines(header, rows))])
+
+
+def price_note(header: dict[str, Any], rows: Iterable[Row]) -> str:
+    """What is said behind `total` where a part of it is reckoned at another Region's price."""
+    return prices.note(header["region"], used=any(one.at_most for one in lines(header, rows)))
 
 
 def per_hour(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
@@ -113,32 +151,44 @@ def per_hour(header: dict[str, Any], rows: Iterable[Row]) -> float | None:
 
 def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
     """What was used besides hours: what, how much of it, US dollars."""
-    logs = header["meter"]["logs"].values()
-    calls, gb_seconds, size = (sum(one[place] for one in logs) for place in range(3))
-    region = header["region"]
+    logs: dict[str, tuple[int, float, int]] = header["meter"]["logs"]
+    calls, gb_seconds, _ = (sum(one[place] for one in logs.values()) for place in range(3))
+    logged = sum(max(size, LOGGED_BYTES * calls) for calls, _, size in logs.values())
+    asked, region = header["asked"], header["region"]
+    most = {name: _times(header, name) for name in PerCall._fields}
+    # A table that has grown beyond a page is read whole by who scans it.
+    most["reads"] += _calls(header, LISTED) * _calls(header, POSTED) * HAIKU_BYTES / READ_BYTES
     counted = [
         ("requests to Lambda", calls, "Lambda million requests", 1e6),
         ("GB-seconds of Lambda", gb_seconds, "Lambda GB-second", 1),
-        ("requests to API Gateway", REQUESTS * calls, "API Gateway million requests", 1e6),
-        ("reads of DynamoDB", READS * calls, "DynamoDB million reads", 1e6),
-        ("writes of DynamoDB", WRITES * calls, "DynamoDB million writes", 1e6),
-        ("bytes of logs", size, "logs GB", 1e9),
-        (
-            "listings of buckets",
-            sum(many for _, many in header["stored"].values()),
-            "S3 thousand writes",
-            1e3,
-        ),
+        ("requests to API Gateway", most["requests"], "API Gateway million requests", 1e6),
+        ("reads of DynamoDB", most["reads"] + asked.get("reads", 0), "DynamoDB million reads", 1e6),
+        ("writes of DynamoDB", most["writes"] + asked.get("writes", 0), "DynamoDB million writes", 1e6),
+        ("bytes of logs", logged, "logs GB", 1e9),
+        ("writes and listings of buckets", asked.get("puts", 0), "S3 thousand writes", 1e3),
+        ("reads of buckets", most["files"] + asked.get("gets", 0), "S3 thousand reads", 1e3),
     ]
     return [
         (what, count, count / per * prices.rate(item, region)) for what, count, item, per in counted if count
     ]
 
 
+def _calls(header: dict[str, Any], ending: str) -> int:
+    """Calls of the function whose log group's name ends so."""
+    logs = header["meter"]["logs"].items()
+    return sum(counts[0] for name, counts in logs if name.endswith(ending))
+
+
+def _times(header: dict[str, Any], name: str) -> float:
+    """What all calls are at most, of one field of `PerCall`."""
+    return sum(_calls(header, ending) * float(getattr(each, name)) for ending, each in PER_CALL.items())
+
+
 def request_usd(region: str) -> float:
     """US dollars of one request to a lab's API at most, but for its computing time."""
     api, calls, reads = "API Gateway million requests", "Lambda million requests", "DynamoDB million reads"
-    usd = prices.rate(api, region) + prices.rate(calls, region) + READS * prices.rate(reads, region)
+    usd = prices.rate(api, region) + prices.rate(calls, region)
+    usd += PER_CALL[LISTED].reads * prices.rate(reads, region)
     return usd / 1e6
 
 
@@ -147,18 +197,16 @@ def _line(what: str, id: str, spans: list[list[Any]], ended: str) -> Line:
     ended = ended or journal.now()
     moments = [min(moment, ended) for moment, _ in spans] + [ended]
     usd: float | None = 0.0
+    running_s = 0.0
     for (_, per_hour), begun, over in zip(spans, moments, moments[1:], strict=False):
         seconds = journal.seconds_since(begun, over)
         if per_hour is None:
             usd = None
         elif per_hour and usd is not None:
             usd += max(seconds, LEAST_S) / 3600 * per_hour
-    running_s = [
-        journal.seconds_since(begun, over)
-        for (_, per_hour), begun, over in zip(spans, moments, moments[1:], strict=False)
-        if per_hour != 0
-    ]
-    return Line(what, id, sum(running_s) / 3600, usd)
+        if per_hour != 0:
+            running_s += seconds
+    return Line(what, id, running_s / 3600, usd)
 
 
 def _stored(row: Row, size: int | None, region: str) -> Line:
@@ -187,15 +235,14 @@ class Answers:
         GiB of the disks that are attached to a server now, by its id.
     logs : dict
         Of each log group: calls of a function, their GB-seconds, bytes.
-    stored : dict
-        Of each bucket and repository, by the number of its row: bytes, None for too many to count, and how
-        many listings that took.
+    sizes : dict
+        Of each bucket and repository, by the number of its row: bytes, None for too many to count.
     """
 
     servers: list[dict[str, Any]] | None = None
     gib: dict[str, int] = field(default_factory=dict)
     logs: dict[str, tuple[int, float, int]] = field(default_factory=dict)
-    stored: dict[int, tuple[int | None, int]] = field(default_factory=dict)
+    sizes: dict[int, int | None] = field(default_factory=dict)
 
 
 def ask(client: Callable[[str], Any], book: Journal) -> Answers:
@@ -216,26 +263,26 @@ def ask(client: Callable[[str], Any], book: Journal) -> Answers:
         if row.call == "logs:CreateLogGroup":
             answers.logs |= _logged(client("logs"), row.id)
         elif row.made and row.call == "s3:CreateBucket":
-            answers.stored[row.number] = _in_bucket(client("s3"), row.id)
+            answers.sizes[row.number] = _in_bucket(client("s3"), row.id)
         elif row.made and row.call == "ecr:CreateRepository":
-            answers.stored[row.number] = (_in_repository(client("ecr"), row.id), 0)
+            answers.sizes[row.number] = _in_repository(client("ecr"), row.id)
     return answers
 
 
-def _in_bucket(s3: Any, name: str) -> tuple[int | None, int]:
-    """Bytes of all files, and how many listings it took; nothing where it is gone, or not to be read."""
+def _in_bucket(s3: Any, name: str) -> int | None:
+    """Bytes of all files, None for too many to list; nothing where it is gone, or not to be read."""
     size = 0
     try:
         listing = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
         for number, page in enumerate(listing, 1):
             size += sum(one["Size"] for one in page.get("Contents", []))
             if number == LISTINGS and page.get("IsTruncated"):
-                return None, number
+                return None
     except s3.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in (*MISSING, *REFUSED):
             raise
-        return 0, 0
-    return size, number
+        return 0
+    return size
 
 
 def _in_repository(ecr: Any, name: str) -> int:
@@ -266,19 +313,18 @@ def _logged(logs: Any, name: str) -> dict[str, tuple[int, float, int]]:
 def note(book: Journal, answers: Answers) -> bool:
     """Write down what AWS has shown; whether anything of it is new."""
     meter = book.header["meter"]
-    before = repr((meter, book.header["stored"]))
+    sizes = book.header["sizes"]
+    before = repr((meter, sizes))
     for name, counts in answers.logs.items():  # lines are kept for some days only, so a count never falls
         meter["logs"][name] = [
             max(pair) for pair in zip(counts, meter["logs"].get(name, counts), strict=True)
         ]
     if answers.servers is not None:
         _note_servers(book, answers, meter["rates"])
-    stored = book.header["stored"]
-    for number, (size, many) in answers.stored.items():
-        most, listings = stored.get(str(number), [0, 0])
-        unknown = size is None or most is None
-        stored[str(number)] = [None if unknown else max(size or 0, most), listings + many]
-    return repr((meter, stored)) != before
+    for number, size in answers.sizes.items():
+        most = sizes.get(str(number), 0)
+        sizes[str(number)] = None if size is None or most is None else max(size, most)
+    return repr((meter, sizes)) != before
 
 
 def _note_servers(book: Journal, answers: Answers, rates: dict[str, list[list[Any]]]) -> None:
@@ -332,8 +378,7 @@ def _last_moment(row: Row | None) -> str:
     """When a server ended at the latest, that AWS shows no more or does not tell of: its own time, or now."""
     if row is None or not row.telling.get("ttl_minutes", "").isdigit():
         return journal.now()
-    begun = datetime.fromisoformat(row.made.replace("Z", "+00:00"))
-    return min(journal.now(), as_kept(begun + timedelta(minutes=int(row.telling["ttl_minutes"]))))
+    return min(journal.now(), journal.after(row.made, 60 * int(row.telling["ttl_minutes"])))
 
 
 def _after_work(book: Journal) -> str:
@@ -341,5 +386,93 @@ def _after_work(book: Journal) -> str:
     jobs = [row for row in book.rows if row.call == "batch:SubmitJob" and row.made]
     if not jobs or any(row.open for row in jobs):
         return journal.now()
-    last = datetime.fromisoformat(max(row.ended for row in jobs).replace("Z", "+00:00"))
-    return min(journal.now(), as_kept(last + timedelta(seconds=BATCH_IDLE_S)))
+    return min(journal.now(), journal.after(max(row.ended for row in jobs), BATCH_IDLE_S))
+
+
+# -- What this computer asks -------------------------------------------------------------------------------
+
+_READING = ("GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems")
+_WRITING = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
+_DEAR = ("Put", "Create", "Copy", "Complete", "Upload", "List", "Post")  # S3: all at the price of a PUT
+_FREE = ("Delete", "Abort")
+_unwritten: dict[Path, dict[str, float]] = {}  # by ledger: of several objects for one, any may write it down
+_mutex = threading.Lock()
+
+
+class Asked:
+    """Counts what this process asks of a ledger's tables and buckets, until it is written into the file.
+
+    Parameters
+    ----------
+    book : Journal
+        With its prefix begin the names of what is counted.
+
+    Notes
+    -----
+    What DynamoDB has read and written stands in its answer, if that was asked for (`ReturnConsumedCapacity`);
+    else it is reckoned from what was sent or came back: a page for who reads many, a table and its index for
+    who writes. Of S3's requests deletions are free; what it refuses is counted all the same.
+    """
+
+    def __init__(self, book: Journal) -> None:
+        self._book = book
+
+    def listen(self, cloud: Any) -> None:
+        """Hear of the calls of a `Cloud` from now on."""
+        for service in ("s3", "dynamodb"):
+            cloud.listen(f"provide-client-params.{service}", self._asked)
+            cloud.listen(f"after-call.{service}", self._answered)
+
+    def _asked(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        names = [params.get("Bucket"), params.get("TableName"), *params.get("RequestItems", ())]
+        if any(str(name).startswith(self._book.header["prefix"]) for name in names):
+            context[f"awslabs-asked {self._book.path}"] = params
+
+    def _answered(self, model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        params = context.pop(f"awslabs-asked {self._book.path}", None)
+        if params is None:
+            return  # not ours, or another object for this ledger has counted it
+        kind, count = _counted(model.name, params, parsed)
+        if count:
+            with _mutex:
+                counts = _unwritten.setdefault(self._book.path, {})
+                counts[kind] = counts.get(kind, 0.0) + count
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is not written down yet."""
+        return bool(_unwritten.get(self._book.path))
+
+    def note(self) -> bool:
+        """Write it into the file's header; whether there was anything."""
+        with _mutex:
+            fresh = _unwritten.pop(self._book.path, None)
+        asked = self._book.header["asked"]
+        for kind, count in (fresh or {}).items():
+            asked[kind] = asked.get(kind, 0) + count
+        return bool(fresh)
+
+
+def _counted(name: str, params: dict[str, Any], parsed: dict[str, Any]) -> tuple[str, float]:
+    """What one call is, and how much of it: ``("reads", 0.5)``."""
+    if name in (*_READING, *_WRITING):
+        told = parsed.get("ConsumedCapacity")
+        if told:
+            units = sum(one["CapacityUnits"] for one in (told if isinstance(told, list) else [told]))
+        elif name in ("Query", "Scan"):
+            units = 2 * PER_CALL[LISTED].reads  # consistent reads cost twice
+        elif name in _READING:
+            keys = [one.get("Keys", ()) for one in params.get("RequestItems", {}).values()]
+            units = (sum(map(len, keys)) or 1) + _size(parsed) // 4096
+        else:
+            items = sum(map(len, params.get("RequestItems", {}).values())) or 1
+            units = 2 * (items + _size(params) // 1024)
+        return ("reads" if name in _READING else "writes"), units
+    if name.startswith(_FREE) or "TableName" in params:
+        return "", 0
+    return ("puts" if name.startswith(_DEAR) else "gets"), 1
+
+
+def _size(value: Any) -> int:
+    """Bytes that names and values have at the most."""
+    return len(repr(value).encode())

@@ -35,9 +35,8 @@ HOLDERS = (
 )
 POINTS = 2_000  # of a series that are drawn
 WIDTH, GAP, HEAD, BOX = 880.0, 10.0, 56.0, 200.0  # pixels: a picture, between boxes, a box's height and width
-NOT_XML = re.compile(
-    "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)  # what XML 1.0 has no place for
+# What XML 1.0 has no place for.
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 TONES = {"creating": "#b26a00", "standing": "#1b6e3c", "deleting": "#b3261e"}
 LINES = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 
@@ -52,7 +51,7 @@ def svg(width: float, height: float, title: str, parts: Iterable[str]) -> str:
     """A whole picture, on a ground of its own: it can be read in a light notebook and in a dark one."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" style="max-width:100%" role="img" font-family="sans-serif" font-size="12">'
+        f'style="width:100%;max-width:{width:.0f}px" role="img" font-family="sans-serif" font-size="12">'
         f"<title>{text(title)}</title>"
         f'<rect width="100%" height="100%" rx="8" fill="#fbfbf9"/>{"".join(parts)}</svg>'
     )
@@ -298,7 +297,7 @@ class Curves:
         """One more point; one that is no number is left out. Threads may call it."""
         if y is not None and math.isfinite(x) and math.isfinite(y):
             with self._mutex:
-                self.series.setdefault(series, []).append((x, y))
+                self.series.setdefault(series, []).append((float(x), float(y)))
 
     def svg(self) -> str:
         with self._mutex:
@@ -322,7 +321,7 @@ class Curves:
                 f'<path d="M{left} {y:.1f}h{inner_w}" stroke="#e3e3df"/>'
                 f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#595959">{tick:g}</text>'
             )
-        for tick in _ticks(x0, x1):
+        for tick in _ticks(x0, x1, whole=all(x.is_integer() for x, _ in every)):
             x, _ = at((tick, y0))
             parts.append(
                 f'<text x="{x:.1f}" y="{high - 28}" text-anchor="middle" fill="#595959">{tick:g}</text>'
@@ -366,10 +365,11 @@ def _span(values: list[float], *, whole: bool) -> tuple[float, float]:
     return least, most if most > least else least + 1.0
 
 
-def _ticks(least: float, most: float) -> list[float]:
-    """Three to six round numbers between them."""
+def _ticks(least: float, most: float, *, whole: bool = False) -> list[float]:
+    """Three to six round numbers between them; fewer where only whole ones mean something."""
     step = 10 ** math.floor(math.log10((most - least) / 2))
     step *= next(factor for factor in (1, 2, 5, 10) if (most - least) / (step * factor) <= 5)
+    step = max(step, 1) if whole else step
     first = math.ceil(least / step - 1e-9)
     return [round(number * step, 12) for number in range(first, math.floor(most / step + 1e-9) + 1)]
 

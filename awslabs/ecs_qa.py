@@ -402,15 +402,13 @@ def private_repository(ecr: Any, image: str | None) -> list[str]:
 
     AWS calls: ``ecr:DescribeRepositories``.
     """
-    from botocore.exceptions import ClientError
-
     uri = re.sub(r"(@.*|:[^/]*)$", "", image or "")
     name = uri.partition("/")[2]
     if not name:
         return []
     try:
         (shown,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
-    except ClientError as error:
+    except ecr.exceptions.ClientError as error:
         log.info("%s is taken for a public image: %s", image, error)
         return []
     return [shown["repositoryArn"]] if shown["repositoryUri"] == uri else []

@@ -129,6 +129,13 @@ class Place:
 _places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
 
 
+def boto3_errors() -> tuple[type[Exception], type[Exception]]:
+    """What boto3 raises, for an `except`. botocore takes its time, so it comes when something was raised."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
+
+
 def remember(client: Any, place: Place) -> None:
     """Keep for a boto3 client where its calls go; `place_of` tells it to who has the client alone."""
     _places[client] = place

@@ -241,12 +241,10 @@ def image_for(ec2: Any, ssm: Any, instance_type: str) -> dict[str, Any]:
     """
     if not has_gpu(ec2, instance_type):
         return newest_image(ec2, ssm, AMAZON_LINUX_2023)
-    from botocore.exceptions import ClientError
-
     for parameter in DEEP_LEARNING_AMIS:
         try:
             return newest_image(ec2, ssm, parameter)
-        except ClientError as error:
+        except ssm.exceptions.ClientError as error:
             if error_code(error) != "ParameterNotFound":
                 raise
             log.debug("there is no %s any more", parameter)

@@ -14,14 +14,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from awslabs.journal import Row
-from awslabs.screen import columns, one_line
+from awslabs.screen import columns, folded, one_line
 
 UNICODE = ("├─ ", "└─ ", "│  ", "   ")
 ASCII = ("|- ", "`- ", "|  ", "   ")
+LEAST_ID = 20  # places for an identifier, however narrow the terminal
 UNPLAIN = re.compile(r"[^\w .:/@+=,-]", re.ASCII)  # in a label of Mermaid, which would read it as its own
 
 
-def tree(rows: Iterable[Row], said: Mapping[int, str] | None = None, *, plain: bool = False) -> list[str]:
+def tree(
+    rows: Iterable[Row],
+    said: Mapping[int, str] | None = None,
+    *,
+    plain: bool = False,
+    room: int | None = None,
+) -> list[str]:
     """One line for each open row, below the first row that it needs; joins stand below their first end.
 
     Parameters
@@ -30,17 +37,27 @@ def tree(rows: Iterable[Row], said: Mapping[int, str] | None = None, *, plain: b
         What is said of a row, by its number; what the ledger knows of its state unless given.
     plain : bool
         Draw with ASCII alone.
+    room : int, optional
+        Places of a line; an identifier that does not fit goes on below itself.
     """
+    from rich.cells import cell_len
+
     still = {row.number: row for row in rows if row.open}
     below: dict[int, list[Row]] = {}
     for row in still.values():
         parent = min((number for number in row.needs if number in still), default=0)
         below.setdefault(parent, []).append(row)
-    cells = [
-        [drawn + row.name, (said or {}).get(row.number, row.state), price(row), _short(one_line(row.id))]
-        for drawn, row in _walk(below, 0, "", ASCII if plain else UNICODE)
-    ]
-    return columns(cells).split("\n") if cells else []
+    walked = list(_walk(below, 0, "", ASCII if plain else UNICODE))
+    heads = columns(
+        [drawn + row.name, (said or {}).get(row.number, row.state), price(row), "|"] for drawn, row in walked
+    ).split("\n")
+    lines = []
+    for head, (_, row) in zip(heads, walked, strict=False):  # of no rows there is one empty head
+        label, name = head.removesuffix("|"), _short(one_line(row.id))
+        wide = cell_len(label)
+        first, *more = [name] if room is None else folded(name, max(LEAST_ID, room - wide))
+        lines += [(label + first).rstrip(), *(" " * wide + part for part in more)]
+    return lines
 
 
 def _walk(

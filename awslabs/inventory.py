@@ -13,11 +13,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from awslabs import journal
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LedgerError, StillStanding
-from awslabs.explain import explain
+from awslabs.explain import boto3_errors, explain
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found, Kind, Overview
-from awslabs.ledger import Cloud, Ledger, is_foreign
+from awslabs.kinds.named import as_kept
+from awslabs.ledger import Ledger, is_foreign
 from awslabs.ledgers import damaged_files, ledgers_of
 from awslabs.progress import each
 
@@ -76,7 +78,26 @@ class Ours:
             moment = datetime.strptime(self.token[:14], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
         except ValueError:
             moment = datetime.now(timezone.utc)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return as_kept(moment)
+
+
+class Standing:
+    """What stands on AWS under one prefix, for whoever shows it."""
+
+    prefix: str
+    things: list[Ours]
+
+    @property
+    def lab(self) -> str:
+        return journal.lab_of(self.prefix)
+
+    @property
+    def hours(self) -> float:
+        return max(journal.seconds_since(one.begun) for one in self.things) / 3600
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        return journal.total(one.usd_per_hour for one in self.things)
 
 
 @dataclass(frozen=True)
@@ -131,28 +152,12 @@ def attempt(
     cloud: Cloud, kind: Kind, ask: Callable[[Any], list[Found] | None], refused: dict[str, AwsError]
 ) -> list[Found] | None:
     """What AWS answers; None, with the reason in `refused`, where it does not."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         return ask(cloud.client(kind.service))
-    except (BotoCoreError, ClientError) as error:
+    except boto3_errors() as error:
         call = f"{kind.service}:{getattr(error, 'operation_name', 'a listing')}"
         refused[kind.call] = explain(error, call, cloud.place)
         return None
-
-
-def everything_ours(cloud: Cloud) -> list[Ours]:
-    """All on AWS, in this account and Region, that carries a ledger's mark: nothing is left unlooked at.
-
-    Raises
-    ------
-    AwsError
-        When a kind could not be looked at.
-    """
-    seen = survey(cloud)
-    for error in seen.refused.values():
-        raise error
-    return seen.ours
 
 
 def left_of(ledger: Ledger) -> list[Ours]:

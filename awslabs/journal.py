@@ -36,6 +36,7 @@ from typing import Any
 
 from awslabs.errors import LedgerError, install
 from awslabs.kinds import KINDS
+from awslabs.kinds.named import as_kept
 from awslabs.labs import LABS
 
 SCHEMA = 1
@@ -43,6 +44,7 @@ SIGNED_S = 0.5  # seconds in which a lock may still show the name of the verb th
 CLOSED = ("gone", "refused")  # states in which a row stands for nothing any more
 STATES = ("creating", "standing", "deleting", *CLOSED)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
 FILE = re.compile(rf"[a-z0-9_]+\.{NAME.pattern}\.[0-9]+\.[A-Za-z0-9-]+\.json")  # lab, name, account, Region
 LARGEST_MIB = 64  # of a ledger: a hundred thousand rows
 # What tags on AWS hold anybody may have written: only what has exactly these forms is a ledger's mark.
@@ -131,16 +133,12 @@ def chosen_owner(given: str | None = None) -> str | None:
 
 def now() -> str:
     """The time as rows keep it: UTC, to the millisecond (``2026-11-21T20:55:33.123Z``)."""
-    return _text(datetime.now(timezone.utc))
+    return as_kept(datetime.now(timezone.utc))
 
 
 def after(moment: str, seconds: float) -> str:
     """So many seconds after one of a row's times."""
-    return _text(as_datetime(moment) + timedelta(seconds=seconds))
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return as_kept(as_datetime(moment) + timedelta(seconds=seconds))
 
 
 def as_datetime(text: str) -> datetime:
@@ -231,7 +229,7 @@ def blank_limits() -> dict[str, Any]:
 
 def fresh_counts() -> dict[str, Any]:
     """What stands in the header of each life anew: what `cost` has noted of it, and its `limits`."""
-    return {"meter": {"rates": {}, "logs": {}}, "stored": {}, "limits": blank_limits()}
+    return {"meter": {"rates": {}, "logs": {}}, "sizes": {}, "asked": {}, "limits": blank_limits()}
 
 
 def fresh_token() -> str:
@@ -294,16 +292,16 @@ def _is_count(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e15
 
 
-def _are_stored(value: Any) -> bool:
-    """``{"7": [1048576, 2]}``: by a row's number the most bytes, None if not known, and how many listings."""
+def _are_sizes(value: Any) -> bool:
+    """``{"7": 1048576}``: by a row's number the most bytes; None if not known."""
     return isinstance(value, dict) and all(
-        is_text(key)
-        and isinstance(one, list)
-        and len(one) == 2
-        and (one[0] is None or _is_count(one[0]))
-        and _is_count(one[1])
-        for key, one in value.items()
+        is_text(key) and (size is None or _is_count(size)) for key, size in value.items()
     )
+
+
+def _are_counts(value: Any) -> bool:
+    """``{"reads": 12.5}``: how much was asked of tables and buckets."""
+    return isinstance(value, dict) and all(is_text(key) and _is_count(one) for key, one in value.items())
 
 
 def _are_limits(value: Any) -> bool:
@@ -350,7 +348,8 @@ HEADER_FORMS: Mapping[str, Callable[[Any], bool]] = {
     "begun": _is_time,
     "usd_before": lambda value: value is None or _is_amount(value),
     "meter": _is_meter,
-    "stored": _are_stored,
+    "sizes": _are_sizes,
+    "asked": _are_counts,
     "limits": _are_limits,
 }
 
@@ -835,9 +834,8 @@ def remains(path: Path) -> Remains:
     rows: dict[int, Row] = {}
     for line in text.split("\n"):
         line = line.strip().rstrip(",")
-        with contextlib.suppress(
-            ValueError, RecursionError
-        ):  # a line that is not whole: AWS's tags know more
+        # A line that is not whole: AWS's tags know more.
+        with contextlib.suppress(ValueError, RecursionError):
             if line.startswith("{"):
                 row = as_row(json.loads(line, parse_constant=_no_number))
                 rows.setdefault(row.number, row)

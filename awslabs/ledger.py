@@ -21,7 +21,6 @@ What a service needs stands in `kinds/`, the file in `journal.py`. From a termin
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import fnmatch
 import functools
@@ -37,13 +36,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from awslabs import addresses, callbook, cost, journal, limits, prices, show
+from awslabs import callbook, cost, journal, limits, prices, show
+from awslabs.cloud import Cloud
 from awslabs.drawing import Map
 from awslabs.errors import (
-    AwsError,
     LabError,
     LedgerError,
     NotOurs,
@@ -57,20 +55,16 @@ from awslabs.explain import (
     THROTTLED,
     Place,
     answers,
+    boto3_errors,
     error_code,
     explain,
     http_status,
     is_refused_here,
-    mend_source,
     place_of,
-    remember,
 )
 from awslabs.journal import Journal, Row
 from awslabs.kinds import ENSURES, KINDS, Found, Kind, Mark
 from awslabs.progress import awaiting, each, heard_by, poll
-
-if TYPE_CHECKING:
-    import boto3
 
 log = logging.getLogger("awslabs.ledger")  # also where it runs as __main__
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -85,7 +79,6 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 # so the last of 60 students who start together waits five minutes for that one alone.
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
-REFUSED = 2  # attempts at an address of this computer where nobody listens
 AT_ONCE = 16  # deletions of one lab at the same time
 TRANSPORT = (
     "EndpointConnectionError",
@@ -121,218 +114,6 @@ def kind_of(method: Callable[..., Any]) -> Kind:
             "add an entry: awslabs/kinds/__init__.py says how",
         )
     return kind
-
-
-class Cloud:
-    """Credentials, Region and endpoint: where calls go, and which folder keeps their ledgers.
-
-    Parameters
-    ----------
-    region, profile : str, optional
-        As the AWS CLI takes them; otherwise the environment and the AWS configuration decide.
-    environment : dict, optional
-        ``AWS_ENDPOINT_URL`` and keys of a practice cloud, instead of what the process has.
-
-    AWS calls: ``sts:GetCallerIdentity``.
-
-    Attributes
-    ----------
-    place : Place
-        What a command needs to mean the same Region, profile and cloud.
-
-    Raises
-    ------
-    AwsError
-        For a profile, Region, endpoint or configuration file that makes no sense.
-    """
-
-    def __init__(
-        self, region: str | None = None, profile: str | None = None, environment: dict[str, Any] | None = None
-    ) -> None:
-        given = environment or {}
-        self._given, self._profile = given, profile
-        self._endpoint = given.get("AWS_ENDPOINT_URL")
-        self.place = Place.asked(region, profile, bool(self._endpoint))
-        self._proxies: dict[str, Any] | None = (
-            {} if given else None
-        )  # {}: none at all, whatever HTTP_PROXY says
-        self._clients: dict[tuple[str, bool], Any] = {}
-        self._mutex = threading.Lock()
-        with self._told("the AWS configuration"):
-            self.session = session(given, region, profile)
-            self.region = self.session.region_name or ""
-            self.place = dataclasses.replace(self.place, region=self.region)
-            self.session.get_credentials()  # here, since whatever finds or fetches them may fail
-            sts = self.client("sts")
-        address = urlsplit(sts.meta.endpoint_url)
-        self.is_aws = addresses.is_aws(sts)
-        self.folder = journal.home() if self.is_aws else journal.home() / f"{address.hostname}-{address.port}"
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Errors of the session, which is made from what the user has configured, as ours."""
-        from botocore.exceptions import BotoCoreError
-
-        try:
-            yield
-        except BotoCoreError as error:
-            raise explain(error, what, self.place) from error
-        except OSError as error:
-            raise AwsError(
-                "The AWS credentials could not be fetched.",
-                f"The credential_process of the AWS configuration does not run: {error}",
-                mend_source(self.place),
-                code="CredentialRetrievalError",
-            ) from error
-        except ValueError as error:
-            if "endpoint" in str(error):
-                address = str(error).rpartition(" ")[2]
-                raise AwsError(
-                    f"{address} is no address of a cloud.",
-                    "AWS_ENDPOINT_URL, or endpoint_url in the AWS configuration, says so; an address begins "
-                    "with http:// or https://.",
-                    f"export AWS_ENDPOINT_URL={shlex.quote(f'http://{address}')}",
-                    code="InvalidEndpoint",
-                ) from error
-            raise AwsError(
-                "The AWS credentials could not be fetched.",
-                f"What the credential_process of the AWS configuration prints is no JSON: {error}",
-                mend_source(self.place),
-                code="CredentialRetrievalError",
-            ) from error
-
-    def client(self, service: str, *, resends: bool = True) -> Any:
-        """The one client for a service.
-
-        With ``resends=False`` botocore sends each request once: after a cut connection it would otherwise
-        send a create call again by itself, and make a second of whatever has no client token.
-        """
-        from botocore.config import Config
-
-        here = "us-east-1" if service == "freetier" else self.region  # AWS has it in that Region alone
-        with self._mutex:
-            if (service, resends) not in self._clients:
-                retries = {"mode": "standard", "total_max_attempts": 10 if resends else 1}
-                made = self._clients[service, resends] = self.session.client(
-                    service,
-                    region_name=here,
-                    endpoint_url=self._endpoint,
-                    config=Config(
-                        retries=retries,
-                        proxies=self._proxies,
-                        max_pool_connections=64,
-                        user_agent_extra="awslabs",
-                        connect_timeout=10,
-                    ),
-                )
-                made.meta.events.register("needs-retry", give_up_soon)
-                remember(made, self.place)
-            return self._clients[service, resends]
-
-    def listen(self, event: str, listener: Callable[..., None]) -> None:
-        """Have botocore tell of an event: of the clients that are there, and of those to come.
-
-        Parameters
-        ----------
-        event : str
-            As botocore names it: ``after-call``, which is told of every answer.
-        listener : callable
-            Takes the event's own keyword arguments; boto3's documentation, "Extensibility guide". What it
-            raises is logged: who only listens stops no call.
-        """
-
-        def told(**news: Any) -> None:
-            try:
-                listener(**news)
-            except Exception:
-                log.exception("who listens to %s failed", event)
-
-        with self._mutex:
-            self.session.events.register(event, told)
-            for client in self._clients.values():
-                client.meta.events.register(event, told)
-
-    def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
-        """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
-
-        AWS calls: ``sts:AssumeRole``.
-
-        Raises
-        ------
-        AwsError
-            When the role cannot be assumed.
-        """
-        from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        made = copy.copy(self)
-        made._clients, made._mutex = {}, threading.Lock()
-        vars(made).pop("identity", None)
-        made.region = region or self.region
-        made.place = dataclasses.replace(self.place, region=made.region)
-        made.session = session(self._given, made.region, self._profile)
-        fetcher = AssumeRoleCredentialFetcher(
-            lambda *_, **__: self.client("sts"),
-            self.session.get_credentials(),
-            role_arn,
-            extra_args={"RoleSessionName": "awslabs-class"},
-        )
-        credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-        try:
-            credentials.get_frozen_credentials()
-        except (BotoCoreError, ClientError) as error:
-            raise explain(error, "sts:AssumeRole", self.place) from error
-        made.session._session._credentials = credentials  # botocore has no other door for them
-        return made
-
-    @functools.cached_property
-    def identity(self) -> dict[str, str]:
-        """Account number and caller, as STS tells: ``{"account": ..., "arn": ..., "owner": ...}``."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        try:
-            answer = self.client("sts").get_caller_identity()
-            account, arn = answer["Account"], answer["Arn"]
-        except (BotoCoreError, ClientError, ResponseParserError) as error:
-            raise explain(error, "sts:GetCallerIdentity", self.place) from error
-        except KeyError as error:  # a page that happens to be XML
-            nameless = ResponseParserError(f"{self.client('sts').meta.endpoint_url} names no account.")
-            raise explain(nameless, "sts:GetCallerIdentity", self.place) from error
-        return {
-            "account": account,
-            "arn": arn,
-            "owner": journal.fit_owner(arn.rpartition("/")[2].rpartition(":")[2]),
-        }
-
-
-def session(given: dict[str, Any], region: str | None, profile: str | None) -> boto3.Session:
-    """What the user has configured; for a practice cloud, with `given` keys, nothing of it.
-
-    A practice cloud's keys are its own, and no file or variable of the user's AWS has a part in it.
-    """
-    import boto3
-    import botocore.session
-
-    nothing: tuple[Any, ...] = (None, None, None, None)
-    unread = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-    ignored = dict.fromkeys(("profile", "use_fips_endpoint", "use_dualstack_endpoint"), nothing)
-    made = boto3.Session(
-        botocore_session=botocore.session.Session(unread | ignored if given else {}),
-        aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
-        region_name=region or given.get("AWS_REGION") or os.environ.get("AWS_REGION"),
-        profile_name=profile,
-    )
-    if not made.region_name:
-        raise botocore.exceptions.NoRegionError
-    return made
-
-
-def give_up_soon(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
-    """botocore asks before each retry: where nobody listens on this computer, ten are no use."""
-    if attempts >= REFUSED and caught_exception and is_refused_here(caught_exception):
-        raise caught_exception
 
 
 def path_of(cloud: Cloud, lab: str, name: str) -> Path:
@@ -438,6 +219,8 @@ class Ledger:
         self._refuse_others()
         self.calls = callbook.CallBook(self.journal)
         self.calls.listen(cloud)
+        self.asked = cost.Asked(self.journal)
+        self.asked.listen(cloud)
 
     def _refuse_others(self) -> None:
         """Stop at a file that is not for this version."""
@@ -514,17 +297,26 @@ class Ledger:
         the disk is full, AWS refuses to answer or an emulator leaves out what AWS tells, the file stays as
         it is.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             self.close_ended(running=True)
             with callbook.about(self.journal):
                 answers = cost.ask(self.client, self.journal)
             with self.journal.locked("start", patience_s=TIDY_S * self.patience):
-                if cost.note(self.journal, answers):
+                if self.asked.note() | cost.note(self.journal, answers):
                     self.journal.save()
-        except (BotoCoreError, ClientError, LabError, LookupError, TypeError, ValueError) as error:
+        except (*boto3_errors(), LabError, LookupError, TypeError, ValueError) as error:
             log.debug("the meter was not read: %r", error)
+
+    def keep_count(self) -> None:
+        """Write down what this process has asked of the lab's tables and buckets; later, if not now."""
+        if not self.asked.waiting or not self.journal.rows:
+            return
+        try:
+            with self.journal.locked("start", patience_s=TIDY_S * self.patience):
+                if self.asked.note():
+                    self.journal.save()
+        except LedgerError as error:
+            log.debug("what was asked was not written down: %s", error)
 
     # -- what it may cost, and how long it may stand ---------------------------------------------------
 
@@ -950,7 +742,7 @@ class Ledger:
 
         `unsure`: an earlier try may have taken effect unseen, so a refusal of this one proves nothing yet.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+        from botocore.exceptions import ClientError, ParamValidationError
 
         call = getattr(self.cloud.client(kind.service, resends=False), method.__name__)
         began = time.monotonic()
@@ -965,7 +757,7 @@ class Ledger:
             except ParamValidationError:
                 self._close(row, "refused")
                 raise
-            except (BotoCoreError, ClientError) as error:
+            except boto3_errors() as error:
                 if self._after_error(kind, row, request, error, time.monotonic() - began, unsure):
                     return
                 unsure = unsure or is_unanswered(error)
@@ -1047,15 +839,13 @@ class Ledger:
 
         Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             if listed is None:
                 with callbook.about(self.journal, row):
                     seen = kind.seen(self.cloud.client(kind.service), row)
             else:
                 seen = kind.among(listed, row)
-        except (BotoCoreError, ClientError) as error:
+        except boto3_errors() as error:
             raise explain(error, f"looking for the {row.name}", self.place) from error
         for one in seen:
             if one.state == "copy" and one.id not in self._copies and not self._holds(one.id):
@@ -1091,7 +881,7 @@ class Ledger:
             until = time.monotonic() + left
             with awaiting(f"certainty whether the {row.name} was made"):
                 while (not seen or is_foreign(seen)) and time.monotonic() < until:
-                    time.sleep(min(1.0, self.settle_s / 10))
+                    time.sleep(min(1.0, self.settle_s / 4))
                     seen = self._seen(kind, row)
         return [one for one in seen if one.state != "ended"]
 
@@ -1131,11 +921,15 @@ class Ledger:
                 self._save_if_possible()
             return rows
 
-    def end_work(self) -> None:
-        """Stop what still runs, and wait for its end: the beginning of `down`, which tells what cannot be."""
+    def end(self, chosen: Callable[[list[Row]], list[Row]]) -> None:
+        """Delete what is chosen of the open rows, which come newest first; `down` tells what could not be."""
         with self.locked("down"):
             self._put_off_its_end()
-            self._delete_all([row for row in self.journal.open_rows()[::-1] if KINDS[row.call].work])
+            self._delete_all(chosen(self.journal.open_rows()[::-1]))
+
+    def end_work(self) -> None:
+        """Stop what still runs, and wait for its end: the beginning of `down`."""
+        self.end(lambda rows: [row for row in rows if KINDS[row.call].work])
 
     def end_what_costs(self) -> None:
         """Delete what costs by the hour, and work, before all else; `down` tells what could not be."""
@@ -1143,42 +937,17 @@ class Ledger:
             rows = self.journal.open_rows()[::-1]
             self._delete_all([row for row in rows if KINDS[row.call].work or row.usd_per_hour != 0])
 
-    @property
-    def takes_turns(self) -> bool:
-        """Whether something stands of which AWS deletes few in a minute, whoever asks."""
-        return any(KINDS[row.call].rate for row in self.journal.open_rows())
-
-    def end_what_takes_no_turns(self) -> None:
-        """Delete all but that, and what can go only after it: `down` tells what could not be."""
-        with self.locked("down"):
-            self._put_off_its_end()
-            rows = self.journal.open_rows()[::-1]
-            before, late = self.order(rows), {row.number for row in rows if KINDS[row.call].rate}
-            while more := {number for number in before if before[number] & late} - late:
-                late |= more
-            self._delete_all([row for row in rows if row.number not in late])
-
-    def end_what_takes_turns(self) -> None:
-        """Delete that, where nothing must go before it any more; `down` tells what could not be."""
-        with self.locked("down"):
-            self._put_off_its_end()
-            rows = self.journal.open_rows()[::-1]
-            before = self.order(rows)
-            self._delete_all([row for row in rows if KINDS[row.call].rate and not before[row.number]])
-
     def _put_off_its_end(self) -> None:
         """Nobody shall delete what `down` brings home; what guards the lab waits, and goes last.
 
         Where AWS refuses that, `down` goes on all the same.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         for row in self.journal.open_rows():
             kind = KINDS[row.call]
             try:
                 if kind.guards and row.state == "standing":
                     kind.put_off(self.client(kind.service), row.id)
-            except (BotoCoreError, ClientError) as error:
+            except boto3_errors() as error:
                 log.debug("%s: not put off: %s", row.name, error)
 
     def delete(self, name: str) -> None:
@@ -1201,8 +970,7 @@ class Ledger:
             return seen[0].state if seen else "not shown by AWS"
 
         rows = self.journal.open_rows()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip((row.number for row in rows), pool.map(state, rows), strict=True))
+        return dict(zip((row.number for row in rows), each(state, rows, AT_ONCE), strict=True))
 
     def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
         """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
@@ -1318,8 +1086,6 @@ class Ledger:
 
     def _ask(self, row: Row, found: list[Found]) -> None:
         """Ask AWS to delete what was found, for as long as it answers that something still hangs on it."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         kind = KINDS[row.call]
         self._refuse_foreign(row, found)
         if row.state != "deleting":
@@ -1338,7 +1104,7 @@ class Ledger:
                             kind.delete(client, one)
                         log.info("%s: delete %s", row.name, one.id)
                 return
-            except (BotoCoreError, ClientError) as error:
+            except boto3_errors() as error:
                 code = error_code(error)
                 if answers(error, kind.absent):
                     return
@@ -1441,8 +1207,6 @@ def ensure(method: Callable[..., Any], /, **request: Any) -> bool:
         When AWS refuses. What it answers for a while only (what the request names is not visible yet, too
         many calls) is waited out, as `Ledger.create` does.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     call, client = operation(method), method.__self__  # type: ignore[attr-defined]
     place = place_of(client)
     service = call.partition(":")[0]
@@ -1458,7 +1222,7 @@ def ensure(method: Callable[..., Any], /, **request: Any) -> bool:
                 log.info("%s", step)
                 changed = True
             return changed
-        except (BotoCoreError, ClientError) as error:
+        except boto3_errors() as error:
             spent_s = time.monotonic() - began
             repeated = error_code(error).endswith(("Duplicate", "AlreadyExists"))
             late = answers(error, passing) and spent_s < NOT_YET_S

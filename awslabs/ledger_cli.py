@@ -14,32 +14,20 @@ python -m awslabs.ledger recover              write rows for what stands without
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shlex
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from awslabs import journal, prices
+from awslabs import cost, journal, ledgers, prices, screen
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.explain import Place
 from awslabs.inventory import NOT_OURS, STRAY, UNSEEN, not_proven, survey, verify
-from awslabs.ledger import Cloud, Ledger
-from awslabs.ledgers import (
-    Clouds,
-    damaged_files,
-    down_all,
-    folders,
-    read_meters,
-    rows_in,
-    spent,
-    standing,
-    summed,
-    unread,
-)
+from awslabs.ledger import Ledger
 from awslabs.recovery import lost, rebuild, whole, write_back
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
@@ -78,7 +66,7 @@ def command_line() -> Any:
     @cli.OWNER
     def _list(sandbox: bool, owner: str | None, profile: str | None, **_: Any) -> list[dict[str, Any]]:
         """Show every ledger on this computer in which something stands. Asks AWS nothing."""
-        whose, found = journal.chosen_owner(owner), standing(folders(sandbox))
+        whose, found = journal.chosen_owner(owner), ledgers.standing(ledgers.folders(sandbox))
         entries = [one for one in found if whose in (None, one.owner) or one.resources < 0]
         if not entries:
             cli.say("Nothing stands.")
@@ -87,7 +75,8 @@ def command_line() -> Any:
         for entry in entries:
             if isinstance(entry.unread, journal.Damaged):
                 there = Place.asked(entry.region, profile, entry.cloud == "sandbox")
-                cli.say(f"damaged: {entry.path}    # mend it: {there.of_ledgers('recover')}")
+                cli.say(f"damaged: {entry.path}")
+                cli.say(f"mend it: {there.of_ledgers('recover')}")
             elif entry.unread:
                 cli.say(f"not readable: {entry.unread}")
         for region in sorted({entry.region for entry in entries if prices.note(entry.region)}):
@@ -110,34 +99,32 @@ def command_line() -> Any:
         """Show what was spent until now, to the minute; what is gone, too."""
         if as_csv and as_json:
             raise click.UsageError("--csv or --json, not both.")
-        paths = [path for folder in folders(options["sandbox"]) for path in journal.files(folder)]
+        paths = [path for folder in ledgers.folders(options["sandbox"]) for path in journal.files(folder)]
 
         def cloud_of(region: str, sandbox: bool) -> Cloud:
             practised = sandbox and not os.environ.get("AWS_ENDPOINT_URL")
             return cli.open_cloud(sandbox=practised, region=region, profile=options["profile"])
 
-        for why in read_meters(paths, cloud_of):
-            cli.say(f"AWS was not asked about {why}. Shown is what the ledger knows.")
-        found = spent(paths)
-        regions = sorted({one.region for one in found if prices.note(one.region)})
-        for region in regions:
-            cli.say(f"Prices in {region}: {prices.note(region).strip(' ()')}.")
+        for why in ledgers.read_meters(paths, cloud_of):
+            cli.say(f"AWS was not asked about {why.rstrip('.')}. Shown is what the ledger knows.")
+        found = ledgers.spent(paths)
+        for region in sorted({one.region for one in found}):
+            used = any(one.at_most for one in found if one.region == region)
+            if note := prices.note(region, used=used).strip(" ()"):
+                cli.say(f"Prices in {region}: {note}.")
         if options["sandbox"]:
             usd = journal.total(one.usd for one in found)
             words = "The practice cloud is free. On AWS it would be"
         else:
             usd, words = journal.total(one.usd for one in found if one.cloud == "aws"), "On AWS"
         cli.say(f"{words} {'?' if usd is None else f'{usd:.4f}'} USD until now; prices of {prices.AS_OF}.")
-        shown = summed(found, by) if by else [dict(vars(one)) for one in found]
+        if any(one.at_most for one in found):
+            cli.say(f"Not counted: {cost.NOT_COUNTED}.")
+        shown = ledgers.summed(found, by) if by else [dict(vars(one)) for one in found]
         if not as_csv:
             return shown
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(shown[0]) if shown else ["usd"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {key: "?" if value is None else value for key, value in one.items()} for one in shown
-        )
-        cli.out(text.getvalue().rstrip("\n"))
+        heads = [by, "cloud", "usd"] if by else [field.name for field in fields(ledgers.Spent)]
+        cli.out(screen.sheet(shown, heads))
         return None
 
     @cli.plain_verb(group, "show")
@@ -145,11 +132,7 @@ def command_line() -> Any:
     @click.option("--name", default="default", help="Name of the copy.")
     def _show(lab: str, name: str, sandbox: bool, as_json: bool, **_: Any) -> list[dict[str, Any]]:
         """Show the rows of a LAB's ledger, those that are gone too. Asks AWS nothing."""
-        listed = [path for folder in folders(sandbox) for path in journal.files(folder)]
-        paths = [path for path in listed if path.name.split(".")[:2] == [lab, name]]
-        if not paths:
-            raise LabError(f"There is no ledger of {lab} ({name}).", "", "python -m awslabs.ledger list")
-        rows, failures = rows_in(paths)
+        rows, failures = ledgers.rows_in(files_of(lab, name, sandbox))
         shown = [
             {"row": row.number, "name": row.name, "state": row.state, "id": row.id, "needs": row.needs}
             | {"made": row.made, "ended": row.ended, "usd": row.usd}
@@ -173,18 +156,25 @@ def command_line() -> Any:
             return graph.as_dict(header, rows)
         if as_mermaid:
             cli.out(graph.mermaid(rows))
-        elif lines := graph.tree(rows, plain=not cli.takes_unicode(sys.stdout)):
+            return None
+        plain, room = not cli.takes_unicode(sys.stdout), screen.room_of(sys.stdout)
+        if lines := graph.tree(rows, plain=plain, room=room):
             cli.out("\n".join(lines))
         else:
             cli.say("Nothing stands.")
         return None
 
-    def the_one(lab: str, name: str, sandbox: bool) -> Path:
-        """The file of the one ledger of this lab and name, be it on AWS or in the practice cloud."""
-        listed = [path for folder in folders(sandbox) for path in journal.files(folder)]
+    def files_of(lab: str, name: str, sandbox: bool) -> list[Path]:
+        """The files of all ledgers of this lab and name."""
+        listed = [path for folder in ledgers.folders(sandbox) for path in journal.files(folder)]
         paths = [path for path in listed if path.name.split(".")[:2] == [lab, name]]
         if not paths:
             raise LabError(f"There is no ledger of {lab} ({name}).", "", "python -m awslabs.ledger list")
+        return paths
+
+    def the_one(lab: str, name: str, sandbox: bool) -> Path:
+        """The file of the one ledger of this lab and name, be it on AWS or in the practice cloud."""
+        paths = files_of(lab, name, sandbox)
         still = [path for path in paths if any(row.open for row in journal.read(path)[1])]
         if len(still) > 1:
             places = ", ".join(f"{path.name.split('.')[3]} in {path.parent}" for path in still)
@@ -233,7 +223,7 @@ def command_line() -> Any:
         cloud = cli.open_cloud(**where(options))
         if force_row:
             return force(Ledger(cloud, force_row[0], name), force_row[1], dry_run, yes)
-        entries = [one for one in standing([cloud.folder]) if all_labs or one.lab in labs]
+        entries = [one for one in ledgers.standing([cloud.folder]) if all_labs or one.lab in labs]
         if not entries:
             cli.say("Nothing stands.")
         if dry_run:
@@ -246,7 +236,7 @@ def command_line() -> Any:
                         f"{one.lab} ({one.name}, {one.region}): its results go too; to save them first: "
                         f"{there.command('down')}"
                     )
-            rows, failures = rows_in([one.path for one in entries])
+            rows, failures = ledgers.rows_in([one.path for one in entries])
             would = [
                 {"lab": lab, "name": name, "region": region, "row": row.name, "id": row.id}
                 for path, those in rows.items()
@@ -255,8 +245,8 @@ def command_line() -> Any:
                 if row.open
             ]
             return unless_failed(would, failures, options["as_json"])
-        regions = Clouds(cloud, lambda region: cli.open_cloud(**{**where(options), "region": region}))
-        results = down_all(regions, entries)
+        regions = ledgers.Clouds(cloud, lambda region: cli.open_cloud(**{**where(options), "region": region}))
+        results = ledgers.down_all(regions, entries)
         failed = [f"{one.lab} ({one.name}): {error}" for one, error in results if error]
         if failed:
             raise StillStanding(
@@ -319,11 +309,11 @@ def command_line() -> Any:
             raise click.UsageError("--any-home needs --owner NAME: a class may share one IAM name")
         cloud = cli.open_cloud(**where(options))
         whose, home = whose or cloud.identity["owner"], journal.home_id()
-        damaged, chosen = damaged_files(cloud), []
+        damaged, chosen = ledgers.damaged_files(cloud), []
         left = Counter[str]()
         labs = {path.name.partition(".")[0] for path in damaged}
         texts = [journal.remains(path).text for path in damaged]
-        newer = {path: error for path, error in unread(cloud).items() if path not in damaged}
+        newer = {path: error for path, error in ledgers.unread(cloud).items() if path not in damaged}
         theirs = [journal.remains(path).text for path in newer]
         seen = survey(cloud)
         for one in lost(cloud, seen.ours):
@@ -370,27 +360,27 @@ def command_line() -> Any:
             told += ["--owner", shlex.quote(owner)] if owner else []
             again = cloud.place.of_ledgers(" ".join(["recover", *named, *told, "--yes"]))
             cli.agree(f"Write {len(chosen)} ledgers back{mends}?", again)
-        ledgers = []
+        written = []
         for path in damaged:
             lab, name, *_ = path.name.split(".")
             try:
                 aside, found = rebuild(cloud, path, chosen)
                 cli.say(f"{path.name} is mended; the damaged one is kept as {aside.name}.")
                 chosen = [one for one in chosen if one is not found]
-                ledgers.append(Ledger(cloud, lab, name))
+                written.append(Ledger(cloud, lab, name))
             except LabError as error:
                 failures.append(error)
                 chosen = [one for one in chosen if one.lab != lab]  # perhaps its own: not twice
         for one in chosen:
             try:
-                ledgers.append(write_back(cloud, one))
+                written.append(write_back(cloud, one))
             except LabError as error:
                 failures.append(error)
-        written = [
+        shown = [
             {"lab": one.lab, "name": one.journal.header["name"], "prefix": one.prefix}
             | {"resources": len(one.resources), "down": one.command("down")}
-            for one in ledgers
+            for one in written
         ]
-        return unless_failed(written, failures, options["as_json"])
+        return unless_failed(shown, failures, options["as_json"])
 
     return group

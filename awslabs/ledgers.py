@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from awslabs import cost, journal
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError
 from awslabs.journal import Row
-from awslabs.ledger import Cloud, Ledger
+from awslabs.kinds import KINDS
+from awslabs.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -123,29 +125,32 @@ def rows_in(paths: list[Path]) -> tuple[dict[Path, list[Row]], list[LabError]]:
     return rows, failures
 
 
+def files_of(cloud: Cloud) -> list[Path]:
+    """The ledger files of this account and Region on this computer."""
+    here = [cloud.identity["account"], cloud.region]
+    return [path for path in journal.files(cloud.folder) if path.name.split(".")[2:4] == here]
+
+
 def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
     """Every readable ledger of this account and Region on this computer."""
-    for path in journal.files(cloud.folder):
-        lab, name, account, region, _ = path.name.split(".")
-        if (account, region) == (cloud.identity["account"], cloud.region):
-            try:
-                yield Ledger(cloud, lab, name)
-            except LedgerError:
-                continue  # damaged: `list` shows it, `recover` mends it
+    for path in files_of(cloud):
+        lab, name, *_ = path.name.split(".")
+        try:
+            yield Ledger(cloud, lab, name)
+        except LedgerError:
+            continue  # damaged: `list` shows it, `recover` mends it
 
 
 def unread(cloud: Cloud) -> dict[Path, LedgerError]:
     """Ledgers of this account and Region that do not read, each with the reason."""
     reasons = {}
-    for path in journal.files(cloud.folder):
-        _, _, account, region, _ = path.name.split(".")
-        if (account, region) == (cloud.identity["account"], cloud.region):
-            try:
-                journal.read(path)
-            except journal.Absent:
-                continue
-            except LedgerError as error:
-                reasons[path] = error
+    for path in files_of(cloud):
+        try:
+            journal.read(path)
+        except journal.Absent:
+            continue
+        except LedgerError as error:
+            reasons[path] = error
     return reasons
 
 
@@ -246,17 +251,17 @@ def take_down(
 
     def begin(one: Item) -> Future[Any] | None:
         ledger = opened(one)
-        if not ledger.takes_turns:
+        if not takes_turns(ledger):
             end(ledger)
             return None
-        ledger.end_what_takes_no_turns()
+        ledger.end(lambda rows: before_turns(ledger, rows))
         place = ledger.cloud.identity["account"], ledger.cloud.region
         with mutex:
             line = lines.setdefault(place, ThreadPoolExecutor(1))
         return line.submit(take_turn, ledger)
 
     def take_turn(ledger: Ledger) -> Future[None]:
-        ledger.end_what_takes_turns()
+        ledger.end(lambda rows: in_turn(ledger, rows))
         return pool.submit(end, ledger)
 
     def end(ledger: Ledger) -> None:
@@ -279,6 +284,25 @@ def take_down(
             every = [pool, *lines.values()]
         for workers in every:
             workers.shutdown(wait=False, cancel_futures=True)
+
+
+def takes_turns(ledger: Ledger) -> bool:
+    """Whether something stands of which AWS deletes few in a minute, whoever asks."""
+    return any(KINDS[row.call].rate for row in ledger.journal.open_rows())
+
+
+def before_turns(ledger: Ledger, rows: list[Row]) -> list[Row]:
+    """All but that, and what can go only after it."""
+    before, late = ledger.order(rows), {row.number for row in rows if KINDS[row.call].rate}
+    while more := {number for number in before if before[number] & late} - late:
+        late |= more
+    return [row for row in rows if row.number not in late]
+
+
+def in_turn(ledger: Ledger, rows: list[Row]) -> list[Row]:
+    """That alone, where nothing must go before it any more."""
+    before = ledger.order(rows)
+    return [row for row in rows if KINDS[row.call].rate and not before[row.number]]
 
 
 def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, LabError | None]]:

@@ -157,10 +157,10 @@ def call_out(plan: Plan, number: str, lang: str) -> str:
 def explained(step: Step, place: int, many: int, lang: str, met: set[str], region: str) -> str:
     """One step: what and why, price, what goes before, and the call twice."""
     said = SAID[lang]
-    title = shown_name(step.row) or step.operation
+    title = marked_text(step.row) or step.operation
     facts = [price(step.usd_per_hour, lang, region)]
     if step.needs:
-        facts.append(said["after"].format(rows=", ".join(map(shown_name, step.needs))))
+        facts.append(said["after"].format(rows=", ".join(map(marked_text, step.needs))))
     lines = [wrapped(f"[{place}/{many}] {title}: {'; '.join(facts)}", 4)]
     reason = IMAGE if step.call == "docker:push" else REASONS[step.call]
     again = step.call in met
@@ -196,16 +196,16 @@ def table(plan: Plan, lang: str, command: str) -> str:
     """The plan in short: a step on two lines, or more where its parameters need them."""
     lines = [head(plan, lang), ""]
     for place, step in enumerate(plan.steps, 1):
-        name = shown_name(step.row)
+        name = marked_text(step.row)
         facts = [name] if name else []
         facts += (
             [step.call, price(step.usd_per_hour, lang, plan.region)] if step.usd_per_hour else [step.call]
         )
         if step.needs:
-            facts.append(SAID[lang]["after"].format(rows=", ".join(map(shown_name, step.needs))))
+            facts.append(SAID[lang]["after"].format(rows=", ".join(map(marked_text, step.needs))))
         lines.append(wrapped(f"{place:3d}  {', '.join(facts)}", 5))
-        told = [f"{key} {in_short(value)}" for key, value in step.params.items()]
-        lines.append(wrapped(f"     {', '.join(told)}", 5))
+        if told := [f"{key} {in_short(value)}" for key, value in step.params.items()]:
+            lines.append(wrapped(f"     {', '.join(told)}", 5))
     total = price(plan.usd_per_hour, lang, plan.region, all_of_it=True)
     return "\n".join(
         [*lines, "", SAID[lang]["total"].format(price=total), SAID[lang]["do"].format(command=command)]
@@ -213,18 +213,19 @@ def table(plan: Plan, lang: str, command: str) -> str:
 
 
 def in_short(value: Any) -> str:
-    """A parameter for a list: what only AWS knows as ``<vpc_id>``, bytes by their number."""
+    """A parameter for a list: what only AWS knows as ``<vpc_id>``, bytes and many lines by their number."""
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} {in_short(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(in_short, value)) + "]"
-    return VARIABLE.sub(lambda found: f"<{short_name(found[1])}>", str(value))
+    lines = str(value).splitlines()
+    return f"({len(lines)} lines)" if len(lines) > 1 else marked_text(str(value))
 
 
-def shown_name(text: str) -> str:
-    """The name of a row, in which a zone may be one that only AWS knows."""
+def marked_text(text: str) -> str:
+    """A text with what only AWS knows as ``<vpc_id>``; in the name of a row that may be a zone."""
     return VARIABLE.sub(lambda found: f"<{short_name(found[1])}>", text)
 
 
@@ -238,12 +239,12 @@ def as_dict(plan: Plan, lang: str) -> dict[str, Any]:
     steps = [
         {
             "call": step.call,
-            "row": shown_name(step.row),
+            "row": marked_text(step.row),
             "call_out": step.number,
             "what": (IMAGE if step.call == "docker:push" else REASONS[step.call]).what(lang),
             "why": (IMAGE if step.call == "docker:push" else REASONS[step.call]).why(lang),
             "usd_per_hour": step.usd_per_hour,
-            "needs": list(map(shown_name, step.needs)),
+            "needs": list(map(marked_text, step.needs)),
             "params": {} if step.call == "docker:push" else marked(step.params),
             "asks": [ask.call for ask in step.asks],
             "boto3": "" if step.call == "docker:push" else step_in_python(step),
@@ -268,6 +269,8 @@ def marked(value: Any) -> Any:
         return {key: marked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [marked(item) for item in value]
+    if isinstance(value, str):
+        return marked_text(value)
     return value if isinstance(value, (int, float, bool)) or value is None else in_short(value)
 
 

@@ -54,6 +54,11 @@ def amount(text: str) -> float:
     return usd
 
 
+def written(usd: float) -> str:
+    """A budget as its user wrote it: ``5``, ``0.5``, ``0.00001``."""
+    return f"{usd:.8f}".rstrip("0").rstrip(".")
+
+
 def from_environment() -> float | None:
     """The budget of ``AWSLABS_BUDGET``; None where that is not set.
 
@@ -179,7 +184,7 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
     if usd is None or gone is None:
         unknown = f"What {what} costs" if usd is None else "What this lab has cost"
         raise OverBudget(
-            f"Whether the budget of {limit:g} USD pays for {what} is not known.",
+            f"Whether the budget of {written(limit)} USD pays for {what} is not known.",
             f"{unknown} is not in the price list, so no budget can hold it; nothing was started.",
             "run the same command again without a budget: `down` ends that of `up`, "
             "`unset AWSLABS_BUDGET` that of the shell",
@@ -188,9 +193,9 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
     if gone + under_way + usd > limit:
         more = math.ceil((gone + under_way + max(usd, 0.01)) * 200) / 100  # as much again
         raise OverBudget(
-            f"The budget of {limit:g} USD does not pay for {what}.",
+            f"The budget of {written(limit)} USD does not pay for {what}.",
             f"{gone + under_way:.4f} USD are spent, and it costs {usd:.4f} at the least. It was not started.",
-            fix.format(f"{more:g}"),
+            fix.format(written(more)),
         )
 
 
@@ -207,7 +212,11 @@ def told(header: dict[str, Any], rows: list[Row]) -> str:
     """
     limit, until = budget(header), header["limits"]["until"]
     gone = spent(header, rows)
-    left = "" if limit is None else f"at {limit:g} USD ({'?' if gone is None else f'{gone:.4f}'} are spent)"
+    left = (
+        ""
+        if limit is None
+        else f"at {written(limit)} USD ({'?' if gone is None else f'{gone:.4f}'} are spent)"
+    )
     ends = [f"at {until[:16].replace('T', ' ')} UTC"] * bool(until) + [left] * bool(left)
     standing = [row for row in rows if row.state == "standing"]
     by_itself = any(row.call == "scheduler:CreateSchedule" for row in standing) or (
@@ -316,7 +325,7 @@ def why(header: dict[str, Any], rows: list[Row]) -> str:
     """Why what costs must end now."""
     limit, gone = budget(header), spent(header, rows)
     if limit is not None and gone is not None and gone >= limit:
-        return f"The budget of {limit:g} USD is spent ({gone:.4f} USD)."
+        return f"The budget of {written(limit)} USD is spent ({gone:.4f} USD)."
     return f"The lab's time was over at {header['limits']['until'][:16].replace('T', ' ')} UTC."
 
 

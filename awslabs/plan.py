@@ -29,8 +29,9 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from awslabs import addresses, journal, progress, rehearsal
+from awslabs.cloud import Cloud, session
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger, session
+from awslabs.ledger import Ledger
 
 OPENS, CLOSES = "\ue000", "\ue001"  # of Unicode's private use: in no name, policy or page
 VARIABLE = re.compile(f"{OPENS}([^{CLOSES}]+){CLOSES}")

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from awslabs.errors import AwsError
-from awslabs.explain import PAID_PLAN, ask_for_quota, place_of, vcpu_quota
+from awslabs.explain import PAID_PLAN, ask_for_quota, boto3_errors, place_of, vcpu_quota
 from awslabs.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -100,11 +100,9 @@ def on_free_plan(ledger: Ledger) -> bool:
 
     AWS calls: ``freetier:GetAccountPlanState``.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         plan = ledger.cloud.client("freetier", resends=False).get_account_plan_state()
-    except (BotoCoreError, ClientError) as error:
+    except boto3_errors() as error:
         # Not everybody may ask, and only newer accounts have a plan.
         log.info("the account's plan was not looked at: %s", error)
         return False
@@ -136,12 +134,11 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
 
     AWS calls: ``servicequotas:GetServiceQuota``.
     """
-    from botocore.exceptions import ClientError
-
     try:
         quota = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
         return float(quota["Value"])
-    except ClientError as error:  # not everybody may read quotas; the call to come would say the same, later
+    except quotas.exceptions.ClientError as error:
+        # Not everybody may read quotas; the call to come would say the same, later.
         log.info("the quota %s of %s was not checked: %s", code, service, error)
         return math.inf
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import batch_sweep, ecs_qa, gpu, serverless
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.kinds.named import pages
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.preflight import quota_value
 from awslabs.workload.ecs_qa.questions import FARGATE_VCPUS
 

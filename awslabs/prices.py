@@ -5,10 +5,13 @@
     note("sa-east-1")                             " at us-east-1's price": said wherever a price is shown
 
 A number without a source is not in it. A Region that is none of `REGIONS`, and what one of those lacks, count
-at us-east-1's price, and `note` says so: so do Osaka's disks and Fargate tasks, for which no list was found.
+at us-east-1's price, and `note` says so: so do Osaka's disks and Fargate tasks, for which no list was found,
+and most of what is used instead of rented.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 AS_OF = "2026-11-29"  # when the table was last held against its sources
 HOURS_PER_MONTH = 730  # as AWS's own calculator counts
@@ -91,6 +94,7 @@ RATES: dict[str, dict[str, tuple[float, str]]] = {
     "ECR GB-month": {"us-east-1": (0.10, "infracost"), "ap-northeast-1": (0.10, "tokyo")},
     "logs GB": {"us-east-1": (0.50, "infracost"), "ap-northeast-1": (0.76, "tokyo")},
 }
+USED = ("Lambda", "API Gateway", "DynamoDB", "S3", "ECR", "logs")  # with these words such prices begin
 
 
 def instance_hour(instance_type: str, region: str, *, spot: bool = False) -> float | None:
@@ -104,13 +108,28 @@ def rate(what: str, region: str) -> float:
     return RATES[what].get(region, RATES[what][EAST])[0]
 
 
-def note(region: str) -> str:
-    """What is said behind an hourly price of which a part is us-east-1's; empty where all of it is known."""
+def note(region: str, *, used: bool = False) -> str:
+    """What is said behind a price of which a part is us-east-1's; empty where all of it is known.
+
+    Parameters
+    ----------
+    used : bool
+        Whether it is of what was used, too: requests, logs, what is stored. By the hour none of it costs.
+    """
     if region not in REGIONS:
         return f" at {EAST}'s price"
-    parts = {"disks": "gp3 GiB-month", "Fargate": "Fargate vCPU-hour"}
-    borrowed = [name for name, what in parts.items() if region not in RATES[what]]
-    return f" ({' and '.join(borrowed)} at {EAST}'s price)" if borrowed else ""
+    parts = {"disks": "gp3 GiB", "Fargate": "Fargate"} | ({one: one for one in USED} if used else {})
+    borrowed = [
+        name
+        for name, begins in parts.items()
+        if any(region not in known for what, known in RATES.items() if what.startswith(begins))
+    ]
+    return f" ({listed(borrowed)} at {EAST}'s price)" if borrowed else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def volume_hour(gib: float, region: str) -> float:

@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from awslabs import journal
-from awslabs.inventory import Ours, prefixes_elsewhere, without_row
+from awslabs.cloud import Cloud
+from awslabs.inventory import Ours, Standing, prefixes_elsewhere, without_row
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger, header_of, path_of
+from awslabs.ledger import Ledger, header_of, path_of
 from awslabs.ledgers import ledgers_of
 
 
 @dataclass
-class Lost:
+class Lost(Standing):
     """What stands on AWS under one prefix without a row on this computer.
 
     `owner` and `home` are its tags'; `placed`: whether it is known to belong to this Region; `known`: what
@@ -40,20 +41,8 @@ class Lost:
     placed: bool = True
 
     @property
-    def lab(self) -> str:
-        return journal.lab_of(self.prefix)
-
-    @property
     def tokens(self) -> set[str]:
         return {one.token for one in self.things}
-
-    @property
-    def hours(self) -> float:
-        return max(journal.seconds_since(one.begun) for one in self.things) / 3600
-
-    @property
-    def usd_per_hour(self) -> float | None:
-        return journal.total(one.usd_per_hour for one in self.things)
 
 
 def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:

@@ -2,6 +2,7 @@
 
     say(...)        a line for the person at the terminal
     out(...)        text that is the result itself: a log, a picture made of characters
+    tell(...)       the same for prose, broken between words
     show(...)       a result as a table, or with --json as one JSON object
 
 Names, logs and items come from elsewhere: their control characters are shown as escapes and never reach the
@@ -12,7 +13,9 @@ character, its escape is written, too.
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import itertools
 import json
 import logging
@@ -25,7 +28,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,7 +38,15 @@ from awslabs import progress
 from awslabs.errors import LabError
 
 WORD = re.compile(r"[^ \-_/.,:]+[\-_/.,:]?")  # what stays whole in a cell that is folded,
-WORD_MOST = 10  # and of how many places, however narrow the terminal is
+WORD_MOST, WORD_LEAST = 10, 4  # and of how many places: the fewer, the narrower the terminal is
+NUMBER = re.compile(r"<?-?\d[\d.]*")  # a cell that is never folded
+# A command to paste, up to the end of its line. Prose says "make room" and "run the same command" as well, so
+# only what cannot be prose begins one.
+COMMAND = re.compile(
+    r"(?<!\S)(?:python3? (?:-m )?\S|/\S+ -m |aws [a-z-]+ [a-z-]+\b|pip install |(?:export|unset) [A-Z_]{3,}"
+    r"|sudo |rm (?:-|/)|ls -|kill -|chmod \d|git -|tail -|ssh-keygen ).*"
+)
+LABEL = re.compile(r"(?:error|Error|why|fix): *")
 STEP_S = 10.0  # seconds between two lines of a counter where no line can be written over
 # Control characters of both sets, and those that turn the direction of writing; a line break is none here.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -74,8 +85,8 @@ def never_fail_on_a_character() -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal; scripts that read stdout do not see it."""
-    (progress.watcher or PlainWatcher()).line(text)
+    """A line for the person at the terminal, broken between words; scripts that read stdout do not see it."""
+    (progress.watcher or PlainWatcher()).line(fitted(text, sys.stderr))
 
 
 def say_beside(head: str, text: str) -> None:
@@ -84,10 +95,64 @@ def say_beside(head: str, text: str) -> None:
     say(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
+def fitted(text: str, stream: TextIO) -> str:
+    """Text for a terminal whose long lines end between two words; elsewhere, as it is.
+
+    A command to paste is never broken: where it does not fit behind what is said of it, it has a line of its
+    own, and what it is for, behind a ``#``, has the next.
+    """
+    if (room := room_of(stream)) is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _fitted(line, room))
+
+
+def _fitted(line: str, room: int) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    if cell_len(line) <= room:
+        yield line
+        return
+    found = COMMAND.search(line)
+    prose, command = (line[: found.start()], found[0]) if found else (line, "")
+    label = found[0] if (found := LABEL.match(prose)) else ""
+    yield from between_words(label, prose[len(label) :].rstrip(), room)
+    if command:
+        alone, mark, why = command.partition("    # ")
+        yield from [command] if cell_len(command) <= room else filter(None, [alone, mark.lstrip() + why])
+
+
+def between_words(label: str, text: str, room: int | None) -> Iterator[str]:
+    """A label and its text in lines of so many places, each broken at a blank; without `room` it is one."""
+    from rich.cells import cell_len
+
+    first, *words = text.split(" ")
+    so_far, indent = label + first, " " * cell_len(label)
+    for word in words:
+        if room is not None and cell_len(so_far) + 1 + cell_len(word) > room:
+            yield so_far.rstrip()
+            so_far = indent + word
+        else:
+            so_far += " " + word
+    yield so_far.rstrip()
+
+
+def room_of(stream: TextIO) -> int | None:
+    """The places of a line where the stream is a terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
 def complain(text: str) -> None:
     """A line on stderr; one that leads nowhere (a full disk) is no reason to stop deleting."""
-    with contextlib.suppress(OSError):
+    try:
         click.echo(visible(text), err=True)
+    except OSError:
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Lead a stream that takes no more to nowhere: else Python tries again at its end, and exits with 120."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def out(text: str) -> None:
@@ -98,21 +163,26 @@ def out(text: str) -> None:
     CannotPrint
         When stdout takes no more. A reader that has seen enough (``| head``) is no error.
     """
+    watcher = progress.watcher
+    aside = watcher.aside() if isinstance(watcher, TerminalWatcher) else contextlib.nullcontext()
     try:
-        click.echo(visible(text))
-        sys.stdout.flush()
+        with aside:
+            click.echo(visible(text))
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Python would try once more at its end, and complain on its own behalf.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _let_go(sys.stdout)
         raise CannotPrint(
             "The result could not be printed.",
             f"{error.strerror}. What was built or deleted is as the ledger says.",
             "make room where the output goes, then ask again: python -m awslabs.ledger list",
         ) from error
+
+
+def tell(text: str) -> None:
+    """Print a result in prose: on a terminal its lines end between words."""
+    out(fitted(text, sys.stdout))
 
 
 def show(result: Any, as_json: bool) -> None:
@@ -128,7 +198,7 @@ def show(result: Any, as_json: bool) -> None:
     elif isinstance(result, list):
         show_table(result)
     elif result:
-        out("\n".join(lines_of(result)))
+        out("\n".join(lines_of(result, room=room_of(sys.stdout))))
 
 
 def plain(value: Any) -> Any:
@@ -144,15 +214,17 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def lines_of(result: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """One line per key; an object within it stands indented below its key, an empty one as ``none``."""
+def lines_of(result: dict[str, Any], indent: str = "", room: int | None = None) -> Iterator[str]:
+    """One line per key; an object within it stands indented below its key, an empty one as ``none``.
+
+    A line that is longer than `room` ends between two words, and goes on below its first.
+    """
     inner = {key: value for key, value in result.items() if isinstance(value, dict) and value}
-    lines = columns(
-        [one_line(key), "" if key in inner else amount(key, value)] for key, value in result.items()
-    )
-    for key, line in zip(result, lines.split("\n"), strict=True):
-        yield indent + line
-        yield from lines_of(inner[key], indent + "  ") if key in inner else ()
+    heads = columns([one_line(key), "|"] for key in result).split("\n")
+    for (key, value), head in zip(result.items(), heads, strict=True):
+        label = indent + head.removesuffix("|")
+        yield from between_words(label, "" if key in inner else amount(key, value), room)
+        yield from lines_of(inner[key], indent + "  ", room) if key in inner else ()
 
 
 def show_table(rows: list[dict[str, Any]]) -> None:
@@ -163,8 +235,23 @@ def show_table(rows: list[dict[str, Any]]) -> None:
     heads = list(dict.fromkeys(key for row in rows for key in row))
     if rows:
         cells = ([amount(head, row[head]) if head in row else "" for head in heads] for row in rows)
-        room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        out(columns([map(one_line, heads), *cells], room))
+        out(columns([map(one_line, heads), *cells], room_of(sys.stdout)))
+
+
+def sheet(rows: list[dict[str, Any]], heads: Collection[str]) -> str:
+    """The rows for a spreadsheet, what is not known as ``?``; of others' names none is a formula."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: in_sheet(value) for key, value in one.items()} for one in rows)
+    return text.getvalue().rstrip("\n")
+
+
+def in_sheet(value: Any) -> Any:
+    """A cell of it: before what a spreadsheet would reckon stands an apostrophe."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return "?" if value is None else value
 
 
 def columns(lines: Iterable[Iterable[str]], room: int | None = None) -> str:
@@ -178,10 +265,14 @@ def columns(lines: Iterable[Iterable[str]], room: int | None = None) -> str:
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     gap = "  "
     if room is not None and sum(widths) + len(gap) * (len(widths) - 1) > room:
-        words = [
-            [word for cell in column for word in WORD.findall(cell)] for column in zip(*rows, strict=True)
-        ]
-        least = [min(max(map(cell_len, those), default=1), WORD_MOST) for those in words]
+        longest, whole = [], []
+        for column in zip(*rows, strict=True):
+            longest.append(max((cell_len(word) for cell in column for word in WORD.findall(cell)), default=1))
+            whole.append(max((len(cell) for cell in column if NUMBER.fullmatch(cell)), default=1))
+        for most in range(WORD_MOST, WORD_LEAST - 1, -1):
+            least = [max(min(word, most), number) for word, number in zip(longest, whole, strict=True)]
+            if sum(least) + len(least) - 1 <= room:
+                break
         gap = "  " if sum(least) + 2 * (len(widths) - 1) <= room else " "
         widths = narrowed(rows, widths, least, room - len(gap) * (len(widths) - 1))
         rows = [
@@ -240,7 +331,7 @@ def amount(key: str, value: Any) -> str:
     if value in ({}, []):
         return "none"
     if key.startswith("usd") and isinstance(value, (int, float)):
-        return f"{value:.4f}"
+        return "<0.0001" if 0 < value < 5e-5 else f"{value:.4f}"
     if not isinstance(value, float):
         return one_line(str(value))
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -380,6 +471,7 @@ class TerminalWatcher:
                     TaskProgressColumn("{task.completed:.0f} of {task.total:.0f}"),  # of what is counted
                     TimeElapsedColumn(),
                     console=Console(stderr=True),
+                    redirect_stdout=False,  # `out` stands aside; rich's stand-in for stdout has no encoding
                     transient=True,
                 )
                 self.live.start()
@@ -406,6 +498,18 @@ class TerminalWatcher:
     def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
         """There is no place for a picture."""
         return None
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep the live lines off the screen while the body prints: a thread may wait just then."""
+        with self.mutex:
+            if self.live is not None:
+                self.live.stop()
+            try:
+                yield
+            finally:
+                if self.live is not None:
+                    self.live.start()
 
     def close(self) -> None:
         with self.mutex:

@@ -14,32 +14,24 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from awslabs import lesson
 from awslabs.kinds import KINDS
-from awslabs.lesson import (
-    asked_in_shell,
-    call_out,
-    file_of,
-    fixed,
-    here,
-    in_docker,
-    in_shell,
-    waited_in_shell,
-    wrapped,
-)
 from awslabs.plan import TOKEN, VARIABLE, Plan, Step
 
 HEAD = """\
 #!/bin/sh
-# {about}
+{about}
 set -eu
 umask 022
 export AWS_DEFAULT_REGION={region} AWS_REGION={region} AWS_PAGER=
 
-aws() {{ # For SQS version 1 forgets AWS_ENDPOINT_URL, which leads to a practice cloud.
+# For SQS version 1 forgets AWS_ENDPOINT_URL, which leads to a practice cloud.
+aws() {{
     command aws ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"
 }}
 
-again() {{ # What was made a moment ago AWS does not know everywhere at once: two minutes it is asked again.
+# AWS knows not everywhere at once what was made: it is asked for two minutes.
+again() {{
     tries=40
     until "$@"; do
         tries=$((tries - 1))
@@ -71,19 +63,23 @@ def script(plan: Plan, price: str) -> str:
     """The whole script; `price` says what the lab costs, in words."""
     told = {"lab": plan.lab, "region": plan.region, "price": price}
     told["owner"] = "" if VARIABLE.search(plan.owner) else f" --owner {shlex.quote(plan.owner)}"
-    down = [f"    {line.format(**told)}" for line in DOWN]
-    about = "\n# ".join([*wrapped(ABOUT.format(**told)).split("\n"), *down])
-    lines = [HEAD.format(about=about, region=shlex.quote(plan.region))]
-    needed = dict.fromkeys(["prefix", "token", *fixed(plan), *variables_sent(plan)])
+    about = [*remark(ABOUT.format(**told)), *(f"#     {line.format(**told)}" for line in DOWN)]
+    lines = [HEAD.format(about="\n".join(about), region=shlex.quote(plan.region))]
+    needed = dict.fromkeys(["prefix", "token", *lesson.fixed(plan), *variables_sent(plan)])
     lines += [FIXED[name].format(lab=plan.lab.replace("_", "-")) for name in needed if name in FIXED]
     lines += ["checkout=$PWD # where images/ lies", 'mkdir "$prefix" && cd "$prefix" # for keys and packages']
     files, number = Files(), ""
     for step in plan.steps:
         if step.number and step.number != number:
             number = step.number
-            lines += ["", *(f"# {line}" for line in wrapped(call_out(plan, number, "en")).split("\n"))]
+            lines += ["", *remark(lesson.call_out(plan, number, "en"))]
         lines += commands(step, files)
     return "\n".join([*lines, "", 'echo "$prefix stands"'])
+
+
+def remark(text: str) -> list[str]:
+    """A text as comments of a shell, no wider than a terminal."""
+    return [f"#{line[1:]}" for line in lesson.wrapped(text, 2, 2).split("\n")]
 
 
 def variables_sent(plan: Plan) -> list[str]:
@@ -106,22 +102,22 @@ def texts(value: Any) -> Iterator[str]:
 def commands(step: Step, files: Files) -> Iterator[str]:
     """What a step comes to: what it asks first, its files, the call, and what is awaited."""
     for ask in step.asks:
-        yield asked_in_shell(ask)
+        yield lesson.asked_in_shell(ask)
     if step.call == "docker:push":
-        yield in_docker(step).replace("    images/", '    "$checkout"/images/')
+        yield lesson.in_docker(step).replace("    images/", '    "$checkout"/images/')
         return
     written: list[str] = []
 
     def filed(member: str, content: bytes) -> str:
-        name, lines = files.of(file_of(step, member), member, content)
+        name, lines = files.of(lesson.file_of(step, member), member, content)
         written.extend(lines)
         return name
 
-    command = in_shell(step, step.sent, filed, again=comes_late(step))
+    command = lesson.in_shell(step, step.sent, filed, again=comes_late(step))
     yield from written
     yield command if step.gives else f"{command} > /dev/null"
     for wait in step.waits:
-        yield waited_in_shell(wait)
+        yield lesson.waited_in_shell(wait)
 
 
 def comes_late(step: Step) -> bool:
@@ -165,7 +161,7 @@ def written(name: str, content: bytes) -> list[str]:
     folder = name.rpartition("/")[0]
     lines = [f"mkdir -p {shlex.quote(folder)}"] if folder else []
     expands = bool(VARIABLE.search(text))
-    mark, body = (END, here(text)) if expands else (f"'{END}'", text)
+    mark, body = (END, lesson.here(text)) if expands else (f"'{END}'", text)
     if text.endswith("\n"):
         return [*lines, f"cat > {shlex.quote(name)} <<{mark}\n{body}{END}"]
     return [*lines, f'printf %s "$(cat <<{mark}\n{body}\n{END}\n)" > {shlex.quote(name)}']

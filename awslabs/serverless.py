@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from awslabs import addresses, policies
+from awslabs import addresses, policies, prices
 from awslabs.buckets import location
 from awslabs.errors import AwsError, LabError
 from awslabs.kinds import rest_apis
@@ -57,7 +57,6 @@ PARTS = ("greeter", "dead-letter-queue", "table", "bucket", "api", "haiku-table"
 # so a loop gone wild must not become expensive: 10 per second are 0.13 USD per hour for the gateway; with the
 # functions, and all that the table's cap lets through, at most about 1 USD (us-east-1).
 REQUESTS_PER_S, BURST_S = 10.0, 5
-REQUEST_USD = 3.5e-6
 TABLE_CAP = {"MaxReadRequestUnits": 1000, "MaxWriteRequestUnits": 100}
 # How haiku are listed. A scan shows every row of the table, also those that other programs have put there,
 # and reads all of it for each visitor: of 1000 haiku 31 read units, 4 USD for a million visits (us-east-1).
@@ -361,23 +360,19 @@ def require_public_buckets(ledger: Ledger) -> None:
 
     AWS calls: ``s3control:GetPublicAccessBlock``.
     """
-    from botocore.exceptions import ClientError
-
     if not ledger.cloud.is_aws:
         return  # a setting of a real account; other clouds have no such service
+    s3control, account = ledger.client("s3control"), ledger.cloud.identity["account"]
     try:
-        answer = ledger.client("s3control").get_public_access_block(
-            AccountId=ledger.cloud.identity["account"]
-        )
-    except ClientError:  # none is set; or one may not ask, and PutBucketPolicy will tell
+        answer = s3control.get_public_access_block(AccountId=account)
+    except s3control.exceptions.ClientError:  # none is set; or one may not ask, and PutBucketPolicy will tell
         return
     block = answer["PublicAccessBlockConfiguration"]
     if block.get("BlockPublicPolicy") or block.get("RestrictPublicBuckets"):
         raise AwsError(
             "This account allows no public bucket, so nobody could load Bashoutter's page.",
             "Block Public Access is on for the whole account.",
-            "ask whoever runs the account: aws s3control delete-public-access-block --account-id "
-            + ledger.cloud.identity["account"],
+            f"ask whoever runs the account: aws s3control delete-public-access-block --account-id {account}",
             code="AccessDenied",
             operation="s3:PutBucketPolicy",
         )
@@ -486,10 +481,12 @@ def command_line() -> Any:
         lab = up(ledger, export=export == "ssm", **how)
         cli.say(f"Bashoutter: {lab.site_url}\nIts API:    {lab.api_url}/haiku")
         cli.say(f"Call a function: {ledger.command('invoke')}")
-        usd = how["rate"] * 3600 * REQUEST_USD
+        region, what = ledger.cloud.region, "API Gateway million requests"
+        usd = how["rate"] * 3600 * prices.rate(what, region) / 1e6
+        note = "" if region in prices.RATES[what] else f" at {prices.EAST}'s price"
         cli.say(
             f"Anybody who knows the address may post and delete, up to {how['rate']:g} requests per second: "
-            f"{usd:.2f} USD per hour for the gateway alone."
+            f"{usd:.2f} USD per hour{note} for the gateway alone."
         )
         cli.farewell(ledger)
         return parameters.built(ledger, lab, exports(lab), export)

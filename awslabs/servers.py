@@ -157,11 +157,9 @@ def require_open_firewall(ledger: Ledger, server: Server) -> None:
 
 def console(ec2: Any, instance_id: str) -> str:
     """What the server has written to its console, where its host keys' fingerprints stand."""
-    from botocore.exceptions import ClientError
-
     try:
         answer = ec2.get_console_output(InstanceId=instance_id, Latest=True)
-    except ClientError as error:
+    except ec2.exceptions.ClientError as error:
         if error_code(error) != "UnsupportedOperation":
             raise
         # A t2 is not of Nitro: what AWS keeps of its boot.

@@ -149,17 +149,6 @@ def recorded(lab: str) -> tuple[list[Call], list[Statement]]:
     return known, of_lab["roles"]
 
 
-def as_recorded(known: Iterable[Call]) -> list[dict[str, Any]]:
-    """Calls as the record holds them."""
-    rows = []
-    for call in known:
-        row: dict[str, Any] = {"action": call.action, "on": call.on, "verbs": sorted(call.verbs)}
-        row |= {"owner": call.owner} if call.owner else {}
-        row |= {"asks": {key: list(values) for key, values in call.asks.items()}} if call.asks else {}
-        rows.append(row)
-    return rows
-
-
 # -- From calls to statements -------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from awslabs import policies, prices
 from awslabs.errors import AwsError, LabError
-from awslabs.explain import DENIED
+from awslabs.explain import DENIED, boto3_errors
 from awslabs.kinds import schedules
 from awslabs.ledger import Ledger
 
@@ -45,9 +45,9 @@ HANDLER = "awslabs.switch_function.handler"
 PARTS = ("switch-schedule", "switch-function", "switch-logs", "switch-policy", "switch-role")
 # What the function is made of, which is what `recover` and `down` are made of; and all of `kinds/`.
 MODULES = (
-    *("__init__", "addresses", "callbook", "cost", "drawing", "errors", "explain", "inventory", "journal"),
-    *("labs", "ledger", "ledgers", "limits", "prices", "progress", "recovery", "rehearsal", "show"),
-    *("switch_function", "web"),
+    *("__init__", "addresses", "callbook", "cloud", "cost", "drawing", "errors", "explain", "inventory"),
+    *("journal", "labs", "ledger", "ledgers", "limits", "prices", "progress", "recovery", "rehearsal"),
+    *("show", "switch_function", "web"),
 )
 
 
@@ -100,13 +100,11 @@ class Switch:
 
         It is left where it is a few minutes from there.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         if "switch-schedule" not in self.ledger.resources or not schedules.differs(self._at, at):
             return
         try:
             move(self.ledger, at)
-        except (LabError, BotoCoreError, ClientError) as error:
+        except (LabError, *boto3_errors()) as error:
             log.warning("AWS takes the lab down when it was to before, not %s: %s", in_words(at), error)
         else:
             self._at = at

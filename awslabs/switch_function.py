@@ -19,10 +19,10 @@ import time
 from typing import Any
 
 from awslabs import inventory, recovery
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
 from awslabs.explain import answers
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud
 
 PATIENCE = 0.4  # of the ledger's: a wait of `down` ends within six minutes, and the next run goes on
 LAST = ("logs:CreateLogGroup", "scheduler:CreateSchedule", "lambda:CreateFunction", "iam:CreateRole")

@@ -208,9 +208,8 @@ def mine(where: dict[str, Any]) -> dict[str, str]:
 
 def user() -> str:
     """Who is logged in here; empty where nothing tells."""
-    with contextlib.suppress(
-        KeyError, OSError, ImportError
-    ):  # a container may run as a number without a name
+    # A container may run as a number without a name.
+    with contextlib.suppress(KeyError, OSError, ImportError):
         return getpass.getuser()
     return ""
 

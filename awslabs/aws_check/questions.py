@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from awslabs import tunnel
 from awslabs.errors import LabError
+from awslabs.explain import boto3_errors
 from awslabs.progress import awaiting
 
 if TYPE_CHECKING:
-    from awslabs.ledger import Cloud, Ledger
+    from awslabs.cloud import Cloud
+    from awslabs.ledger import Ledger
 
 LOG_S = 120.0  # seconds for the last lines of a job to arrive
 CONSOLE = "How long after RunInstances does the console show the host keys?"
@@ -123,11 +125,9 @@ def answers(ledger: Ledger, lab: str, witness: Witness) -> dict[str, str]:
 
 def answered(ask: Callable[[Ledger, Witness], str], ledger: Ledger, witness: Witness) -> str:
     """The answer, or why there is none: of no question a check fails."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         return ask(ledger, witness)
-    except (BotoCoreError, ClientError, LabError) as error:
+    except (*boto3_errors(), LabError) as error:
         said = error.what if isinstance(error, LabError) else str(error)
         return f"not known: {said}"
     except (LookupError, TypeError, ValueError) as error:  # AWS left out what it was asked for

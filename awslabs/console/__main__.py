@@ -42,7 +42,7 @@ class Clouds:
             When there is none: other credentials, a practice cloud that has ended.
         """
         from awslabs import sandbox
-        from awslabs.ledger import Cloud
+        from awslabs.cloud import Cloud
 
         _, _, account, region, _ = path.name.split(".")
         run = sandbox.living()

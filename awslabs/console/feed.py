@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import callbook, cost, journal, limits
+from awslabs.cloud import Cloud
 from awslabs.console.looks import Barred, Looked, look, machines_of_batch
 from awslabs.errors import LabError
-from awslabs.explain import explain
+from awslabs.explain import boto3_errors, explain
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud
 
 log = logging.getLogger(__name__)
 
@@ -277,9 +277,7 @@ class Watch:
         except LabError as error:
             told["banner"] = self._banner(error)
             return told, False
-        except (
-            Exception
-        ):  # one look in vain; the next one may succeed, and a page that ends here tells nobody
+        except Exception:  # the next look may succeed, and a page that ends here tells nobody
             log.exception("AWS could not be looked at")
             told["banner"] = {"what": "AWS could not be looked at.", "why": "", "fix": ""}
             return told, False
@@ -288,11 +286,9 @@ class Watch:
         return told, looked.throttled
 
     def _machines(self, cloud: Cloud, looked: Looked) -> list[dict[str, str]]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             return machines_of_batch(cloud.client, self.file.header, self.file.rows)
-        except (BotoCoreError, ClientError) as error:
+        except boto3_errors() as error:
             log.debug("Batch's machines are not shown: %s", error)
             return []
 

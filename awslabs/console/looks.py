@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from awslabs import addresses
-from awslabs.explain import DENIED, THROTTLED, error_code
+from awslabs.explain import DENIED, THROTTLED, boto3_errors, error_code
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
-from awslabs.kinds.named import pages
+from awslabs.kinds.batch import described
+from awslabs.kinds.named import pages, parts
 from awslabs.progress import each
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ AT_ONCE = 8
 PORTS = {22: "SSH", 80: "HTTP", 443: "HTTPS", 8888: "Jupyter"}
 Words = dict[str, str]  # by language: en, ja
 Client = Callable[[str], Any]
-Seen = dict[int, "Shown"]
+Seen = dict[str, "Shown"]  # by a thing's identifier
 
 
 @dataclasses.dataclass
@@ -70,7 +71,7 @@ class Looked:
         AWS asks for fewer calls.
     """
 
-    shown: Seen = dataclasses.field(default_factory=dict)
+    shown: dict[int, Shown] = dataclasses.field(default_factory=dict)
     others: list[dict[str, str]] = dataclasses.field(default_factory=list)
     throttled: bool = False
 
@@ -100,8 +101,8 @@ def look(client: Client, header: Mapping[str, Any], rows: Iterable[Row]) -> Look
     def one(call: str) -> None:
         many = groups[call]
         try:
-            looked.shown.update(_look_at(client, header, call, many, looked))
-        except _errors() as error:
+            looked.shown.update(_look_at(client, header, call, many))
+        except boto3_errors() as error:
             code = error_code(error)
             if code in THROTTLED:
                 looked.throttled = True
@@ -114,18 +115,13 @@ def look(client: Client, header: Mapping[str, Any], rows: Iterable[Row]) -> Look
     return looked
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError
-
-
-def _look_at(client: Client, header: Mapping[str, Any], call: str, rows: list[Row], looked: Looked) -> Seen:
+def _look_at(client: Client, header: Mapping[str, Any], call: str, rows: list[Row]) -> dict[int, Shown]:
     """What is special about a kind, or else what its entry in `kinds` sees of each row."""
     service = client(call.partition(":")[0])
     if special := SPECIAL.get(call):
-        seen = special(service, rows, header, looked)
-        return {row.number: seen.get(row.number) or Shown("absent") for row in rows}
+        named = [row for row in rows if row.id]
+        seen = special(service, named, header) if named else {}
+        return {row.number: seen.get(row.id) or Shown("absent") for row in rows}
     kind = KINDS[call]
 
     def state(row: Row) -> Shown:
@@ -135,8 +131,16 @@ def _look_at(client: Client, header: Mapping[str, Any], call: str, rows: list[Ro
     return dict(zip((row.number for row in rows), each(state, rows, 4), strict=True))
 
 
-def parts(many: list[Any], size: int = 100) -> list[list[Any]]:
-    return [many[first : first + size] for first in range(0, len(many), size)]
+def _one_by_one(rows: list[Row], gone: type[Exception], ask: Callable[[str], Shown]) -> Seen:
+    """Things that AWS shows one in a call; what is `gone` it does not show."""
+
+    def one(row: Row) -> Shown:
+        try:
+            return ask(row.id)
+        except gone:
+            return Shown("absent")
+
+    return dict(zip((row.id for row in rows), each(one, rows, 4), strict=True))
 
 
 def clause(en: str, ja: str) -> Words:
@@ -149,27 +153,24 @@ def clause(en: str, ja: str) -> Words:
 def _by_id(ec2: Any, rows: list[Row], describe: str, listing: str, by: str) -> dict[str, dict[str, Any]]:
     """What EC2 shows under these rows' identifiers; a filter refuses none that is gone."""
     found = []
-    for some in parts([row.id for row in rows if row.id], 200):
+    for some in parts([row.id for row in rows], 200):
         found += pages(ec2, describe, listing, Filters=[{"Name": by, "Values": some}])
-    id_name = next(iter(rows[0].ids), "")
+    id_name = next(iter(rows[0].ids))
     return {one[id_name]: one for one in found}
 
 
-def vpcs(ec2: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def vpcs(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     """VPCs, with the routes of their tables in words."""
     found = _by_id(ec2, rows, "describe_vpcs", "Vpcs", "vpc-id")
     within = [{"Name": "vpc-id", "Values": list(found)}]
     tables = pages(ec2, "describe_route_tables", "RouteTables", Filters=within) if found else []
     seen = {}
-    for row in rows:
-        if one := found.get(row.id):
-            routes = [
-                route for table in tables if table["VpcId"] == row.id for route in table.get("Routes", [])
-            ]
-            facts: list[tuple[str, Any]] = [("addresses", one["CidrBlock"])]
-            facts += [("route", _route(route)) for route in routes]
-            stage = "standing" if one["State"] == "available" else "coming"
-            seen[row.number] = Shown(stage, one["State"], facts=facts)
+    for vpc_id, one in found.items():
+        routes = [route for table in tables if table["VpcId"] == vpc_id for route in table.get("Routes", [])]
+        facts: list[tuple[str, Any]] = [("addresses", one["CidrBlock"])]
+        facts += [("route", _route(route)) for route in routes]
+        stage = "standing" if one["State"] == "available" else "coming"
+        seen[vpc_id] = Shown(stage, one["State"], facts=facts)
     return seen
 
 
@@ -185,33 +186,29 @@ def _route(route: Mapping[str, Any]) -> Words:
     )
 
 
-def subnets(ec2: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def subnets(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     found = _by_id(ec2, rows, "describe_subnets", "Subnets", "subnet-id")
     return {
-        row.number: Shown(
+        subnet_id: Shown(
             "standing" if one["State"] == "available" else "coming",
             one["State"],
             facts=[("addresses", one["CidrBlock"]), ("free addresses", str(one["AvailableIpAddressCount"]))],
             zone=one["AvailabilityZone"],
         )
-        for row in rows
-        if (one := found.get(row.id))
+        for subnet_id, one in found.items()
     }
 
 
-def groups(ec2: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def groups(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     """Security groups, and what each lets in and out, in words."""
     found = _by_id(ec2, rows, "describe_security_groups", "SecurityGroups", "group-id")
-    seen = {}
-    for row in rows:
-        if one := found.get(row.id):
-            into = [rule for each in one["IpPermissions"] for rule in in_words(each)]
-            out = [rule for each in one["IpPermissionsEgress"] for rule in in_words(each, "to")]
-            nothing = clause("nothing", "なし")
-            facts = [("lets in", rule) for rule in into or [nothing]] + [
-                ("lets out", rule) for rule in out or [nothing]
-            ]
-            seen[row.number] = Shown("standing", facts=facts)
+    seen, nothing = {}, clause("nothing", "なし")
+    for group_id, one in found.items():
+        into = [rule for each in one["IpPermissions"] for rule in in_words(each)]
+        out = [rule for each in one["IpPermissionsEgress"] for rule in in_words(each, "to")]
+        facts = [("lets in", rule) for rule in into or [nothing]]
+        facts += [("lets out", rule) for rule in out or [nothing]]
+        seen[group_id] = Shown("standing", facts=facts)
     return seen
 
 
@@ -261,13 +258,11 @@ STAGES = {
 }
 
 
-def servers(ec2: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    """Servers of these rows, and what carries the ledger's tag without a row: Batch's machines."""
-    by_id = {row.id: row for row in rows}
-    seen: Seen = {}
+def servers(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+    """Servers of these rows; Batch's machines carry the ledger's tag as well."""
+    known, seen = {row.id for row in rows}, {}
     for one in _tagged_servers(ec2, header):
-        row = by_id.get(one["InstanceId"])
-        if row is None:
+        if one["InstanceId"] not in known:
             continue
         state = one["State"]["Name"]
         host, port = addresses.ssh_address(ec2, one)
@@ -286,7 +281,8 @@ def servers(ec2: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked
         if state == "pending":
             why = clause("AWS is starting its machine", "AWSが機械を起動しています")
         zone = one.get("Placement", {}).get("AvailabilityZone", "")
-        seen[row.number] = Shown(STAGES.get(state, "standing"), state, why, [f for f in facts if f[1]], zone)
+        facts = [fact for fact in facts if fact[1]]
+        seen[one["InstanceId"]] = Shown(STAGES.get(state, "standing"), state, why, facts, zone)
     return seen
 
 
@@ -331,20 +327,18 @@ TASK_WAITS = {
 }
 
 
-def tasks(ecs: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def tasks(ecs: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     """Tasks of Fargate, a hundred in one call, with why one waits or has ended."""
-    clusters: dict[str, list[Row]] = {}
+    clusters: dict[str, list[str]] = {}
     for row in rows:
         if "taskArn" in row.ids:
-            clusters.setdefault(row.ids["clusterArn"], []).append(row)
-    seen = {}
-    for cluster, many in clusters.items():
-        by_arn = {row.ids["taskArn"]: row for row in many}
-        for some in parts(list(by_arn)):
-            for one in ecs.describe_tasks(cluster=cluster, tasks=some)["tasks"]:
-                if one["taskArn"] in by_arn:
-                    seen[by_arn[one["taskArn"]].number] = _task(one)
-    return seen
+            clusters.setdefault(row.ids["clusterArn"], []).append(row.id)
+    return {
+        one["taskArn"]: _task(one)
+        for cluster, arns in clusters.items()
+        for some in parts(arns)
+        for one in ecs.describe_tasks(cluster=cluster, tasks=some)["tasks"]
+    }
 
 
 def _task(one: Mapping[str, Any]) -> Shown:
@@ -370,25 +364,24 @@ def _task(one: Mapping[str, Any]) -> Shown:
 JOB_STAGES = {"RUNNING": "standing", "SUCCEEDED": "ended", "FAILED": "failed"}
 
 
-def jobs(batch: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def jobs(batch: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     """Jobs, a hundred in one call, with why one waits: AWS's own reason, or what its queue's machines say."""
-    by_id = {row.ids["jobId"]: row for row in rows if "jobId" in row.ids}
-    found = [one for some in parts(list(by_id)) for one in batch.describe_jobs(jobs=some)["jobs"]]
+    job_ids = [row.id for row in rows if "jobId" in row.ids]
+    found = described(batch, job_ids)
     waiting = any(one["status"] == "RUNNABLE" and not one.get("statusReason") for one in found)
     room = _room(batch, header) if waiting else {}
-    seen: Seen = {}
+    seen = {}
     for one in found:
-        if row := by_id.get(one["jobId"]):
-            state = one["status"]
-            facts: list[tuple[str, Any]] = [("queue", one.get("jobQueue", "").rpartition("/")[2])]
-            box = one.get("container", {})
-            if "exitCode" in box:
-                facts.append(("exit code", str(box["exitCode"])))
-            if many := one.get("arrayProperties", {}).get("statusSummary"):
-                children = ", ".join(f"{count} {word}" for word, count in many.items() if count)
-                facts.append(("children", children))
-            facts += [("attempts", str(len(one["attempts"])))] if one.get("attempts") else []
-            seen[row.number] = Shown(JOB_STAGES.get(state, "coming"), state, _why_job(one, room), facts)
+        state = one["status"]
+        facts: list[tuple[str, Any]] = [("queue", one.get("jobQueue", "").rpartition("/")[2])]
+        box = one.get("container", {})
+        if "exitCode" in box:
+            facts.append(("exit code", str(box["exitCode"])))
+        if many := one.get("arrayProperties", {}).get("statusSummary"):
+            children = ", ".join(f"{count} {word}" for word, count in many.items() if count)
+            facts.append(("children", children))
+        facts += [("attempts", str(len(one["attempts"])))] if one.get("attempts") else []
+        seen[one["jobId"]] = Shown(JOB_STAGES.get(state, "coming"), state, _why_job(one, room), facts)
     return seen
 
 
@@ -433,28 +426,25 @@ def _room(batch: Any, header: Mapping[str, Any]) -> Words:
     )
 
 
-def queues_of_batch(batch: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    found = {one["jobQueueName"]: one for one in _named(batch.describe_job_queues, "jobQueues", rows)}
-    return {row.number: _of_batch(found[row.id]) for row in rows if row.id in found}
+def queues_of_batch(batch: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+    listed = _named(batch.describe_job_queues, "jobQueues", rows)
+    return {one["jobQueueName"]: _of_batch(one) for one in listed}
 
 
-def environments(batch: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
+def environments(batch: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     listed = _named(batch.describe_compute_environments, "computeEnvironments", rows)
-    found = {one["computeEnvironmentName"]: one for one in listed}
     seen = {}
-    for row in rows:
-        if one := found.get(row.id):
-            has = one.get("computeResources", {})
-            told = f"{has.get('desiredvCpus', 0)} ({has.get('minvCpus', 0)}-{has.get('maxvCpus', 0)})"
-            seen[row.number] = _of_batch(
-                one, [("vCPUs", told), ("types", ", ".join(has.get("instanceTypes", [])))]
-            )
+    for one in listed:
+        has = one.get("computeResources", {})
+        told = f"{has.get('desiredvCpus', 0)} ({has.get('minvCpus', 0)}-{has.get('maxvCpus', 0)})"
+        facts = [("vCPUs", told), ("types", ", ".join(has.get("instanceTypes", [])))]
+        seen[one["computeEnvironmentName"]] = _of_batch(one, facts)
     return seen
 
 
 def _named(describe: Callable[..., Any], listing: str, rows: list[Row]) -> list[dict[str, Any]]:
     found = []
-    for some in parts([row.id for row in rows if row.id]):
+    for some in parts([row.id for row in rows]):
         found += describe(**{listing: some})[listing]
     return found
 
@@ -471,25 +461,19 @@ def _of_batch(one: Mapping[str, Any], facts: list[tuple[str, Any]] | None = None
 # -- All else ---------------------------------------------------------------------------------------------
 
 
-def clusters(ecs: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    names = [row.id for row in rows if row.id]
-    found = ecs.describe_clusters(clusters=names)["clusters"] if names else []
+def clusters(ecs: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     seen = {}
-    for row in rows:
-        for one in found:
-            if row.id in (one["clusterName"], one["clusterArn"]) and one["status"] != "INACTIVE":
-                told = f"{one.get('runningTasksCount', 0)} / {one.get('pendingTasksCount', 0)}"
-                stage = "standing" if one["status"] == "ACTIVE" else "coming"
-                seen[row.number] = Shown(stage, one["status"], facts=[("tasks running / waiting", told)])
+    for one in ecs.describe_clusters(clusters=[row.id for row in rows])["clusters"]:
+        if one["status"] != "INACTIVE":
+            told = f"{one.get('runningTasksCount', 0)} / {one.get('pendingTasksCount', 0)}"
+            stage = "standing" if one["status"] == "ACTIVE" else "coming"
+            seen[one["clusterName"]] = Shown(stage, one["status"], facts=[("tasks running / waiting", told)])
     return seen
 
 
-def functions(lambda_: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    def one(row: Row) -> Shown:
-        try:
-            told = lambda_.get_function_configuration(FunctionName=row.id)
-        except lambda_.exceptions.ResourceNotFoundException:
-            return Shown("absent")
+def functions(lambda_: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+    def one(name: str) -> Shown:
+        told = lambda_.get_function_configuration(FunctionName=name)
         state = told.get("State", "Active")
         stage = {"Pending": "coming", "Failed": "failed"}.get(state, "standing")
         reason = told.get("StateReason", "")
@@ -501,37 +485,29 @@ def functions(lambda_: Any, rows: list[Row], header: Mapping[str, Any], looked: 
         ]
         return Shown(stage, state, clause(reason, reason) if reason else {}, [f for f in facts if f[1]])
 
-    return dict(zip((row.number for row in rows), each(one, rows, 4), strict=True))
+    return _one_by_one(rows, lambda_.exceptions.ResourceNotFoundException, one)
 
 
-def tables(dynamodb: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    seen = {}
-    for row in rows:
-        try:
-            one = dynamodb.describe_table(TableName=row.id)["Table"]
-        except dynamodb.exceptions.ResourceNotFoundException:
-            continue
-        state = one["TableStatus"]
+def tables(dynamodb: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+    def one(name: str) -> Shown:
+        table = dynamodb.describe_table(TableName=name)["Table"]
+        state = table["TableStatus"]
         stage = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}.get(state, "standing")
-        keys = ", ".join(key["AttributeName"] for key in one["KeySchema"])
-        facts = [("key", keys), ("items", str(one.get("ItemCount", 0)))]
-        seen[row.number] = Shown(stage, state, facts=facts)
-    return seen
+        keys = ", ".join(key["AttributeName"] for key in table["KeySchema"])
+        return Shown(stage, state, facts=[("key", keys), ("items", str(table.get("ItemCount", 0)))])
+
+    return _one_by_one(rows, dynamodb.exceptions.ResourceNotFoundException, one)
 
 
-def message_queues(sqs: Any, rows: list[Row], header: Mapping[str, Any], looked: Looked) -> Seen:
-    seen = {}
-    for row in rows:
-        try:
-            told = sqs.get_queue_attributes(QueueUrl=row.id, AttributeNames=["All"])["Attributes"]
-        except sqs.exceptions.QueueDoesNotExist:
-            continue
-        facts = [("messages", told.get("ApproximateNumberOfMessages", "0"))]
-        seen[row.number] = Shown("standing", facts=facts)
-    return seen
+def message_queues(sqs: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+    def one(url: str) -> Shown:
+        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return Shown("standing", facts=[("messages", told.get("ApproximateNumberOfMessages", "0"))])
+
+    return _one_by_one(rows, sqs.exceptions.QueueDoesNotExist, one)
 
 
-SPECIAL: dict[str, Callable[[Any, list[Row], Mapping[str, Any], Looked], Seen]] = {
+SPECIAL: dict[str, Callable[[Any, list[Row], Mapping[str, Any]], Seen]] = {
     "ec2:CreateVpc": vpcs,
     "ec2:CreateSubnet": subnets,
     "ec2:CreateSecurityGroup": groups,

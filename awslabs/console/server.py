@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, urlsplit
 from awslabs.console.details import details, inside
 from awslabs.console.feed import File, Files, Watches, events
 from awslabs.errors import LabError
-from awslabs.explain import DENIED, error_code, explain
+from awslabs.explain import DENIED, boto3_errors, error_code, explain
 from awslabs.journal import Row
 
 log = logging.getLogger(__name__)
@@ -166,8 +166,6 @@ class Handler(BaseHTTPRequestHandler):
             self._json(details(*found))
 
     def _inside(self, query: dict[str, str]) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         if not (found := self._found(query)):
             return
         file, row = found
@@ -175,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             cloud = self.server.watches.cloud_of(file.path)
             told = inside(cloud.client, row)
-        except (BotoCoreError, ClientError) as error:
+        except boto3_errors() as error:
             if error_code(error) in DENIED:
                 told["hidden"] = True
             else:

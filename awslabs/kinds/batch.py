@@ -6,11 +6,11 @@ none of them; these are from hashicorp/terraform-provider-aws, ``internal/servic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, as_kept, look_by_name, pages
+from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, parts, tags_as
 
 # While it changes from one state to another, or something still hangs on it.
 BUSY = (
@@ -24,8 +24,16 @@ VCPUS = {"large": 2, "xlarge": 4, "2xlarge": 8}  # of a server, by the size in i
 STATES = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}
 
 
-def mark_tags(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": mark.tags()}
+def found_by(name: str, shown: dict[str, Any]) -> Found:
+    """An environment or a queue, which are alike but for what their name is called."""
+    state = STATES.get(shown.get("status", ""), "standing")
+    return Found({name: shown[name]}, state, shown.get("tags", {}))
+
+
+def ours(batch: Any, method: str, key: str, name: str) -> list[Found]:
+    """Those whose names begin as ours do."""
+    listed = [one for one in pages(batch, method, key) if one[name].startswith(OURS)]
+    return [found_by(name, one) for one in listed if one.get("status") != "DELETED"]
 
 
 # -- Compute environment -----------------------------------------------------------------------------------
@@ -50,21 +58,7 @@ def describe_environment(batch: Any, name: str) -> dict[str, Any] | None:
 
 def show_environment(batch: Any, ids: dict[str, str]) -> Found | None:
     shown = describe_environment(batch, ids["computeEnvironmentName"])
-    return None if shown is None else found_environment(shown)
-
-
-def found_environment(shown: dict[str, Any]) -> Found:
-    names = {"computeEnvironmentName": shown["computeEnvironmentName"]}
-    return Found(names, STATES.get(shown["status"], "standing"), shown.get("tags", {}))
-
-
-def our_environments(batch: Any) -> list[Found]:
-    """Those whose names begin as ours do."""
-    return [
-        found_environment(one)
-        for one in pages(batch, "describe_compute_environments", "computeEnvironments")
-        if one["computeEnvironmentName"].startswith(OURS) and one["status"] != "DELETED"
-    ]
+    return None if shown is None else found_by("computeEnvironmentName", shown)
 
 
 def delete_environment(batch: Any, found: Found) -> None:
@@ -90,7 +84,9 @@ COMPUTE_ENVIRONMENT = Kind(
     ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
     mark=mark_environment,
     look=look_by_name(show_environment),
-    listed=lambda batch, overview: our_environments(batch),
+    listed=lambda batch, overview: ours(
+        batch, "describe_compute_environments", "computeEnvironments", "computeEnvironmentName"
+    ),
     complete=True,
     delete=delete_environment,
     named=True,
@@ -115,21 +111,11 @@ def describe_queue(batch: Any, name: str) -> dict[str, Any] | None:
 
 def show_queue(batch: Any, ids: dict[str, str]) -> Found | None:
     shown = describe_queue(batch, ids["jobQueueName"])
-    return None if shown is None else found_queue(shown)
-
-
-def found_queue(shown: dict[str, Any]) -> Found:
-    names = {"jobQueueName": shown["jobQueueName"]}
-    return Found(names, STATES.get(shown.get("status", ""), "standing"), shown.get("tags", {}))
+    return None if shown is None else found_by("jobQueueName", shown)
 
 
 def our_queues(batch: Any) -> list[Found]:
-    """Those whose names begin as ours do."""
-    return [
-        found_queue(one)
-        for one in pages(batch, "describe_job_queues", "jobQueues")
-        if one["jobQueueName"].startswith(OURS) and one.get("status") != "DELETED"
-    ]
+    return ours(batch, "describe_job_queues", "jobQueues", "jobQueueName")
 
 
 def delete_queue(batch: Any, found: Found) -> None:
@@ -144,7 +130,7 @@ JOB_QUEUE = Kind(
     call="batch:CreateJobQueue",
     known_by=("jobQueueName",),
     ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
-    mark=mark_tags,
+    mark=tags_as("tags"),
     look=look_by_name(show_queue),
     listed=lambda batch, overview: our_queues(batch),
     complete=True,
@@ -189,7 +175,7 @@ JOB_DEFINITION = Kind(
     call="batch:RegisterJobDefinition",
     known_by=("jobDefinitionArn|jobDefinitionName",),
     ids=lambda request, answer: {"jobDefinitionArn": answer["jobDefinitionArn"]} if answer else {},
-    mark=mark_tags,
+    mark=tags_as("tags"),
     look=look_for_definition,
     listed=lambda batch, overview: active_definitions(batch),
     complete=True,
@@ -248,13 +234,12 @@ def our_jobs(batch: Any) -> Iterator[Found]:
         waiting = [
             job["jobId"] for job in jobs_named(batch, queue.id, f"{OURS}*") if job["status"] not in ENDED
         ]
-        yield from jobs_of(batch, waiting)
+        yield from map(show_job, described(batch, waiting))
 
 
-def jobs_of(batch: Any, job_ids: list[str]) -> Iterator[Found]:
+def described(batch: Any, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Jobs by their ids, a hundred in one call."""
-    for first in range(0, len(job_ids), 100):
-        yield from map(show_job, batch.describe_jobs(jobs=job_ids[first : first + 100])["jobs"])
+    return [job for some in parts(job_ids) for job in batch.describe_jobs(jobs=some)["jobs"]]
 
 
 JOB = Kind(
@@ -264,7 +249,9 @@ JOB = Kind(
     mark=mark_job,
     look=look_for_job,
     listed=lambda batch, overview: list(our_jobs(batch)),
-    at_once=lambda batch, rows, overview: list(jobs_of(batch, [row.id for row in rows if row.id])),
+    at_once=lambda batch, rows, overview: [
+        show_job(job) for job in described(batch, [row.id for row in rows if row.id])
+    ],
     # CancelJob does nothing to a job that runs: TerminateJob ends each, and of an array all its children.
     delete=lambda batch, found: batch.terminate_job(jobId=found.id, reason="awslabs: down"),
     not_idempotent=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, tags_as, tags_in, unless
 from awslabs.kinds.overview import Overview
 
 NO_REPOSITORY = ("RepositoryNotFoundException",)
@@ -17,10 +17,6 @@ SHOWN = {"PROVISIONING": "coming", "PENDING": "coming", "ACTIVATING": "coming", 
 
 
 # -- ECR ----------------------------------------------------------------------------------------------------
-
-
-def mark_repository(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
 
 
 def repository_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
@@ -41,15 +37,14 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     (repository,) = answer["repositories"]
     arn = repository["repositoryArn"]
     tagged = unless(NO_REPOSITORY, ecr.list_tags_for_resource, resourceArn=arn) or {"tags": []}
-    tags = {tag["Key"]: tag["Value"] for tag in tagged["tags"]}
-    return Found(repository_ids({}, {"repository": repository}), tags=tags)
+    return Found(repository_ids({}, {"repository": repository}), tags=tags_in(tagged["tags"]))
 
 
 REPOSITORY = Kind(
     call="ecr:CreateRepository",
     known_by=("repositoryName",),
     ids=repository_ids,
-    mark=mark_repository,
+    mark=tags_as("tags", Mark.tag_list),
     look=look_by_name(show_repository),
     listed=listed_by_name(
         show_repository,
@@ -78,12 +73,8 @@ def tags_of(mark: Mark) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in mark.tags().items()]
 
 
-def tags_in(shown: dict[str, Any]) -> dict[str, str]:
+def tags_shown(shown: dict[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in shown.get("tags", [])}
-
-
-def mark_cluster(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": tags_of(mark)}
 
 
 def show_clusters(ecs: Any, names: list[str]) -> Iterator[Found]:
@@ -98,7 +89,7 @@ def show_clusters(ecs: Any, names: list[str]) -> Iterator[Found]:
                 state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(
                     cluster["status"], "standing"
                 )
-                yield Found({"clusterName": cluster["clusterName"]}, state, tags_in(cluster))
+                yield Found({"clusterName": cluster["clusterName"]}, state, tags_shown(cluster))
 
 
 def show_cluster(ecs: Any, ids: dict[str, str]) -> Found | None:
@@ -115,7 +106,7 @@ CLUSTER = Kind(
     call="ecs:CreateCluster",
     known_by=("clusterName",),
     ids=lambda request, answer: {"clusterName": request["clusterName"]},
-    mark=mark_cluster,
+    mark=tags_as("tags", tags_of),
     look=look_by_name(show_cluster),
     listed=lambda ecs, overview: list(show_clusters(ecs, our_clusters(ecs))),
     complete=True,
@@ -133,10 +124,6 @@ CLUSTER = Kind(
 )
 
 
-def mark_definition(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": tags_of(mark)}
-
-
 def show_definitions(ecs: Any, arns: Iterator[str]) -> Iterator[Found]:
     """Task definitions with their tags; one that is DELETE_IN_PROGRESS is on its way out by itself."""
     for arn in arns:
@@ -147,7 +134,7 @@ def show_definitions(ecs: Any, arns: Iterator[str]) -> Iterator[Found]:
             definition = answer["taskDefinition"]
             since = str(definition.get("registeredAt", ""))
             state = "standing" if definition["status"] == "ACTIVE" else "spent"
-            yield Found({"taskDefinitionArn": arn}, state, tags_in(answer), since)
+            yield Found({"taskDefinitionArn": arn}, state, tags_shown(answer), since)
 
 
 def listed_definitions(ecs: Any, family: str = "") -> Iterator[str]:
@@ -196,7 +183,7 @@ DEFINITION = Kind(
     ids=lambda request, answer: (
         {"taskDefinitionArn": answer["taskDefinition"]["taskDefinitionArn"]} if answer else {}
     ),
-    mark=mark_definition,
+    mark=tags_as("tags", tags_of),
     look=look_for_definition,
     listed=list_definitions,
     complete=True,
@@ -240,7 +227,7 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
-            tags = {"awslabs:token": task.get("startedBy", ""), **tags_in(task)}
+            tags = {"awslabs:token": task.get("startedBy", ""), **tags_shown(task)}
             size = {"overrides": {name: task[name] for name in ("cpu", "memory") if name in task}}
             billed = as_kept(task.get("pullStartedAt"))  # from there on (AWS Fargate pricing)
             shown.append(Found(ids, state, tags, since, until, billed, request=size))

@@ -11,7 +11,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import pages
+from awslabs.kinds.named import pages, parts, tags_in
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,9 @@ BUSY = ("DependencyViolation", "InvalidGroup.InUse", "IncorrectInstanceState")
 FILTER_VALUES = 200  # of one filter in one call. Source: EC2 user guide, "Filtering and listing".
 
 
-def tag_dict(tags: list[dict[str, Any]] | None) -> dict[str, str]:
-    """AWS's list of Key and Value as a dictionary."""
-    return {tag["Key"]: tag["Value"] for tag in tags or []}
-
-
 def tag_specifications(mark: Mark, *resource_types: str) -> list[dict[str, Any]]:
     """The TagSpecifications parameter that puts our tags on everything one call makes."""
-    tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
-    return [{"ResourceType": resource_type, "Tags": tags} for resource_type in resource_types]
+    return [{"ResourceType": resource_type, "Tags": mark.tag_list()} for resource_type in resource_types]
 
 
 def tagged(
@@ -81,7 +75,7 @@ def tagged(
             Found(
                 {name: item[name] for name in (id_name, *names)},
                 state(item),
-                tag_dict(item.get("Tags")),
+                tags_in(item.get("Tags")),
                 str(item.get(since, "")),
                 request=requests.get(item[id_name], {}),
             )
@@ -97,8 +91,8 @@ def tagged(
 
     def at_once(client: Any, rows: list[Any], overview: Any) -> list[Found]:
         wanted = [row.id for row in rows if row.id]
-        parts = (wanted[first : first + FILTER_VALUES] for first in range(0, len(wanted), FILTER_VALUES))
-        return [one for part in parts for one in find(client, {"Name": by_id, "Values": part})]
+        some = parts(wanted, FILTER_VALUES)
+        return [one for part in some for one in find(client, {"Name": by_id, "Values": part})]
 
     with_token = {"Name": "tag-key", "Values": ["awslabs:token"]}
     return Kind(
@@ -135,11 +129,9 @@ def naming_guardduty(ec2: Any, vpc_of: Callable[[], str]) -> Iterator[None]:
     until it is switched off. They are not ours, so they are not deleted here; `down` waits for it meanwhile.
     Source: GuardDuty user guide, "Using Infrastructure as Code with GuardDuty automated security agents".
     """
-    from botocore.exceptions import ClientError
-
     try:
         yield
-    except ClientError as error:
+    except ec2.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "DependencyViolation":
             error.response["Error"]["Message"] += guardduty_in(ec2, vpc_of)
         raise
@@ -147,8 +139,6 @@ def naming_guardduty(ec2: Any, vpc_of: Callable[[], str]) -> Iterator[None]:
 
 def guardduty_in(ec2: Any, vpc_of: Callable[[], str]) -> str:
     """What to do about GuardDuty's things in a VPC; empty where there are none, or one may not look."""
-    from botocore.exceptions import ClientError
-
     try:
         in_it = {"Name": "vpc-id", "Values": [vpc_of()]}
         endpoints = [
@@ -161,7 +151,7 @@ def guardduty_in(ec2: Any, vpc_of: Callable[[], str]) -> str:
             for one in ec2.describe_security_groups(Filters=[in_it])["SecurityGroups"]
             if one["GroupName"].startswith("GuardDutyManagedSecurityGroup-")
         ]
-    except ClientError as error:
+    except ec2.exceptions.ClientError as error:
         log.debug("it was not looked for what GuardDuty has made: %s", error)
         return ""
     if not endpoints and not groups:
@@ -255,8 +245,8 @@ INTERNET_GATEWAY = tagged(
 def look_for_attachments(ec2: Any, rows: list[Any]) -> list[Found]:
     """The ties of these rows' gateways to VPCs. They carry no tag: a row's two ids are its mark."""
     found, wanted = [], sorted({row.ids["InternetGatewayId"] for row in rows})
-    for first in range(0, len(wanted), FILTER_VALUES):
-        by_id = {"Name": "internet-gateway-id", "Values": wanted[first : first + FILTER_VALUES]}
+    for some in parts(wanted, FILTER_VALUES):
+        by_id = {"Name": "internet-gateway-id", "Values": some}
         for gateway in pages(ec2, "describe_internet_gateways", "InternetGateways", Filters=[by_id]):
             for tie in gateway["Attachments"]:
                 ids = {"InternetGatewayId": gateway["InternetGatewayId"], "VpcId": tie["VpcId"]}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
 TAKEN = ("ResourceConflictException already exist",)
@@ -25,10 +25,6 @@ NOT_YET = (
 )
 
 
-def mark_function(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "Tags": mark.tags()}
-
-
 def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, client.get_function, FunctionName=ids["FunctionName"])
     if answer is None:
@@ -43,7 +39,7 @@ FUNCTION = Kind(
     call="lambda:CreateFunction",
     known_by=("FunctionName",),
     ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
-    mark=mark_function,
+    mark=tags_as("Tags"),
     look=look_by_name(show_function),
     listed=listed_by_name(
         show_function,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.named import listed_by_name, look_by_name, pages, tags_in, unless
 from awslabs.kinds.overview import Overview
 
 ROOT = "/awslabs/"  # what all our paths begin with
@@ -19,8 +19,7 @@ BUSY = ("DeleteConflict", "ConcurrentModification")
 
 def mark_role(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """Our tags, and a path by which `recover` finds the role: AWS's tagging API does not list roles."""
-    tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
-    return {**request, "Path": f"{ROOT}{mark.region}/{mark.ledger}/", "Tags": tags}
+    return {**request, "Path": f"{ROOT}{mark.region}/{mark.ledger}/", "Tags": mark.tag_list()}
 
 
 def mark_bounded(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
@@ -42,16 +41,13 @@ def role_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
 
 def show_role(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_role, RoleName=ids["RoleName"])
-    if answer is None:
-        return None
-    return found_role(answer["Role"])
+    return found_role(answer["Role"]) if answer else None
 
 
 def found_role(role: dict[str, Any]) -> Found:
     """A role as IAM describes it; a listing leaves the tags out."""
-    tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
     found = {name: role[name] for name in ("Arn", "RoleName")}
-    return Found(found, tags=tags, region=region_in(role["Path"]))
+    return Found(found, tags=tags_in(role.get("Tags")), region=region_in(role["Path"]))
 
 
 def roles_of(iam: Any, rows: list[Any], overview: Overview) -> list[Found] | None:
@@ -133,16 +129,13 @@ def profile_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, st
 
 def show_profile(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_instance_profile, InstanceProfileName=ids["InstanceProfileName"])
-    if answer is None:
-        return None
-    return found_profile(answer["InstanceProfile"])
+    return found_profile(answer["InstanceProfile"]) if answer else None
 
 
 def found_profile(profile: dict[str, Any]) -> Found:
     """As of a role."""
-    tags = {tag["Key"]: tag["Value"] for tag in profile.get("Tags", [])}
     found = {name: profile[name] for name in ("Arn", "InstanceProfileName")}
-    return Found(found, tags=tags, region=region_in(profile["Path"]))
+    return Found(found, tags=tags_in(profile.get("Tags")), region=region_in(profile["Path"]))
 
 
 def our_profiles(iam: Any) -> list[dict[str, Any]]:

@@ -66,6 +66,10 @@ class Mark:
             "awslabs:token": self.token,
         }
 
+    def tag_list(self) -> list[dict[str, str]]:
+        """The same, as most services take and show tags."""
+        return [{"Key": key, "Value": value} for key, value in self.tags().items()]
+
 
 @dataclass(frozen=True)
 class Found:

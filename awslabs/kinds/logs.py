@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.kind import Found, Kind, Reason, Step
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
 BUSY = ("OperationAbortedException",)
-
-
-def mark_group(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": mark.tags()}
 
 
 def find_group(logs: Any, name: str) -> dict[str, Any] | None:
@@ -35,7 +31,7 @@ LOG_GROUP = Kind(
     call="logs:CreateLogGroup",
     known_by=("logGroupName",),
     ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
-    mark=mark_group,
+    mark=tags_as("tags"),
     look=look_by_name(show_group),
     listed=listed_by_name(
         show_group,

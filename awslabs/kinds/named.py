@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from awslabs.kinds.kind import Found
+from awslabs.kinds.kind import Found, Mark
 
 if TYPE_CHECKING:
     from awslabs.kinds.overview import Overview
+
+Item = TypeVar("Item")
 
 OURS = "awslabs-"  # what all our names on AWS begin with
 
 # (client, identifiers) -> the thing as AWS shows it, or None
 Show = Callable[[Any, dict[str, str]], Found | None]
+
+
+def tags_as(
+    parameter: str, written: Callable[[Mark], Any] = Mark.tags
+) -> Callable[[dict[str, Any], Mark], dict[str, Any]]:
+    """The `mark` of an entry: our tags in one parameter of the request, as the service writes them."""
+    return lambda request, mark: {**request, parameter: written(mark)}
+
+
+def tags_in(listed: list[dict[str, Any]] | None) -> dict[str, str]:
+    """AWS's list of Key and Value as a dictionary."""
+    return {tag["Key"]: tag["Value"] for tag in listed or []}
 
 
 def look_by_name(show: Show) -> Callable[[Any, Any], list[Found]]:
@@ -66,6 +80,11 @@ def as_kept(moment: datetime | int | None) -> str:
         return ""
     at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment / 1000, timezone.utc)
     return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parts(many: Sequence[Item], size: int = 100) -> list[list[Item]]:
+    """The same in parts, each of so many as one call takes."""
+    return [list(many[first : first + size]) for first in range(0, len(many), size)]
 
 
 def pages(client: Any, method: str, key: str, **request: Any) -> list[Any]:

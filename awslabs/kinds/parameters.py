@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.named import listed_by_name, look_by_name, pages, tags_as, tags_in, unless
 
 MISSING = ("ParameterNotFound", "InvalidResourceId")
 # What labs call theirs. Programs of others ask for exactly these, so nothing in them says whose they are.
@@ -20,24 +20,20 @@ NAMES = (
 )
 
 
-def mark_parameter(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    """With tags a parameter cannot be overwritten: one that somebody else has made is refused by AWS."""
-    return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
-
-
 def show_parameter(ssm: Any, ids: dict[str, str]) -> Found | None:
     name = ids["Name"]
     listed = unless(MISSING, ssm.list_tags_for_resource, ResourceType="Parameter", ResourceId=name)
     if listed is None:
         return None
-    return Found({"Name": name}, tags={tag["Key"]: tag["Value"] for tag in listed["TagList"]})
+    return Found({"Name": name}, tags=tags_in(listed["TagList"]))
 
 
 PARAMETER = Kind(
     call="ssm:PutParameter",
     known_by=("Name",),
     ids=lambda request, answer: {"Name": request["Name"]},
-    mark=mark_parameter,
+    # With tags a parameter cannot be overwritten: one that somebody else has made is refused by AWS.
+    mark=tags_as("Tags", Mark.tag_list),
     look=look_by_name(show_parameter),
     listed=listed_by_name(
         show_parameter,

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.kind import Found, Kind, Reason
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
 
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
-
-
-def mark_queue(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": mark.tags()}
 
 
 def queue_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
@@ -33,7 +29,7 @@ QUEUE = Kind(
     call="sqs:CreateQueue",
     known_by=("QueueName",),
     ids=queue_ids,
-    mark=mark_queue,
+    mark=tags_as("tags"),
     look=look_by_name(show_queue),
     listed=listed_by_name(
         show_queue,

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import pages
+from awslabs.kinds.kind import Found, Kind, Reason, Step
+from awslabs.kinds.named import pages, tags_as
 
 MISSING = ("NotFoundException",)
 # One change at a time: the last one is not everywhere yet. Source: hashicorp/terraform-provider-aws#45905.
@@ -18,10 +18,6 @@ UNDER_WAY = (
     "ConflictException Unable to complete operation due to concurrent modification",
 )
 INTEGRATION = re.compile(r"arn:aws[\w-]*:apigateway:[^\s\"']+")
-
-
-def mark_api(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "tags": mark.tags()}
 
 
 def find_apis(client: Any) -> list[Found]:
@@ -36,7 +32,7 @@ def find_apis(client: Any) -> list[Found]:
 REST_API = Kind(
     call="apigateway:CreateRestApi",
     ids=lambda request, answer: {"id": answer["id"]},
-    mark=mark_api,
+    mark=tags_as("tags"),
     look=lambda client, row: [
         one for one in find_apis(client) if one.tags.get("awslabs:token") == row.token or one.id == row.id
     ],

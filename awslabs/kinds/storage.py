@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, pages, unless
+from awslabs.kinds.named import OURS, pages, tags_in, unless
 from awslabs.kinds.overview import Overview
 from awslabs.progress import each
 
@@ -28,8 +28,7 @@ LOOKED_AT = 1000  # objects of which it is asked who put them there
 
 def mark_bucket(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token at the end of the name, which is unique in the whole world; and our tags."""
-    tags = [{"Key": key, "Value": value} for key, value in mark.tags().items()]
-    configuration = {**request.get("CreateBucketConfiguration", {}), "Tags": tags}
+    configuration = {**request.get("CreateBucketConfiguration", {}), "Tags": mark.tag_list()}
     return {
         **request,
         "Bucket": f"{request['Bucket']}-{mark.token}",
@@ -54,7 +53,7 @@ def buckets_of_ours(s3: Any, overview: Overview) -> list[Found]:
         shown = overview.tags("s3", bucket["Name"])
         if not shown:
             answer = unless(("NoSuchTagSet", *MISSING), s3.get_bucket_tagging, Bucket=bucket["Name"]) or {}
-            shown = {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])}
+            shown = tags_in(answer.get("TagSet"))
         tags = {
             "awslabs:ledger": name["ledger"],
             "awslabs:row": f"0 {name['row']}",

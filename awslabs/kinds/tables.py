@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, unless
+from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, tags_in, unless
 
 MISSING = ("ResourceNotFoundException",)
-
-
-def mark_table(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    return {**request, "Tags": [{"Key": key, "Value": value} for key, value in mark.tags().items()]}
 
 
 def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
@@ -21,15 +17,14 @@ def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
     table = answer["Table"]
     listed = unless(MISSING, dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"]) or {"Tags": []}
     state = {"CREATING": "coming", "DELETING": "going"}.get(table["TableStatus"], "standing")
-    tags = {tag["Key"]: tag["Value"] for tag in listed["Tags"]}
-    return Found({"TableName": table["TableName"]}, state, tags)
+    return Found({"TableName": table["TableName"]}, state, tags_in(listed["Tags"]))
 
 
 TABLE = Kind(
     call="dynamodb:CreateTable",
     known_by=("TableName",),
     ids=lambda request, answer: {"TableName": request["TableName"]},
-    mark=mark_table,
+    mark=tags_as("Tags", Mark.tag_list),
     look=look_by_name(show_table),
     listed=listed_by_name(
         show_table,

@@ -35,6 +35,7 @@ from awslabs.tunnel.session import (
 
 CHUNK = 64 * 1024  # bytes read from a guest at once
 PATIENCE_S = 10.0  # seconds that a new guest waits for a dropped connection to come back
+HEARD_S = 0.5  # within so many seconds a Ctrl-C is heard for certain
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0  # pauses between tries to connect again, doubling
 
 
@@ -144,7 +145,10 @@ class Forward:
         TunnelError
             The server came back with another host key: the tunnel leads nowhere any more.
         """
-        self._keeper.join(timeout_s)
+        until = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+        # In steps: a Ctrl-C that comes just before Python begins to wait is heard when it stops waiting.
+        while self._keeper.is_alive() and (left_s := until - time.monotonic()) > 0:
+            self._keeper.join(min(left_s, HEARD_S))
         if self.gave_up:
             raise self.gave_up
 

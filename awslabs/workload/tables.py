@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from awslabs import prices
 from awslabs.errors import AwsError
 from awslabs.ledger import Ledger
 from awslabs.progress import counting, each
@@ -131,6 +132,8 @@ def get(ledger: Ledger, item_id: str) -> dict[str, Any] | None:
 
 def write(ledger: Ledger, many: int) -> Written:
     """Write generated people in parallel batches. AWS calls: ``dynamodb:BatchWriteItem``."""
+    usd = many * prices.rate("DynamoDB million writes", ledger.cloud.region) / 1e6
+    ledger.afford(f"{many:,} items", usd)
     requests = ({"PutRequest": {"Item": item}} for item in people(many))
     return send(ledger.client("dynamodb"), standing(ledger, "table"), requests, many)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -184,17 +185,29 @@ def load(model: str) -> Reader:
     threads = vcpus.available()
     # The tokenizer starts a thread per core of the machine unless it is told otherwise before its first use.
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
-    from reader import NoReader, Reader
+    with all_stays():
+        from reader import NoReader, Reader
 
+        try:
+            return Reader(model, threads)
+        except NoReader as error:
+            raise Failure(
+                f"the model {model} cannot be loaded.",
+                f"{error}",
+                f"--model FOLDER with a folder made by save_pretrained, or a name like {DEFAULT_MODEL} "
+                "and a way to huggingface.co.",
+            ) from error
+
+
+@contextlib.contextmanager
+def all_stays() -> Iterator[None]:
+    """Look for no garbage meanwhile: what thousands of modules make stays, and each look takes longer."""
+    gc.disable()
     try:
-        return Reader(model, threads)
-    except NoReader as error:
-        raise Failure(
-            f"the model {model} cannot be loaded.",
-            f"{error}",
-            f"--model FOLDER with a folder made by save_pretrained, or a name like {DEFAULT_MODEL} "
-            "and a way to huggingface.co.",
-        ) from error
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()  # nor among that later
 
 
 def report(asked: Question, found: Answer, model_name: str, table: cloud.Table | None) -> None:

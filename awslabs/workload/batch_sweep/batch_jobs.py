@@ -19,6 +19,7 @@ from typing import Any
 
 from awslabs.errors import LabError
 from awslabs.kinds.batch import ENDED, describe_environment, jobs_named
+from awslabs.kinds.batch import described as jobs_by_id
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 DEFINITION = "job-definition-"  # what rows of job definitions begin with; the tag of the image follows
 ORDER = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
-AT_ONCE = 100  # jobs that one DescribeJobs takes (Batch API)
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,7 @@ def up_as_before(ledger: Ledger, environment: dict[str, Any]) -> str:
 
 def described(ledger: Ledger, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Jobs as Batch describes them. AWS calls: ``batch:DescribeJobs``, once per 100."""
-    batch = ledger.client("batch")
-    found = []
-    for first in range(0, len(job_ids), AT_ONCE):
-        found += batch.describe_jobs(jobs=list(job_ids[first : first + AT_ONCE]))["jobs"]
-    return found
+    return jobs_by_id(ledger.client("batch"), job_ids)
 
 
 def as_job(ledger: Ledger, job: dict[str, Any]) -> Job:

@@ -34,14 +34,16 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
         When one has failed; the others have ended by then, too.
     """
     began = since = time.monotonic()
-    said, explained = "", False
+    said, explained, met = "", False, set[str]()
     tail = batch_jobs.Tail(ledger)
     what = "the job has ended" if len(job_ids) == 1 else f"{len(job_ids)} jobs have ended"
     with awaiting(what), going_on(ledger), plotting("Jobs", "followed for, s", "how many") as point:
         while True:
             shown = batch_jobs.described(ledger, job_ids)
             for status, many in batch_jobs.counts(shown).items():
-                point(status, time.monotonic() - began, many)
+                if many or status in met:
+                    met.add(status)
+                    point(status, time.monotonic() - began, many)
             state = batch_jobs.summary(shown)
             if state != said:
                 log.info("%s", state)

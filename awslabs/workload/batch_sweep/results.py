@@ -319,11 +319,9 @@ def object_of(ledger: Ledger, key: str) -> tuple[str, str]:
 
 def readable(ledger: Ledger, key: str) -> tuple[str, str]:
     """The same; empty for what cannot be read any more: deleted meanwhile, archived, locked by others."""
-    from botocore.exceptions import ClientError
-
     try:
         return object_of(ledger, key)
-    except ClientError as error:
+    except ledger.client("s3").exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in ("NoSuchKey", "InvalidObjectState", "AccessDenied"):
             raise
         log.warning("%s: %s", key, error)
@@ -379,9 +377,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
         keys = [one["Key"] for prefix in (TOP, "") for one in listed(ledger, prefix)]
     except s3.exceptions.NoSuchBucket:
         return ""  # somebody has deleted it: there is nothing to save
-    keys = [
-        key for key in keys if not key.endswith("/")
-    ]  # those are folders that somebody made in the console
+    keys = [key for key in keys if not key.endswith("/")]  # those are folders, made in the console
 
     def fetch(key: str) -> bool:
         path = folder / (key.removeprefix(TOP) if key.startswith(TOP) else f"{TEXTBOOK.name}/{key}")

@@ -21,6 +21,7 @@ from typing import Any
 from awslabs import images, prices
 from awslabs.cost import BATCH_ROOT_GIB
 from awslabs.errors import LabError
+from awslabs.kinds.named import parts
 from awslabs.ledger import Ledger, ensure
 from awslabs.show import Shown
 from awslabs.workload import standing
@@ -216,9 +217,8 @@ def missing_ones(
         pack = 1
         job_ids += [begin(ledger, cell, series, again=again) for cell in missing]
     else:
-        most = LARGEST_ARRAY * pack
-        for first in range(0, len(missing), most):
-            job_ids.append(array(ledger, missing[first : first + most], series, pack=pack, again=again))
+        arrays = parts(missing, LARGEST_ARRAY * pack)
+        job_ids += [array(ledger, cells, series, pack=pack, again=again) for cells in arrays]
     jobs = math.ceil(len(missing) / pack)
     return Swept(series.name, len(wanted), skipped, len(wanted) - skipped - len(missing), jobs, job_ids)
 

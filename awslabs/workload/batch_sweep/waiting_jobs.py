@@ -11,7 +11,7 @@ Source: "Troubleshooting AWS Batch", Jobs stuck in a RUNNABLE status.
 
 from __future__ import annotations
 
-import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.kinds.batch import describe_queue
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
+from awslabs.preflight import quota_value
 from awslabs.show import Shown
 from awslabs.workload import standing
 from awslabs.workload.batch_sweep import batch_jobs
-
-log = logging.getLogger(__name__)
 
 KEPT = 1 / 12  # of a machine's memory, for its system and ECS's agent: of 16,384 MiB a job gets 15,000
 NO_CAPACITY = re.compile(r"INSUFFICIENT_INSTANCE_CAPACITY|InsufficientInstanceCapacity|no capacity", re.I)
@@ -139,17 +138,13 @@ def ask(ledger: Ledger, job_id: str) -> WaitingJob:
 
 def quota(asked: WaitingJob) -> Why | None:
     """The account may run none of these machines, or no more than it runs."""
-    from botocore.exceptions import ClientError
-
     smallest = min(asked.types, key=lambda one: one["VCpuInfo"]["DefaultVCpus"])
     needs, place = smallest["VCpuInfo"]["DefaultVCpus"], asked.ledger.place
     name, code = vcpu_quota(smallest["InstanceType"], spot=asked.spot)
-    try:
-        answer = asked.ledger.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)
-    except ClientError as error:  # not everybody may read quotas; then the next cause is looked at
-        log.info("the vCPU quota was not looked at: %s", error)
-        return None
-    allowed = int(answer["Quota"]["Value"])
+    found = quota_value(asked.ledger.client("service-quotas"), "ec2", code)
+    if found == math.inf:
+        return None  # not everybody may read quotas; then the next cause is looked at
+    allowed = int(found)
     more = ask_for_quota("ec2", code, max(8, 2 * allowed), place)
     if allowed < needs:
         return Why(

@@ -29,7 +29,9 @@ from typing import Any
 from awslabs import images
 from awslabs.errors import AwsError, LabError, TimedOut, install
 from awslabs.explain import THROTTLED
+from awslabs.kinds.named import parts
 from awslabs.ledger import Ledger
+from awslabs.preflight import quota_value
 from awslabs.progress import awaiting, poll
 from awslabs.show import Shown
 from awslabs.workload import standing, tables
@@ -219,16 +221,8 @@ def shares(questions: Sequence[Question], tasks: int) -> Iterator[list[Question]
 
 def most_tasks(ledger: Ledger) -> int:
     """How many tasks the account's quota lets run at once. AWS calls: ``servicequotas:GetServiceQuota``."""
-    from botocore.exceptions import ClientError
-
-    try:
-        answer = ledger.client("service-quotas").get_service_quota(
-            ServiceCode="fargate", QuotaCode=FARGATE_VCPUS
-        )
-    except ClientError as error:  # not everybody may read quotas
-        log.debug("the quota of Fargate vCPUs: %s", error)
-        return MOST_TASKS
-    return max(1, int(answer["Quota"]["Value"]))
+    quota = quota_value(ledger.client("service-quotas"), "fargate", FARGATE_VCPUS)
+    return MOST_TASKS if quota == math.inf else max(1, int(quota))
 
 
 # -- Asking ------------------------------------------------------------------------------------------------
@@ -450,8 +444,8 @@ class Runs:
 
     def shown(self, arns: list[str]) -> Iterator[dict[str, Any]]:
         """Tasks as ECS shows them. AWS calls: ``ecs:DescribeTasks``, for 100 at a time."""
-        for first in range(0, len(arns), 100):
-            yield from self.ecs.describe_tasks(cluster=self.cluster, tasks=arns[first : first + 100])["tasks"]
+        for some in parts(arns):
+            yield from self.ecs.describe_tasks(cluster=self.cluster, tasks=some)["tasks"]
 
     def tell(self, tasks: Iterable[dict[str, Any]]) -> None:
         """A line whenever a task has come a state further."""
@@ -466,8 +460,8 @@ def fetch(ledger: Ledger, item_ids: Sequence[str]) -> dict[str, FoundAnswer]:
     """Those of these answers that are in the table. AWS calls: ``dynamodb:BatchGetItem``."""
     client, table = ledger.client("dynamodb"), standing(ledger, "table")
     found: dict[str, FoundAnswer] = {}
-    for first in range(0, len(item_ids), 100):
-        keys = [{"item_id": {"S": item_id}} for item_id in item_ids[first : first + 100]]
+    for some in parts(item_ids):
+        keys = [{"item_id": {"S": item_id}} for item_id in some]
         wanted = {table: {"Keys": keys, "ConsistentRead": True}}
         for attempt in range(12):
             answer = client.batch_get_item(RequestItems=wanted)

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from awslabs import images, tunnel
 from awslabs.errors import LabError, TimedOut, TunnelError
+from awslabs.explain import boto3_errors
 from awslabs.ledger import Ledger
 from awslabs.progress import awaiting, plotting, poll
 from awslabs.rehearsal import instead
@@ -394,15 +395,13 @@ def stay(ledger: Ledger, forward: tunnel.Forward) -> None:
     LabError
         There is none, or it has another address since it was stopped and started.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     while True:
         forward.wait(timeout_s=10)
         if forward.is_up:
             continue
         try:
             now = server_address(ledger)
-        except (BotoCoreError, ClientError) as error:  # no network, as for the tunnel itself: both come back
+        except boto3_errors() as error:  # no network, as for the tunnel itself: both come back
             log.debug("AWS could not be asked for the server: %s", error)
             continue
         if (now.host, now.port) != (forward.address.host, forward.address.port):
@@ -685,8 +684,8 @@ def mnist(
             end.update(line)
         elif "val_accuracy" in line and "epoch" in line:
             lines.append(line)
-            point("on training pictures", line["epoch"], line.get("train_loss"))
-            point("on others", line["epoch"], line.get("val_loss"))
+            point("training", line["epoch"], line.get("train_loss"))
+            point("validation", line["epoch"], line.get("val_loss"))
             on_epoch(line)
 
     asked = ["main.py", "--progress", "json", "--epochs", str(epochs), "--again"]

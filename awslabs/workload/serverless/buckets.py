@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs.errors import LabError
+from awslabs.kinds.named import unless
 from awslabs.ledger import Ledger
 from awslabs.progress import counting
 from awslabs.workload import standing
@@ -84,14 +85,12 @@ def reachable(path: Path) -> Iterator[None]:
 
 def head(ledger: Ledger, key: str) -> dict[str, Any]:
     """What S3 knows of an object."""
-    from botocore.exceptions import ClientError
-
     if not key:
         raise LabError("Every object has a key, and this one is empty.", "", ledger.command("bucket ls"))
-    try:
-        head: dict[str, Any] = ledger.client("s3").head_object(Bucket=standing(ledger, "bucket"), Key=key)
-        return head
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
-            raise
-        raise LabError(f"There is no {key} in the bucket.", "", ledger.command("bucket ls")) from error
+    bucket = standing(ledger, "bucket")
+    head: dict[str, Any] | None = unless(
+        ("404", "NoSuchKey"), ledger.client("s3").head_object, Bucket=bucket, Key=key
+    )
+    if head is None:
+        raise LabError(f"There is no {key} in the bucket.", "", ledger.command("bucket ls"))
+    return head

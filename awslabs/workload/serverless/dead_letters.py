@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from awslabs.errors import AwsError
+from awslabs.kinds.named import parts
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
 from awslabs.workload import standing
@@ -96,8 +97,7 @@ def settle(sqs: Any, url: str, messages: Sequence[dict[str, Any]], discard: bool
         for number, message in enumerate(messages)
     ]
     failed: list[dict[str, Any]] = []
-    for first in range(0, len(entries), BATCH):
-        batch = entries[first : first + BATCH]
+    for batch in parts(entries, BATCH):
         if discard:
             answer = sqs.delete_message_batch(QueueUrl=url, Entries=batch)
         else:

@@ -18,6 +18,7 @@ from awslabs.progress import OFTEN, awaiting, counting, each, plotting, poll
 from awslabs.show import Shown
 from awslabs.workload import pictures, standing
 
+RUN_S = 600.0  # seconds to wait for all events to have run
 AT_ONCE = 64  # calls under way: with 50 ms per call more keeps no core busier
 REPORT = re.compile(
     r"REPORT RequestId: (?P<id>[\w-]+)\s+Duration: (?P<duration>[\d.]+) ms"
@@ -150,9 +151,7 @@ class ManyInvocations(Shown):
     request_ids: list[str] = field(default_factory=list, repr=False)
 
 
-def invoke_many(
-    ledger: Ledger, many: int, *, wait: bool = True, failing: int = 0, timeout_s: float = 600
-) -> ManyInvocations:
+def invoke_many(ledger: Ledger, many: int, *, wait: bool = True, failing: int = 0) -> ManyInvocations:
     """Send `many` events to the greeting as fast as AWS and this computer allow, and watch them run.
 
     AWS calls: ``lambda:Invoke``, ``logs:FilterLogEvents``, ``sqs:GetQueueAttributes``.
@@ -164,8 +163,6 @@ def invoke_many(
     failing : int
         So many of them fail. Lambda tries an event twice more, after about one and two minutes, and then puts
         it into the dead-letter queue.
-    timeout_s : float
-        Seconds to wait for all to have run.
     """
     name, began = standing(ledger, "greeter"), time.time()
     ledger.afford(f"{many:,} invocations", many * GREETING_USD)
@@ -175,7 +172,7 @@ def invoke_many(
         return sent
     group = standing(ledger, "greeter-logs")
     fix = ledger.command("logs")
-    found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, timeout_s, fix)
+    found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, RUN_S, fix)
     running = pictures.at_the_same_time([span(one) for one in found])
     return ManyInvocations(
         sent.sent,

@@ -121,14 +121,13 @@ def limits(ledger: Ledger) -> Limits:
 
     AWS calls: ``apigateway:GetStages``, ``lambda:GetAccountSettings``.
     """
-    from botocore.exceptions import ClientError
-
     (stage,) = ledger.client("apigateway").get_stages(restApiId=standing(ledger, "api"))["item"]
     per_second = stage["methodSettings"]["*/*"]["throttlingRateLimit"]
+    lambda_ = ledger.client("lambda")
     try:
-        settings = ledger.client("lambda").get_account_settings()
+        settings = lambda_.get_account_settings()
         free = settings["AccountLimit"]["UnreservedConcurrentExecutions"]
-    except ClientError as error:  # not everybody may ask
+    except lambda_.exceptions.ClientError as error:  # not everybody may ask
         log.debug("the account's functions: %s", error)
         free = AT_ONCE
     return Limits(per_second, max(1, min(AT_ONCE, free, int(per_second))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -155,9 +154,10 @@ def add_functions(group: click.Group, lab: str) -> None:
         """Send N events to the function at once, and show how many ran at the same time."""
         if many > ASK_FROM and not yes:
             costs = f"{many:,} invocations cost about {many * functions.GREETING_USD:.2f} USD on AWS"
-            if not sys.stdin.isatty():
-                raise click.UsageError(f"{costs}. Say --yes.")
-            click.confirm(f"{costs}. Send them?", abort=True, err=True)
+            told = ledger.command(
+                f"invoke-many {many}", no_wait=no_wait, failing=str(failing) if failing else None, yes=True
+            )
+            cli.agree(f"{costs}. Send them?", told)
         result = functions.invoke_many(ledger, many, wait=not no_wait, failing=failing)
         if failing:
             cli.say(

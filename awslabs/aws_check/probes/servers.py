@@ -1,61 +1,22 @@
-"""What a recording asks besides: calls of chapter 1 that AWS is known to refuse, each of them once.
-
-A lab that goes well shows how AWS answers who does everything right. The practice cloud is also to refuse
-what AWS refuses, so a recording (`--record`) holds these, too. They cost nothing: whatever would be made,
-were it not refused, goes through the ledger, and `down` takes it away; what is deleted in vain is the lab's.
-"""
+"""Of chapter 1: a network with one server in it. Chapter 2 has the same, and shows what its server has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from awslabs.errors import AwsError
-from awslabs.explain import error_code
+from awslabs.aws_check.probes.question import NOBODYS, Question
 from awslabs.ledger import Ledger
 from awslabs.network import main_route_table
 
 NO_KEY = b"ssh-ed25519 bm90IGEga2V5"
-NOBODYS = "0123456789abcdef0"  # of ids: no such thing is there
 
 
-def probe(ledger: Ledger) -> str:
-    """Ask all, and say how many AWS refused. Only chapter 1 has something to refuse here."""
-    if ledger.lab != "ec2" or "instance" not in ledger.resources:
-        return "nothing was asked besides"
-    from botocore.exceptions import ClientError
-
-    refused: list[str] = []
-    taken: list[str] = []
-    try:
-        for name, ask in questions(ledger):
-            code = refusal(ask)
-            (refused if code else taken).append(f"{name} ({code})" if code else name)
-    except (AwsError, ClientError) as error:  # a quota, perhaps; or what was to be refused was done
-        taken.append(f"and no further, since {error.what if isinstance(error, AwsError) else error}")
-    said = f"{len(refused)} calls refused: {', '.join(refused)}"
-    return said + (f"; taken: {', '.join(taken)}" if taken else "")
-
-
-def refusal(ask: Callable[[], Any]) -> str:
-    """The code with which AWS refuses a call; empty if it does not."""
-    from botocore.exceptions import ClientError
-
-    try:
-        ask()
-    except ClientError as error:
-        return error_code(error)
-    except AwsError as error:  # what went through the ledger
-        return error.code
-    return ""
-
-
-def questions(ledger: Ledger) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Each with a name. Reading ones are not refused: they show what the lab itself does not look at."""
+def questions(ledger: Ledger) -> Iterator[Question]:
+    """What AWS refuses of a network and of a server, and what chapter 1 does not look at."""
     ec2, stands = ledger.client("ec2"), ledger.resources
     vpc_id, group_id = stands["vpc"], stands["security-group"]
-    (reservation,) = ec2.describe_instances(InstanceIds=[stands["instance"]])["Reservations"]
-    (server,) = reservation["Instances"]
+    server = running(ledger)
     of_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
 
     # What is in use stays.
@@ -137,15 +98,33 @@ def questions(ledger: Ledger) -> Iterator[tuple[str, Callable[[], Any]]]:
         ),
     )
 
-    # What a server has and nobody asked for.
     yield "credits", lambda: ec2.describe_instance_credit_specifications(InstanceIds=[server["InstanceId"]])
-    yield "default ACL", lambda: ec2.describe_network_acls(Filters=[of_vpc])
+    yield from belongings(ledger)
+
+
+def belongings(ledger: Ledger) -> Iterator[Question]:
+    """What a server and its network have, and nobody asked for."""
+    ec2 = ledger.client("ec2")
+    server = running(ledger)
+    yield "server", lambda: server
+    yield (
+        "default ACL",
+        lambda: ec2.describe_network_acls(Filters=[{"Name": "vpc-id", "Values": [ledger.resources["vpc"]]}]),
+    )
     yield (
         "disk",
         lambda: ec2.describe_volumes(
             Filters=[{"Name": "attachment.instance-id", "Values": [server["InstanceId"]]}]
         ),
     )
+
+
+def running(ledger: Ledger) -> dict[str, Any]:
+    """The lab's server, as AWS shows it."""
+    ec2 = ledger.client("ec2")
+    (reservation,) = ec2.describe_instances(InstanceIds=[ledger.resources["instance"]])["Reservations"]
+    (server,) = reservation["Instances"]
+    return dict(server)
 
 
 def network_with(ledger: Ledger, gateway_id: str) -> None:
@@ -161,8 +140,6 @@ def look_back(ledger: Ledger) -> str:
     """After `down`: what AWS still shows of the server and of the network's own things."""
     ec2 = ledger.client("ec2")
     ids = {row.name: row.id for row in ledger.journal.rows}
-    if ledger.lab != "ec2" or not ids.get("instance"):
-        return "nothing was looked for"
     server = [{"Name": "instance-id", "Values": [ids["instance"]]}]
     shown = [
         one for each in ec2.describe_instances(Filters=server)["Reservations"] for one in each["Instances"]
