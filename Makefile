@@ -18,8 +18,13 @@ LAYERS ?= live or docker or browser or ml or kill
 BIN = $(VENV)/bin
 # Files in the order of tests/conftest.py: xdist's own would put single tests of minutes last.
 PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
-# Half of what the other tests take is waiting: for servers, engines, disks. So one more than processors.
+# A good part of what tests take is waiting: for servers, engines, disks. So one more than processors.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+# The others wait for more than half of their time.
+WORKERS_REST ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
+
+# Else each process that a test starts would compile the course anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What is installed, one file for each set of extras; a change of setup.cfg installs anew.
 SANDBOX = $(VENV)/.installed-sandbox
@@ -51,14 +56,14 @@ types:
 	$(BIN)/mypy awslabs
 
 fast:
-	$(PYTEST) -n auto
+	$(PYTEST) -n $(WORKERS)
 
 types-rest:
 	$(BIN)/mypy images/mnist
 	$(BIN)/mypy images/qa_bot
 
 rest:
-	$(PYTEST) -n $(WORKERS) -rs --durations=20 -m "$(LAYERS)"
+	$(PYTEST) -n $(WORKERS_REST) -rs --durations=20 -m "$(LAYERS)"
 
 test-all:
 	$(MAKE) test

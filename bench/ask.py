@@ -19,7 +19,8 @@ from pathlib import Path
 import click
 
 from awslabs import ecs_qa, images, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload.ecs_qa import questions
 
 

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 from awslabs import sandbox, serverless
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload import pictures, tables
 from awslabs.workload.serverless import haiku
 

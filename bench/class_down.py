@@ -18,7 +18,8 @@ from pathlib import Path
 import click
 
 from awslabs import classroom, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 
 EACH_S = 30.0  # source: "Amazon API Gateway quotas"
 
@@ -58,7 +59,10 @@ def main(labs: int, apis: int) -> None:
                 list(pool.map(lambda number: build(cloud, number, api=number < apis), range(labs)))
             os.environ["AWSLABS_HOME"] = str(Path(name) / "teacher")
             teacher = Cloud(environment=run.environment())
-            owners = {f"student-{number}": f"Student {number}" for number in range(labs)}
+            names = [f"student-{number}" for number in range(labs)]
+            owners = {
+                name: classroom.Student(line, name, name, "", "", ()) for line, name in enumerate(names, 2)
+            }
             seen = classroom.look([room := classroom.Room(teacher, owners)], [])
             assert (len(seen.labs), seen.unseen) == (labs, [])
             began, since = time.time(), time.monotonic()

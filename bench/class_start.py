@@ -27,7 +27,7 @@ from typing import Any
 import click
 
 from awslabs import classroom, policies, sandbox
-from awslabs.ledger import Cloud
+from awslabs.cloud import Cloud
 
 TEACHER = "111122223333"
 TRUST = policies.document(

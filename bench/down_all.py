@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 
 from awslabs import ec2, ledgers, sandbox, tunnel
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 
 
 def build(cloud: Cloud, copies: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import stub
 
-from awslabs.ledger import Cloud
+from awslabs.cloud import Cloud
 from awslabs.workload.serverless import functions
 
 client: Any = None

@@ -18,7 +18,8 @@ from pathlib import Path
 from unittest import mock
 
 from awslabs import batch_sweep, images, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload.batch_sweep import batch_jobs, sweep
 from awslabs.workload.batch_sweep.results import Cell, Series
 

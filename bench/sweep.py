@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from awslabs import batch_sweep, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload.batch_sweep import following, results, sweep
 from awslabs.workload.batch_sweep.results import Cell, Series
 

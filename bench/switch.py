@@ -15,7 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 from awslabs import ec2, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.switch import Switch
 
 

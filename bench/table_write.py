@@ -15,7 +15,7 @@ import time
 import boto3
 import stub
 
-from awslabs.ledger import Cloud
+from awslabs.cloud import Cloud
 from awslabs.workload import tables
 
 
