@@ -26,8 +26,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import boto3
 import pytest
 import yaml
-from botocore.client import BaseClient
 from moto import mock_aws
+from wire import Call, around
 
 import awslabs.bashoutter
 
@@ -54,11 +54,11 @@ def handlers() -> Iterator[ModuleType]:
     moto does one thing after the other, as DynamoDB does with one item; what handlers do between two calls
     is still at once.
     """
-    send, one_at_a_time = BaseClient._make_api_call, threading.Lock()
+    one_at_a_time = threading.Lock()
 
-    def serialised(self: BaseClient, operation_name: str, kwargs: dict) -> Any:
+    def serialised(call: Call) -> Any:
         with one_at_a_time:
-            return send(self, operation_name, kwargs)
+            return call.send()
 
     with mock_aws(), pytest.MonkeyPatch.context() as patched:
         boto3.client("dynamodb").create_table(
@@ -79,16 +79,21 @@ def handlers() -> Iterator[ModuleType]:
                 }
             ],
         )
-        patched.setattr(BaseClient, "_make_api_call", serialised)
+        around(patched, serialised)
         patched.setenv("TABLE_NAME", TABLE)
         patched.setenv("READ", "query")
-        spec = importlib.util.spec_from_file_location("haiku", HOME / "functions" / "haiku.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        patched.setitem(sys.modules, "haiku", module)
-        spec.loader.exec_module(module)
-        yield module
+        yield loaded(patched)
+
+
+def loaded(patched: pytest.MonkeyPatch) -> ModuleType:
+    """The handlers, which look at their environment when they are imported."""
+    spec = importlib.util.spec_from_file_location("haiku", HOME / "functions" / "haiku.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    patched.setitem(sys.modules, "haiku", module)
+    spec.loader.exec_module(module)
+    return module
 
 
 def event(method: str = "GET", path: str = "/haiku", body: str | None = None, **more: Any) -> dict[str, Any]:

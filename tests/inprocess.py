@@ -18,27 +18,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError, ConnectionClosedError
-from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.core.responses import BaseResponse
 from moto.ec2.models import amis, ec2_backends
 from moto.ec2.models.subnets import Subnet
 from moto.utilities.utils import load_resource
+from wire import Call, How, Wire, refusal
 
-from awslabs import journal
-from awslabs.ledger import Cloud
+from awslabs import addresses, journal, tunnel
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.sandbox import rules
 from awslabs.sandbox.core import weather
 
-READING = ("Describe", "Get", "List")
 PRACTICE_KEY = re.compile(r"AKIAPRACTICE(\d{12})")
 REGION = "us-east-1"
-MODELS = create_loader()  # botocore would read its models again for every session
 
 
 class Clock:
@@ -84,7 +81,6 @@ def cloud(slow_states: float = 1.0) -> Iterator[Clock]:
         return match[1] if match else "111122223333"
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("botocore.session.create_loader", lambda path=None: MODELS)
         patched.setattr("awslabs.ledger.time", clock)
         patched.setattr("botocore.waiter.time", clock)
         patched.setattr("awslabs.progress.time", clock)
@@ -115,11 +111,21 @@ def open_cloud(account: str, owner: str, region: str = REGION, profile: str | No
     return opened
 
 
+@contextlib.contextmanager
+def first_lab(patched: pytest.MonkeyPatch, home: Path) -> Iterator[Ledger]:
+    """The first lab's ledger, of which nothing stands yet; its server will answer at once."""
+    patched.setenv("AWSLABS_HOME", str(home))
+    patched.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
+    patched.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
+    with cloud():
+        yield Ledger(open_cloud("222222222222", "ana"), "ec2")
+
+
 class Death(BaseException):
     """What kill -9 would be: nothing of ours runs after it."""
 
 
-class Trouble:
+class Trouble(Wire):
     """What goes wrong with the next calls that change something, and with the next saves of a ledger.
 
     Attributes
@@ -128,10 +134,6 @@ class Trouble:
         1 for the next such call, 2 for the one after it, ... to one of `KINDS`.
     at_saves : dict
         The same for saves: ``die before``, ``die after``, or ``full``, from which on all saves fail.
-    calls : list of (str, dict)
-        The calls that changed something, as they were sent.
-    asked : list of str
-        All calls, those that only read too.
     """
 
     KINDS = (
@@ -144,16 +146,21 @@ class Trouble:
         "UnauthorizedOperation",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(patch)
         self.at_calls: dict[int, str] = {}
         self.at_saves: dict[int, str] = {}
-        self.calls: list[tuple[str, dict]] = []
-        self.asked: list[str] = []
+        self.ways: dict[str, How] = {
+            "": Call.send,
+            "die before": lambda call: self.die(),
+            "die after": self.die_after,
+            "lost": Call.lose,
+            "cut": Call.cut,
+        }
         self.sent = self.saved = 0
         self.dead = self.full = False
         self.by_hand = False
         self.pools: list[ThreadPoolExecutor] = []
-        self.mutex = threading.Lock()
 
     @contextlib.contextmanager
     def ahead(self, at_calls: dict[int, str], at_saves: dict[int, str]) -> Iterator[None]:
@@ -176,31 +183,18 @@ class Trouble:
         finally:
             self.by_hand = False
 
-    def call(self, send: Callable[[], Any], operation: str, request: dict) -> Any:
+    def through(self, call: Call) -> Any:
         if self.dead:
             raise Death
-        if self.by_hand:
-            return send()
-        self.asked.append(operation)
-        if operation.startswith(READING):
-            return send()
-        with self.mutex:
-            self.sent += 1
-            self.calls.append((operation, request))
-            kind = self.at_calls.pop(self.sent, "")
-        if kind == "die before":
-            self.die()
-        if kind == "cut":
-            raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
-        if kind and kind not in ("die after", "lost"):
-            status = {"RequestLimitExceeded": 503, "InternalError": 500}.get(kind, 403)
-            raise refusal(operation, kind, status)
-        answer = send()
-        if kind == "die after":
-            self.die()
-        if kind == "lost":
-            raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
-        return answer
+        return call.send() if self.by_hand else super().through(call)
+
+    def fault(self, call: Call) -> How | BaseException:
+        if call.reads:
+            return Call.send
+        self.sent += 1
+        kind = self.at_calls.pop(self.sent, "")
+        status = {"RequestLimitExceeded": 503, "InternalError": 500}.get(kind, 403)
+        return self.ways.get(kind) or refusal(call.operation, kind, status)
 
     def save(self, write: Callable[[Path, str], None], path: Path, text: str) -> None:
         if self.dead:
@@ -217,21 +211,19 @@ class Trouble:
         if kind == "die after":
             self.die()
 
-    def die(self) -> None:
+    def die(self) -> NoReturn:
         self.dead = True
         raise Death
 
-
-def refusal(operation: str, code: str, status: int = 400, message: str = "no") -> ClientError:
-    """An error as botocore raises it."""
-    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, operation)  # type: ignore[arg-type]
+    def die_after(self, call: Call) -> NoReturn:
+        call.send()
+        self.die()
 
 
 @contextlib.contextmanager
 def trouble() -> Iterator[Trouble]:
     """Put one `Trouble` between the ledger and everything it talks to."""
-    made, send, write = Trouble(), BaseClient._make_api_call, journal.write
+    write = journal.write
 
     class Pool(ThreadPoolExecutor):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -239,14 +231,8 @@ def trouble() -> Iterator[Trouble]:
             made.pools.append(self)
 
     with pytest.MonkeyPatch.context() as patched:
+        made = Trouble(patched)
         patched.setattr("awslabs.ledger.ThreadPoolExecutor", Pool)
-        patched.setattr(
-            BaseClient,
-            "_make_api_call",
-            lambda client, operation, request: made.call(
-                lambda: send(client, operation, request), operation, request
-            ),
-        )
         patched.setattr(
             journal,
             "write",

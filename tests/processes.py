@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import time
@@ -22,6 +23,14 @@ def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.02)
     return value
+
+
+_numbers = itertools.count(1)
+
+
+def number() -> str:
+    """A number that no other process has in its command line."""
+    return f"{3_000_000 + os.getpid() * 100 + next(_numbers)}"
 
 
 def running() -> Iterator[tuple[int, int, str]]:

@@ -8,7 +8,7 @@ import time
 import zipfile
 from typing import Any
 
-from awslabs.ledger import Cloud
+from awslabs.cloud import Cloud
 
 DOCUMENT = {
     "Version": "2012-10-17",

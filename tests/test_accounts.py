@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 import inprocess
 import pytest
-from botocore.client import BaseClient
 from moto.core.responses import BaseResponse
 from test_services_support import client, cloud, net, refused, said
+from wire import ALWAYS, Wire, refusal
 
 from awslabs import (
     addresses,
@@ -30,9 +30,10 @@ from awslabs import (
     serverless,
     tunnel,
 )
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import power
 from awslabs.workload.ecs_qa import questions
@@ -47,21 +48,14 @@ NOT_FREE = (
 
 
 @pytest.fixture
-def changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """Calls that change something, in this process; `weather.current.account` says what account it is."""
-    made, send = list[str](), BaseClient._make_api_call
-
-    def call(one: BaseClient, operation: str, request: dict) -> Any:
-        if operation == "GetAccountPlanState":  # moto has no such service; the practice cloud answers so
-            return accounts.plan(ACCOUNT)
-        if not operation.startswith(inprocess.READING):
-            made.append(operation)
-        return send(one, operation, request)
-
     with inprocess.cloud():
-        monkeypatch.setattr(BaseClient, "_make_api_call", call)
         monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
         monkeypatch.setattr(images, "engine_for", lambda *_, **__: None)
+        made = Wire(monkeypatch, times=ALWAYS)
+        # moto has no such service; the practice cloud answers so
+        made.fail("GetAccountPlanState", lambda call: accounts.plan(ACCOUNT))
         yield made
 
 
@@ -88,7 +82,7 @@ def becomes(account: str) -> None:
     ],
 )
 def test_the_free_plan_is_told_before_anything_is_built_with_a_type_that_it_runs(
-    changes: list[str], chapter: Any, asked: dict[str, Any], way_out: str
+    aws: Wire, chapter: Any, asked: dict[str, Any], way_out: str
 ) -> None:
     becomes("free-plan")
     with pytest.raises(AwsError) as caught:
@@ -97,14 +91,14 @@ def test_the_free_plan_is_told_before_anything_is_built_with_a_type_that_it_runs
     assert "c7i-flex.large, m7i-flex.large, t3.micro" in caught.value.why
     assert caught.value.fix.startswith(way_out)
     assert "aws freetier upgrade-account-plan" in caught.value.fix
-    assert changes == []
+    assert aws.calls == []
 
 
 @pytest.mark.parametrize(
     ("account", "machine"), [("free-plan", batch_sweep.FREE_CPU), ("new", batch_sweep.CPU)]
 )
 def test_machines_without_a_gpu_are_those_that_the_plan_runs_until_the_lab_is_built(
-    changes: list[str], monkeypatch: pytest.MonkeyPatch, account: str, machine: batch_sweep.Machine
+    aws: Wire, monkeypatch: pytest.MonkeyPatch, account: str, machine: batch_sweep.Machine
 ) -> None:
     ledger = lab("batch_sweep")
     becomes(account)
@@ -118,21 +112,19 @@ def test_machines_without_a_gpu_are_those_that_the_plan_runs_until_the_lab_is_bu
     assert batch_sweep.machine_for(ledger, cpu=True) is machine
 
 
-def test_whoever_may_not_ask_for_the_plan_is_not_held_up(
-    changes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_may_not_ask_for_the_plan_is_not_held_up(aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     becomes("free-plan")
     monkeypatch.setattr(accounts, "plan", lambda account: (_ for _ in ()).throw(denied()))
     assert not preflight.on_free_plan(lab("ec2"))
 
 
 def denied() -> Exception:
-    return inprocess.refusal("GetAccountPlanState", "AccessDeniedException")
+    return refusal("GetAccountPlanState", "AccessDeniedException")
 
 
 def test_a_type_that_the_free_plan_refuses_has_a_sentence_of_its_own() -> None:
-    refusal = inprocess.refusal("RunInstances", "InvalidParameterCombination", message=NOT_FREE)
-    told = explain(refusal, "ec2:RunInstances", Place("gpu", "eu-west-1"), {"InstanceType": "t3.large"})
+    refused = refusal("RunInstances", "InvalidParameterCombination", message=NOT_FREE)
+    told = explain(refused, "ec2:RunInstances", Place("gpu", "eu-west-1"), {"InstanceType": "t3.large"})
     assert told.what == "This account's Free plan does not run a t3.large."
     assert "t3.micro" not in told.fix  # a GPU lab that is sent to t3.micro comes back with too little memory
     assert "free-tier-eligible" in told.fix
@@ -168,7 +160,7 @@ WITH_ROLES: list[tuple[Any, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("chapter", "asked", "options"), WITH_ROLES)
 @pytest.mark.parametrize("account", ["classroom", "old"])
 def test_whoever_may_not_make_roles_is_told_first_and_which_options_take_those_that_exist(
-    changes: list[str],
+    aws: Wire,
     monkeypatch: pytest.MonkeyPatch,
     chapter: Any,
     asked: dict[str, Any],
@@ -176,22 +168,14 @@ def test_whoever_may_not_make_roles_is_told_first_and_which_options_take_those_t
     account: str,
 ) -> None:
     becomes(account)
-    send = BaseClient._make_api_call
     if account == "old":  # an ordinary account, in which somebody lacks this right alone
-
-        def refuse(one: BaseClient, operation: str, request: dict) -> Any:
-            if operation == "CreateRole":
-                changes.append(operation)
-                raise inprocess.refusal(operation, "AccessDenied", 403)
-            return send(one, operation, request)
-
-        monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+        aws.refuse("CreateRole", "AccessDenied", 403)
     name = chapter.__name__.rpartition(".")[2]
     with pytest.raises(AwsError) as caught:
         chapter.up(lab(name), **asked)
     assert caught.value.what == "iam:CreateRole was refused (AccessDenied)."
     assert caught.value.fix.startswith(f"python -m awslabs.{name} up {options}    #")
-    assert changes == ["CreateRole"]
+    assert aws.changed == ["CreateRole"]
     assert lab(name).resources == {}
 
 
@@ -274,7 +258,7 @@ def test_local_and_wavelength_zones_of_an_account_that_opted_in_are_left_out() -
         preflight.zones_offering(with_zones(ZONES[1:3]), "t3.micro")
 
 
-def test_tasks_run_in_a_zone_that_has_fargate(changes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_run_in_a_zone_that_has_fargate(aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     zones = {"us-east-1a": "apne1-az3", "us-east-1b": "usw1-az2", "us-east-1c": "use1-az4"}
     monkeypatch.setattr(ecs_qa, "whole_zones", lambda ec2: zones)
     ledger = lab("ecs_qa")
@@ -284,7 +268,7 @@ def test_tasks_run_in_a_zone_that_has_fargate(changes: list[str], monkeypatch: p
 
 
 @pytest.mark.parametrize("reference", [":2026", "@sha256:" + 64 * "0", ""])
-def test_tasks_may_pull_a_teachers_image_from_the_same_account(changes: list[str], reference: str) -> None:
+def test_tasks_may_pull_a_teachers_image_from_the_same_account(aws: Wire, reference: str) -> None:
     ledger = lab("ecs_qa")
     made = ledger.client("ecr").create_repository(repositoryName="teacher/reader")["repository"]
     ecs_qa.up(ledger, image=made["repositoryUri"] + reference, model="parrot")
@@ -295,13 +279,13 @@ def test_tasks_may_pull_a_teachers_image_from_the_same_account(changes: list[str
 
 
 @pytest.mark.parametrize("image", ["python:3", "docker.io/library/python:3", "localhost:5000/teacher/reader"])
-def test_public_images_need_no_right(changes: list[str], image: str) -> None:
+def test_public_images_need_no_right(aws: Wire, image: str) -> None:
     ledger = lab("ecs_qa")
     ledger.client("ecr").create_repository(repositoryName="teacher/reader")
     assert ecs_qa.private_repository(ledger.client("ecr"), image) == []
 
 
-def test_the_reason_of_a_task_is_that_of_our_container_and_not_of_a_guards(changes: list[str]) -> None:
+def test_the_reason_of_a_task_is_that_of_our_container_and_not_of_a_guards(aws: Wire) -> None:
     ledger = lab("ecs_qa")
     task = {
         "taskArn": "arn:aws:ecs:us-east-1:1:task/cluster/0",
@@ -316,7 +300,7 @@ def test_the_reason_of_a_task_is_that_of_our_container_and_not_of_a_guards(chang
 
 
 def test_what_guardduty_has_put_into_a_network_is_named_and_waited_for(
-    changes: list[str], caplog: pytest.LogCaptureFixture
+    aws: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = lab("ec2")
     api = ledger.client("ec2")
@@ -386,8 +370,8 @@ OF_ACCOUNTS = {
 @pytest.mark.parametrize("code", OF_ACCOUNTS)
 def test_what_aws_says_of_an_account_has_a_sentence_of_its_own(code: str) -> None:
     message, what, fix = OF_ACCOUNTS[code]
-    refusal = inprocess.refusal("RunInstances", code, message=message)
-    told = explain(refusal, "ec2:RunInstances", Place("gpu", "eu-west-1"), {"InstanceType": "g4dn.xlarge"})
+    refused = refusal("RunInstances", code, message=message)
+    told = explain(refused, "ec2:RunInstances", Place("gpu", "eu-west-1"), {"InstanceType": "g4dn.xlarge"})
     assert told.what == what
     assert fix in told.fix
     assert "ledger verify" not in told.fix  # which would ask the same account, and be refused
@@ -402,27 +386,25 @@ def test_what_aws_says_of_an_account_has_a_sentence_of_its_own(code: str) -> Non
     ],
 )
 def test_a_server_that_one_may_not_start_may_be_had_otherwise(request_: dict[str, Any], way_out: str) -> None:
-    refusal = inprocess.refusal("RunInstances", "UnauthorizedOperation", 403)
-    assert way_out in explain(refusal, "ec2:RunInstances", Place("gpu", "us-east-1"), request_).fix
+    refused = refusal("RunInstances", "UnauthorizedOperation", 403)
+    assert way_out in explain(refused, "ec2:RunInstances", Place("gpu", "us-east-1"), request_).fix
 
 
 # -- Types of servers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("chapter", "such_as"), [(ec2, "t3.micro"), (gpu, "g4dn.xlarge")])
-def test_an_arm_is_refused_before_the_network_is_built(
-    changes: list[str], chapter: Any, such_as: str
-) -> None:
+def test_an_arm_is_refused_before_the_network_is_built(aws: Wire, chapter: Any, such_as: str) -> None:
     with pytest.raises(AwsError) as caught:
         chapter.up(lab(chapter.__name__.rpartition(".")[2]), instance_type="t4g.micro")
     assert caught.value.what == "The lab's images do not run on t4g.micro."
     assert caught.value.fix.endswith(f"--instance-type {such_as}")
-    assert changes == []
+    assert aws.calls == []
 
 
 @pytest.mark.parametrize("instance_type", ["t2.micro", "t3.micro"])
 def test_the_console_of_a_server_that_is_not_of_nitro_is_read_too(
-    changes: list[str], monkeypatch: pytest.MonkeyPatch, instance_type: str
+    aws: Wire, monkeypatch: pytest.MonkeyPatch, instance_type: str
 ) -> None:
     monkeypatch.setattr(power.current, "console", lambda instance_id: "-----BEGIN SSH HOST KEY FINGERPRINTS")
     read = []
@@ -432,7 +414,7 @@ def test_the_console_of_a_server_that_is_not_of_nitro_is_read_too(
 
 
 def test_the_first_boot_of_a_large_image_may_take_longer_than_five_minutes(
-    changes: list[str], monkeypatch: pytest.MonkeyPatch
+    aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, timeout_s, **__: waits.append(timeout_s))

@@ -16,12 +16,15 @@ from typing import Any
 import inprocess
 import pytest
 from click.testing import CliRunner
+from practice import everything_ours
+from wire import ALWAYS, Wire, refusal
 
 from awslabs import addresses, aws_check, cli, inventory, journal, progress, sandbox, tour, tunnel
 from awslabs.__main__ import main
 from awslabs.aws_check import questions, report
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, StillStanding
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.pseudonyms import Pseudonyms
 
 ACCOUNT = "222233334444"
@@ -56,7 +59,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def left(name: str = aws_check.COPY) -> list[Any]:
     """What AWS still shows of the check."""
     ledger = Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "ec2", name)
-    return inventory.everything_ours(ledger.cloud) + ledger.journal.open_rows()
+    return everything_ours(ledger.cloud) + ledger.journal.open_rows()
 
 
 def steps(page: str) -> list[str]:
@@ -218,15 +221,14 @@ def test_verify_looks_at_the_labs_own_kinds_alone(
         tour.verify(ledger)
 
 
-def test_a_kind_that_cannot_be_looked_at_is_not_proven_gone(checked: Callable[..., str]) -> None:
+def test_a_kind_that_cannot_be_looked_at_is_not_proven_gone(
+    checked: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = Ledger(inprocess.open_cloud(ACCOUNT, "ada"), "ec2", "other")
     ledger.create("vpc", ledger.client("ec2").create_vpc, CidrBlock="10.10.0.0/23")
     ledger.down()
 
-    def refuse(**_: Any) -> None:
-        raise inprocess.refusal("DescribeVpcs", "UnauthorizedOperation", 403)
-
-    ledger.client("ec2").meta.events.register("before-call.ec2.DescribeVpcs", refuse)
+    Wire(monkeypatch).refuse("DescribeVpcs", "UnauthorizedOperation", 403, times=ALWAYS)
     with pytest.raises(StillStanding, match="not proven"):
         tour.verify(ledger)
 
@@ -297,7 +299,7 @@ def test_the_console_is_timed(checked: Callable[..., str]) -> None:
 
 def test_a_question_that_is_refused_fails_no_check() -> None:
     def ask(*_: Any) -> str:
-        raise inprocess.refusal("ListContainerInstances", "AccessDeniedException", 400)
+        raise refusal("ListContainerInstances", "AccessDeniedException", 400)
 
     assert questions.answered(ask, None, None).startswith("not known: ")  # type: ignore[arg-type]
     missing: dict[str, int] = {}
@@ -420,4 +422,4 @@ def test_a_check_that_is_killed_in_the_middle_takes_everything_down(
     assert text.splitlines()[0].endswith(": interrupted")
     assert steps(text)[-2:] == ["down", "verify"], text
     cloud = Cloud("us-east-1", environment=run.environment())
-    assert inventory.everything_ours(cloud) == []
+    assert everything_ours(cloud) == []

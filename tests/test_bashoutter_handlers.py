@@ -19,6 +19,7 @@ from bashoutter_kit import FUNCTIONS, TABLE, event, handlers, openapi
 from botocore.exceptions import ClientError
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
+from wire import ALWAYS, Wire
 
 FROG = {"username": "芭蕉", "first": "古池や", "second": "蛙飛びこむ", "third": "水の音"}
 NOBODY = "0" * 32
@@ -222,10 +223,8 @@ def test_a_scan_reads_every_page_of_the_table(haiku: ModuleType, monkeypatch: py
     for _ in range(7):
         post(haiku)
     monkeypatch.setenv("READ", "scan")
-    scan = haiku.dynamodb._make_api_call
-    small = lambda operation, request: scan(operation, request | {"Limit": 2})  # noqa: E731
     with pytest.MonkeyPatch.context() as patched, calls_of(haiku) as calls:
-        patched.setattr(haiku.dynamodb, "_make_api_call", small)
+        Wire(patched).fail("Scan", lambda call: call.send(Limit=2), ALWAYS)
         assert len(get(haiku)[0]) == 7
     assert [name for name, _ in calls] == ["Scan"] * 4
 

@@ -58,12 +58,6 @@ def world() -> Iterator[World]:
         yield World(haiku, api, page)
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
 @pytest.fixture
 def visitor(window: Any) -> Iterator[Visitor]:
     one = Visitor(window)

@@ -15,7 +15,8 @@ from bashoutter_browser import Visitor, browser, needs_browser
 from test_bashoutter_openapi import make_up_requests, needs_schemathesis
 
 from awslabs import sandbox, serverless
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.serverless import Serverless
 from awslabs.workload.serverless import haiku
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wire
 from batch_kit import names
-from botocore.client import BaseClient
 from click.testing import CliRunner
+from inprocess import no_images_for_ecs
 from moto import mock_aws
+from moto.ec2.models import amis
+from practice import everything_ours
 
-from awslabs import batch_sweep, images, inventory
+from awslabs import batch_sweep, images
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 from awslabs.sandbox.services.iam import identities
@@ -40,6 +45,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
+    monkeypatch.setattr(amis, "load_resource", no_images_for_ecs)
     monkeypatch.setattr(images, "publish", publish)
     monkeypatch.setattr(images, "engine_for", lambda *_, **__: None)
     with (
@@ -62,16 +68,7 @@ def publish(ledger: Ledger, repository: str, recipe: images.Recipe, engine: Any)
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Every call that changes something, in order."""
-    made: list[Call] = []
-    send = BaseClient._make_api_call
-
-    def recorded(client: BaseClient, operation: str, request: dict) -> Any:
-        if not operation.startswith(("Describe", "Get", "List", "Head")):
-            made.append((f"{client.meta.service_model.service_name}:{operation}", request))
-        return send(client, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    return made
+    return wire.changes(monkeypatch)
 
 
 def lab(cloud: Cloud) -> Ledger:
@@ -103,7 +100,7 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     batch_sweep.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert inventory.everything_ours(cloud) == []
+    assert everything_ours(cloud) == []
     assert not [
         role for role in cloud.client("iam").list_roles()["Roles"] if role["Path"].startswith("/awslabs")
     ]
@@ -251,14 +248,13 @@ def test_a_role_that_is_not_known_yet_makes_the_environment_invalid_and_up_mends
 ) -> None:
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0.05))
     monkeypatch.setattr(identities, "READY_S", 1e9)  # until `up` mends it; CREATING takes a second
-    send = BaseClient._make_api_call
 
-    def mending(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        if operation == "UpdateComputeEnvironment":
+    def mending(call: wire.Call) -> Any:
+        if call.operation == "UpdateComputeEnvironment":
             monkeypatch.setattr(identities, "READY_S", 0.0)
-        return send(client, operation, request)
+        return call.send()
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", mending)
+    wire.around(monkeypatch, mending)
     batch_sweep.up(lab(cloud))
     assert "batch:UpdateComputeEnvironment" in [call for call, _ in changes]
     (environment,) = cloud.client("batch").describe_compute_environments()["computeEnvironments"]
@@ -308,7 +304,7 @@ def test_a_bucket_deleted_by_hand_is_made_anew_and_jobs_may_write_to_the_new_one
     assert old.bucket_name not in str(document)
     sweep.sweep(lab(cloud), sweep.grid([0.1, 0.01], [0.5]), DIGITS)
     batch_sweep.down(lab(cloud))
-    assert inventory.everything_ours(cloud) == []
+    assert everything_ours(cloud) == []
 
 
 def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
@@ -487,6 +483,28 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_jobs_go_on(
             following.follow(ledger, [job_id])
     assert f"the jobs go on without you; to end them: {ledger.command('cancel')}" in caplog.text
     assert [job.ended for job in batch_jobs.jobs(ledger)] == [False]
+
+
+def test_a_state_has_a_curve_once_a_job_was_in_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = lab(cloud)
+    batch_sweep.up(ledger)
+    job_id = sweep.submit(ledger, Cell(0.1, 0.5), DIGITS)
+    assert job_id
+    (shown,) = batch_jobs.described(ledger, [job_id])
+    states, points = iter(["RUNNABLE", "RUNNING", "SUCCEEDED"]), list[tuple[str, int]]()
+
+    @contextlib.contextmanager
+    def plotting(*_: str) -> Iterator[Callable[[str, float, int], None]]:
+        yield lambda series, x, y: points.append((series, y))
+
+    monkeypatch.setattr(batch_jobs, "described", lambda *_: [{**shown, "status": next(states)}])
+    monkeypatch.setattr(following, "plotting", plotting)
+    monkeypatch.setattr(following, "FIRST_S", 0)
+    following.follow(ledger, [job_id])
+    first, second, third = {"RUNNABLE": 1}, {"RUNNABLE": 0, "RUNNING": 1}, {"RUNNABLE": 0, "RUNNING": 0}
+    assert points[:1] == [*first.items()]
+    assert dict(points[1:3]) == second
+    assert dict(points[3:]) == {**third, "SUCCEEDED": 1}
 
 
 def test_what_a_failed_child_of_an_array_should_have_trained_is_missing(

@@ -9,16 +9,19 @@ from pathlib import Path
 import docker_engine
 import docker_images
 import pytest
+from extras import needed
 
 from awslabs import batch_sweep, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.images import Recipe
+from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
 from awslabs.workload.batch_sweep import following, results, sweep
 from awslabs.workload.batch_sweep.results import Series
 
 pytestmark = pytest.mark.docker
 
-pytest.importorskip("torch", reason="its wheel goes into the image: pip install -e '.[ml]'")
+needed("torch")  # its wheel goes into the image
 
 CELLS = sweep.grid([0.1, 0.01, 0.001], [0.5, 0.1, 0.05])
 SERIES = Series("digits", 2, 5)
@@ -34,11 +37,13 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.fixture
-def ledger(
-    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Ledger]:
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return docker_images.mnist(docker_engine.needed(), tmp_path_factory)
+
+
+@pytest.fixture
+def ledger(run: Run, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     client = docker_engine.needed()
-    recipe = docker_images.mnist(client, tmp_path_factory)
     monkeypatch.setattr(batch_sweep, "recipe", lambda machine: recipe)
     monkeypatch.setenv("AWSLABS_HOME", str(run.directory / "home"))
     ledger = Ledger(Cloud(environment=run.environment(region="us-east-1")), "batch_sweep")
@@ -49,7 +54,7 @@ def ledger(
     docker_images.untag(client, lab.repository_uri)
 
 
-def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger) -> None:
+def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger, recipe: Recipe) -> None:
     engine, since = docker_engine.needed(), int(time.time())
     swept = sweep.sweep(ledger, CELLS, SERIES)
     following.follow(ledger, swept.job_ids)
@@ -59,3 +64,14 @@ def test_nine_cells_train_in_nine_containers(run: Run, ledger: Ledger) -> None:
     table = results.results(ledger, SERIES)
     assert {(row.lr, row.momentum) for row in table.cells} == {(cell.lr, cell.momentum) for cell in CELLS}
     assert results.there(ledger, SERIES) == {cell.name for cell in CELLS}
+
+    # The image that they pulled: what they import was compiled when it was built, and little else.
+    program = """
+import pathlib, torch
+folder = pathlib.Path(torch.__file__).parent
+compiled, written = (len(list(folder.rglob(f"*.{kind}"))) for kind in ("pyc", "py"))
+print(*(pathlib.Path(one.__cached__).exists() for one in (torch.nn, torch.optim)), compiled < written)
+"""
+    image = f"{batch_sweep.describe(ledger).repository_uri}:{recipe.tag}"
+    said = engine.containers.run(image, ["-c", program], entrypoint="python", remove=True)
+    assert said.decode().split() == ["True"] * 3

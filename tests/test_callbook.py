@@ -17,8 +17,9 @@ from botocore.exceptions import ClientError
 
 import awslabs
 from awslabs import callbook, journal
+from awslabs.cloud import Cloud
 from awslabs.journal import Journal, Row
-from awslabs.ledger import Cloud, Ledger, ensure, exclusive
+from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.progress import awaiting
 
 HEADER = {"lab": "ec2", "name": "default", "cloud": "aws", "account": "1" * 12, "region": "us-east-1"}

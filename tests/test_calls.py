@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import aws_cli
-import inprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -215,9 +214,8 @@ def words_of(line: str) -> list[str]:
 
 
 @pytest.mark.live
-def test_the_aws_cli_reads_what_was_to_be_called(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_aws_cli_reads_what_was_to_be_called(parsed: Any) -> None:
     """Every kind of call of the five labs, and texts that a shell or the AWS CLI could take otherwise."""
-    monkeypatch.setattr("botocore.session.create_loader", lambda path=None: inprocess.MODELS)
     calls: list[tuple[str, str, dict[str, Any]]] = [
         ("sqs", "CreateQueue", {"QueueName": text, "Attributes": {"it's": text}})
         for text in ("it's", "--help", "http://x", "file://x", "a b", '$HOME `x` \\ "', "[x]", "{}", "ü\nx")

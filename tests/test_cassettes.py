@@ -98,9 +98,25 @@ def test_a_refusal_keeps_its_code_and_no_sentence() -> None:
     assert (line["status"], line["code"], line["members"], line["times"]) == (
         400,
         "DependencyViolation",
-        {},
+        {"Error.Message": "string"},
         3,
     )
+
+
+def test_of_a_refusal_the_members_that_its_model_has_are_kept_and_no_others() -> None:
+    made = recorder()
+    said = {
+        "Error": {"Code": "ResourceNotFoundException", "Message": "Function not found: ada", "Ada0a1": "x"},
+        "Type": "User",
+        "Message": "Function not found: ada",
+        "ada": "ada",
+    }
+    made.saw(model("lambda", "GetFunction"), {"FunctionName": "greeter"}, said, 404)
+    assert made.entries[0]["members"] == {
+        "Error.Message": "string",
+        "Type": "string",
+        "Message": "string",
+    }
 
 
 def test_a_cassette_is_at_most_a_megabyte(tmp_path: Path) -> None:

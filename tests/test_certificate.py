@@ -11,18 +11,23 @@ from typing import Any
 import inprocess
 import pytest
 import test_not_ours as kinds
-from botocore.client import BaseClient
-from click.testing import CliRunner, Result
+from click.testing import Result
+from typed import typed
+from wire import ALWAYS, Wire
 
 from awslabs import certificate, inventory, journal
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError, StillStanding
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 pytestmark = pytest.mark.live  # they take a minute together
 
 ACCOUNT = "222233334444"
 TOKYO = "ap-northeast-1"
+
+
+CLOCK_DOUBTS = certificate.clock_doubts
 
 
 class Office:
@@ -57,20 +62,10 @@ class Office:
 
     def refuse(self, operation: str, code: str = "AccessDenied") -> None:
         """One operation is not answered from now on."""
-        send = BaseClient._make_api_call
-
-        def call(client: Any, asked: str, request: dict[str, Any]) -> Any:
-            if asked == operation:
-                raise inprocess.refusal(asked, code, 403)
-            return send(client, asked, request)
-
-        self.patch.setattr(BaseClient, "_make_api_call", call)
+        Wire(self.patch).refuse(operation, code, 403, times=ALWAYS)
 
     def run(self, *line: str) -> Result:
-        result = CliRunner().invoke(certificate.command_line(), ["certificate", *line])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return typed(certificate.command_line(), ["certificate", *line])
 
 
 @pytest.fixture
@@ -163,6 +158,23 @@ def test_with_regions_all_each_that_the_account_may_use_is_looked_at(office: Off
     office.patch.setattr(certificate, "enabled_regions", lambda cloud: ["us-east-1", TOKYO])
     content = json.loads(office.run("--owner", "ana", "--regions", "all", "--json").stdout)
     assert [one["region"] for one in content["looked_at"]] == ["us-east-1", TOKYO]
+
+
+@pytest.mark.parametrize("region", ["all,us-east-1", "useast1"])
+def test_what_is_no_region_is_named_before_any_call(region: str, office: Office) -> None:
+    office.trouble.asked.clear()
+    result = office.run("--owner", "ana", "--regions", region)
+    named = region.partition(",")[0]
+    assert (result.exit_code, f"--regions: {named} is no Region" in result.stderr) == (2, True), result.stderr
+    assert office.trouble.asked == []
+
+
+def test_a_region_that_aws_does_not_have_is_named(office: Office) -> None:
+    office.patch.setattr(certificate, "clock_doubts", CLOCK_DOUBTS)
+    office.refuse("GetCallerIdentity", "InvalidRegionError")
+    result = office.run("--owner", "ana", "--regions", "us-nowhere-1")
+    assert result.exit_code == 1
+    assert "'us-nowhere-1' is no name of one" in result.stderr
 
 
 def test_the_computer_s_clock_is_held_against_aws_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import inprocess
 import pytest
-from botocore.client import BaseClient
+from practice import everything_ours
+from wire import Call, around
 
 import awslabs
-from awslabs import addresses, ec2, images, inventory, serverless, tunnel
+from awslabs import addresses, ec2, images, serverless, tunnel
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.labs import LABS
@@ -43,7 +44,7 @@ HOUSE = [
         "images",
         "pseudonyms",
     ],
-    ["callbook", "cost", "cassettes", "graph", "reasons"],
+    ["callbook", "cloud", "cost", "cassettes", "graph", "reasons"],
     ["limits"],
     ["ledger"],
     ["network", "preflight", "roles", "servers", "student_policy", "switch", "plan"],
@@ -165,15 +166,13 @@ def ensured(monkeypatch: pytest.MonkeyPatch) -> list[Change]:
 def changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Change]]:
     """The calls that change something in a cloud where nothing runs: no image, no server, no function."""
     made: list[Change] = []
-    send = BaseClient._make_api_call
 
-    def recorded(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        if not operation.startswith(("Describe", "Get", "List", "Head")):
-            call = f"{client.meta.service_model.service_name}:{operation}"
-            made.append(Change(call, request, way_here()))
-        return send(client, operation, request)
+    def recorded(call: Call) -> Any:
+        if not call.reads:
+            made.append(Change(call.name, call.request, way_here()))
+        return call.send()
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    around(monkeypatch, recorded)
     monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
     monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "")
     monkeypatch.setattr(images, "engine_for", lambda *_, **__: None)
@@ -207,7 +206,7 @@ def test_all_that_a_chapter_makes_goes_through_the_ledger(chapter: str, changes:
     assert build(chapter) == built
     assert changes == []
     ledger.down()
-    assert inventory.everything_ours(ledger.cloud) == []
+    assert everything_ours(ledger.cloud) == []
 
 
 @pytest.mark.parametrize("chapter", LABS)

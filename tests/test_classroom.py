@@ -14,12 +14,16 @@ import inprocess
 import pytest
 import test_not_ours as kinds
 from click.testing import CliRunner, Result
+from practice import everything_ours
+from typed import typed
+from wire import ALWAYS, Call, Wire, around, refusal
 
-from awslabs import certificate, classroom, ec2, inventory, journal, ledger, ledger_cli, ledgers, tunnel
+from awslabs import certificate, classroom, ec2, journal, ledger, ledger_cli, ledgers, tunnel
 from awslabs.__main__ import main
 from awslabs.classroom import BadLine, students
+from awslabs.cloud import Cloud
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
 
@@ -134,10 +138,7 @@ class School:
         """``awslabs class ...`` at the teacher's computer; a traceback would be a bug."""
         self.trouble.asked.clear()
         self.trouble.calls.clear()
-        result = CliRunner().invoke(classroom.command_line(), line, input=said)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return typed(classroom.command_line(), line, said)
 
     def rows(self, *line: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.run("list", "--json", *line).stdout)["rows"]
@@ -146,7 +147,7 @@ class School:
     def owners(self) -> dict[str, int]:
         """How many things stand of each owner, by AWS's tags."""
         found: dict[str, int] = {}
-        for one in inventory.everything_ours(Cloud()):
+        for one in everything_ours(Cloud()):
             found[one.owner] = found.get(one.owner, 0) + 1
         return found
 
@@ -180,6 +181,21 @@ def test_list_shows_whose_labs_stand_and_exits_3_until_none_does(school: School)
     assert sheet[0].startswith("student,owner,lab,account,region,state,")
     assert len(sheet) == 3
     assert {operation for operation, _ in school.trouble.calls} == set()
+
+
+def test_students_stand_in_the_order_of_the_class(school: School) -> None:
+    names = ["Student 2", "Student 10", "Ana", "Student 1"]
+    owners = [name.lower().replace(" ", "-") for name in names]
+    # Each in another Region than the one before: the order is that of the class, not that of the places.
+    regions = ["us-east-1", "ap-northeast-1", "us-east-1", "ap-northeast-1"]
+    lines = [",".join([*pair, "", "", region]) for *pair, region in zip(names, owners, regions, strict=True)]
+    Path("class.csv").write_text(HEAD + "\n".join(lines) + "\n")
+    for owner, region in zip(owners, regions, strict=True):
+        school.patch.setenv("AWS_REGION", region)
+        school.begin(owner)
+    assert [row["student"] for row in school.rows()] == names
+    sheet = school.run("list", "--csv").stdout.splitlines()[1:]
+    assert [line.partition(",")[0] for line in sheet] == names
 
 
 def test_a_lab_that_is_half_built_says_what_it_lacks_and_goes_down_as_well(school: School) -> None:
@@ -265,17 +281,8 @@ def test_what_cannot_be_deleted_is_named_and_the_rest_goes(school: School) -> No
 def test_a_kind_that_may_not_be_listed_is_not_looked_at_and_that_is_exit_3(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from botocore.client import BaseClient
-
-    send = BaseClient._make_api_call
-
-    def refuse(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        if operation == "DescribeVpcs":
-            raise inprocess.refusal(operation, "UnauthorizedOperation", 403)
-        return send(client, operation, request)
-
     with monkeypatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", refuse)
+        Wire(patch).refuse("DescribeVpcs", "UnauthorizedOperation", 403, times=ALWAYS)
         for verb in ("list", "down"):
             result = school.run(verb)
             assert result.exit_code == 3
@@ -288,23 +295,21 @@ def test_who_s_credentials_have_expired_is_not_looked_at_and_the_others_are(
     school: School, monkeypatch: pytest.MonkeyPatch, expired: str
 ) -> None:
     """A profile of SSO or of a role ends after some hours: before the first call, or between two of them."""
-    from botocore.client import BaseClient
-
     school.begin("ana")
-    send, ended = BaseClient._make_api_call, "666677778888"
+    ended = "666677778888"
 
     def opened(profile: str, region: str) -> Cloud:
         keys = {"AWS_ENDPOINT_URL": None, "AWS_SECRET_ACCESS_KEY": "opens nothing", "AWS_REGION": region}
         account = ended if profile else ACCOUNT
         return Cloud(environment={**keys, "AWS_ACCESS_KEY_ID": f"AKIAPRACTICE{account}"})
 
-    def refuse(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        mine = ended in client._request_signer._credentials.access_key
-        if mine and (expired == "before" or operation != "GetCallerIdentity"):
-            raise inprocess.refusal(operation, "ExpiredTokenException", 400)
-        return send(client, operation, request)
+    def refuse(call: Call) -> Any:
+        mine = ended in call.client._request_signer._credentials.access_key
+        if mine and (expired == "before" or call.operation != "GetCallerIdentity"):
+            raise refusal(call.operation, "ExpiredTokenException", 400)
+        return call.send()
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    around(monkeypatch, refuse)
     two = students(HEAD + "Ana,ana,,,\nBen,ben,sso,,\n")
     rooms, unseen = classroom.rooms(two, opened("", inprocess.REGION), opened, [])
     seen = classroom.look(rooms, unseen)
@@ -319,7 +324,9 @@ def test_what_was_deleted_in_the_console_after_a_down_that_failed_is_closed_by_t
     school: School,
 ) -> None:
     ledger = school.begin("ana")
-    lab = classroom.look([classroom.Room(Cloud(), {"ana": "Ana"})], []).labs[0]
+    lab = classroom.look(
+        [classroom.Room(Cloud(), {"ana": classroom.Student(2, "Ana", "ana", "", "", ())})], []
+    ).labs[0]
     book = classroom.record(lab)  # as of a `down` that was killed
     ledger.down()
     assert book.journal.open_rows()
@@ -338,7 +345,9 @@ def test_nothing_waits_for_what_aws_deletes_once_per_30_s(school: School, way: s
         kinds.MAKERS["apigateway:CreateRestApi"](mixed)
     if way == "class down":
         school.at("teacher")
-        labs = classroom.look([classroom.Room(Cloud(), {"ana": "Ana"})], []).labs
+        labs = classroom.look(
+            [classroom.Room(Cloud(), {"ana": classroom.Student(2, "Ana", "ana", "", "", ())})], []
+        ).labs
         assert len(labs) == 3
 
         def wrong() -> list[Any]:
@@ -384,7 +393,7 @@ def test_who_waits_for_a_turn_keeps_the_switch_and_tells_what_failed(school: Sch
     kinds.MAKERS["ec2:CreateVpc"](held := Ledger(Cloud(), "ec2", owner="ana"))
     with school.trouble.hand():
         kinds.untag(held)
-    assert [book.takes_turns for book in (*books, held)] == [True, True, False]
+    assert [ledgers.takes_turns(book) for book in (*books, held)] == [True, True, False]
     here = Cloud()
     with school.trouble.ahead({}, {}):
         school.trouble.calls.clear()
@@ -397,6 +406,15 @@ def test_who_waits_for_a_turn_keeps_the_switch_and_tells_what_failed(school: Sch
     assert "DeleteRestApi" in names[:first]
     assert "DeleteRole" not in names[:first]
     assert [row.name for book in books for row in journal.read(book.journal.path)[1] if row.open] == []
+
+
+def test_what_takes_turns_stays_while_something_that_hangs_on_it_could_not_go(school: School) -> None:
+    book = Ledger(Cloud(), "serverless")
+    api = journal.Row(1, "api", "apigateway:CreateRestApi", "t", "standing", {"id": "x"})
+    permission = journal.Row(2, "permission", "lambda:AddPermission", "t", "standing", {}, needs=[1])
+    assert ledgers.before_turns(book, [permission, api]) == [permission]
+    assert ledgers.in_turn(book, [permission, api]) == []  # AWS did not let that go in the step before
+    assert ledgers.in_turn(book, [api]) == [api]
 
 
 def test_a_hundred_in_one_line_miss_few_seconds_of_their_turns() -> None:
@@ -451,6 +469,8 @@ def test_prepare_is_content_with_an_account_that_has_room(school: School) -> Non
     result = school.run("prepare", "--students", "4", "--labs", "ec2,ecs_qa,serverless", "--json")
     assert result.exit_code == 0, result.stderr
     assert {row["enough"] for row in json.loads(result.stdout)["rows"]} == {"yes"}
+    told = school.run("prepare", "--students", "4", "--labs", "ec2").stdout
+    assert told.splitlines()[0].split()[-1] == "enough"  # no column of fixes where nothing lacks
     crowd = school.run("prepare", "--students", "60", "--labs", "batch_sweep")
     assert (crowd.exit_code, "job queues of Batch" in crowd.stderr) == (1, True)
     assert "docker login" in crowd.stderr
@@ -459,16 +479,7 @@ def test_prepare_is_content_with_an_account_that_has_room(school: School) -> Non
 def test_prepare_does_not_stop_where_nobody_may_read_quotas(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from botocore.client import BaseClient
-
-    send = BaseClient._make_api_call
-
-    def refuse(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        if operation == "GetServiceQuota":
-            raise inprocess.refusal(operation, "AccessDeniedException", 403)
-        return send(client, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    Wire(monkeypatch).refuse("GetServiceQuota", "AccessDeniedException", 403, times=ALWAYS)
     result = school.run("prepare", "--students", "4", "--labs", "ec2", "--json")
     assert result.exit_code == 0
     assert {row["enough"] for row in json.loads(result.stdout)["rows"]} == {"?"}
@@ -518,10 +529,7 @@ def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
     def run(python: str, flag: str, module: str, *line: str) -> int:
         assert (python, flag) == ("python", "-m")
         group = main if module == "awslabs" else certificate.command_line()
-        result = CliRunner().invoke(group, line, input="y\n")
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code
+        return typed(group, line, "y\n").exit_code
 
     school.begin("ana")
     quotas.grant(ACCOUNT, inprocess.REGION, "L-A4707A72", 1000)  # internet gateways
@@ -529,7 +537,7 @@ def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
     assert Path("after-class.html").is_file()
     (book,) = certificate.check(Path("after-class.json").read_text())["ledgers"]
     assert (book["owner"], len(book["rows"])) == ("ana", 3)
-    school.begin("moto", home="teacher")  # whom moto's STS takes every caller for
+    school.begin("student", home="teacher")  # whom the practice cloud takes every caller for
     assert [run(*line) for line in one_s_own] == [0] * 8
     assert school.owners() == {}
     school.begin("ana", home="broken-laptop")

@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 import test_not_ours as kinds
-from click.testing import CliRunner, Result
+from click.testing import Result
+from practice import everything_ours
+from typed import typed
 
-from awslabs import classroom, inventory, journal, policies
-from awslabs.ledger import Cloud, Ledger
+from awslabs import classroom, journal, policies
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 
 pytestmark = pytest.mark.live
 
@@ -89,14 +92,11 @@ class School:
                 lines.writerow([owner.title(), owner, "", "", ""])
 
     def verb(self, *line: str) -> Result:
-        result = CliRunner().invoke(classroom.command_line(), line)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return typed(classroom.command_line(), line)
 
     def left(self, account: str) -> set[str]:
         """The owners of what stands in an account."""
-        return {one.owner for one in inventory.everything_ours(self.cloud(account))}
+        return {one.owner for one in everything_ours(self.cloud(account))}
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_students_who_type_up_at_the_same_moment_all_come_through(school: School
 
 def others_of(school: School) -> list[tuple[str, str]]:
     """What stands of the other class, by kind and identifier."""
-    ours = inventory.everything_ours(school.cloud())
+    ours = everything_ours(school.cloud())
     return sorted((one.call, one.found.id) for one in ours if one.owner == "other")
 
 

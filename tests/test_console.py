@@ -21,12 +21,13 @@ from botocore.exceptions import ClientError
 from processes import eventually
 
 from awslabs import cli, console, ec2, journal
+from awslabs.cloud import Cloud
 from awslabs.console import details, feed, looks
 from awslabs.console.server import POLICY, Console
 from awslabs.errors import LedgerError
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.ledger import Ledger, ensure
 from awslabs.sandbox import front
 
 ACCOUNT, REGION = "222233334444", "us-east-1"

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bashoutter_browser import Visitor, browser, needs_browser
+from bashoutter_browser import Visitor, needs_browser
 
 from awslabs import callbook, ec2, journal, serverless
+from awslabs.cloud import Cloud
 from awslabs.console import feed
 from awslabs.console.__main__ import Clouds
 from awslabs.console.server import Console
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.workload.serverless import functions
 
 pytestmark = [pytest.mark.browser, needs_browser]
@@ -50,12 +51,6 @@ def console(folders: list[Path], clouds: Any) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
 
 
 @pytest.fixture

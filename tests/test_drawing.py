@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import inprocess
 import pytest
 
-from awslabs import addresses, drawing, ec2, progress, screen, tunnel
+from awslabs import drawing, ec2, progress, screen
+from awslabs.cloud import Cloud
 from awslabs.journal import Row
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 ACCOUNT = "222222222222"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,11 +29,8 @@ HOSTILE = '</text><script>alert(1)</script>"\x00\x1b[31m\ud800&amp;'
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """The first lab's, of which nothing stands yet."""
-    monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
-    monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
-    with inprocess.cloud():
-        yield Ledger(inprocess.open_cloud(ACCOUNT, "ana"), "ec2")
+    with inprocess.first_lab(monkeypatch, tmp_path) as ledger:
+        yield ledger
 
 
 class Notebook:
@@ -179,6 +177,7 @@ def test_where_there_is_no_place_for_a_picture_nothing_is_drawn(
 )
 def test_an_axis_has_few_round_numbers(least: float, most: float, ticks: list[float] | None) -> None:
     found = drawing._ticks(least, most)
+    assert drawing._ticks(1, 2, whole=True) == [1, 2]
     assert found == ticks or ticks is None
     assert 2 <= len(found) <= 6
     assert all(least - 1e-9 <= one <= most + 1e-9 for one in found)

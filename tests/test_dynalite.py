@@ -20,8 +20,9 @@ import boto3
 import pytest
 from test_services_support import cloud
 
+from awslabs.cloud import Cloud
 from awslabs.journal import Row
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.workload import tables
 
 FOLDER = os.environ.get("AWSLABS_TEST_DYNALITE", "")

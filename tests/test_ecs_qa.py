@@ -16,16 +16,19 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
+from practice import everything_ours
 from test_services_support import client, cloud
 
-from awslabs import cli, ecs_qa, images, inventory, recovery, sandbox
+from awslabs import cli, ecs_qa, images, recovery, sandbox
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.workload import tables
 from awslabs.workload.ecs_qa import questions, verbs
 
 # Answers each question of an item with the first word of its context, and fails as it is told.
+SLOW_STATES = 0.02
 PARROT = """
 import decimal, json, os, sys
 import boto3
@@ -49,13 +52,6 @@ with boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"]).batch_writer() a
                              "end": len(word), "seconds": decimal.Decimal("0.1"), "model": "parrot"})
 sys.exit(1 if broken else 0)
 """
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    run = sandbox.start(slow_states=0.02, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
 
 
 @pytest.fixture
@@ -207,8 +203,8 @@ def test_one_question_is_answered_and_its_time_is_split(lab: Ledger) -> None:
 
 
 def test_many_questions_are_spread_and_come_back_in_their_order(lab: Ledger) -> None:
-    asked = questions.ask_many(lab, rows(20), tasks=4)
-    assert asked.tasks == 4
+    asked = questions.ask_many(lab, rows(20), tasks=9)
+    assert asked.tasks == 9
     assert [answer.answer for answer in asked.answers] == [f"word{number}" for number in range(20)]
     assert not asked.failed
 
@@ -237,11 +233,11 @@ def test_down_stops_a_task_that_runs(lab: Ledger, parrot: Path) -> None:
 
 def test_a_recovered_lab_answers_and_goes_down(lab: Ledger) -> None:
     lab.journal.path.unlink()
-    (lost,) = recovery.lost(lab.cloud, inventory.everything_ours(lab.cloud))
+    (lost,) = recovery.lost(lab.cloud, everything_ours(lab.cloud))
     found = recovery.write_back(lab.cloud, lost)
     assert questions.ask(found, "Lisbon is the capital.", "which word?").answers
     found.down()
-    assert recovery.lost(lab.cloud, inventory.everything_ours(lab.cloud)) == []
+    assert recovery.lost(lab.cloud, everything_ours(lab.cloud)) == []
     lab.journal.reload()  # for the end of the test: nothing is open
 
 

@@ -12,15 +12,16 @@ import docker_engine
 import docker_images
 import pytest
 import small_reader
+from extras import needed
 
 from awslabs import ecs_qa, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload.ecs_qa import questions
 
 pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("answers_fit")]
 
-pytest.importorskip("torch", reason="the reader needs it: pip install -e '.[ml]'")
-pytest.importorskip("transformers", reason="the reader needs it: pip install -e '.[ml]'")
+needed("torch", "transformers")
 
 
 README = Path(__file__).parents[1] / "README.md"
@@ -52,11 +53,11 @@ def right(asked: questions.Outcome) -> float:
     )
 
 
-def test_nine_questions_in_nine_tasks_are_all_answered(ledger: Ledger, model: Path) -> None:
+def test_nine_questions_in_three_tasks_are_all_answered(ledger: Ledger, model: Path) -> None:
     ecs_qa.up(ledger, model=str(model), without_docker=True)
-    asked = questions.ask_many(ledger, questions.shipped()[:9], tasks=9)
+    asked = questions.ask_many(ledger, questions.shipped()[:9], tasks=3)
     assert not asked.failed
-    assert (len(asked.answers), asked.tasks) == (9, 9)
+    assert (len(asked.answers), asked.tasks) == (9, 3)
     assert right(asked) >= 0.75
     for answer in asked.answers:
         assert answer.context[answer.start : answer.end] == answer.answer

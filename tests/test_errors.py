@@ -17,7 +17,6 @@ from typing import Any
 import click
 import inprocess
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
@@ -26,11 +25,14 @@ from botocore.exceptions import (
     WaiterError,
 )
 from click.testing import CliRunner, Result
+from typed import typed
+from wire import ALWAYS, Call, Wire
 
 from awslabs import ec2, errors, journal, ledger_cli, tunnel
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding, TimedOut, TunnelError
 from awslabs.explain import Place, explain
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox.core import weather
 
 ACCOUNT = "222233334444"
@@ -49,49 +51,18 @@ NOT_IN_ZONE = "Your requested instance type (t3.micro) is not supported in us-ea
 COMMAND = re.compile(r"python -m awslabs|aws |export |pip |chmod |df |AWS_CA_BUNDLE=|AWSLABS_HOME=")
 
 
-class Failing:
-    """AWS, of which some calls fail; `sent` counts each, and `since_s` is the time spent in waits."""
-
-    def __init__(self, clock: inprocess.Clock) -> None:
-        self.clock = clock
-        self.faults: dict[str, Exception] = {}
-        self.sent: list[str] = []
-        self.type_fault: tuple[str, Exception | None] = ("", None)
-
-    def fail(self, operation: str, code: str, status: int = 400, message: str = "no") -> None:
-        self.faults[operation] = inprocess.refusal(operation, code, status, message)
-
-    def of_type(self, fault: Exception, instance_type: str) -> None:
-        """From now on RunInstances fails so for this type alone."""
-        self.type_fault = instance_type, fault
-
-
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """AWS, of which some calls fail, and go on failing."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
     monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
-    with inprocess.cloud() as clock:
-        failing, send = Failing(clock), BaseClient._make_api_call
-
-        def call(client: BaseClient, operation: str, request: dict) -> Any:
-            failing.sent.append(operation)
-            fault = failing.faults.get(operation) or failing.faults.get("*")
-            if operation == "RunInstances" and request["InstanceType"] == failing.type_fault[0]:
-                fault = failing.type_fault[1]
-            if fault:
-                raise fault
-            return send(client, operation, request)
-
-        monkeypatch.setattr(BaseClient, "_make_api_call", call)
-        yield failing
+    with inprocess.cloud():
+        yield Wire(monkeypatch, times=ALWAYS)
 
 
 def run(*line: str, group: Callable[[], click.Group] = ec2.command_line) -> Result:
     """A command line as a student types it; a traceback would be a bug."""
-    result = CliRunner().invoke(group(), line)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return typed(group(), line)
 
 
 def told(result: Result) -> dict[str, str]:
@@ -105,74 +76,73 @@ def told(result: Result) -> dict[str, str]:
 # -- The table ---------------------------------------------------------------------------------------------
 
 
-def no_keys(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def no_keys(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     patch.delenv("AWS_ACCESS_KEY_ID")
     patch.delenv("AWS_SECRET_ACCESS_KEY")
 
 
-def half_a_key(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def half_a_key(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     patch.delenv("AWS_SECRET_ACCESS_KEY")
 
 
-def no_region(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def no_region(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     patch.delenv("AWS_REGION")
     patch.delenv("AWS_DEFAULT_REGION")
 
 
-def new_account(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def new_account(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     weather.current.change({"account": "new"})
 
 
-def no_network(aws: Failing, patch: pytest.MonkeyPatch) -> None:
-    aws.faults["*"] = EndpointConnectionError(endpoint_url="https://sts.us-east-1.amazonaws.com/")
+def no_network(aws: Wire, patch: pytest.MonkeyPatch) -> None:
+    aws.fail("*", EndpointConnectionError(endpoint_url="https://sts.us-east-1.amazonaws.com/"))
 
 
-def network_lost_in_between(aws: Failing, patch: pytest.MonkeyPatch) -> None:
-    aws.faults["CreateSubnet"] = EndpointConnectionError(endpoint_url="https://ec2.us-east-1.amazonaws.com/")
+def network_lost_in_between(aws: Wire, patch: pytest.MonkeyPatch) -> None:
+    aws.fail("CreateSubnet", EndpointConnectionError(endpoint_url="https://ec2.us-east-1.amazonaws.com/"))
 
 
-def no_answers(aws: Failing, patch: pytest.MonkeyPatch) -> None:
-    aws.faults["CreateSubnet"] = ReadTimeoutError(endpoint_url="https://ec2.us-east-1.amazonaws.com/")
+def no_answers(aws: Wire, patch: pytest.MonkeyPatch) -> None:
+    aws.fail("CreateSubnet", ReadTimeoutError(endpoint_url="https://ec2.us-east-1.amazonaws.com/"))
 
 
-def false_certificate(aws: Failing, patch: pytest.MonkeyPatch) -> None:
-    aws.faults["*"] = SSLError(
-        endpoint_url="https://sts.us-east-1.amazonaws.com/", error="CERTIFICATE_VERIFY_FAILED"
-    )
+def false_certificate(aws: Wire, patch: pytest.MonkeyPatch) -> None:
+    url = "https://sts.us-east-1.amazonaws.com/"
+    aws.fail("*", SSLError(endpoint_url=url, error="CERTIFICATE_VERIFY_FAILED"))
 
 
 def refuses(operation: str, code: str, status: int = 400, message: str = "no") -> Callable:
-    return lambda aws, patch: aws.fail(operation, code, status, message)
+    return lambda aws, patch: aws.refuse(operation, code, status, message)
 
 
 def ledger_file() -> Path:
     return journal.home() / f"ec2.default.{ACCOUNT}.us-east-1.json"
 
 
-def ledger_of_another_account(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def ledger_of_another_account(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     run(*UP)
     text = ledger_file().read_text().replace(ACCOUNT, "999988887777")
     ledger_file().write_text(text)
 
 
-def damaged_ledger(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def damaged_ledger(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     run(*UP)
     ledger_file().write_text(ledger_file().read_text()[:500])
 
 
-def ledger_of_the_future(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def ledger_of_the_future(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     run(*UP)
     ledger_file().write_text(ledger_file().read_text().replace('"schema": 1', '"schema": 2'))
 
 
-def full_disk(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def full_disk(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     def write(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     patch.setattr(journal, "write", write)
 
 
-def home_that_is_no_folder(aws: Failing, patch: pytest.MonkeyPatch) -> None:
+def home_that_is_no_folder(aws: Wire, patch: pytest.MonkeyPatch) -> None:
     journal.home().write_text("")
 
 
@@ -182,7 +152,7 @@ class Case:
     """What is wrong, and the words that must come under ``error``, ``why`` and ``fix``."""
 
     name: str
-    prepare: Callable[[Failing, pytest.MonkeyPatch], None]
+    prepare: Callable[[Wire, pytest.MonkeyPatch], None]
     error: str
     why: str
     fix: str
@@ -392,7 +362,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_error_says_what_and_why_and_gives_a_command(
-    case: Case, aws: Failing, monkeypatch: pytest.MonkeyPatch
+    case: Case, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case.prepare(aws, monkeypatch)
     result = run(*case.line)
@@ -417,18 +387,18 @@ def test_a_command_to_paste_means_the_same_copy_region_and_cloud() -> None:
     assert "python -m awslabs.ec2 up --name second --region eu-west-1 --sandbox" in fix
 
 
-def test_a_locked_ledger_names_its_holder_and_nothing_is_called(aws: Failing) -> None:
+def test_a_locked_ledger_names_its_holder_and_nothing_is_called(aws: Wire) -> None:
     holder = Ledger(inprocess.open_cloud(ACCOUNT, "moto"), "ec2")
     for verb in (UP, ("down",)):
         with holder.locked("up"):
-            aws.sent.clear()
+            aws.asked.clear()
             result = run(*verb)
         said = told(result)
         assert result.exit_code == 1
         assert "ec2 (default) is in use" in said["error"]
         assert f"`up`, process {os.getpid()}, since 20" in said["why"]
         assert "run the same command again" in said["fix"]
-        assert set(aws.sent) == {"GetCallerIdentity"}
+        assert set(aws.asked) == {"GetCallerIdentity"}
 
 
 @pytest.mark.live
@@ -438,39 +408,39 @@ def test_a_locked_ledger_names_its_holder_and_nothing_is_called(aws: Failing) ->
     ids=lambda case: case.name,
 )
 def test_what_is_wrong_on_this_computer_changes_nothing_on_aws(
-    case: Case, aws: Failing, monkeypatch: pytest.MonkeyPatch
+    case: Case, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case.prepare(aws, monkeypatch)
-    aws.sent.clear()
+    aws.calls.clear()
     run(*case.line)
-    assert [call for call in aws.sent if not call.startswith(inprocess.READING)] == []
+    assert aws.calls == []
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("code", ["InsufficientInstanceCapacity", "VcpuLimitExceeded", "Unsupported"])
-def test_after_a_refused_server_the_next_up_goes_on(code: str, aws: Failing) -> None:
-    aws.fail("RunInstances", code, 500 if code.startswith("Insuff") else 400)
+def test_after_a_refused_server_the_next_up_goes_on(code: str, aws: Wire) -> None:
+    aws.refuse("RunInstances", code, 500 if code.startswith("Insuff") else 400)
     assert run(*UP).exit_code == 1
-    assert aws.sent.count("RunInstances") == 1  # asking again would not help
-    aws.faults.clear()
-    made = aws.sent.count("CreateVpc")
+    assert aws.asked.count("RunInstances") == 1  # asking again would not help
+    aws.mend()
+    made = aws.asked.count("CreateVpc")
     result = run(*UP, "--json")
     assert result.exit_code == 0
-    assert aws.sent.count("CreateVpc") == made == 1
+    assert aws.asked.count("CreateVpc") == made == 1
     assert json.loads(result.stdout)["instance_id"].startswith("i-")
 
 
 @pytest.mark.live
-def test_throttling_is_waited_out_before_it_is_an_error(aws: Failing) -> None:
-    aws.fail("CreateVpc", "RequestLimitExceeded", 503)
+def test_throttling_is_waited_out_before_it_is_an_error(aws: Wire) -> None:
+    aws.refuse("CreateVpc", "RequestLimitExceeded", 503)
     run(*UP)
-    assert aws.clock.offset_s >= 120
-    assert aws.sent.count("CreateVpc") > 3
+    assert inprocess.rules.clock.offset_s >= 120
+    assert aws.asked.count("CreateVpc") > 3
 
 
-def test_a_refused_deletion_exits_3_and_names_what_stands(aws: Failing) -> None:
+def test_a_refused_deletion_exits_3_and_names_what_stands(aws: Wire) -> None:
     run(*UP)
-    aws.fail("DeleteSubnet", "UnauthorizedOperation", 403, DENIED)
+    aws.refuse("DeleteSubnet", "UnauthorizedOperation", 403, DENIED)
     result = run("down")
     said = told(result)
     assert (result.exit_code, result.stdout) == (3, "")
@@ -479,17 +449,17 @@ def test_a_refused_deletion_exits_3_and_names_what_stands(aws: Failing) -> None:
     assert said["fix"].startswith("python -m awslabs.ec2 down")
 
 
-def test_down_goes_on_without_a_file_on_a_full_disk(aws: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_goes_on_without_a_file_on_a_full_disk(aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*UP)
     full_disk(aws, monkeypatch)
     result = run("down")
     assert result.exit_code == 0
     assert result.stderr.count("could not be written") == 1
-    assert aws.sent.count("TerminateInstances") == 1
+    assert aws.asked.count("TerminateInstances") == 1
 
 
 def test_ctrl_c_says_that_nothing_is_lost_and_exits_130(
-    aws: Failing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aws: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Exited(BaseException):
         pass
@@ -498,7 +468,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_exits_130(
         raise Exited(code)
 
     monkeypatch.setattr(os, "_exit", leave)
-    aws.faults["CreateSubnet"] = KeyboardInterrupt()  # type: ignore[assignment]
+    aws.fail("CreateSubnet", KeyboardInterrupt())
     with pytest.raises(Exited, match="130"):
         ec2.command_line().main(UP)
     assert "Nothing is lost" in capsys.readouterr().err
@@ -517,21 +487,21 @@ def test_ctrl_c_says_that_nothing_is_lost_and_exits_130(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_exits_2_and_asks_aws_nothing(line: tuple[str, ...], aws: Failing) -> None:
+def test_wrong_usage_exits_2_and_asks_aws_nothing(line: tuple[str, ...], aws: Wire) -> None:
     result = run(*line)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: " in result.stderr
-    assert aws.sent == []
+    assert aws.asked == []
 
 
-def test_a_name_that_cannot_be_one_is_an_error_with_an_example(aws: Failing) -> None:
+def test_a_name_that_cannot_be_one_is_an_error_with_an_example(aws: Wire) -> None:
     result = run(*UP, "--name", "../etc")
     assert result.exit_code == 1
     assert "--name second" in told(result)["fix"]
 
 
-def test_a_bug_shows_its_traceback_and_is_no_error_of_ours(aws: Failing) -> None:
-    aws.faults["CreateSubnet"] = ZeroDivisionError("a bug")
+def test_a_bug_shows_its_traceback_and_is_no_error_of_ours(aws: Wire) -> None:
+    aws.fail("CreateSubnet", ZeroDivisionError("a bug"))
     result = CliRunner().invoke(ec2.command_line(), UP)
     assert isinstance(result.exception, ZeroDivisionError)
     assert "error: " not in result.stderr
@@ -539,7 +509,7 @@ def test_a_bug_shows_its_traceback_and_is_no_error_of_ours(aws: Failing) -> None
 
 @pytest.mark.parametrize("line", [("verify",), ("recover", "--yes")], ids=" ".join)
 def test_the_ledgers_own_command_line_reports_the_same_way(
-    line: tuple[str, ...], aws: Failing, monkeypatch: pytest.MonkeyPatch
+    line: tuple[str, ...], aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_keys(aws, monkeypatch)
     result = run(*line, group=ledger_cli.command_line)
@@ -562,16 +532,13 @@ def test_each_error_is_told_in_at_most_three_labelled_parts() -> None:
     assert all(issubclass(kind, LabError) for kind in family)
 
 
-def test_a_server_that_ends_while_it_starts_says_why(aws: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
-    send = BaseClient._make_api_call
-
-    def ended_at_once(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        answer = send(client, operation, request)
-        if operation == "RunInstances":
-            client.terminate_instances(InstanceIds=[answer["Instances"][0]["InstanceId"]])
+def test_a_server_that_ends_while_it_starts_says_why(aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended_at_once(call: Call) -> Any:
+        answer = call.send()
+        call.client.terminate_instances(InstanceIds=[answer["Instances"][0]["InstanceId"]])
         return answer
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", ended_at_once)
+    aws.fail("RunInstances", ended_at_once)
     with pytest.raises(AwsError, match="InstanceRunning did not come") as caught:
         ec2.up(Ledger(inprocess.open_cloud(ACCOUNT, "ana"), "ec2"), allow_from="192.0.2.1/32")
     assert "User initiated" in caught.value.why

@@ -6,6 +6,7 @@ The script's proof is in `test_explain_live.py`.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import inprocess
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
@@ -29,9 +29,8 @@ from awslabs.reasons import CALL_OUTS_JA
 
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Plan]]:
-    """The plan of each lab; botocore reads its models once for all of them."""
+    """The plan of each lab."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("botocore.session.create_loader", lambda path=None: inprocess.MODELS)
         patched.setenv("AWSLABS_HOME", str(tmp_path_factory.mktemp("home")))
         yield {lab: planned(lab) for lab in LABS}
 
@@ -121,7 +120,7 @@ def test_a_zone_is_told_once_for_all_subnets(plans: dict[str, Plan]) -> None:
     zones = [ask for ask in asks if ask.call == "ec2:DescribeInstanceTypeOfferings"]
     subnets = [step for step in plans["gpu"].steps if step.operation == "CreateSubnet"]
     assert [len(ask.gives) for ask in zones] == [len(subnets)]
-    assert lesson.shown_name(subnets[1].row) == "subnet-<zone_2>"
+    assert lesson.marked_text(subnets[1].row) == "subnet-<zone_2>"
 
 
 def test_an_image_stands_behind_its_repository(plans: dict[str, Plan]) -> None:
@@ -147,7 +146,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         monkeypatch.setattr(socket.socket, name, refused)
     for name in ("getaddrinfo", "create_connection", "gethostbyname"):
         monkeypatch.setattr(socket, name, refused)
-    monkeypatch.setattr("botocore.session.create_loader", lambda path=None: inprocess.MODELS)
     return tried
 
 
@@ -218,6 +216,8 @@ def test_each_step_is_explained_in_eighty_columns(lab: str, lang: str, plans: di
     text = (
         lesson.lesson(plans[lab], lang, "python -m awslabs.x up") + "\n" + lesson.table(plans[lab], lang, "x")
     )
+    steps = lesson.table(plans[lab], lang, "x").partition("\n\n")[2].rpartition("\n\n")[0]
+    assert [line for line in steps.split("\n") if not line.startswith(" ")] == []
     for line in text.split("\n"):
         words = line.split()
         long_word = any(len(word) > 40 for word in words)  # an ARN, the name of an image of AWS's
@@ -225,6 +225,17 @@ def test_each_step_is_explained_in_eighty_columns(lab: str, lang: str, plans: di
     for number in range(1, len(plans[lab].steps) + 1):
         assert f"[{number}/{len(plans[lab].steps)}]" in text
     assert plan.OPENS not in text
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_what_a_script_says_of_itself_is_read_at_eighty_columns(lab: str, plans: dict[str, Plan]) -> None:
+    written = script.script(plans[lab], "0.0163 USD per hour").split("\n")
+    head = written[: written.index("    tries=40")]
+    said = [line for line in head if line.startswith("# ") and "    python" not in line]
+    for step in {step.number for step in plans[lab].steps if step.number}:
+        begin = written.index(next(line for line in written if line.startswith(f"# <{step}> ")))
+        said += itertools.takewhile(lambda line: line.startswith("# "), written[begin:])
+    assert [line for line in said if cell_len(line) > lesson.WIDTH] == []
 
 
 def test_a_word_is_explained_where_it_is_first_met_and_never_again(plans: dict[str, Plan]) -> None:

@@ -26,8 +26,9 @@ import pytest
 from harness import batch_sweep, ecs_qa, outside, serverless  # with them come their listings
 
 from awslabs import plan, rehearsal, sandbox, script
+from awslabs.cloud import Cloud
 from awslabs.labs import LABS
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 pytestmark = pytest.mark.live
 

@@ -20,18 +20,22 @@ from typing import Any
 
 import boto3
 import click
+import inprocess
 import pytest
 import test_errors
 from botocore.exceptions import ClientError
-from click.testing import CliRunner, Result
+from click.testing import Result
 from test_docs import group_of
-from test_errors import ACCOUNT, CASES, UP, Case, Failing, aws, run, told
+from test_errors import ACCOUNT, CASES, NOT_IN_ZONE, UP, Case, aws, run, told
+from typed import typed
+from wire import Call, Wire, refusal
 
 from awslabs import cli, ec2, explain, journal, ledger_cli, sandbox
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import Place
 from awslabs.labs import LABS
-from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.ledger import Ledger, ensure
 from awslabs.sandbox.services.servicequotas import quotas
 from awslabs.workload import parameters
 
@@ -152,7 +156,7 @@ def test_each_verb_that_a_message_names_is_one_of_its_lab() -> None:
 
 
 @pytest.fixture
-def profile(aws: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def profile(aws: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same credentials, from a profile that must be named."""
     file = tmp_path / "config"
     keys = f"aws_access_key_id = AKIAPRACTICE{ACCOUNT}\naws_secret_access_key = practice\n"
@@ -190,7 +194,7 @@ PROVOKED = [
 @pytest.mark.usefixtures("profile")
 @pytest.mark.parametrize("case", PROVOKED, ids=lambda case: case.name)
 def test_an_error_s_commands_carry_what_the_call_was_given(
-    case: Case, aws: Failing, monkeypatch: pytest.MonkeyPatch
+    case: Case, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "credentials" in case.name:
         path = Path(os.environ["AWS_CONFIG_FILE"])
@@ -212,13 +216,13 @@ def test_an_error_s_commands_carry_what_the_call_was_given(
 @pytest.mark.parametrize(
     "line", [("down", "ec2"), ("down", "--all"), ("verify",), ("recover", "ec2")], ids=" ".join
 )
-def test_the_ledgers_commands_carry_it_too(line: tuple[str, ...], aws: Failing) -> None:
+def test_the_ledgers_commands_carry_it_too(line: tuple[str, ...], aws: Wire) -> None:
     given = {name: GIVEN[name] for name in ("region", "profile")}
     ours = {**given, "owner": "ana"}
     assert run("up", "--allow-from", "192.0.2.1/32", *options(ours)).exit_code == 0
     path = journal.home() / f"ec2.default.{ACCOUNT}.us-east-1.json"
     if line[0] == "down":
-        aws.fail("DeleteSubnet", "UnauthorizedOperation", 403, "no")
+        aws.refuse("DeleteSubnet", "UnauthorizedOperation", 403, "no")
     else:
         path.unlink()
     told_owner = {} if line[0] == "down" else {"owner": "ana"}
@@ -239,12 +243,12 @@ def test_with_sandbox_a_command_of_the_aws_cli_goes_to_the_practice_cloud() -> N
     assert parsed(place.of_ledgers("verify")).params["sandbox"] is True
 
 
-def test_what_has_no_ledger_knows_its_place_by_its_client(aws: Failing) -> None:
+def test_what_has_no_ledger_knows_its_place_by_its_client(aws: Wire) -> None:
     cloud = Cloud("us-east-1", environment=None)
     cloud.place = Place.asked("us-east-1", "class", sandbox=False)
-    aws.fail("CreateRoute", "InvalidRouteTableID.NotFound")
+    aws.refuse("CreateRoute", "InvalidRouteTableID.NotFound")
     refused = ClientError({"Error": {"Code": "Strange", "Message": "no"}}, "CreateRoute")
-    aws.faults["DescribeRouteTables"] = refused
+    aws.fail("DescribeRouteTables", refused)
     with pytest.raises(AwsError) as caught:
         ensure(cloud.client("ec2").create_route, RouteTableId="rtb-1", DestinationCidrBlock="0.0.0.0/0")
     assert "verify --region us-east-1 --profile class" in caught.value.fix
@@ -336,10 +340,7 @@ def of_ours(command: str) -> Result:
     module, *arguments = shlex.split(command.removeprefix("python -m "))
     if arguments[0] == "up":
         arguments += UP[1:]
-    result = CliRunner().invoke(group_of(module), arguments, input="y\n" * 3)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return typed(group_of(module), arguments, "y\n" * 3)
 
 
 def outcome(result: Result) -> tuple[int, str]:
@@ -348,20 +349,25 @@ def outcome(result: Result) -> tuple[int, str]:
     return result.exit_code, found[1] if found else ""
 
 
+def unsupported(call: Call) -> Any:
+    """A zone has no t3.micro, and other types."""
+    if call.request["InstanceType"] == "t3.micro":
+        raise refusal(call.operation, "Unsupported", message=NOT_IN_ZONE)
+    return call.send()
+
+
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.name not in NOT_RUN], ids=lambda case: case.name
 )
-def test_what_a_fix_says_changes_the_outcome(
-    case: Case, aws: Failing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_fix_says_changes_the_outcome(case: Case, aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "current", Practice)
     case.prepare(aws, monkeypatch)
     failed = run(*case.line)
-    fault = aws.faults.pop("RunInstances", None) if "Unsupported" in failed.stderr else None
-    if fault:  # it is of the one type alone
-        aws.of_type(fault, "t3.micro")
+    if "Unsupported" in failed.stderr:
+        aws.mend()
+        aws.fail("RunInstances", unsupported)
     if case.name in PASSES:
-        aws.faults.clear()
+        aws.mend()
     result, _ = obey(told(failed)["fix"], case.line, monkeypatch)
     assert outcome(result) != outcome(failed)
     assert result.exit_code == 0, result.stderr
@@ -371,7 +377,7 @@ def test_each_case_s_fix_is_run_or_it_is_said_why_not() -> None:
     assert NOT_RUN.keys() | PASSES <= {case.name for case in CASES}
 
 
-def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: Failing) -> None:
+def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: Wire) -> None:
     """An account that may have two VPCs, and has a default one."""
     quotas.grant(ACCOUNT, "us-east-1", "L-F678F1CE", 2)
     lines = [(*UP, "--name", f"s{number}") for number in range(3)]
@@ -384,7 +390,7 @@ def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: F
     assert run(*line).exit_code == 0
 
 
-def test_of_two_labs_that_export_one_name_the_second_is_told_what_to_do(aws: Failing) -> None:
+def test_of_two_labs_that_export_one_name_the_second_is_told_what_to_do(aws: Wire) -> None:
     """Chapters 3 and 5 both have a TABLE_NAME."""
     answers, haiku = (Ledger(cli.open_cloud(), lab) for lab in ("ecs_qa", "serverless"))
     parameters.put(answers, {"TABLE_NAME": "answers"})
@@ -398,7 +404,7 @@ def test_of_two_labs_that_export_one_name_the_second_is_told_what_to_do(aws: Fai
     assert haiku.client("ssm").get_parameter(Name="TABLE_NAME")["Parameter"]["Value"] == "haiku"
 
 
-def test_the_fix_of_a_thing_that_lost_its_mark_deletes_it(aws: Failing) -> None:
+def test_the_fix_of_a_thing_that_lost_its_mark_deletes_it(aws: Wire) -> None:
     assert run(*UP).exit_code == 0
     find, ours = boto3.client("ec2").describe_internet_gateways, [{"Name": "tag-key", "Values": ["Name"]}]
     (gateway,) = find(Filters=ours)["InternetGateways"]  # the default network has one, too
@@ -540,12 +546,12 @@ def test_an_endpoint_that_is_no_cloud_is_told_as_that(name: str, monkeypatch: py
     assert "AWS_ENDPOINT_URL" in told(result)["fix"]
 
 
-def test_a_call_that_an_emulator_does_not_know_is_not_tried_again(aws: Failing) -> None:
-    aws.fail("CreateVpc", "InternalFailure", 501, "API action 'CreateVpc' for service 'ec2' not supported")
+def test_a_call_that_an_emulator_does_not_know_is_not_tried_again(aws: Wire) -> None:
+    aws.refuse("CreateVpc", "InternalFailure", 501, "API action 'CreateVpc' for service 'ec2' not supported")
     result = run("up", "--allow-from", "192.0.2.1/32")
     assert "does not know this call" in told(result)["why"]
     assert "--sandbox" in told(result)["fix"]
-    assert aws.sent.count("CreateVpc") == 1
+    assert aws.asked.count("CreateVpc") == 1
 
 
 @pytest.mark.parametrize(
@@ -559,8 +565,8 @@ def test_a_call_that_an_emulator_does_not_know_is_not_tried_again(aws: Failing) 
         ("InvalidSignatureException", "Signature not yet current: 20260102T000000Z is still later than"),
     ],
 )
-def test_a_clock_that_is_off_is_told_as_that(code: str, message: str, aws: Failing) -> None:
-    aws.fail("GetCallerIdentity", code, 403, message)
+def test_a_clock_that_is_off_is_told_as_that(code: str, message: str, aws: Wire) -> None:
+    aws.refuse("GetCallerIdentity", code, 403, message)
     said = told(run("status"))
     assert "clock is off" in said["why"]
     assert "aws configure" not in said["fix"]
@@ -586,9 +592,9 @@ def test_a_practice_cloud_that_is_gone_is_named_within_seconds(monkeypatch: pyte
     assert "python -m awslabs.sandbox start" in said["fix"]
 
 
-def test_so_it_is_when_it_goes_in_the_middle_of_up(aws: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_it_is_when_it_goes_in_the_middle_of_up(aws: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = explain_gone()
-    aws.faults["CreateSubnet"] = gone
+    aws.fail("CreateSubnet", gone)
     ledger = Ledger(cli.open_cloud(), "ec2", "second")
     ledger.cloud.place = Place.asked(None, None, sandbox=True)
     with pytest.raises(LabError) as caught:
@@ -596,7 +602,7 @@ def test_so_it_is_when_it_goes_in_the_middle_of_up(aws: Failing, monkeypatch: py
     assert caught.value.fix == (
         "python -m awslabs.sandbox start && python -m awslabs.ec2 up --name second --sandbox"
     )
-    assert aws.clock.offset_s < 5
+    assert inprocess.rules.clock.offset_s < 5
 
 
 def explain_gone() -> Exception:

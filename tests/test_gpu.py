@@ -9,11 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import urllib.parse
 import urllib.request
 import webbrowser
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +20,7 @@ from typing import Any
 import click.testing
 import inprocess
 import pytest
-from botocore.client import BaseClient
+from wire import ALWAYS, Wire
 
 from awslabs import addresses, cli, explain, gpu, images, kinds, prices, servers, tunnel
 from awslabs.errors import AwsError, LabError, LedgerError, TunnelError
@@ -34,33 +32,7 @@ ACCOUNT = "333344445555"
 ZONES = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]  # 1e has no g4dn.xlarge
 
 
-class Aws:
-    """What was asked of AWS, and what it refuses.
-
-    Attributes
-    ----------
-    calls : list of (str, dict)
-        Operations that change something, with their requests.
-    refuses : dict
-        Operation to the codes with which its next calls are refused; the last one for ever if `for_ever`.
-    """
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, dict]] = []
-        self.refuses: dict[str, list[str]] = {}
-        self.for_ever = False
-        self.mutex = threading.Lock()
-
-    def call(self, send: Callable[[], Any], operation: str, request: dict) -> Any:
-        with self.mutex:
-            codes = self.refuses.get(operation)
-            code = (codes[0] if self.for_ever else codes.pop(0)) if codes else ""
-            if not operation.startswith(inprocess.READING):
-                self.calls.append((operation, request))
-        if code:
-            raise inprocess.refusal(operation, code)
-        return send()
-
+class Aws(Wire):
     @property
     def run(self) -> dict:
         """The request of the last RunInstances."""
@@ -69,19 +41,11 @@ class Aws:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    made, send = Aws(), BaseClient._make_api_call
     with inprocess.cloud():
-        monkeypatch.setattr(
-            BaseClient,
-            "_make_api_call",
-            lambda client, operation, request: made.call(
-                lambda: send(client, operation, request), operation, request
-            ),
-        )
         monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
         monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
         monkeypatch.setattr(notebook, "prepare", lambda *_, **__: "Tesla T4")
-        yield made
+        yield Aws(monkeypatch)
 
 
 @pytest.fixture
@@ -217,17 +181,17 @@ def test_the_price_that_is_told_first_is_the_price_that_stands(aws: Aws, ledger:
 
 @pytest.mark.parametrize("spot", [False, True])
 def test_the_next_zone_is_tried_when_one_has_no_room(aws: Aws, ledger: Ledger, spot: bool) -> None:
-    aws.refuses["RunInstances"] = ["InsufficientInstanceCapacity"] * 2
+    aws.refuse("RunInstances", "InsufficientInstanceCapacity", times=2)
     gpu.up(ledger, spot=spot)
     assert built(ledger)["Placement"]["AvailabilityZone"] == "us-east-1c"
-    assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 3
+    assert aws.changed.count("RunInstances") == 3
     aws.calls.clear()
     gpu.up(ledger, spot=spot)  # it stands in the third zone, and stays there
     assert aws.calls == []
 
 
 def test_no_room_in_any_zone_says_so_and_down_removes_the_rest(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["RunInstances"], aws.for_ever = ["InsufficientInstanceCapacity"], True
+    aws.refuse("RunInstances", "InsufficientInstanceCapacity", times=ALWAYS)
     with pytest.raises(AwsError) as caught:
         gpu.up(ledger)
     assert caught.value.what == "No zone of us-east-1 has a g4dn.xlarge free just now."
@@ -239,10 +203,10 @@ def test_no_room_in_any_zone_says_so_and_down_removes_the_rest(aws: Aws, ledger:
 
 
 def test_another_refusal_is_not_carried_to_the_next_zone(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["RunInstances"] = ["UnauthorizedOperation"]
+    aws.refuse("RunInstances", "UnauthorizedOperation")
     with pytest.raises(AwsError, match="may not do ec2:RunInstances"):
         gpu.up(ledger)
-    assert Counter(operation for operation, _ in aws.calls)["RunInstances"] == 1
+    assert aws.changed.count("RunInstances") == 1
 
 
 # -- Before anything is built ----------------------------------------------------------------------------
@@ -276,7 +240,7 @@ def test_each_kind_of_server_has_its_quota(instance_type: str, spot: bool, quota
 
 
 def test_a_full_spot_quota_is_explained(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["RunInstances"] = ["MaxSpotInstanceCountExceeded"]
+    aws.refuse("RunInstances", "MaxSpotInstanceCountExceeded")
     with pytest.raises(AwsError) as caught:
         gpu.up(ledger, spot=True)
     assert "L-3819A6DF" in caught.value.fix
@@ -323,7 +287,7 @@ def test_a_gpu_that_no_image_drives_is_refused(maker: str, name: str, fits: bool
 
 
 def test_a_vanished_image_makes_way_for_the_next_and_its_user(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["GetParameter"] = ["ParameterNotFound"] * 4
+    aws.refuse("GetParameter", "ParameterNotFound", times=4)
     server = gpu.up(ledger)
     assert "PyTorch 2.10 (Ubuntu 24.04)" in image_name(ledger)
     assert server.ssh.user == "ubuntu"
@@ -340,7 +304,7 @@ def test_the_user_of_an_image_that_was_deprecated_meanwhile_is_known() -> None:
 
 
 def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["GetParameter"], aws.for_ever = ["ParameterNotFound"], True
+    aws.refuse("GetParameter", "ParameterNotFound", times=ALWAYS)
     with pytest.raises(AwsError) as caught:
         gpu.up(ledger)
     assert caught.value.what.startswith(f"None of the {len(gpu.DEEP_LEARNING_AMIS)} Deep Learning AMIs")
@@ -349,7 +313,7 @@ def test_when_all_images_have_vanished_it_says_so(aws: Aws, ledger: Ledger) -> N
 
 
 def test_a_refused_image_look_up_is_no_vanished_image(aws: Aws, ledger: Ledger) -> None:
-    aws.refuses["GetParameter"], aws.for_ever = ["AccessDeniedException"], True
+    aws.refuse("GetParameter", "AccessDeniedException", times=ALWAYS)
     with pytest.raises(Exception, match="AccessDeniedException"):
         gpu.up(ledger)
 
@@ -391,7 +355,7 @@ def test_a_tunnel_stays_while_aws_cannot_be_asked(
     aws: Aws, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = gpu.up(ledger)
-    aws.refuses["DescribeInstances"], aws.for_ever = ["ServiceUnavailable"], True
+    aws.refuse("DescribeInstances", "ServiceUnavailable", times=ALWAYS)
     with pytest.raises(TunnelError, match="enough"):
         notebook.stay(ledger, Line(server.ssh))  # type: ignore[arg-type]
 

@@ -12,9 +12,10 @@ import inprocess
 import pytest
 from click.testing import CliRunner
 
-from awslabs import addresses, cli, ec2, graph, journal, ledger_cli, tunnel
+from awslabs import cli, ec2, graph, journal, ledger_cli
+from awslabs.cloud import Cloud
 from awslabs.journal import Row
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 ACCOUNT = "222222222222"
 
@@ -22,11 +23,7 @@ ACCOUNT = "222222222222"
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """The first lab, as it stands."""
-    monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))
-    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
-    monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
-    with inprocess.cloud():
-        ledger = Ledger(inprocess.open_cloud(ACCOUNT, "ana"), "ec2")
+    with inprocess.first_lab(monkeypatch, tmp_path) as ledger:
         ec2.up(ledger)
         yield ledger
 
@@ -82,6 +79,23 @@ def test_what_is_gone_is_in_no_graph(ledger: Ledger) -> None:
     assert json.loads(asked("ec2", "--json"))["nodes"] == []
     missing = CliRunner().invoke(ledger_cli.command_line(), ["graph", "gpu"])
     assert (missing.exit_code, "There is no ledger of gpu" in missing.stderr) == (1, True)
+
+
+def test_what_is_too_long_for_a_line_goes_on_below_itself() -> None:
+    rows = [
+        Row(1, "function", "lambda:CreateFunction", "t", "standing", {"FunctionName": "greeter"}),
+        Row(
+            *(2, "list-haiku-permission", "lambda:AddPermission", "t", "standing"),
+            {"FunctionName": "awslabs-serverless-j5ovwp-list-haiku"},
+            needs=[1],
+        ),
+    ]
+    assert graph.tree(rows, room=60) == [
+        "function                  standing    greeter",
+        "└─ list-haiku-permission  standing    awslabs-serverless-",
+        "                                      j5ovwp-list-haiku",
+    ]
+    assert len(graph.tree(rows)) == 2  # through a pipe nothing is broken
 
 
 def test_names_of_others_are_no_markup() -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import subprocess
-import sys
 import tarfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+import wheel_kit
 
 from awslabs import images, sandbox
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
 from awslabs.images import Recipe
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 
 @pytest.fixture
@@ -79,19 +78,9 @@ def test_an_image_that_is_not_shipped_is_a_broken_installation() -> None:
         images.folder("nothing")
 
 
-def test_a_wheel_brings_images_and_notebooks_along(tmp_path: Path) -> None:
-    root = Path(images.__file__).parents[1]
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    source = tmp_path / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "tests", "bench")
-    shutil.copytree(root, source, ignore=ignored)
-    venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
-    wheel = [*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)]
-    subprocess.run(wheel, check=True)
-    (made,) = tmp_path.glob("*.whl")
-    subprocess.run([*pip, "--python", str(python), "install", "--no-deps", str(made)], check=True)
-    shutil.rmtree(source)
+def test_a_wheel_brings_images_and_notebooks_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # the wheel is imported, not this folder
+    python = wheel_kit.installed(tmp_path) / "python"
     where = "from awslabs.images import *; print(folder('mnist'), folder('qa_bot'), notebooks())"
     told = subprocess.run([python, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True)
     folders = [Path(folder) for folder in told.stdout.split()]

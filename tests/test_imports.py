@@ -8,6 +8,7 @@ foot of a page.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -61,7 +62,10 @@ def named_by(tree: ast.Module, known: dict[str, Path]) -> set[str]:
     return found & known.keys()
 
 
-def named(known: dict[str, Path]) -> Graph:
+@functools.cache
+def named() -> Graph:
+    """Which modules each module of the package names."""
+    known = modules()
     return {name: named_by(ast.parse(path.read_text()), known) - {name} for name, path in known.items()}
 
 
@@ -129,26 +133,26 @@ def as_text(graph: Graph) -> str:
 
 
 def test_no_import_leads_in_a_circle() -> None:
-    way = circle(loaded(named(modules())))
+    way = circle(loaded(named()))
     assert not way, " -> ".join(way)
 
 
 def test_no_part_needs_one_that_needs_it() -> None:
-    way = circle(map_of(named(modules())))
+    way = circle(map_of(named()))
     assert not way, " -> ".join(way)
 
 
 def test_the_map_is_what_the_imports_are() -> None:
     shown = re.search(r"<!-- imports -->\n```text\n(.*?)\n```", MAP, re.DOTALL)
     assert shown, "docs/architecture.md has no map of imports"
-    true = as_text(map_of(named(modules())))
+    true = as_text(map_of(named()))
     assert shown[1] == true, f"put this into docs/architecture.md:\n{true}"
 
 
 @pytest.mark.parametrize("lab", LABS)
 def test_a_lab_imports_nothing_of_another_lab_s(lab: str) -> None:
     """Neither its page nor its command line nor its work: what labs share has a module named for it."""
-    graph, others = map_of(named(modules())), {*LABS} - {lab}
+    graph, others = map_of(named()), {*LABS} - {lab}
     for part in (lab, f"workload/{lab}"):
         assert not graph[part] & (others | {f"workload/{other}" for other in others}), part
 

@@ -57,12 +57,11 @@ def matrix(cloud: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mat
 
 
 @pytest.fixture(scope="module")
-def figures(pytestconfig: pytest.Config) -> Iterator[list[Verdict]]:
-    """The verdicts on the labs; at the end their figures are printed, past pytest's capture."""
+def figures(aloud: Callable[[str], None]) -> Iterator[list[Verdict]]:
+    """All verdicts; at the end their figures are printed."""
     began, verdicts = time.monotonic(), list[Verdict]()
     yield verdicts
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{report(verdicts, time.monotonic() - began)}")
+    aloud(f"\n{report(verdicts, time.monotonic() - began)}")
 
 
 @pytest.fixture(scope="module", params=LABS)

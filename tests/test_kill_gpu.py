@@ -7,7 +7,7 @@ this lab alone does: it goes from zone to zone until one has room for the server
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness import Case, Matrix, Recording, Verdict, report
@@ -39,12 +39,11 @@ def recording(matrix: Matrix) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def figures(pytestconfig: pytest.Config) -> Iterator[list[Verdict]]:
-    """All verdicts; at the end their figures are printed, past pytest's capture."""
+def figures(aloud: Callable[[str], None]) -> Iterator[list[Verdict]]:
+    """All verdicts; at the end their figures are printed."""
     began, verdicts = time.monotonic(), list[Verdict]()
     yield verdicts
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{report(verdicts, time.monotonic() - began)}")
+    aloud(f"\n{report(verdicts, time.monotonic() - began)}")
 
 
 def check(matrix: Matrix, recording: Recording, figures: list[Verdict], cases: list[Case]) -> None:

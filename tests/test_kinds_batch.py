@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import wire
 from batch_kit import environment_request, names, roles_and_network
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError
+from inprocess import no_images_for_ecs
 from moto import mock_aws
+from moto.ec2.models import amis
+from practice import everything_ours
+from processes import eventually
 
-from awslabs import inventory, recovery
+from awslabs import recovery
+from awslabs.cloud import Cloud
 from awslabs.kinds import KINDS, Overview
 from awslabs.kinds.batch import JOB_QUEUE
-from awslabs.ledger import Cloud, Ledger, ensure
+from awslabs.ledger import Ledger, ensure
 from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 
@@ -25,23 +29,23 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     assert running_parts.PARTS
     monkeypatch.setattr(weather, "current", weather.Weather(slow_states=0))
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
+    monkeypatch.setattr(amis, "load_resource", no_images_for_ecs)
     with rules.installed(), mock_aws(config={"batch": {"use_docker": False}}):
         yield Ledger(Cloud(), "batch_sweep")
 
 
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict]]:
-    """Every call that changes something, in order."""
+    """Every call that has changed something, in order."""
     made: list[tuple[str, dict]] = []
-    send = BaseClient._make_api_call
 
-    def recorded(client: BaseClient, operation: str, request: dict) -> Any:
-        answer = send(client, operation, request)
-        if not operation.startswith(("Describe", "Get", "List")):
-            made.append((operation, request))
+    def noted(call: wire.Call) -> Any:
+        answer = call.send()
+        if not call.reads:
+            made.append((call.operation, call.request))
         return answer
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    wire.around(monkeypatch, noted)
     return made
 
 
@@ -180,21 +184,17 @@ def test_a_lost_answer_makes_no_second_definition_and_no_second_job(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue, definition = build(ledger)
-    lost: list[str] = []
-    send = BaseClient._make_api_call
+    aws = wire.Wire(monkeypatch)
 
-    def cut(client: BaseClient, operation: str, request: dict) -> Any:
-        answer = send(client, operation, request)
-        if operation in ("SubmitJob", "RegisterJobDefinition") and operation not in lost:
-            lost.append(operation)
-            code = {"Error": {"Code": "ServerException", "Message": "lost"}}
-            raise ClientError({**code, "ResponseMetadata": {"HTTPStatusCode": 500}}, operation)  # type: ignore[typeddict-item]
-        return answer
+    def lose(call: wire.Call) -> None:
+        call.send()
+        raise wire.refusal(call.operation, "ServerException", 500, "lost")
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", cut)
+    for operation in ("SubmitJob", "RegisterJobDefinition"):
+        aws.fail(operation, lose)
     job_id = submit(ledger, queue, definition)
     define(ledger, "second")
-    assert lost == ["SubmitJob", "RegisterJobDefinition"]
+    assert {"SubmitJob", "RegisterJobDefinition"} <= set(aws.changed)
     batch = ledger.client("batch")
     filters = [{"name": "JOB_NAME", "values": [f"{ledger.prefix}*"]}]
     listed = batch.list_jobs(jobQueue=queue, filters=filters)["jobSummaryList"]
@@ -208,7 +208,7 @@ def test_a_job_that_ended_closes_its_row(ledger: Ledger) -> None:
     going_on = submit(ledger, queue, definition, dependsOn=[{"jobId": job_id}])
     batch = ledger.client("batch")
     batch.terminate_job(jobId=going_on, reason="enough")
-    wait_for(lambda: batch.describe_jobs(jobs=[going_on])["jobs"][0]["status"] == "FAILED")
+    eventually(lambda: batch.describe_jobs(jobs=[going_on])["jobs"][0]["status"] == "FAILED")
     ledger.close_ended()
     assert going_on not in [row.id for row in ledger.journal.open_rows()]
 
@@ -218,21 +218,12 @@ def test_what_was_recovered_goes_down_again(ledger: Ledger) -> None:
     submit(ledger, queue, definition)
     names_before = set(ledger.resources)
     ledger.journal.path.unlink()
-    (lost,) = recovery.lost(ledger.cloud, inventory.everything_ours(ledger.cloud))
+    (lost,) = recovery.lost(ledger.cloud, everything_ours(ledger.cloud))
     found = recovery.write_back(ledger.cloud, lost)
     assert names_before - set(found.resources) == {"policy", "join"}  # they go with their parents
     assert found.journal.last("job") is not None
     found.down()
-    assert inventory.everything_ours(ledger.cloud) == []
-
-
-def wait_for(question: Callable[[], bool]) -> None:
-    import time
-
-    until = time.monotonic() + 120
-    while not question():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    assert everything_ours(ledger.cloud) == []
 
 
 def test_ensure_puts_back_to_use_what_somebody_disabled(
@@ -269,5 +260,5 @@ def test_a_deleted_queue_has_no_jobs(ledger: Ledger) -> None:
     batch.terminate_job(jobId=submit(ledger, queue, definition), reason="enough")
     batch.update_job_queue(jobQueue=queue, state="DISABLED")
     batch.delete_job_queue(jobQueue=queue)
-    wait_for(lambda: JOB_QUEUE.listed(batch, Overview(ledger.client)) == [])
+    eventually(lambda: JOB_QUEUE.listed(batch, Overview(ledger.client)) == [])
     assert KINDS[row.call].look(batch, row) == []

@@ -14,18 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import no_images_for_ecs
 from moto import mock_aws
+from moto.ec2.models import amis
 from moto.moto_api import state_manager
+from wire import Wire
 
 from awslabs import journal
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LedgerError
 from awslabs.kinds import KINDS, Overview
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr(Ledger, "settle_s", 0.2)
+    monkeypatch.setattr(amis, "load_resource", no_images_for_ecs)
     monkeypatch.setattr(Ledger, "patience", 0.02)
     with mock_aws():
         state_manager.set_transition("ecs::task", {"progression": "manual", "times": 1000})
@@ -183,12 +188,8 @@ def test_down_stops_what_runs_and_what_was_started_and_not_recorded(
 def test_a_task_that_could_not_be_placed_is_a_refusal_though_http_says_200(
     ledger: Ledger, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from moto.ecs.models import EC2ContainerServiceBackend
-
-    ecs = ledger.cloud.client("ecs", resends=False)
     answer = {"tasks": [], "failures": [{"reason": "Capacity is unavailable at this time."}]}
-    ecs.meta.events.register("after-call.ecs.RunTask", lambda parsed, **_: parsed.update(answer))
-    monkeypatch.setattr(EC2ContainerServiceBackend, "run_task", lambda *_, **__: [])
+    Wire(monkeypatch).fail("RunTask", lambda call: answer)
     with pytest.raises(AwsError) as refused:
         ledger.start("task", ledger.client("ecs").run_task, **task)
     assert refused.value.code == "Capacity is unavailable at this time."

@@ -8,78 +8,34 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import inprocess
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
+from moto.ec2.models import amis
+from wire import Call, Wire
 
 import awslabs
 from awslabs import journal, tunnel
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, StillStanding
 from awslabs.kinds import KINDS
 from awslabs.labs import LABS
-from awslabs.ledger import Cloud, Ledger, ensure, operation
-
-READING = ("Describe", "Get", "List")
-
-
-class Wire:
-    """Every call that changes something, in order, and what goes wrong with the next ones."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.faults: list[tuple[str, Callable[[Callable], Any]]] = []
-
-    def fail(self, operation: str, how: Callable[[Callable], Any]) -> None:
-        self.faults.append((operation, how))
-
-    def refuse(self, operation: str, code: str, status: int = 400, message: str = "no") -> None:
-        """Answer the next such call with an error before it takes effect."""
-
-        def refused(call: Callable) -> Any:
-            answer = {
-                "Error": {"Code": code, "Message": message},
-                "ResponseMetadata": {"HTTPStatusCode": status},
-            }
-            raise ClientError(answer, operation)  # type: ignore[arg-type]
-
-        self.fail(operation, refused)
-
-    def lose_answer(self, operation: str) -> None:
-        """Let the next such call take effect, and cut the connection."""
-
-        def lost(call: Callable) -> Any:
-            call()
-            raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
-
-        self.fail(operation, lost)
+from awslabs.ledger import Ledger, ensure, operation
 
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """moto in this process, with every changing call recorded."""
-    recorder, send = Wire(), BaseClient._make_api_call
-
-    def recorded(self: BaseClient, operation_name: str, kwargs: dict) -> Any:
-        if not operation_name.startswith(READING):
-            recorder.calls.append(operation_name)
-        for fault in recorder.faults:
-            if fault[0] == operation_name:
-                recorder.faults.remove(fault)
-                return fault[1](lambda: send(self, operation_name, kwargs))
-        return send(self, operation_name, kwargs)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
     monkeypatch.setattr(Ledger, "settle_s", 0.05)
+    monkeypatch.setattr(amis, "load_resource", inprocess.no_images_for_ecs)
     monkeypatch.setattr("awslabs.ledger.pause", lambda attempt, longest_s=0: 0.001)
     with mock_aws():
-        yield recorder
+        yield Wire(monkeypatch)
 
 
 @pytest.fixture
@@ -126,7 +82,7 @@ def test_a_second_up_changes_nothing_and_returns_the_same(ledger: Ledger, wire: 
     first = build(ledger)
     wire.calls.clear()
     assert build(again(ledger)) == first
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 def test_other_arguments_on_a_standing_row_are_refused_and_named(ledger: Ledger, wire: Wire) -> None:
@@ -135,7 +91,7 @@ def test_other_arguments_on_a_standing_row_are_refused_and_named(ledger: Ledger,
         make_vpc(again(ledger), cidr="10.20.0.0/23")
     assert "10.10.0.0/23" in refused.value.why
     assert "python -m awslabs.ec2 down" in refused.value.fix
-    assert wire.calls == ["CreateVpc"]
+    assert wire.changed == ["CreateVpc"]
 
 
 def test_what_was_deleted_by_hand_is_made_anew(ledger: Ledger) -> None:
@@ -156,7 +112,7 @@ def test_down_accepts_what_the_console_already_deleted(ledger: Ledger) -> None:
 
 def test_down_of_an_empty_ledger_makes_no_call(ledger: Ledger, wire: Wire) -> None:
     assert ledger.down() == []
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 def test_an_up_after_a_down_starts_with_a_new_prefix(ledger: Ledger) -> None:
@@ -174,9 +130,9 @@ def test_an_up_after_a_down_starts_with_a_new_prefix(ledger: Ledger) -> None:
 def test_the_row_is_on_disk_with_its_token_before_the_call(ledger: Ledger, wire: Wire) -> None:
     seen: list[dict] = []
 
-    def look_at_the_file(call: Callable) -> Any:
+    def look_at_the_file(call: Call) -> Any:
         seen.extend(json.loads(ledger.journal.path.read_text())["rows"])
-        return call()
+        return call.send()
 
     wire.fail("CreateVpc", look_at_the_file)
     vpc_id = make_vpc(ledger)
@@ -190,7 +146,7 @@ def test_the_row_is_on_disk_with_its_token_before_the_call(ledger: Ledger, wire:
     "name", ["CreateVpc", "CreateInternetGateway", "AttachInternetGateway", "CreateSubnet"]
 )
 def test_an_answer_lost_makes_no_second_one(name: str, ledger: Ledger, wire: Wire) -> None:
-    wire.lose_answer(name)
+    wire.fail(name, Call.lose)
     build(ledger)
     ec2 = ledger.client("ec2")
     assert len(our_vpcs(ledger)) == 1
@@ -204,19 +160,19 @@ def test_a_crash_after_the_call_is_found_by_the_token(ledger: Ledger, wire: Wire
     class Crash(BaseException):
         pass
 
-    def crash(call: Callable) -> Any:
-        call()
+    def crash(call: Call) -> Any:
+        call.send()
         raise Crash
 
     wire.fail("CreateVpc", crash)
     with pytest.raises(Crash):
         make_vpc(ledger)
     assert make_vpc(again(ledger)) == our_vpcs(ledger)[0]
-    assert wire.calls == ["CreateVpc"]
+    assert wire.changed == ["CreateVpc"]
 
 
 def test_a_crash_before_the_call_leaves_a_row_that_down_closes(ledger: Ledger, wire: Wire) -> None:
-    def crash(call: Callable) -> Any:
+    def crash(call: Call) -> Any:
         raise KeyboardInterrupt
 
     wire.fail("CreateVpc", crash)
@@ -251,7 +207,7 @@ def test_what_was_made_by_hand_with_the_tags_of_a_standing_row_stays(
     copy = copy_of(ledger, vpc_id)
     wire.calls.clear()
     assert make_vpc(again(ledger)) == vpc_id
-    assert wire.calls == []
+    assert wire.changed == []
     assert f"{copy} carries the mark of {vpc_id}" in caplog.text
 
 
@@ -331,7 +287,7 @@ def test_a_refusal_after_a_lost_answer_does_not_close_what_stands(
         look=lambda client, row: [] if late and late.pop() else look(client, row),  # not visible at once
     )
     monkeypatch.setitem(KINDS, "ec2:CreateSecurityGroup", unseen)
-    wire.lose_answer("CreateSecurityGroup")
+    wire.fail("CreateSecurityGroup", Call.lose)
     wire.refuse("CreateSecurityGroup", "UnauthorizedOperation", 403)
     ledger.create("group", ec2.create_security_group, VpcId=vpc_id, GroupName="g", Description="d")
     again(ledger).down()
@@ -354,7 +310,7 @@ def test_no_capacity_is_a_refusal_at_once(ledger: Ledger, wire: Wire) -> None:
     wire.refuse("CreateVpc", "InsufficientInstanceCapacity", 500)
     with pytest.raises(AwsError, match="InsufficientInstanceCapacity"):
         make_vpc(ledger)
-    assert wire.calls == ["CreateVpc"]
+    assert wire.changed == ["CreateVpc"]
     assert again(ledger).journal.open_rows() == []
 
 
@@ -366,7 +322,7 @@ def test_what_passes_is_tried_again(code: str, status: int, ledger: Ledger, wire
     for _ in range(3):
         wire.refuse("CreateSubnet", code, status)
     build(ledger)
-    assert wire.calls.count("CreateSubnet") == 4
+    assert wire.changed.count("CreateSubnet") == 4
     assert len(our_vpcs(ledger)) == 1
 
 
@@ -395,7 +351,7 @@ def test_a_name_that_somebody_else_has_is_never_adopted(ledger: Ledger) -> None:
 def test_a_call_without_an_entry_is_refused_before_it_is_sent(ledger: Ledger, wire: Wire) -> None:
     with pytest.raises(LedgerError, match="ec2:CreatePlacementGroup"):
         ledger.create("group", ledger.client("ec2").create_placement_group, GroupName="close")
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 @pytest.mark.parametrize("call", KINDS)
@@ -414,7 +370,7 @@ def test_down_goes_in_the_order_that_aws_demands(ledger: Ledger, wire: Wire) -> 
     build(ledger)
     wire.calls.clear()
     ledger.down()
-    order = {name: wire.calls.index(name) for name in wire.calls}
+    order = {name: wire.changed.index(name) for name in wire.changed}
     assert order["DetachInternetGateway"] < order["DeleteInternetGateway"]
     assert order["DeleteSecurityGroup"] < order["DetachInternetGateway"]  # came later and reaches the VPC
     others = {name: at for name, at in order.items() if name not in ("DeleteVpc", "DeleteInternetGateway")}
@@ -460,7 +416,7 @@ def test_down_waits_while_something_is_still_in_use(ledger: Ledger, wire: Wire) 
     for _ in range(3):
         wire.refuse("DeleteSubnet", "DependencyViolation", message="has dependencies")
     ledger.down()
-    assert wire.calls.count("DeleteSubnet") == 4
+    assert wire.changed.count("DeleteSubnet") == 4
     assert our_vpcs(ledger) == []
 
 
@@ -468,7 +424,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(ledger: Ledger, wire: 
     build(ledger)
     wire.calls.clear()
     assert [row.name for row in ledger.down(dry_run=True)][-1] == "vpc"
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 def test_a_deletion_that_does_not_happen_is_not_called_gone(
@@ -486,7 +442,7 @@ def test_a_deletion_that_does_not_happen_is_not_called_gone(
 def test_an_interrupted_down_is_finished_by_the_next(ledger: Ledger, wire: Wire) -> None:
     build(ledger)
 
-    def interrupt(call: Callable) -> Any:
+    def interrupt(call: Call) -> Any:
         raise KeyboardInterrupt
 
     wire.fail("DeleteSubnet", interrupt)
@@ -565,7 +521,7 @@ def test_a_damaged_file_is_left_as_it_is_and_stops_up_and_down(ledger: Ledger, w
         again(ledger)
     assert "python -m awslabs.ledger recover" in damaged.value.fix
     assert ledger.journal.path.read_text() == '{"rows": ['
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 def test_a_ledger_is_not_touched_with_another_account(ledger: Ledger) -> None:
@@ -591,7 +547,7 @@ def test_a_full_disk_stops_create_before_the_call(
         patched.setattr(journal, "write", full)
         with pytest.raises(LedgerError, match="could not be written"):
             ledger.create("internet-gateway", ledger.client("ec2").create_internet_gateway)
-    assert wire.calls == ["CreateVpc"]
+    assert wire.changed == ["CreateVpc"]
     assert ledger.journal.path.read_text() == before
     assert list(ledger.resources) == ["vpc"]
 
@@ -680,7 +636,7 @@ def test_a_ledger_shows_itself_as_a_table_of_what_stands(ledger: Ledger, wire: W
     assert "<td>ec2</td><td>default</td><td>aws</td>" in html
     ledger.journal.header["owner"] = ledger.journal.rows[0].name = "<script>"
     assert "<script>" not in ledger._repr_html_()
-    assert wire.calls == []
+    assert wire.changed == []
 
 
 def test_lab_opens_one_of_the_five_and_names_them_all_otherwise(wire: Wire) -> None:

@@ -6,17 +6,17 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import inprocess
 import pytest
 import test_not_ours as kinds
-from botocore.client import BaseClient
+from wire import ALWAYS, Wire
 
 from awslabs import inventory, ledger, ledgers, policies
+from awslabs.cloud import Cloud
 from awslabs.kinds import KINDS
 from awslabs.kinds.rest_apis import REST_API
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox.services.apigateway.rest_apis import RATES
 from awslabs.sandbox.services.servicequotas import quotas
 
@@ -127,14 +127,9 @@ def test_who_may_not_read_the_tags_at_once_sees_the_same(
     for number in range(2):
         school.build(number)
     said, asked = school.verify()
-    send = BaseClient._make_api_call
-
-    def refuse(client: Any, operation: str, request: dict[str, Any]) -> Any:
-        if operation in ("GetResources", "GetAccountAuthorizationDetails"):
-            raise inprocess.refusal(operation, "AccessDenied", 403)
-        return send(client, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    aws = Wire(monkeypatch, times=ALWAYS)
+    for operation in ("GetResources", "GetAccountAuthorizationDetails"):
+        aws.refuse(operation, "AccessDenied", 403)
     refused, asked_singly = school.verify()
     assert refused == said
     assert asked_singly["GetRole"] > asked["GetRole"]

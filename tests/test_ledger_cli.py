@@ -18,10 +18,11 @@ from typing import Any
 import boto3
 import inprocess
 import pytest
-from botocore.client import BaseClient
 from click.testing import CliRunner, Result
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
+from typed import typed
+from wire import ALWAYS, Wire
 
 from awslabs import cli, cost, ec2, journal, ledger_cli, policies, tunnel
 from awslabs.__main__ import main
@@ -32,7 +33,7 @@ from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 
 ACCOUNT, OTHER_ACCOUNT = "222233334444", "555566667777"
-ME = "moto"  # whom moto's STS takes every caller for
+ME = "student"  # whom the practice cloud takes every caller for
 TOKYO = "ap-northeast-1"
 CALLS_OF_UP = 10  # that change something
 
@@ -51,10 +52,7 @@ class School:
         """``python -m awslabs.ledger ...``, with an answer to what it asks; a traceback would be a bug."""
         self.trouble.asked.clear()
         self.trouble.calls.clear()
-        result = CliRunner().invoke(group or ledger_cli.command_line(), line, input=said)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return typed(group or ledger_cli.command_line(), line, said)
 
     def rows(self, *line: str, **options: Any) -> list[dict[str, Any]]:
         """The result of a command that must go well, from its JSON."""
@@ -165,8 +163,11 @@ def test_list_names_damaged_files_and_what_mends_them(school: School) -> None:
     damage(school.file())
     result = school.run("list")
     assert result.exit_code == 0
-    assert f"damaged: {school.file()}" in result.stderr
-    assert "python -m awslabs.ledger recover" in result.stderr
+    said = result.stderr.splitlines()
+    assert said[said.index(f"damaged: {school.file()}") + 1].startswith(
+        "mend it: python -m awslabs.ledger recover"
+    )
+    assert f"{school.file()} is damaged. Shown is what" in school.run("cost").stderr
     (row,) = school.rows("list")
     assert (row["resources"], row["usd_per_hour"]) == (-1, None)
 
@@ -225,6 +226,8 @@ def test_cost_shows_what_was_spent_also_when_all_is_gone(school: School) -> None
 
 def test_cost_of_nothing_and_wrong_words(school: School) -> None:
     assert school.rows("cost") == []
+    assert school.run("cost", "--by", "owner", "--csv").stdout == "owner,cloud,usd\n"
+    assert school.run("cost", "--csv").stdout == "lab,name,cloud,region,owner,what,id,hours,usd,at_most\n"
     assert school.run("cost", "--csv", "--json").exit_code == 2
     assert school.run("cost", "--by", "town").exit_code == 2
     assert school.up("--region", TOKYO).exit_code == 0
@@ -625,16 +628,7 @@ def test_an_owner_whom_some_tag_refuses_is_refused_before_any_call(school: Schoo
 
 def test_an_iam_name_that_some_tag_refuses_is_an_owner_with_dashes(school: School) -> None:
     arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/student/tanaka,taro@example.com"
-    send = BaseClient._make_api_call
-    school.patch.setattr(
-        BaseClient,
-        "_make_api_call",
-        lambda client, operation, request: (
-            {"Account": ACCOUNT, "Arn": arn}
-            if operation == "GetCallerIdentity"
-            else send(client, operation, request)
-        ),
-    )
+    Wire(school.patch).fail("GetCallerIdentity", lambda call: {"Account": ACCOUNT, "Arn": arn}, ALWAYS)
     school.up()
     assert school.rows("list")[0]["owner"] == "tanaka-taro@example.com"
     assert school.run("verify").exit_code == 0
@@ -685,15 +679,10 @@ def test_every_kind_that_takes_tags_carries_all_of_them() -> None:
 @contextlib.contextmanager
 def refused(operations: dict[str, str]) -> Iterator[None]:
     """These operations are answered with these error codes."""
-    send = BaseClient._make_api_call
-
-    def answer(client: Any, operation: str, request: dict) -> Any:
-        if code := operations.get(operation):
-            raise inprocess.refusal(operation, code, 403, f"You may not {operation}.")
-        return send(client, operation, request)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", answer)
+        aws = Wire(patch, times=ALWAYS)
+        for operation, code in operations.items():
+            aws.refuse(operation, code, 403, f"You may not {operation}.")
         yield
 
 

@@ -28,6 +28,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from moto.ec2.models import ec2_backends
+from typed import typed
 
 from awslabs import cli, ec2, inventory, journal, ledger_cli, sandbox
 from awslabs.__main__ import main
@@ -118,9 +119,7 @@ class World:
     def run(self, *line: str, group: Any = None) -> Result:
         """One command; anything but an exit code is a bug."""
         before = {path: path.read_bytes() for path in self.neighbours}
-        result = CliRunner().invoke(group or ledger_cli.command_line(), line)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        result = typed(group or ledger_cli.command_line(), line)
         happened[f"{' '.join(line)}: exit {result.exit_code}"] += 1
         assert self.foreign <= self.stands() | self.stands(TOKYO), line
         if line[0] != "down" or "--dry-run" in line:

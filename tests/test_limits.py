@@ -292,6 +292,29 @@ def test_a_budget_that_is_none_is_refused_wherever_it_is_told(
     ledger.down()  # nothing stands in the way of that one
 
 
+def test_limit_of_a_lab_that_does_not_stand_names_the_up_that_takes_the_same(
+    bill: Bill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "open_ledger", lambda *_, **__: opened("ec2"))
+    for given, fix in (
+        (["--budget", "0.00001"], "up --budget 0.00001"),
+        (["--ttl", "3h"], "up --ttl 180m"),
+        ([], "up"),
+    ):
+        result = CliRunner().invoke(ec2.command_line(), ["limit", *given])
+        assert result.exit_code == 1
+        assert f"fix:   python -m awslabs.ec2 {fix}\n" in result.stderr
+
+
+def test_a_small_budget_is_named_as_it_was_told(bill: Bill) -> None:
+    ledger = opened("ec2")
+    ledger.limit(budget_usd=0.00001)
+    with pytest.raises(OverBudget) as refused:
+        ledger.afford("the server", 0.5)
+    assert refused.value.what == "The budget of 0.00001 USD does not pay for the server."
+    assert [limits.written(one) for one in (5, 0.5, 1e6)] == ["5", "0.5", "1000000"]
+
+
 @pytest.mark.parametrize("minutes", [0, -180, 7 * 24 * 60 + 1, 1.5])
 def test_a_time_that_does_not_lie_ahead_is_refused(minutes: Any, bill: Bill) -> None:
     ledger = opened("ecs_qa")

@@ -27,7 +27,6 @@ from typing import Any
 import inprocess
 import pytest
 from botocore.exceptions import ClientError
-from click.testing import CliRunner
 from harness.outside import AN_ID, Thing, everything
 from harness.outside import ec2 as listing
 from hypothesis import HealthCheck, settings
@@ -39,10 +38,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from typed import typed
 
 from awslabs import ec2, journal, ledger_cli
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox.core import weather
 
 pytestmark = pytest.mark.live
@@ -92,10 +93,8 @@ opened: dict[Desk, Cloud] = {}  # boto3 clients take long to make, so they are m
 
 def command(*line: str) -> Any:
     """``python -m awslabs.ledger ...`` at the desk where we sit; no exception may come out of it."""
-    result = CliRunner().invoke(ledger_cli.command_line(), line)
+    result = typed(ledger_cli.command_line(), line)
     happened["recovered"] += result.stdout.count("awslabs-ec2-") if line[0] == "recover" else 0
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
     return result
 
 

@@ -22,11 +22,12 @@ from types import ModuleType
 
 import boto3
 import pytest
+from extras import Later
 from moto import mock_aws
 
 pytestmark = pytest.mark.ml
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[ml]'")
+torch = Later("torch")
 
 FOLDER = Path(__file__).resolve().parents[1] / "images" / "mnist"
 BENCH = FOLDER.parents[1] / "bench"
@@ -135,6 +136,50 @@ def test_a_bias_after_the_max_pool_gives_the_same_bits(trainer, few):
         assert torch.equal(ours, theirs)
 
 
+def test_the_digits_are_those_that_scikit_learn_gives(trainer):
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    images, labels, test_images, test_labels = trainer._digits()
+    assert torch.equal(torch.cat([images, test_images]), torch.from_numpy(theirs.images).float() / 16)
+    assert torch.equal(torch.cat([labels, test_labels]), torch.from_numpy(theirs.target))
+    assert len(labels) == int(len(theirs.target) * 0.8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, gzip.compress(b"x,y\n"), gzip.compress(b"1,2\n"), gzip.compress(b"1,2\n")[:-9]],
+    ids=["no file", "letters", "few numbers", "cut off"],
+)
+def test_digits_that_scikit_learn_lacks_are_one_sentence(trainer, tmp_path, monkeypatch, content):
+    sklearn = importlib.util.spec_from_file_location("sklearn", tmp_path / "__init__.py")
+    if content is not None:
+        (tmp_path / "datasets" / "data").mkdir(parents=True)
+        (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(content)
+    monkeypatch.setattr(importlib.util, "find_spec", {"sklearn": sklearn}.get)
+    with pytest.raises(trainer.TrainerError, match="csv.gz cannot be read .*install scikit-learn anew"):
+        trainer.load("digits")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(trainer.TrainerError, match="come with scikit-learn: run `pip install scikit-learn`"):
+        trainer.load("digits")
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_is_bit_by_bit_that_of_pytorchs_own_optimizer(trainer, few, momentum):
+    ours, theirs = trainer.network(0), trainer.network(0)
+    team = trainer._team([ours], [trainer.Cell(0.05, momentum, 1)], few.train, stacked=False, graph=False)
+    optimizer = torch.optim.SGD(theirs.train().parameters(), lr=0.05, momentum=momentum, fused=True)
+    for picks in torch.arange(96).split(32):
+        torch.manual_seed(1)
+        team.step(picks)
+        torch.manual_seed(1)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(theirs(few.train.images[picks]), few.train.labels[picks]).backward()
+        optimizer.step()
+    for our, their in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(our, their)
+
+
 def test_the_digits_of_scikit_learn_are_read_at_97_percent(trainer, digits):
     net = trainer.network(0)
     history = trainer.train(net, digits, lr=0.02, momentum=0.9, epochs=10, batch_size=32)
@@ -172,7 +217,10 @@ def test_patience_0_never_stops(trainer, few):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc's mallopt")
 def test_on_a_cpu_a_step_works_on_the_memory_of_the_one_before(tmp_path):
-    """Without, each step has some 6,000 pages of memory made for it by the operating system."""
+    """Without, each step has some 6,000 pages of memory made for it by the operating system.
+
+    And nothing has imported PyTorch's compiler or scikit-learn, which takes longer than such a training.
+    """
     code = """
 import resource, sys, torch
 sys.path.insert(0, sys.argv[1])
@@ -183,12 +231,15 @@ few = trainer.Split(part.images[:64], part.labels[:64])
 seen = []
 trainer.train(trainer.network(0), trainer.Splits(part, few, few), lr=0.01, momentum=0.1, epochs=2,
               on_epoch=lambda _: seen.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt))
-print(seen[1] - seen[0])
+trainer.load("digits")
+print(seen[1] - seen[0], *{"torch._dynamo", "sklearn", "scipy", "torchvision"} & sys.modules.keys())
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(FOLDER)], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert int(done.stdout) < 6000  # in ten steps; without it is ten times as many
+    pages, *imported = done.stdout.split()
+    assert int(pages) < 6000  # in ten steps; without it is ten times as many
+    assert imported == []
 
 
 def test_numbers_leave_the_device_once_per_epoch(trainer, few, monkeypatch):
@@ -276,40 +327,37 @@ def test_stacked_cells_draw_nothing_inside_vmap(trainer, few, monkeypatch):
     assert drawn == [("dropout2d", False), ("dropout", False)] * 2  # once for each of two batches
 
 
-class Graph(torch.utils._python_dispatch.TorchDispatchMode):
-    """A CUDA graph on a CPU: the calls that it saw are made again, on the same memory."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls, self.played = [], 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        done = function(*arguments, **(named or {}))
-        self.calls.append((function, arguments, named or {}, done))
-        return done
-
-    @torch.no_grad()
-    def replay(self):
-        self.played += 1
-        for function, arguments, named, done in self.calls:
-            again = torch.utils._pytree.tree_leaves(function(*arguments, **named))
-            for old, new in zip(torch.utils._pytree.tree_leaves(done), again, strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
-                    old.detach().copy_(new)
-
-
 def memory(team) -> list[torch.Tensor]:
     """What a step of this team changes."""
-    if hasattr(team, "velocities"):
-        return [*team.weights, *team.velocities, team.loss]
-    buffers = [state["momentum_buffer"] for state in team.optimizer.state.values()]
-    return [*team.net.parameters(), *buffers, team.loss]
+    velocities = [velocity for velocity in team.velocities if velocity is not None]  # none without momentum
+    return [*team.weights, *velocities, team.loss]
 
 
 @pytest.fixture
 def graphs(trainer, monkeypatch):
     """What `trainer._Recorded` takes of CUDA, on a CPU; nothing is computed while it records."""
     made = []
+
+    class Graph(torch.utils._python_dispatch.TorchDispatchMode):
+        """A CUDA graph on a CPU: the calls that it saw are made again, on the same memory."""
+
+        def __init__(self):
+            super().__init__()
+            self.calls, self.played = [], 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            done = function(*arguments, **(named or {}))
+            self.calls.append((function, arguments, named or {}, done))
+            return done
+
+        @torch.no_grad()
+        def replay(self):
+            self.played += 1
+            for function, arguments, named, done in self.calls:
+                again = torch.utils._pytree.tree_leaves(function(*arguments, **named))
+                for old, new in zip(torch.utils._pytree.tree_leaves(done), again, strict=True):
+                    if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                        old.detach().copy_(new)
 
     class Stream:
         def __init__(self, device=None):
@@ -786,20 +834,23 @@ def test_a_machine_may_say_that_its_cpu_stands_in_for_a_gpu(program, monkeypatch
     ("raised", "words"),
     [
         (
-            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"),
+            lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"),
             "memory is used up",
         ),
         (
-            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
             "smaller --batch-size or --pack",
         ),
-        (MemoryError(), "memory is used up .MemoryError"),
-        (RuntimeError("CUDA error: no kernel image is available for execution"), "no kernels for this GPU"),
+        (MemoryError, "memory is used up .MemoryError"),
+        (
+            lambda: RuntimeError("CUDA error: no kernel image is available for execution"),
+            "no kernels for this GPU",
+        ),
     ],
 )
 def test_what_the_device_lacks_is_one_sentence(program, trainer, monkeypatch, raised, words):
     def fail(*_, **__):
-        raise raised
+        raise raised()
 
     monkeypatch.setattr(trainer, "train_side_by_side", fail)
     status, _, err = program("--epochs", "1")

@@ -16,16 +16,18 @@ from typing import Any
 
 import pytest
 from batch_kit import environment_request, roles_and_network
-from botocore.client import BaseClient
+from botocore import xform_name
 from botocore.exceptions import ClientError
-from click.testing import CliRunner
 from moto import mock_aws
 from moto.apigateway.models import apigateway_backends
+from typed import typed
+from wire import ALWAYS, Call, Wire, changes, refusal
 
 from awslabs import ledger_cli, policies, tunnel
+from awslabs.cloud import Cloud
 from awslabs.errors import NotOurs, StillStanding
 from awslabs.kinds import KINDS, Found
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 
@@ -327,16 +329,9 @@ def test_another_thing_under_our_name_is_left_alone_and_not_awaited(
     call: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ours was deleted by hand, and somebody made another one: without our tags, under the same name."""
-    kind, asked = KINDS[call], []
-    send = BaseClient._make_api_call
-
-    def recorded(client: BaseClient, operation: str, request: dict) -> Any:
-        if call.endswith(f":{operation}"):
-            asked.append(request)
-        return send(client, operation, request)
-
+    kind = KINDS[call]
     with monkeypatch.context() as patched:
-        patched.setattr(BaseClient, "_make_api_call", recorded)
+        made = changes(patched)
         MAKERS[call](ledger)
     client, (ours,) = ledger.client(kind.service), stands(ledger)
     for _ in range(50):
@@ -346,7 +341,9 @@ def test_another_thing_under_our_name_is_left_alone_and_not_awaited(
             kind.delete(client, ours)
         except ClientError:
             time.sleep(0.05)  # Batch refuses while it changes state
-    send(client, call.partition(":")[2], {key: asked[-1][key] for key in asked[-1] if key.lower() != "tags"})
+    request = [request for name, request in made if name == call][-1]
+    method = getattr(client, xform_name(call.partition(":")[2]))
+    method(**{key: request[key] for key in request if key.lower() != "tags"})
 
     if call == "logs:CreateLogGroup":
         untag(ledger)  # moto gives a new group the tags of an old one of that name
@@ -366,11 +363,10 @@ def test_tags_that_are_not_readable_are_said_to_be_so(
 ) -> None:
     """As GetFunction answers who may not call lambda:ListTags."""
     function(ledger)
-    send = BaseClient._make_api_call
 
-    def without_tags(client: BaseClient, operation: str, request: dict) -> Any:
-        answer = send(client, operation, request)
-        if operation == "GetFunction" and answer.pop("Tags", None):
+    def without_tags(call: Call) -> Any:
+        answer = call.send()
+        if answer.pop("Tags", None):
             answer["TagsError"] = {
                 "ErrorCode": "AccessDeniedException",
                 "Message": "no lambda:ListTags for you",
@@ -378,7 +374,7 @@ def test_tags_that_are_not_readable_are_said_to_be_so(
         return answer
 
     with monkeypatch.context() as patched:
-        patched.setattr(BaseClient, "_make_api_call", without_tags)
+        Wire(patched).fail("GetFunction", without_tags, ALWAYS)
         with pytest.raises(StillStanding, match="could not be read: no lambda:ListTags for you"):
             again(ledger).down()
     again(ledger).down()
@@ -388,16 +384,16 @@ def test_tags_that_are_not_readable_are_said_to_be_so(
 def test_tags_that_come_late_are_awaited(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     function(ledger)
     monkeypatch.setattr(Ledger, "settle_s", 5.0)
-    send, until = BaseClient._make_api_call, time.monotonic() + 1.0
+    until = time.monotonic() + 1.0
 
-    def late(client: BaseClient, operation: str, request: dict) -> Any:
-        answer = send(client, operation, request)
-        if operation == "GetFunction" and time.monotonic() < until:
+    def late(call: Call) -> Any:
+        answer = call.send()
+        if time.monotonic() < until:
             answer.pop("Tags", None)
         return answer
 
     with monkeypatch.context() as patched:
-        patched.setattr(BaseClient, "_make_api_call", late)
+        Wire(patched).fail("GetFunction", late, ALWAYS)
         again(ledger).down()
     assert stands(again(ledger)) == []
 
@@ -407,17 +403,13 @@ def test_a_failed_deletion_that_took_the_tags_along_is_not_gone(
 ) -> None:
     """So another emulator did it: 500, and the function stood without its tags."""
     name = function(ledger)
-    send = BaseClient._make_api_call
 
-    def half_deleted(client: BaseClient, operation: str, request: dict) -> Any:
-        if operation == "DeleteFunction":
-            untag(ledger)
-            error = {"Error": {"Code": "ServiceException"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
-            raise ClientError(error, operation)  # type: ignore[arg-type]
-        return send(client, operation, request)
+    def half_deleted(call: Call) -> Any:
+        untag(ledger)
+        raise refusal(call.operation, "ServiceException", 500)
 
     with monkeypatch.context() as patched:
-        patched.setattr(BaseClient, "_make_api_call", half_deleted)
+        Wire(patched).fail("DeleteFunction", half_deleted, ALWAYS)
         with pytest.raises(StillStanding, match=re.escape(SENTENCE)):
             again(ledger).down()
     assert [one.id for one in stands(again(ledger))] == [name]
@@ -427,16 +419,9 @@ def test_an_accepted_deletion_after_which_it_stands_without_tags_is_not_awaited(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function(ledger)
-    send = BaseClient._make_api_call
-
-    def only_untagged(client: BaseClient, operation: str, request: dict) -> Any:
-        if operation == "DeleteFunction":
-            return untag(ledger)
-        return send(client, operation, request)
-
     began = time.monotonic()
     with monkeypatch.context() as patched:
-        patched.setattr(BaseClient, "_make_api_call", only_untagged)
+        Wire(patched).fail("DeleteFunction", lambda call: untag(ledger), ALWAYS)
         with pytest.raises(StillStanding, match=re.escape(SENTENCE)):
             again(ledger).down()
     assert time.monotonic() - began < 60
@@ -460,10 +445,7 @@ def test_a_crash_before_the_answer_and_no_tags_to_be_seen_is_not_never_made(ledg
 
 
 def run(*line: str, said: str | None = None) -> Any:
-    result = CliRunner().invoke(ledger_cli.command_line(), line, input=said)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return typed(ledger_cli.command_line(), line, said)
 
 
 def test_force_row_asks_shows_the_tags_and_needs_yes_without_a_terminal(ledger: Ledger) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import inprocess
 import pytest
+from click.testing import CliRunner
 
-from awslabs import cli, ec2, ecs_qa, kinds, prices, tunnel
+from awslabs import addresses, cli, ec2, ecs_qa, kinds, ledger_cli, prices, serverless, tunnel
 from awslabs.errors import StillStanding
 from awslabs.ledger import Ledger
 
@@ -49,6 +50,51 @@ def test_a_region_has_its_own_price_or_says_whose_it_is(region: str, usd: float,
     assert ec2.usd_per_hour("t3.micro", region) == pytest.approx(usd)
     assert prices.note(region) == note
     assert cli.per_hour(usd, region) == f"about {usd:.4f} USD per hour{note}"
+
+
+@pytest.mark.parametrize(
+    ("region", "note"),
+    [
+        ("us-east-1", ""),
+        ("ap-northeast-1", " (API Gateway at us-east-1's price)"),
+        ("eu-central-1", " (Lambda, API Gateway, DynamoDB, S3, ECR and logs at us-east-1's price)"),
+        (
+            "ap-northeast-3",
+            " (disks, Fargate, Lambda, API Gateway, DynamoDB, S3, ECR and logs at us-east-1's price)",
+        ),
+        (ELSEWHERE, " at us-east-1's price"),
+    ],
+)
+def test_what_is_used_says_whose_price_it_is_counted_at(region: str, note: str) -> None:
+    assert prices.note(region, used=True) == note
+
+
+def test_each_price_of_what_is_used_is_one_that_the_note_speaks_of() -> None:
+    hourly = ("gp3", "Fargate")
+    assert all(what.startswith((*hourly, *prices.USED)) for what in prices.RATES)
+
+
+def test_osaka_says_its_price_and_whose_it_is_wherever_one_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osaka = "ap-northeast-3"
+    monkeypatch.setenv("AWSLABS_HOME", str(tmp_path))
+    monkeypatch.setattr(serverless, "wait_for_api", lambda url: None)
+    monkeypatch.setattr(tunnel, "wait_for_ssh", lambda *_, **__: None)
+    monkeypatch.setattr(addresses, "my_ip", lambda client: "203.0.113.7")
+    with inprocess.cloud():
+        cloud = inprocess.open_cloud("222222222222", "ana", osaka)
+        monkeypatch.setattr(cli, "open_cloud", lambda *_, **__: cloud)
+        server, functions = (
+            CliRunner().invoke(lab.command_line(), ["up"], catch_exceptions=False)
+            for lab in (ec2, serverless)
+        )
+        assert "about 0.0195 USD per hour (disks and Fargate at us-east-1's price)" in server.stderr
+        assert "0.13 USD per hour at us-east-1's price for the gateway alone" in functions.stderr
+        shown = CliRunner().invoke(ledger_cli.command_line(), ["cost"], catch_exceptions=False)
+        assert "Prices in ap-northeast-3: disks, Fargate, Lambda, API Gateway," in shown.stderr
+        for lab in (ec2, serverless):
+            CliRunner().invoke(lab.command_line(), ["down"], catch_exceptions=False)
 
 
 def test_what_is_not_known_is_never_nothing() -> None:

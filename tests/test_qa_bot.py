@@ -8,6 +8,7 @@ The equality test needs transformers 4.57.6 in a virtualenv of its own, since th
 
 from __future__ import annotations
 
+import gc
 import http.server
 import importlib
 import json
@@ -27,12 +28,12 @@ from types import ModuleType
 import boto3
 import pytest
 import small_reader
+from extras import needed
+from moto import mock_aws
 
 pytestmark = pytest.mark.ml
 
-pytest.importorskip("torch", reason="torch is not installed: pip install '.[ml]'")
-pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[ml]'")
-moto = pytest.importorskip("moto", reason="moto is not installed: pip install '.[sandbox]'")
+needed("torch", "transformers")
 
 FOLDER = Path(__file__).parents[1] / "images" / "qa_bot"
 ROWS = json.loads((FOLDER / "questions.json").read_text(encoding="utf-8"))
@@ -87,7 +88,7 @@ def run(program: ModuleType, model: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator:
     """An empty table of answers in moto, named by TABLE_NAME."""
     monkeypatch.setenv("TABLE_NAME", "answers")
-    with moto.mock_aws():
+    with mock_aws():
         yield boto3.resource("dynamodb").create_table(
             TableName="answers",
             KeySchema=[{"AttributeName": "item_id", "KeyType": "HASH"}],
@@ -625,6 +626,27 @@ def test_questions_out_of_s3(run: Callable, table, capsys) -> None:
     ]:
         assert run("--file", url, "--no-save") == 1
         assert said in printed(capsys)[1]
+
+
+# Loading
+
+
+def test_python_looks_for_no_garbage_while_a_model_is_loaded(program: ModuleType, model: Path) -> None:
+    looks: list[str] = []
+    often, before = gc.get_threshold(), gc.get_freeze_count()
+    gc.callbacks.append(lambda phase, _: looks.append(phase))
+    gc.set_threshold(10)  # objects more than before: it would look hundreds of times
+    try:
+        program.load(str(model))
+        while_it_was_loaded = len(looks)
+        with pytest.raises(program.Failure):
+            program.load("/nowhere")
+    finally:
+        gc.set_threshold(*often)
+        gc.callbacks.pop()
+    assert while_it_was_loaded < 50
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
 
 
 # The model of an image

@@ -11,10 +11,11 @@ import docker_engine
 import docker_images
 import pytest
 import small_reader
+from extras import needed
 
 pytestmark = pytest.mark.docker
 
-pytest.importorskip("torch", reason="torch trains the small reader: pip install '.[ml]'")
+needed("torch")  # it trains the small reader
 
 FUJI = "Mount Fuji is the highest mountain of Japan. Its summit stands 3776 metres above the sea."
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+import wheel_kit
 from click.testing import CliRunner
 from harness import tapes
 
+from awslabs import sandbox
 from awslabs.__main__ import main
 from awslabs.labs import LABS
+from awslabs.sandbox import rules
 from awslabs.sandbox.replay import replay, stage, told
 
 pytestmark = pytest.mark.live  # they take a minute together
@@ -62,6 +67,17 @@ def test_it_says_what_differs_and_ends_with_that_code(tape: Path, tmp_path: Path
         assert said in done.stdout
 
 
+def test_time_stands_still_but_for_the_recording() -> None:
+    """On a loaded computer a role would else be old enough too soon."""
+    with stage():
+        began = rules.clock.now()
+        time.sleep(0.01)
+        assert rules.clock.now() == began
+        rules.clock.offset_s += 5
+        assert rules.clock.now() == began + 5
+    assert rules.clock.now() != began
+
+
 def test_the_same_ends_with_0_and_no_cassette_with_2(tape: Path, tmp_path: Path) -> None:
     same = CliRunner().invoke(main, ["sandbox", "replay", str(tape)])
     assert (same.exit_code, "are answered as they were recorded" in same.output) == (0, True)
@@ -89,6 +105,30 @@ def test_no_call_leaves_this_process(tmp_path: Path) -> None:
     sent.assert_not_called()
 
 
+def test_it_is_played_here_wherever_the_environment_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `sandbox env`, AWS_ENDPOINT_URL is that of a server, which may be gone."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    head = {"schema": 1, "date": "2026-11-29", "region": "us-east-1", "botocore": "1", "lab": "ec2"}
+    call: dict[str, Any] = {"n": 1, "at_s": 0, "service": "ec2", "operation": "DescribeVpcs", "params": {}}
+    call |= {"params": {"VpcIds": ["vpc-0123456789abcdef0"]}, "status": 400, "code": "InvalidVpcID.NotFound"}
+    call["members"] = {"Error.Message": "string"}
+    (tmp_path / "tape").write_text(f"{json.dumps(head)}\n{json.dumps(call)}\n")
+    assert replay(tmp_path / "tape").differences == []
+
+
+def test_a_refusal_that_says_less_differs(tmp_path: Path) -> None:
+    head = {"schema": 1, "date": "2026-11-29", "region": "us-east-1", "botocore": "1", "lab": "serverless"}
+    call: dict[str, Any] = {"n": 1, "at_s": 0, "service": "lambda", "operation": "GetFunction"}
+    call |= {"params": {"FunctionName": "probe"}, "status": 404, "code": "ResourceNotFoundException"}
+    call["members"] = {"Error.Message": "string", "Message": "string", "Type": "string"}
+    (tmp_path / "tape").write_text(f"{json.dumps(head)}\n{json.dumps(call)}\n")
+    assert replay(tmp_path / "tape").differences == []
+    (difference,) = replay(tmp_path / "tape", without={"errors_have_awss_shape"}).differences
+    assert difference.what == "lacks Message, Type"
+
+
 def test_what_plain_moto_answers_is_listed(tmp_path: Path) -> None:
     """Recorded without the strict rules, chapter 1 differs in what aws-facts (j) says of moto."""
     tapes.record("ec2", tmp_path / "plain", strict=False)
@@ -113,6 +153,48 @@ def test_rules_that_are_missing_are_noticed(tape: Path) -> None:
     assert len(rules) >= 20
     outcomes = tapes.matrix(tape, rules[:: max(1, len(rules) // 10)][:10])
     assert tapes.noticed(outcomes) >= 0.9, [rule for rule, one in outcomes.items() if not one.differences]
+
+
+@pytest.mark.live
+def test_a_wheel_records_and_plays_outside_of_any_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of our programs, by which a recording is kept, are found where the package is installed."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    there = wheel_kit.installed(tmp_path, with_needed=True)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    run = sandbox.start(home=tmp_path / "awslabs")
+    environment = {**run.surroundings(), "AWSLABS_HOME": str(tmp_path / "awslabs"), "HOME": str(tmp_path)}
+
+    def say(*command: str) -> str:
+        done = subprocess.run(
+            [there / command[0], *command[1:]], env=environment, cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    try:
+        assert say("python", "-c", "import awslabs; print(awslabs.__file__)").startswith(str(there.parent))
+        say("awslabs", "aws-check", "--sandbox", "--yes", "--record", "tape.jsonl")
+    finally:
+        run.stop()
+    text = (folder / "tape.jsonl").read_text()
+    assert "string=<vpc-1>" in text
+    assert '"CidrBlock": "10.10.0.0/23"' in text  # a text of ours
+    for command in (("awslabs", "sandbox"), ("python", "-m", "awslabs.sandbox")):
+        assert "calls of tape.jsonl are answered as they were recorded" in say(
+            *command, "replay", "tape.jsonl"
+        )
+
+
+@pytest.mark.live
+def test_what_is_said_to_be_unseen_is_met_and_not_seen(tape: Path) -> None:
+    """An entry that a new probe or grade makes visible is to go from the list."""
+    unseen = {rule for rule, (labs, _) in tapes.UNSEEN.items() if "ec2" in labs}
+    assert unseen <= set(tapes.had_a_hand(tape)) - set(tapes.met(tape))
+    outcomes = tapes.matrix(tape, sorted(unseen))
+    assert tapes.noticed(outcomes) == 0, [rule for rule, one in outcomes.items() if one.differences]
 
 
 def test_the_stage_leaves_nothing_behind() -> None:

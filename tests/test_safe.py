@@ -39,7 +39,8 @@ from click.testing import CliRunner
 from processes import why_no_namespaces
 
 from awslabs import cli, policies, sandbox, tunnel
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.sandbox.__main__ import main as command_line
 from awslabs.sandbox.run import first_process, isolation
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
+import wire
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from moto import mock_aws
+from practice import everything_ours
+from wire import ALWAYS, Wire
 
-from awslabs import inventory, policies, progress, recovery, serverless
+from awslabs import policies, progress, recovery, serverless
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LedgerError, StillStanding
 from awslabs.journal import read
 from awslabs.kinds import ENSURES, KINDS
 from awslabs.kinds.rest_apis import REST_API
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.sandbox import rules, running_parts
 from awslabs.sandbox.core import weather
 
 ROLE = "arn:aws:iam::123456789012:role/classroom"
 CANNOT_ASSUME = "The role defined for the function cannot be assumed by Lambda."
-READING = ("Describe", "Get", "List", "Head")
-Call = tuple[str, dict[str, Any]]
+Changes = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
@@ -43,51 +45,25 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def changes(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """Every call that changes something, in order."""
-    made: list[Call] = []
-    send = BaseClient._make_api_call
-
-    def recorded(client: BaseClient, operation: str, request: dict) -> Any:
-        if not operation.startswith(READING):
-            made.append((f"{client.meta.service_model.service_name}:{operation}", request))
-        return send(client, operation, request)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
-    return made
+def changes(monkeypatch: pytest.MonkeyPatch) -> Changes:
+    return wire.changes(monkeypatch)
 
 
 @pytest.fixture
-def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Have AWS refuse an operation some times, with a code and a message."""
-
-    def refuse(operation: str, code: str, message: str, times: int) -> list[str]:
-        send, tried = BaseClient._make_api_call, list[str]()
-
-        def refused(client: BaseClient, name: str, request: dict) -> Any:
-            if name == operation:
-                tried.append(name)
-                if len(tried) <= times:
-                    answer = {"Error": {"Code": code, "Message": message}}
-                    raise ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": 400}}, name)  # type: ignore[arg-type, operator]
-            return send(client, name, request)
-
-        monkeypatch.setattr(BaseClient, "_make_api_call", refused)
-        return tried
-
-    return refuse
+def aws(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(monkeypatch)
 
 
 def lab(cloud: Cloud) -> Ledger:
     return Ledger(cloud, "serverless")
 
 
-def names(changes: list[Call]) -> list[str]:
+def names(changes: Changes) -> list[str]:
     return [name for name, _ in changes]
 
 
 def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothing(
-    cloud: Cloud, changes: list[Call]
+    cloud: Cloud, changes: Changes
 ) -> None:
     built = serverless.up(lab(cloud))
     tokens = {row.token for row in read(lab(cloud).journal.path)[1]}
@@ -99,13 +75,13 @@ def test_up_builds_through_the_ledger_then_changes_nothing_and_down_leaves_nothi
     assert changes == []
     serverless.down(lab(cloud))
     assert lab(cloud).resources == {}
-    assert inventory.everything_ours(cloud) == []
+    assert everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
 
 def test_down_takes_functions_before_policies_before_roles_and_permissions_before_the_api(
-    cloud: Cloud, changes: list[Call]
+    cloud: Cloud, changes: Changes
 ) -> None:
     serverless.up(lab(cloud))
     changes.clear()
@@ -170,9 +146,7 @@ def test_only_the_site_bucket_is_public_and_holds_the_page_with_the_apis_address
 # -- Put right ---------------------------------------------------------------------------------------------
 
 
-def test_an_api_changed_by_hand_is_put_right_and_not_deployed_again(
-    cloud: Cloud, changes: list[Call]
-) -> None:
+def test_an_api_changed_by_hand_is_put_right_and_not_deployed_again(cloud: Cloud, changes: Changes) -> None:
     serverless.up(lab(cloud))
     api, gateway = lab(cloud).resources["api"], cloud.client("apigateway")
     haiku = next(
@@ -196,7 +170,7 @@ def test_an_api_deleted_by_hand_is_made_anew_with_its_permissions(cloud: Cloud) 
 
 
 def test_another_description_is_deployed_once_and_the_old_deployment_goes(
-    cloud: Cloud, changes: list[Call], monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serverless.up(lab(cloud))
     description = serverless.description
@@ -213,7 +187,7 @@ def test_another_description_is_deployed_once_and_the_old_deployment_goes(
     assert len(cloud.client("apigateway").get_deployments(restApiId=api)["items"]) == 1
 
 
-def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, changes: list[Call]) -> None:
+def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, changes: Changes) -> None:
     serverless.up(lab(cloud))
     name = lab(cloud).resources["list-haiku"]
     variables = {"TABLE_NAME": lab(cloud).resources["haiku-table"], "READ": "query"}
@@ -228,7 +202,7 @@ def test_settings_that_a_killed_tune_left_behind_are_put_right(cloud: Cloud, cha
 
 
 @pytest.mark.live
-def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, changes: list[Call]) -> None:
+def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, changes: Changes) -> None:
     built, s3 = serverless.up(lab(cloud)), cloud.client("s3")
     s3.delete_bucket_policy(Bucket=built.site_bucket_name)
     s3.put_object(Bucket=built.site_bucket_name, Key="index.html", Body=b"defaced", ContentType="text/html")
@@ -245,7 +219,7 @@ def test_a_page_or_policy_or_limit_changed_by_hand_is_put_right(cloud: Cloud, ch
 # -- Roles that exist --------------------------------------------------------------------------------------
 
 
-def test_with_a_role_that_exists_none_is_made_and_none_deleted(cloud: Cloud, changes: list[Call]) -> None:
+def test_with_a_role_that_exists_none_is_made_and_none_deleted(cloud: Cloud, changes: Changes) -> None:
     cloud.client("iam").create_role(
         RoleName="classroom", AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com")
     )
@@ -261,7 +235,7 @@ def test_with_a_role_that_exists_none_is_made_and_none_deleted(cloud: Cloud, cha
     assert [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]] == ["classroom"]
 
 
-def test_a_standing_lab_does_not_change_its_roles(cloud: Cloud, changes: list[Call]) -> None:
+def test_a_standing_lab_does_not_change_its_roles(cloud: Cloud, changes: Changes) -> None:
     serverless.up(lab(cloud))
     changes.clear()
     with pytest.raises(LedgerError, match="roles of its own"):
@@ -273,10 +247,10 @@ def test_a_standing_lab_does_not_change_its_roles(cloud: Cloud, changes: list[Ca
 
 
 @pytest.mark.live
-def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(cloud: Cloud, refusing: Callable) -> None:
-    tried = refusing("CreateFunction", "InvalidParameterValueException", CANNOT_ASSUME, 2)
+def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(cloud: Cloud, aws: Wire) -> None:
+    aws.refuse("CreateFunction", "InvalidParameterValueException", message=CANNOT_ASSUME, times=2)
     serverless.up(lab(cloud))
-    assert len(tried) == 7  # five functions and two refusals
+    assert aws.changed.count("CreateFunction") == 7  # five functions and two refusals
 
 
 NO_GRANT = (
@@ -298,51 +272,51 @@ UPDATING = "There is already an update in progress. Please wait until the curren
     ],
 )
 def test_what_aws_needs_a_moment_for_is_waited_out(
-    cloud: Cloud, refusing: Callable, call: str, code: str, message: str
+    cloud: Cloud, aws: Wire, call: str, code: str, message: str
 ) -> None:
-    tried = refusing(call, code, message, 2)
+    aws.refuse(call, code, message=message, times=2)
     serverless.up(lab(cloud))
     serverless.down(lab(cloud))
-    assert len(tried) >= 3
+    assert aws.changed.count(call) >= 3
     assert lab(cloud).resources == {}
 
 
 def test_a_role_that_lambda_never_assumes_is_named(
-    cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Ledger, "patience", 0.0)
-    refusing("CreateFunction", "InvalidParameterValueException", CANNOT_ASSUME, 99)
+    aws.refuse("CreateFunction", "InvalidParameterValueException", message=CANNOT_ASSUME, times=ALWAYS)
     with pytest.raises(AwsError) as caught:
         serverless.up(lab(cloud), role_arn=ROLE)
     assert caught.value.fix.startswith("aws iam get-role --role-name classroom ")
 
 
 def test_a_step_that_is_throttled_for_minutes_is_waited_out(
-    cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("awslabs.ledger.pause", lambda attempt: 0.0)
-    tried = refusing("CreateDeployment", "TooManyRequestsException", "Too Many Requests", 60)
+    aws.refuse("CreateDeployment", "TooManyRequestsException", message="Too Many Requests", times=60)
     serverless.up(lab(cloud))
-    assert len(tried) == 61
+    assert aws.changed.count("CreateDeployment") == 61
 
 
-def test_another_invalid_parameter_of_a_function_is_refused_at_once(cloud: Cloud, refusing: Callable) -> None:
-    tried = refusing("CreateFunction", "InvalidParameterValueException", "no such runtime", 99)
+def test_another_invalid_parameter_of_a_function_is_refused_at_once(cloud: Cloud, aws: Wire) -> None:
+    aws.refuse("CreateFunction", "InvalidParameterValueException", message="no such runtime", times=ALWAYS)
     with pytest.raises(AwsError, match="no such runtime"):
         serverless.up(lab(cloud))
-    assert len(tried) == 1
+    assert aws.changed.count("CreateFunction") == 1
 
 
 @pytest.mark.live
 def test_a_throttled_deletion_of_the_api_is_waited_out_and_said(
-    cloud: Cloud, refusing: Callable, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, aws: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serverless.up(lab(cloud))
-    tried = refusing("DeleteRestApi", "TooManyRequestsException", "Too Many Requests", 2)
+    aws.refuse("DeleteRestApi", "TooManyRequestsException", message="Too Many Requests", times=2)
     waits: list[str] = []
     monkeypatch.setattr(progress, "watcher", Watcher(waits))
     serverless.down(lab(cloud))
-    assert len(tried) == 3
+    assert aws.changed.count("DeleteRestApi") == 3
     assert any(REST_API.rate in wait for wait in waits)
 
 
@@ -393,15 +367,15 @@ def test_a_lost_ledger_is_found_again_and_down_leaves_nothing(cloud: Cloud) -> N
     ledger = lab(cloud)
     serverless.up(ledger)
     ledger.journal.path.unlink()
-    (lost,) = recovery.lost(cloud, inventory.everything_ours(cloud))
+    (lost,) = recovery.lost(cloud, everything_ours(cloud))
     assert lost.prefix == ledger.prefix
     assert len(lost.things) == 21  # all but the joins, which go with their parents
     recovery.write_back(cloud, lost).down()
-    assert inventory.everything_ours(cloud) == []
+    assert everything_ours(cloud) == []
     assert cloud.client("iam").list_roles()["Roles"] == []
 
 
-def test_what_carries_another_token_is_neither_adopted_nor_deleted(cloud: Cloud, changes: list[Call]) -> None:
+def test_what_carries_another_token_is_neither_adopted_nor_deleted(cloud: Cloud, changes: Changes) -> None:
     ledger = lab(cloud)
     cloud.client("sqs").create_queue(
         QueueName=f"{ledger.prefix}-dead-letters", tags={"awslabs:token": "theirs"}
@@ -427,9 +401,9 @@ def test_up_and_status_say_in_json_what_scripts_need(cloud: Cloud) -> None:
 
 
 @pytest.mark.live
-def test_status_says_what_is_missing_of_a_lab_that_is_half_down(cloud: Cloud, refusing: Callable) -> None:
+def test_status_says_what_is_missing_of_a_lab_that_is_half_down(cloud: Cloud, aws: Wire) -> None:
     serverless.up(lab(cloud))
-    refusing("DeleteTable", "AccessDeniedException", "no", 99)
+    aws.refuse("DeleteTable", "AccessDeniedException", message="no", times=ALWAYS)
     with pytest.raises(StillStanding):
         serverless.down(lab(cloud))
     result = CliRunner().invoke(serverless.command_line(), ["status", "--json"])
@@ -445,7 +419,7 @@ def test_the_same_files_are_packed_to_the_same_bytes() -> None:
 
 
 def test_the_api_is_exported_as_parameters_that_up_leaves_alone_and_down_takes(
-    cloud: Cloud, changes: list[Call]
+    cloud: Cloud, changes: Changes
 ) -> None:
     built = serverless.up(lab(cloud), export=True)
     ssm = cloud.client("ssm")
@@ -462,7 +436,7 @@ def test_the_api_is_exported_as_parameters_that_up_leaves_alone_and_down_takes(
 
 
 def test_a_public_api_answers_ten_requests_per_second_unless_told_and_its_table_has_a_cap(
-    cloud: Cloud, changes: list[Call]
+    cloud: Cloud, changes: Changes
 ) -> None:
     def stage() -> tuple[float, int]:
         (shown,) = cloud.client("apigateway").get_stages(restApiId=lab(cloud).resources["api"])["item"]

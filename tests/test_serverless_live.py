@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from awslabs import sandbox, serverless
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.workload import tables
 from awslabs.workload.serverless import buckets, dead_letters, functions, haiku
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("answers_fit")]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Run]:
-    """A practice cloud in which nothing takes its time."""
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
-    yield run
-    run.stop()
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,10 @@ from moto import mock_aws
 from rich.cells import cell_len
 
 from awslabs import cli, screen, serverless, workload
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, TimedOut
 from awslabs.journal import Row
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.tour import serverless as in_tour
 from awslabs.web import Reply
 from awslabs.workload import pictures, tables
@@ -494,6 +495,22 @@ def test_a_table_is_no_wider_than_the_terminal_and_loses_nothing() -> None:
     assert screen.folded("古池や", 1) == ["古", "池", "や"]  # a place too few for any
 
 
+def test_ten_columns_fit_into_eighty_places_and_a_number_is_never_folded() -> None:
+    heads = ["lab", "name", "cloud", "region", "owner", "what", "id", "hours", "usd", "at_most"]
+    line = [
+        "serverless",
+        "default",
+        "sandbox",
+        "ap-northeast-3",
+        "student",
+        "reads of DynamoDB",
+        "vpc-0123456789",
+    ]
+    table = screen.columns([heads, [*line, "0.01928", "0.0000", "True"]], 80)
+    assert max(map(cell_len, table.splitlines())) <= 80
+    assert {"0.01928", "0.0000", "True"} <= set(table.split())
+
+
 def test_a_notebook_shows_the_first_of_many_items_as_a_table() -> None:
     people = [{"item_id": str(number), "name": "<b>"} for number in range(500)]
     shown = tables.Read(500, 500, 1, 1, 2.5, [*people[:1], {"item_id": "x"}, *people[2:]])._repr_html_()
@@ -713,9 +730,10 @@ def test_more_than_ten_thousand_invocations_are_paid_for_only_after_a_yes(
     monkeypatch.setattr(functions, "invoke_many", lambda ledger, many, **_: sent.append(many) or result)
     monkeypatch.setattr(cli, "open_ledger", lambda lab, **_: ledger)
     command = serverless.command_line()
-    refused = CliRunner().invoke(command, ["invoke-many", "10001"])
-    assert (refused.exit_code, sent) == (2, [])
-    assert "10,001 invocations cost about 0.07 USD on AWS. Say --yes." in refused.output
+    refused = CliRunner().invoke(command, ["invoke-many", "10001", "--failing", "2"])
+    assert (refused.exit_code, sent) == (1, [])
+    assert "10,001 invocations cost about 0.07 USD on AWS. Send them?" in refused.output
+    assert "python -m awslabs.serverless invoke-many 10001 --failing 2 --yes" in refused.output
     for arguments in (["invoke-many", "10000"], ["invoke-many", "10001", "--yes"]):
         assert CliRunner().invoke(command, arguments).exit_code == 0
     assert sent == [10_000, 10_001]

@@ -13,9 +13,9 @@ import pytest
 import shapes
 from botocore.model import OperationModel
 from botocore.session import get_session
+from practice import everything_ours
 from test_chapters import build, changes  # noqa: F401  (a fixture)
 
-from awslabs import inventory
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 
@@ -27,7 +27,7 @@ def test_each_answer_to_a_lab_fits_its_model(chapter: str, changes: object) -> N
         ledger = Ledger(inprocess.open_cloud("111122223333", "ada"), chapter)
         build(chapter)
         ledger.down()
-        assert inventory.everything_ours(ledger.cloud) == []
+        assert everything_ours(ledger.cloud) == []
     assert len(seen) > 50
     assert shapes.problems(seen) == []
 

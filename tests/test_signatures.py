@@ -18,12 +18,20 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
-import boto3
 import pytest
 import requests
-from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
+from botocore.auth import (
+    HmacV1PostAuth,
+    HmacV1QueryAuth,
+    S3SigV4Auth,
+    S3SigV4PostAuth,
+    S3SigV4QueryAuth,
+    SigV4Auth,
+    SigV4QueryAuth,
+)
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from practice import client_of
 
 from awslabs import sandbox
 from awslabs.sandbox import server
@@ -229,7 +237,7 @@ def test_no_key_is_known_where_nobody_has_opted_in(region: str) -> None:
         assert problem.value.named(protocol, service)[0] == code
 
 
-@pytest.mark.parametrize("region", ["us-nowhere-1", "us-east-9", "US-EAST-1", "aws-global"])
+@pytest.mark.parametrize("region", ["us-nowhere-1", "us-east-9", "US-EAST-1"])
 def test_a_region_that_is_none_is_named(region: str) -> None:
     names = {
         ("ec2", "ec2"): "AuthFailure",
@@ -243,6 +251,15 @@ def test_a_region_that_is_none_is_named(region: str) -> None:
         said = problem.value.named(protocol, service)
         assert said[0] == code
         assert f"scoped to a valid region, not '{region}'" in said[1]
+
+
+def test_the_global_region_leads_to_an_endpoint_of_s3_which_names_the_right_one() -> None:
+    with pytest.raises(Unproven) as problem:
+        verify(of_region("aws-global", "s3"), KEYS.get, time.time())
+    code, message = problem.value.named("rest-xml", "s3")
+    assert code == "AuthorizationHeaderMalformed"
+    assert message.endswith("the region 'aws-global' is wrong; expecting 'us-east-1'")
+    assert problem.value.more == {"Region": "us-east-1"}
 
 
 def test_iam_is_the_same_in_all_regions() -> None:
@@ -260,13 +277,19 @@ def test_old_schemes_and_forms_are_refused_and_not_taken_for_unsigned() -> None:
     for word in ("AWS key:sig", "Bearer x", "AWS4-ECDSA-P256-SHA256 Credential=x", "AWS4-HMAC-SHA256", "x"):
         assert refusal(sent("GET", "/b/k", {"Host": "h", "Authorization": word})) == "IncompleteSignature"
     for query in ("Signature=x", "AWSAccessKeyId=x"):
-        assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "InvalidClientTokenId"
+        assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "AccessDenied"
     for query in ("X-Amz-Signature=x", "X-Amz-Credential=x"):
-        assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "IncompleteSignature"
+        assert refusal(sent("GET", f"/b/k?{query}", {"Host": "h"})) == "IncompleteQuery"
     form = {"Host": "h", "Content-Type": "multipart/form-data; boundary=b"}
     body = b'--b\r\nContent-Disposition: form-data; name="X-Amz-Signature"\r\n\r\n0\r\n'
-    for method in ("POST", "PUT"):
-        assert refusal(sent(method, "/b", form, body)) == "NotImplemented"
+    for method, target in (
+        ("PUT", "/b"),
+        ("POST", "/b/k"),
+        ("POST", "/b?x"),
+        ("POST", "/b%2Fk"),
+        ("POST", "/"),
+    ):
+        assert refusal(sent(method, target, form, body)) == "NotImplemented"
 
 
 def test_keys_and_tokens_that_are_others() -> None:
@@ -290,7 +313,7 @@ def test_the_clock_may_be_wrong_by_15_minutes() -> None:
     assert refusal(presigned, now - 910) == "SignatureExpired"
     week = {"expires": 604_801}
     longer = signed(lambda *who: S3SigV4QueryAuth(*who, **week), "GET", "/b/k", {}, service="s3")
-    assert refusal(longer) == "IncompleteSignature"
+    assert refusal(longer) == "IncompleteQuery"
 
 
 def test_what_is_awss_own_must_be_signed() -> None:
@@ -378,6 +401,149 @@ def test_presigned_urls_of_version_2_are_verified_too() -> None:
     put = url(KEY_ID, "PUT", "/b/k")
     assert refusal(replace(put, target=put.target + "&attributes=")) == "AccessDenied"
     assert refusal(replace(put, target=put.target + "&Expires=1")) == "IncompleteSignature"
+
+
+def more_of(asked: Sent, now: float | None = None) -> tuple[str, str, dict[str, str]]:
+    """Code, sentence and further members with which S3 refuses."""
+    with pytest.raises(Unproven) as problem:
+        verify(asked, KEYS.get, now or time.time())
+    return *problem.value.named("rest-xml", "s3"), problem.value.more
+
+
+def test_s3_says_what_should_have_been_signed() -> None:
+    asked = signed(S3SigV4Auth, "PUT", "/b/k", {}, b"x", "s3")
+    other = replace(asked, target="/b/other")
+    code, message, more = more_of(other)
+    claim = signatures._claim(other)
+    assert code == "SignatureDoesNotMatch"
+    assert message.endswith("Check your key and signing method.")
+    assert claim is not None
+    assert more["SignatureProvided"] == claim.signature
+    assert more["AWSAccessKeyId"] == KEY_ID
+    assert more["CanonicalRequest"].startswith("PUT\n/b/other\n")
+    assert more["StringToSign"].endswith(hashlib.sha256(more["CanonicalRequest"].encode()).hexdigest())
+    for name in ("CanonicalRequest", "StringToSign"):
+        assert bytes.fromhex(more[f"{name}Bytes"]).decode() == more[name]
+    right = claim.string_to_sign("AWS4-HMAC-SHA256", more["StringToSign"].rpartition("\n")[2])
+    assert right == more["StringToSign"]
+
+
+def test_s3_says_which_headers_are_not_signed_but_not_the_hash_of_a_presigned_url() -> None:
+    url = signed(S3SigV4QueryAuth, "GET", "/b/k", {}, service="s3")
+    hashed = [*url.headers, ("X-Amz-Content-SHA256", "UNSIGNED-PAYLOAD")]
+    assert verify(replace(url, headers=hashed), KEYS.get, time.time()) == KEY_ID
+    other = [*url.headers, ("X-Amz-Content-SHA256", "0" * 64)]
+    assert refusal(replace(url, headers=other)) == "SignatureDoesNotMatch"
+    code, message, more = more_of(replace(url, headers=[*hashed, ("x-amz-z", ""), ("x-amz-acl", "private")]))
+    assert (code, message) == (
+        "AccessDenied",
+        "There were headers present in the request which were not signed",
+    )
+    assert more == {"HeadersNotSigned": "x-amz-acl, x-amz-z"}
+
+
+def test_s3_says_since_when_a_url_is_over() -> None:
+    now = time.time()
+    url = signed(S3SigV4QueryAuth, "GET", "/b/k", {}, service="s3")
+    code, message, more = more_of(url, now + 3700)
+    assert (code, message, more["X-Amz-Expires"]) == ("AccessDenied", "Request has expired", "3600")
+    ended, seen = (time.strptime(more[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("Expires", "ServerTime"))
+    assert calendar.timegm(seen) == int(now + 3700)
+    assert calendar.timegm(seen) - calendar.timegm(ended) >= 90
+    old = "/b/k?AWSAccessKeyId=" + KEY_ID + "&Signature=x&Expires=1369353600"
+    assert more_of(sent("GET", old, {"Host": HOST}))[2]["Expires"] == "2013-05-24T00:00:00Z"
+
+
+def test_what_lacks_in_a_url_of_s3() -> None:
+    url = signed(S3SigV4QueryAuth, "GET", "/b/k", {}, service="s3")
+    for name in ("Date", "Expires", "Signature"):
+        parts = [each for each in url.target.split("&") if not each.startswith(f"X-Amz-{name}=")]
+        code, message, _ = more_of(replace(url, target="&".join(parts)))
+        assert code == "AuthorizationQueryParametersError"
+        assert "version 4 requires the X-Amz-" in message
+    code, message, _ = more_of(replace(url, target=url.target.replace("%2F", "%252F")))
+    assert code == "AuthorizationQueryParametersError"
+    assert "the Credential is mal-formed" in message
+    code, message, _ = more_of(sent("GET", f"/b/k?AWSAccessKeyId={KEY_ID}&Signature=x", {"Host": HOST}))
+    assert (code, message[:34]) == ("AccessDenied", "Query-string authentication requir")
+
+
+def test_a_slash_that_is_encoded_is_signed_as_one() -> None:
+    url = signed(S3SigV4QueryAuth, "GET", "/b/k", {}, service="s3")
+    more = more_of(replace(url, target=url.target.replace("/b/k", "/%2Fb/k")))[2]
+    assert more["CanonicalRequest"].startswith("GET\n//b/k\n")
+
+
+# -- forms ------------------------------------------------------------------------------------------------
+
+
+def form_of(fields: dict[str, str], target: str = "/b") -> Sent:
+    """A form as a browser posts it."""
+    parts = [*(("", name, value) for name, value in fields.items()), ('; filename="f"', "file", "content")]
+    body = "".join(
+        f'--line\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n{value}\r\n'
+        for more, name, value in parts
+    )
+    headers = {"Host": HOST, "Content-Type": "multipart/form-data; boundary=line"}
+    return sent("POST", target, headers, f"{body}--line--\r\n".encode())
+
+
+def form_4(key_id: str) -> dict[str, str]:
+    """The fields that botocore makes, of version 4."""
+    key = KEYS[key_id]
+    request = AWSRequest("POST", f"http://{HOST}/b", {})
+    request.context["s3-presign-post-fields"] = {"key": "k"}
+    request.context["s3-presign-post-policy"] = {"conditions": []}
+    credentials = Credentials(key_id, key.secret, key.token or None)
+    S3SigV4PostAuth(credentials, "s3", "us-east-1").add_auth(request)
+    return request.context["s3-presign-post-fields"]
+
+
+def form_2(key_id: str) -> dict[str, str]:
+    """The fields that botocore makes, of version 2."""
+    key = KEYS[key_id]
+    request = AWSRequest("POST", f"http://{HOST}/b", {})
+    request.context["s3-presign-post-fields"] = {"key": "k"}
+    request.context["s3-presign-post-policy"] = {"conditions": []}
+    HmacV1PostAuth(Credentials(key_id, key.secret, key.token or None)).add_auth(request)
+    return request.context["s3-presign-post-fields"]
+
+
+@pytest.mark.parametrize("fields_of", [form_4, form_2])
+def test_forms_are_believed_if_their_policy_is_signed(fields_of: Callable[[str], dict[str, str]]) -> None:
+    for key_id in KEYS:
+        fields = fields_of(key_id)
+        assert verify(form_of(fields), KEYS.get, time.time()) == key_id
+        upper = {name.upper(): value for name, value in fields.items()}
+        assert verify(form_of(upper, "/b/"), KEYS.get, time.time()) == key_id
+        code, _, more = more_of(form_of(fields | {"policy": fields["policy"][:-2]}))
+        assert (code, more["StringToSign"]) == ("SignatureDoesNotMatch", fields["policy"][:-2])
+        assert "CanonicalRequest" not in more
+        for name in fields.keys() - {"key"}:
+            assert refusal(form_of(fields | {name: "x"}))
+        others = dict.fromkeys(KEYS, Key("practice", KEYS[key_id].token))
+        assert refusal(form_of(fields), keys=others) == "SignatureDoesNotMatch"
+        assert refusal(form_of(fields), keys={}) == "InvalidClientTokenId"
+        assert refusal(form_of(fields), keys={key_id: Key(SECRET, "another")}) == "InvalidToken"
+
+
+def test_what_lacks_in_a_form_is_named() -> None:
+    four, two = form_4(KEY_ID), form_2(KEY_ID)
+    for fields, gone, named in (
+        (four, ("x-amz-signature",), "X-Amz-Signature"),
+        (four, ("x-amz-algorithm", "x-amz-credential"), "X-Amz-Algorithm"),
+        (four, ("policy",), "Policy"),
+        (two, ("signature",), "Signature"),
+        (two, ("AWSAccessKeyId",), "AWSAccessKeyId"),
+    ):
+        code, message, more = more_of(form_of({n: v for n, v in fields.items() if n not in gone}))
+        assert (code, more) == ("InvalidArgument", {"ArgumentName": named, "ArgumentValue": ""})
+        assert f"must contain a field named '{named}'." in message
+    assert verify(form_of({"key": "k", "policy": four["policy"]}), KEYS.get, time.time()) == ""
+    no_form = sent("POST", "/b", {"Content-Type": "multipart/form-data"}, b"signature")
+    assert refusal(no_form) == "MalformedPOSTRequest"
+    scope = four["x-amz-credential"].replace("/s3/", "/iam/")
+    assert refusal(form_of(four | {"x-amz-credential": scope})) == "SignatureDoesNotMatch"
 
 
 # -- mutations --------------------------------------------------------------------------------------------
@@ -583,14 +749,7 @@ def test_a_large_upload_is_held_to_its_hash(run: sandbox.Run) -> None:
 
 
 def client(run: sandbox.Run, service: str) -> Any:
-    own = run.environment()
-    return boto3.client(
-        service,
-        endpoint_url=run.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=own["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=own["AWS_SECRET_ACCESS_KEY"],
-    )
+    return client_of(run, sandbox.ACCOUNT, service)
 
 
 def answer(asked: Sent, address: str) -> tuple[int, bytes]:

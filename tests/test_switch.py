@@ -22,9 +22,10 @@ from botocore.exceptions import ClientError
 from harness import outside
 
 from awslabs import cli, inventory, journal, kinds, limits, policies, switch, switch_function
+from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, StillStanding
 from awslabs.kinds import schedules
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.progress import poll
 from awslabs.sandbox.core import policies as iam
 from awslabs.switch import PARTS, Switch

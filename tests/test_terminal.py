@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -15,83 +16,186 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyte
 import pytest
 from processes import eventually
 from pty_kit import clean, each_leaves_whole_lines, environment, on_terminal
 
-from awslabs import progress, sandbox, screen, show
+from awslabs import progress, screen, show
 
+SLOW_STATES = 0.2  # states take a little time
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of one student, with a practice cloud whose states take a little time."""
-    home = tmp_path_factory.mktemp("student")
-    run = sandbox.start(slow_states=0.2, home=home)
-    yield home
-    run.stop()
-
-
+BOTH = (80, 110)  # columns
+# Each verb at both, with work to do at each. Whole up and down of a server at both: in the test of --json.
 VERBS = [
     (
+        BOTH,
         "awslabs.ec2",
         ["up"],
         r"The server answers at 127\.0\.0\.1\. Log in: python -m awslabs\.ec2 ssh --sandbox",
     ),
-    ("awslabs.ec2", ["status"], r"│  └─ instance +running +0\.0163 USD/h +i-\w+"),
-    ("awslabs.ec2", ["ssh", "--", "echo", "hello"], r"hello"),
-    ("awslabs.ledger", ["list"], r"lab +name +cloud .*"),
-    ("awslabs.ledger", ["show", "ec2"], r"row +name +state .*"),
-    ("awslabs.ledger", ["verify"], r"\d+ rows stand, 0 absent on AWS\. .*"),
-    ("awslabs.ec2", ["down", "--dry-run"], r"Would delete \d+ resources, in this order:"),
-    ("awslabs.ec2", ["down"], r"\d+ resources deleted; nothing of it is left\. .* USD\."),
+    (BOTH, "awslabs.ec2", ["status"], r"│  └─ instance +running +0\.0163 USD/h +i-\w+"),
+    (BOTH, "awslabs.ec2", ["ssh", "--", "echo", "hello"], r"hello"),
+    (BOTH, "awslabs.ledger", ["list"], r"lab +name +cloud .*"),
+    (BOTH, "awslabs.ledger", ["show", "ec2"], r"row +name +state .*"),
+    (BOTH, "awslabs.ledger", ["verify"], r"\d+ rows stand, 0 absent on AWS\. .*"),
+    (BOTH, "awslabs.ec2", ["down", "--dry-run"], r"Would delete \d+ resources, in this order:"),
+    ((110,), "awslabs.ec2", ["down"], r"\d+ resources deleted; nothing of it is left\. .* USD\."),
     (
+        BOTH,
         "awslabs.serverless",
         ["up"],
         r"On AWS it would cost .* until: python -m awslabs\.serverless down --sandbox",
     ),
-    ("awslabs.serverless", ["status"], r"api +standing +\w+"),
-    ("awslabs.serverless", ["invoke"], r"REPORT RequestId: .*"),
-    ("awslabs.serverless", ["invoke-many", "30"], r".* s #+.*"),
-    ("awslabs.serverless", ["table", "write", "200"], r"count +200"),
-    ("awslabs.serverless", ["haiku", "post-many", "20"], r"posted +20"),
-    ("awslabs.serverless", ["load", "--rate", "5", "--seconds", "2"], r".*#+.*"),
-    ("awslabs.serverless", ["logs"], r"REPORT RequestId: .*"),
-    ("awslabs.serverless", ["down"], r"\d+ resources deleted; nothing of it is left\. .*"),
-    ("awslabs.ecs_qa", ["status"], r"Nothing stands\."),
-    ("awslabs.batch_sweep", ["status"], r"Nothing stands\."),
-    ("awslabs.gpu", ["status"], r"Nothing stands\."),
-    ("awslabs.sandbox", ["status"], r"The practice cloud listens at http://127\.0\.0\.1:\d+, .*"),
-    ("awslabs", [], r"Nothing stands\."),
+    (BOTH, "awslabs.serverless", ["status"], r"api +standing +\w+"),
+    (BOTH, "awslabs.serverless", ["invoke"], r"REPORT RequestId: .*"),
+    (BOTH, "awslabs.serverless", ["invoke-many", "30"], r".* s #+.*"),
+    (BOTH, "awslabs.serverless", ["table", "write", "200"], r"count +200"),
+    (BOTH, "awslabs.serverless", ["haiku", "post-many", "20"], r"posted +20"),
+    (BOTH, "awslabs.serverless", ["load", "--rate", "5", "--seconds", "2"], r".*#+.*"),
+    (BOTH, "awslabs.serverless", ["logs"], r"REPORT RequestId: .*"),
+    ((80,), "awslabs.serverless", ["down"], r"\d+ resources deleted; nothing of it is left\. .*"),
+    (BOTH, "awslabs.ecs_qa", ["status"], r"Nothing stands\."),
+    (BOTH, "awslabs.batch_sweep", ["status"], r"Nothing stands\."),
+    (BOTH, "awslabs.gpu", ["status"], r"Nothing stands\."),
+    (BOTH, "awslabs.sandbox", ["status"], r"The practice cloud listens at http://127\.0\.0\.1:\d+, .*"),
+    (BOTH, "awslabs", [], r"Nothing stands\."),
 ]
 
 
-@pytest.mark.parametrize("columns", [80, 110])
-def test_each_verb_leaves_whole_lines_on_the_screen(home: Path, columns: int) -> None:
-    each_leaves_whole_lines(VERBS, environment(home), columns)
+def test_each_verb_leaves_whole_lines_on_the_screen(home: Path) -> None:
+    for widths, *verb in VERBS:
+        for columns in widths:
+            each_leaves_whole_lines([verb], environment(home), columns)
 
 
-@pytest.mark.parametrize("columns", [80, 110])
+@pytest.mark.parametrize("columns", BOTH)
 def test_json_is_whole_under_the_lines_of_its_waits(home: Path, columns: int) -> None:
-    for verb in (["up", "--json"], ["status", "--json"], ["down", "--json"]):
-        seen = clean(on_terminal(["awslabs.ec2", *verb], environment(home), columns))
+    waits = re.compile(r"[\u2800-\u28ff] waiting until .* \d:\d\d:\d\d")
+    for verb in ("up", "status", "down"):
+        seen = clean(on_terminal(["awslabs.ec2", verb, "--json"], environment(home), columns))
         assert seen.json
-
-
-def test_waits_are_seen_while_they_last(home: Path) -> None:
-    try:
-        seen = on_terminal(["awslabs.ec2", "up"], environment(home))
-        assert [
-            line for line in seen.during if re.match(r"^[\u2800-\u28ff] waiting until .* \d:\d\d:\d\d$", line)
-        ]
-    finally:
-        clean(on_terminal(["awslabs.ec2", "down"], environment(home)))
+        if verb == "up":  # they are seen while they last
+            assert any(map(waits.fullmatch, seen.during))
 
 
 def test_an_error_stands_on_lines_of_its_own(home: Path) -> None:
     seen = clean(on_terminal(["awslabs.ec2", "ssh"], environment(home)), status=1)
     assert [line.partition(":")[0] for line in seen.lines] == ["error", "why", "fix"]
+
+
+LONG = "python -m awslabs.ec2 up --sandbox --region ap-northeast-1 --name second --owner ana --ttl 3h"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("error: The lab does not stand.", None),
+        (
+            "why:   0.0000 USD are spent, and it costs 0.0003 at the least. It was not started.",
+            [
+                "why:   0.0000 USD are spent, and it costs 0.0003 at the least. It was not",
+                "       started.",
+            ],
+        ),
+        (f"fix:   {LONG}", ["fix:", LONG]),
+        (f"fix:   {LONG}    # then the same again", ["fix:", LONG, "# then the same again"]),
+        (
+            "fix:   make room where the output goes, or set another one; then ask again: "
+            "aws sts get-caller-identity",
+            [
+                "fix:   make room where the output goes, or set another one; then ask again:",
+                "aws sts get-caller-identity",
+            ],
+        ),
+        (
+            "fix:   run the same command again without a budget: `down` ends that of `up`, `unset X` that",
+            [
+                "fix:   run the same command again without a budget: `down` ends that of `up`,",
+                "       `unset X` that",
+            ],
+        ),
+        (f"error: {'x' * 90} is long.", [f"error: {'x' * 90}", "       is long."]),
+        ("error: " + "夏草や " * 12, ["error: " + "夏草や " * 9 + "夏草や", "       夏草や 夏草や"]),
+    ],
+)
+def test_a_long_line_of_an_error_ends_between_words_and_a_command_stays_whole(
+    text: str, lines: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert screen.fitted(text, Terminal()).split("\n") == (lines or [text])
+    assert screen.fitted(text, io.StringIO()) == text  # through a pipe nothing is broken
+
+
+def test_what_is_said_ends_between_words_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    screen.say("Not counted: " + "words " * 20)
+    first, second = sys.stderr.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert first.endswith("words")
+    assert second.startswith("words")
+    assert len(first) <= 80
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [(0.0, "0.0000"), (0.00001, "<0.0001"), (0.00005, "0.0001"), (2.0, "2.0000"), (None, "?")],
+)
+def test_money_that_four_decimals_cannot_show_is_not_called_nothing(usd: float | None, shown: str) -> None:
+    assert screen.amount("usd_budget", usd) == shown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--budget", "0"), ("--budget", "ten"), ("--ttl", "0"), ("--ttl", "2020-01-01"), ("--ttl", "5m")],
+)
+def test_wrong_usage_is_read_at_eighty_columns(options: tuple[str, str], tmp_path: Path) -> None:
+    seen = on_terminal(["awslabs.ec2", "up", *options], environment(tmp_path))
+    assert seen.status == 2
+    assert [line for line in seen.lines if len(line) > 80] == []  # a line that the edge cut would be longer
+    said = " ".join(line.strip() for line in seen.lines[3:])
+    assert f"'{options[1]}' is no " in said
+    assert said.endswith(("1,000,000 USD.", "0.50.", "1h30m."))
+
+
+def test_what_others_have_written_reaches_no_terminal_raw_as_wrong_usage_either(tmp_path: Path) -> None:
+    roster = tmp_path / "class.csv"
+    roster.write_text("na\x1b[2Jme,owner,profile,role_arn,region\n")
+    seen = on_terminal(["awslabs", "class", "list", "--class", str(roster)], environment(tmp_path))
+    assert seen.status == 2
+    assert "not na\\x1b[2jme,owner,profile,role_arn,region" in " ".join(line.strip() for line in seen.lines)
+
+
+def test_status_is_read_at_eighty_columns(home: Path) -> None:
+    """With the longest names that a first lab has, those of its switch."""
+    for verb in (["up", "--budget", "1"], ["status"]):
+        seen = clean(on_terminal(["awslabs.ec2", *verb], environment(home)))
+    assert [line for line in seen.lines if len(line) > 80] == []  # a line that the edge cut would be longer
+    assert any(line.split(maxsplit=1)[1].startswith("switch-schedule") for line in seen.lines if "─" in line)
+    clean(on_terminal(["awslabs.ec2", "down"], environment(home)))
+
+
+def test_ctrl_c_at_a_question_is_an_interruption(home: Path) -> None:
+    ask = ["awslabs.serverless", "invoke-many", "10001"]
+    seen = on_terminal(ask, environment(home), interrupt_at="Send them?")
+    assert seen.status == 130
+    assert seen.lines[-1] == "interrupted. Nothing is lost: run the same command again, or `down`."
+
+
+def test_the_practice_cloud_s_weather_is_read_at_eighty_columns(home: Path) -> None:
+    seen = clean(on_terminal(["awslabs.sandbox", "status"], environment(home)))
+    cut = [
+        line for line in seen.lines if len(line) > 80 and " " in line
+    ]  # an ARN by itself has no place to break
+    assert [line for line in cut if not line.startswith("log: ")] == []
+    assert "no faults." in " ".join(seen.lines)
+
+
+def test_nothing_in_a_sheet_is_a_formula() -> None:
+    rows = [{"student": '=HYPERLINK("http://evil")', "usd": -0.5}, {"student": None, "usd": 1}]
+    assert screen.sheet(rows, rows[0]) == ('student,usd\n"\'=HYPERLINK(""http://evil"")",-0.5\n?,1')
 
 
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "cp932"])
@@ -127,6 +231,15 @@ def test_a_full_disk_under_stdout_is_said(home: Path) -> None:
     assert "error: The result could not be printed.\n" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "Exception ignored" not in ran.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_said_on_a_full_disk_is_no_failure(unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        said = "from awslabs import screen; screen.say('once'); screen.say('again')"
+        variables = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        ran = subprocess.run([sys.executable, "-c", said], stderr=full, env=variables)
+    assert ran.returncode == 0
 
 
 def test_a_full_disk_under_stderr_stops_no_deletion(home: Path) -> None:
@@ -192,6 +305,37 @@ def test_many_waits_at_once_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(watcher, screen.TerminalWatcher)
     assert watcher.live is None
     assert terminal.getvalue().endswith("done\n")
+
+
+def test_a_result_stands_on_lines_of_its_own_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, "utf-8", write_through=True)
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "watcher", screen.watcher_for(terminal))
+    seen = pyte.Screen(80, 10)
+    with progress.awaiting("the instance is gone"):
+        assert screen.takes_unicode(sys.stdout)
+        screen.out("a result\nof two lines")
+        pyte.ByteStream(seen).feed(written.getvalue().replace(b"\n", b"\r\n"))
+        assert [line.rstrip() for line in seen.display[:2]] == ["a result", "of two lines"]
+        assert "the instance is gone" in seen.display[2]
+
+
+def test_prose_in_a_result_ends_between_words_below_its_first() -> None:
+    result = {"statement": "word " * 5 + "end", "inner": {"usd": 1, "why": "word " * 4 + "end"}}
+    assert list(screen.lines_of(result, room=26)) == [
+        "statement  word word word",
+        "           word word end",
+        "inner",
+        "  usd  1.0000",
+        "  why  word word word word",
+        "       end",
+    ]
+    assert len(list(screen.lines_of(result))) == 4  # through a pipe nothing is broken
 
 
 def test_off_a_terminal_a_long_count_is_told_now_and_then(

@@ -1400,6 +1400,14 @@ def test_closing_does_not_wait_for_a_server_that_is_being_dialled(
             thread.join()
 
 
+def test_waiting_is_done_in_steps_so_that_ctrl_c_is_heard() -> None:
+    """A signal just before Python begins to wait is heard when it stops waiting, and not before."""
+
+    keeper = Mock(**{"is_alive.side_effect": [True, True, False]})
+    forwarding.Forward.wait(Mock(_keeper=keeper, gave_up=None))
+    assert [call.args for call in keeper.join.call_args_list] == [(forwarding.HEARD_S,)] * 2
+
+
 @needs_sshd
 def test_ctrl_c_ends_a_waiting_tunnel(server: Sshd) -> None:
     program = (
@@ -1422,11 +1430,14 @@ def test_ctrl_c_ends_a_waiting_tunnel(server: Sshd) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout
-        port = int(process.stdout.readline())
-        with dial(port):
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=120)
+        try:
+            assert process.stdout
+            port = int(process.stdout.readline())
+            with dial(port):
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
 
 

@@ -13,8 +13,9 @@ import boto3
 import pytest
 
 from awslabs import addresses, ec2
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 from awslabs.web import Web
 
 

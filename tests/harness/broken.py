@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from awslabs.cloud import Cloud
 from awslabs.journal import Journal
-from awslabs.ledger import Cloud, Ledger
+from awslabs.ledger import Ledger
 
 
 def saves_too_late() -> None:

@@ -12,21 +12,20 @@ import gc
 import importlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.loaders
-import botocore.regions
-import botocore.session
-from botocore.client import ClientCreator
-from botocore.hooks import EventAliaser
+import clients
 
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from awslabs.sandbox import Run
 from harness import forks, outside, trial
 from harness.cases import Case, Recording, Storm
@@ -36,6 +35,7 @@ from harness.trial import Place, Verdict
 CASE_S = 1800.0  # several verbs, each with its own limit
 SETTLE_LAGS = 4.0  # SETTLE, in lags: late visibility must be over by then, with room
 PATIENCE = 0.1  # scales how long the ledger goes on while AWS refuses, from minutes to seconds
+ROOM = 1 << 30  # bytes that cases may need, with much to spare
 FIRST_ACCOUNT = 300_000_000_000
 
 
@@ -47,7 +47,7 @@ class Matrix:
     run : Run
         The practice cloud; its ``lag_ms`` is the late visibility that the cases meet.
     scratch : Path
-        Where cases keep their files.
+        Where cases keep their files, unless this computer keeps files in memory.
     jobs : int
         Cases at a time. Mostly they wait, so more than processors.
     on_verdict : callable, optional
@@ -61,7 +61,9 @@ class Matrix:
         jobs: int = 12,
         on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
-        self.cloud, self.scratch, self.jobs, self.on_verdict = run, scratch, jobs, on_verdict
+        self.cloud, self.jobs, self.on_verdict = run, jobs, on_verdict
+        self._memory = in_memory()
+        self.scratch = Path(self._memory.name) if self._memory else scratch
         self._accounts = iter(range(FIRST_ACCOUNT, FIRST_ACCOUNT + 10**9))
         here = Path(__file__).resolve()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS")}
@@ -81,6 +83,8 @@ class Matrix:
         """End the parent; it ends what still runs."""
         self._parent.terminate()
         self._parent.communicate()
+        if self._memory:
+            self._memory.cleanup()
 
     def record(self, lab: Lab) -> Recording:
         """Run a lab in which nothing goes wrong.
@@ -153,6 +157,18 @@ class Matrix:
         self._parent.stdin.flush()
 
 
+def in_memory() -> tempfile.TemporaryDirectory[str] | None:
+    """A folder that is on no disk; None where there is none, or little room.
+
+    A ledger syncs its file with every row, which is a fifth of what a case costs on a disk. What is killed
+    here are processes, and of what they have written a disk keeps no more than memory does.
+    """
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ROOM:
+        return None
+    return tempfile.TemporaryDirectory(prefix="awslabs-", dir=memory)
+
+
 def parent() -> None:
     """Answer questions until there are no more."""
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -173,44 +189,11 @@ def parent() -> None:
             answers.flush()
 
 
-def keep_what_clients_share() -> None:
-    """Make once what each client makes anew: its service's class, its rules for endpoints, names of events.
-
-    Half of what a client costs. Each still has its own credentials, hooks and connections.
-    """
-    classes: dict[str, type] = {}
-    providers: dict[int, Any] = {}
-    names: dict[str, str] = {}
-    make, provider = ClientCreator._create_client_class, botocore.regions.EndpointProvider
-    aliaser = EventAliaser.__init__
-
-    def client_class(creator: Any, name: str, model: Any) -> type:
-        if name not in classes:
-            classes[name] = make(creator, name, model)
-        return classes[name]
-
-    def endpoint_provider(ruleset_data: Any, **more: Any) -> Any:
-        key = id(ruleset_data)  # of one service; the loader keeps what it has read
-        if key not in providers:
-            providers[key] = provider(ruleset_data=ruleset_data, **more)
-        return providers[key]
-
-    def event_aliaser(self: Any, *arguments: Any) -> None:
-        aliaser(self, *arguments)
-        self._alias_name_cache = names  # what an event is called is the same for all
-
-    EventAliaser.__init__ = event_aliaser
-    ClientCreator._create_client_class = client_class
-    botocore.regions.EndpointProvider = endpoint_provider
-
-
 def warm(place: Place) -> None:
     """Do once what every fork would do: import, read botocore's descriptions of the services, call."""
     for module in ("awslabs.cli", "awslabs.ledger_cli", "awslabs.tunnel.session"):
         importlib.import_module(module)
-    loader = botocore.loaders.create_loader()
-    botocore.session.create_loader = lambda *_: loader  # type: ignore[assignment]
-    keep_what_clients_share()
+    clients.keep_what_they_share()
     place.enter()
     outside.survey(tuple(outside.LISTINGS))
     trial.judges()

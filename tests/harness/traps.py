@@ -9,14 +9,17 @@ import stat
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from botocore.awsrequest import AWSHTTPConnection
-from botocore.client import BaseClient
-from botocore.endpoint import Endpoint
+from wire import Call, around, around_tries
 
 from awslabs.sandbox import Run
 from harness.cases import SAVE, STAYS_UNTAGGED, Fault, Point, weather
+
+HOOKS = pytest.MonkeyPatch()  # never undone: the process ends with its verb
 
 
 class Trap:
@@ -49,28 +52,28 @@ class Trap:
             self._hide_tags()
         took_effect: Counter[str] = Counter()
         under_way: Counter[str] = Counter()  # `down` sends several at once
-        send, mutex = Endpoint._get_response, threading.Lock()  # type: ignore[attr-defined]
+        mutex = threading.Lock()
 
-        def watched(endpoint: Endpoint, request: Any, model: Any, context: Any) -> Any:
-            if f"{model.service_model.service_name}:{model.name}" != self.point.operation:
-                return send(endpoint, request, model, context)
+        def watched(name: str, send: Callable[[], Any]) -> Any:
+            if name != self.point.operation:
+                return send()
             with mutex:
-                number = took_effect[model.name] + under_way[model.name] + 1
+                number = took_effect[name] + under_way[name] + 1
                 mine = not self.sprung and number >= self.point.occurrence
                 self.sprung |= mine
-                under_way[model.name] += 1
+                under_way[name] += 1
             if mine:
                 time.sleep(self.lag_s)
                 self._before()
-            answer, problem = send(endpoint, request, model, context)
+            answer, problem = send()
             if mine:
                 self._after()
             with mutex:
-                under_way[model.name] -= 1
-                took_effect[model.name] += answer is not None and answer[0].status_code < 300
+                under_way[name] -= 1
+                took_effect[name] += answer is not None and answer[0].status_code < 300
             return answer, problem
 
-        Endpoint._get_response = watched  # type: ignore[attr-defined]
+        around_tries(HOOKS, watched)
 
     def _before(self) -> None:
         if self.fault.weather:
@@ -104,18 +107,17 @@ class Trap:
 
     def _hide_tags(self) -> None:
         """Once the trap has sprung, no answer holds a tag of ours, and nothing is found by one."""
-        ask = BaseClient._make_api_call
 
-        def unmarked(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-            answer = ask(client, operation, request)
+        def unmarked(call: Call) -> Any:
+            answer = call.send()
             if not self.sprung:
                 return answer
-            filters = request.get("Filters", [])
+            filters = call.request.get("Filters", [])
             if any(one["Name"].startswith("tag") for one in filters):
                 return {key: [] if isinstance(value, list) else value for key, value in answer.items()}
             return without_tags(answer)
 
-        BaseClient._make_api_call = unmarked  # type: ignore[method-assign]
+        around(HOOKS, unmarked)
 
     def _fill_the_disk(self) -> None:
         """From this save on only half of what is written gets to the disk, and no save succeeds."""
@@ -160,16 +162,14 @@ class Strikes:
         faults = [weather(fault, point.operation) for point, fault in self.strikes]
         self.run.weather(account=self.account, faults=faults)
         mine = {point.operation for point, _ in self.strikes}
-        send = Endpoint._get_response  # type: ignore[attr-defined]
 
-        def watched(endpoint: Endpoint, request: Any, model: Any, context: Any) -> Any:
-            operation = f"{model.service_model.service_name}:{model.name}"
-            if operation in mine - self.struck:
-                self.struck.add(operation)
+        def watched(name: str, send: Callable[[], Any]) -> Any:
+            if name in mine - self.struck:
+                self.struck.add(name)
                 time.sleep(self.lag_s)
-            return send(endpoint, request, model, context)
+            return send()
 
-        Endpoint._get_response = watched  # type: ignore[attr-defined]
+        around_tries(HOOKS, watched)
 
 
 def without_tags(value: Any) -> Any:
