@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import clients
 import pytest
 from layers import LAYERS
 
@@ -19,7 +21,11 @@ def pytest_configure() -> None:
     """Ctrl-C works in what tests start, also where the tests run as a background job: there it is ignored.
 
     And labs find no Docker engine unless a test says so (`docker_engine.in_use`): builds take minutes.
+    And a service's model is read once, not again for each of thousands of clients, and Python looks for
+    garbage seldom: a quarter of the time went to looking through such models, which stay.
     """
+    clients.keep_what_they_share()
+    gc.set_threshold(100_000, 50, 100)
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     os.environ.setdefault("AWSLABS_TEST_DOCKER_HOST", host)
     os.environ["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
@@ -33,12 +39,12 @@ def pytest_configure() -> None:
 # From half a minute on, the longest first: else one worker ends with such a file while the others have
 # nothing left. A new one may be missing here; then only that happens.
 LONG = (
-    *("test_batch_sweep_docker", "test_kill_batch_sweep", "test_ecs_qa_live", "test_kill_ecs_qa"),
-    *("test_kill", "test_kill_serverless", "test_lab_notebooks", "test_kill_gpu", "test_terminal"),
-    *("test_ec2", "test_ssh_power", "test_terminal_ml", "test_gpu_live", "test_batch_sweep_live"),
-    *("test_concurrency", "test_services_ecs_running_tasks", "test_tunnel", "test_sandbox"),
-    *("test_qa_bot_docker", "test_mnist", "test_sandbox_clients", "test_services_batch_running_jobs"),
-    *("test_safe", "test_qa_bot", "test_notebooks", "test_recorded_members", "test_student_policy"),
+    *("test_batch_sweep_docker", "test_ecs_qa_live", "test_kill_batch_sweep", "test_kill_ecs_qa"),
+    *("test_kill", "test_kill_serverless", "test_terminal_ml", "test_lab_notebooks", "test_kill_gpu"),
+    *("test_kill_switch", "test_batch_sweep_live", "test_terminal", "test_gpu_live", "test_concurrency"),
+    *("test_services_ecs_running_tasks", "test_tunnel", "test_sandbox", "test_qa_bot_docker", "test_mnist"),
+    *("test_sandbox_clients", "test_services_batch_running_jobs", "test_ec2", "test_safe", "test_qa_bot"),
+    *("test_notebooks", "test_recorded_members", "test_student_policy"),
 )
 
 
@@ -79,6 +85,22 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 # -- Where every test starts from --------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_nothing() -> Iterator[None]:
+    """A file leaves no address of a cloud that is gone; the next one's fixtures are made before `_nobody`."""
+    before = settings()
+    yield
+    left = {name: value for name, value in settings().items() if before.get(name) != value}
+    for name in left:
+        os.environ.pop(name)
+    assert not left
+
+
+def settings() -> dict[str, str]:
+    """What this process says of a cloud."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "AWSLABS_"))}
+
+
 @pytest.fixture(autouse=True)
 def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty home, keys that open nothing, and none of the AWS settings of whoever runs the tests."""
@@ -99,13 +121,32 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One practice cloud without waits (`sandbox.Run`), for the tests of a file that do not end it."""
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One practice cloud (`sandbox.Run`) for the tests of a file that do not end it.
+
+    It takes no time, unless the file has `SLOW_STATES`.
+    """
     from awslabs import sandbox
 
-    run = sandbox.start(slow_states=0, home=tmp_path_factory.mktemp("cloud"))
+    slow_states = getattr(request.module, "SLOW_STATES", 0)
+    run = sandbox.start(slow_states=slow_states, home=tmp_path_factory.mktemp("cloud"))
     yield run
     run.stop()
+
+
+@pytest.fixture(scope="module")
+def home(run: Any) -> Path:
+    """The home of one student of that practice cloud."""
+    return Path(run.directory.parent)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser without anybody before it."""
+    from bashoutter_browser import browser
+
+    with browser(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -136,7 +177,7 @@ def answers_fit() -> Iterator[None]:
     assert shapes.problems(seen) == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def aloud(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Prints figures past pytest's capture, so that they stand in the log of each run."""
 

@@ -24,12 +24,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 from botocore.exceptions import ClientError
 
 from awslabs import inventory, sandbox
-from awslabs.ledger import Cloud, Ledger
+from awslabs.cloud import Cloud
+from awslabs.ledger import Ledger
 from harness import cases, outside
 from harness.cases import KILLED_DURING, KILLS, Case, Point, Recording
 from harness.labs import Lab
@@ -298,8 +300,8 @@ def of_no_switch(run: sandbox.Run, one: Abandoned) -> list[str]:
     """What is wrong with a lab whose laptop died early: something costs, or `verify` does not name it."""
     found = standing(run, one)
     costs = [f"{thing} costs, and there is no switch" for thing in those_of(found, (*COSTS, *STARTS))]
-    enter(run, one)
-    report, refused = inventory.verify(Cloud())
+    with as_user(run, one):
+        report, refused = inventory.verify(Cloud())
     named = with_what_comes(
         {str(row["id"]) for row in report if row["id"] and row["on_aws"] != "absent"}, clients(run, one)
     )
@@ -342,10 +344,10 @@ def those_of(things: set[Thing], kinds: tuple[str, ...]) -> list[str]:
     return sorted(str(one) for one in things if one.kind in kinds)
 
 
-def enter(run: sandbox.Run, one: Abandoned) -> None:
+def as_user(run: sandbox.Run, one: Abandoned) -> contextlib.AbstractContextManager[Any]:
     """Be the user of this account, with what the laptop has left."""
-    os.environ.update(run.environment(one.account, region="us-east-1"))
-    os.environ.update(HOME=str(one.home), AWSLABS_HOME=str(one.home / ".awslabs"))
+    home = {"HOME": str(one.home), "AWSLABS_HOME": str(one.home / ".awslabs")}
+    return mock.patch.dict(os.environ, run.environment(one.account, region="us-east-1") | home)
 
 
 def standing(run: sandbox.Run, one: Abandoned) -> set[Thing]:
