@@ -48,6 +48,20 @@ LONG = (
 )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file without a test of the layers that are asked for is not read: mostly half of all files."""
+    asked = asked_for(config)
+    if not asked or not collection_path.match("test_*.py"):
+        return None
+    return None if any(f"mark.{layer}" in collection_path.read_text() for layer in asked) else True
+
+
+def asked_for(config: pytest.Config) -> set[str]:
+    """The layers of ``-m "live or kill"``; none where other tests are asked for, too."""
+    words = set(config.option.markexpr.split()) - {"or"}
+    return words if words <= set(LAYERS) else set()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest in front; the order of tests within a file stays."""
     places = {name: place for place, name in enumerate(LONG)}
@@ -75,7 +89,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Name the layers that did not run, and the commands that run them."""
+    """Name the layers that did not run, and the commands that run them; who asked for some knows."""
+    if asked_for(config):
+        return
     if found := {layer: many for layer, many in config.stash.get(LEFT_OUT, {}).items() if many}:
         many = ", ".join(f"{many} {layer}" for layer, many in found.items())
         terminalreporter.write_line(f"left out: {many}. All of them: make test-all")

@@ -738,6 +738,9 @@ def write_log_to(path: Path) -> None:
         os.close(source)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # A line per call: nobody reads which line of ours wrote it ("Optimization" in Python's Logging HOWTO).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     logging.root.handlers[0].setFormatter(OneLine("%(asctime)s %(message)s"))
 
