@@ -63,8 +63,10 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def clean(seen: Seen, status: int = 0) -> Seen:
     """No wait is left on the screen, and none stands on one line with something else."""
     assert seen.status == status, "\n".join(seen.lines)
-    assert not [line for line in seen.lines if LIVE.search(line)]
-    assert not [line for line in seen.during if GLUED.search(line)]
+    left = [line for line in seen.lines if LIVE.search(line)]
+    assert not left, f"{left}\nis left of:\n" + "\n".join(seen.lines)
+    glued = [line for line in seen.during if GLUED.search(line)]
+    assert not glued, "\n".join(glued)
     return seen
 
 

@@ -379,6 +379,6 @@ def test_an_image_with_an_operating_system_runs_as_a_container(tmp_path: Path) -
         assert lab.end(job_id)["container"]["exitCode"] == 1
         assert lab.log(job_id) == ["exec /bin/sh: exec format error"]
         labelled = {"label": f"awslabs.practice={run.directory.resolve()}"}
-        assert engine.containers.list(all=True, filters=labelled) == []
+        assert engine.containers.list(all=True, filters=labelled, ignore_removed=True) == []
     finally:
         run.stop()

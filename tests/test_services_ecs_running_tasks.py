@@ -665,7 +665,7 @@ def engine_lab(engine_run: sandbox.Run) -> Iterator[Lab]:
 def containers(run: sandbox.Run) -> list[Any]:
     """The containers of a practice cloud."""
     chosen = {"label": f"awslabs.practice={run.directory.resolve()}"}
-    return docker_engine.engine().containers.list(all=True, filters=chosen)
+    return docker_engine.engine().containers.list(all=True, filters=chosen, ignore_removed=True)
 
 
 @pytest.mark.docker

@@ -283,6 +283,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], invocations.Functions]]:
                 Role=role,
                 Handler="lab.handler",
                 Code={"ZipFile": zipped(ROOM_CODE)},
+                Timeout=60,  # s; on a busy computer the usual 3 pass before 200 MB are held
             )
             return lambda_
 

@@ -14,6 +14,7 @@ Where the time goes in the usual loop, and what is done here instead:
 3.  ReLU runs after the max-pool, and so does adding the second convolution's bias. There a quarter of the
     numbers is left, and the result is the same: the largest of some numbers with all negative ones raised
     to 0 is their largest, raised to 0; and the largest of some sums with b is the largest number, plus b.
+    (In the gradient the last bits may differ: two numbers can round to one sum, and it goes to either.)
 4.  On a CPU the pixels of all channels lie side by side (`channels_last`): the max-pool reads
     them at full width.
 5.  On a CUDA GPU a step is recorded once and then played, from fetching its images to adding up its loss:
