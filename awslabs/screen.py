@@ -47,6 +47,7 @@ COMMAND = re.compile(
     r"|sudo |rm (?:-|/)|ls -|kill -|chmod \d|git -|tail -|ssh-keygen ).*"
 )
 LABEL = re.compile(r"(?:error|Error|why|fix): *")
+FRAME_S = 0.1  # between two drawings of live lines
 STEP_S = 10.0  # seconds between two lines of a counter where no line can be written over
 # Control characters of both sets, and those that turn the direction of writing; a line break is none here.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -473,8 +474,10 @@ class TerminalWatcher:
                     console=Console(stderr=True),
                     redirect_stdout=False,  # `out` stands aside; rich's stand-in for stdout has no encoding
                     transient=True,
+                    auto_refresh=False,  # rich draws without asking whether a line is printed just then
                 )
                 self.live.start()
+                threading.Thread(target=self._draw, args=(self.live,), name="live lines", daemon=True).start()
             return self.live.add_task(
                 visible(f"waiting until {what}" if total is None else what), total=total
             )
@@ -516,6 +519,15 @@ class TerminalWatcher:
             if self.live is not None:
                 self.live.stop()
                 self.live = None
+
+    def _draw(self, live: Any) -> None:
+        """Let the live lines go on while they are shown."""
+        while True:
+            time.sleep(FRAME_S)
+            with self.mutex:
+                if self.live is not live:
+                    return
+                live.refresh()
 
 
 def watcher_for(stream: TextIO) -> PlainWatcher | TerminalWatcher:

@@ -20,6 +20,7 @@ import pyte
 import pytest
 from processes import eventually
 from pty_kit import clean, each_leaves_whole_lines, environment, on_terminal
+from rich import live
 
 from awslabs import progress, screen, show
 
@@ -305,6 +306,39 @@ def test_many_waits_at_once_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(watcher, screen.TerminalWatcher)
     assert watcher.live is None
     assert terminal.getvalue().endswith("done\n")
+
+
+def test_no_line_is_lost_where_threads_say_many_while_waits_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """rich's own thread drew between a line's place and its text: 3 of 1,800 were gone, waits were left."""
+    terminal, place = Terminal(), live.Live.process_renderables
+
+    def slowly(self: live.Live, renderables: list[Any]) -> list[Any]:
+        placed = place(self, renderables)
+        time.sleep(0.01)
+        return placed
+
+    def talk(thread: int) -> None:
+        for line in expected[thread::3]:
+            with progress.awaiting(f"thread {thread} goes on"):
+                screen.say(line)
+
+    monkeypatch.setattr(live.Live, "process_renderables", slowly)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "watcher", screen.watcher_for(terminal))
+    expected = [f"line {number} of thread {thread}" for number in range(30) for thread in range(3)]
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(3)]
+    with progress.awaiting("all is said"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    seen = pyte.Screen(80, len(expected) + 20)
+    pyte.Stream(seen).feed(terminal.getvalue().replace("\n", "\r\n"))
+    assert sorted(filter(None, map(str.rstrip, seen.display))) == sorted(expected)
 
 
 def test_a_result_stands_on_lines_of_its_own_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
