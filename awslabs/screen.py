@@ -48,6 +48,7 @@ COMMAND = re.compile(
 )
 LABEL = re.compile(r"(?:error|Error|why|fix): *")
 FRAME_S = 0.1  # between two drawings of live lines
+BESIDE = 22  # places of a live line for what stands beside its text: "⠙ " and " 300 of 1000 0:00:07"
 STEP_S = 10.0  # seconds between two lines of a counter where no line can be written over
 # Control characters of both sets, and those that turn the direction of writing; a line break is none here.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -463,15 +464,20 @@ class TerminalWatcher:
     def begin(self, what: str, total: int | None = None) -> object:
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         with self.mutex:
             if self.live is None:
+                console = Console(stderr=True)
+                room = max(console.width - BESIDE, BESIDE)  # else a long name would push the seconds out
                 self.live = Progress(
                     SpinnerColumn("dots" if takes_unicode(sys.stderr) else "line"),
-                    TextColumn("{task.description}", markup=False),
+                    TextColumn(
+                        "{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=room)
+                    ),
                     TaskProgressColumn("{task.completed:.0f} of {task.total:.0f}"),  # of what is counted
                     TimeElapsedColumn(),
-                    console=Console(stderr=True),
+                    console=console,
                     redirect_stdout=False,  # `out` stands aside; rich's stand-in for stdout has no encoding
                     transient=True,
                     auto_refresh=False,  # rich draws without asking whether a line is printed just then

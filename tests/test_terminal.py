@@ -308,6 +308,21 @@ def test_many_waits_at_once_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert terminal.getvalue().endswith("done\n")
 
 
+def test_a_long_name_leaves_room_for_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, seen = Terminal(), pyte.Screen(80, 10)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "watcher", screen.watcher_for(terminal))
+    with progress.awaiting(f"the bucket {'x' * 70} is gone"), progress.counting("y" * 90, 1000) as more:
+        more(300)
+        eventually(lambda: " 300 " in terminal.getvalue())
+        pyte.Stream(seen).feed(terminal.getvalue().replace("\n", "\r\n"))
+    wait, count = seen.display[:2]
+    assert re.fullmatch(r"[\u2800-\u28ff|/\\-] waiting until the bucket x+… +0:00:\d\d", wait)
+    assert re.fullmatch(r"[\u2800-\u28ff|/\\-] y+… 300 of 1000 0:00:\d\d", count)
+
+
 def test_no_line_is_lost_where_threads_say_many_while_waits_come_and_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
