@@ -79,14 +79,9 @@ class CallBook:
         self.book, self.path = book, path_of(book.path)
         self._mutex = threading.Lock()
         self._early: list[bytes] = []
-        self._file, self._size = -1, 0
-
-    def __del__(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
 
     def listen(self, cloud: Any) -> None:
-        """Hear of all calls of a `Cloud` from now on."""
+        """Hear of all calls of a `Cloud`, as long as this call book is in use."""
         cloud.listen("provide-client-params", self._asked)
         cloud.listen("after-call", self._answered)
         cloud.listen("after-call-error", self._failed)
@@ -139,45 +134,40 @@ class CallBook:
     # -- the file ---------------------------------------------------------------------------------------
 
     def _write(self, line: dict[str, Any]) -> None:
+        """Append a line, if the ledger's own file is there; what was called before it was comes first.
+
+        No file stays open: a class has as many ledgers as this computer lets a process have files.
+        """
         text = (json.dumps(line) + "\n").encode()
         with self._mutex:
+            self._early = [*self._early, text][-KEPT:]
+            if not self.book.path.exists():
+                return
+            lines, self._early = b"".join(self._early), []
             try:
-                if self._file < 0 and not self._open():
-                    self._early = [*self._early, text][-KEPT:]
-                    return
-                if self._size > LARGEST:
-                    self._turn_over()
-                os.write(self._file, text)  # one write: lines of several processes do not mix
-                self._size += len(text)
+                self._turn_over()
+                with open(self.path, "ab", buffering=0, opener=private) as file:
+                    file.write(lines)  # one write: lines of several processes do not mix
             except OSError as error:
                 log.debug("a call was not written down: %s", error)
-
-    def _open(self) -> bool:
-        """Open the file, if the ledger's own is there; what was called before it was comes first."""
-        if not self.book.path.exists():
-            return False
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self.path, flags, 0o600)
-        self._size = os.fstat(self._file).st_size
-        early, self._early = b"".join(self._early), []
-        os.write(self._file, early)
-        self._size += len(early)
-        return True
 
     def _turn_over(self) -> None:
         """Begin a new file where this one is full, unless another process has done so already."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine, there = os.fstat(self._file), self.path.stat()
-            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino) and mine.st_size > LARGEST:
-                os.replace(self.path, older(self.path))
-        except FileNotFoundError:
-            pass  # another process has moved it a moment ago, or a new life has begun
-        except BlockingIOError:
-            return  # another process is at it
-        os.close(self._file)
-        self._file = -1
-        self._open()
+            if self.path.lstat().st_size <= LARGEST:
+                return
+            with open(self.path, "ab", buffering=0, opener=private) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = os.fstat(file.fileno())
+                if mine.st_size > LARGEST and os.path.samestat(mine, self.path.stat()):
+                    os.replace(self.path, older(self.path))
+        except (FileNotFoundError, BlockingIOError):
+            pass  # another process has moved it a moment ago, or is at it; or a new life has begun
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file of which nobody else may know, and which is where it says."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 # -- Reading --------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ import logging
 import os
 import shlex
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from awslabs import addresses, journal
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REFUSED = 2  # attempts at an address of this computer where nobody listens
+
+
+class Listener(NamedTuple):
+    """Who is told of an event: its method, which does not keep it alive, and what botocore calls."""
+
+    event: str
+    heard: weakref.WeakMethod[Callable[..., None]]
+    told: Callable[..., None]
 
 
 class Cloud:
@@ -63,6 +72,7 @@ class Cloud:
         self.place = Place.asked(region, profile, bool(self._endpoint))
         self._proxies: dict[str, Any] | None = {} if given else None  # {}: none, whatever HTTP_PROXY says
         self._clients: dict[tuple[str, bool], Any] = {}
+        self._listeners: list[Listener] = []
         self._mutex = threading.Lock()
         with self._told("the AWS configuration"):
             self.session = session(given, region, profile)
@@ -142,21 +152,30 @@ class Cloud:
         ----------
         event : str
             As botocore names it: ``after-call``, which is told of every answer.
-        listener : callable
+        listener : method
             Takes the event's own keyword arguments; boto3's documentation, "Extensibility guide". What it
-            raises is logged: who only listens stops no call.
+            raises is logged: who only listens stops no call. It is told as long as its object is in use.
         """
+        heard = weakref.WeakMethod(listener)
 
         def told(**news: Any) -> None:
-            try:
-                listener(**news)
-            except Exception:
-                log.exception("who listens to %s failed", event)
+            if listens := heard():
+                try:
+                    listens(**news)
+                except Exception:
+                    log.exception("who listens to %s failed", event)
 
         with self._mutex:
-            self.session.events.register(event, told)
-            for client in self._clients.values():
-                client.meta.events.register(event, told)
+            emitters = [self.session.events, *(client.meta.events for client in self._clients.values())]
+            gone = [one for one in self._listeners if one.heard() is None]
+            for emitter in emitters:
+                emitter.register(event, told)
+                for one in gone:
+                    emitter.unregister(one.event, one.told)
+            self._listeners = [
+                *(one for one in self._listeners if one not in gone),
+                Listener(event, heard, told),
+            ]
 
     def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
         """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
@@ -171,7 +190,7 @@ class Cloud:
         from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
         made = copy.copy(self)
-        made._clients, made._mutex = {}, threading.Lock()
+        made._clients, made._listeners, made._mutex = {}, [], threading.Lock()
         vars(made).pop("identity", None)
         made.region = region or self.region
         made.place = dataclasses.replace(self.place, region=made.region)

@@ -418,7 +418,7 @@ class Asked:
         self._book = book
 
     def listen(self, cloud: Any) -> None:
-        """Hear of the calls of a `Cloud` from now on."""
+        """Hear of the calls of a `Cloud`, as long as this object is in use."""
         for service in ("s3", "dynamodb"):
             cloud.listen(f"provide-client-params.{service}", self._asked)
             cloud.listen(f"after-call.{service}", self._answered)

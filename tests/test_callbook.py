@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import inprocess
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -131,6 +133,30 @@ def test_of_two_ledgers_in_one_cloud_each_has_its_own_rows_calls() -> None:
         for ledger in (one, two):
             calls = [line["call"] for line in lines_of(ledger.journal.path)]
             assert calls.count("ec2:CreateVpc") == 1
+
+
+def test_a_ledger_that_is_gone_keeps_no_file_open_and_hears_no_more() -> None:
+    """A class has hundreds, and macOS lets a process have 256 files."""
+
+    def listeners() -> int:
+        names = [getattr(one, "__qualname__", "") for one in gc.get_objects() if callable(one)]
+        return names.count("Cloud.listen.<locals>.told")
+
+    def life(number: int) -> None:
+        ledger = Ledger(cloud, "ec2", f"copy-{number}")
+        ledger.create("vpc", client.create_vpc, CidrBlock="10.10.0.0/23")
+        assert lines_of(ledger.journal.path)
+
+    with inprocess.cloud():
+        cloud = Cloud()
+        client = cloud.client("ec2")
+        life(0)
+        gc.collect()
+        files, one = psutil.Process().num_fds(), listeners()
+        for number in range(1, 20):
+            life(number)
+        gc.collect()
+        assert (psutil.Process().num_fds(), listeners()) == (files, one)
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(book: Journal) -> None:
