@@ -289,6 +289,12 @@ def test_what_moto_does_not_have_is_not_patched() -> None:
         del engine.RULES["vanished"]
 
 
+def test_moto_is_changed_in_few_places_and_no_class_of_its_answers() -> None:
+    command = Path(__file__).parents[1] / "bench" / "patches.py"
+    ran = subprocess.run([sys.executable, command], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
+
+
 def test_two_states_of_one_name_are_an_error() -> None:
     with pytest.raises(ValueError, match="two states called Events"):
         engine.state(type("Events", (), {}))
