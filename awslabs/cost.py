@@ -15,9 +15,9 @@ A row costs its `usd_per_hour` from `made` to `ended`, a minute at least (Fargat
 
 These calls are free, but for the listings of buckets. `Ledger.read_meter` makes them: before and after
 `down`, and when somebody asks. What this package's clients ask of tables and buckets, those listings too,
-`Asked` counts as it happens. Hours are exact. What was used is "at most": where AWS's bill alone has the
-count, it is what the known calls may have made; and what is stored counts as if the most that was ever seen
-had lain there from the beginning. Not counted: see `NOT_COUNTED`.
+`RequestCount` counts as it happens. Hours are exact. What was used is "at most": where AWS's bill alone
+has the count, it is what the known calls may have made; and what is stored counts as if the most that was
+ever seen had lain there from the beginning. Not counted: see `NOT_COUNTED`.
 """
 
 from __future__ import annotations
@@ -399,7 +399,7 @@ _unwritten: dict[Path, dict[str, float]] = {}  # by ledger: of several objects f
 _mutex = threading.Lock()
 
 
-class Asked:
+class RequestCount:
     """Counts what this process asks of a ledger's tables and buckets, until it is written into the file.
 
     Parameters

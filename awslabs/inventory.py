@@ -178,7 +178,7 @@ def stands(cloud: Cloud, one: Ours) -> bool:
     """Whether it stands indeed: some things AWS lists for a while after their end."""
     kind = KINDS[one.call]
     row = Row(number=one.row[0], name=one.row[1], call=one.call, token=one.token, ids=one.found.ids)
-    return not kind.lingers or bool(kind.look(cloud.client(kind.service), row))
+    return not kind.listed_when_gone or bool(kind.look(cloud.client(kind.service), row))
 
 
 def not_proven(refused: dict[str, AwsError]) -> StillStanding:

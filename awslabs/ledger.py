@@ -219,7 +219,7 @@ class Ledger:
         self._refuse_others()
         self.calls = callbook.CallBook(self.journal)
         self.calls.listen(cloud)
-        self.asked = cost.Asked(self.journal)
+        self.asked = cost.RequestCount(self.journal)
         self.asked.listen(cloud)
 
     def _refuse_others(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import subprocess
 import sys
 import threading
@@ -114,6 +115,11 @@ def test_a_moto_that_was_not_tested_is_refused(monkeypatch: pytest.MonkeyPatch, 
     assert caught.value.what.startswith(f"moto {version} is installed")
     assert "pip install" in caught.value.fix
     assert not engine.switched_on()
+
+
+def test_the_moto_that_is_installed_is_the_tested_one() -> None:
+    setup = (Path(__file__).parents[1] / "setup.cfg").read_text()
+    assert f"    moto[server]=={rules.TESTED_MOTO}\n" in setup
 
 
 def test_the_installed_moto_is_one_of_those_tested() -> None:
@@ -232,6 +238,8 @@ def test_the_order_is_the_one_that_is_written_down() -> None:
             looks = [hook.rule for hook in engine.chain(operation) if hook.rule in ORDER]
             looks = list(dict.fromkeys(looks))
             assert looks == sorted(looks, key=ORDER.index), operation
+    for found in pkgutil.walk_packages(services.__path__, f"{services.__name__}."):
+        importlib.import_module(found.name)  # a file that nobody lists is loaded by nobody else
     listed = {f"awslabs.sandbox.services.{file}" for file in services.FILES}
     held = [hook for rule in rules.RULES.values() for hook in rule.hooks]
     assert {
@@ -249,8 +257,21 @@ def misspelt(operations: Iterable[str]) -> set[str]:
     return wrong
 
 
+SERVED = """
+import importlib
+from awslabs.sandbox import running_parts, server, services
+services.load()
+for name in running_parts.PARTS:
+    importlib.import_module(name)
+print(*server.engine.TABLE)
+"""
+
+
 def test_every_operation_is_one_of_awss() -> None:
-    assert misspelt(engine.TABLE) == set()
+    """Those that the server and the running parts answer, too."""
+    told = subprocess.run([sys.executable, "-c", SERVED], capture_output=True, text=True, check=True).stdout
+    assert {"ssm:SendCommand", "lambda:Invoke", "ec2:CreateVpc"} <= set(told.split())
+    assert misspelt(told.split()) == set()
     assert misspelt(["ec2:DescribeVpc", "batch:submitjob", "ec2:*", "s3:PutObject"]) == {
         "ec2:DescribeVpc",
         "batch:submitjob",
@@ -266,6 +287,12 @@ def test_what_moto_does_not_have_is_not_patched() -> None:
             rule.puts(Instance, "terminate", None, adds=True)
     finally:
         del engine.RULES["vanished"]
+
+
+def test_moto_is_changed_in_few_places_and_no_class_of_its_answers() -> None:
+    command = Path(__file__).parents[1] / "bench" / "patches.py"
+    ran = subprocess.run([sys.executable, command], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
 
 
 def test_two_states_of_one_name_are_an_error() -> None:

@@ -253,5 +253,5 @@ def test_tags_of_a_copy_are_looked_at(s3: Any) -> None:
 
 
 def test_a_name_with_two_zeros_is_no_folder() -> None:
-    asked = pages.Asked("", "", "", 10)
+    asked = pages.Listing("", "", "", 10)
     assert asked.common_prefix("a\0\0b") == ""

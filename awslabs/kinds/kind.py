@@ -140,7 +140,7 @@ class Kind:
     at_once : callable or None
         Of a kind that is not `complete`: (client, rows, overview) -> what stands under the identifiers of all
         these rows, in few calls; None where AWS does not tell, so that each row is looked for by itself.
-    lingers : bool
+    listed_when_gone : bool
         AWS lists it for a while after its deletion: `look` tells whether it stands.
     delete : callable
         (client, Found): ask AWS to delete it. That it is gone is proved by `look`.
@@ -195,7 +195,7 @@ class Kind:
     delete: Callable[[Any, Found], None]
     complete: bool = False
     at_once: Callable[[Any, list[Any], Overview], list[Found] | None] | None = None
-    lingers: bool = False
+    listed_when_gone: bool = False
     not_idempotent: bool = False
     deletes_slowly: bool = False
     guards: bool = False

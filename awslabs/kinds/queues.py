@@ -40,7 +40,7 @@ QUEUE = Kind(
         lambda overview, ids: Found(ids, tags=overview.tags("sqs", ids["QueueName"])),
     ),
     complete=True,
-    lingers=True,
+    listed_when_gone=True,
     delete=lambda sqs, found: sqs.delete_queue(QueueUrl=found.id),
     named=True,
     taken=("QueueAlreadyExists", "QueueNameExists"),

@@ -1,10 +1,15 @@
 """What one does with a lab once it stands.
 
+    ec2/           Chapter 1: one server
+        verbs.py         ssh, put, get
+
     gpu/           Chapter 2: a GPU server
-        notebook.py, run_notebook.py
+        notebook.py      JupyterLab there, through a tunnel; run_notebook.py runs a notebook on the server
+        verbs.py         all of it from a terminal
 
     ecs_qa/        Chapter 3: questions to containers
-        questions.py, verbs.py
+        questions.py     ask, ask_many
+        verbs.py         all of it from a terminal
 
     batch_sweep/   Chapter 4: trainings as Batch jobs
         sweep.py         grid, scattered, submit, sweep, run
@@ -21,6 +26,7 @@
         haiku.py         post, list, like, delete, post_many, clear, load: through the API, as anybody
         verbs.py         all of it from a terminal
 
+    logins.py      chapters 1 and 2: the verb `ssh`
     tables.py      chapters 3 and 5: put, get, scan, write, search_under_age, clear
     pictures.py    numbers as bars of text
 

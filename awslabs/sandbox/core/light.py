@@ -108,8 +108,10 @@ def _import_ec2() -> None:
         return [] if OFFERINGS in str(path) else list_folder(path)
 
     with mock.patch("os.listdir", listed):
-        from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
-    INSTANCE_TYPE_OFFERINGS.update({location_type: Offerings(location_type) for location_type in LOCATIONS})
+        from moto.ec2.models import instance_types
+    instance_types.listdir = list_folder  # type: ignore[attr-defined]
+    offered = {location_type: Offerings(location_type) for location_type in LOCATIONS}
+    instance_types.INSTANCE_TYPE_OFFERINGS.update(offered)
 
 
 def _import_server() -> None:

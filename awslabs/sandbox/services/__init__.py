@@ -2,7 +2,7 @@
 
 A folder holds the service's rules (where AWS is stricter than moto), the operations that it answers itself,
 and its running part, if something of it runs. The files of rules are listed here, what runs in
-`sandbox/running_parts.py`. Adding a service is a folder and a line.
+`sandbox/running_parts.py`, what roles need in `iam/needs.py`, quotas in `servicequotas/quotas.py`.
 
 A service is loaded when it is first called, or rather when somebody imports moto's models of it: ECS reaches
 into moto's EC2 before any call of EC2 comes.

@@ -78,7 +78,7 @@ classroom = rule(
 def _judge(call: Call, proceed: Proceed) -> Any:
     if weather.current.account != "classroom":
         return proceed()
-    _furnish(call.iam)
+    _put_role_and_profile(call.iam)
     if not call.response.get_access_key().startswith("ASIA") and not _may(call):
         raise _denied(call)
     return proceed()
@@ -118,7 +118,7 @@ def _denied(call: Call) -> Refused:
     )
 
 
-def _furnish(iam: Any) -> None:
+def _put_role_and_profile(iam: Any) -> None:
     """The role and the profile that a class is given, unless they are there."""
     if PROFILE in iam.instance_profiles:
         return

@@ -20,7 +20,7 @@ from typing import Any
 import asyncssh
 
 from awslabs.sandbox.run import isolation
-from awslabs.sandbox.ssh.door import Door
+from awslabs.sandbox.ssh.listener import Listener
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Host:
         self.public_key: asyncssh.SSHKey | None = None
         self.host_keys: list[asyncssh.SSHKey] = []
         self.on_power: Callable[[str], None] = lambda verb: None
-        self.door = Door(lambda connection: self.keep(self.serve(connection)))
+        self.listener = Listener(lambda connection: self.keep(self.serve(connection)))
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.place: isolation.Namespaces | isolation.Plain
         self.placing = asyncio.Lock()
@@ -71,12 +71,12 @@ class Host:
     @property
     def port(self) -> int:
         """The TCP port on 127.0.0.1."""
-        return self.door.port
+        return self.listener.port
 
     @property
     def up(self) -> bool:
         """Whether sshd answers whom the firewall lets in."""
-        return self.door.up
+        return self.listener.up
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background and log how it fails."""
@@ -94,7 +94,7 @@ class Host:
         """Return the port; of one that was halted another one, as on AWS a started server's address is."""
         async with self.changing:
             if self.host_keys and not self.up and not self.stopped:
-                self.door.move()
+                self.listener.move()
         return self.port
 
     # Boot and its opposites.
@@ -155,7 +155,7 @@ class Host:
             x11_forwarding=False,
             gss_host=None,
         )
-        self.door.answer()
+        self.listener.answer()
 
     async def serve(self, connection: socket.socket) -> None:
         """See a client through its login; after that its `sessions.Connection` does."""
@@ -190,7 +190,7 @@ class Host:
                 return
             self.stopped = True
             await self.go_down()
-            self.door.close()
+            self.listener.close()
             if self.power_pipe >= 0:
                 asyncio.get_running_loop().remove_reader(self.power_pipe)
                 os.close(self.power_pipe)
@@ -201,7 +201,7 @@ class Host:
         if self.scheduled is not None:
             self.scheduled.cancel()
             self.scheduled = None
-        self.door.refuse()
+        self.listener.refuse()
         for connection in list(self.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the practice instance is going down")
         async with self.placing:

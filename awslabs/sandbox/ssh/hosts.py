@@ -10,7 +10,7 @@ All listeners live in the one event loop of a practice run; an instance that nob
 to is a socket and two host keys. With the first session or user data it gets its own namespaces.
 
     host.py        an instance: keys, console, power
-    door.py        its port: who knocks is taken, refused, or not heard
+    listener.py    its port: who knocks is taken, refused, or not heard
     sessions.py    what may happen on its SSH port, and the bytes between a client and a process
     terminal.py    the client's terminal modes and size, applied
     sftp.py        SFTP server, run inside                        | run alone, by path, as programs
@@ -100,10 +100,10 @@ class Hosts:
         return self.loop.call(find_or_make())
 
     def let_in(self, instance_id: str, lets_in: bool) -> None:
-        """Let new connections reach an instance from now on, or let their packets fall; see `door.py`."""
+        """Let new connections reach an instance from now on, or let their packets fall; see `listener.py`."""
 
         async def change() -> None:
-            self.hosts[instance_id].door.let_in(lets_in)
+            self.hosts[instance_id].listener.let_in(lets_in)
 
         if instance_id in self.hosts:
             self.loop.call(change())

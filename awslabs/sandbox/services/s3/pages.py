@@ -50,7 +50,7 @@ class Page:
         return len(self.shown) + len(self.prefixes)
 
 
-def page(things: Iterable[Any], asked: Asked, passed: Callable[[Any], bool]) -> Page:
+def page(things: Iterable[Any], asked: Listing, passed: Callable[[Any], bool]) -> Page:
     """A page of things that have names and come in their order."""
     found = Page()
     for thing in things:
@@ -71,7 +71,7 @@ def page(things: Iterable[Any], asked: Asked, passed: Callable[[Any], bool]) -> 
 
 
 @dataclass(frozen=True)
-class Asked:
+class Listing:
     """What lists of a bucket have in common."""
 
     prefix: str
@@ -87,10 +87,10 @@ class Asked:
         return self.prefix + before + delimiter if delimiter else ""
 
 
-def _asked(call: Call, *markers: str) -> Asked:
+def _asked(call: Call, *markers: str) -> Listing:
     marker = next((text for name in markers if (text := _parameter(call, name))), "")
     most = natural(_parameter(call, "max-keys"), "max-keys", "maxKeys", MOST)
-    return Asked(_parameter(call, "prefix"), _parameter(call, "delimiter"), marker, min(most, MOST))
+    return Listing(_parameter(call, "prefix"), _parameter(call, "delimiter"), marker, min(most, MOST))
 
 
 def _parameter(call: Call, name: str) -> str:
@@ -130,7 +130,7 @@ def _answer(call: Call, result: dict[str, Any]) -> Any:
     return serialized(call, {name: value for name, value in result.items() if value is not None})
 
 
-def _common(asked: Asked, found: Page) -> dict[str, Any]:
+def _common(asked: Listing, found: Page) -> dict[str, Any]:
     return {
         "Prefix": asked.prefix,
         "Delimiter": asked.delimiter or None,
@@ -180,7 +180,7 @@ def _objects_2(call: Call) -> Any:
     asked = _asked(call, "start-after")
     start_after = asked.marker
     if "continuation-token" in call.response.querystring:
-        asked = Asked(asked.prefix, asked.delimiter, _name_of(token), asked.most)
+        asked = Listing(asked.prefix, asked.delimiter, _name_of(token), asked.most)
     found = page(_current(bucket), asked, lambda key: key.name <= asked.marker)
     last = getattr(found.last, "name", found.last)
     owner = {"Owner": {"ID": OWNER}} if _parameter(call, "fetch-owner") == "true" else {}

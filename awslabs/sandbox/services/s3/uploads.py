@@ -36,7 +36,7 @@ from awslabs.sandbox.services.s3.checksums import (
 from awslabs.sandbox.services.s3.conditions import missing, source_of
 from awslabs.sandbox.services.s3.documents import document, malformed
 from awslabs.sandbox.services.s3.own_keys import OwnKey
-from awslabs.sandbox.services.s3.pages import Asked, natural, page
+from awslabs.sandbox.services.s3.pages import Listing, natural, page
 from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, found, no_version, serialized
 
 LEAST = 5 * 1024**2
@@ -202,7 +202,7 @@ def _begun(call: Call) -> Any:
     query = {name: values[0] for name, values in call.response.querystring.items()}
     marker = query.get("key-marker", "")
     most = min(natural(query.get("max-uploads", ""), "max-uploads", "maxUploads", PAGE), PAGE)
-    asked = Asked(query.get("prefix", ""), query.get("delimiter", ""), marker, most)
+    asked = Listing(query.get("prefix", ""), query.get("delimiter", ""), marker, most)
     marked = query.get("upload-id-marker", "") if marker else ""
     things = [SimpleNamespace(name=each.key_name, upload=each) for each in bucket.multiparts.values()]
     things.sort(key=lambda each: each.name)  # those of one key stay in the order in which they were begun

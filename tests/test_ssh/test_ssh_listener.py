@@ -112,4 +112,4 @@ def test_a_door_that_opens_and_closes_all_the_time_loses_nobody(instance: Instan
         over.set()
         swinging.join()
     assert set(seen) == {"greeted"}
-    assert instance.hosts.hosts[instance.instance_id].door.plugs == []
+    assert instance.hosts.hosts[instance.instance_id].listener.plugs == []

@@ -4,7 +4,7 @@
     the firewall lets in, sshd is not up   they are refused, as by a server that still boots
     the firewall lets nobody in            they hear nothing, as if their packets fell
 
-No root is needed for the last: a listener whose queue is full answers no SYN. So the door fills its own
+No root is needed for the last: a listener whose queue is full answers no SYN. So it fills its own
 queue (`PLUGS`). On Linux a client sees what it sees on AWS: `connect` goes on trying, for two minutes where
 it sets no time of its own ("Connection timed out"), and comes in if the firewall opens meanwhile. Elsewhere
 the kernel may let a client into the queue even so. Then it is connected and hears nothing; OpenSSH says
@@ -25,7 +25,7 @@ BACKLOG = 100  # connections that may wait to be taken
 PLUGS = 2  # connections of our own that fill a queue of one: the kernel takes one more than it is told to
 
 
-class Door:
+class Listener:
     """The port of one practice instance. All of it runs in one event loop.
 
     Parameters
