@@ -6,15 +6,14 @@ Source: botocore's model of API Gateway; aws-facts (k).
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-import botocore.session
 from botocore.model import Shape
+from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Refused, before
 from awslabs.sandbox.services.apigateway import openapi
@@ -37,11 +36,6 @@ _ORDER = {
 }
 
 
-@functools.cache
-def _model() -> Any:
-    return botocore.session.get_session().get_service_model("apigateway")
-
-
 @before("apigateway:PutRestApi", "apigateway:ImportRestApi")
 def documents_can_be_read(call: Call) -> None:
     """What is no OpenAPI document: BadRequestException, whether the API is there or not. moto makes an API
@@ -55,9 +49,10 @@ def values_are_in_their_lists(call: Call) -> None:
     """A value outside of its enumeration or pattern, as the model has them: ValidationException. moto takes
     any. Source: botocore's model; aws-facts (k).
     """
-    if call.action not in _model().operation_names:
+    model = get_service_model("apigateway")
+    if call.action not in model.operation_names:
         return
-    operation = _model().operation_model(call.action)
+    operation = model.operation_model(call.action)
     shape = operation.input_shape
     if shape is None or shape.serialization.get("payload"):
         return

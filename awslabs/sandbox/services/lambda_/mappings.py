@@ -10,7 +10,6 @@ far as records of AWS go, and then refused, and so is each member that nothing h
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import urllib.parse
@@ -19,9 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import botocore.session
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
+from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
 
@@ -143,12 +142,6 @@ event_source_mappings = rule(
 )
 
 
-@functools.cache
-def _members(action: str) -> Any:
-    model = botocore.session.get_session().get_service_model("lambda")
-    return model.operation_model(action).input_shape.members
-
-
 def _asked(call: Call) -> dict[str, Any]:
     """The members of a request that say something, looked at."""
     sent = json.loads(call.response.body or b"{}")
@@ -164,7 +157,7 @@ def _asked(call: Call) -> dict[str, Any]:
 
 def _problems(action: str, asked: dict[str, Any]) -> Iterator[str]:
     """Numbers and words that are none of the model's."""
-    members = _members(action)
+    members = get_service_model("lambda").operation_model(action).input_shape.members
     found = [
         (name, name[0].lower() + name[1:], members[name], asked[name]) for name in asked if name in members
     ]

@@ -5,14 +5,13 @@ Source: botocore's model of Lambda (patterns, lengths, members of errors); aws-f
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import urllib.parse
 from typing import Any
 
-import botocore.session
 from moto.core.exceptions import JsonRESTError
+from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 
@@ -22,11 +21,6 @@ _FIELDS = ("FunctionName", "Qualifier", "Role", "StatementId", "Action", "Princi
 _SERVICES = re.compile(
     r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?|[a-z0-9-]+(\.[a-z0-9-]+)*\.amazon\.com"
 )
-
-
-@functools.cache
-def _model() -> Any:
-    return botocore.session.get_session().get_service_model("lambda")
 
 
 def invalid(message: str) -> Refused:
@@ -72,7 +66,7 @@ def page(call: Call, name: str, found: list[dict[str, Any]], usual: int = 50) ->
         if not re.fullmatch("-?[0-9]{1,9}", text):
             raise invalid(f"{member} {text} is no number, or none that a list has given.")
     first, count = max(0, int(asked["Marker"])), int(asked["MaxItems"])
-    bounds = _model().operation_model(call.action).input_shape.members["MaxItems"].metadata
+    bounds = get_service_model("lambda").operation_model(call.action).input_shape.members["MaxItems"].metadata
     look_at_number("maxItems", count, bounds["min"], bounds["max"])
     last = first + count
     return {name: found[first:last]} | ({"NextMarker": str(last)} if last < len(found) else {})
@@ -119,11 +113,12 @@ def statuses_are_of_the_model(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     if isinstance(answer, str):
         answer = 200, {}, answer
-    known = call.action in _model().operation_names and call.action not in ("Invoke", "DeleteFunction")
+    model = get_service_model("lambda")
+    known = call.action in model.operation_names and call.action not in ("Invoke", "DeleteFunction")
     if not known or not isinstance(answer, tuple) or answer[0] // 100 != 2:
         return answer
     _, headers, body = answer
-    status = _model().operation_model(call.action).http["responseCode"]
+    status = model.operation_model(call.action).http["responseCode"]
     return status, headers | {"status": status}, body
 
 
@@ -134,7 +129,8 @@ def whole(answer: Any) -> tuple[int, dict[str, Any], str]:
 
 def error(code: str, message: str, status: int, typed: bool = True) -> tuple[int, dict[str, Any], str]:
     """An error as Lambda writes it: `message` or `Message`, as the model has it, and whose fault it is."""
-    shape = _model().shape_for(code) if code in _model().shape_names else None
+    model = get_service_model("lambda")
+    shape = model.shape_for(code) if code in model.shape_names else None
     member = "Message" if shape is not None and "Message" in shape.members else "message"
     said = {member: message or None}
     if typed and shape is not None and "Type" in shape.members:
@@ -149,9 +145,10 @@ def names_are_looked_at(call: Call) -> None:
     Region, or with another qualifier than the one beside it, is none either. moto takes all of them.
     Source: botocore's model of Lambda; aws-facts (k).
     """
-    if call.action not in _model().operation_names:
+    model = get_service_model("lambda")
+    if call.action not in model.operation_names:
         return
-    shape = _model().operation_model(call.action).input_shape
+    shape = model.operation_model(call.action).input_shape
     members = shape.members if shape is not None else {}
     for name in shape.required_members if shape is not None else ():
         how = members[name].serialization
@@ -199,7 +196,7 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
     asked : dict
         Members of the request, by AWS's name: ``FunctionName``.
     """
-    members = _model().operation_model(action).input_shape.members
+    members = get_service_model("lambda").operation_model(action).input_shape.members
     problems = [
         f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: {why}"
         for name, value in reversed(asked.items())
@@ -234,7 +231,7 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
 
 def look_at_layers(layers: list[str]) -> None:
     """Refuse what cannot be ARNs of versions of layers."""
-    member = _model().shape_for("LayerList").member.metadata
+    member = get_service_model("lambda").shape_for("LayerList").member.metadata
     if all(re.fullmatch(member["pattern"], arn, re.ASCII) for arn in layers):
         return
     raise wrong(
