@@ -135,8 +135,7 @@ def _get(call: Call) -> dict[str, Any]:
     try:
         return _shown(of(_latest(call))[name])
     except (KeyError, Refused) as gone:
-        message = f"Cannot find alias arn: {_arn(call, name)}"
-        raise Refused("ResourceNotFoundException", message, 404) from gone
+        raise shapes.missing(f"Cannot find alias arn: {_arn(call, name)}") from gone
 
 
 @aliases.operation("lambda:UpdateAlias")
@@ -145,7 +144,7 @@ def _update(call: Call) -> dict[str, Any]:
     try:
         alias = of(_latest(call))[name]
     except (KeyError, Refused) as gone:
-        raise Refused("ResourceNotFoundException", f"Alias not found: {_arn(call, name)}", 404) from gone
+        raise shapes.missing(f"Alias not found: {_arn(call, name)}") from gone
     shapes.look_at_revision(call, alias.revision_id)
     version = call.get("FunctionVersion", alias.function_version)
     changes = "RoutingConfig" in json.loads(call.response.body or "{}")

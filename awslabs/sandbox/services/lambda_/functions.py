@@ -40,7 +40,15 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
-from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_revision, named, wrong
+from awslabs.sandbox.services.lambda_.shapes import (
+    asked_for,
+    invalid,
+    look_at_revision,
+    missing,
+    named,
+    split,
+    wrong,
+)
 from awslabs.sandbox.services.servicequotas import quotas
 
 PENDING_S = 3.0
@@ -81,11 +89,11 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
     if name.startswith("arn:") and len(name.split(":")) < 7:
         name = f"{name}:{name.split(':')[-1]}"  # of a word alone AWS makes the name, too
     if name.startswith("arn:") and name.split(":")[3:5] != [region, account]:
-        raise Refused("ResourceNotFoundException", f"Function not found: {name}", 404)
+        raise missing(f"Function not found: {name}")
     try:
         return get_backend(account, region).get_function(name, qualifier)
     except (UnknownFunctionException, UnknownAliasException) as unknown:
-        raise Refused("ResourceNotFoundException", unknown.message, 404) from unknown
+        raise missing(unknown.message) from unknown
 
 
 def _function(call: Call) -> LambdaFunction | None:
@@ -215,17 +223,14 @@ def versions_that_are_not_there(call: Call, proceed: Proceed) -> Any:
 
     Source: aws-facts (k).
     """
-    latest = _function_of_any(call)
-    parts = named(call).split(":")
-    own = parts[parts.index("function") + 2 :] if "function" in parts else parts[1:]
-    qualifier = call.get("Qualifier", [*own, ""][0])
+    name, qualifier = asked_for(call)
     if qualifier == "$LATEST":
         raise invalid("$LATEST version cannot be deleted without deleting the function.")
-    if latest is None:
-        at = parts.index("function") + 1 if "function" in parts else 0
-        gone = parts[at] if len(parts) > at else "function"
-        arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{gone}"
-        raise Refused("ResourceNotFoundException", f"Function not found: {arn}", 404)
+    try:
+        find(call.account, call.region, name)
+    except Refused:
+        arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{name or 'function'}"
+        raise missing(f"Function not found: {arn}") from None
     if qualifier and _function(call) is None:
         return 204, {"status": 204}, ""
     return proceed()
@@ -489,16 +494,6 @@ def _look_at_target(call: Call, target: str, role_arn: str) -> None:
 # --- concurrency --------------------------------------------------------------------------------------
 
 
-def _function_of_any(call: Call) -> LambdaFunction | None:
-    """The function of a request, whatever its qualifier; None: there is none of that name."""
-    parts = named(call).split(":")
-    at = parts.index("function") + 1 if "function" in parts else 0
-    try:
-        return find(call.account, call.region, parts[at] if at < len(parts) else parts[-1])
-    except Refused:
-        return None
-
-
 @before("lambda:PutFunctionConcurrency")
 def some_concurrency_stays_free(call: Call) -> None:
     """A reservation that leaves the other functions fewer than 100: InvalidParameterValueException.
@@ -524,8 +519,7 @@ def concurrency_is_of_functions(call: Call) -> None:
     with $LATEST. moto finds the function. Source: aws-facts (k).
     """
     name = named(call)
-    own = name.partition("function:")[2] if "function:" in name else name
-    if ":" in own:
+    if split(name)[1]:
         raise invalid(
             "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
             "operation. Please specify either a function name or an unqualified function ARN."

@@ -15,10 +15,10 @@ from moto.awslambda.models import LambdaFunction, LayerVersion
 from moto.awslambda.utils import get_backend
 
 from awslabs.sandbox.core import policies
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, before, memory, rule, state
 from awslabs.sandbox.services.iam.identities import caller_of
 from awslabs.sandbox.services.lambda_.resource_policies import Policy, principal
-from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_layers, whole, wrong
+from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_layers, missing, whole, wrong
 from awslabs.sandbox.services.lambda_.sharing import denied
 
 MOST = 5
@@ -114,7 +114,7 @@ def _by_arn(call: Call) -> dict[str, Any]:
         _look_at_policy(call, arn)
         version = _held(arn)
     if version is None:
-        raise Refused("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing()
     return _shape(version.get_layer_version())
 
 
@@ -175,7 +175,7 @@ def _policy(call: Call) -> tuple[str, Policy]:
     arn = f"{name if ':' in name else own + name}:{number}"
     version = _held(arn) if arn.startswith(own) else None
     if version is None:
-        raise Refused("ResourceNotFoundException", f"Layer version {arn} does not exist.", 404)
+        raise missing(f"Layer version {arn} does not exist.")
     return arn, memory(version, LayerPolicy).policy
 
 
@@ -203,8 +203,7 @@ def _add_permission(call: Call) -> dict[str, Any]:
 def _get_policy(call: Call) -> dict[str, Any]:
     _, policy = _policy(call)
     if not policy.statements:
-        message = "No policy is associated with the given resource."
-        raise Refused("ResourceNotFoundException", message, 404)
+        raise missing("No policy is associated with the given resource.")
     return policy.shown()
 
 

@@ -244,9 +244,8 @@ def _look_at_stream(asked: dict[str, Any], service: str) -> None:
 
 def function_arn(account: str, region: str, given: str) -> str:
     """The ARN that a mapping shows of its function: with the qualifier, where one was given."""
-    parts = given.split(":")
-    own = parts[6:] if given.startswith("arn:") else parts[2:] if len(parts) > 2 else parts
-    return ":".join([f"arn:aws:lambda:{region}:{account}:function", *own])
+    name, qualifier = shapes.split(given)
+    return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
 
 
 def _function(call: Call, given: str) -> LambdaFunction:
@@ -386,7 +385,7 @@ def _found(call: Call) -> Mapping:
     named = call.response.path.rstrip("/").rpartition("/")[2]
     mapping = held(call.account, call.region).get(named)
     if mapping is None:
-        raise Refused("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise shapes.missing()
     return mapping
 
 
@@ -406,7 +405,7 @@ def _tag(call: Call, proceed: Proceed) -> Any:
         return proceed()
     mapping = held(call.account, call.region).get(arn.rpartition(":")[2])
     if mapping is None or mapping.arn != arn:
-        raise Refused("ResourceNotFoundException", f"Event source mapping not found: {arn}", 404)
+        raise shapes.missing(f"Event source mapping not found: {arn}")
     if call.action == "ListTags":
         return 200, {"status": 200}, json.dumps({"Tags": mapping.tags})
     if call.action == "TagResource":

@@ -48,8 +48,7 @@ class Policy:
         """One statement less."""
         left = [each for each in self.statements if each["Sid"] != sid]
         if len(left) == len(self.statements):
-            message = f"Statement {sid} is not found in resource policy."
-            raise Refused("ResourceNotFoundException", message, 404)
+            raise shapes.missing(f"Statement {sid} is not found in resource policy.")
         self.statements, self.revision = left, str(uuid.uuid4())
 
     def shown(self) -> dict[str, Any]:
@@ -89,9 +88,7 @@ def statements(account: str, region: str, given: str) -> list[dict[str, Any]]:
 
 def _place(call: Call) -> tuple[LambdaFunction, str]:
     """The function of a request, and the qualifier whose policy is meant."""
-    given = shapes.named(call)
-    name, own = shapes.split(given)
-    qualifier = call.get("Qualifier", own)
+    name, qualifier = shapes.asked_for(call)
     try:
         latest = functions.find(call.account, call.region, name)
     except Refused as unknown:
@@ -110,9 +107,7 @@ def _place(call: Call) -> tuple[LambdaFunction, str]:
 
 
 def _gone(call: Call, message: str) -> Refused:
-    if call.action == "GetPolicy":
-        message = "The resource you requested does not exist."
-    return Refused("ResourceNotFoundException", message, 404)
+    return shapes.missing() if call.action == "GetPolicy" else shapes.missing(message)
 
 
 @resource_policies.operation("lambda:AddPermission")

@@ -28,6 +28,11 @@ def invalid(message: str) -> Refused:
     return Refused("InvalidParameterValueException", message, 400)
 
 
+def missing(message: str = "The resource you requested does not exist.") -> Refused:
+    """Lambda's answer where something is not there."""
+    return Refused("ResourceNotFoundException", message, 404)
+
+
 def wrong(value: object, member: str, why: str) -> Refused:
     """Lambda's answer to a value that its model does not allow."""
     said = "null" if value is None else f"'{value}'"
@@ -88,6 +93,12 @@ def split(given: str) -> tuple[str, str]:
     elif len(parts) > 2:
         parts = parts[2:]
     return (parts[0] if parts else ""), ":".join(parts[1:])
+
+
+def asked_for(call: Call) -> tuple[str, str]:
+    """Name and qualifier of the function that a request names; without a qualifier: ``""``."""
+    name, own = split(named(call))
+    return name, call.get("Qualifier", own)
 
 
 @around("lambda:*")
@@ -206,22 +217,18 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
         raise Refused("ValidationException", count + "; ".join(problems), 400)
     name, qualifier = asked.get("FunctionName", ""), asked.get("Qualifier")
-    parts = name.split(":")
-    at = 6 if name.startswith("arn:") else 2 if len(parts) > 2 else 0
-    short = parts[at] if len(parts) > at else parts[-1]
+    short, own = split(name)
     if action == "CreateFunction" and len(short) > NAME_LENGTH:
         raise invalid(
             f"1 validation error detected: Value '{short}' at 'functionName' failed to satisfy constraint: "
             f"Member must have length less than or equal to {NAME_LENGTH}"
         )
-    own = parts[7:] if name.startswith("arn:") else parts[3:] if len(parts) > 2 else parts[1:]
-    if own and qualifier is not None and own[0] != qualifier:
+    if own and qualifier is not None and own != qualifier:
         raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
-    if name.startswith("arn:") and parts[3] != region:
-        message = f"Functions from '{parts[3]}' are not reachable in this region ('{region}')"
-        raise Refused("ResourceNotFoundException", message, 404)
+    if name.startswith("arn:") and (elsewhere := name.split(":")[3]) != region:
+        raise missing(f"Functions from '{elsewhere}' are not reachable in this region ('{region}')")
     if action == "AddPermission":
-        if (qualifier or (own or [""])[0]) == "$LATEST":
+        if (qualifier or own) == "$LATEST":
             raise invalid("We currently do not support adding policies for $LATEST.")
         principal = asked.get("Principal", "")
         known = principal == "*" or principal.startswith("arn:") or re.fullmatch(r"\d{12}", principal)
