@@ -21,7 +21,6 @@ from moto.awslambda.exceptions import UnknownAliasException, UnknownFunctionExce
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
@@ -42,6 +41,7 @@ from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
 from awslabs.sandbox.services.lambda_.shapes import (
     asked_for,
+    bound,
     invalid,
     look_at_revision,
     missing,
@@ -280,13 +280,8 @@ def function_limits(call: Call) -> None:
         _look_at_runtime(runtime)
     for name, (least, most) in (("MemorySize", _MEMORY_MB), ("Timeout", _TIMEOUT_S)):
         value = call.get(name)
-        if value is not None and not least <= value <= most:
-            bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-            field_name = name[0].lower() + name[1:]
-            raise invalid(
-                f"1 validation error detected: Value '{value}' at '{field_name}' failed to satisfy "
-                f"constraint: Member must have value {bound}"
-            )
+        if value is not None and (why := bound(value, least, most)):
+            raise invalid(wrong(value, name[0].lower() + name[1:], why).message)
     zipped = call.action == "CreateFunction" and call.get("PackageType", "Zip") == "Zip"
     for name in ("Runtime", "Handler"):
         if zipped and not call.get(name):
@@ -485,9 +480,7 @@ def _look_at_target(call: Call, target: str, role_arn: str) -> None:
     known = sqs_backends[call.account][call.region].queues
     if parts[3:5] != [call.region, call.account] or parts[-1] not in known:
         raise invalid(f"The target ARN {target} of the dead-letter queue does not exist.")
-    role = identities.find_role(iam_backends[call.account][call.partition], role_arn)
-    ready = role is not None and identities.permitted(role)
-    if not ready or not permissions.allows(call.account, role_arn, "sqs:SendMessage", target, call.region):
+    if not permissions.allows_by_now(call.account, role_arn, "sqs:SendMessage", target, call.region):
         raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
 

@@ -21,11 +21,10 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.core.utils import get_service_model
-from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, lock, memory, rule, scaled, state
-from awslabs.sandbox.services.iam import identities, needs, permissions
+from awslabs.sandbox.services.iam import needs, permissions
 from awslabs.sandbox.services.lambda_ import filters, functions, shapes, tags
 from awslabs.sandbox.services.lambda_.shapes import invalid
 
@@ -146,10 +145,7 @@ def _asked(call: Call) -> dict[str, Any]:
     """The members of a request that say something, looked at."""
     sent = json.loads(call.response.body or b"{}")
     asked = {name: value for name, value in sent.items() if value is not None}
-    problems = list(_problems(call.action, asked))
-    if problems:
-        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        raise Refused("ValidationException", count + "; ".join(problems), 400)
+    shapes.look_at_problems(list(_problems(call.action, asked)))
     names = {name: asked[name] for name in ("FunctionName", "EventSourceArn") if name in asked}
     shapes.look_at(call.action, names, call.region)
     return asked
@@ -166,15 +162,13 @@ def _problems(action: str, asked: dict[str, Any]) -> Iterator[str]:
         if "MaximumConcurrency" in scaling:
             found.append(("", "scalingConfig.maximumConcurrency", most, scaling["MaximumConcurrency"]))
     for name, path, shape, value in found:
-        begin = f"Value '{value}' at '{path}' failed to satisfy constraint: Member must "
+        why = ""
         if shape.type_name == "integer":
-            least, most = shape.metadata["min"], shape.metadata["max"]
-            if value > most:
-                yield f"{begin}have value less than or equal to {most}"
-            elif value < least:
-                yield f"{begin}have value greater than or equal to {least}"
+            why = shapes.bound(value, shape.metadata["min"], shape.metadata["max"])
         elif name == "StartingPosition" and value not in _POSITIONS:
-            yield f"{begin}satisfy enum value set: [{', '.join(_POSITIONS)}]"
+            why = f"Member must satisfy enum value set: [{', '.join(_POSITIONS)}]"
+        if why:
+            yield f"Value '{value}' at '{path}' failed to satisfy constraint: {why}"
 
 
 def _settings(asked: dict[str, Any], before: dict[str, Any], source: str) -> dict[str, Any]:
@@ -234,10 +228,7 @@ def _look_at_stream(asked: dict[str, Any], service: str) -> None:
     """Refuse what AWS was recorded to refuse."""
     position = asked.get("StartingPosition")
     if position is None:
-        raise invalid(
-            "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: "
-            "Member must not be null."
-        )
+        raise invalid(shapes.wrong(None, "startingPosition", "Member must not be null.").message)
     if position == "AT_TIMESTAMP" and service == "dynamodb":
         raise invalid(f"Unsupported starting position for arn type: {asked['EventSourceArn']}")
 
@@ -262,12 +253,8 @@ def _look_at_both(call: Call, function: LambdaFunction, source: str) -> None:
         raise unable
     if source.split(":")[3:5] != [call.region, call.account]:
         raise _unheeded("event source mappings of queues in another account or Region")
-    role = identities.find_role(iam_backends[call.account][call.partition], function.role)
     for action in NEEDED:
-        ready = role is not None and identities.permitted(role)
-        if not ready or not permissions.allows(
-            call.account, function.role, f"sqs:{action}", source, call.region
-        ):
+        if not permissions.allows_by_now(call.account, function.role, f"sqs:{action}", source, call.region):
             message = f"The function execution role does not have permissions to call {action} on SQS"
             raise invalid(message)
     queue: Any = sqs_backends[call.account][call.region].queues.get(source.rpartition(":")[2])

@@ -57,11 +57,25 @@ def look_at_revision(call: Call, now: str, operation: str = "GetFunction/GetAlia
         )
 
 
+def bound(value: int, least: int, most: int) -> str:
+    """What is said of a number that is too small or too large; empty: it is neither."""
+    if least <= value <= most:
+        return ""
+    said = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
+    return f"Member must have value {said}"
+
+
 def look_at_number(member: str, value: int, least: int, most: int) -> None:
     """Refuse a number that is too small or too large."""
-    if not least <= value <= most:
-        bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-        raise wrong(value, member, f"Member must have value {bound}")
+    if why := bound(value, least, most):
+        raise wrong(value, member, why)
+
+
+def look_at_problems(problems: list[str]) -> None:
+    """Refuse a request with any of these."""
+    if problems:
+        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
+        raise Refused("ValidationException", count + "; ".join(problems), 400)
 
 
 def page(call: Call, name: str, found: list[dict[str, Any]], usual: int = 50) -> dict[str, Any]:
@@ -208,21 +222,18 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
         Members of the request, by AWS's name: ``FunctionName``.
     """
     members = get_service_model("lambda").operation_model(action).input_shape.members
-    problems = [
-        f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: {why}"
-        for name, value in reversed(asked.items())
-        for why in _constraints(value, members[name].metadata)
-    ]
-    if problems:
-        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        raise Refused("ValidationException", count + "; ".join(problems), 400)
+    look_at_problems(
+        [
+            f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: {why}"
+            for name, value in reversed(asked.items())
+            for why in _constraints(value, members[name].metadata)
+        ]
+    )
     name, qualifier = asked.get("FunctionName", ""), asked.get("Qualifier")
     short, own = split(name)
     if action == "CreateFunction" and len(short) > NAME_LENGTH:
-        raise invalid(
-            f"1 validation error detected: Value '{short}' at 'functionName' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {NAME_LENGTH}"
-        )
+        why = f"Member must have length less than or equal to {NAME_LENGTH}"
+        raise invalid(wrong(short, "functionName", why).message)
     if own and qualifier is not None and own != qualifier:
         raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
     if name.startswith("arn:") and (elsewhere := name.split(":")[3]) != region:
