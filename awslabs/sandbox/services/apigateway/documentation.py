@@ -112,7 +112,7 @@ def _get_parts(call: Call) -> dict[str, Any]:
 def _update_part(call: Call) -> dict[str, Any]:
     part = _part(call)
     for step in replaced(call, "/properties"):
-        part["properties"] = step.get("value") or ""
+        part["properties"] = step.value
     return part
 
 
@@ -183,7 +183,7 @@ def _get_versions(call: Call) -> dict[str, Any]:
 def _update_version(call: Call) -> dict[str, Any]:
     version = _version(call)
     for step in replaced(call, "/description"):
-        version["description"] = step.get("value") or ""
+        version["description"] = step.value
     return version
 
 

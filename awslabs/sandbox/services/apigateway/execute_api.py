@@ -22,10 +22,8 @@ Source: API Gateway developer guide, "Lambda proxy integrations", "Gateway respo
 from __future__ import annotations
 
 import base64
-import binascii
 import concurrent.futures
 import dataclasses
-import functools
 import json
 import logging
 import re
@@ -286,8 +284,9 @@ class Gateway:
         account, region = (parts[4], parts[3]) if len(parts) > 6 else (asked.account, asked.region)
         self.may_invoke(asked, account, region, arn)
         limit_s = int(asked.integration.get("timeoutInMillis") or TIMEOUT_MS[1]) / 1000
-        ask = functools.partial(invocations.invoke, asynchronous=True) if asynchronous else invocations.invoke
-        waiting = self.workers.submit(ask, account, region, arn, payload)
+        waiting = self.workers.submit(
+            invocations.invoke, account, region, arn, payload, asynchronous=asynchronous
+        )
         try:
             return waiting.result(limit_s * TIMEOUT_SCALE)
         except concurrent.futures.TimeoutError:
@@ -479,10 +478,7 @@ def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
         # An answer becomes binary for clients that ask for a binary type first.
         accepted = asked.request.headers.get("Accept", "").partition(",")[0]
         if encoded and asked.binary and fits_any(accepted, asked.binary):
-            try:
-                data = base64.b64decode(data, validate=True)
-            except (ValueError, binascii.Error) as problem:
-                raise broken() from problem
+            data = integrations.decoded(data)
     except (ValueError, TypeError, OverflowError) as problem:
         raise malformed from problem
     if not 200 <= status <= 599:  # after a 1xx a client would wait for the answer

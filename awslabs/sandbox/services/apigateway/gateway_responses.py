@@ -6,13 +6,12 @@ Source: aws-facts (k); API Gateway developer guide, "Gateway response types".
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from moto.apigateway.models import RestAPI
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain, steps_of
+from awslabs.sandbox.core.engine import Call, Proceed, rule
+from awslabs.sandbox.services.apigateway.patches import bad, steps_of
 from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of, there
 
 STATUS = {
@@ -90,22 +89,15 @@ def _update(call: Call) -> dict[str, Any]:
     status, parameters = standing.get("statusCode"), dict(standing["responseParameters"])
     templates = dict(standing["responseTemplates"])
     for step in steps_of(call):
-        operation, path, value = step.get("op"), step.get("path"), step.get("value")
-        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path or "")
-        if path == "/statusCode" and operation == "replace":
-            status = value
+        if step.path == "/statusCode" and step.op == "replace":
+            status = step.value
             continue
-        if found is None:
-            raise bad_path(path or "null")
-        held, name = parameters if found[1] == "Parameters" else templates, plain(found[2])
-        if operation in ("replace", "remove") and name not in held:
+        held, name = step.entry(responseParameters=parameters, responseTemplates=templates)
+        if step.op in ("replace", "remove") and name not in held:
             raise missing("Invalid parameter name specified")
-        if operation == "remove":
-            del held[name]
-        elif not value:
-            raise bad(f"Invalid null or empty value in response{found[1]}")
-        else:
-            held[name] = value
+        if step.op != "remove" and not step.value:
+            raise bad(f"Invalid null or empty value in {step.path.split('/')[1]}")
+        step.put(held, name, step.value)
     api.put_gateway_response(kind, status, parameters, templates)  # type: ignore[arg-type]
     return _whole(api, kind)
 
@@ -114,6 +106,6 @@ def _update(call: Call) -> dict[str, Any]:
 def _gone(call: Call, proceed: Proceed) -> Any:
     api = api_of(call)
     if api is not None and parts_of(call)[3] not in api.gateway_responses:
-        raise Refused("NotFoundException", "Gateway response type not defined on api", 404)
+        raise missing("Gateway response type not defined on api")
     proceed()
     return 202, {"status": 202}, ""

@@ -11,7 +11,6 @@ Source: API Gateway developer guide, "Data mapping in REST APIs"; aws-facts (k).
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import json
 import re
@@ -199,14 +198,15 @@ def _converted(asked: ApiCall) -> bytes:
     if binary and handling == "CONVERT_TO_TEXT":
         return base64.b64encode(asked.body)
     if not binary and handling == "CONVERT_TO_BINARY":
-        return _decoded(asked.body)
+        return decoded(asked.body)
     return asked.body
 
 
-def _decoded(body: bytes) -> bytes:
+def decoded(body: bytes) -> bytes:
+    """What a body in base64 says."""
     try:
         return base64.b64decode(body, validate=True)
-    except (ValueError, binascii.Error) as problem:
+    except ValueError as problem:
         raise broken() from problem
 
 
@@ -388,7 +388,7 @@ def _as_wanted(asked: ApiCall, reply: Reply, handling: str | None) -> bytes:
     to_text = handling == "CONVERT_TO_TEXT" or (not handling and not takes)
     if binary:
         return base64.b64encode(reply.body) if to_text else reply.body
-    return reply.body if to_text else _decoded(reply.body)
+    return reply.body if to_text else decoded(reply.body)
 
 
 # --- what a method asks of a call ---------------------------------------------------------------------
