@@ -398,7 +398,5 @@ class ForkServers:
 
     def close(self) -> None:
         """End all functions."""
-        with self.mutex:
-            for fork_server in self.held.values():
-                self.loop.call(fork_server.end())
-            self.held.clear()
+        for account in list(self.held):
+            self.end(account)

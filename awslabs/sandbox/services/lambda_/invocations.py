@@ -409,15 +409,12 @@ class Functions:
         journal.add(report(request_id, version, milliseconds, most, init_ms, status, kind))
         if status == "timeout":
             journal.add(f"{iso(time.time())} {request_id} {error}\n\n")
-        if reply is None:
-            return self.failed(version, failure, request_id), False
-        if not reply.header["ok"]:
-            return dataclasses.replace(self.failed(version, {}, request_id), payload=reply.body), True
-        return Result(200, reply.body, request_id=request_id, version=version.version), True
-
-    def failed(self, version: Version, failure: dict[str, Any], request_id: str) -> Result:
-        """The result of an invocation that went wrong."""
-        return Result(200, json.dumps(failure).encode(), "Unhandled", "", request_id, version.version)
+        worked = reply is not None and reply.header["ok"]
+        payload = json.dumps(failure).encode() if reply is None else reply.body
+        result = Result(
+            200, payload, "" if worked else "Unhandled", request_id=request_id, version=version.version
+        )
+        return result, reply is not None
 
     # -- environments -----------------------------------------------------------------------------
 
@@ -719,14 +716,10 @@ class Functions:
         for warm in gone:
             warm.environment.kill()
 
-    def accounts(self) -> list[str]:
-        """Whose functions have run."""
-        return list(self.fork_servers.held)
-
     def close(self) -> None:
         """End everything."""
         self.closed = True
-        for account in self.accounts():
+        for account in list(self.fork_servers.held):
             self.reset(account)
         self.fork_servers.close()
         self.workers.shutdown(wait=True, cancel_futures=True)
