@@ -17,6 +17,7 @@ from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Refused, before
 from awslabs.sandbox.services.apigateway import openapi
+from awslabs.sandbox.services.apigateway.patches import bad
 
 _ORDER = {
     "DocumentationPartType": (
@@ -41,7 +42,8 @@ def documents_can_be_read(call: Call) -> None:
     """What is no OpenAPI document: BadRequestException, whether the API is there or not. moto makes an API
     without a name of it. Source: aws-facts (k).
     """
-    openapi.look_at_text(call.response.body)
+    if openapi.read(call.response.body) is None:
+        raise bad("Invalid OpenAPI input.")
 
 
 @before("apigateway:*")

@@ -96,12 +96,17 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
         raise missing(unknown.message) from unknown
 
 
-def _function(call: Call) -> LambdaFunction | None:
-    """The function that a request names, if there is one: moto refuses unknown ones by itself."""
+def known(account: str, region: str, name: str, qualifier: str | None = None) -> LambdaFunction | None:
+    """The same, or None where there is none."""
     try:
-        return find(call.account, call.region, named(call), call.get("Qualifier"))
+        return find(account, region, name, qualifier)
     except Refused:
         return None
+
+
+def _function(call: Call) -> LambdaFunction | None:
+    """The function that a request names, if there is one: moto refuses unknown ones by itself."""
+    return known(call.account, call.region, named(call), call.get("Qualifier"))
 
 
 # --- states -------------------------------------------------------------------------------------------
@@ -226,11 +231,9 @@ def versions_that_are_not_there(call: Call, proceed: Proceed) -> Any:
     name, qualifier = asked_for(call)
     if qualifier == "$LATEST":
         raise invalid("$LATEST version cannot be deleted without deleting the function.")
-    try:
-        find(call.account, call.region, name)
-    except Refused:
+    if known(call.account, call.region, name) is None:
         arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{name or 'function'}"
-        raise missing(f"Function not found: {arn}") from None
+        raise missing(f"Function not found: {arn}")
     if qualifier and _function(call) is None:
         return 204, {"status": 204}, ""
     return proceed()

@@ -570,12 +570,9 @@ class Functions:
 
     def settings(self, event: Event) -> dict[str, Any]:
         """What is set for asynchronous events of the function, version or alias; nothing, if it is gone."""
-        try:
-            with engine.lock:
-                latest = strict.find(event.account, event.region, shapes.split(event.name)[0])
-                return event_settings.of(latest, event.name, event.qualifier)
-        except Refused:
-            return {}
+        with engine.lock:
+            latest = strict.known(event.account, event.region, shapes.split(event.name)[0])
+            return {} if latest is None else event_settings.of(latest, event.name, event.qualifier)
 
     def finish(self, event: Event, version: Version, condition: str, result: Result | None = None) -> None:
         """Tell the destinations how an event has ended, and send one that failed to the dead-letter queue."""
@@ -622,11 +619,9 @@ class Functions:
 
     def dead_letters(self, event: Event) -> str:
         """The dead-letter queue of a function that may be gone; the caller holds the lock."""
-        try:
-            function = strict.find(event.account, event.region, event.name, event.qualifier)
-        except Refused:
-            return ""
-        return str(strict.life(function).more.get("DeadLetterConfig", {}).get("TargetArn", ""))
+        function = strict.known(event.account, event.region, event.name, event.qualifier)
+        more = strict.life(function).more if function is not None else {}
+        return str(more.get("DeadLetterConfig", {}).get("TargetArn", ""))
 
     def put_back(self, event: Event, refused: Refused, version: Version | None) -> None:
         """Keep an event that could not run now: throttled, or its role is too fresh to be assumed.

@@ -120,7 +120,7 @@ class Poller:
             return None  # the end of one of them is a moment to look
         if self.batches >= FIRST + int(MORE_PER_S * (now - self.busy_since)):
             return now + 1 / MORE_PER_S
-        function = function_of(mapping, settings)
+        function = functions.known(mapping.account, mapping.region, settings["FunctionArn"])
         if function is None or not may(mapping, function, "ReceiveMessage"):
             return now + UNABLE_S
         # What waits for longer than the queue hides it is the queue's again.
@@ -245,14 +245,6 @@ def is_there(mapping: Mapping) -> bool:
 def queue_of(mapping: Mapping) -> Any:
     """moto's queue of a mapping, if it is there."""
     return sqs_backends[mapping.account][mapping.region].queues.get(mapping.source.rpartition(":")[2])
-
-
-def function_of(mapping: Mapping, settings: dict[str, Any]) -> LambdaFunction | None:
-    """The function that is invoked, if it is there."""
-    try:
-        return functions.find(mapping.account, mapping.region, settings["FunctionArn"])
-    except Refused:
-        return None
 
 
 def may(mapping: Mapping, function: LambdaFunction, action: str) -> bool:

@@ -91,10 +91,8 @@ resource_policies = rule(
 def statements(account: str, region: str, given: str) -> list[dict[str, Any]]:
     """What the function, version or alias that is named `given` grants; nothing, if it is not there."""
     name, qualifier = shapes.split(given)
-    try:
-        held = memory(functions.find(account, region, name), FunctionPolicies).held
-    except Refused:
-        return []
+    latest = functions.known(account, region, name)
+    held = memory(latest, FunctionPolicies).held if latest is not None else {}
     return held[qualifier].statements if qualifier in held else []
 
 
