@@ -12,7 +12,7 @@ from moto.apigateway.models import RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, rule
 from awslabs.sandbox.services.apigateway.patches import bad, steps_of
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of, there
+from awslabs.sandbox.services.apigateway.rest_apis import missing, parts_of, there
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -67,15 +67,12 @@ def _whole(api: RestAPI, kind: str) -> dict[str, Any]:
 @gateway_responses.around("apigateway:PutGatewayResponse")
 def _put(call: Call, proceed: Proceed) -> Any:
     status, headers, _ = proceed()
-    api, kind = backend_of(call).apis[parts_of(call)[1]], parts_of(call)[3]
-    return status, headers, json.dumps(_whole(api, kind))
+    return status, headers, json.dumps(_whole(there(call), parts_of(call)[3]))
 
 
 @gateway_responses.around("apigateway:GetGatewayResponse", "apigateway:GetGatewayResponses")
 def _shown(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is None:
-        return proceed()
+    api = there(call)
     if call.action == "GetGatewayResponse":
         return 200, {}, json.dumps(_whole(api, parts_of(call)[3]))
     kinds = sorted({*STATUS, *api.gateway_responses})
@@ -104,8 +101,7 @@ def _update(call: Call) -> dict[str, Any]:
 
 @gateway_responses.around("apigateway:DeleteGatewayResponse")
 def _gone(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is not None and parts_of(call)[3] not in api.gateway_responses:
+    if parts_of(call)[3] not in there(call).gateway_responses:
         raise missing("Gateway response type not defined on api")
     proceed()
     return 202, {"status": 202}, ""

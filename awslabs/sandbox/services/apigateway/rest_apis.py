@@ -341,9 +341,7 @@ def _may_grow(call: Call) -> None:
 
 @rest_api_patches.around("apigateway:UpdateRestApi")
 def _patch(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is None:
-        return proceed()
+    api = there(call)
     patches.apply(api, patches.steps_of(call))
     return json.dumps(api.to_dict())
 
@@ -396,9 +394,7 @@ def _document(call: Call) -> dict[str, Any]:
 @openapi_documents.around("apigateway:PutRestApi")
 def _put(call: Call, proceed: Proceed) -> Any:
     document = _document(call)
-    mode, api = call.get("mode", "merge"), api_of(call)
-    if api is None:
-        return proceed()
+    mode, api = call.get("mode", "merge"), there(call)
     if mode not in ("merge", "overwrite"):
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
     return json.dumps(_fill(api, document, mode))

@@ -16,10 +16,10 @@ from awslabs.sandbox.core.engine import Refused, spaced
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.batch import definitions, life, queues
 from awslabs.sandbox.services.batch.api import (
-    NAME,
     Operation,
     answers,
     batch,
+    check_name,
     check_tags,
     invalid,
     not_here,
@@ -42,8 +42,7 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """SubmitJob: a job, or an array of them."""
     _slow_down(store)
     name = asked["jobName"]
-    if not NAME.fullmatch(name):
-        raise invalid("Job name should match valid pattern")
+    check_name(name, "Job name")
     for field in ("nodeOverrides", "eksPropertiesOverride", "ecsPropertiesOverride"):
         if field in asked:
             raise not_here(field)

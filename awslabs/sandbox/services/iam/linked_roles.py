@@ -159,19 +159,9 @@ def service_linked_roles_go_with_their_policy(call: Call, proceed: Proceed) -> A
 
 
 @before(
-    *(
-        f"iam:{operation}"
-        for operation in (
-            "DeleteRole",
-            "AttachRolePolicy",
-            "DetachRolePolicy",
-            "PutRolePolicy",
-            "DeleteRolePolicy",
-            "UpdateAssumeRolePolicy",
-            "UpdateRole",
-            "AddRoleToInstanceProfile",
-        )
-    )
+    *("iam:DeleteRole", "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy"),
+    *("iam:DeleteRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"),
+    "iam:AddRoleToInstanceProfile",
 )
 def service_linked_roles_are_protected(call: Call) -> None:
     """Any change of a service-linked role: UnmodifiableEntity 400. moto deletes it.
