@@ -885,9 +885,7 @@ def invoke(
     function_name: str,
     payload: bytes,
     *,
-    qualifier: str | None = None,
     asynchronous: bool = False,
-    log_tail: bool = False,
 ) -> Result:
     """Invoke a function from inside the practice cloud: API Gateway does.
 
@@ -901,8 +899,6 @@ def invoke(
         JSON; at most 6 MB, asynchronous 1 MB.
     asynchronous : bool
         Take the event and return at once, with status 202.
-    log_tail : bool
-        Whether the result shall have the end of the log.
 
     Raises
     ------
@@ -912,15 +908,7 @@ def invoke(
     """
     if current is None:
         raise RuntimeError("this practice cloud has no running part of Lambda")
-    return current.invoke(
-        account,
-        region,
-        function_name,
-        payload,
-        qualifier=qualifier,
-        asynchronous=asynchronous,
-        log_tail=log_tail,
-    )
+    return current.invoke(account, region, function_name, payload, asynchronous=asynchronous)
 
 
 @engine.in_server("lambda:Invoke")
