@@ -22,7 +22,6 @@ from awslabs.sandbox.services.apigateway.rest_apis import (
     api_of,
     backend_of,
     conflict,
-    look_at_mapping,
     missing,
     named,
     parts_of,
@@ -369,10 +368,9 @@ def _integration_response(call: Call) -> IntegrationResponse:
 
 @methods.operation("apigateway:PutIntegrationResponse")
 def _put_integration_response(call: Call) -> dict[str, Any]:
-    method, integration, code = _method(call), _integration(call), parts_of(call)[-1]
-    declared = method.method_responses.get(code)
+    integration, code = _integration(call), parts_of(call)[-1]
     mapping = call.get("responseParameters") or {}
-    look_at_mapping(mapping, (declared.response_parameters if declared is not None else None) or {})
+    _look_at_mapping(call, code, mapping)
     templates = call.get("responseTemplates")
     _look_at_templates(templates or {})
     made = integration.create_integration_response(
@@ -381,6 +379,18 @@ def _put_integration_response(call: Call) -> dict[str, Any]:
     if templates is not None:
         vars(made)["given_templates"] = {kind: template or None for kind, template in templates.items()}
     return integration_response_shown(made)
+
+
+def _look_at_mapping(call: Call, code: str, mapping: dict[str, Any]) -> None:
+    """Refuse a header that the method's response does not have."""
+    response = _method(call).method_responses.get(code)
+    declared = (response.response_parameters if response is not None else None) or {}
+    for name in mapping:
+        if name not in declared:
+            raise bad(
+                "Invalid mapping expression specified: Validation Result: warnings : [], errors : "
+                f"[Invalid mapping expression parameter specified: {name}]"
+            )
 
 
 def _look_at_templates(templates: dict[str, Any]) -> None:
@@ -427,8 +437,7 @@ def _update_integration_response(call: Call) -> dict[str, Any]:
         else:
             held, name = step.entry(responseParameters=parameters, responseTemplates=templates)
             step.put(held, name, step.value)
-    declared = _method(call).method_responses.get(str(response.status_code))
-    look_at_mapping(parameters, (declared.response_parameters if declared is not None else None) or {})
+    _look_at_mapping(call, str(response.status_code), parameters)
     response.selection_pattern, response.content_handling = texts.values()
     response.response_parameters, response.response_templates = parameters, templates
     if templates or vars(response).get("given_templates") is not None:

@@ -351,15 +351,6 @@ def _look_at_stage(call: Call) -> None:
     patches.look_at_stage(patches.steps_of(call))
 
 
-def look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
-    for name in mapping:
-        if name not in declared:
-            raise bad(
-                "Invalid mapping expression specified: Validation Result: warnings : [], errors : "
-                f"[Invalid mapping expression parameter specified: {name}]"
-            )
-
-
 # --- OpenAPI documents --------------------------------------------------------------------------------
 
 

@@ -84,7 +84,8 @@ def _in_members(where: str, members: dict[str, Shape], values: dict[str, Any]) -
 
 def _problems(where: str, shape: Any, value: Any) -> Iterator[str]:
     """What is wrong with a value of a request, at any depth."""
-    begin = f"Value '{value}' at '{where}' failed to satisfy constraint: "
+    shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else value
+    begin = f"Value '{shown}' at '{where}' failed to satisfy constraint: "
     if shape.type_name == "string" and isinstance(value, str):
         if why := _constraint(shape, value):
             yield begin + why
@@ -94,11 +95,7 @@ def _problems(where: str, shape: Any, value: Any) -> Iterator[str]:
         if shape.member.type_name == "string":
             wrong = [why for each in value if (why := _constraint(shape.member, str(each)))]
             if wrong:
-                shown = f"[{', '.join(map(str, value))}]"
-                yield (
-                    begin.replace(f"'{value}'", f"'{shown}'", 1)
-                    + f"Member must satisfy constraint: [{wrong[0]}]"
-                )
+                yield f"{begin}Member must satisfy constraint: [{wrong[0]}]"
             return
         for number, each in enumerate(value, 1):
             yield from _problems(f"{where}.{number}.member", shape.member, each)
