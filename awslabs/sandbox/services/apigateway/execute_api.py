@@ -504,25 +504,25 @@ def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id:
         else {}
     )
     headers = Headers({"Content-Type": "application/json", "x-amzn-ErrorType": own.error})
+    known = {
+        "context.error.message": own.message,
+        "context.error.responseType": own.kind,
+        "context.requestId": request_id,
+    }
     for target, source in (said.get("responseParameters") or {}).items():
-        headers[target.rpartition(".header.")[2]] = _mapped(own, source, request, request_id)
+        headers[target.rpartition(".header.")[2]] = _mapped(source, request, known)
     body = json.dumps({"message": own.message})
     for kind, template in (said.get("responseTemplates") or {}).items():
-        values = {
-            "$context.error.messageString": json.dumps(own.message),
-            "$context.error.message": own.message,
-            "$context.error.responseType": own.kind,
-            "$context.requestId": request_id,
-        }
-        for name, value in values.items():
-            template = template.replace(name, value)
-        headers["Content-Type"], body = kind, template
+        headers["Content-Type"] = kind
+        body = template.replace("$context.error.messageString", json.dumps(own.message))
+        for name, value in known.items():
+            body = body.replace(f"${name}", value)
         break
     return Answer(int(said.get("statusCode") or own.status), headers, body.encode())  # type: ignore[arg-type]
 
 
-def _mapped(own: Own, source: str, request: Request, request_id: str) -> str:
-    """A header of such an answer: ``'text'``, or something of the request."""
+def _mapped(source: str, request: Request, known: dict[str, str]) -> str:
+    """A header of such an answer: ``'text'``, something of the request, or what is `known` of it."""
     if source.startswith("'") and source.endswith("'"):
         return source[1:-1]
     where, _, name = source.rpartition(".")
@@ -530,11 +530,6 @@ def _mapped(own: Own, source: str, request: Request, request_id: str) -> str:
         return request.headers.get(name, "")
     if where == "method.request.querystring":
         return request.args.get(name, "")
-    known = {
-        "context.requestId": request_id,
-        "context.error.message": own.message,
-        "context.error.responseType": own.kind,
-    }
     return known.get(source, "")
 
 

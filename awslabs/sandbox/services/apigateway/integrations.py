@@ -402,17 +402,15 @@ def look(asked: ApiCall, kept: rest_apis.Snapshot) -> None:
     validator = kept.validators.get(asked.definition.get("requestValidatorId") or "")
     if validator is None:
         return
-    if validator["validateRequestParameters"]:
-        missing = [name for name, there in _required(asked) if not there]
-        if missing:
-            why = f"Missing required request parameters: [{', '.join(missing)}]"
-            raise Own(400, "BAD_REQUEST_PARAMETERS", why, "BadRequestException")
+    if validator["validateRequestParameters"] and (missing := _missing(asked)):
+        why = f"Missing required request parameters: [{', '.join(missing)}]"
+        raise Own(400, "BAD_REQUEST_PARAMETERS", why, "BadRequestException")
     if validator["validateRequestBody"] and not _fits_model(asked, kept.models):
         raise Own(400, "BAD_REQUEST_BODY", "Invalid request body", "BadRequestException")
 
 
-def _required(asked: ApiCall) -> list[tuple[str, bool]]:
-    """The parameters that a method requires, and whether a call has them."""
+def _missing(asked: ApiCall) -> list[str]:
+    """The parameters that a method requires and a call does not have."""
     have = {
         "header": {name for name, _ in asked.headers},
         "path": set(asked.parameters),
@@ -421,8 +419,8 @@ def _required(asked: ApiCall) -> list[tuple[str, bool]]:
     found = []
     for parameter, required in sorted((asked.definition.get("requestParameters") or {}).items()):
         where, _, name = parameter.removeprefix("method.request.").partition(".")
-        if required:
-            found.append((name, name in have.get(where, ())))
+        if required and name not in have.get(where, ()):
+            found.append(name)
     return found
 
 
