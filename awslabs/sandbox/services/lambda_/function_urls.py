@@ -104,9 +104,11 @@ def _place(call: Call, message: str) -> tuple[LambdaFunction, str]:
     return latest, qualifier
 
 
-def _there(call: Call) -> tuple[dict[str, FunctionUrl], str]:
+def _there(
+    call: Call, message: str = "The resource you requested does not exist."
+) -> tuple[dict[str, FunctionUrl], str]:
     """All addresses of a function, and a qualifier that has one."""
-    latest, qualifier = _place(call, "The resource you requested does not exist.")
+    latest, qualifier = _place(call, message)
     held = memory(latest, FunctionUrls).held
     if qualifier not in held:
         raise shapes.missing()
@@ -156,10 +158,7 @@ def _get(call: Call) -> dict[str, Any]:
 @function_urls.operation("lambda:UpdateFunctionUrlConfig")
 def _update(call: Call) -> dict[str, Any]:
     _look_at(call)
-    latest, qualifier = _place(call, "Function does not exist")
-    held = memory(latest, FunctionUrls).held
-    if qualifier not in held:
-        raise shapes.missing()
+    held, qualifier = _there(call, "Function does not exist")
     url = held[qualifier]
     url.auth, url.mode = str(call.get("AuthType") or url.auth), str(call.get("InvokeMode") or url.mode)
     url.changed = clock.now()

@@ -315,11 +315,8 @@ _RESERVED = {
 def _look_at_runtime(runtime: str) -> None:
     """Refuse a runtime that functions cannot be made with any more, or never could."""
     blocked = _DEPRECATED.get(runtime)
-    if blocked and clock.now() >= calendar.timegm((*blocked, 0, 0, 0)):
-        gone = True
-    else:
-        gone = runtime not in _RUNTIMES and bool(_GONE.fullmatch(runtime))
-    if gone:
+    retired = blocked is not None and clock.now() >= calendar.timegm((*blocked, 0, 0, 0))
+    if retired or (runtime not in _RUNTIMES and _GONE.fullmatch(runtime)):
         raise invalid(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda "
             "functions. We recommend you use a supported runtime while creating or updating functions."
@@ -338,11 +335,8 @@ def code_is_a_zip(call: Call) -> None:
 
     moto stores anything. Source: aws-facts (g), (j); Lambda developer guide, "Lambda quotas".
     """
-    names = ("ZipFile", "S3Bucket", "S3Key")
-    if call.action == "CreateFunction":
-        text, bucket, key = map((call.get("Code") or {}).get, names)
-    else:
-        text, bucket, key = map(call.get, names)
+    given: Any = (call.get("Code") or {}) if call.action == "CreateFunction" else call
+    text, bucket, key = map(given.get, ("ZipFile", "S3Bucket", "S3Key"))
     try:
         if text is not None:
             data = base64.b64decode(text)
@@ -588,9 +582,7 @@ def invocable(
             f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {most} bytes)"
         )
         raise Refused("RequestTooLargeException", message, 413)
-    if life(function).state == "Pending":
-        refused = _busy(function)
-        assert refused is not None
+    if life(function).state == "Pending" and (refused := _busy(function)) is not None:
         raise refused
     try:
         json.loads((payload or b"{}").decode())

@@ -201,10 +201,9 @@ def _look_at_source(asked: dict[str, Any]) -> str:
     service = source.split(":")[2] if source.startswith("arn:") else ""
     if service in _STREAMS:
         _look_at_stream(asked, service)
-        raise _unheeded(f"event source mappings of {service}")
     if not source and (broker := asked.keys() & {"SelfManagedEventSource", "Topics", "Queues"}):
         raise _unheeded(f"{min(broker)} in an event source mapping")
-    if service in ("kafka", "mq", "rds"):
+    if service in (*_STREAMS, "kafka", "mq", "rds"):
         raise _unheeded(f"event source mappings of {service}")
     if service != "sqs":
         raise invalid("Unrecognized event source.")
