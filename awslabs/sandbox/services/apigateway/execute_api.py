@@ -274,7 +274,10 @@ class Gateway:
         result = self.invoke(asked, match["arn"], json.dumps(event(asked)).encode())
         if result.function_error:
             raise broken(502, "DEFAULT_5XX")
-        return from_proxy(result.payload, asked)
+        try:
+            return from_proxy(result.payload, asked)
+        except (ValueError, TypeError, OverflowError) as problem:
+            raise broken(502, "DEFAULT_5XX") from problem
 
     def invoke(
         self, asked: ApiCall, arn: str, payload: bytes, asynchronous: bool = False
@@ -438,51 +441,46 @@ KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 
 
 def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
-    """The HTTP answer in what a function has returned; what is none is a 502.
+    """The HTTP answer in what a function has returned.
 
     Source: API Gateway developer guide, "Output format of a Lambda function for proxy integration".
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        It is none: AWS answers 502.
     """
-    malformed = broken(502, "DEFAULT_5XX")
-    try:
-        said = json.loads(payload)
-    except ValueError as problem:
-        raise malformed from problem
+    said = json.loads(payload)
     if not isinstance(said, dict) or not said.keys() <= KEYS:
-        raise malformed
+        raise ValueError("other members than an answer has")
     single, multiple = said.get("headers") or {}, said.get("multiValueHeaders") or {}
     body, encoded = said.get("body"), said.get("isBase64Encoded") or False
     kinds = (single, dict), (multiple, dict), (encoded, bool), ("" if body is None else body, str)
     if not all(isinstance(value, kind) for value, kind in kinds):
-        raise malformed
+        raise ValueError("a member of another type")
     headers = Headers()
     pairs = []
     for name, values in multiple.items():
         if not isinstance(values, list):
-            raise malformed
+            raise ValueError(f"no list of values for {name}")
         pairs += [(name, value) for value in values]
     spelled = {name.lower(): name for name in multiple}
     pairs += [(spelled.get(name.lower(), name), value) for name, value in single.items()]
     for name, value in pairs:
         if not isinstance(value, (str, int, float)):
-            raise malformed
+            raise ValueError(f"no value for {name}")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         kept = integrations.REMAPPED | {"transfer-encoding"}
         name = f"x-amzn-Remapped-{name}" if name.lower() in kept else name
-        try:
-            headers.add(*as_header(name, text))
-        except ValueError as problem:
-            raise malformed from problem
-    try:
-        status = int(said.get("statusCode", 200))
-        data = (body or "").encode()
-        # An answer becomes binary for clients that ask for a binary type first.
-        accepted = asked.request.headers.get("Accept", "").partition(",")[0]
-        if encoded and asked.binary and fits_any(accepted, asked.binary):
-            data = integrations.decoded(data)
-    except (ValueError, TypeError, OverflowError) as problem:
-        raise malformed from problem
+        headers.add(*as_header(name, text))
+    status = int(said.get("statusCode", 200))
+    data = (body or "").encode()
+    # An answer becomes binary for clients that ask for a binary type first.
+    accepted = asked.request.headers.get("Accept", "").partition(",")[0]
+    if encoded and asked.binary and fits_any(accepted, asked.binary):
+        data = integrations.decoded(data)
     if not 200 <= status <= 599:  # after a 1xx a client would wait for the answer
-        raise malformed
+        raise ValueError(f"status {status}")
     headers.setdefault("X-Amzn-Trace-Id", traced(asked.trace))
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
 
