@@ -121,7 +121,9 @@ class Api:
         }
         return self.gateway.answer(Request(environ), body)
 
-    def invoke(self, account: str, region: str, name: str, payload: bytes) -> invocations.Result:
+    def invoke(
+        self, account: str, region: str, name: str, payload: bytes, asynchronous: bool = False
+    ) -> invocations.Result:
         assert (account, region, name) == (ACCOUNT, "us-east-1", FUNCTION)
         if self.refuses is not None:
             raise self.refuses

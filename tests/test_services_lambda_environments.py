@@ -339,7 +339,7 @@ def test_the_front_door_for_other_rooms_needs_a_room(
     with pytest.raises(RuntimeError, match="no running part of Lambda"):
         invocations.invoke(ACCOUNT, "us-east-1", "a", b"{}")
     monkeypatch.setattr(invocations, "current", lambda_)
-    result = invocations.invoke(ACCOUNT, "us-east-1", "a", b"{}", log_tail=True)
+    result = lambda_.invoke(ACCOUNT, "us-east-1", "a", b"{}", log_tail=True)
     assert result.status == 200
     assert f"START RequestId: {result.request_id} Version: $LATEST" in result.log_tail
     assert invocations.invoke(ACCOUNT, "us-east-1", "a", b"{}").log_tail == ""

@@ -12,7 +12,7 @@ from typing import Any
 from moto.apigateway.models import Stage
 
 from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, state
-from awslabs.sandbox.services.apigateway.patches import bad, steps_of
+from awslabs.sandbox.services.apigateway.patches import bad
 from awslabs.sandbox.services.apigateway.rest_apis import asked, backend_of, changed, parts_of
 
 
@@ -96,7 +96,7 @@ _SETTINGS = {
 @apis_have_awss_shape.operation("apigateway:UpdateStage")
 def _change_stage(call: Call) -> dict[str, Any]:
     stage = backend_of(call).get_stage(parts_of(call)[1], parts_of(call)[3])
-    steps = steps_of(call)
+    steps: list[dict[str, Any]] = call.get("patchOperations") or []  # as moto wants them
     gone = [step for step in steps if step["op"] == "remove" and _names_settings(step["path"])]
     for step in gone:
         setting = step["path"].removeprefix("/")

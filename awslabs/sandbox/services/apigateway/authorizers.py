@@ -11,6 +11,7 @@ from moto.apigateway.models import Authorizer
 
 from awslabs.sandbox.core.engine import Call, Proceed, rule
 from awslabs.sandbox.services.apigateway.rest_apis import api_of, changed, conflict, named, parts_of, there
+from awslabs.sandbox.services.apigateway.shown import without_none
 
 authorizers = rule(
     "authorizers",
@@ -26,8 +27,8 @@ def kind_of(authorizer_type: str) -> str:
 
 def shown(authorizer: Authorizer) -> dict[str, Any]:
     """An authorizer, as AWS shows it."""
-    kept = {**authorizer.to_json(), "authType": authorizer.auth_type or kind_of(str(authorizer.type))}
-    return {name: value for name, value in kept.items() if value is not None}
+    kind = authorizer.auth_type or kind_of(str(authorizer.type))
+    return without_none({**authorizer.to_json(), "authType": kind})
 
 
 @authorizers.around("apigateway:CreateAuthorizer")

@@ -58,6 +58,7 @@ def of(call: Call) -> Documentation:
     return memory(there(call), Documentation)
 
 
+@documentation.operation("apigateway:GetDocumentationPart")
 def _part(call: Call) -> dict[str, Any]:
     api = api_of(call)
     parts = memory(api, Documentation).parts if api else None
@@ -97,11 +98,6 @@ def _create_part(call: Call) -> dict[str, Any]:
     return add(there(call), dict(call.get("location") or {}), call.get("properties"))
 
 
-@documentation.operation("apigateway:GetDocumentationPart")
-def _get_part(call: Call) -> dict[str, Any]:
-    return _part(call)
-
-
 @documentation.operation("apigateway:GetDocumentationParts")
 def _get_parts(call: Call) -> dict[str, Any]:
     wanted = {name: value for name in ("type", "name", "path") if (value := asked(call, name)) is not None}
@@ -110,9 +106,9 @@ def _get_parts(call: Call) -> dict[str, Any]:
 
 @documentation.operation("apigateway:UpdateDocumentationPart")
 def _update_part(call: Call) -> dict[str, Any]:
-    part = _part(call)
+    part: dict[str, Any] = _part(call)
     for step in replaced(call, "/properties"):
-        part["properties"] = step.get("value") or ""
+        part["properties"] = step.value
     return part
 
 
@@ -152,6 +148,7 @@ def put_parts(api: RestAPI, document: dict[str, Any]) -> list[str]:
 # --- versions -----------------------------------------------------------------------------------------
 
 
+@documentation.operation("apigateway:GetDocumentationVersion")
 def _version(call: Call) -> dict[str, Any]:
     return named(of(call).versions, parts_of(call)[-1], "Documentation version")
 
@@ -169,11 +166,6 @@ def _create_version(call: Call) -> dict[str, Any]:
     return versions[name]
 
 
-@documentation.operation("apigateway:GetDocumentationVersion")
-def _get_version(call: Call) -> dict[str, Any]:
-    return _version(call)
-
-
 @documentation.operation("apigateway:GetDocumentationVersions")
 def _get_versions(call: Call) -> dict[str, Any]:
     return {"items": list(of(call).versions.values())}
@@ -181,9 +173,9 @@ def _get_versions(call: Call) -> dict[str, Any]:
 
 @documentation.operation("apigateway:UpdateDocumentationVersion")
 def _update_version(call: Call) -> dict[str, Any]:
-    version = _version(call)
+    version: dict[str, Any] = _version(call)
     for step in replaced(call, "/description"):
-        version["description"] = step.get("value") or ""
+        version["description"] = step.value
     return version
 
 

@@ -22,10 +22,8 @@ Source: API Gateway developer guide, "Lambda proxy integrations", "Gateway respo
 from __future__ import annotations
 
 import base64
-import binascii
 import concurrent.futures
 import dataclasses
-import functools
 import json
 import logging
 import re
@@ -276,7 +274,10 @@ class Gateway:
         result = self.invoke(asked, match["arn"], json.dumps(event(asked)).encode())
         if result.function_error:
             raise broken(502, "DEFAULT_5XX")
-        return from_proxy(result.payload, asked)
+        try:
+            return from_proxy(result.payload, asked)
+        except (ValueError, TypeError, OverflowError) as problem:
+            raise broken(502, "DEFAULT_5XX") from problem
 
     def invoke(
         self, asked: ApiCall, arn: str, payload: bytes, asynchronous: bool = False
@@ -286,8 +287,9 @@ class Gateway:
         account, region = (parts[4], parts[3]) if len(parts) > 6 else (asked.account, asked.region)
         self.may_invoke(asked, account, region, arn)
         limit_s = int(asked.integration.get("timeoutInMillis") or TIMEOUT_MS[1]) / 1000
-        ask = functools.partial(invocations.invoke, asynchronous=True) if asynchronous else invocations.invoke
-        waiting = self.workers.submit(ask, account, region, arn, payload)
+        waiting = self.workers.submit(
+            invocations.invoke, account, region, arn, payload, asynchronous=asynchronous
+        )
         try:
             return waiting.result(limit_s * TIMEOUT_SCALE)
         except concurrent.futures.TimeoutError:
@@ -439,54 +441,46 @@ KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 
 
 def from_proxy(payload: bytes, asked: ApiCall) -> Answer:
-    """The HTTP answer in what a function has returned; what is none is a 502.
+    """The HTTP answer in what a function has returned.
 
     Source: API Gateway developer guide, "Output format of a Lambda function for proxy integration".
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        It is none: AWS answers 502.
     """
-    malformed = broken(502, "DEFAULT_5XX")
-    try:
-        said = json.loads(payload)
-    except ValueError as problem:
-        raise malformed from problem
+    said = json.loads(payload)
     if not isinstance(said, dict) or not said.keys() <= KEYS:
-        raise malformed
+        raise ValueError("other members than an answer has")
     single, multiple = said.get("headers") or {}, said.get("multiValueHeaders") or {}
     body, encoded = said.get("body"), said.get("isBase64Encoded") or False
     kinds = (single, dict), (multiple, dict), (encoded, bool), ("" if body is None else body, str)
     if not all(isinstance(value, kind) for value, kind in kinds):
-        raise malformed
+        raise ValueError("a member of another type")
     headers = Headers()
     pairs = []
     for name, values in multiple.items():
         if not isinstance(values, list):
-            raise malformed
+            raise ValueError(f"no list of values for {name}")
         pairs += [(name, value) for value in values]
     spelled = {name.lower(): name for name in multiple}
     pairs += [(spelled.get(name.lower(), name), value) for name, value in single.items()]
     for name, value in pairs:
         if not isinstance(value, (str, int, float)):
-            raise malformed
+            raise ValueError(f"no value for {name}")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         kept = integrations.REMAPPED | {"transfer-encoding"}
         name = f"x-amzn-Remapped-{name}" if name.lower() in kept else name
-        try:
-            headers.add(*as_header(name, text))
-        except ValueError as problem:
-            raise malformed from problem
-    try:
-        status = int(said.get("statusCode", 200))
-        data = (body or "").encode()
-        # An answer becomes binary for clients that ask for a binary type first.
-        accepted = asked.request.headers.get("Accept", "").partition(",")[0]
-        if encoded and asked.binary and fits_any(accepted, asked.binary):
-            try:
-                data = base64.b64decode(data, validate=True)
-            except (ValueError, binascii.Error) as problem:
-                raise broken() from problem
-    except (ValueError, TypeError, OverflowError) as problem:
-        raise malformed from problem
+        headers.add(*as_header(name, text))
+    status = int(said.get("statusCode", 200))
+    data = (body or "").encode()
+    # An answer becomes binary for clients that ask for a binary type first.
+    accepted = asked.request.headers.get("Accept", "").partition(",")[0]
+    if encoded and asked.binary and fits_any(accepted, asked.binary):
+        data = integrations.decoded(data)
     if not 200 <= status <= 599:  # after a 1xx a client would wait for the answer
-        raise malformed
+        raise ValueError(f"status {status}")
     headers.setdefault("X-Amzn-Trace-Id", traced(asked.trace))
     return Answer(status, headers, data)  # type: ignore[arg-type]  # it may say a header twice
 
@@ -508,25 +502,25 @@ def own_answer(own: Own, kept: rest_apis.Snapshot, request: Request, request_id:
         else {}
     )
     headers = Headers({"Content-Type": "application/json", "x-amzn-ErrorType": own.error})
+    known = {
+        "context.error.message": own.message,
+        "context.error.responseType": own.kind,
+        "context.requestId": request_id,
+    }
     for target, source in (said.get("responseParameters") or {}).items():
-        headers[target.rpartition(".header.")[2]] = _mapped(own, source, request, request_id)
+        headers[target.rpartition(".header.")[2]] = _mapped(source, request, known)
     body = json.dumps({"message": own.message})
     for kind, template in (said.get("responseTemplates") or {}).items():
-        values = {
-            "$context.error.messageString": json.dumps(own.message),
-            "$context.error.message": own.message,
-            "$context.error.responseType": own.kind,
-            "$context.requestId": request_id,
-        }
-        for name, value in values.items():
-            template = template.replace(name, value)
-        headers["Content-Type"], body = kind, template
+        headers["Content-Type"] = kind
+        body = template.replace("$context.error.messageString", json.dumps(own.message))
+        for name, value in known.items():
+            body = body.replace(f"${name}", value)
         break
     return Answer(int(said.get("statusCode") or own.status), headers, body.encode())  # type: ignore[arg-type]
 
 
-def _mapped(own: Own, source: str, request: Request, request_id: str) -> str:
-    """A header of such an answer: ``'text'``, or something of the request."""
+def _mapped(source: str, request: Request, known: dict[str, str]) -> str:
+    """A header of such an answer: ``'text'``, something of the request, or what is `known` of it."""
     if source.startswith("'") and source.endswith("'"):
         return source[1:-1]
     where, _, name = source.rpartition(".")
@@ -534,11 +528,6 @@ def _mapped(own: Own, source: str, request: Request, request_id: str) -> str:
         return request.headers.get(name, "")
     if where == "method.request.querystring":
         return request.args.get(name, "")
-    known = {
-        "context.requestId": request_id,
-        "context.error.message": own.message,
-        "context.error.responseType": own.kind,
-    }
     return known.get(source, "")
 
 

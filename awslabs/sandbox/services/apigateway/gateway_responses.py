@@ -6,14 +6,13 @@ Source: aws-facts (k); API Gateway developer guide, "Gateway response types".
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from moto.apigateway.models import RestAPI
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, plain, steps_of
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, backend_of, missing, parts_of, there
+from awslabs.sandbox.core.engine import Call, Proceed, rule
+from awslabs.sandbox.services.apigateway.patches import bad, steps_of
+from awslabs.sandbox.services.apigateway.rest_apis import missing, parts_of, there
 
 STATUS = {
     "ACCESS_DENIED": 403,
@@ -68,15 +67,12 @@ def _whole(api: RestAPI, kind: str) -> dict[str, Any]:
 @gateway_responses.around("apigateway:PutGatewayResponse")
 def _put(call: Call, proceed: Proceed) -> Any:
     status, headers, _ = proceed()
-    api, kind = backend_of(call).apis[parts_of(call)[1]], parts_of(call)[3]
-    return status, headers, json.dumps(_whole(api, kind))
+    return status, headers, json.dumps(_whole(there(call), parts_of(call)[3]))
 
 
 @gateway_responses.around("apigateway:GetGatewayResponse", "apigateway:GetGatewayResponses")
 def _shown(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is None:
-        return proceed()
+    api = there(call)
     if call.action == "GetGatewayResponse":
         return 200, {}, json.dumps(_whole(api, parts_of(call)[3]))
     kinds = sorted({*STATUS, *api.gateway_responses})
@@ -90,30 +86,22 @@ def _update(call: Call) -> dict[str, Any]:
     status, parameters = standing.get("statusCode"), dict(standing["responseParameters"])
     templates = dict(standing["responseTemplates"])
     for step in steps_of(call):
-        operation, path, value = step.get("op"), step.get("path"), step.get("value")
-        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path or "")
-        if path == "/statusCode" and operation == "replace":
-            status = value
+        if step.path == "/statusCode" and step.op == "replace":
+            status = step.value
             continue
-        if found is None:
-            raise bad_path(path or "null")
-        held, name = parameters if found[1] == "Parameters" else templates, plain(found[2])
-        if operation in ("replace", "remove") and name not in held:
+        held, name = step.entry(responseParameters=parameters, responseTemplates=templates)
+        if step.op in ("replace", "remove") and name not in held:
             raise missing("Invalid parameter name specified")
-        if operation == "remove":
-            del held[name]
-        elif not value:
-            raise bad(f"Invalid null or empty value in response{found[1]}")
-        else:
-            held[name] = value
+        if step.op != "remove" and not step.value:
+            raise bad(f"Invalid null or empty value in {step.path.split('/')[1]}")
+        step.put(held, name, step.value)
     api.put_gateway_response(kind, status, parameters, templates)  # type: ignore[arg-type]
     return _whole(api, kind)
 
 
 @gateway_responses.around("apigateway:DeleteGatewayResponse")
 def _gone(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is not None and parts_of(call)[3] not in api.gateway_responses:
-        raise Refused("NotFoundException", "Gateway response type not defined on api", 404)
+    if parts_of(call)[3] not in there(call).gateway_responses:
+        raise missing("Gateway response type not defined on api")
     proceed()
     return 202, {"status": 202}, ""

@@ -11,7 +11,6 @@ Source: API Gateway developer guide, "Data mapping in REST APIs"; aws-facts (k).
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import json
 import re
@@ -199,14 +198,15 @@ def _converted(asked: ApiCall) -> bytes:
     if binary and handling == "CONVERT_TO_TEXT":
         return base64.b64encode(asked.body)
     if not binary and handling == "CONVERT_TO_BINARY":
-        return _decoded(asked.body)
+        return decoded(asked.body)
     return asked.body
 
 
-def _decoded(body: bytes) -> bytes:
+def decoded(body: bytes) -> bytes:
+    """What a body in base64 says."""
     try:
         return base64.b64decode(body, validate=True)
-    except (ValueError, binascii.Error) as problem:
+    except ValueError as problem:
         raise broken() from problem
 
 
@@ -388,7 +388,7 @@ def _as_wanted(asked: ApiCall, reply: Reply, handling: str | None) -> bytes:
     to_text = handling == "CONVERT_TO_TEXT" or (not handling and not takes)
     if binary:
         return base64.b64encode(reply.body) if to_text else reply.body
-    return reply.body if to_text else _decoded(reply.body)
+    return reply.body if to_text else decoded(reply.body)
 
 
 # --- what a method asks of a call ---------------------------------------------------------------------
@@ -402,17 +402,15 @@ def look(asked: ApiCall, kept: rest_apis.Snapshot) -> None:
     validator = kept.validators.get(asked.definition.get("requestValidatorId") or "")
     if validator is None:
         return
-    if validator["validateRequestParameters"]:
-        missing = [name for name, there in _required(asked) if not there]
-        if missing:
-            why = f"Missing required request parameters: [{', '.join(missing)}]"
-            raise Own(400, "BAD_REQUEST_PARAMETERS", why, "BadRequestException")
+    if validator["validateRequestParameters"] and (missing := _missing(asked)):
+        why = f"Missing required request parameters: [{', '.join(missing)}]"
+        raise Own(400, "BAD_REQUEST_PARAMETERS", why, "BadRequestException")
     if validator["validateRequestBody"] and not _fits_model(asked, kept.models):
         raise Own(400, "BAD_REQUEST_BODY", "Invalid request body", "BadRequestException")
 
 
-def _required(asked: ApiCall) -> list[tuple[str, bool]]:
-    """The parameters that a method requires, and whether a call has them."""
+def _missing(asked: ApiCall) -> list[str]:
+    """The parameters that a method requires and a call does not have."""
     have = {
         "header": {name for name, _ in asked.headers},
         "path": set(asked.parameters),
@@ -421,8 +419,8 @@ def _required(asked: ApiCall) -> list[tuple[str, bool]]:
     found = []
     for parameter, required in sorted((asked.definition.get("requestParameters") or {}).items()):
         where, _, name = parameter.removeprefix("method.request.").partition(".")
-        if required:
-            found.append((name, name in have.get(where, ())))
+        if required and name not in have.get(where, ()):
+            found.append(name)
     return found
 
 

@@ -17,12 +17,11 @@ from typing import Any
 from moto.apigateway.models import Integration, IntegrationResponse, Method, MethodResponse, Resource, RestAPI
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, plain, replaced, steps_of
+from awslabs.sandbox.services.apigateway.patches import Step, bad, one_of, replaced, steps_of
 from awslabs.sandbox.services.apigateway.rest_apis import (
     api_of,
     backend_of,
     conflict,
-    look_at_mapping,
     missing,
     named,
     parts_of,
@@ -84,11 +83,11 @@ def _update_resource(call: Call) -> dict[str, Any]:
     for step in replaced(call, "/parentId", "/pathPart"):
         parent_id, name = str(resource.parent_id), resource.path_part
         if resource.parent_id is None:
-            raise bad(f"Root resource cannot update its {step['path'][1:]}.")
-        if step["path"] == "/pathPart":
-            name = step.get("value") or ""
+            raise bad(f"Root resource cannot update its {step.path[1:]}.")
+        if step.path == "/pathPart":
+            name = step.value
         else:
-            parent_id = step.get("value") or ""
+            parent_id = step.value
             above = api.resources.get(parent_id)
             if above is None:
                 raise missing("Invalid Resource identifier specified")
@@ -184,41 +183,30 @@ _ATTRIBUTES = {
 def _update_method(call: Call) -> dict[str, Any]:
     api, method = _resource(call)[0], _method(call)
     changed = copy.copy(method)
-    changed.request_parameters = dict(method.request_parameters or {})
-    changed.request_models = dict(method.request_models or {})
+    parameters = changed.request_parameters = dict(method.request_parameters or {})
+    models = changed.request_models = dict(method.request_models or {})
     for step in steps_of(call):
-        path, value = str(step.get("path")), step.get("value") or ""
-        if path in _ATTRIBUTES:
-            one_of(step["op"], "replace")
-            kept: Any = value.lower() == "true" if path == "/apiKeyRequired" else value
-            kept = _authorization(value) if path == "/authorizationType" else kept
-            setattr(changed, _ATTRIBUTES[path], kept)
+        if step.path in _ATTRIBUTES:
+            one_of(step.op, "replace")
+            kept: Any = step.value.lower() == "true" if step.path == "/apiKeyRequired" else step.value
+            kept = _authorization(step.value) if step.path == "/authorizationType" else kept
+            setattr(changed, _ATTRIBUTES[step.path], kept)
         else:
-            _change_one(step, changed.request_parameters, changed.request_models, "request")
+            _change_one(step, requestParameters=parameters, requestModels=models)
     _look_at_method(api, changed)
     vars(method).update(vars(changed))
     return method_shown(method)
 
 
-def _change_one(step: dict[str, Any], parameters: dict[str, Any], models: dict[str, Any], whose: str) -> None:
+def _change_one(step: Step, **maps: dict[str, Any]) -> None:
     """Change one parameter or one media type's model of a method or of its response."""
-    path, value = str(step.get("path")), step.get("value") or ""
-    found = re.fullmatch(rf"/{whose}(Parameters|Models)/([^/]+)", path)
-    if found is None:
-        raise bad_path(path)
-    name = plain(found[2])
-    held, kept = (parameters, value.lower() == "true") if found[1] == "Parameters" else (models, value)
-    if step["op"] in ("remove", "replace") and name not in held:
-        said = (
-            "Invalid parameter name specified"
-            if held is parameters
-            else "Content-Type specified was not found"
+    held, name = step.entry(**maps)
+    of_parameters = "Parameters/" in step.path
+    if step.op in ("remove", "replace") and name not in held:
+        raise missing(
+            "Invalid parameter name specified" if of_parameters else "Content-Type specified was not found"
         )
-        raise missing(said)
-    if step["op"] == "remove":
-        del held[name]
-    else:
-        held[name] = kept
+    step.put(held, name, step.value.lower() == "true" if of_parameters else step.value)
 
 
 # --- their responses ----------------------------------------------------------------------------------
@@ -254,7 +242,7 @@ def _update_response(call: Call) -> dict[str, Any]:
     parameters: dict[str, Any] = dict(response.response_parameters or {})
     models: dict[str, Any] = dict(response.response_models or {})
     for step in steps_of(call):
-        _change_one(step, parameters, models, "response")
+        _change_one(step, responseParameters=parameters, responseModels=models)
     response.response_parameters, response.response_models = parameters or None, models or None  # type: ignore
     return response_shown(response)
 
@@ -350,32 +338,22 @@ _OF_INTEGRATION: dict[str, tuple[str, Callable[[str], Any]]] = {
 def _update_integration(call: Call) -> dict[str, Any]:
     integration = _integration(call)
     changed = dict(vars(integration))
-    for name in ("request_parameters", "request_templates"):
-        changed[name] = dict(changed[name] or {})
-    changed["cache_key_parameters"] = list(changed["cache_key_parameters"] or [])
+    parameters = changed["request_parameters"] = dict(integration.request_parameters or {})
+    templates = changed["request_templates"] = dict(integration.request_templates or {})
+    keys = dict.fromkeys(integration.cache_key_parameters or [])
+    maps = {"requestParameters": parameters, "requestTemplates": templates, "cacheKeyParameters": keys}
     for step in steps_of(call):
-        path, value = str(step.get("path")), step.get("value") or ""
-        if path in _OF_INTEGRATION:
-            one_of(step["op"], "replace")
-            name, kind = _OF_INTEGRATION[path]
+        if step.path in _OF_INTEGRATION:
+            one_of(step.op, "replace")
+            name, of_type = _OF_INTEGRATION[step.path]
             try:
-                changed[name] = kind(value) if value else None
+                changed[name] = of_type(step.value) if step.value else None
             except ValueError as problem:
-                raise bad(f"Invalid value {value} for {path}") from problem
-            continue
-        found = re.fullmatch(r"/(requestParameters|requestTemplates|cacheKeyParameters)/([^/]+)", path)
-        if found is None:
-            raise bad_path(path)
-        name = plain(found[2])
-        if found[1] == "cacheKeyParameters":
-            others = [each for each in changed["cache_key_parameters"] if each != name]
-            changed["cache_key_parameters"] = others + ([name] if step["op"] != "remove" else [])
-            continue
-        held = changed["request_parameters" if found[1] == "requestParameters" else "request_templates"]
-        if step["op"] == "remove":
-            held.pop(name, None)
+                raise bad(f"Invalid value {step.value} for {step.path}") from problem
         else:
-            held[name] = value
+            held, name = step.entry(**maps)
+            step.put(held, name, step.value)
+    changed["cache_key_parameters"] = list(keys)
     _look_at_timeout(changed["timeout_in_millis"])
     vars(integration).update(changed)
     return integration_shown(integration)
@@ -390,10 +368,9 @@ def _integration_response(call: Call) -> IntegrationResponse:
 
 @methods.operation("apigateway:PutIntegrationResponse")
 def _put_integration_response(call: Call) -> dict[str, Any]:
-    method, integration, code = _method(call), _integration(call), parts_of(call)[-1]
-    declared = method.method_responses.get(code)
+    integration, code = _integration(call), parts_of(call)[-1]
     mapping = call.get("responseParameters") or {}
-    look_at_mapping(mapping, (declared.response_parameters if declared is not None else None) or {})
+    _look_at_mapping(call, code, mapping)
     templates = call.get("responseTemplates")
     _look_at_templates(templates or {})
     made = integration.create_integration_response(
@@ -402,6 +379,18 @@ def _put_integration_response(call: Call) -> dict[str, Any]:
     if templates is not None:
         vars(made)["given_templates"] = {kind: template or None for kind, template in templates.items()}
     return integration_response_shown(made)
+
+
+def _look_at_mapping(call: Call, code: str, mapping: dict[str, Any]) -> None:
+    """Refuse a header that the method's response does not have."""
+    response = _method(call).method_responses.get(code)
+    declared = (response.response_parameters if response is not None else None) or {}
+    for name in mapping:
+        if name not in declared:
+            raise bad(
+                "Invalid mapping expression specified: Validation Result: warnings : [], errors : "
+                f"[Invalid mapping expression parameter specified: {name}]"
+            )
 
 
 def _look_at_templates(templates: dict[str, Any]) -> None:
@@ -437,27 +426,19 @@ def _update_integration_response(call: Call) -> dict[str, Any]:
     response = _integration_response(call)
     given = vars(response).get("given_templates") or response.response_templates
     parameters, templates = dict(response.response_parameters or {}), dict(given or {})
-    pattern, handling = response.selection_pattern, response.content_handling
+    texts = {
+        "/selectionPattern": response.selection_pattern,
+        "/contentHandling": response.content_handling,
+    }
     for step in steps_of(call):
-        path, value = str(step.get("path")), step.get("value") or ""
-        found = re.fullmatch(r"/response(Parameters|Templates)/([^/]+)", path)
-        if path == "/selectionPattern":
-            one_of(step["op"], "replace")
-            pattern = value
-        elif path == "/contentHandling":
-            one_of(step["op"], "replace")
-            handling = value
-        elif found is None:
-            raise bad_path(path)
+        if step.path in texts:
+            one_of(step.op, "replace")
+            texts[step.path] = step.value
         else:
-            held = parameters if found[1] == "Parameters" else templates
-            if step["op"] == "remove":
-                held.pop(plain(found[2]), None)
-            else:
-                held[plain(found[2])] = value
-    declared = _method(call).method_responses.get(str(response.status_code))
-    look_at_mapping(parameters, (declared.response_parameters if declared is not None else None) or {})
-    response.selection_pattern, response.content_handling = pattern, handling
+            held, name = step.entry(responseParameters=parameters, responseTemplates=templates)
+            step.put(held, name, step.value)
+    _look_at_mapping(call, str(response.status_code), parameters)
+    response.selection_pattern, response.content_handling = texts.values()
     response.response_parameters, response.response_templates = parameters, templates
     if templates or vars(response).get("given_templates") is not None:
         vars(response)["given_templates"] = templates

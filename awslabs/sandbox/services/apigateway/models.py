@@ -23,6 +23,7 @@ from awslabs.sandbox.services.apigateway.rest_apis import (
     parts_of,
     there,
 )
+from awslabs.sandbox.services.apigateway.shown import validator_shown
 
 _SCHEMA = """{
   "$schema" : "http://json-schema.org/draft-04/schema#",
@@ -109,10 +110,10 @@ def _update_model(call: Call) -> dict[str, Any]:
     _, model = _model(call)
     steps = replaced(call, "/description", "/schema")
     for step in steps:
-        if step["path"] == "/schema":
-            _schema(step.get("value"))
+        if step.path == "/schema":
+            _schema(step.value)
     for step in steps:
-        setattr(model, step["path"][1:], step.get("value") or "")
+        setattr(model, step.path[1:], step.value)
     return model.to_json()
 
 
@@ -148,16 +149,6 @@ def _validator(call: Call) -> tuple[RestAPI, RequestValidator]:
     return api, api.request_validators[validator_id]
 
 
-def validator_shown(validator: RequestValidator) -> dict[str, Any]:
-    """A validator, with both that it may look at."""
-    return {
-        "id": validator.id,
-        "name": validator.name,
-        "validateRequestBody": bool(validator.validate_request_body),
-        "validateRequestParameters": bool(validator.validate_request_parameters),
-    }
-
-
 @validators.operation("apigateway:CreateRequestValidator")
 def _create_validator(call: Call) -> dict[str, Any]:
     api = api_of(call)
@@ -189,16 +180,14 @@ def _delete_validator(call: Call) -> dict[str, Any]:
 @validators.operation("apigateway:UpdateRequestValidator")
 def _update_validator(call: Call) -> dict[str, Any]:
     _, validator = _validator(call)
-    paths = "/name", "/validateRequestParameters", "/validateRequestBody"
-    steps = replaced(call, *paths)
-    if any(step["path"] == "/name" and not step.get("value") for step in steps):
+    steps = replaced(call, "/name", "/validateRequestParameters", "/validateRequestBody")
+    if any(step.path == "/name" and not step.value for step in steps):
         raise bad("Request Validator name cannot be blank")
     for step in steps:
-        value = step.get("value") or ""
-        if step["path"] == "/name":
-            validator.name = value
-        elif step["path"] == "/validateRequestBody":
-            validator.validate_request_body = value.lower() == "true"
+        if step.path == "/name":
+            validator.name = step.value
+        elif step.path == "/validateRequestBody":
+            validator.validate_request_body = step.value.lower() == "true"
         else:
-            validator.validate_request_parameters = value.lower() == "true"
+            validator.validate_request_parameters = step.value.lower() == "true"
     return validator_shown(validator)

@@ -20,8 +20,6 @@ from typing import Any
 import yaml
 from moto.apigateway.models import RestAPI
 
-from awslabs.sandbox.services.apigateway.patches import bad
-
 EXTENSION = "x-amazon-apigateway-"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", f"{EXTENSION}any-method")
 _KNOWN = {
@@ -44,12 +42,6 @@ _INTEGRATION = {
 }
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml: ten times as quick
-
-
-def look_at_text(text: str | bytes) -> None:
-    """Refuse what is no OpenAPI document: neither JSON nor YAML, or of something else."""
-    if read(text) is None:
-        raise bad("Invalid OpenAPI input.")
 
 
 def read(text: str | bytes) -> dict[str, Any] | None:

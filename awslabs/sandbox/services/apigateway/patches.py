@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from moto.apigateway.models import RestAPI
 
@@ -15,6 +15,38 @@ from awslabs.sandbox.core.engine import Call, Refused
 
 COMPRESSION_BYTES = 10_485_760
 _TYPES = ("REGIONAL", "EDGE", "PRIVATE")
+
+
+class Step(NamedTuple):
+    """One step of what an Update operation asks for."""
+
+    op: str
+    path: str
+    value: str  # empty where there is none
+
+    def put(self, held: dict[str, Any], name: str, value: Any) -> None:
+        """Write an entry of a map, as the last one, or take it away."""
+        held.pop(name, None)
+        if self.op != "remove":
+            held[name] = value
+
+    def entry(self, **maps: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Which one of these maps a path is about, and which entry: ``/requestModels/text~1plain``."""
+        found = re.fullmatch(r"/([^/]+)/([^/]+)", self.path)
+        if found is None or found[1] not in maps:
+            raise bad_path(self.path)
+        return maps[found[1]], plain(found[2])
+
+
+def steps_of(call: Call) -> list[Step]:
+    """What an Update operation asks for."""
+    asked = call.get("patchOperations") or []
+    return [Step(one.get("op", "null"), one.get("path", "null"), one.get("value") or "") for one in asked]
+
+
+def plain(name: str) -> str:
+    """A name in a path of a patch as it is: a slash of its own is written ``~1``."""
+    return name.replace("~1", "/").replace("~0", "~")
 
 
 def bad(message: str) -> Refused:
@@ -25,9 +57,9 @@ def bad_path(path: str) -> Refused:
     return bad(f"Invalid patch path {path}")
 
 
-def apply(api: RestAPI, steps: list[dict[str, Any]]) -> None:
+def apply(api: RestAPI, steps: list[Step]) -> None:
     """Change an API as UpdateRestApi asks; all of it or, where something is wrong, nothing."""
-    todo = [_step(api, step.get("op", ""), step.get("path", ""), step.get("value") or "") for step in steps]
+    todo = [_step(api, *step) for step in steps]
     for change in todo:
         change()
 
@@ -35,7 +67,7 @@ def apply(api: RestAPI, steps: list[dict[str, Any]]) -> None:
 def _step(api: RestAPI, operation: str, path: str, value: str) -> Callable[[], None]:
     """One change, checked."""
     first, _, rest = path.removeprefix("/").partition("/")
-    rest = rest.replace("~1", "/").replace("~0", "~")
+    rest = plain(rest)
     if first == "binaryMediaTypes":
         if not rest:
             raise bad_path(path)
@@ -130,38 +162,26 @@ _OF_STAGE = re.compile(
 )
 
 
-def look_at_stage(steps: list[dict[str, Any]]) -> None:
+def look_at_stage(steps: list[Step]) -> None:
     """Refuse a change of a stage that AWS does not know. Slashes of a resource are written ``~1``."""
     for step in steps:
-        path = str(step.get("path", ""))
-        if not _OF_STAGE.fullmatch(path) or (path.count("/") == 2 and _is_setting(path, step)):
-            raise bad(f"Invalid method setting path: {path}. Must be one of: [{_SAID}]")
+        if not _OF_STAGE.fullmatch(step.path) or (step.path.count("/") == 2 and _is_setting(step)):
+            raise bad(f"Invalid method setting path: {step.path}. Must be one of: [{_SAID}]")
 
 
-def _is_setting(path: str, step: dict[str, Any]) -> bool:
+def _is_setting(step: Step) -> bool:
     """Whether this would set all settings of a method at once: they can only be removed at once."""
     known = ("/variables/", "/accessLogSettings/", "/canarySettings/")
-    return not path.startswith(known) and step.get("op") != "remove"
+    return not step.path.startswith(known) and step.op != "remove"
 
 
-def plain(name: str) -> str:
-    """A name in a path of a patch as it is: a slash of its own is written ``~1``."""
-    return name.replace("~1", "/").replace("~0", "~")
-
-
-def steps_of(call: Call) -> list[dict[str, Any]]:
-    """What an Update operation asks for."""
-    found: list[dict[str, Any]] = call.get("patchOperations") or []
-    return found
-
-
-def replaced(call: Call, *paths: str) -> list[dict[str, Any]]:
+def replaced(call: Call, *paths: str) -> list[Step]:
     """The steps of a patch that can replace these paths and do nothing else."""
     steps = steps_of(call)
     for step in steps:
-        begin = f"Invalid patch path  '{step.get('path')}' specified for op '{step.get('op')}'. "
-        if step.get("op") != "replace":
+        begin = f"Invalid patch path  '{step.path}' specified for op '{step.op}'. "
+        if step.op != "replace":
             raise bad(begin + "Please choose supported operations")
-        if step.get("path") not in paths:
+        if step.path not in paths:
             raise bad(begin + f"Must be one of: [{', '.join(paths)}]")
     return steps

@@ -24,7 +24,7 @@ from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, 
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
-from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS, resource_shown
+from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS, resource_shown, validator_shown
 
 
 def missing(message: str) -> Refused:
@@ -146,13 +146,7 @@ def _keep(call: Call, proceed: Proceed) -> Any:
     kept.gateway_responses = {kind: each.to_json() for kind, each in api.gateway_responses.items()}
     kept.binary_media_types = list(api.binaryMediaTypes)
     kept.models = {each.name: json.loads(each.schema or "{}") for each in api.models.values()}
-    kept.validators = {
-        each.id: {
-            "validateRequestBody": bool(each.validate_request_body),
-            "validateRequestParameters": bool(each.validate_request_parameters),
-        }
-        for each in api.request_validators.values()
-    }
+    kept.validators = {each.id: validator_shown(each) for each in api.request_validators.values()}
     return answer
 
 
@@ -185,10 +179,10 @@ def _describe_deployment(call: Call) -> dict[str, Any]:
     api = api_of(call)
     deployment = named(api.deployments if api else None, parts_of(call)[3], "Deployment identifier")
     for step in patches.steps_of(call):
-        if step.get("path") != "/description":
-            raise patches.bad_path(str(step.get("path")))
-        patches.one_of(step.get("op", ""), "replace")
-        deployment.description = step.get("value") or ""
+        if step.path != "/description":
+            raise patches.bad_path(step.path)
+        patches.one_of(step.op, "replace")
+        deployment.description = step.value
     shown = {"id": deployment.id, "createdDate": deployment.created_date}
     return shown | ({"description": deployment.description} if deployment.description else {})
 
@@ -199,9 +193,7 @@ def _stage_of_something(call: Call) -> None:
     if api is None:
         return
     wanted = [call.get("deploymentId")] if call.action == "CreateStage" else []
-    for step in patches.steps_of(call):
-        if step.get("path") == "/deploymentId":
-            wanted.append(step.get("value"))
+    wanted += [step.value for step in patches.steps_of(call) if step.path == "/deploymentId"]
     if any(each not in api.deployments for each in wanted):
         raise bad("Deployment id does not exist")
 
@@ -349,9 +341,7 @@ def _may_grow(call: Call) -> None:
 
 @rest_api_patches.around("apigateway:UpdateRestApi")
 def _patch(call: Call, proceed: Proceed) -> Any:
-    api = api_of(call)
-    if api is None:
-        return proceed()
+    api = there(call)
     patches.apply(api, patches.steps_of(call))
     return json.dumps(api.to_dict())
 
@@ -359,15 +349,6 @@ def _patch(call: Call, proceed: Proceed) -> Any:
 @rest_api_patches.before("apigateway:UpdateStage")
 def _look_at_stage(call: Call) -> None:
     patches.look_at_stage(patches.steps_of(call))
-
-
-def look_at_mapping(mapping: dict[str, Any], declared: dict[str, Any]) -> None:
-    for name in mapping:
-        if name not in declared:
-            raise bad(
-                "Invalid mapping expression specified: Validation Result: warnings : [], errors : "
-                f"[Invalid mapping expression parameter specified: {name}]"
-            )
 
 
 # --- OpenAPI documents --------------------------------------------------------------------------------
@@ -404,13 +385,10 @@ def _document(call: Call) -> dict[str, Any]:
 @openapi_documents.around("apigateway:PutRestApi")
 def _put(call: Call, proceed: Proceed) -> Any:
     document = _document(call)
-    mode, api = call.get("mode", "merge"), api_of(call)
-    if api is None:
-        return proceed()
+    mode, api = call.get("mode", "merge"), there(call)
     if mode not in ("merge", "overwrite"):
         raise bad('Enumeration value of OpenAPI import mode must be "overwrite" or "merge"')
-    warnings = _fill(api, document, mode)
-    return json.dumps(api.to_dict() | ({"warnings": warnings} if warnings else {}))
+    return json.dumps(_fill(api, document, mode))
 
 
 @openapi_documents.around("apigateway:ImportRestApi")
@@ -419,12 +397,11 @@ def _import(call: Call, proceed: Proceed) -> Any:
     _look_at_document(document)
     info = document["info"]
     api = backend_of(call).create_rest_api(name=info["title"], description=info.get("description", ""))
-    warnings = _fill(api, document, "merge")
-    return 200, {}, json.dumps(api.to_dict() | ({"warnings": warnings} if warnings else {}))
+    return 200, {}, json.dumps(_fill(api, document, "merge"))
 
 
-def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> list[str]:
-    """Make of an API what a document says; what was left out of it is in the warnings."""
+def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> dict[str, Any]:
+    """Make of an API what a document says, and show it; what was left out of it is in the warnings."""
     _look_at_document(api_doc)
     known = {each.get_path(): each.id for each in api.resources.values()}
     if mode == "overwrite":
@@ -455,7 +432,7 @@ def _fill(api: RestAPI, api_doc: dict[str, Any], mode: str) -> list[str]:
             answer.get("responseParameters", {}),
             answer.get("responseTemplates", {}),
         )
-    return parts.warnings
+    return api.to_dict() | ({"warnings": parts.warnings} if parts.warnings else {})
 
 
 @dataclass

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from moto.apigateway.models import Integration, IntegrationResponse, Method, MethodResponse, Resource
+from moto.apigateway.models import (
+    Integration,
+    IntegrationResponse,
+    Method,
+    MethodResponse,
+    RequestValidator,
+    Resource,
+)
 
 TIMEOUT_MS = (50, 29_000)
 """How long an integration may take. Source: aws-facts (g)."""
 
 
-def _without_none(shown: dict[str, Any]) -> dict[str, Any]:
+def without_none(shown: dict[str, Any]) -> dict[str, Any]:
+    """The members that were given."""
     return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -32,7 +40,7 @@ def resource_shown(resource: Resource, details: bool = False) -> dict[str, Any]:
 
 def method_shown(method: Method) -> dict[str, Any]:
     """A method, with its integration and its responses."""
-    return _without_none(
+    return without_none(
         {
             "httpMethod": method.http_method,
             "authorizationType": method.authorization_type,
@@ -56,7 +64,7 @@ def method_shown(method: Method) -> dict[str, Any]:
 
 def response_shown(response: MethodResponse) -> dict[str, Any]:
     """A response of a method; members that were given are shown, were they empty."""
-    return _without_none(
+    return without_none(
         {
             "statusCode": response.status_code,
             "responseParameters": response.response_parameters,
@@ -70,7 +78,7 @@ def integration_shown(integration: Integration) -> dict[str, Any]:
     kind = integration.integration_type
     connection = integration.connection_type or ("INTERNET" if kind in ("HTTP", "HTTP_PROXY") else None)
     answers = integration.integration_responses
-    return _without_none(
+    return without_none(
         {
             "type": kind,
             "httpMethod": None if kind == "MOCK" else integration.http_method or None,
@@ -96,7 +104,7 @@ def integration_shown(integration: Integration) -> dict[str, Any]:
 
 def integration_response_shown(response: IntegrationResponse) -> dict[str, Any]:
     """A response of an integration; members that were given are shown, were they empty."""
-    return _without_none(
+    return without_none(
         {
             "statusCode": response.status_code,
             "selectionPattern": response.selection_pattern,
@@ -105,3 +113,13 @@ def integration_response_shown(response: IntegrationResponse) -> dict[str, Any]:
             "contentHandling": response.content_handling or None,
         }
     )
+
+
+def validator_shown(validator: RequestValidator) -> dict[str, Any]:
+    """A validator, with both that it may look at."""
+    return {
+        "id": validator.id,
+        "name": validator.name,
+        "validateRequestBody": bool(validator.validate_request_body),
+        "validateRequestParameters": bool(validator.validate_request_parameters),
+    }

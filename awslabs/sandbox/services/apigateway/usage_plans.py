@@ -6,7 +6,6 @@ Source: API Gateway API reference, "Patch operations"; aws-facts (k).
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from moto.apigateway.models import ApiKey, UsagePlan
@@ -14,6 +13,7 @@ from moto.apigateway.models import ApiKey, UsagePlan
 from awslabs.sandbox.core.engine import Call, Proceed, clock, rule
 from awslabs.sandbox.services.apigateway.patches import bad, bad_path, one_of, replaced, steps_of
 from awslabs.sandbox.services.apigateway.rest_apis import asked, backend_of, changed, missing, named, parts_of
+from awslabs.sandbox.services.apigateway.shown import without_none
 
 usage_plans = rule(
     "usage_plans",
@@ -29,7 +29,7 @@ def _page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
     try:
         start = int(base64.b64decode(asked(call, "position") or "").decode() or 0)
         limit = int(asked(call, "limit") or _PAGE)
-    except (ValueError, binascii.Error) as problem:
+    except ValueError as problem:
         raise bad("Invalid position parameter specified") from problem
     shown: dict[str, Any] = {"items": items[start : start + max(limit, 0)]}
     if 0 < limit < len(items) - start:
@@ -53,7 +53,7 @@ def _key_shown(key: ApiKey, value: bool, tags: bool) -> dict[str, Any]:
         "stageKeys": key.stage_keys,
         "tags": key.tags or ({} if tags else None),
     }
-    return {name: each for name, each in shown.items() if each is not None}
+    return without_none(shown)
 
 
 def _look_at_key(name: Any, description: Any) -> None:
@@ -91,17 +91,14 @@ def _get_keys(call: Call) -> dict[str, Any]:
 @usage_plans.operation("apigateway:UpdateApiKey")
 def _update_key(call: Call) -> dict[str, Any]:
     key = _key(call)
-    paths = "/description", "/enabled", "/name", "/customerId"
-    steps = replaced(call, *paths)
+    steps = replaced(call, "/description", "/enabled", "/name", "/customerId")
     for step in steps:
-        value = step.get("value") or ""
-        _look_at_key(*((value, "") if step["path"] == "/name" else ("", value)))
+        _look_at_key(*((step.value, "") if step.path == "/name" else ("", step.value)))
     for step in steps:
-        value = step.get("value") or ""
-        if step["path"] == "/enabled":
-            key.enabled = value.lower() == "true"
+        if step.path == "/enabled":
+            key.enabled = step.value.lower() == "true"
         else:
-            setattr(key, {"/customerId": "customer_id"}.get(step["path"], step["path"][1:]), value)
+            setattr(key, {"/customerId": "customer_id"}.get(step.path, step.path[1:]), step.value)
     key.last_updated_date = int(clock.now())
     return _key_shown(key, value=False, tags=True)
 
@@ -134,7 +131,7 @@ def _plan_shown(plan: UsagePlan, tags: bool) -> dict[str, Any]:
         "productCode": plan.product_code or None,
         "tags": plan.tags or ({} if tags else None),
     }
-    return {name: each for name, each in shown.items() if each is not None}
+    return without_none(shown)
 
 
 @usage_plans.around("apigateway:CreateUsagePlan")
@@ -160,10 +157,10 @@ def _update_plan(call: Call) -> dict[str, Any]:
     stages, throttle, quota = list(plan.api_stages), dict(plan.throttle), dict(plan.quota)
     texts = {"name": plan.name, "description": plan.description, "productCode": plan.product_code}
     for step in steps_of(call):
-        path, value, gone = str(step.get("path")), step.get("value") or "", step.get("op") == "remove"
+        path, value, gone = step.path, step.value, step.op == "remove"
         first, _, second = path.removeprefix("/").partition("/")
         if path == "/apiStages":
-            one_of(step["op"], "add", "remove")
+            one_of(step.op, "add", "remove")
             stages = _stages(call, plan, stages, value, gone)
         elif first in texts and not second:
             texts[first] = None if gone else value

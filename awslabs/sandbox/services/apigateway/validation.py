@@ -6,18 +6,18 @@ Source: botocore's model of API Gateway; aws-facts (k).
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-import botocore.session
 from botocore.model import Shape
+from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Refused, before
 from awslabs.sandbox.services.apigateway import openapi
+from awslabs.sandbox.services.apigateway.patches import bad
 
 _ORDER = {
     "DocumentationPartType": (
@@ -37,17 +37,13 @@ _ORDER = {
 }
 
 
-@functools.cache
-def _model() -> Any:
-    return botocore.session.get_session().get_service_model("apigateway")
-
-
 @before("apigateway:PutRestApi", "apigateway:ImportRestApi")
 def documents_can_be_read(call: Call) -> None:
     """What is no OpenAPI document: BadRequestException, whether the API is there or not. moto makes an API
     without a name of it. Source: aws-facts (k).
     """
-    openapi.look_at_text(call.response.body)
+    if openapi.read(call.response.body) is None:
+        raise bad("Invalid OpenAPI input.")
 
 
 @before("apigateway:*")
@@ -55,9 +51,10 @@ def values_are_in_their_lists(call: Call) -> None:
     """A value outside of its enumeration or pattern, as the model has them: ValidationException. moto takes
     any. Source: botocore's model; aws-facts (k).
     """
-    if call.action not in _model().operation_names:
+    model = get_service_model("apigateway")
+    if call.action not in model.operation_names:
         return
-    operation = _model().operation_model(call.action)
+    operation = model.operation_model(call.action)
     shape = operation.input_shape
     if shape is None or shape.serialization.get("payload"):
         return
@@ -87,7 +84,8 @@ def _in_members(where: str, members: dict[str, Shape], values: dict[str, Any]) -
 
 def _problems(where: str, shape: Any, value: Any) -> Iterator[str]:
     """What is wrong with a value of a request, at any depth."""
-    begin = f"Value '{value}' at '{where}' failed to satisfy constraint: "
+    shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else value
+    begin = f"Value '{shown}' at '{where}' failed to satisfy constraint: "
     if shape.type_name == "string" and isinstance(value, str):
         if why := _constraint(shape, value):
             yield begin + why
@@ -97,11 +95,7 @@ def _problems(where: str, shape: Any, value: Any) -> Iterator[str]:
         if shape.member.type_name == "string":
             wrong = [why for each in value if (why := _constraint(shape.member, str(each)))]
             if wrong:
-                shown = f"[{', '.join(map(str, value))}]"
-                yield (
-                    begin.replace(f"'{value}'", f"'{shown}'", 1)
-                    + f"Member must satisfy constraint: [{wrong[0]}]"
-                )
+                yield f"{begin}Member must satisfy constraint: [{wrong[0]}]"
             return
         for number, each in enumerate(value, 1):
             yield from _problems(f"{where}.{number}.member", shape.member, each)

@@ -13,6 +13,7 @@ from moto.apigateway.models import VpcLink
 from awslabs.sandbox.core.engine import Call, clock, memory, rule, scaled, state
 from awslabs.sandbox.services.apigateway.patches import bad, replaced
 from awslabs.sandbox.services.apigateway.rest_apis import backend_of, named, parts_of
+from awslabs.sandbox.services.apigateway.shown import without_none
 
 vpc_links = rule(
     "vpc_links",
@@ -47,7 +48,7 @@ def _shown(link: VpcLink, tags: bool) -> dict[str, Any]:
         "statusMessage": None if pending else "Your vpc link is ready for use",
         "tags": link.tags or ({} if tags else None),
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return without_none(shown)
 
 
 @vpc_links.operation("apigateway:CreateVpcLink")
@@ -79,7 +80,7 @@ def _all(call: Call) -> dict[str, Any]:
 def _update(call: Call) -> dict[str, Any]:
     link = _link(call)
     for step in replaced(call, "/name", "/description"):
-        setattr(link, step["path"][1:], step.get("value") or "")
+        setattr(link, step.path[1:], step.value)
     return _shown(link, tags=True)
 
 

@@ -212,15 +212,16 @@ def describe(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _show(definition: Definition) -> dict[str, Any]:
     asked = definition.asked
-    container: dict[str, Any] = {
+    container = {
         "environment": [],
         "mountPoints": [],
         "ulimits": [],
         "volumes": [],
         "secrets": [],
         "command": [],
+        "resourceRequirements": [],
+        **asked["containerProperties"],
     }
-    container |= {"resourceRequirements": []} | asked["containerProperties"]
     shown = {
         "jobDefinitionName": definition.name,
         "jobDefinitionArn": definition.arn,

@@ -234,9 +234,7 @@ def _may_not(store: Batch, environment: Environment) -> str:
             f"Status Code: 403; Error Code: AccessDenied; Request ID: {uuid.uuid4()})"
         )
     cluster = store.arn("cluster/*", "ecs")
-    if not identities.permitted(role) or not permissions.allows(
-        store.account, role.arn, "ecs:CreateCluster", cluster, store.region
-    ):
+    if not permissions.allows_by_now(store.account, role.arn, "ecs:CreateCluster", cluster, store.region):
         who = f"arn:aws:sts::{store.account}:assumed-role/{role.name}/aws-batch"
         what = f"ecs:CreateCluster on resource: {cluster}"
         return f"CLIENT_ERROR - User: {who} is not authorized to perform: {what}"

@@ -85,7 +85,8 @@ def room_of(environment: Environment, instance_type: str) -> Room:
 
 
 def fits(job: Job, room: Room) -> bool:
-    return job.vcpus <= room[0] and job.memory_mib <= room[1] and job.gpus <= room[2]
+    work = job.work
+    return work.vcpus <= room[0] and work.memory_mib <= room[1] and work.gpus <= room[2]
 
 
 def schedule(store: Batch) -> None:
@@ -161,8 +162,8 @@ def _scale(store: Batch) -> None:
                 break
             job.status_reason, job.stuck_since = "", None
             used.add(host)
-            free = rooms[host]
-            rooms[host] = (free[0] - job.vcpus, free[1] - job.memory_mib, free[2] - job.gpus)
+            free, work = rooms[host], job.work
+            rooms[host] = (free[0] - work.vcpus, free[1] - work.memory_mib, free[2] - work.gpus)
     for environment in store.environments.values():
         _shrink(store, environment, used)
 
@@ -347,7 +348,7 @@ def reason_for(job: Job, listed: list[Environment]) -> str:
         return ALL_INVALID
     if all(environment.state == "DISABLED" for environment in listed):
         return ALL_DISABLED
-    if all(environment.resources["maxvCpus"] < job.vcpus for environment in listed):
+    if all(environment.resources["maxvCpus"] < job.work.vcpus for environment in listed):
         return NO_CPU
     types = {
         name: room_of(environment, name)

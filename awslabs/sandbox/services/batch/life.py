@@ -144,9 +144,9 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
         image=container["image"],
         command=_command(job),
         environment=variables(job),
-        vcpus=job.vcpus,
-        memory_mib=job.memory_mib,
-        gpus=job.gpus,
+        vcpus=job.work.vcpus,
+        memory_mib=job.work.memory_mib,
+        gpus=job.work.gpus,
         role_arn=role_arn,
         session_name=job.seen["taskArn"].rpartition("/")[2],
         architecture=environments.architecture_of(job.host.instance.instance_type),
@@ -157,24 +157,21 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
     runner.current.start(
         task,
         runner.Listener(
-            functools.partial(_hear_began, store, job, attempt),
+            functools.partial(_began, store, job, attempt),
             functools.partial(_hear, store, job, attempt),
             functools.partial(_hear_end, store, job, attempt),
         ),
     )
 
 
-def _hear_began(store: Batch, job: Job, attempt: int) -> None:
-    with lock:
-        if _current(store, job, attempt):
-            _began(store, job, attempt)
-
-
 def _began(store: Batch, job: Job, attempt: int) -> None:
-    job.started_at, job.stopped_at = milliseconds(), None
-    _become(job, "RUNNING")
-    if job.work.timeout_s is not None:
-        store.later(job.work.timeout_s, functools.partial(_time_out, store, job, attempt))
+    with lock:
+        if not _current(store, job, attempt):
+            return
+        job.started_at, job.stopped_at = milliseconds(), None
+        _become(job, "RUNNING")
+        if job.work.timeout_s is not None:
+            store.later(job.work.timeout_s, functools.partial(_time_out, store, job, attempt))
 
 
 def _time_out(store: Batch, job: Job, attempt: int) -> None:
@@ -301,15 +298,13 @@ def terminate(store: Batch, job: Job, reason: str) -> None:
     """TerminateJob: it ends, whatever it does."""
     if job.status in ENDED:
         return
+    job.terminated = reason
     if job.children:
-        job.terminated = reason
         for child in job.children:
             terminate(store, child, reason)
     elif job.status in ("STARTING", "RUNNING"):
-        job.terminated = reason
         stop(store, job, reason)
     else:
-        job.terminated = reason
         _end(store, job, "FAILED", reason)
 
 

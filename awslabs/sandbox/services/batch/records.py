@@ -71,9 +71,9 @@ class Host:
     def free(self) -> tuple[int, int, int]:
         """vCPUs, MiB and GPUs that no job has."""
         return (
-            self.vcpus - sum(job.vcpus for job in self.jobs),
-            self.memory_mib - sum(job.memory_mib for job in self.jobs),
-            self.gpus - sum(job.gpus for job in self.jobs),
+            self.vcpus - sum(job.work.vcpus for job in self.jobs),
+            self.memory_mib - sum(job.work.memory_mib for job in self.jobs),
+            self.gpus - sum(job.work.gpus for job in self.jobs),
         )
 
 
@@ -214,18 +214,6 @@ class Job:
     over: str = ""
     lines: list[tuple[float, str]] = field(default_factory=list)
     writing: bool = False
-
-    @property
-    def vcpus(self) -> int:
-        return self.work.vcpus
-
-    @property
-    def memory_mib(self) -> int:
-        return self.work.memory_mib
-
-    @property
-    def gpus(self) -> int:
-        return self.work.gpus
 
     @property
     def key(self) -> str:

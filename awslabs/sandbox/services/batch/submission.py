@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +14,10 @@ from awslabs.sandbox.core.engine import Refused, spaced
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.batch import definitions, life, queues
 from awslabs.sandbox.services.batch.api import (
-    NAME,
     Operation,
     answers,
     batch,
+    check_name,
     check_tags,
     invalid,
     not_here,
@@ -42,8 +40,7 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """SubmitJob: a job, or an array of them."""
     _slow_down(store)
     name = asked["jobName"]
-    if not NAME.fullmatch(name):
-        raise invalid("Job name should match valid pattern")
+    check_name(name, "Job name")
     for field in ("nodeOverrides", "eksPropertiesOverride", "ecsPropertiesOverride"):
         if field in asked:
             raise not_here(field)
@@ -59,35 +56,22 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     work = _work(asked, queue, definition)
     size = _size(asked)
     tags = check_tags(asked.get("tags", {}))
-    job_id = str(uuid.uuid4())
-    job = Job(
-        id=job_id,
-        name=name,
-        arn=store.arn(f"job/{job_id}"),
-        work=work,
-        tags=tags,
-        depends_on=asked.get("dependsOn", []),
-        created_at=milliseconds(),
-        size=size,
-    )
-    job.children = [
-        dataclasses.replace(
-            job,
-            id=f"{job_id}:{index}",
-            arn=f"{job.arn}:{index}",
-            index=index,
-            size=0,
-            parent=job,
-            children=[],
+    job_id, now = str(uuid.uuid4()), milliseconds()
+
+    def make(own_id: str, **own: Any) -> Job:
+        return Job(
+            id=own_id,
+            name=name,
+            arn=store.arn(f"job/{own_id}"),
+            work=work,
             tags=dict(tags),
-            summary=Counter(),
-            waits_for=set(),
-            attempts=[],
-            seen={},
-            lines=[],
+            depends_on=asked.get("dependsOn", []),
+            created_at=now,
+            **own,
         )
-        for index in range(size)
-    ]
+
+    job = make(job_id, size=size)
+    job.children = [make(f"{job_id}:{index}", index=index, parent=job) for index in range(size)]
     _depend(store, job)
     life.submit(store, job)
     return {"jobName": name, "jobId": job_id, "jobArn": job.arn}
@@ -192,14 +176,15 @@ def describe(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _detail(job: Job) -> dict[str, Any]:
     work = job.work
-    container: dict[str, Any] = {
+    container = {
         "mountPoints": [],
         "ulimits": [],
         "volumes": [],
         "secrets": [],
         "networkInterfaces": [],
+        **work.container,
+        **job.seen,
     }
-    container |= work.container | job.seen
     shown: dict[str, Any] = {
         **_summary(job),
         "jobQueue": work.queue.arn,

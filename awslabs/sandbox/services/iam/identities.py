@@ -84,18 +84,24 @@ propagation = rule(
 )
 
 
-@propagation.around("iam:CreateRole", "iam:UpdateAssumeRolePolicy")
-def _note_role(call: Call, proceed: Proceed) -> Any:
-    answer = proceed()
-    memory(call.iam.get_role(call.get("RoleName")), Dates).made = clock.now()
-    return answer
+_NOTED = {  # operation -> which date
+    "CreateRole": "made",
+    "UpdateAssumeRolePolicy": "made",
+    "AttachRolePolicy": "permitted",
+    "DetachRolePolicy": "permitted",
+    "PutRolePolicy": "permitted",
+    "DeleteRolePolicy": "permitted",
+    "CreateInstanceProfile": "made",
+    "AddRoleToInstanceProfile": "joined",
+}
 
 
-@propagation.around("iam:AttachRolePolicy", "iam:DetachRolePolicy")
-@propagation.around("iam:PutRolePolicy", "iam:DeleteRolePolicy")
-def _note_policies(call: Call, proceed: Proceed) -> Any:
+@propagation.around(*(f"iam:{operation}" for operation in _NOTED))
+def _note(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
-    memory(call.iam.get_role(call.get("RoleName")), Dates).permitted = clock.now()
+    profile = call.get("InstanceProfileName")
+    changed = call.iam.get_instance_profile(profile) if profile else call.iam.get_role(call.get("RoleName"))
+    setattr(memory(changed, Dates), _NOTED[call.action], clock.now())
     return answer
 
 
@@ -118,20 +124,6 @@ def counting_on(role: Any) -> list[str]:
     """Inline policies of a role that were taken off it a moment ago."""
     since = clock.now() - spaced(COUNTS_ON_S)
     return [text for at, text in memory(role, Dates).taken_off.values() if at > since]
-
-
-@propagation.around("iam:CreateInstanceProfile")
-def _note_profile(call: Call, proceed: Proceed) -> Any:
-    answer = proceed()
-    memory(call.iam.get_instance_profile(call.get("InstanceProfileName")), Dates).made = clock.now()
-    return answer
-
-
-@propagation.around("iam:AddRoleToInstanceProfile")
-def _note_join(call: Call, proceed: Proceed) -> Any:
-    answer = proceed()
-    memory(call.iam.get_instance_profile(call.get("InstanceProfileName")), Dates).joined = clock.now()
-    return answer
 
 
 def usable(entity: Any) -> bool:

@@ -13,133 +13,104 @@ PATH = "/aws-service-role/"
 TAKES_A_SUFFIX = ("autoscaling.amazonaws.com", "connect.amazonaws.com", "lexv2.amazonaws.com")
 """Services of whose roles there may be several. Source: recorded on AWS, 2025-03-13 (aws-facts (k))."""
 
-RECORDED = {
-    "accountdiscovery.ssm.amazonaws.com": (
-        "AmazonSSM_AccountDiscovery",
-        "AWSSystemsManagerAccountDiscoveryServicePolicy",
-    ),
-    "acm.amazonaws.com": ("CertificateManager", "CertificateManagerServiceRolePolicy"),
-    "appmesh.amazonaws.com": ("AppMesh", "AWSAppMeshServiceRolePolicy"),
-    "autoscaling-plans.amazonaws.com": (
-        "AutoScalingPlans_EC2AutoScaling",
-        "AWSAutoScalingPlansEC2AutoScalingPolicy",
-    ),
-    "autoscaling.amazonaws.com": ("AutoScaling", "AutoScalingServiceRolePolicy"),
-    "backup.amazonaws.com": ("Backup", "AWSBackupServiceLinkedRolePolicyForBackup"),
-    "batch.amazonaws.com": ("Batch", "BatchServiceRolePolicy"),
-    "cassandra.application-autoscaling.amazonaws.com": (
-        "ApplicationAutoScaling_CassandraTable",
-        "AWSApplicationAutoscalingCassandraTablePolicy",
-    ),
-    "cks.kms.amazonaws.com": (
-        "KeyManagementServiceCustomKeyStores",
-        "AWSKeyManagementServiceCustomKeyStoresServiceRolePolicy",
-    ),
-    "cloudtrail.amazonaws.com": ("CloudTrail", "CloudTrailServiceRolePolicy"),
-    "codestar-notifications.amazonaws.com": (
-        "CodeStarNotifications",
-        "AWSCodeStarNotificationsServiceRolePolicy",
-    ),
-    "config.amazonaws.com": ("Config", "AWSConfigServiceRolePolicy"),
-    "connect.amazonaws.com": ("AmazonConnect", "AmazonConnectServiceLinkedRolePolicy"),
-    "dms-fleet-advisor.amazonaws.com": ("DMSFleetAdvisor", "AWSDMSFleetAdvisorServiceRolePolicy"),
-    "dms.amazonaws.com": ("DMSServerless", "AWSDMSServerlessServiceRolePolicy"),
-    "docdb-elastic.amazonaws.com": ("DocDB-Elastic", "AmazonDocDB-ElasticServiceRolePolicy"),
-    "ec2-instance-connect.amazonaws.com": ("Ec2InstanceConnect", "Ec2InstanceConnectEndpoint"),
-    "ec2.application-autoscaling.amazonaws.com": (
-        "ApplicationAutoScaling_EC2SpotFleetRequest",
-        "AWSApplicationAutoscalingEC2SpotFleetRequestPolicy",
-    ),
-    "ecr.amazonaws.com": ("ECRTemplate", "ECRTemplateServiceRolePolicy"),
-    "ecs.amazonaws.com": ("ECS", "AmazonECSServiceRolePolicy"),
-    "eks-connector.amazonaws.com": ("AmazonEKSConnector", "AmazonEKSConnectorServiceRolePolicy"),
-    "eks-fargate.amazonaws.com": ("AmazonEKSForFargate", "AmazonEKSForFargateServiceRolePolicy"),
-    "eks-nodegroup.amazonaws.com": ("AmazonEKSNodegroup", "AWSServiceRoleForAmazonEKSNodegroup"),
-    "eks.amazonaws.com": ("AmazonEKS", "AmazonEKSServiceRolePolicy"),
-    "elasticache.amazonaws.com": ("ElastiCache", "ElastiCacheServiceRolePolicy"),
-    "elasticbeanstalk.amazonaws.com": ("ElasticBeanstalk", "AWSElasticBeanstalkServiceRolePolicy"),
-    "elasticfilesystem.amazonaws.com": (
-        "AmazonElasticFileSystem",
-        "AmazonElasticFileSystemServiceRolePolicy",
-    ),
-    "elasticloadbalancing.amazonaws.com": (
-        "ElasticLoadBalancing",
-        "AWSElasticLoadBalancingServiceRolePolicy",
-    ),
-    "email.cognito-idp.amazonaws.com": (
-        "AmazonCognitoIdpEmailService",
-        "AmazonCognitoIdpEmailServiceRolePolicy",
-    ),
-    "emr-containers.amazonaws.com": ("AmazonEMRContainers", "AmazonEMRContainersServiceRolePolicy"),
-    "emrwal.amazonaws.com": ("EMRWAL", "EMRDescribeClusterPolicyForEMRWAL"),
-    "fis.amazonaws.com": ("FIS", "AmazonFISServiceRolePolicy"),
-    "grafana.amazonaws.com": ("AmazonGrafana", "AmazonGrafanaServiceLinkedRolePolicy"),
-    "imagebuilder.amazonaws.com": ("ImageBuilder", "AWSServiceRoleForImageBuilder"),
-    "iotmanagedintegrations.amazonaws.com": ("IoTManagedIntegrations", "AWSIoTManagedIntegrationsRolePolicy"),
-    "kafka.amazonaws.com": ("Kafka", "KafkaServiceRolePolicy"),
-    "kafkaconnect.amazonaws.com": ("KafkaConnect", "KafkaConnectServiceRolePolicy"),
-    "lakeformation.amazonaws.com": ("LakeFormationDataAccess", "LakeFormationDataAccessServiceRolePolicy"),
-    "lex.amazonaws.com": ("LexBots", "AmazonLexBotPolicy"),
-    "lexv2.amazonaws.com": ("LexV2Bots", "AmazonLexV2BotPolicy"),
-    "lightsail.amazonaws.com": ("Lightsail", "LightsailExportAccess"),
-    "m2.amazonaws.com": ("AWSM2", "AWSM2ServicePolicy"),
-    "memorydb.amazonaws.com": ("MemoryDB", "MemoryDBServiceRolePolicy"),
-    "mq.amazonaws.com": ("AmazonMQ", "AmazonMQServiceRolePolicy"),
-    "mrk.kms.amazonaws.com": (
-        "KeyManagementServiceMultiRegionKeys",
-        "AWSKeyManagementServiceMultiRegionKeysServiceRolePolicy",
-    ),
-    "notifications.amazonaws.com": ("AwsUserNotifications", "AWSUserNotificationsServiceLinkedRolePolicy"),
-    "observability.aoss.amazonaws.com": (
-        "AmazonOpenSearchServerless",
-        "AmazonOpenSearchServerlessServiceRolePolicy",
-    ),
-    "opensearchservice.amazonaws.com": ("AmazonOpenSearchService", "AmazonOpenSearchServiceRolePolicy"),
-    "ops.apigateway.amazonaws.com": ("APIGateway", "APIGatewayServiceRolePolicy"),
-    "ops.emr-serverless.amazonaws.com": ("AmazonEMRServerless", "AmazonEMRServerlessServiceRolePolicy"),
-    "opsdatasync.ssm.amazonaws.com": (
-        "SystemsManagerOpsDataSync",
-        "AWSSystemsManagerOpsDataSyncServiceRolePolicy",
-    ),
-    "opsinsights.ssm.amazonaws.com": ("AmazonSSM_OpsInsights", "AWSSSMOpsInsightsServiceRolePolicy"),
-    "pullthroughcache.ecr.amazonaws.com": ("ECRPullThroughCache", "AWSECRPullThroughCache_ServiceRolePolicy"),
-    "ram.amazonaws.com": ("ResourceAccessManager", "AWSResourceAccessManagerServiceRolePolicy"),
-    "rds.amazonaws.com": ("RDS", "AmazonRDSServiceRolePolicy"),
-    "redshift.amazonaws.com": ("Redshift", "AmazonRedshiftServiceLinkedRolePolicy"),
-    "replication.cassandra.amazonaws.com": ("KeyspacesReplication", "KeyspacesReplicationServiceRolePolicy"),
-    "replication.ecr.amazonaws.com": ("ECRReplication", "ECRReplicationServiceRolePolicy"),
-    "repository.sync.codeconnections.amazonaws.com": ("GitSync", "AWSGitSyncServiceRolePolicy"),
-    "resource-explorer-2.amazonaws.com": ("ResourceExplorer", "AWSResourceExplorerServiceRolePolicy"),
-    "rolesanywhere.amazonaws.com": ("RolesAnywhere", "AWSRolesAnywhereServicePolicy"),
-    "s3-outposts.amazonaws.com": ("S3OnOutposts", "AWSS3OnOutpostsServiceRolePolicy"),
-    "ses.amazonaws.com": ("AmazonSES", "AmazonSESServiceRolePolicy"),
-    "shield.amazonaws.com": ("AWSShield", "AWSShieldServiceRolePolicy"),
-    "ssm-incidents.amazonaws.com": ("IncidentManager", "AWSIncidentManagerServiceRolePolicy"),
-    "ssm-quicksetup.amazonaws.com": ("SSMQuickSetup", "SSMQuickSetupRolePolicy"),
-    "ssm.amazonaws.com": ("AmazonSSM", "AmazonSSMServiceRolePolicy"),
-    "sso.amazonaws.com": ("SSO", "AWSSSOServiceRolePolicy"),
-    "vpcorigin.cloudfront.amazonaws.com": ("CloudFrontVPCOrigin", "AWSCloudFrontVPCOriginServiceRolePolicy"),
-    "waf.amazonaws.com": ("WAFLogging", "WAFLoggingServiceRolePolicy"),
-    "wafv2.amazonaws.com": ("WAFV2Logging", "WAFV2LoggingServiceRolePolicy"),
-}
+_RECORDED = """
+    accountdiscovery.ssm AmazonSSM_AccountDiscovery AWSSystemsManagerAccountDiscoveryServicePolicy
+    acm CertificateManager CertificateManagerServiceRolePolicy
+    appmesh AppMesh AWSAppMeshServiceRolePolicy
+    autoscaling-plans AutoScalingPlans_EC2AutoScaling AWSAutoScalingPlansEC2AutoScalingPolicy
+    autoscaling AutoScaling AutoScalingServiceRolePolicy
+    backup Backup AWSBackupServiceLinkedRolePolicyForBackup
+    batch Batch BatchServiceRolePolicy
+    cassandra.application-autoscaling ApplicationAutoScaling_CassandraTable AWSApplicationAutoscalingCassandraTablePolicy
+    cks.kms KeyManagementServiceCustomKeyStores AWSKeyManagementServiceCustomKeyStoresServiceRolePolicy
+    cloudtrail CloudTrail CloudTrailServiceRolePolicy
+    codestar-notifications CodeStarNotifications AWSCodeStarNotificationsServiceRolePolicy
+    config Config AWSConfigServiceRolePolicy
+    connect AmazonConnect AmazonConnectServiceLinkedRolePolicy
+    dms-fleet-advisor DMSFleetAdvisor AWSDMSFleetAdvisorServiceRolePolicy
+    dms DMSServerless AWSDMSServerlessServiceRolePolicy
+    docdb-elastic DocDB-Elastic AmazonDocDB-ElasticServiceRolePolicy
+    ec2-instance-connect Ec2InstanceConnect Ec2InstanceConnectEndpoint
+    ec2.application-autoscaling ApplicationAutoScaling_EC2SpotFleetRequest AWSApplicationAutoscalingEC2SpotFleetRequestPolicy
+    ecr ECRTemplate ECRTemplateServiceRolePolicy
+    ecs ECS AmazonECSServiceRolePolicy
+    eks-connector AmazonEKSConnector AmazonEKSConnectorServiceRolePolicy
+    eks-fargate AmazonEKSForFargate AmazonEKSForFargateServiceRolePolicy
+    eks-nodegroup AmazonEKSNodegroup AWSServiceRoleForAmazonEKSNodegroup
+    eks AmazonEKS AmazonEKSServiceRolePolicy
+    elasticache ElastiCache ElastiCacheServiceRolePolicy
+    elasticbeanstalk ElasticBeanstalk AWSElasticBeanstalkServiceRolePolicy
+    elasticfilesystem AmazonElasticFileSystem AmazonElasticFileSystemServiceRolePolicy
+    elasticloadbalancing ElasticLoadBalancing AWSElasticLoadBalancingServiceRolePolicy
+    email.cognito-idp AmazonCognitoIdpEmailService AmazonCognitoIdpEmailServiceRolePolicy
+    emr-containers AmazonEMRContainers AmazonEMRContainersServiceRolePolicy
+    emrwal EMRWAL EMRDescribeClusterPolicyForEMRWAL
+    fis FIS AmazonFISServiceRolePolicy
+    grafana AmazonGrafana AmazonGrafanaServiceLinkedRolePolicy
+    imagebuilder ImageBuilder AWSServiceRoleForImageBuilder
+    iotmanagedintegrations IoTManagedIntegrations AWSIoTManagedIntegrationsRolePolicy
+    kafka Kafka KafkaServiceRolePolicy
+    kafkaconnect KafkaConnect KafkaConnectServiceRolePolicy
+    lakeformation LakeFormationDataAccess LakeFormationDataAccessServiceRolePolicy
+    lex LexBots AmazonLexBotPolicy
+    lexv2 LexV2Bots AmazonLexV2BotPolicy
+    lightsail Lightsail LightsailExportAccess
+    m2 AWSM2 AWSM2ServicePolicy
+    memorydb MemoryDB MemoryDBServiceRolePolicy
+    mq AmazonMQ AmazonMQServiceRolePolicy
+    mrk.kms KeyManagementServiceMultiRegionKeys AWSKeyManagementServiceMultiRegionKeysServiceRolePolicy
+    notifications AwsUserNotifications AWSUserNotificationsServiceLinkedRolePolicy
+    observability.aoss AmazonOpenSearchServerless AmazonOpenSearchServerlessServiceRolePolicy
+    opensearchservice AmazonOpenSearchService AmazonOpenSearchServiceRolePolicy
+    ops.apigateway APIGateway APIGatewayServiceRolePolicy
+    ops.emr-serverless AmazonEMRServerless AmazonEMRServerlessServiceRolePolicy
+    opsdatasync.ssm SystemsManagerOpsDataSync AWSSystemsManagerOpsDataSyncServiceRolePolicy
+    opsinsights.ssm AmazonSSM_OpsInsights AWSSSMOpsInsightsServiceRolePolicy
+    pullthroughcache.ecr ECRPullThroughCache AWSECRPullThroughCache_ServiceRolePolicy
+    ram ResourceAccessManager AWSResourceAccessManagerServiceRolePolicy
+    rds RDS AmazonRDSServiceRolePolicy
+    redshift Redshift AmazonRedshiftServiceLinkedRolePolicy
+    replication.cassandra KeyspacesReplication KeyspacesReplicationServiceRolePolicy
+    replication.ecr ECRReplication ECRReplicationServiceRolePolicy
+    repository.sync.codeconnections GitSync AWSGitSyncServiceRolePolicy
+    resource-explorer-2 ResourceExplorer AWSResourceExplorerServiceRolePolicy
+    rolesanywhere RolesAnywhere AWSRolesAnywhereServicePolicy
+    s3-outposts S3OnOutposts AWSS3OnOutpostsServiceRolePolicy
+    ses AmazonSES AmazonSESServiceRolePolicy
+    shield AWSShield AWSShieldServiceRolePolicy
+    ssm-incidents IncidentManager AWSIncidentManagerServiceRolePolicy
+    ssm-quicksetup SSMQuickSetup SSMQuickSetupRolePolicy
+    ssm AmazonSSM AmazonSSMServiceRolePolicy
+    sso SSO AWSSSOServiceRolePolicy
+    vpcorigin.cloudfront CloudFrontVPCOrigin AWSCloudFrontVPCOriginServiceRolePolicy
+    waf WAFLogging WAFLoggingServiceRolePolicy
+    wafv2 WAFV2Logging WAFV2LoggingServiceRolePolicy
+"""  # noqa: E501
+_NAMES_ONLY = """
+    access-analyzer AccessAnalyzer
+    dynamodb.application-autoscaling ApplicationAutoScaling_DynamoDBTable
+    ec2fleet EC2Fleet
+    ecs.application-autoscaling ApplicationAutoScaling_ECSService
+    lambda Lambda
+    replicator.lambda LambdaReplicator
+    spot EC2Spot
+    spotfleet EC2SpotFleet
+"""
+
+
+def _read(rows: str) -> dict[str, tuple[str, str]]:
+    found = (row.split() for row in rows.strip().splitlines())
+    return {f"{service}.amazonaws.com": (ending, "".join(policy)) for service, ending, *policy in found}
+
+
+RECORDED = _read(_RECORDED)
 """Service -> what follows `AWSServiceRoleFor`, and the policy of AWS's that the role carries.
 
 Source: as AWS answered on 2025-03-13 (aws-facts (k)).
 """
 
-NAMES_ONLY = {
-    "access-analyzer.amazonaws.com": ("AccessAnalyzer", ""),
-    "dynamodb.application-autoscaling.amazonaws.com": ("ApplicationAutoScaling_DynamoDBTable", ""),
-    "ec2fleet.amazonaws.com": ("EC2Fleet", ""),
-    "ecs.application-autoscaling.amazonaws.com": ("ApplicationAutoScaling_ECSService", ""),
-    "lambda.amazonaws.com": ("Lambda", ""),
-    "replicator.lambda.amazonaws.com": ("LambdaReplicator", ""),
-    "spot.amazonaws.com": ("EC2Spot", ""),
-    "spotfleet.amazonaws.com": ("EC2SpotFleet", ""),
-}
-"""The same without a record: Batch's and Spot's names are in aws-facts (e), the others are unsourced."""
-
-SERVICE_LINKED_ROLES = RECORDED | NAMES_ONLY
+SERVICE_LINKED_ROLES = RECORDED | _read(_NAMES_ONLY)
+"""With those without a record: Batch's and Spot's names are in aws-facts (e), the others are unsourced."""
 
 
 @around("iam:CreateServiceLinkedRole")
@@ -188,19 +159,9 @@ def service_linked_roles_go_with_their_policy(call: Call, proceed: Proceed) -> A
 
 
 @before(
-    *(
-        f"iam:{operation}"
-        for operation in (
-            "DeleteRole",
-            "AttachRolePolicy",
-            "DetachRolePolicy",
-            "PutRolePolicy",
-            "DeleteRolePolicy",
-            "UpdateAssumeRolePolicy",
-            "UpdateRole",
-            "AddRoleToInstanceProfile",
-        )
-    )
+    *("iam:DeleteRole", "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy"),
+    *("iam:DeleteRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"),
+    "iam:AddRoleToInstanceProfile",
 )
 def service_linked_roles_are_protected(call: Call) -> None:
     """Any change of a service-linked role: UnmodifiableEntity 400. moto deletes it.

@@ -415,9 +415,7 @@ def resource_tags(account: str, region: str, arn: str) -> Context:
 
 
 def _ec2_tags(account: str, region: str, rest: str) -> dict[str, str]:
-    from moto.ec2.models import ec2_backends
-
-    ec2, (kind, _, name) = ec2_backends[account][region], rest.partition("/")
+    ec2, (kind, _, name) = get_backend("ec2")[account][region], rest.partition("/")
     if name == "*":
         return {}
     if kind == "key-pair" and name in ec2.key_pairs:
@@ -426,16 +424,13 @@ def _ec2_tags(account: str, region: str, rest: str) -> dict[str, str]:
 
 
 def _api_tags(account: str, region: str, rest: str) -> dict[str, str]:
-    from moto.apigateway.models import apigateway_backends
-
-    api = apigateway_backends[account][region].apis.get(rest.removeprefix("/restapis/").partition("/")[0])
+    api_id = rest.removeprefix("/restapis/").partition("/")[0]
+    api = get_backend("apigateway")[account][region].apis.get(api_id)
     return dict(api.tags or {}) if api else {}
 
 
 def _parameter_tags(account: str, region: str, rest: str) -> dict[str, str]:
-    from moto.ssm.models import ssm_backends
-
-    held = ssm_backends[account][region]._resource_tags["Parameter"]
+    held = get_backend("ssm")[account][region]._resource_tags["Parameter"]
     name = rest.removeprefix("parameter/")
     return dict(held.get(name) or held.get(f"/{name}") or {})
 
@@ -449,9 +444,7 @@ def _iam_tags(account: str, region: str, rest: str) -> dict[str, str]:
 
 
 def _repository_tags(account: str, region: str, rest: str) -> dict[str, str]:
-    from moto.ecr.models import ecr_backends
-
-    ecr = ecr_backends[account][region]
+    ecr = get_backend("ecr")[account][region]
     return dict(ecr.tagger.get_tag_dict_for_resource(f"arn:aws:ecr:{region}:{account}:{rest}"))
 
 

@@ -18,8 +18,9 @@ Source: IAM user guide, "Policy evaluation logic"; Service Authorization Referen
 from __future__ import annotations
 
 import datetime
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from moto.core.request import Request
@@ -30,7 +31,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from awslabs.sandbox.core import policies, wire
 from awslabs.sandbox.core.engine import lock
 from awslabs.sandbox.services.iam import needs
-from awslabs.sandbox.services.iam.identities import counting_on, find_role
+from awslabs.sandbox.services.iam.identities import counting_on, find_role, permitted
 
 SESSION_S = 12 * 3600  # how long credentials of a function or task are good
 FRESH_S = 6 * 3600  # younger ones are given out again
@@ -128,8 +129,14 @@ def allows(
     return _within(boundary, action, resource, facts) and _allow(own, action, resource, facts)
 
 
+def allows_by_now(account: str, role_arn: str, action: str, resource: str, region: str) -> bool:
+    """The same of a role that is there, and whose last change of policies AWS knows everywhere by now."""
+    role = find_role(iam_backends[account]["aws"], role_arn)
+    return role is not None and permitted(role) and allows(account, role_arn, action, resource, region)
+
+
 def user_may(user: User, action: str, resource: str, facts: policies.Context) -> bool:
-    """The same for a user, whose groups' policies count as well. A user without any may do nothing."""
+    """Whether a user may, whose groups' policies count as well. A user without any may do nothing."""
     with lock:
         groups = iam_backends[user.account_id]["aws"].get_groups_for_user(user.name)
         own = [text for one in (user, *groups) for text in _documents(one)]
@@ -231,22 +238,27 @@ def judge(
     """The same of what is `wanted`, which is looked at for a role or a user alone."""
     session = session_of(account, call.access_key)
     user = None if session else user_of(account, call.access_key)
+    region = region_of(request)
+    may: Callable[..., bool]
+    limit = None
     if session is not None:
         if session.expiration < utcnow():
             code = "ExpiredTokenException" if call.protocol.endswith("json") else "ExpiredToken"
             return code, "The security token included in the request is expired"
         who, id, what = session.arn, session.user_id, "roles"
+        context = context_of(account, session.role_arn, region)
+        may = functools.partial(allows, account, session.role_arn, region=region)
+        limit = [session.policy] if session.policy else None
     elif user is not None:
         who, id, what = user.arn, user.id, "users"
+        context = user_context(user, region)
+        may = functools.partial(user_may, user)
     else:
         return None
     if not needs.known(call):
         why = f"the practice cloud does not let {what} call {call.name}: it is not in its table of actions"
         return _denied(call), f"User: {who} is not authorized to perform: {call.name} because {why}"
-    region = region_of(request)
-    context = (
-        user_context(user, region) if user else context_of(account, session.role_arn, region)  # type: ignore[union-attr]
-    ) | {
+    context |= {
         "aws:referer": request.headers.get("Referer"),
         "aws:sourceip": request.remote_addr,
         "aws:useragent": request.headers.get("User-Agent"),
@@ -254,20 +266,12 @@ def judge(
     }
     for action, resource, more in wanted:
         facts = {**context, **more}
-        limited = (
-            session is not None and session.policy and not _allow([session.policy], action, resource, facts)
-        )
-        may = (
-            user_may(user, action, resource, facts)
-            if user
-            else allows(account, session.role_arn, action, resource, region, facts)  # type: ignore[union-attr]
-        )
+        limited = not _within(limit, action, resource, facts)
+        allowed = may(action=action, resource=resource, facts=facts) and not limited
         if decisions is not None:
             told = {key: value for key, value in more.items() if not key.endswith("/")}
-            decisions.append(
-                {"action": action, "resource": resource, "allowed": may and not limited, "facts": told}
-            )
-        if limited or not may:
+            decisions.append({"action": action, "resource": resource, "allowed": allowed, "facts": told})
+        if not allowed:
             kind = "session" if limited else "identity-based"
             return _denied(call), (
                 f"User: {who} is not authorized to perform: {action} on resource: {resource} "

@@ -50,7 +50,7 @@ def of(function: LambdaFunction) -> dict[str, LambdaAlias]:
 
 def drawn(alias: LambdaAlias) -> str:
     """The version that an invocation of an alias runs: another one as often as its share says."""
-    for version, share in _weights(alias).items():
+    for version, share in _weights(alias.routing_config).items():
         if random.random() < share:
             return version
     return str(alias.function_version)
@@ -66,16 +66,24 @@ def _in_path(call: Call) -> str:
     return urllib.parse.unquote(call.response.path.rpartition("/aliases/")[2])
 
 
-def _weights(alias: LambdaAlias) -> dict[str, float]:
-    """The shares of an alias that other versions have."""
-    routing: Any = alias.routing_config
+def _there(call: Call, gone: str) -> LambdaAlias:
+    """The alias that a request is about; `gone` is what AWS says where there is none."""
+    name = _in_path(call)
+    try:
+        return of(_latest(call))[name]
+    except (KeyError, Refused) as problem:
+        raise shapes.missing(f"{gone}: {_arn(call, name)}") from problem
+
+
+def _weights(routing: Any) -> dict[str, float]:
+    """The shares that other versions have, of a RoutingConfig that may not be there."""
     return (routing or {}).get("AdditionalVersionWeights") or {}
 
 
 def _shown(alias: LambdaAlias) -> dict[str, Any]:
     """An alias as AWS shows it: without a share that nobody has."""
     shown = {name: value for name, value in alias.to_json().items() if name != "RoutingConfig"}
-    if _weights(alias):
+    if _weights(alias.routing_config):
         shown["RoutingConfig"] = alias.routing_config
     return shown | {"Description": alias.description or ""}
 
@@ -102,17 +110,13 @@ def _look_at(call: Call, version: str, weights: dict[str, float]) -> None:
         functions.find(call.account, call.region, shapes.named(call), wanted)
 
 
-def _asked_weights(call: Call) -> dict[str, float]:
-    return (call.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-
-
 @aliases.operation("lambda:CreateAlias")
 def _create(call: Call) -> dict[str, Any]:
-    name, version, weights = str(call.get("Name")), str(call.get("FunctionVersion")), _asked_weights(call)
+    name, version = str(call.get("Name")), str(call.get("FunctionVersion"))
     if name.isdigit():
         pattern = "(?!^[0-9]+$)([a-zA-Z0-9-_]+)"
         raise shapes.wrong(name, "name", f"Member must satisfy regular expression pattern: {pattern}")
-    _look_at(call, version, weights)
+    _look_at(call, version, _weights(call.get("RoutingConfig")))
     function = _latest(call)
     held = of(function)
     if name in held:
@@ -131,26 +135,18 @@ def _create(call: Call) -> dict[str, Any]:
 
 @aliases.operation("lambda:GetAlias")
 def _get(call: Call) -> dict[str, Any]:
-    name = _in_path(call)
-    try:
-        return _shown(of(_latest(call))[name])
-    except (KeyError, Refused) as gone:
-        message = f"Cannot find alias arn: {_arn(call, name)}"
-        raise Refused("ResourceNotFoundException", message, 404) from gone
+    return _shown(_there(call, "Cannot find alias arn"))
 
 
 @aliases.operation("lambda:UpdateAlias")
 def _update(call: Call) -> dict[str, Any]:
-    name = _in_path(call)
-    try:
-        alias = of(_latest(call))[name]
-    except (KeyError, Refused) as gone:
-        raise Refused("ResourceNotFoundException", f"Alias not found: {_arn(call, name)}", 404) from gone
+    alias = _there(call, "Alias not found")
     shapes.look_at_revision(call, alias.revision_id)
     version = call.get("FunctionVersion", alias.function_version)
     changes = "RoutingConfig" in json.loads(call.response.body or "{}")
-    _look_at(call, version, _asked_weights(call) if changes else _weights(alias))
-    alias.update(call.get("Description"), version, call.get("RoutingConfig") if changes else None)
+    routing = call.get("RoutingConfig") if changes else None
+    _look_at(call, version, _weights(routing if changes else alias.routing_config))
+    alias.update(call.get("Description"), version, routing)
     alias.revision_id = str(uuid.uuid4())
     return _shown(alias)
 

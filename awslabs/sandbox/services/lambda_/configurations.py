@@ -112,19 +112,15 @@ def _revise(call: Call, proceed: Proceed) -> Any:
         for each in {None, _version(said)}:
             held = functions.find(call.account, call.region, name, each)
             memory(held, ShownFunction).environment = True
-    fresh = _spoken_of(call, said).get_configuration()
+    # The RevisionId is a version's own, but that of $LATEST where both are made at once.
+    version = None if call.action == "CreateFunction" else _version(said)
+    fresh = functions.find(call.account, call.region, name, version).get_configuration()
     for member in ("RevisionId", "RuntimeVersionConfig", "Environment", "VpcConfig"):
         if member in fresh:
             said[member] = fresh[member]
     if not said.get("Layers"):
         said.pop("Layers", None)
     return status, headers, json.dumps(said)
-
-
-def _spoken_of(call: Call, said: dict[str, Any]) -> LambdaFunction:
-    """Whose RevisionId an answer has: a version's own, but that of $LATEST where both are made at once."""
-    version = None if call.action == "CreateFunction" else _version(said)
-    return functions.find(call.account, call.region, said["FunctionName"], version)
 
 
 def _version(said: dict[str, Any]) -> str | None:

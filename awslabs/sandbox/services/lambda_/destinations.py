@@ -78,10 +78,7 @@ def _written(where: dict[str, str] | None, kind: str) -> str:
 def _there(call: Call, service: str, target: str) -> bool:
     if service == "sqs":
         return target.rpartition(":")[2] in sqs_backends[call.account][call.region].queues
-    try:
-        return functions.find(call.account, call.region, target) is not None
-    except Refused:
-        return False
+    return functions.known(call.account, call.region, target) is not None
 
 
 def record(

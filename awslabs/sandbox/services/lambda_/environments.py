@@ -266,7 +266,6 @@ class ForkServer:
         """Make an execution environment: a folder for its code, its environment variables, its handler."""
         ours, theirs = socket.socketpair()
         pipe, output = os.pipe()
-        head = {**order, "fork": 0}
         with theirs:
             try:
                 with self.mutex:
@@ -274,7 +273,7 @@ class ForkServer:
                         raise Ended(None)
                     self.forked += 1
                     environment = self.living[self.forked] = Environment(self, self.forked, ours, pipe)
-                    text = json.dumps({**head, "fork": self.forked}).encode()
+                    text = json.dumps({**order, "fork": self.forked}).encode()
                     message = runtime.HEAD.pack(len(text), 0) + text
                     sent = socket.send_fds(self.control, [message], [theirs.fileno(), output])
                     self.control.sendall(message[sent:])
@@ -398,7 +397,5 @@ class ForkServers:
 
     def close(self) -> None:
         """End all functions."""
-        with self.mutex:
-            for fork_server in self.held.values():
-                self.loop.call(fork_server.end())
-            self.held.clear()
+        for account in list(self.held):
+            self.end(account)

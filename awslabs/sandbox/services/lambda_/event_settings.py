@@ -39,8 +39,8 @@ def of(latest: LambdaFunction, given: str, beside: str | None) -> dict[str, Any]
 
 def _asked(call: Call) -> tuple[str, str]:
     """Name and qualifier of a request."""
-    name, own = shapes.split(shapes.named(call))
-    return name, call.get("Qualifier", own or "$LATEST")
+    name, qualifier = shapes.asked_for(call)
+    return name, qualifier or "$LATEST"
 
 
 def _arn(call: Call, name: str, qualifier: str) -> str:
@@ -54,12 +54,11 @@ def _held(call: Call, name: str, qualifier: str | None = None) -> dict[str, dict
             functions.find(call.account, call.region, name, qualifier)
         return memory(functions.find(call.account, call.region, name), EventSettings).held
     except Refused as gone:
-        raise Refused("ResourceNotFoundException", "The function doesn't exist.", 404) from gone
+        raise shapes.missing("The function doesn't exist.") from gone
 
 
 def _none(call: Call, name: str, qualifier: str) -> Refused:
-    arn = _arn(call, name, qualifier)
-    return Refused("ResourceNotFoundException", f"The function {arn} doesn't have an EventInvokeConfig", 404)
+    return shapes.missing(f"The function {_arn(call, name, qualifier)} doesn't have an EventInvokeConfig")
 
 
 def _there(call: Call) -> tuple[dict[str, dict[str, Any]], str, str]:

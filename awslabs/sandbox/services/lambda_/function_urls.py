@@ -65,15 +65,15 @@ address: Callable[[str, str], str] = awss_address
 """How an address is written: by `url_requests`, in the server."""
 
 
-def find(url_id: str) -> tuple[LambdaFunction, str, FunctionUrl] | None:
-    """The function that has an address, and its alias; the caller holds the lock."""
+def find(url_id: str) -> tuple[LambdaFunction, FunctionUrl] | None:
+    """The function that has an address; the caller holds the lock."""
     both: list[Any] = [*lambda_backends.values(), *lambda_simple_backends.values()]
     for regions in both:
         for backend in list(regions.values()):
             for latest in backend._lambdas.latest():
-                for qualifier, url in memory(latest, FunctionUrls).held.items():
+                for url in memory(latest, FunctionUrls).held.values():
                     if url.url_id == url_id:
-                        return latest, qualifier, url
+                        return latest, url
     return None
 
 
@@ -92,29 +92,26 @@ def _written(at: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}+0000"
 
 
-def _gone(message: str = "The resource you requested does not exist.") -> Refused:
-    return Refused("ResourceNotFoundException", message, 404)
-
-
-def _place(call: Call, missing: str) -> tuple[LambdaFunction, str]:
-    """The function of a request, and the alias that is meant; `missing` is what is said where one is not."""
-    name, own = shapes.split(shapes.named(call))
-    qualifier = call.get("Qualifier", own)
+def _place(call: Call, message: str) -> tuple[LambdaFunction, str]:
+    """The function of a request, and the alias that is meant; `message` is what is said where one is not."""
+    name, qualifier = shapes.asked_for(call)
     try:
         latest = functions.find(call.account, call.region, name)
     except Refused as unknown:
-        raise _gone(missing) from unknown
+        raise shapes.missing(message) from unknown
     if qualifier and qualifier not in aliases.of(latest):
-        raise _gone(missing)
+        raise shapes.missing(message)
     return latest, qualifier
 
 
-def _there(call: Call) -> tuple[dict[str, FunctionUrl], str]:
+def _there(
+    call: Call, message: str = "The resource you requested does not exist."
+) -> tuple[dict[str, FunctionUrl], str]:
     """All addresses of a function, and a qualifier that has one."""
-    latest, qualifier = _place(call, "The resource you requested does not exist.")
+    latest, qualifier = _place(call, message)
     held = memory(latest, FunctionUrls).held
     if qualifier not in held:
-        raise _gone()
+        raise shapes.missing()
     return held, qualifier
 
 
@@ -161,10 +158,7 @@ def _get(call: Call) -> dict[str, Any]:
 @function_urls.operation("lambda:UpdateFunctionUrlConfig")
 def _update(call: Call) -> dict[str, Any]:
     _look_at(call)
-    latest, qualifier = _place(call, "Function does not exist")
-    held = memory(latest, FunctionUrls).held
-    if qualifier not in held:
-        raise _gone()
+    held, qualifier = _there(call, "Function does not exist")
     url = held[qualifier]
     url.auth, url.mode = str(call.get("AuthType") or url.auth), str(call.get("InvokeMode") or url.mode)
     url.changed = clock.now()

@@ -21,7 +21,6 @@ from moto.awslambda.exceptions import UnknownAliasException, UnknownFunctionExce
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
@@ -40,7 +39,16 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import unpacking
-from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_revision, named, wrong
+from awslabs.sandbox.services.lambda_.shapes import (
+    asked_for,
+    bound,
+    invalid,
+    look_at_revision,
+    missing,
+    named,
+    split,
+    wrong,
+)
 from awslabs.sandbox.services.servicequotas import quotas
 
 PENDING_S = 3.0
@@ -81,19 +89,24 @@ def find(account: str, region: str, name: str, qualifier: str | None = None) -> 
     if name.startswith("arn:") and len(name.split(":")) < 7:
         name = f"{name}:{name.split(':')[-1]}"  # of a word alone AWS makes the name, too
     if name.startswith("arn:") and name.split(":")[3:5] != [region, account]:
-        raise Refused("ResourceNotFoundException", f"Function not found: {name}", 404)
+        raise missing(f"Function not found: {name}")
     try:
         return get_backend(account, region).get_function(name, qualifier)
     except (UnknownFunctionException, UnknownAliasException) as unknown:
-        raise Refused("ResourceNotFoundException", unknown.message, 404) from unknown
+        raise missing(unknown.message) from unknown
+
+
+def known(account: str, region: str, name: str, qualifier: str | None = None) -> LambdaFunction | None:
+    """The same, or None where there is none."""
+    try:
+        return find(account, region, name, qualifier)
+    except Refused:
+        return None
 
 
 def _function(call: Call) -> LambdaFunction | None:
     """The function that a request names, if there is one: moto refuses unknown ones by itself."""
-    try:
-        return find(call.account, call.region, named(call), call.get("Qualifier"))
-    except Refused:
-        return None
+    return known(call.account, call.region, named(call), call.get("Qualifier"))
 
 
 # --- states -------------------------------------------------------------------------------------------
@@ -215,17 +228,12 @@ def versions_that_are_not_there(call: Call, proceed: Proceed) -> Any:
 
     Source: aws-facts (k).
     """
-    latest = _function_of_any(call)
-    parts = named(call).split(":")
-    own = parts[parts.index("function") + 2 :] if "function" in parts else parts[1:]
-    qualifier = call.get("Qualifier", [*own, ""][0])
+    name, qualifier = asked_for(call)
     if qualifier == "$LATEST":
         raise invalid("$LATEST version cannot be deleted without deleting the function.")
-    if latest is None:
-        at = parts.index("function") + 1 if "function" in parts else 0
-        gone = parts[at] if len(parts) > at else "function"
-        arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{gone}"
-        raise Refused("ResourceNotFoundException", f"Function not found: {arn}", 404)
+    if known(call.account, call.region, name) is None:
+        arn = f"arn:aws:lambda:{call.region}:{call.account}:function:{name or 'function'}"
+        raise missing(f"Function not found: {arn}")
     if qualifier and _function(call) is None:
         return 204, {"status": 204}, ""
     return proceed()
@@ -275,13 +283,8 @@ def function_limits(call: Call) -> None:
         _look_at_runtime(runtime)
     for name, (least, most) in (("MemorySize", _MEMORY_MB), ("Timeout", _TIMEOUT_S)):
         value = call.get(name)
-        if value is not None and not least <= value <= most:
-            bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-            field_name = name[0].lower() + name[1:]
-            raise invalid(
-                f"1 validation error detected: Value '{value}' at '{field_name}' failed to satisfy "
-                f"constraint: Member must have value {bound}"
-            )
+        if value is not None and (why := bound(value, least, most)):
+            raise invalid(wrong(value, name[0].lower() + name[1:], why).message)
     zipped = call.action == "CreateFunction" and call.get("PackageType", "Zip") == "Zip"
     for name in ("Runtime", "Handler"):
         if zipped and not call.get(name):
@@ -312,11 +315,8 @@ _RESERVED = {
 def _look_at_runtime(runtime: str) -> None:
     """Refuse a runtime that functions cannot be made with any more, or never could."""
     blocked = _DEPRECATED.get(runtime)
-    if blocked and clock.now() >= calendar.timegm((*blocked, 0, 0, 0)):
-        gone = True
-    else:
-        gone = runtime not in _RUNTIMES and bool(_GONE.fullmatch(runtime))
-    if gone:
+    retired = blocked is not None and clock.now() >= calendar.timegm((*blocked, 0, 0, 0))
+    if retired or (runtime not in _RUNTIMES and _GONE.fullmatch(runtime)):
         raise invalid(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda "
             "functions. We recommend you use a supported runtime while creating or updating functions."
@@ -335,11 +335,8 @@ def code_is_a_zip(call: Call) -> None:
 
     moto stores anything. Source: aws-facts (g), (j); Lambda developer guide, "Lambda quotas".
     """
-    names = ("ZipFile", "S3Bucket", "S3Key")
-    if call.action == "CreateFunction":
-        text, bucket, key = map((call.get("Code") or {}).get, names)
-    else:
-        text, bucket, key = map(call.get, names)
+    given: Any = (call.get("Code") or {}) if call.action == "CreateFunction" else call
+    text, bucket, key = map(given.get, ("ZipFile", "S3Bucket", "S3Key"))
     try:
         if text is not None:
             data = base64.b64decode(text)
@@ -480,23 +477,11 @@ def _look_at_target(call: Call, target: str, role_arn: str) -> None:
     known = sqs_backends[call.account][call.region].queues
     if parts[3:5] != [call.region, call.account] or parts[-1] not in known:
         raise invalid(f"The target ARN {target} of the dead-letter queue does not exist.")
-    role = identities.find_role(iam_backends[call.account][call.partition], role_arn)
-    ready = role is not None and identities.permitted(role)
-    if not ready or not permissions.allows(call.account, role_arn, "sqs:SendMessage", target, call.region):
+    if not permissions.allows_by_now(call.account, role_arn, "sqs:SendMessage", target, call.region):
         raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
 
 # --- concurrency --------------------------------------------------------------------------------------
-
-
-def _function_of_any(call: Call) -> LambdaFunction | None:
-    """The function of a request, whatever its qualifier; None: there is none of that name."""
-    parts = named(call).split(":")
-    at = parts.index("function") + 1 if "function" in parts else 0
-    try:
-        return find(call.account, call.region, parts[at] if at < len(parts) else parts[-1])
-    except Refused:
-        return None
 
 
 @before("lambda:PutFunctionConcurrency")
@@ -524,8 +509,7 @@ def concurrency_is_of_functions(call: Call) -> None:
     with $LATEST. moto finds the function. Source: aws-facts (k).
     """
     name = named(call)
-    own = name.partition("function:")[2] if "function:" in name else name
-    if ":" in own:
+    if split(name)[1]:
         raise invalid(
             "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
             "operation. Please specify either a function name or an unqualified function ARN."
@@ -598,9 +582,7 @@ def invocable(
             f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {most} bytes)"
         )
         raise Refused("RequestTooLargeException", message, 413)
-    if life(function).state == "Pending":
-        refused = _busy(function)
-        assert refused is not None
+    if life(function).state == "Pending" and (refused := _busy(function)) is not None:
         raise refused
     try:
         json.loads((payload or b"{}").decode())

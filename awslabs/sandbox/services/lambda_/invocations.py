@@ -409,15 +409,12 @@ class Functions:
         journal.add(report(request_id, version, milliseconds, most, init_ms, status, kind))
         if status == "timeout":
             journal.add(f"{iso(time.time())} {request_id} {error}\n\n")
-        if reply is None:
-            return self.failed(version, failure, request_id), False
-        if not reply.header["ok"]:
-            return dataclasses.replace(self.failed(version, {}, request_id), payload=reply.body), True
-        return Result(200, reply.body, request_id=request_id, version=version.version), True
-
-    def failed(self, version: Version, failure: dict[str, Any], request_id: str) -> Result:
-        """The result of an invocation that went wrong."""
-        return Result(200, json.dumps(failure).encode(), "Unhandled", "", request_id, version.version)
+        worked = reply is not None and reply.header["ok"]
+        payload = json.dumps(failure).encode() if reply is None else reply.body
+        result = Result(
+            200, payload, "" if worked else "Unhandled", request_id=request_id, version=version.version
+        )
+        return result, reply is not None
 
     # -- environments -----------------------------------------------------------------------------
 
@@ -573,12 +570,9 @@ class Functions:
 
     def settings(self, event: Event) -> dict[str, Any]:
         """What is set for asynchronous events of the function, version or alias; nothing, if it is gone."""
-        try:
-            with engine.lock:
-                latest = strict.find(event.account, event.region, shapes.split(event.name)[0])
-                return event_settings.of(latest, event.name, event.qualifier)
-        except Refused:
-            return {}
+        with engine.lock:
+            latest = strict.known(event.account, event.region, shapes.split(event.name)[0])
+            return {} if latest is None else event_settings.of(latest, event.name, event.qualifier)
 
     def finish(self, event: Event, version: Version, condition: str, result: Result | None = None) -> None:
         """Tell the destinations how an event has ended, and send one that failed to the dead-letter queue."""
@@ -625,11 +619,9 @@ class Functions:
 
     def dead_letters(self, event: Event) -> str:
         """The dead-letter queue of a function that may be gone; the caller holds the lock."""
-        try:
-            function = strict.find(event.account, event.region, event.name, event.qualifier)
-        except Refused:
-            return ""
-        return str(strict.life(function).more.get("DeadLetterConfig", {}).get("TargetArn", ""))
+        function = strict.known(event.account, event.region, event.name, event.qualifier)
+        more = strict.life(function).more if function is not None else {}
+        return str(more.get("DeadLetterConfig", {}).get("TargetArn", ""))
 
     def put_back(self, event: Event, refused: Refused, version: Version | None) -> None:
         """Keep an event that could not run now: throttled, or its role is too fresh to be assumed.
@@ -719,14 +711,10 @@ class Functions:
         for warm in gone:
             warm.environment.kill()
 
-    def accounts(self) -> list[str]:
-        """Whose functions have run."""
-        return list(self.fork_servers.held)
-
     def close(self) -> None:
         """End everything."""
         self.closed = True
-        for account in self.accounts():
+        for account in list(self.fork_servers.held):
             self.reset(account)
         self.fork_servers.close()
         self.workers.shutdown(wait=True, cancel_futures=True)
@@ -897,9 +885,7 @@ def invoke(
     function_name: str,
     payload: bytes,
     *,
-    qualifier: str | None = None,
     asynchronous: bool = False,
-    log_tail: bool = False,
 ) -> Result:
     """Invoke a function from inside the practice cloud: API Gateway does.
 
@@ -913,8 +899,6 @@ def invoke(
         JSON; at most 6 MB, asynchronous 1 MB.
     asynchronous : bool
         Take the event and return at once, with status 202.
-    log_tail : bool
-        Whether the result shall have the end of the log.
 
     Raises
     ------
@@ -924,15 +908,7 @@ def invoke(
     """
     if current is None:
         raise RuntimeError("this practice cloud has no running part of Lambda")
-    return current.invoke(
-        account,
-        region,
-        function_name,
-        payload,
-        qualifier=qualifier,
-        asynchronous=asynchronous,
-        log_tail=log_tail,
-    )
+    return current.invoke(account, region, function_name, payload, asynchronous=asynchronous)
 
 
 @engine.in_server("lambda:Invoke")

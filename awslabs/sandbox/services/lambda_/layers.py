@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from dataclasses import dataclass, field
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction, LayerVersion
 from moto.awslambda.utils import get_backend
 
 from awslabs.sandbox.core import policies
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, before, memory, rule
 from awslabs.sandbox.services.iam.identities import caller_of
-from awslabs.sandbox.services.lambda_.resource_policies import Policy, principal
-from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_layers, whole, wrong
+from awslabs.sandbox.services.lambda_.resource_policies import Policy
+from awslabs.sandbox.services.lambda_.shapes import invalid, look_at_layers, missing, whole, wrong
 from awslabs.sandbox.services.lambda_.sharing import denied
 
 MOST = 5
@@ -114,19 +113,11 @@ def _by_arn(call: Call) -> dict[str, Any]:
         _look_at_policy(call, arn)
         version = _held(arn)
     if version is None:
-        raise Refused("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing()
     return _shape(version.get_layer_version())
 
 
 # --- who may use one ------------------------------------------------------------------------------------
-
-
-@state
-@dataclass
-class LayerPolicy:
-    """The policy of a version of a layer."""
-
-    policy: Policy = field(default_factory=Policy)
 
 
 layer_policies = rule(
@@ -151,7 +142,7 @@ def _look_at_policy(call: Call, arn: str) -> None:
         return
     caller = caller_of(call.account, call.partition, call.response.get_access_key(), call.region)
     version = _held(arn)
-    said = memory(version, LayerPolicy).policy.statements if version is not None else []
+    said = memory(version, Policy).statements if version is not None else []
     context = policies.context(call.region, principalaccount=call.account)
     if policies.decide(said, _ACTION, arn, caller, context) != "Allow":
         raise denied(caller, _ACTION, arn)
@@ -175,8 +166,8 @@ def _policy(call: Call) -> tuple[str, Policy]:
     arn = f"{name if ':' in name else own + name}:{number}"
     version = _held(arn) if arn.startswith(own) else None
     if version is None:
-        raise Refused("ResourceNotFoundException", f"Layer version {arn} does not exist.", 404)
-    return arn, memory(version, LayerPolicy).policy
+        raise missing(f"Layer version {arn} does not exist.")
+    return arn, memory(version, Policy)
 
 
 @layer_policies.operation("lambda:AddLayerVersionPermission")
@@ -186,25 +177,16 @@ def _add_permission(call: Call) -> dict[str, Any]:
     if action != _ACTION:
         raise wrong(action, "action", f"Member must satisfy regular expression pattern: {_ACTION}")
     policy.look_at_revision(call, "GetLayerPolicy")
-    added = {
-        "Sid": str(call.get("StatementId")),
-        "Effect": "Allow",
-        "Principal": principal(str(call.get("Principal"))),
-        "Action": action,
-        "Resource": arn,
-    }
-    if organization := call.get("OrganizationId"):
-        added["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
-    policy.add(added)
-    return {"Statement": json.dumps(added, separators=(",", ":")), "RevisionId": policy.revision}
+    organization = call.get("OrganizationId")
+    condition = {"StringEquals": {"aws:PrincipalOrgID": organization}} if organization else {}
+    return {"Statement": policy.grant(call, arn, condition), "RevisionId": policy.revision}
 
 
 @layer_policies.operation("lambda:GetLayerVersionPolicy")
 def _get_policy(call: Call) -> dict[str, Any]:
     _, policy = _policy(call)
     if not policy.statements:
-        message = "No policy is associated with the given resource."
-        raise Refused("ResourceNotFoundException", message, 404)
+        raise missing("No policy is associated with the given resource.")
     return policy.shown()
 
 

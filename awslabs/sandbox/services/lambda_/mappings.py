@@ -10,7 +10,6 @@ far as records of AWS go, and then refused, and so is each member that nothing h
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import urllib.parse
@@ -19,14 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import botocore.session
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
-from moto.iam.models import iam_backends
+from moto.core.utils import get_service_model
 from moto.sqs.models import sqs_backends
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, lock, memory, rule, scaled, state
-from awslabs.sandbox.services.iam import identities, needs, permissions
+from awslabs.sandbox.services.iam import needs, permissions
 from awslabs.sandbox.services.lambda_ import filters, functions, shapes, tags
 from awslabs.sandbox.services.lambda_.shapes import invalid
 
@@ -143,20 +141,11 @@ event_source_mappings = rule(
 )
 
 
-@functools.cache
-def _members(action: str) -> Any:
-    model = botocore.session.get_session().get_service_model("lambda")
-    return model.operation_model(action).input_shape.members
-
-
 def _asked(call: Call) -> dict[str, Any]:
     """The members of a request that say something, looked at."""
     sent = json.loads(call.response.body or b"{}")
     asked = {name: value for name, value in sent.items() if value is not None}
-    problems = list(_problems(call.action, asked))
-    if problems:
-        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        raise Refused("ValidationException", count + "; ".join(problems), 400)
+    shapes.look_at_problems(list(_problems(call.action, asked)))
     names = {name: asked[name] for name in ("FunctionName", "EventSourceArn") if name in asked}
     shapes.look_at(call.action, names, call.region)
     return asked
@@ -164,7 +153,7 @@ def _asked(call: Call) -> dict[str, Any]:
 
 def _problems(action: str, asked: dict[str, Any]) -> Iterator[str]:
     """Numbers and words that are none of the model's."""
-    members = _members(action)
+    members = get_service_model("lambda").operation_model(action).input_shape.members
     found = [
         (name, name[0].lower() + name[1:], members[name], asked[name]) for name in asked if name in members
     ]
@@ -173,15 +162,13 @@ def _problems(action: str, asked: dict[str, Any]) -> Iterator[str]:
         if "MaximumConcurrency" in scaling:
             found.append(("", "scalingConfig.maximumConcurrency", most, scaling["MaximumConcurrency"]))
     for name, path, shape, value in found:
-        begin = f"Value '{value}' at '{path}' failed to satisfy constraint: Member must "
+        why = ""
         if shape.type_name == "integer":
-            least, most = shape.metadata["min"], shape.metadata["max"]
-            if value > most:
-                yield f"{begin}have value less than or equal to {most}"
-            elif value < least:
-                yield f"{begin}have value greater than or equal to {least}"
+            why = shapes.bound(value, shape.metadata["min"], shape.metadata["max"])
         elif name == "StartingPosition" and value not in _POSITIONS:
-            yield f"{begin}satisfy enum value set: [{', '.join(_POSITIONS)}]"
+            why = f"Member must satisfy enum value set: [{', '.join(_POSITIONS)}]"
+        if why:
+            yield f"Value '{value}' at '{path}' failed to satisfy constraint: {why}"
 
 
 def _settings(asked: dict[str, Any], before: dict[str, Any], source: str) -> dict[str, Any]:
@@ -214,10 +201,9 @@ def _look_at_source(asked: dict[str, Any]) -> str:
     service = source.split(":")[2] if source.startswith("arn:") else ""
     if service in _STREAMS:
         _look_at_stream(asked, service)
-        raise _unheeded(f"event source mappings of {service}")
     if not source and (broker := asked.keys() & {"SelfManagedEventSource", "Topics", "Queues"}):
         raise _unheeded(f"{min(broker)} in an event source mapping")
-    if service in ("kafka", "mq", "rds"):
+    if service in (*_STREAMS, "kafka", "mq", "rds"):
         raise _unheeded(f"event source mappings of {service}")
     if service != "sqs":
         raise invalid("Unrecognized event source.")
@@ -241,19 +227,15 @@ def _look_at_stream(asked: dict[str, Any], service: str) -> None:
     """Refuse what AWS was recorded to refuse."""
     position = asked.get("StartingPosition")
     if position is None:
-        raise invalid(
-            "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: "
-            "Member must not be null."
-        )
+        raise invalid(shapes.wrong(None, "startingPosition", "Member must not be null.").message)
     if position == "AT_TIMESTAMP" and service == "dynamodb":
         raise invalid(f"Unsupported starting position for arn type: {asked['EventSourceArn']}")
 
 
 def function_arn(account: str, region: str, given: str) -> str:
     """The ARN that a mapping shows of its function: with the qualifier, where one was given."""
-    parts = given.split(":")
-    own = parts[6:] if given.startswith("arn:") else parts[2:] if len(parts) > 2 else parts
-    return ":".join([f"arn:aws:lambda:{region}:{account}:function", *own])
+    name, qualifier = shapes.split(given)
+    return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
 
 
 def _function(call: Call, given: str) -> LambdaFunction:
@@ -270,12 +252,8 @@ def _look_at_both(call: Call, function: LambdaFunction, source: str) -> None:
         raise unable
     if source.split(":")[3:5] != [call.region, call.account]:
         raise _unheeded("event source mappings of queues in another account or Region")
-    role = identities.find_role(iam_backends[call.account][call.partition], function.role)
     for action in NEEDED:
-        ready = role is not None and identities.permitted(role)
-        if not ready or not permissions.allows(
-            call.account, function.role, f"sqs:{action}", source, call.region
-        ):
+        if not permissions.allows_by_now(call.account, function.role, f"sqs:{action}", source, call.region):
             message = f"The function execution role does not have permissions to call {action} on SQS"
             raise invalid(message)
     queue: Any = sqs_backends[call.account][call.region].queues.get(source.rpartition(":")[2])
@@ -393,7 +371,7 @@ def _found(call: Call) -> Mapping:
     named = call.response.path.rstrip("/").rpartition("/")[2]
     mapping = held(call.account, call.region).get(named)
     if mapping is None:
-        raise Refused("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise shapes.missing()
     return mapping
 
 
@@ -413,7 +391,7 @@ def _tag(call: Call, proceed: Proceed) -> Any:
         return proceed()
     mapping = held(call.account, call.region).get(arn.rpartition(":")[2])
     if mapping is None or mapping.arn != arn:
-        raise Refused("ResourceNotFoundException", f"Event source mapping not found: {arn}", 404)
+        raise shapes.missing(f"Event source mapping not found: {arn}")
     if call.action == "ListTags":
         return 200, {"status": 200}, json.dumps({"Tags": mapping.tags})
     if call.action == "TagResource":

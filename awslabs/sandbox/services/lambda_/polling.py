@@ -24,7 +24,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.sqs.models import Message, sqs_backends
 
@@ -120,8 +119,8 @@ class Poller:
             return None  # the end of one of them is a moment to look
         if self.batches >= FIRST + int(MORE_PER_S * (now - self.busy_since)):
             return now + 1 / MORE_PER_S
-        function = function_of(mapping, settings)
-        if function is None or not may(mapping, function, "ReceiveMessage"):
+        function = functions.known(mapping.account, mapping.region, settings["FunctionArn"])
+        if function is None or not may(mapping, function.role, "ReceiveMessage"):
             return now + UNABLE_S
         # What waits for longer than the queue hides it is the queue's again.
         self.buffer = [record for record in self.buffer if now <= record.good_until]
@@ -225,9 +224,7 @@ class Poller:
     def delete(self, batch: Batch, done: set[str]) -> None:
         """Delete messages from the queue, if the role may."""
         mapping = self.mapping
-        if not permissions.allows(
-            mapping.account, batch.role, "sqs:DeleteMessage", mapping.source, mapping.region
-        ):
+        if not may(mapping, batch.role, "DeleteMessage"):
             log.info("%s may not delete from %s: its messages come again", batch.role, mapping.source)
             return
         delete_messages(batch.queue, done)
@@ -247,17 +244,9 @@ def queue_of(mapping: Mapping) -> Any:
     return sqs_backends[mapping.account][mapping.region].queues.get(mapping.source.rpartition(":")[2])
 
 
-def function_of(mapping: Mapping, settings: dict[str, Any]) -> LambdaFunction | None:
-    """The function that is invoked, if it is there."""
-    try:
-        return functions.find(mapping.account, mapping.region, settings["FunctionArn"])
-    except Refused:
-        return None
-
-
-def may(mapping: Mapping, function: LambdaFunction, action: str) -> bool:
+def may(mapping: Mapping, role: str, action: str) -> bool:
     """Whether the function's role may do this to the queue."""
-    return permissions.allows(mapping.account, function.role, f"sqs:{action}", mapping.source, mapping.region)
+    return permissions.allows(mapping.account, role, f"sqs:{action}", mapping.source, mapping.region)
 
 
 def record_of(message: Message, queue: Any, settings: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from awslabs.sandbox.core.engine import Call, Refused, memory, rule, state
 from awslabs.sandbox.services.lambda_ import aliases, functions, shapes
 
 
+@state
 @dataclass
 class Policy:
-    """What one function, version or alias grants. A `revision` is replaced by every change."""
+    """What a function, version, alias or layer grants. Each change replaces its `revision`."""
 
     statements: list[dict[str, Any]] = field(default_factory=list)
     revision: str = ""
@@ -32,24 +33,34 @@ class Policy:
         """Refuse another RevisionId than this one; before there is a policy, `own`. `operation` tells it."""
         shapes.look_at_revision(call, self.revision or own, operation)
 
-    def add(self, statement: dict[str, Any]) -> None:
-        """One more statement, of another StatementId than the others."""
-        if any(each["Sid"] == statement["Sid"] for each in self.statements):
+    def grant(self, call: Call, resource: str, condition: dict[str, Any]) -> str:
+        """One more statement, which a request asks for; as answers write it."""
+        sid = str(call.get("StatementId"))
+        if any(each["Sid"] == sid for each in self.statements):
             raise Refused(
                 "ResourceConflictException",
-                f"The statement id ({statement['Sid']}) provided already exists. Please provide a new "
-                "statement id, or remove the existing statement.",
+                f"The statement id ({sid}) provided already exists. Please provide a new statement id, or "
+                "remove the existing statement.",
                 409,
             )
+        statement = {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Principal": _principal(str(call.get("Principal"))),
+            "Action": call.get("Action"),
+            "Resource": resource,
+        }
+        if condition:
+            statement["Condition"] = condition
         self.statements.append(statement)
         self.revision = str(uuid.uuid4())
+        return json.dumps(statement, separators=(",", ":"))
 
     def remove(self, sid: str) -> None:
         """One statement less."""
         left = [each for each in self.statements if each["Sid"] != sid]
         if len(left) == len(self.statements):
-            message = f"Statement {sid} is not found in resource policy."
-            raise Refused("ResourceNotFoundException", message, 404)
+            raise shapes.missing(f"Statement {sid} is not found in resource policy.")
         self.statements, self.revision = left, str(uuid.uuid4())
 
     def shown(self) -> dict[str, Any]:
@@ -80,18 +91,14 @@ resource_policies = rule(
 def statements(account: str, region: str, given: str) -> list[dict[str, Any]]:
     """What the function, version or alias that is named `given` grants; nothing, if it is not there."""
     name, qualifier = shapes.split(given)
-    try:
-        held = memory(functions.find(account, region, name), FunctionPolicies).held
-    except Refused:
-        return []
+    latest = functions.known(account, region, name)
+    held = memory(latest, FunctionPolicies).held if latest is not None else {}
     return held[qualifier].statements if qualifier in held else []
 
 
 def _place(call: Call) -> tuple[LambdaFunction, str]:
     """The function of a request, and the qualifier whose policy is meant."""
-    given = shapes.named(call)
-    name, own = shapes.split(given)
-    qualifier = call.get("Qualifier", own)
+    name, qualifier = shapes.asked_for(call)
     try:
         latest = functions.find(call.account, call.region, name)
     except Refused as unknown:
@@ -110,9 +117,7 @@ def _place(call: Call) -> tuple[LambdaFunction, str]:
 
 
 def _gone(call: Call, message: str) -> Refused:
-    if call.action == "GetPolicy":
-        message = "The resource you requested does not exist."
-    return Refused("ResourceNotFoundException", message, 404)
+    return shapes.missing() if call.action == "GetPolicy" else shapes.missing(message)
 
 
 @resource_policies.operation("lambda:AddPermission")
@@ -124,21 +129,13 @@ def _add(call: Call) -> dict[str, Any]:
     policy.look_at_revision(call, "GetPolicy", alias.revision_id if alias else "")
     if call.get("FunctionUrlAuthType") and call.get("Action") != "lambda:InvokeFunctionUrl":
         raise shapes.invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action")
-    added = {
-        "Sid": str(call.get("StatementId")),
-        "Effect": "Allow",
-        "Principal": principal(str(call.get("Principal"))),
-        "Action": call.get("Action"),
-        "Resource": f"{latest.function_arn}:{qualifier}" if qualifier else latest.function_arn,
-    }
-    if condition := _condition(call):
-        added["Condition"] = condition
-    policy.add(added)
+    resource = f"{latest.function_arn}:{qualifier}" if qualifier else latest.function_arn
+    statement = policy.grant(call, resource, _condition(call))
     held[qualifier] = policy
-    return {"Statement": json.dumps(added, separators=(",", ":"))}
+    return {"Statement": statement}
 
 
-def principal(given: str) -> str | dict[str, str]:
+def _principal(given: str) -> str | dict[str, str]:
     """Who is meant, as policies write it."""
     if given == "*":
         return given

@@ -5,14 +5,13 @@ Source: botocore's model of Lambda (patterns, lengths, members of errors); aws-f
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import urllib.parse
 from typing import Any
 
-import botocore.session
 from moto.core.exceptions import JsonRESTError
+from moto.core.utils import get_service_model
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 
@@ -24,14 +23,14 @@ _SERVICES = re.compile(
 )
 
 
-@functools.cache
-def _model() -> Any:
-    return botocore.session.get_session().get_service_model("lambda")
-
-
 def invalid(message: str) -> Refused:
     """Lambda's answer to most mistakes."""
     return Refused("InvalidParameterValueException", message, 400)
+
+
+def missing(message: str = "The resource you requested does not exist.") -> Refused:
+    """Lambda's answer where something is not there."""
+    return Refused("ResourceNotFoundException", message, 404)
 
 
 def wrong(value: object, member: str, why: str) -> Refused:
@@ -58,11 +57,25 @@ def look_at_revision(call: Call, now: str, operation: str = "GetFunction/GetAlia
         )
 
 
+def bound(value: int, least: int, most: int) -> str:
+    """What is said of a number that is too small or too large; empty: it is neither."""
+    if least <= value <= most:
+        return ""
+    said = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
+    return f"Member must have value {said}"
+
+
 def look_at_number(member: str, value: int, least: int, most: int) -> None:
     """Refuse a number that is too small or too large."""
-    if not least <= value <= most:
-        bound = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-        raise wrong(value, member, f"Member must have value {bound}")
+    if why := bound(value, least, most):
+        raise wrong(value, member, why)
+
+
+def look_at_problems(problems: list[str]) -> None:
+    """Refuse a request with any of these."""
+    if problems:
+        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
+        raise Refused("ValidationException", count + "; ".join(problems), 400)
 
 
 def page(call: Call, name: str, found: list[dict[str, Any]], usual: int = 50) -> dict[str, Any]:
@@ -72,7 +85,7 @@ def page(call: Call, name: str, found: list[dict[str, Any]], usual: int = 50) ->
         if not re.fullmatch("-?[0-9]{1,9}", text):
             raise invalid(f"{member} {text} is no number, or none that a list has given.")
     first, count = max(0, int(asked["Marker"])), int(asked["MaxItems"])
-    bounds = _model().operation_model(call.action).input_shape.members["MaxItems"].metadata
+    bounds = get_service_model("lambda").operation_model(call.action).input_shape.members["MaxItems"].metadata
     look_at_number("maxItems", count, bounds["min"], bounds["max"])
     last = first + count
     return {name: found[first:last]} | ({"NextMarker": str(last)} if last < len(found) else {})
@@ -94,6 +107,12 @@ def split(given: str) -> tuple[str, str]:
     elif len(parts) > 2:
         parts = parts[2:]
     return (parts[0] if parts else ""), ":".join(parts[1:])
+
+
+def asked_for(call: Call) -> tuple[str, str]:
+    """Name and qualifier of the function that a request names; without a qualifier: ``""``."""
+    name, own = split(named(call))
+    return name, call.get("Qualifier", own)
 
 
 @around("lambda:*")
@@ -119,11 +138,12 @@ def statuses_are_of_the_model(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     if isinstance(answer, str):
         answer = 200, {}, answer
-    known = call.action in _model().operation_names and call.action not in ("Invoke", "DeleteFunction")
+    model = get_service_model("lambda")
+    known = call.action in model.operation_names and call.action not in ("Invoke", "DeleteFunction")
     if not known or not isinstance(answer, tuple) or answer[0] // 100 != 2:
         return answer
     _, headers, body = answer
-    status = _model().operation_model(call.action).http["responseCode"]
+    status = model.operation_model(call.action).http["responseCode"]
     return status, headers | {"status": status}, body
 
 
@@ -134,7 +154,8 @@ def whole(answer: Any) -> tuple[int, dict[str, Any], str]:
 
 def error(code: str, message: str, status: int, typed: bool = True) -> tuple[int, dict[str, Any], str]:
     """An error as Lambda writes it: `message` or `Message`, as the model has it, and whose fault it is."""
-    shape = _model().shape_for(code) if code in _model().shape_names else None
+    model = get_service_model("lambda")
+    shape = model.shape_for(code) if code in model.shape_names else None
     member = "Message" if shape is not None and "Message" in shape.members else "message"
     said = {member: message or None}
     if typed and shape is not None and "Type" in shape.members:
@@ -149,9 +170,10 @@ def names_are_looked_at(call: Call) -> None:
     Region, or with another qualifier than the one beside it, is none either. moto takes all of them.
     Source: botocore's model of Lambda; aws-facts (k).
     """
-    if call.action not in _model().operation_names:
+    model = get_service_model("lambda")
+    if call.action not in model.operation_names:
         return
-    shape = _model().operation_model(call.action).input_shape
+    shape = model.operation_model(call.action).input_shape
     members = shape.members if shape is not None else {}
     for name in shape.required_members if shape is not None else ():
         how = members[name].serialization
@@ -199,32 +221,25 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
     asked : dict
         Members of the request, by AWS's name: ``FunctionName``.
     """
-    members = _model().operation_model(action).input_shape.members
-    problems = [
-        f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: {why}"
-        for name, value in reversed(asked.items())
-        for why in _constraints(value, members[name].metadata)
-    ]
-    if problems:
-        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        raise Refused("ValidationException", count + "; ".join(problems), 400)
+    members = get_service_model("lambda").operation_model(action).input_shape.members
+    look_at_problems(
+        [
+            f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: {why}"
+            for name, value in reversed(asked.items())
+            for why in _constraints(value, members[name].metadata)
+        ]
+    )
     name, qualifier = asked.get("FunctionName", ""), asked.get("Qualifier")
-    parts = name.split(":")
-    at = 6 if name.startswith("arn:") else 2 if len(parts) > 2 else 0
-    short = parts[at] if len(parts) > at else parts[-1]
+    short, own = split(name)
     if action == "CreateFunction" and len(short) > NAME_LENGTH:
-        raise invalid(
-            f"1 validation error detected: Value '{short}' at 'functionName' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {NAME_LENGTH}"
-        )
-    own = parts[7:] if name.startswith("arn:") else parts[3:] if len(parts) > 2 else parts[1:]
-    if own and qualifier is not None and own[0] != qualifier:
+        why = f"Member must have length less than or equal to {NAME_LENGTH}"
+        raise invalid(wrong(short, "functionName", why).message)
+    if own and qualifier is not None and own != qualifier:
         raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
-    if name.startswith("arn:") and parts[3] != region:
-        message = f"Functions from '{parts[3]}' are not reachable in this region ('{region}')"
-        raise Refused("ResourceNotFoundException", message, 404)
+    if name.startswith("arn:") and (elsewhere := name.split(":")[3]) != region:
+        raise missing(f"Functions from '{elsewhere}' are not reachable in this region ('{region}')")
     if action == "AddPermission":
-        if (qualifier or (own or [""])[0]) == "$LATEST":
+        if (qualifier or own) == "$LATEST":
             raise invalid("We currently do not support adding policies for $LATEST.")
         principal = asked.get("Principal", "")
         known = principal == "*" or principal.startswith("arn:") or re.fullmatch(r"\d{12}", principal)
@@ -234,7 +249,7 @@ def look_at(action: str, asked: dict[str, str], region: str) -> None:
 
 def look_at_layers(layers: list[str]) -> None:
     """Refuse what cannot be ARNs of versions of layers."""
-    member = _model().shape_for("LayerList").member.metadata
+    member = get_service_model("lambda").shape_for("LayerList").member.metadata
     if all(re.fullmatch(member["pattern"], arn, re.ASCII) for arn in layers):
         return
     raise wrong(

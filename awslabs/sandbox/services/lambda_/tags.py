@@ -9,7 +9,7 @@ import re
 import urllib.parse
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
+from awslabs.sandbox.core.engine import Call, Proceed, around, before
 from awslabs.sandbox.services.lambda_ import configurations, functions, shapes
 
 _MOST = 50
@@ -34,7 +34,7 @@ def tags_are_of_functions(call: Call) -> None:
         raise shapes.wrong(arn, "resource", f"Member must satisfy regular expression pattern: {_PATTERN}")
     kind, _, name = arn.split(":", 5)[5].partition(":")
     if kind == "capacity-provider":
-        raise Refused("ResourceNotFoundException", f"Capacity provider not found: {arn}", 404)
+        raise shapes.missing(f"Capacity provider not found: {arn}")
     if kind != "function":
         return
     if ":" in name:

@@ -65,7 +65,7 @@ def _let_in(request: Request, url_id: str) -> tuple[str, str, str]:
         found = function_urls.find(url_id)
         if found is None:
             raise Refused("AccessDeniedException", "", 403)
-        latest, _, url = found
+        latest, url = found
         if url.auth != "NONE":
             if request.headers.get("Authorization"):
                 message = "The practice cloud answers function URLs of AuthType NONE only."

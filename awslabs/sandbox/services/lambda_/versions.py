@@ -80,8 +80,7 @@ def _published_on_the_way(call: Call, proceed: Proceed) -> Any:
 @versions.around("lambda:GetFunction", "lambda:GetFunctionConfiguration")
 def _name_the_alias(call: Call, proceed: Proceed) -> Any:
     status, headers, body = shapes.whole(proceed())
-    name, own = shapes.split(shapes.named(call))
-    qualifier = call.get("Qualifier", own)
+    name, qualifier = shapes.asked_for(call)
     alias = aliases.of(functions.find(call.account, call.region, name)).get(qualifier)
     if alias is not None:
         said = json.loads(body)
