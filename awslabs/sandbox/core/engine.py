@@ -12,9 +12,10 @@ Where moto's own objects have to behave differently (an instance that takes its 
     @around("ec2:RunInstances")                     # change the request, or the answer
     def client_token(call, proceed): ...
 
+    @operation("ec2:DescribeRegions")               # answer it; moto is not asked
+    def regions_are_opted_in(call): ...
+
     booting = rule("booting", "AWS takes its time.")    # several hooks and patches, one rule
-    @booting.operation("batch:SubmitJob")           # answer it; moto is not asked
-    def _submit(call): ...
     @booting.patch(Instance, "terminate")
     def _terminate(original, instance): ...
 
@@ -40,7 +41,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from moto.core import responses
 from moto.core.base_backend import BaseBackend
@@ -199,7 +200,8 @@ Proceed = Callable[[], Any]
 Around = Callable[[Call, Proceed], Any]
 Before = Callable[[Call], None]
 Operation = Callable[[Call], Any]
-Served = TypeVar("Served", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
+Where = ParamSpec("Where")
 
 
 # --- rules --------------------------------------------------------------------------------------------
@@ -266,10 +268,10 @@ def hang(*hooks: Hook) -> None:
     _chains.clear()
 
 
-def in_server(*operations: str) -> Callable[[Served], Served]:
+def in_server(*operations: str) -> Callable[[F], F]:
     """Answer a call in the server, before moto is asked and outside of the lock; not under `mock_aws`."""
 
-    def put(function: Served) -> Served:
+    def put(function: F) -> F:
         hang(*(Hook(each, "", function, Kind.IN_SERVER, place_of(function)) for each in operations))
         return function
 
@@ -387,22 +389,25 @@ def rule(name: str, says: str, *, runs: bool = False) -> Rule:
     return Rule(name, says, runs=runs)
 
 
-def before(*operations: str) -> Callable[[Before], Before]:
-    """A rule of one look: the function's name is the rule's, its docstring says what AWS answers."""
+def _of_one_function(
+    way: Callable[Concatenate[Rule, Where], Callable[[F], F]],
+) -> Callable[Where, Callable[[F], F]]:
+    """A rule of one function: its name is the rule's, its docstring says what AWS answers."""
 
-    def make(function: Before) -> Before:
-        return Rule(function.__name__, function.__doc__ or "").before(*operations)(function)
+    def decorator(*where: Where.args, **how: Where.kwargs) -> Callable[[F], F]:
+        def make(function: F) -> F:
+            return way(Rule(function.__name__, function.__doc__ or ""), *where, **how)(function)
 
-    return make
+        return make
+
+    return decorator
 
 
-def around(*operations: str) -> Callable[[Around], Around]:
-    """A rule of one function that stands around the call."""
-
-    def make(function: Around) -> Around:
-        return Rule(function.__name__, function.__doc__ or "").around(*operations)(function)
-
-    return make
+before = _of_one_function(Rule.before)
+around = _of_one_function(Rule.around)
+operation = _of_one_function(Rule.operation)
+answers = _of_one_function(Rule.answers)
+patch = _of_one_function(Rule.patch)
 
 
 # --- on and off ---------------------------------------------------------------------------------------

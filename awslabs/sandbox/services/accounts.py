@@ -9,7 +9,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.sts.models import sts_backends
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around
 
 PLAN = "freetier:GetAccountPlanState"
 
@@ -65,17 +65,14 @@ def plan(account: str) -> dict[str, Any]:
 
 # --- a class ------------------------------------------------------------------------------------------
 
-classroom = rule(
-    "classroom",
+
+@around(*(f"{service}:*" for service in JUDGED))
+def classroom(call: Call, proceed: Proceed) -> Any:
     """With `--account classroom` whoever comes with a key of the account is judged as in AWS Academy's
     Learner Lab: no changes in IAM but service-linked roles, two Regions, on-demand instances up to `large`;
     all else is denied. A role LabRole and a profile LabInstanceProfile exist for the labs' services.
-    moto judges nobody. Source: the Learner Lab's README; that the answer is a denial: public issues.""",
-)
-
-
-@classroom.around(*(f"{service}:*" for service in JUDGED))
-def _judge(call: Call, proceed: Proceed) -> Any:
+    moto judges nobody. Source: the Learner Lab's README; that the answer is a denial: public issues.
+    """
     if weather.current.account != "classroom":
         return proceed()
     _furnish(call.iam)

@@ -11,7 +11,18 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    before,
+    clock,
+    memory,
+    operation,
+    rule,
+    scaled,
+    state,
+)
 from awslabs.sandbox.services.dynamodb.values import invalid
 
 CREATING_S = 5.0
@@ -163,15 +174,11 @@ def segments_are_counted_from_zero(call: Call) -> None:
         )
 
 
-insights = rule(
-    "insights",
+@operation("dynamodb:DescribeContributorInsights")
+def insights(call: Call) -> dict[str, Any]:
     """A table's contributor insights are off until somebody asks for them. moto does not know them; nor does
-    the practice cloud switch them on. Source: aws-facts (k).""",
-)
-
-
-@insights.operation("dynamodb:DescribeContributorInsights")
-def _insights(call: Call) -> dict[str, Any]:
+    the practice cloud switch them on. Source: aws-facts (k).
+    """
     table = backend_of(call).get_table(call.get("TableName"))
     return {"TableName": table.name, "ContributorInsightsStatus": "DISABLED"}
 

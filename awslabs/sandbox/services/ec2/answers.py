@@ -10,7 +10,7 @@ from typing import Any
 from botocore.session import get_session
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, operation, rule
 from awslabs.sandbox.services.tagging.tags import missing
 
 TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
@@ -65,16 +65,12 @@ def a_new_vpc_is_pending(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-groups_of_a_vpc = rule(
-    "groups_of_a_vpc",
+@operation("ec2:GetSecurityGroupsForVpc")
+def groups_of_a_vpc(call: Call) -> dict[str, Any]:
     """GetSecurityGroupsForVpc lists the groups that can be used in a VPC: its own. moto does not know it.
 
-    Source: aws-facts (k).""",
-)
-
-
-@groups_of_a_vpc.operation("ec2:GetSecurityGroupsForVpc")
-def _groups_of_a_vpc(call: Call) -> dict[str, Any]:
+    Source: aws-facts (k).
+    """
     vpc = call.ec2.get_vpc(call.get("VpcId"))
     if vpc is None:
         raise missing(str(call.get("VpcId")))

@@ -8,15 +8,8 @@ from typing import Any
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
 from awslabs.sandbox.core import regions
-from awslabs.sandbox.core.engine import Call, rule
+from awslabs.sandbox.core.engine import Call, operation
 from awslabs.sandbox.core.policies import as_list
-
-regions_are_opted_in = rule(
-    "regions_are_opted_in",
-    """DescribeRegions lists the Regions that are enabled for the account, with `AllRegions` those too that
-    are to be opted in to, and filters. moto lists all of all partitions, and takes three for enabled that
-    are not. Source: EC2 API reference, DescribeRegions; aws-facts (k).""",
-)
 
 _FILTERS: dict[str, Callable[[dict[str, str]], str]] = {
     "endpoint": lambda each: each["Endpoint"],
@@ -25,8 +18,12 @@ _FILTERS: dict[str, Callable[[dict[str, str]], str]] = {
 }
 
 
-@regions_are_opted_in.operation("ec2:DescribeRegions")
-def _describe(call: Call) -> dict[str, Any]:
+@operation("ec2:DescribeRegions")
+def regions_are_opted_in(call: Call) -> dict[str, Any]:
+    """DescribeRegions lists the Regions that are enabled for the account, with `AllRegions` those too that
+    are to be opted in to, and filters. moto lists all of all partitions, and takes three for enabled that
+    are not. Source: EC2 API reference, DescribeRegions; aws-facts (k).
+    """
     wanted = call.get("RegionNames") or []
     everywhere = wanted or call.get("AllRegions") in (True, "true")
     found = [

@@ -17,7 +17,19 @@ from typing import Any
 
 from moto.ecr.models import ECRBackend, Image, Repository, ecr_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    operation,
+    patch,
+    rule,
+    state,
+)
 
 TOKEN_S = 12 * 3600.0
 """How long an authorization token is good. Source: aws-facts (g)."""
@@ -80,15 +92,11 @@ def holder(password: str) -> Token | None:
     return memory(ecr_backends[account][region], Tokens).get(password)
 
 
-authorization_tokens = rule(
-    "authorization_tokens",
+@operation("ecr:GetAuthorizationToken")
+def authorization_tokens(call: Call) -> dict[str, Any]:
     """A token is good for 12 h, and another one each time; in the practice cloud proxyEndpoint is its own
-    address. moto: always the same one, which expired in 2015. Source: aws-facts (g), (j).""",
-)
-
-
-@authorization_tokens.operation("ecr:GetAuthorizationToken")
-def _token(call: Call) -> dict[str, Any]:
+    address. moto: always the same one, which expired in 2015. Source: aws-facts (g), (j).
+    """
     data = []
     for registry_id in call.get("registryIds") or [call.account]:
         if registry_id != call.account:
@@ -108,15 +116,11 @@ def _token(call: Call) -> dict[str, Any]:
     return {"authorizationData": data}
 
 
-local_registry = rule(
-    "local_registry",
+@around("ecr:CreateRepository")
+def local_registry(call: Call, proceed: Proceed) -> Any:
     """The repositoryUri of the practice cloud is 127.0.0.1:PORT/NAME. moto names AWS's own host, where a
-    push would really go. Source: DESIGN section 4.""",
-)
-
-
-@local_registry.around("ecr:CreateRepository")
-def _uri(call: Call, proceed: Proceed) -> Any:
+    push would really go. Source: DESIGN section 4.
+    """
     answer = proceed()
     repository = answer.result["repository"]
     if address:
@@ -231,17 +235,8 @@ def references(manifest: dict[str, Any]) -> list[str]:
     return [part["digest"] for part in parts if part and not part.get("urls")]
 
 
-tags_move = rule(
-    "tags_move",
-    """A tag that goes to another image leaves the old one in the repository, without it; so does `image_tag`
-    of an image that lost all its tags. moto deletes the old image.
-
-    Source: ECR user guide, "Image tag mutability".""",
-)
-
-
-@tags_move.patch(ECRBackend, "put_image")
-def _put_image(
+@patch(ECRBackend, "put_image")
+def tags_move(
     original: Any,
     backend: ECRBackend,
     repository_name: str,
@@ -250,6 +245,11 @@ def _put_image(
     image_manifest_mediatype: str | None = None,
     digest: str | None = None,
 ) -> Image:
+    """A tag that goes to another image leaves the old one in the repository, without it; so does `image_tag`
+    of an image that lost all its tags. moto deletes the old image.
+
+    Source: ECR user guide, "Image tag mutability".
+    """
     repository = backend._get_repository(repository_name)
     if image_tag is None:
         for image in repository.images:

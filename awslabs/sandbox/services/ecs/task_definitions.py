@@ -299,15 +299,11 @@ def let_go(backend: EC2ContainerServiceBackend) -> None:
             del leaving[arn]
 
 
-families_that_are = rule(
-    "families_that_are",
+@around("ecs:ListTaskDefinitionFamilies")
+def families_that_are(call: Call, proceed: Proceed) -> Any:
     """ListTaskDefinitionFamilies shows families with an ACTIVE definition (or, status INACTIVE, those
-    without; ALL). moto shows every name it ever heard. Source: botocore, ecs ListTaskDefinitionFamilies.""",
-)
-
-
-@families_that_are.around("ecs:ListTaskDefinitionFamilies")
-def _families(call: Call, proceed: Proceed) -> Any:
+    without; ALL). moto shows every name it ever heard. Source: botocore, ecs ListTaskDefinitionFamilies.
+    """
     status, prefix = call.get("status", "ACTIVE"), call.get("familyPrefix", "")
     backend = backend_of(call)
 

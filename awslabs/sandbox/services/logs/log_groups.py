@@ -18,6 +18,7 @@ from awslabs.sandbox.core.engine import (
     before,
     clock,
     memory,
+    patch,
     rule,
     scaled,
     state,
@@ -74,15 +75,11 @@ def log_group_names(call: Call) -> None:
         )
 
 
-streams_have_their_own_words = rule(
-    "streams_have_their_own_words",
+@around("logs:CreateLogStream", "logs:DeleteLogStream", "logs:GetLogEvents")
+def streams_have_their_own_words(call: Call, proceed: Proceed) -> Any:
     """A log stream that is not there, or is there already, is called a stream. moto speaks of its group.
-    Source: aws-facts (k).""",
-)
-
-
-@streams_have_their_own_words.around("logs:CreateLogStream", "logs:DeleteLogStream", "logs:GetLogEvents")
-def _call_it_a_stream(call: Call, proceed: Proceed) -> Any:
+    Source: aws-facts (k).
+    """
     try:
         return proceed()
     except ResourceAlreadyExistsException as problem:
@@ -213,24 +210,10 @@ def tokens_are_ours(call: Call) -> None:
         raise Refused("InvalidParameterException", "The specified nextToken is invalid.", 400)
 
 
-streams_have_no_size = rule(
-    "streams_have_no_size",
-    """A stream's storedBytes is 0. moto counts. Source: botocore, LogStream: zero since 2019-06-17.""",
-)
-
-
-@streams_have_no_size.patch(LogStream, "to_describe_dict")
-def _without_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+@patch(LogStream, "to_describe_dict")
+def streams_have_no_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+    """A stream's storedBytes is 0. moto counts. Source: botocore, LogStream: zero since 2019-06-17."""
     return {**original(stream), "storedBytes": 0}
-
-
-policies_have_a_scope = rule(
-    "policies_have_a_scope",
-    """A resource policy without a resource is the account's: policyScope ACCOUNT. It is shown with a Version,
-    and one principal alone is no list. moto does not say the first, and shows what was sent.
-
-    Source: aws-facts (k).""",
-)
 
 
 @before("logs:DeleteResourcePolicy")
@@ -242,8 +225,13 @@ def resource_policies_that_are_not_there(call: Call) -> None:
         raise Refused("ResourceNotFoundException", message, 400)
 
 
-@policies_have_a_scope.around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
-def _with_scope(call: Call, proceed: Proceed) -> Any:
+@around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
+def policies_have_a_scope(call: Call, proceed: Proceed) -> Any:
+    """A resource policy without a resource is the account's: policyScope ACCOUNT. It is shown with a Version,
+    and one principal alone is no list. moto does not say the first, and shows what was sent.
+
+    Source: aws-facts (k).
+    """
     answer = json.loads(proceed())
     for policy in answer.get("resourcePolicies", [answer.get("resourcePolicy")]):
         policy["policyScope"] = "ACCOUNT"

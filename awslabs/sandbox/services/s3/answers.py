@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, around, rule
+from awslabs.sandbox.core.engine import Call, Proceed, around
 from awslabs.sandbox.services.s3.checksums import COMPOSITE, FULL
 
 _LISTED = re.compile(
@@ -15,19 +15,15 @@ _LISTED = re.compile(
     re.DOTALL,
 )
 
-lists_say_more = rule(
-    "lists_say_more",
+
+@around("s3:*")
+def lists_say_more(call: Call, proceed: Proceed) -> Any:
     """Owners are shown by their id alone; lists of buckets have ARNs, and Regions where a list was narrowed
     down; checksums say of what they are one. moto leaves that out and has a DisplayName.
-    Source: aws-facts (k).""",
-)
-
-
-@lists_say_more.around("s3:*")
-def _say_more(call: Call, proceed: Proceed) -> Any:
-    """moto makes bytes of its answer before it comes here; this one response looks at it before that."""
+    Source: aws-facts (k).
+    """
     response: Any = call.response
-    to_bytes = response.serialized
+    to_bytes = response.serialized  # moto makes bytes of its answer before it comes here
 
     def serialized(answer: Any) -> Any:
         if isinstance(answer.result, dict):

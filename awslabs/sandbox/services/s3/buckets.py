@@ -26,6 +26,7 @@ from awslabs.sandbox.core.engine import (
     before,
     clock,
     memory,
+    patch,
     rule,
     scaled,
     state,
@@ -275,17 +276,13 @@ def access_control_lists(call: Call) -> None:
 # --- policies -----------------------------------------------------------------------------------------
 
 
-websites = rule(
-    "websites",
+@before("s3:PutBucketWebsite")
+def websites(call: Call) -> None:
     """A website has an index document without a slash, or leads all requests elsewhere and nothing else; its
     rules have a condition that is not empty, one way to replace a key, and a protocol of the web:
     InvalidArgument, InvalidRequest, MalformedXML. moto takes it.
-    Source: aws-facts (k); S3 API reference, PutBucketWebsite.""",
-)
-
-
-@websites.before("s3:PutBucketWebsite")
-def _look_at_website(call: Call) -> None:
+    Source: aws-facts (k); S3 API reference, PutBucketWebsite.
+    """
     website = document(call)
     index, elsewhere = website.get("IndexDocument"), website.get("RedirectAllRequestsTo")
     if elsewhere is not None and {"IndexDocument", "ErrorDocument", "RoutingRules"} & website.keys():
@@ -514,15 +511,8 @@ def _write_returns(call: Call, proceed: Proceed) -> Any:
     return status, headers, body.replace(b"\r", b"&#13;")
 
 
-copies_change_something = rule(
-    "copies_change_something",
-    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
-    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
-)
-
-
-@copies_change_something.patch(S3Backend, "copy_object")
-def _onto_itself(
+@patch(S3Backend, "copy_object")
+def copies_change_something(
     original: Any,
     backend: S3Backend,
     src_key: FakeKey,
@@ -532,6 +522,9 @@ def _onto_itself(
     encryption: str | None = None,
     **more: Any,
 ) -> None:
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).
+    """
     bucket = backend.get_bucket(dest_bucket_name)
     same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
     changes = (
@@ -572,15 +565,11 @@ def is_name(name: str) -> bool:
     return False
 
 
-new_buckets = rule(
-    "new_buckets",
+@around("s3:CreateBucket")
+def new_buckets(call: Call, proceed: Proceed) -> Any:
     """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
-    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
-)
-
-
-@new_buckets.around("s3:CreateBucket")
-def _closed(call: Call, proceed: Proceed) -> Any:
+    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).
+    """
     asked = BucketCall(call.response)
     fresh = asked.bucket is None
     answer = proceed()

@@ -18,7 +18,7 @@ from moto.s3.responses import ALLOWED_HEADER_OVERRIDES
 from moto.s3.utils import ARCHIVE_STORAGE_CLASSES
 
 from awslabs.sandbox.core import wire
-from awslabs.sandbox.core.engine import ASKED, Call, Refused, rule
+from awslabs.sandbox.core.engine import ASKED, Call, Refused, answers
 from awslabs.sandbox.services.s3.buckets import BucketCall
 from awslabs.sandbox.services.s3.checksums import HEADER, headers_of
 from awslabs.sandbox.services.s3.conditions import CHANGES, failed, missing, unmet
@@ -28,17 +28,14 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _OURS = re.compile(r"(?!x-amz-(meta-|website-redirect-location))x-amz-", re.IGNORECASE)
 """What moto keeps among the headers of an object that its sender chose."""
 
-reading = rule(
-    "reading",
+
+@answers("s3:GetObject", "s3:HeadObject")
+def reading(call: Call) -> Any:
     """A delete marker is told from a key that is not there by x-amz-delete-marker: 404, and 405 where its
     version is asked for. A part of an upload, and a range, are given out alone, with the checksum of a part
     or of all. Conditions are looked at in the order of the RFC. moto gives all for a part, stumbles over
-    ranges and says nothing of a marker. Source: aws-facts (k).""",
-)
-
-
-@reading.answers("s3:GetObject", "s3:HeadObject")
-def _read(call: Call) -> Any:
+    ranges and says nothing of a marker. Source: aws-facts (k).
+    """
     response, asked = call.response, BucketCall(call.response)
     bucket = allowed_bucket(call, "s3:GetObject", asked.key)
     response.backend.log_incoming_request(asked.request, asked.name)

@@ -23,19 +23,12 @@ from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, S3Backend
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, patch
 from awslabs.sandbox.services.s3.buckets import BucketCall, denied
 from awslabs.sandbox.services.s3.documents import document, malformed
 
 NULL = "null"
 _LETTERS = string.ascii_letters + string.digits + "._"
-
-object_versions = rule(
-    "object_versions",
-    """An id of a version has 32 letters, digits, dots and lines. In a bucket whose versioning is suspended a
-    new object is the version `null`, and all others stay. moto's ids are UUIDs, and there it drops all
-    versions. Source: aws-facts (k).""",
-)
 
 
 def fresh_id() -> str:
@@ -121,10 +114,14 @@ def keep(bucket: FakeBucket, key: str, stacked: list[Any]) -> None:
         dict.__setitem__(bucket.keys, key, stacked)
 
 
-@object_versions.patch(S3Backend, "put_object")
-def _one_more(
+@patch(S3Backend, "put_object")
+def object_versions(
     original: Any, backend: S3Backend, bucket_name: str, key_name: str, *args: Any, **more: Any
 ) -> FakeKey:
+    """An id of a version has 32 letters, digits, dots and lines. In a bucket whose versioning is suspended a
+    new object is the version `null`, and all others stay. moto's ids are UUIDs, and there it drops all
+    versions. Source: aws-facts (k).
+    """
     bucket = backend.get_bucket(bucket_name)
     stacked = list(bucket.keys.getlist(key_name, []))
     dict.pop(bucket.keys, key_name, None)  # moto would give free what versions hold that stay

@@ -16,7 +16,7 @@ from typing import Any
 
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, state
 from awslabs.sandbox.services.iam import identities
 
 SERVICE = "scheduler.amazonaws.com"
@@ -168,16 +168,13 @@ def nobody(backend: EventBridgeSchedulerBackend, schedule: Schedule) -> None:
 changed: Callable[[EventBridgeSchedulerBackend, Schedule], None] = nobody
 """Who is told of a schedule that was made or changed: `firing`, in the server."""
 
-schedules_fire = rule(
-    "schedules_fire",
+
+@around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
+def schedules_fire(call: Call, proceed: Proceed) -> Any:
     """A schedule calls its target when its time comes. moto only keeps it.
 
-    Source: EventBridge Scheduler user guide, "Schedule types".""",
-)
-
-
-@schedules_fire.around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
-def _plan(call: Call, proceed: Proceed) -> Any:
+    Source: EventBridge Scheduler user guide, "Schedule types".
+    """
     answer = proceed()
     if (schedule := find(call)) is not None:
         changed(backend_of(call), schedule)
@@ -234,16 +231,12 @@ def schedule_token(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-schedule_update = rule(
-    "schedule_update",
+@around("scheduler:UpdateSchedule")
+def schedule_update(call: Call, proceed: Proceed) -> Any:
     """What UpdateSchedule leaves out gets its default again: the state ENABLED, no dates. moto: no state.
 
-    Source: EventBridge Scheduler API reference, UpdateSchedule.""",
-)
-
-
-@schedule_update.around("scheduler:UpdateSchedule")
-def _update(call: Call, proceed: Proceed) -> Any:
+    Source: EventBridge Scheduler API reference, UpdateSchedule.
+    """
     answer = proceed()
     if (schedule := find(call)) is not None:
         schedule.state = call.get("State") or "ENABLED"

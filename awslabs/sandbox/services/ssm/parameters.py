@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.ssm.models import ssm_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
 LEVELS = 15
@@ -60,17 +60,13 @@ def parameter_value_fits_its_tier(call: Call) -> None:
         )
 
 
-own_parameters = rule(
-    "own_parameters",
+@around("ssm:DescribeParameters")
+def own_parameters(call: Call, proceed: Proceed) -> Any:
     """DescribeParameters lists the account's own, not those that AWS publishes for all (`/aws/service/`).
 
     moto lists AWS's, once one of them was read. Source: "Discovering public parameters", Systems Manager user
-    guide: they are found by path, with GetParametersByPath.""",
-)
-
-
-@own_parameters.around("ssm:DescribeParameters")
-def _own(call: Call, proceed: Proceed) -> Any:
+    guide: they are found by path, with GetParametersByPath.
+    """
     parameters = ssm_backends[call.account][call.region]._parameters
     published = {name: parameters.pop(name) for name in list(parameters) if name.startswith("/aws/")}
     try:

@@ -12,7 +12,7 @@ from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 from moto.ecr.models import ECRBackend, ecr_backends
 from moto.resourcegroupstaggingapi import models as tagging
 
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, patch
 
 # What AWS calls a thing that is not there, by the beginning of its id: (error code, what it is).
 MISSING = {
@@ -62,16 +62,12 @@ def tagged_things_exist(call: Call) -> None:
             raise missing(resource_id)
 
 
-tags_go_with_the_thing = rule(
-    "tags_go_with_the_thing",
+@before("ec2:DescribeTags")
+def tags_go_with_the_thing(call: Call) -> None:
     """DescribeTags does not show the tags of what was deleted. moto shows them for ever.
 
-    Source: botocore, DescribeTags ("your EC2 resources").""",
-)
-
-
-@tags_go_with_the_thing.before("ec2:DescribeTags")
-def _without_what_is_gone(call: Call) -> None:
+    Source: botocore, DescribeTags ("your EC2 resources").
+    """
     for thing_id in [each for each in call.ec2.tags if not _stands(call.ec2, each)]:
         del call.ec2.tags[thing_id]
 
@@ -94,16 +90,12 @@ def _stands(ec2: Any, thing_id: str) -> bool:
     return kind not in held or any(thing_id in things for things in held[kind])
 
 
-key_pairs_are_found = rule(
-    "key_pairs_are_found",
+@patch(tagging, "iter_taggable_backends")
+def key_pairs_are_found(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
     """GetResources of the tagging API finds tagged key pairs. moto forgets them.
 
-    Source: aws-facts (c)+(d).""",
-)
-
-
-@key_pairs_are_found.patch(tagging, "iter_taggable_backends")
-def _with_key_pairs(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    Source: aws-facts (c)+(d).
+    """
     for backend in original(account, region):
         yield Shown(backend, _and_key_pairs) if is_ec2(backend) else backend
 
@@ -133,14 +125,6 @@ def is_ec2(backend: Any) -> bool:
     return bool(backend.SERVICE_NAMESPACE == EC2Backend.SERVICE_NAMESPACE)
 
 
-repositories_are_found = rule(
-    "repositories_are_found",
-    """GetResources of the tagging API finds tagged repositories of ECR. moto forgets them.
-
-    Source: aws-facts (c)+(d).""",
-)
-
-
 class Repositories(TaggableResourcesMixin):
     """The repositories of an account and Region, for the tagging API."""
 
@@ -155,23 +139,25 @@ class Repositories(TaggableResourcesMixin):
             yield TaggedResource(repository.arn, tags, "ecr:repository")
 
 
-@repositories_are_found.patch(tagging, "iter_taggable_backends")
-def _with_ecr(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+@patch(tagging, "iter_taggable_backends")
+def repositories_are_found(
+    original: Callable[..., Iterator[Any]], account: str, region: str
+) -> Iterator[Any]:
+    """GetResources of the tagging API finds tagged repositories of ECR. moto forgets them.
+
+    Source: aws-facts (c)+(d).
+    """
     yield from original(account, region)
     yield Repositories(ecr_backends[account][region])
 
 
-quick_tags = rule(
-    "quick_tags",
+@patch(TaggedEC2Resource, "get_tags")
+def quick_tags(original: Callable[[Any], list[dict[str, str]]], resource: Any) -> list[dict[str, str]]:
     """The tags of one thing are looked up by its id.
 
     moto searches all tags of the account for each thing it shows, which makes a class of a hundred slow:
-    the answers are the same.""",
-)
-
-
-@quick_tags.patch(TaggedEC2Resource, "get_tags")
-def _get_tags(original: Callable[[Any], list[dict[str, str]]], resource: Any) -> list[dict[str, str]]:
+    the answers are the same.
+    """
     kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource.id), "") if resource.id else ""
     tags = resource.ec2_backend.tags.get(resource.id, {})
     return [
