@@ -41,17 +41,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from moto.core import responses
 from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
-from moto.core.request import Request
+from moto.core.request import Request, environ_key_for_header
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores, method_names_from_class
 from werkzeug.datastructures import ImmutableMultiDict
 
 from awslabs.sandbox.core import weather, wire
+
+if TYPE_CHECKING:
+    from moto.s3.models import FakeBucket, FakeMultipart
 
 log = logging.getLogger(__name__)
 
@@ -196,10 +199,81 @@ class Call:
         return iam_backends[self.account][self.partition]
 
 
+@dataclass(frozen=True)
+class BucketCall(Call):
+    """A request to S3; what it names stands in its address and in headers."""
+
+    @property
+    def request(self) -> Any:
+        return self.response.request
+
+    @property
+    def method(self) -> str:
+        return str(self.request.method)
+
+    @property
+    def query(self) -> set[str]:
+        """Names in the query of the address; moto's has the names of headers, too."""
+        return set(self.request.args)
+
+    def parameter(self, name: str) -> str:
+        """A parameter of the query; empty where it has none."""
+        return str(self.response.querystring.get(name, [""])[0])
+
+    @property
+    def version_id(self) -> str | None:
+        """The version that the query names, whatever that is."""
+        found: str | None = self.response.querystring.get("versionId", [None])[0]
+        return found
+
+    def header(self, name: str) -> str:
+        return self.request.environ.get(environ_key_for_header(name)) or ""
+
+    @property
+    def name(self) -> str:
+        """The bucket's name."""
+        return self.response.bucket_name or ""
+
+    @property
+    def key(self) -> str:
+        return str(self.response.parse_key_name())
+
+    @property
+    def body(self) -> bytes:
+        body = self.response.body or b""
+        return body.encode() if isinstance(body, str) else body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def backend(self) -> Any:
+        """moto's S3 of the caller's account."""
+        return self.response.backend
+
+    @property
+    def bucket(self) -> FakeBucket | None:
+        """The bucket, if there is one."""
+        from moto.s3.exceptions import MissingBucket
+
+        try:
+            found: FakeBucket = self.backend.get_bucket(self.name)
+        except MissingBucket:
+            return None
+        return found
+
+    @property
+    def upload(self) -> FakeMultipart | None:
+        """The upload in parts that the query names, if there is one."""
+        bucket = self.bucket
+        return bucket.multiparts.get(self.parameter("uploadId")) if bucket is not None else None
+
+
 Proceed = Callable[[], Any]
-Around = Callable[[Call, Proceed], Any]
-Before = Callable[[Call], None]
-Operation = Callable[[Call], Any]
+Around = Callable[[Any, Proceed], Any]
+Before = Callable[[Any], None]
+Operation = Callable[[Any], Any]
 F = TypeVar("F", bound=Callable[..., Any])
 Where = ParamSpec("Where")
 
@@ -593,7 +667,7 @@ class _Buckets(_Ruled):
         in_host, key = response.subdomain_based_buckets(request), response.parse_key_name()
         response.subdomain_based_buckets = lambda _request: in_host
         response.parse_key_name = lambda: key
-        call = Call(self, request.environ[ASKED].name)
+        call = BucketCall(self, request.environ[ASKED].name)
         try:
             return _through(_look(call), call, functools.partial(door, request, full_url, headers))
         except ServiceException as problem:

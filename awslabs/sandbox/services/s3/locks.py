@@ -12,8 +12,7 @@ from botocore.utils import parse_timestamp
 from moto.s3.models import FakeBucket, FakeKey
 
 from awslabs.sandbox.core.documents import is_time
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
 from awslabs.sandbox.services.s3.deletions import BYPASS, LOCKED
 from awslabs.sandbox.services.s3.documents import document, malformed
@@ -44,7 +43,7 @@ locks = rule(
 
 
 @locks.answers("s3:GetObjectLockConfiguration")
-def _configuration(call: Call) -> Any:
+def _configuration(call: BucketCall) -> Any:
     bucket = allowed_bucket(call, "s3:GetBucketObjectLockConfiguration")
     if not bucket.object_lock_enabled:
         message = "Object Lock configuration does not exist for this bucket"
@@ -58,7 +57,7 @@ def _configuration(call: Call) -> Any:
 
 
 @locks.answers("s3:PutObjectLockConfiguration")
-def _configure(call: Call) -> Any:
+def _configure(call: BucketCall) -> Any:
     bucket, said = allowed_bucket(call, "s3:PutBucketObjectLockConfiguration"), document(call)
     retention = said.get("Rule", {}).get("DefaultRetention", {})
     days, years = retention.get("Days"), retention.get("Years")
@@ -79,12 +78,11 @@ def _configure(call: Call) -> Any:
 
 
 @before("s3:PutObject", "s3:CopyObject", "s3:CreateMultipartUpload")
-def new_locks_are_whole(call: Call) -> None:
+def new_locks_are_whole(call: BucketCall) -> None:
     """A new object has a mode and a date, or neither; another mode, a date that is none or is over, a hold
     that is neither ON nor OFF: InvalidArgument. moto takes it. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    mode, until = asked.header(MODE), asked.header(UNTIL)
+    mode, until = call.header(MODE), call.header(UNTIL)
     if bool(mode) != bool(until):
         message = f"{UNTIL} and {MODE} must both be supplied"
         raise Refused("InvalidArgument", message, 400, ArgumentName=UNTIL if mode else MODE)
@@ -96,18 +94,17 @@ def new_locks_are_whole(call: Call) -> None:
         message = "The retain until date must be provided in ISO 8601 format"
         raise Refused("InvalidArgument", message, 400, **named)
     if until:
-        date, environ = _date(until), asked.request.environ
+        date, environ = _date(until), call.request.environ
         _look_at_date(date, UNTIL)
         environ["HTTP_" + UNTIL.upper().replace("-", "_")] = date.strftime(_AS_MOTO_READS)
-    hold = asked.header(HOLD)
+    hold = call.header(HOLD)
     if hold not in ("", "ON", "OFF"):
         named = {"ArgumentName": HOLD, "ArgumentValue": hold}
         raise Refused("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'", 400, **named)
 
 
 @locks.answers("s3:PutObjectRetention")
-def _retain(call: Call) -> Any:
-    asked = BucketCall(call.response)
+def _retain(call: BucketCall) -> Any:
     said = document(call)
     mode, text = said.get("Mode"), said.get("RetainUntilDate")
     if bool(mode) != bool(text) or (mode and mode not in MODES):
@@ -116,7 +113,7 @@ def _retain(call: Call) -> Any:
     until = _date(text) if text else None
     if until is not None:
         _look_at_date(until, "RetainUntilDate")
-    bypasses = asked.header(BYPASS).lower() == "true" and key.lock_mode == "GOVERNANCE"
+    bypasses = call.header(BYPASS).lower() == "true" and key.lock_mode == "GOVERNANCE"
     if _is_less(key, mode, until) and not bypasses:
         raise Refused("AccessDenied", LOCKED, 403)
     key.lock_mode, key.lock_until = mode, until.strftime(_AS_MOTO_READS) if until else None
@@ -124,7 +121,7 @@ def _retain(call: Call) -> Any:
 
 
 @locks.answers("s3:GetObjectRetention")
-def _retention(call: Call) -> Any:
+def _retention(call: BucketCall) -> Any:
     key = _version(call)
     if not key.lock_mode:
         raise _never_locked()
@@ -132,7 +129,7 @@ def _retention(call: Call) -> Any:
 
 
 @locks.answers("s3:PutObjectLegalHold")
-def _hold(call: Call) -> Any:
+def _hold(call: BucketCall) -> Any:
     status = document(call).get("Status")
     if status not in ("ON", "OFF"):
         raise malformed()
@@ -141,26 +138,25 @@ def _hold(call: Call) -> Any:
 
 
 @locks.answers("s3:GetObjectLegalHold")
-def _held(call: Call) -> Any:
+def _held(call: BucketCall) -> Any:
     key = _version(call)
     if not key.lock_legal_status:
         raise _never_locked()
     return serialized(call, {"LegalHold": {"Status": key.lock_legal_status}})
 
 
-def _version(call: Call) -> FakeKey:
+def _version(call: BucketCall) -> FakeKey:
     """The version of an object that a request is about, in a bucket that has locks."""
-    asked = BucketCall(call.response)
-    bucket: FakeBucket = allowed_bucket(call, f"s3:{call.action}", asked.key)
+    bucket: FakeBucket = allowed_bucket(call, f"s3:{call.action}", call.key)
     if not bucket.object_lock_enabled:
         raise Refused("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
     version_id = asked_version(call)
-    key = found(bucket, asked.key, version_id)
+    key = found(bucket, call.key, version_id)
     if isinstance(key, FakeKey):
         return key
     if key is None:
-        raise missing(asked.key) if version_id is None else no_version(asked.key, version_id)
-    raise no_method(asked.method)
+        raise missing(call.key) if version_id is None else no_version(call.key, version_id)
+    raise no_method(call.method)
 
 
 def _look_at_date(until: datetime.datetime, name: str) -> None:

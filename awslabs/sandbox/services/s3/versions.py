@@ -23,8 +23,8 @@ from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, S3Backend
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, patch
-from awslabs.sandbox.services.s3.buckets import BucketCall, denied
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, around, before, patch
+from awslabs.sandbox.services.s3.buckets import denied
 from awslabs.sandbox.services.s3.documents import document, malformed
 
 NULL = "null"
@@ -61,9 +61,9 @@ def invalid_id(version_id: str, name: str = "versionId") -> Refused:
     return Refused("InvalidArgument", "Invalid version id specified", 400, **named)
 
 
-def asked_version(call: Call) -> str | None:
+def asked_version(call: BucketCall) -> str | None:
     """The version that a request names; refused where it is none."""
-    version_id: str | None = call.response.querystring.get("versionId", [None])[0]
+    version_id = call.version_id
     if version_id is not None and not is_id(version_id):
         raise invalid_id(version_id)
     return version_id
@@ -81,16 +81,16 @@ def no_method(method: str) -> Refused:
     return Refused("MethodNotAllowed", message, 405, Method=method, ResourceType="DeleteMarker")
 
 
-def allowed_bucket(call: Call, action: str, key: str = "") -> FakeBucket:
+def allowed_bucket(call: BucketCall, action: str, key: str = "") -> FakeBucket:
     """The bucket of a request; refused where its policy denies the action."""
-    bucket: FakeBucket = call.response.backend.get_bucket(call.response.bucket_name)
+    bucket: FakeBucket = call.backend.get_bucket(call.name)
     resource = f"arn:{bucket.partition}:s3:::{bucket.name}" + (f"/{key}" if key else "")
     if bucket.get_permission(action, resource) == PermissionResult.DENIED:
         raise denied()
     return bucket
 
 
-def serialized(call: Call, result: dict[str, Any]) -> Any:
+def serialized(call: BucketCall, result: dict[str, Any]) -> Any:
     """An answer in S3's XML, as botocore's model has the operation's."""
     call.response.data["Action"] = call.action
     return call.response._send_response(call.response.serialized(ActionResult(result)))
@@ -102,6 +102,12 @@ def found(bucket: FakeBucket, key: str, version_id: str | None = None) -> FakeKe
     if version_id is None:
         return stacked[-1] if stacked else None
     return next((each for each in stacked if each.version_id == version_id), None)
+
+
+def stored(call: BucketCall, version_id: str | None = None) -> FakeKey | None:
+    """The object that a request is about, as it is now or in a version; None: there is none."""
+    there = found(call.bucket, call.key, version_id) if call.bucket is not None else None
+    return there if isinstance(there, FakeKey) else None
 
 
 def keep(bucket: FakeBucket, key: str, stacked: list[Any]) -> None:
@@ -142,30 +148,28 @@ _SHOWN = ("s3:CopyObject", "s3:GetObjectTagging", "s3:PutObjectTagging", "s3:Del
 
 
 @around(*_SHOWN_WHEN_ENABLED, *_SHOWN)
-def versions_are_named(call: Call, proceed: Proceed) -> Any:
+def versions_are_named(call: BucketCall, proceed: Proceed) -> Any:
     """Answers say which version they are of, once a bucket had versioning; of a new object only while it has
     it. moto names `null` where there was never any, and not where it is suspended. Source: aws-facts (k).
     """
     status, headers, body = proceed()
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+    bucket = call.bucket
     if status >= 300 or bucket is None:
         return status, headers, body
     headers.pop("x-amz-version-id", None)
     shown = bucket.is_versioned if call.operation in _SHOWN_WHEN_ENABLED else bucket.versioning_status
-    version = found(bucket, asked.key, call.response.querystring.get("versionId", [None])[0])
+    version = found(bucket, call.key, call.version_id)
     if shown and version is not None:
         headers["x-amz-version-id"] = version.version_id
     return status, headers, body
 
 
 @before("s3:PutBucketVersioning")
-def versioning_is_enabled_or_suspended(call: Call) -> None:
+def versioning_is_enabled_or_suspended(call: BucketCall) -> None:
     """Another status is MalformedXML, none IllegalVersioningConfigurationException; where Object Lock is on,
     it stays Enabled: InvalidBucketState 409. moto takes every word. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+    bucket = call.bucket
     if bucket is None:
         return
     status = document(call).get("Status")
@@ -183,11 +187,10 @@ def versioning_is_enabled_or_suspended(call: Call) -> None:
 
 
 @before("s3:DeleteBucket")
-def versions_fill_a_bucket(call: Call) -> None:
+def versions_fill_a_bucket(call: BucketCall) -> None:
     """A bucket with versions or delete markers: BucketNotEmpty, which says so. moto: the sentence for
     objects. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and asked.bucket.versioning_status and asked.bucket.keys:
+    if call.bucket is not None and call.bucket.versioning_status and call.bucket.keys:
         message = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
-        raise Refused("BucketNotEmpty", message, 409, BucketName=asked.name)
+        raise Refused("BucketNotEmpty", message, 409, BucketName=call.name)
