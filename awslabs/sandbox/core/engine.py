@@ -75,7 +75,7 @@ class Refused(Exception):
     `more`: further members, which S3's errors have.
     """
 
-    def __init__(self, code: str, message: str, status: int = 0, **more: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 0, /, **more: str) -> None:
         super().__init__(code, message)
         self.code, self.message, self.status, self.more = code, message, status, more
 

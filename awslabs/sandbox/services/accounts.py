@@ -111,7 +111,7 @@ def _denied(call: Call) -> Refused:
         code,
         f"{begin}User: {who} is not authorized to perform: {call.operation} with an explicit deny in an "
         "identity-based policy",
-        status=403,
+        403,
     )
 
 

@@ -46,7 +46,7 @@ class TableLife:
 
 def in_use(message: str) -> Refused:
     message = f"Attempt to change a resource which is still in use: {message}"
-    return Refused("ResourceInUseException", message, 400)
+    return Refused("ResourceInUseException", message)
 
 
 def backend_of(call: Call) -> DynamoDBBackend:
@@ -79,7 +79,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
     if call.action in ITEMS:
         for name in _named(call):
             if _state(backend, name) in ("CREATING", "DELETING"):
-                raise Refused("ResourceNotFoundException", "Requested resource not found", 400)
+                raise Refused("ResourceNotFoundException", "Requested resource not found")
     elif call.action in ("DeleteTable", "UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"):
         name = call.get("TableName", "")
         state = _state(backend, name)
@@ -360,7 +360,7 @@ def _gone(call: Call, proceed: Proceed) -> Any:
     name = call.get("TableName", "").rpartition("/")[2]
     if name not in backend_of(call).tables:
         message = f"Requested resource not found: Table: {name} not found"
-        raise Refused("ResourceNotFoundException", message, 400)
+        raise Refused("ResourceNotFoundException", message)
     answer = proceed()
     shown = answer.result["TableDescription"]
     answer.result["TableDescription"] = {name: shown[name] for name in shown if name in _LEFT}

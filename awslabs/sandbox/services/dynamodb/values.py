@@ -25,7 +25,7 @@ class Wrong(ValueError):
 
 def invalid(message: str) -> Refused:
     """DynamoDB's answer to nearly every mistake."""
-    return Refused("ValidationException", message, 400)
+    return Refused("ValidationException", message)
 
 
 def number(text: str) -> str:

@@ -134,7 +134,7 @@ def no_scans(call: Call) -> None:
 
     Source: DESIGN section 4, "it never pretends".
     """
-    raise Refused("NotImplemented", "The practice cloud does not scan images.", 501)
+    raise Refused("NotImplemented", "The practice cloud does not scan images.")
 
 
 # --- images -------------------------------------------------------------------------------------------

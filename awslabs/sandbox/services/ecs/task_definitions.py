@@ -35,12 +35,12 @@ ECR = re.compile(r"\d{12}\.dkr\.ecr\.[^/]+\.amazonaws\.com/")
 
 def refuse(message: str) -> Refused:
     """ECS's answer to most of what does not fit together."""
-    return Refused("ClientException", message, 400)
+    return Refused("ClientException", message)
 
 
 def invalid(message: str) -> Refused:
     """ECS's answer to a parameter that cannot be."""
-    return Refused("InvalidParameterException", message, 400)
+    return Refused("InvalidParameterException", message)
 
 
 def backend_of(call: Call) -> EC2ContainerServiceBackend:

@@ -439,7 +439,7 @@ def run_task_rates(call: Call) -> None:
     """
     limits = {"calls": Rate(spaced(0.05), 20), "tasks": Rate(spaced(0.05), 100)}
     if not admit(backend_of(call), limits, tasks=call.get("count", 1)):
-        raise Refused("ThrottlingException", "Rate exceeded", 400)
+        raise Refused("ThrottlingException", "Rate exceeded")
 
 
 @tasks_run.around("ecs:RunTask")
@@ -454,7 +454,6 @@ def _run_task(call: Call, proceed: Proceed) -> Any:
                 "ConflictException",
                 "The request could not be processed because of a conflict: the clientToken was used with "
                 "other parameters.",
-                400,
             )
         return ActionResult({"tasks": [task.show(tags=True) for task in known[1]], "failures": []})
     cluster, definition, provider = _look(call, backend, asked)
@@ -525,9 +524,9 @@ def find_cluster(backend: EC2ContainerServiceBackend, name: str) -> Cluster:
     """An ACTIVE cluster by name or ARN."""
     cluster = backend.clusters.get(name.rpartition("/")[2])
     if cluster is None:
-        raise Refused("ClusterNotFoundException", "Cluster not found.", 400)
+        raise Refused("ClusterNotFoundException", "Cluster not found.")
     if cluster.status != "ACTIVE":
-        raise Refused("ClusterNotFoundException", "The referenced cluster was inactive.", 400)
+        raise Refused("ClusterNotFoundException", "The referenced cluster was inactive.")
     return cluster
 
 
@@ -613,7 +612,7 @@ def _look_at_containers(definition: TaskDefinition, asked: dict[str, Any]) -> No
         unheard += ["enableExecuteCommand"] if asked.get("enableExecuteCommand") else []
         if unheard:
             message = f"The practice cloud runs no tasks with {', '.join(unheard)}."
-            raise Refused("NotImplemented", message, 501)
+            raise Refused("NotImplemented", message)
 
 
 def _no_place(
@@ -658,7 +657,7 @@ def _describe_tasks(call: Call, proceed: Proceed) -> Any:
     backend, wanted = backend_of(call), call.get("tasks") or []
     name = call.get("cluster", "default").rpartition("/")[2]
     if name not in backend.clusters:
-        raise Refused("ClusterNotFoundException", "Cluster not found.", 400)
+        raise Refused("ClusterNotFoundException", "Cluster not found.")
     if not wanted:
         raise invalid("Tasks cannot be empty.")
     if len(wanted) > 100:
@@ -739,13 +738,12 @@ def cluster_in_use(call: Call) -> None:
     name = call.get("cluster", "").rpartition("/")[2]
     if any(task.cluster_name == name and task.last_status != "STOPPED" for task in tasks_of(backend)):
         raise Refused(
-            "ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.", 400
+            "ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active."
         )
     if any(each.cluster_name == name and each.status == "ACTIVE" for each in backend.services.values()):
         raise Refused(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
-            400,
         )
 
 

@@ -47,7 +47,6 @@ def retention_from_a_list(call: Call) -> None:
             "InvalidParameterException",
             f"1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: "
             f"Member must satisfy enum value set: {list(DAYS)}",
-            400,
         )
 
 
@@ -62,16 +61,14 @@ def log_group_names(call: Call) -> None:
         raise Refused(
             "InvalidParameterException",
             f"Invalid LogGroup or LogStream, both must have length less than or equal to {LONGEST_NAME}.",
-            400,
         )
     if name.lower().startswith("aws/"):
-        raise Refused("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.", 400)
+        raise Refused("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.")
     if not re.fullmatch(r"[.\-_/#A-Za-z0-9]+", name):
         raise Refused(
             "InvalidParameterException",
             f"1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: "
             r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
-            400,
         )
 
 
@@ -170,7 +167,6 @@ def groups_by_pattern(call: Call, proceed: Proceed) -> Any:
         raise Refused(
             "InvalidParameterException",
             "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
-            400,
         )
     found = [group for name, group in sorted(call.response.logs_backend.groups.items()) if pattern in name]
     after, limit = str(call.get("nextToken", "")), int(call.get("limit", 50))
@@ -190,7 +186,7 @@ def name_or_identifier(call: Call) -> None:
     """
     if call.get("logGroupName") is not None and call.get("logGroupIdentifier") is not None:
         message = "LogGroup name and LogGroup ARN are mutually exclusive parameters."
-        raise Refused("ValidationException", message, 400)
+        raise Refused("ValidationException", message)
 
 
 @before("logs:FilterLogEvents")
@@ -207,7 +203,7 @@ def tokens_are_ours(call: Call) -> None:
     stream, _, event_id = rest.rpartition("@")
     events = group.streams[stream].events if stream in group.streams else []
     if name != group.name or event_id not in {str(event.event_id) for event in events}:
-        raise Refused("InvalidParameterException", "The specified nextToken is invalid.", 400)
+        raise Refused("InvalidParameterException", "The specified nextToken is invalid.")
 
 
 @patch(LogStream, "to_describe_dict")
@@ -222,7 +218,7 @@ def resource_policies_that_are_not_there(call: Call) -> None:
     name = call.get("policyName")
     if name not in logs_backends[call.account][call.region].resource_policies:
         message = f"Policy with name [{name}] does not exist."
-        raise Refused("ResourceNotFoundException", message, 400)
+        raise Refused("ResourceNotFoundException", message)
 
 
 @around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")

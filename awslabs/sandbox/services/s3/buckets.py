@@ -57,7 +57,7 @@ class Opened:
 
 def denied() -> Refused:
     """S3's answer to whoever may not do it."""
-    return Refused("AccessDenied", "Access Denied", 403)
+    return Refused("AccessDenied", "Access Denied")
 
 
 @before("s3:*")
@@ -72,7 +72,7 @@ def buckets_have_the_owner_that_is_expected(call: BucketCall) -> None:
         message = (
             f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
         )
-        raise Refused("InvalidBucketOwnerAWSAccountID", message, 400)
+        raise Refused("InvalidBucketOwnerAWSAccountID", message)
     if expected != bucket.account_id:
         raise denied()
 
@@ -94,7 +94,7 @@ def strangers(call: BucketCall, proceed: Proceed) -> Any:
         raise denied()
     bucket = call.bucket
     if bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=call.name)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
     key = call.key
     if key and call.method in ("GET", "HEAD") and not call.query & {"acl", "tagging", "uploadId"}:
         found = call.backend.get_object(call.name, key)
@@ -105,7 +105,7 @@ def strangers(call: BucketCall, proceed: Proceed) -> Any:
             raise denied()
         if found is None:
             if policy_allows(call, bucket, "s3:ListBucket"):
-                raise Refused("NoSuchKey", "The specified key does not exist.", 404)
+                raise Refused("NoSuchKey", "The specified key does not exist.")
             raise denied()
         return proceed()
     lists = not key and call.method in ("GET", "HEAD") and not call.query & _SUBRESOURCES
@@ -207,13 +207,13 @@ def access_control_lists(call: BucketCall) -> None:
         wanted = call.header("x-amz-object-ownership") or ENFORCED
         if creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
             message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
-            raise Refused("InvalidBucketAclWithObjectOwnership", message, 400)
+            raise Refused("InvalidBucketAclWithObjectOwnership", message)
         return
     if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
         own = creates and canned == "private"
         if own or (not sets and not grants and canned in _HARMLESS):
             return
-        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs")
     block = bucket.public_access_block
     public = canned in _PUBLIC or "groups/global/AllUsers" in call.text[:20_000]
     if block is not None and block.block_public_acls and public:
@@ -252,22 +252,20 @@ def websites(call: BucketCall) -> None:
                 "InvalidRequest",
                 "Invalid protocol, protocol can be http or https. If not defined the protocol will be "
                 "selected automatically.",
-                400,
             )
         if "ReplaceKeyPrefixWith" in there and "ReplaceKeyWith" in there:
             message = "You can only define ReplaceKeyPrefix or ReplaceKey but not both."
-            raise Refused("InvalidRequest", message, 400)
+            raise Refused("InvalidRequest", message)
         if "Condition" in each and not each["Condition"]:
             raise Refused(
                 "InvalidRequest",
                 "Condition cannot be empty. To redirect all requests without a condition, the condition "
                 "element shouldn't be present.",
-                400,
             )
 
 
 def _no_website(name: str, value: str, message: str) -> Refused:
-    return Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
+    return Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=value)
 
 
 public_policies = rule(
@@ -301,7 +299,7 @@ def _look_at_block(call: BucketCall) -> None:
         f'{call.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
         "Public Access."
     )
-    raise Refused("AccessDenied", message, 403)
+    raise Refused("AccessDenied", message)
 
 
 _FIXED = {
@@ -360,7 +358,7 @@ def _answer(call: BucketCall, proceed: Proceed) -> Any:
 def _look_at_policy(call: BucketCall) -> None:
     problem = problem_of(call.text, call.name) if call.bucket is not None else ""
     if problem:
-        raise Refused("MalformedPolicy", problem, 400)
+        raise Refused("MalformedPolicy", problem)
 
 
 @bucket_policies.patch(FakeBucket, "get_permission")
@@ -447,7 +445,7 @@ object_keys = rule(
 @object_keys.before("s3:*")
 def _look_at_key(call: BucketCall) -> None:
     if len(call.key.encode()) > KEY_BYTES:
-        raise Refused("KeyTooLongError", "Your key is too long", 400)
+        raise Refused("KeyTooLongError", "Your key is too long")
 
 
 @object_keys.around("s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions", "s3:ListMultipartUploads")
@@ -491,7 +489,7 @@ def bucket_names(call: BucketCall) -> None:
     Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".
     """
     if not is_name(call.name):
-        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400, BucketName=call.name)
+        raise Refused("InvalidBucketName", "The specified bucket is not valid.", BucketName=call.name)
 
 
 def is_name(name: str) -> bool:

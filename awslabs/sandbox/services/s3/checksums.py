@@ -61,7 +61,7 @@ def headers_of(key: FakeKey) -> dict[str, str]:
 def _computed(original: Any, body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:
     if algorithm not in DIGESTS:
         message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]", 400)
+        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
     return base64.b64encode(DIGESTS[algorithm](body)) if encode_base64 else DIGESTS[algorithm](body)
 
 

@@ -69,18 +69,18 @@ def fits(key: FakeKey, etag: str) -> bool:
 def unmet(condition: str) -> Refused:
     """S3's answer to a condition that is not met."""
     message = "At least one of the pre-conditions you specified did not hold"
-    return Refused("PreconditionFailed", message, 412, Condition=condition)
+    return Refused("PreconditionFailed", message, Condition=condition)
 
 
 def missing(key: str) -> Refused:
     """S3's answer to a key that is not there."""
-    return Refused("NoSuchKey", "The specified key does not exist.", 404, Key=key)
+    return Refused("NoSuchKey", "The specified key does not exist.", Key=key)
 
 
 def _not_implemented(header: str, sentence: str = "") -> Refused:
     message = "A header you provided implies functionality that is not implemented"
     more = {"additionalMessage": sentence} if sentence else {}
-    return Refused("NotImplemented", message, 501, Header=header, **more)
+    return Refused("NotImplemented", message, Header=header, **more)
 
 
 @before("s3:PutObject", "s3:CopyObject", "s3:CompleteMultipartUpload")
@@ -158,5 +158,5 @@ def look_for_source(call: BucketCall) -> FakeKey:
         return version
     if version is not None and version_id is not None:
         message = "The source of a copy request may not specifically refer to a delete marker by version id."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     raise missing(key) if version_id is None else no_version(key, version_id)

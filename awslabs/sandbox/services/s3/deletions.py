@@ -72,7 +72,7 @@ def _remove(
     gone = found(bucket, key, version_id)
     if isinstance(gone, FakeKey):
         if gone.is_locked(governance_bypass=bypass):
-            raise Refused("AccessDenied", LOCKED, 403)
+            raise Refused("AccessDenied", LOCKED)
         removed = S3NotificationEvent.OBJECT_REMOVED_DELETE_EVENT
         send_event(backend.account_id, removed, bucket, gone)
         backend.tagger.delete_all_tags_for_resource(gone.arn)
@@ -96,7 +96,7 @@ def only_locks_are_bypassed(call: BucketCall) -> None:
     """
     if call.bucket is not None and call.header(BYPASS) and not call.bucket.object_lock_enabled:
         message = f"{BYPASS} is only applicable to Object Lock enabled buckets."
-        raise Refused("InvalidArgument", message, 400, ArgumentName=BYPASS)
+        raise Refused("InvalidArgument", message, ArgumentName=BYPASS)
     if call.action == "DeleteObject":
         asked_version(call)
 

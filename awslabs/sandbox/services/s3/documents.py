@@ -21,7 +21,7 @@ _NEEDED_BY_NONE = {
 def malformed() -> Refused:
     """S3's answer to a document that is none of its own."""
     message = "The XML you provided was not well-formed or did not validate against our published schema"
-    return Refused("MalformedXML", message, 400)
+    return Refused("MalformedXML", message)
 
 
 def document(call: BucketCall) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def document(call: BucketCall) -> dict[str, Any]:
     if not call.body and call.action in _NEEDED_BY_NONE:
         return {}
     if not call.body:
-        raise Refused("MissingRequestBodyError", "Request Body is empty", 400)
+        raise Refused("MissingRequestBodyError", "Request Body is empty")
     try:
         return documents.read("s3", call.action, call.body)
     except documents.Malformed:

@@ -28,29 +28,25 @@ def digests_are_compared(call: BucketCall) -> None:
     sent = {name: value for name in DIGESTS if (value := call.header(f"x-amz-checksum-{name.lower()}"))}
     if len(sent) > 1:
         message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     for name, value in sent.items():
         wanted, right = _decoded(value), DIGESTS[name](call.body)
         if wanted is None or len(wanted) != len(right):
-            raise Refused(
-                "InvalidRequest", f"Value for x-amz-checksum-{name.lower()} header is invalid.", 400
-            )
+            raise Refused("InvalidRequest", f"Value for x-amz-checksum-{name.lower()} header is invalid.")
         if wanted != right:
             message = f"The {name} you specified did not match the calculated checksum."
-            raise Refused("BadDigest", message, 400)
+            raise Refused("BadDigest", message)
 
 
 def _compare_md5(sent: str, body: bytes, action: str) -> None:
     wanted, right = _decoded(sent), hashlib.md5(body, usedforsecurity=False).digest()
     if wanted is None or len(wanted) != len(right):
-        raise Refused(
-            "InvalidDigest", "The Content-MD5 you specified was invalid.", 400, **{"Content-MD5": sent}
-        )
+        raise Refused("InvalidDigest", "The Content-MD5 you specified was invalid.", **{"Content-MD5": sent})
     if wanted != right:
         expected = wanted.hex() if action == "PutObject" else sent  # AWS writes it so and so
         more = {"ExpectedDigest": expected, "CalculatedDigest": base64.b64encode(right).decode()}
         message = "The Content-MD5 you specified did not match what we received."
-        raise Refused("BadDigest", message, 400, **more)
+        raise Refused("BadDigest", message, **more)
 
 
 def _decoded(text: str) -> bytes | None:
@@ -72,11 +68,11 @@ def buckets_are_somewhere(call: BucketCall) -> None:
             f"The {where or 'unspecified'} location constraint is incompatible for the region specific "
             "endpoint this request was sent to."
         )
-        raise Refused("IllegalLocationConstraintException", message, 400)
+        raise Refused("IllegalLocationConstraintException", message)
     here = call.region == "us-east-1" and where not in ("", "EU")
     if here and (where == "us-east-1" or not regions.known(where)):
         message = "The specified location-constraint is not valid"
-        raise Refused("InvalidLocationConstraint", message, 400, LocationConstraint=where)
+        raise Refused("InvalidLocationConstraint", message, LocationConstraint=where)
 
 
 @before(
@@ -100,9 +96,9 @@ def uploads_are_there(call: BucketCall) -> None:
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
             "aborted or completed."
         )
-        raise Refused("NoSuchUpload", message, 404, UploadId=upload_id)
+        raise Refused("NoSuchUpload", message, UploadId=upload_id)
     if call.action == "CompleteMultipartUpload" and not call.body:
-        raise Refused("InvalidRequest", "You must specify at least one part", 400)
+        raise Refused("InvalidRequest", "You must specify at least one part")
 
 
 @before("s3:CopyObject", "s3:UploadPartCopy")
@@ -116,7 +112,7 @@ def sources_are_a_bucket_and_a_key(call: BucketCall) -> None:
     plain = copied(header)
     if not all(plain.partition("/")):
         message = "Invalid copy source object key"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=name)
+        raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=name)
     version = "".join(header.partition("?")[1:])
     call.request.environ["HTTP_X_AMZ_COPY_SOURCE"] = quote(plain, safe="/") + version
     look_for_source(call)

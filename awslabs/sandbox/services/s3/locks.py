@@ -47,7 +47,7 @@ def _configuration(call: BucketCall) -> Any:
     bucket = allowed_bucket(call, "s3:GetBucketObjectLockConfiguration")
     if not bucket.object_lock_enabled:
         message = "Object Lock configuration does not exist for this bucket"
-        raise Refused("ObjectLockConfigurationNotFoundError", message, 404, BucketName=bucket.name)
+        raise Refused("ObjectLockConfigurationNotFoundError", message, BucketName=bucket.name)
     shown: dict[str, Any] = {"ObjectLockEnabled": "Enabled"}
     if bucket.default_lock_mode:
         lasts = {"Days": bucket.default_lock_days, "Years": bucket.default_lock_years}
@@ -68,7 +68,7 @@ def _configure(call: BucketCall) -> Any:
         if not 0 < retention[name] <= LONGEST[name]:
             fault = "too large" if retention[name] > 0 else "must be a positive integer value"
             named = {"ArgumentName": name, "ArgumentValue": str(retention[name])}
-            raise Refused("InvalidArgument", f"Default retention period {fault}.", 400, **named)
+            raise Refused("InvalidArgument", f"Default retention period {fault}.", **named)
     if not bucket.is_versioned:
         message = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"
         raise Refused("InvalidBucketState", message, 409)
@@ -85,14 +85,14 @@ def new_locks_are_whole(call: BucketCall) -> None:
     mode, until = call.header(MODE), call.header(UNTIL)
     if bool(mode) != bool(until):
         message = f"{UNTIL} and {MODE} must both be supplied"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=UNTIL if mode else MODE)
+        raise Refused("InvalidArgument", message, ArgumentName=UNTIL if mode else MODE)
     if mode and mode not in MODES:
         named = {"ArgumentName": MODE, "ArgumentValue": mode}
-        raise Refused("InvalidArgument", "Unknown wormMode directive.", 400, **named)
+        raise Refused("InvalidArgument", "Unknown wormMode directive.", **named)
     if until and not is_time(until):
         named = {"ArgumentName": UNTIL, "ArgumentValue": until}
         message = "The retain until date must be provided in ISO 8601 format"
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise Refused("InvalidArgument", message, **named)
     if until:
         date, environ = _date(until), call.request.environ
         _look_at_date(date, UNTIL)
@@ -100,7 +100,7 @@ def new_locks_are_whole(call: BucketCall) -> None:
     hold = call.header(HOLD)
     if hold not in ("", "ON", "OFF"):
         named = {"ArgumentName": HOLD, "ArgumentValue": hold}
-        raise Refused("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'", 400, **named)
+        raise Refused("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'", **named)
 
 
 @locks.answers("s3:PutObjectRetention")
@@ -115,7 +115,7 @@ def _retain(call: BucketCall) -> Any:
         _look_at_date(until, "RetainUntilDate")
     bypasses = call.header(BYPASS).lower() == "true" and key.lock_mode == "GOVERNANCE"
     if _is_less(key, mode, until) and not bypasses:
-        raise Refused("AccessDenied", LOCKED, 403)
+        raise Refused("AccessDenied", LOCKED)
     key.lock_mode, key.lock_until = mode, until.strftime(_AS_MOTO_READS) if until else None
     return 200, {}, ""
 
@@ -149,7 +149,7 @@ def _version(call: BucketCall) -> FakeKey:
     """The version of an object that a request is about, in a bucket that has locks."""
     bucket: FakeBucket = allowed_bucket(call, f"s3:{call.action}", call.key)
     if not bucket.object_lock_enabled:
-        raise Refused("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
+        raise Refused("InvalidRequest", "Bucket is missing Object Lock Configuration")
     version_id = asked_version(call)
     key = found(bucket, call.key, version_id)
     if isinstance(key, FakeKey):
@@ -164,7 +164,7 @@ def _look_at_date(until: datetime.datetime, name: str) -> None:
     if until <= datetime.datetime.now(datetime.timezone.utc):
         shown = until.astimezone(_PACIFIC).strftime("%a %b %d %H:%M:%S %Z %Y")
         named = {"ArgumentName": name, "ArgumentValue": shown}
-        raise Refused("InvalidArgument", "The retain until date must be in the future!", 400, **named)
+        raise Refused("InvalidArgument", "The retain until date must be in the future!", **named)
 
 
 def _never_locked() -> Refused:

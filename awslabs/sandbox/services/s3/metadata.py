@@ -106,4 +106,4 @@ def storage_classes_are_of_s3(call: BucketCall) -> None:
     wanted = call.header("x-amz-storage-class")
     if wanted and wanted not in STORAGE:
         message = "The storage class you specified is not valid"
-        raise Refused("InvalidStorageClass", message, 400, StorageClassRequested=wanted)
+        raise Refused("InvalidStorageClass", message, StorageClassRequested=wanted)

@@ -57,9 +57,7 @@ def _sent(call: BucketCall, prefix: str = SSE) -> tuple[str, str, str]:
     )
     if algorithm and algorithm != "AES256" and not (prefix == SSE and call.header(SSE)):
         message = "The Encryption request you specified is not valid. Supported value: AES256."
-        raise Refused(
-            "InvalidEncryptionAlgorithmError", message, 400, ArgumentName=SSE, ArgumentValue=algorithm
-        )
+        raise Refused("InvalidEncryptionAlgorithmError", message, ArgumentName=SSE, ArgumentValue=algorithm)
     return algorithm, key, md5
 
 
@@ -73,7 +71,7 @@ def _key_to_store_with(call: BucketCall) -> str:
             "Server Side Encryption with Customer provided key is incompatible with the encryption method "
             "specified"
         )
-        raise Refused("InvalidArgument", message, 400, ArgumentName=SSE, ArgumentValue=call.header(SSE))
+        raise Refused("InvalidArgument", message, ArgumentName=SSE, ArgumentValue=call.header(SSE))
     _check(algorithm, key, md5)
     return md5
 
@@ -94,7 +92,7 @@ def _check(algorithm: str, key: str, md5: str) -> None:
     elif md5 != base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode():
         problem = "The calculated MD5 hash of the key did not match the hash that was provided."
     if problem:
-        raise Refused("InvalidArgument", problem, 400, ArgumentName=SSE)
+        raise Refused("InvalidArgument", problem, ArgumentName=SSE)
 
 
 def _unlock(call: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
@@ -109,13 +107,13 @@ def _unlock(call: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
             "The object was stored using a form of Server Side Encryption. The correct parameters must be "
             "provided to retrieve the object."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if wanted and all(sent) and sent[2] != wanted:  # also one that could be no key at all
-        raise Refused("AccessDenied", _WITH + "the correct secret key.", 403)
+        raise Refused("AccessDenied", _WITH + "the correct secret key.")
     _check(*sent)
     if not wanted:
         message = "The encryption parameters are not applicable to this object."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
 
 
 def _lock(key: FakeKey, md5: str) -> str:
@@ -176,10 +174,10 @@ def _part(call: BucketCall, proceed: Proceed) -> Any:
             "The multipart upload initiate requested encryption. Subsequent part requests must include the "
             "appropriate encryption parameters."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if wanted and md5 != wanted:
         message = "The provided encryption parameters did not match the ones used originally."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     status, headers, body = proceed()
     return status, _without_sse(headers) | _headers(md5) if md5 else headers, body
 

@@ -99,17 +99,17 @@ def keys_are_encoded_for_urls(call: BucketCall) -> None:
     name = "encoding-type"
     if name in call.response.querystring and call.parameter(name) != "url":
         named = {"ArgumentName": name, "ArgumentValue": call.parameter(name)}
-        raise Refused("InvalidArgument", "Invalid Encoding Method specified in Request", 400, **named)
+        raise Refused("InvalidArgument", "Invalid Encoding Method specified in Request", **named)
 
 
 def natural(text: str, name: str, spoken: str, default: int) -> int:
     """A number that a request gives for a page; `spoken`: AWS's second name of it. Source: aws-facts (k)."""
     if not re.fullmatch(r"-?[0-9]{1,10}", text or str(default)) or int(text or default) > LARGEST:
         message = f"Provided {name} not an integer or within integer range"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=text)
+        raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=text)
     if int(text or default) < 0:
         message = f"Argument {spoken} must be an integer between 0 and {LARGEST}"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=spoken, ArgumentValue=text)
+        raise Refused("InvalidArgument", message, ArgumentName=spoken, ArgumentValue=text)
     return int(text or default)
 
 
@@ -203,7 +203,7 @@ def _name_of(token: str) -> str:
         name = ""
     if not name:
         message = "The continuation token provided is incorrect"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="continuation-token")
+        raise Refused("InvalidArgument", message, ArgumentName="continuation-token")
     return name
 
 
@@ -214,7 +214,7 @@ def _versions(call: BucketCall) -> Any:
     if marked and not asked.marker:
         message = "A version-id marker cannot be specified without a key marker."
         named = {"ArgumentName": "version-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise Refused("InvalidArgument", message, **named)
     if marked and not is_id(marked):
         raise invalid_id(marked, "version-id-marker")
     stacks = {name: list(reversed(bucket.keys.getlist(name))) for name in sorted(dict(bucket.keys))}
@@ -261,10 +261,10 @@ def _buckets(call: BucketCall) -> Any:
     most, token = call.parameter("max-buckets"), call.parameter("continuation-token")
     if region and not regions.known(region):
         message = f"Argument value {region} is not a valid AWS Region"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="bucket-region")
+        raise Refused("InvalidArgument", message, ArgumentName="bucket-region")
     if most and not (re.fullmatch(r"[0-9]{1,5}", most) and 1 <= int(most) <= MOST_BUCKETS):
         message = f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="max-buckets", ArgumentValue=most)
+        raise Refused("InvalidArgument", message, ArgumentName="max-buckets", ArgumentValue=most)
     mine = call.backend.list_buckets(prefix=prefix, bucket_region=region, max_buckets=None)
     behind = _name_of(token) if token else ""
     left = [each for each in sorted(mine, key=lambda each: each.name) if each.name > behind]

@@ -44,4 +44,4 @@ def answers_are_of_latin_1(call: BucketCall) -> None:
         value = values if isinstance(values, str) else values[0]  # moto adds all headers, as plain text
         if name.startswith("response-") and not fits_a_header(value):
             message = "Header value cannot be represented using ISO-8859-1."
-            raise Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
+            raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=value)

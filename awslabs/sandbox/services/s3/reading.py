@@ -113,7 +113,7 @@ def _wanted(call: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, st
     part, ranged = call.parameter("partNumber"), call.header("Range")
     if part and ranged:
         message = "Cannot specify both Range header and partNumber query parameter"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if part:
         return 206 if key.size else 200, *_part(key, int(part))
     match = _RANGE.fullmatch(ranged)
@@ -123,7 +123,7 @@ def _wanted(call: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, st
     end = min(key.size, int(match[2]) + 1) if match[1] and match[2] else key.size
     if begin >= key.size:
         more = {"RangeRequested": ranged, "ActualObjectSize": str(key.size)}
-        raise Refused("InvalidRange", "The requested range is not satisfiable", 416, **more)
+        raise Refused("InvalidRange", "The requested range is not satisfiable", **more)
     return 206, begin, end, headers_of(key) if end - begin == key.size else {}
 
 

@@ -29,7 +29,7 @@ def who_pays(call: BucketCall, proceed: Proceed) -> Any:
     """
     bucket = call.bucket
     if bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=call.name)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
     payer = memory(bucket, Payer)
     if call.method == "PUT":
         wanted = document(call).get("Payer")
@@ -48,7 +48,7 @@ def one_rule_encrypts(call: BucketCall) -> None:
     stumbles over two, and takes any key. Source: aws-facts (k).
     """
     if call.bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=call.name)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
     rules = document(call).get("Rules", [])
     if len(rules) != 1:
         raise malformed()
@@ -57,7 +57,7 @@ def one_rule_encrypts(call: BucketCall) -> None:
         message = (
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
         )
-        raise Refused("InvalidArgument", message, 400, ArgumentName="ApplyServerSideEncryptionByDefault")
+        raise Refused("InvalidArgument", message, ArgumentName="ApplyServerSideEncryptionByDefault")
 
 
 @before("s3:PutBucketOwnershipControls", "s3:CreateBucket")
@@ -69,7 +69,7 @@ def one_rule_owns(call: BucketCall) -> None:
     if call.action == "CreateBucket":
         wanted = call.request.headers.get(name)
         if wanted is not None and wanted not in _OWNERS:
-            raise Refused("InvalidArgument", f"Invalid {name} header: {wanted}", 400, ArgumentName=name)
+            raise Refused("InvalidArgument", f"Invalid {name} header: {wanted}", ArgumentName=name)
         return
     rules = document(call).get("Rules", [])
     if len(rules) != 1 or rules[0].get("ObjectOwnership") not in _OWNERS:
@@ -85,7 +85,7 @@ def no_acceleration_with_dots(call: BucketCall) -> None:
     """
     if "." in call.name:
         message = "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
 
 
 @before("s3:PutBucketNotificationConfiguration")
@@ -104,7 +104,7 @@ def filters_have_a_name_and_a_value(call: BucketCall) -> None:
                     "filter rule name must be either prefix or suffix",
                     {"ArgumentName": "FilterRule.Name"},
                 )
-                raise Refused("InvalidArgument", message, 400, **more, ArgumentValue=rule["Name"])
+                raise Refused("InvalidArgument", message, **more, ArgumentValue=rule["Name"])
 
 
 @before("s3:GetPublicAccessBlock")

@@ -47,14 +47,14 @@ def _look(tags: Tags, of_aws: str, named: bool = True) -> None:
     keys = set()
     for key, value in tags:
         if key.startswith("aws:"):
-            raise Refused("InvalidTag", of_aws, 400, **({"TagKey": key} if named else {}))
+            raise Refused("InvalidTag", of_aws, **({"TagKey": key} if named else {}))
         if key in keys:
-            raise Refused("InvalidTag", "Cannot provide multiple Tags with the same key", 400, TagKey=key)
+            raise Refused("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
         if len(key) > 128 or not _ALLOWED.fullmatch(key):
-            raise Refused("InvalidTag", "The TagKey you have provided is invalid", 400, TagKey=key)
+            raise Refused("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
         if len(value) > 256 or not _ALLOWED.fullmatch(value):
             message = "The TagValue you have provided is invalid"
-            raise Refused("InvalidTag", message, 400, TagKey=key, TagValue=value)
+            raise Refused("InvalidTag", message, TagKey=key, TagValue=value)
         keys.add(key)
 
 
@@ -100,7 +100,7 @@ def _tagged_header(call: BucketCall) -> None:
     strange = any("," in key + value or "=" in value for key, value in pairs)
     if strange or len(dict(tags)) < len(tags):
         more = {"ArgumentName": "x-amz-tagging", "ArgumentValue": text}
-        raise Refused("InvalidArgument", _HEADER, 400, **more)
+        raise Refused("InvalidArgument", _HEADER, **more)
     _look(tags, _OF_OBJECTS)
 
 
@@ -116,7 +116,7 @@ def a_bucket_is_tagged_once(call: BucketCall) -> None:
     """
     if call.bucket is not None and call.bucket.account_id == call.account and document(call).get("Tags"):
         message = "Your previous request to create the named bucket succeeded and you already own it."
-        raise Refused("BucketAlreadyOwnedByYou", message, 409, BucketName=call.name)
+        raise Refused("BucketAlreadyOwnedByYou", message, BucketName=call.name)
 
 
 tags_of_what_is_there = rule(

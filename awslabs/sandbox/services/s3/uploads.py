@@ -72,13 +72,13 @@ def _begin(call: BucketCall, proceed: Proceed) -> Any:
     algorithm, kind = call.header(HEADER + "algorithm").upper(), call.header(HEADER + "type").upper()
     if algorithm and algorithm not in DIGESTS:
         message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]", 400)
+        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
     if kind and not algorithm:
         message = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if (algorithm, kind) in NEVER:
         message = f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     status, headers, body = proceed()
     if status >= 300 or call.bucket is None:
         return status, headers, body
@@ -98,7 +98,7 @@ def parts_have_numbers(call: BucketCall) -> None:
     asked = call.response.querystring.get("partNumber", ["" if call.action.startswith("Upload") else "1"])[0]
     if not re.fullmatch(r"[0-9]{1,5}", asked) or not 0 < int(asked) <= MOST_PARTS:
         message = "Part number must be an integer between 1 and 10000, inclusive"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="partNumber", ArgumentValue=asked)
+        raise Refused("InvalidArgument", message, ArgumentName="partNumber", ArgumentValue=asked)
 
 
 @uploads.around("s3:UploadPart", "s3:UploadPartCopy")
@@ -108,7 +108,7 @@ def _part(call: BucketCall, proceed: Proceed) -> Any:
     sent = algorithm_of(call)
     if wanted and sent and wanted != sent:
         kinds = f"expected checksum Type: {wanted.lower()}, actual checksum Type: {sent.lower()}"
-        raise Refused("InvalidRequest", f"Checksum Type mismatch occurred, {kinds}", 400)
+        raise Refused("InvalidRequest", f"Checksum Type mismatch occurred, {kinds}")
     status, headers, body = proceed()
     if status >= 300 or upload is None:
         return status, headers, body
@@ -142,13 +142,13 @@ def copied_ranges_are_whole(call: BucketCall) -> None:
             f"The {RANGE} value must be of the form bytes=first-last where first and last are the zero-based "
             "offsets of the first and last bytes to copy"
         )
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise Refused("InvalidArgument", message, **named)
     if source is not None and int(match[1]) >= source.size:
         message = "The specified copy range is invalid for the source object size"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if source is not None and int(match[2]) >= source.size:
         message = f"Range specified is not valid for source object of size: {source.size}"
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise Refused("InvalidArgument", message, **named)
 
 
 @uploads.answers("s3:ListParts")
@@ -200,7 +200,7 @@ def _begun(call: BucketCall) -> Any:
     of_key = [each.upload.id for each in things if each.name == marker]
     if marked and marked not in of_key:
         named = {"ArgumentName": "upload-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", "Invalid uploadId marker", 400, **named)
+        raise Refused("InvalidArgument", "Invalid uploadId marker", **named)
     given = of_key[: of_key.index(marked) + 1] if marked else of_key
 
     def passed(thing: Any) -> bool:
@@ -295,7 +295,7 @@ def _look_at_parts(upload: FakeMultipart, parts: list[dict[str, Any]]) -> None:
     numbers = [each["PartNumber"] for each in parts]
     if numbers != sorted(set(numbers)):
         message = "The list of parts was not in ascending order. Parts must be ordered by part number."
-        raise Refused("InvalidPartOrder", message, 400, UploadId=upload.id)
+        raise Refused("InvalidPartOrder", message, UploadId=upload.id)
     for each in parts:
         part = upload.parts.get(each["PartNumber"])
         if part is None or part.etag.strip('"') != each["ETag"].strip('"'):
@@ -306,7 +306,7 @@ def _look_at_parts(upload: FakeMultipart, parts: list[dict[str, Any]]) -> None:
             message = "Your proposed upload is smaller than the minimum allowed size"
             more = {"ETag": part.etag.strip('"'), "MinSizeAllowed": str(LEAST)}
             more |= {"PartNumber": str(each["PartNumber"]), "ProposedSize": str(part.size)}
-            raise Refused("EntityTooSmall", message, 400, **more)
+            raise Refused("EntityTooSmall", message, **more)
 
 
 def _invalid_part(upload: FakeMultipart, each: dict[str, Any]) -> Refused:
@@ -315,7 +315,7 @@ def _invalid_part(upload: FakeMultipart, each: dict[str, Any]) -> Refused:
         "specified entity tag may not match the part's entity tag."
     )
     more = {"PartNumber": str(each["PartNumber"]), "ETag": each["ETag"].strip('"'), "UploadId": upload.id}
-    return Refused("InvalidPart", message, 400, **more)
+    return Refused("InvalidPart", message, **more)
 
 
 def _look_at_checksums(
@@ -328,7 +328,7 @@ def _look_at_checksums(
             f"The upload was created using the {protection.kind or 'null'} checksum mode. The complete "
             "request must use the same checksum mode."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     for each in parts:
         part = upload.parts[each["PartNumber"]]
         given = {name for name in DIGESTS if f"Checksum{name}" in each}
@@ -337,7 +337,7 @@ def _look_at_checksums(
             message = (
                 f"The {other} you specified for part {each['PartNumber']} did not match what we received."
             )
-            raise Refused("BadDigest", message, 400)
+            raise Refused("BadDigest", message)
         if given and (not own or each[f"Checksum{own}"] != part.checksum_value):
             raise _invalid_part(upload, each)
         if protection.kind == COMPOSITE and not given:
@@ -345,18 +345,18 @@ def _look_at_checksums(
                 f"The upload was created using a {own.lower()} checksum. The complete request must include "
                 f"the checksum for each part. It was missing for part {each['PartNumber']} in the request."
             )
-            raise Refused("InvalidRequest", message, 400)
+            raise Refused("InvalidRequest", message)
     whole = b"".join(upload.parts[each["PartNumber"]].value for each in parts)
     sent = {name: value for name in DIGESTS if (value := call.header(HEADER + name.lower()))}
     if protection.kind == FULL and sent and (not kind or sent != {own: encoded(own, whole)}):
         message = f"The {own.lower()} you specified did not match the calculated checksum."
-        raise Refused("BadDigest", message, 400)
+        raise Refused("BadDigest", message)
     size = call.header("x-amz-mp-object-size")
     if size and size != str(len(whole)):
         message = (
             f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: "
         )
-        raise Refused("InvalidRequest", message + str(len(whole)), 400)
+        raise Refused("InvalidRequest", message + str(len(whole)))
 
 
 # --- what is told of an object -------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def _attributes(call: BucketCall) -> Any:
         raise missing(call.key) if version_id is None else no_version(call.key, version_id)
     wanted = {each.strip() for each in call.header("x-amz-object-attributes").split(",")}
     if not wanted <= ATTRIBUTES:
-        raise Refused("InvalidArgument", "Invalid attribute name specified.", 400)
+        raise Refused("InvalidArgument", "Invalid attribute name specified.")
     checksum = _checksum(key)
     if key.checksum_type == COMPOSITE:
         checksum[f"Checksum{key.checksum_algorithm}"] = str(key.checksum_value).rpartition("-")[0]

@@ -58,7 +58,7 @@ def _seal(start: str) -> str:
 def invalid_id(version_id: str, name: str = "versionId") -> Refused:
     """S3's answer to what is no id of a version."""
     named = {"ArgumentName": name, "ArgumentValue": version_id}
-    return Refused("InvalidArgument", "Invalid version id specified", 400, **named)
+    return Refused("InvalidArgument", "Invalid version id specified", **named)
 
 
 def asked_version(call: BucketCall) -> str | None:
@@ -72,13 +72,13 @@ def asked_version(call: BucketCall) -> str | None:
 def no_version(key: str, version_id: str) -> Refused:
     """S3's answer to a version that is not there any more."""
     message = "The specified version does not exist."
-    return Refused("NoSuchVersion", message, 404, Key=key, VersionId=version_id)
+    return Refused("NoSuchVersion", message, Key=key, VersionId=version_id)
 
 
 def no_method(method: str) -> Refused:
     """S3's answer to whoever takes a delete marker for an object."""
     message = "The specified method is not allowed against this resource."
-    return Refused("MethodNotAllowed", message, 405, Method=method, ResourceType="DeleteMarker")
+    return Refused("MethodNotAllowed", message, Method=method, ResourceType="DeleteMarker")
 
 
 def allowed_bucket(call: BucketCall, action: str, key: str = "") -> FakeBucket:
@@ -175,7 +175,7 @@ def versioning_is_enabled_or_suspended(call: BucketCall) -> None:
     status = document(call).get("Status")
     if status is None:
         message = "The Versioning element must be specified"
-        raise Refused("IllegalVersioningConfigurationException", message, 400)
+        raise Refused("IllegalVersioningConfigurationException", message)
     if status not in ("Enabled", "Suspended"):
         raise malformed()
     if bucket.object_lock_enabled and status != "Enabled":
@@ -193,4 +193,4 @@ def versions_fill_a_bucket(call: BucketCall) -> None:
     """
     if call.bucket is not None and call.bucket.versioning_status and call.bucket.keys:
         message = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
-        raise Refused("BucketNotEmpty", message, 409, BucketName=call.name)
+        raise Refused("BucketNotEmpty", message, BucketName=call.name)

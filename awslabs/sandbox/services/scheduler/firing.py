@@ -150,9 +150,9 @@ def call_target(delivery: Delivery) -> None:
     action = "lambda:InvokeFunction" if ":lambda:" in arn else "sqs:SendMessage"
     with lock:
         if not identities.assumable(account, role, SERVICE, source_arn=group_arn):
-            raise Refused("AccessDeniedException", f"{role} cannot be assumed by {SERVICE}.", 403)
+            raise Refused("AccessDeniedException", f"{role} cannot be assumed by {SERVICE}.")
         if not permissions.allows(account, role, action, arn, region):
-            raise Refused("AccessDeniedException", f"{role} may not {action} on {arn}.", 403)
+            raise Refused("AccessDeniedException", f"{role} may not {action} on {arn}.")
         if action == "sqs:SendMessage":
             send_to_queue(backend, arn, delivery.payload, {})
             return
@@ -186,7 +186,7 @@ def send_to_queue(backend: EventBridgeSchedulerBackend, arn: str, body: str, sai
     queues, name = sqs_backends[backend.account_id][backend.region_name], arn.rpartition(":")[2]
     if name not in queues.queues:
         message = "The specified queue does not exist."
-        raise Refused("AWS.SimpleQueueService.NonExistentQueue", message, 400)
+        raise Refused("AWS.SimpleQueueService.NonExistentQueue", message)
     queues.send_message(
         name, body, {key: {"DataType": "String", "StringValue": value} for key, value in said.items()}
     )

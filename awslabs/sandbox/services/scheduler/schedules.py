@@ -49,7 +49,7 @@ def find(call: Call) -> Schedule | None:
 
 
 def invalid(message: str) -> Refused:
-    return Refused("ValidationException", message, 400)
+    return Refused("ValidationException", message)
 
 
 # --- names, roles and times ------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def schedule_expression(call: Call) -> None:
     if not (RATE.fullmatch(text) or is_moment(text) or is_cron(text)):
         raise invalid(f"Invalid Schedule Expression {text}.")
     if text.startswith("cron"):
-        raise Refused("NotImplemented", "The practice cloud fires rate(...) and at(...), but no cron.", 501)
+        raise Refused("NotImplemented", "The practice cloud fires rate(...) and at(...), but no cron.")
 
 
 def is_moment(text: str) -> bool:
@@ -144,7 +144,7 @@ def schedule_target_can_be_called(call: Call) -> None:
     arn = (call.get("Target") or {}).get("Arn", "")
     if not re.fullmatch(r"arn:aws:(lambda:[^:]+:\d{12}:function|sqs:[^:]+:\d{12}):.+", arn):
         message = f"The practice cloud's schedules call Lambda functions and SQS queues, not {arn}."
-        raise Refused("NotImplemented", message, 501)
+        raise Refused("NotImplemented", message)
 
 
 @before("scheduler:CreateSchedule")
@@ -155,7 +155,7 @@ def schedule_group_exists(call: Call) -> None:
     """
     group = call.get("GroupName") or "default"
     if group not in backend_of(call).schedule_groups:
-        raise Refused("ResourceNotFoundException", f"Schedule group {group} does not exist.", 404)
+        raise Refused("ResourceNotFoundException", f"Schedule group {group} does not exist.")
 
 
 # --- when it fires ---------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def schedule_token(call: Call, proceed: Proceed) -> Any:
     if token and kept.get(token) == digest and schedule is not None:
         return 200, {}, json.dumps({"ScheduleArn": schedule.arn})
     if schedule is not None:
-        raise Refused("ConflictException", f"Schedule {name_of(call)} already exists.", 409)
+        raise Refused("ConflictException", f"Schedule {name_of(call)} already exists.")
     answer = proceed()
     if token:
         kept[token] = digest

@@ -75,7 +75,6 @@ def _look(call: Call) -> None:
             "AWS.SimpleQueueService.QueueDeletedRecently",
             "You must wait 60 seconds after deleting a queue before you can create another with the same "
             "name.",
-            400,
         )
 
 
@@ -182,7 +181,7 @@ def queue_attributes_have_bounds(call: Call) -> None:
     for name, (least, most) in BOUNDS.items():
         value = str(attributes.get(name, least))
         if not (value.isdecimal() and least <= int(value) <= most):
-            raise Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.", 400)
+            raise Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
 
 
 def _plain(value: Any) -> str:

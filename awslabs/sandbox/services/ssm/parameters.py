@@ -31,12 +31,11 @@ def parameter_name_is_valid(call: Call) -> None:
         raise Refused(
             "HierarchyLevelLimitExceededException",
             f"A hierarchy can have a maximum of {LEVELS} levels.",
-            400,
         )
     if "/" in name and not name.startswith("/"):
-        raise Refused("ValidationException", "Parameter name must be a fully qualified name.", 400)
+        raise Refused("ValidationException", "Parameter name must be a fully qualified name.")
     if not NAME.fullmatch(name):
-        raise Refused("ValidationException", NO_NAME, 400)
+        raise Refused("ValidationException", NO_NAME)
 
 
 @before("ssm:PutParameter")
@@ -56,7 +55,6 @@ def parameter_value_fits_its_tier(call: Call) -> None:
         raise Refused(
             "ValidationException",
             f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}",
-            400,
         )
 
 
@@ -85,7 +83,7 @@ def parameters_as_they_were_asked_for(call: Call, proceed: Proceed) -> Any:
     names = [str(name) for name in call.get("Names") or [call.get("Name", "")]]
     for name in names:
         if not name.startswith("arn:") and not NAME.fullmatch(name.partition(":")[0]):
-            raise Refused("ValidationException", NO_NAME, 400)
+            raise Refused("ValidationException", NO_NAME)
     answer = proceed()
     for shown in answer.result.get("Parameters") or [answer.result.get("Parameter") or {}]:
         if shown and shown["Name"] not in names and f"/{shown['Name']}" in names:
