@@ -31,7 +31,7 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.services.iam import needs
 from awslabs.sandbox.services.iam.identities import caller_of
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -234,13 +234,13 @@ def websites(call: BucketCall) -> None:
     index, elsewhere = website.get("IndexDocument"), website.get("RedirectAllRequestsTo")
     if elsewhere is not None and {"IndexDocument", "ErrorDocument", "RoutingRules"} & website.keys():
         message = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules."
-        raise _no_website("RedirectAllRequestsTo", "not null", message)
+        raise invalid(message, "RedirectAllRequestsTo", "not null")
     if elsewhere is None and index is None:
         message = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty"
-        raise _no_website("IndexDocument", "null", message)
+        raise invalid(message, "IndexDocument", "null")
     suffix = (index or {}).get("Suffix", "")
     if index is not None and (not suffix or "/" in suffix):
-        raise _no_website("IndexDocument", suffix, "The IndexDocument Suffix is not well formed")
+        raise invalid("The IndexDocument Suffix is not well formed", "IndexDocument", suffix)
     if "RoutingRules" not in website:
         return
     if not website["RoutingRules"]:
@@ -262,10 +262,6 @@ def websites(call: BucketCall) -> None:
                 "Condition cannot be empty. To redirect all requests without a condition, the condition "
                 "element shouldn't be present.",
             )
-
-
-def _no_website(name: str, value: str, message: str) -> Refused:
-    return Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=value)
 
 
 public_policies = rule(

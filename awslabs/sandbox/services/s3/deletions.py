@@ -17,7 +17,7 @@ from awslabs.sandbox.core.engine import ASKED, BucketCall, Refused, before, rule
 from awslabs.sandbox.services.iam import needs, permissions
 from awslabs.sandbox.services.s3.buckets import is_anothers
 from awslabs.sandbox.services.s3.conditions import fits, unmet
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import (
     NULL,
     asked_version,
@@ -95,8 +95,7 @@ def only_locks_are_bypassed(call: BucketCall) -> None:
     version that is none. moto looks at neither. Source: aws-facts (k).
     """
     if call.bucket is not None and call.header(BYPASS) and not call.bucket.object_lock_enabled:
-        message = f"{BYPASS} is only applicable to Object Lock enabled buckets."
-        raise Refused("InvalidArgument", message, ArgumentName=BYPASS)
+        raise invalid(f"{BYPASS} is only applicable to Object Lock enabled buckets.", BYPASS)
     if call.action == "DeleteObject":
         asked_version(call)
 

@@ -24,6 +24,12 @@ def malformed() -> Refused:
     return Refused("MalformedXML", message)
 
 
+def invalid(message: str, name: str, value: str | None = None) -> Refused:
+    """S3's answer to a parameter or a header that cannot be; mostly it says what came."""
+    named = {"ArgumentName": name} if value is None else {"ArgumentName": name, "ArgumentValue": value}
+    return Refused("InvalidArgument", message, **named)
+
+
 def document(call: BucketCall) -> dict[str, Any]:
     """What a request's document holds, by the names of botocore's model, or `Refused`."""
     if not call.body and call.action in _NEEDED_BY_NONE:

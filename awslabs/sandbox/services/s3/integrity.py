@@ -14,7 +14,7 @@ from awslabs.sandbox.core.checksums import DIGESTS
 from awslabs.sandbox.core.engine import BucketCall, Refused, before
 from awslabs.sandbox.services.iam.needs import copied
 from awslabs.sandbox.services.s3.conditions import is_completed, look_for_source
-from awslabs.sandbox.services.s3.documents import document
+from awslabs.sandbox.services.s3.documents import document, invalid
 
 
 @before("s3:PutObject", "s3:UploadPart")
@@ -111,8 +111,7 @@ def sources_are_a_bucket_and_a_key(call: BucketCall) -> None:
     header = str(call.response.headers.get(name) or "")
     plain = copied(header)
     if not all(plain.partition("/")):
-        message = "Invalid copy source object key"
-        raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=name)
+        raise invalid("Invalid copy source object key", name, name)
     version = "".join(header.partition("?")[1:])
     call.request.environ["HTTP_X_AMZ_COPY_SOURCE"] = quote(plain, safe="/") + version
     look_for_source(call)

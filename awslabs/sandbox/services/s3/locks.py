@@ -15,7 +15,7 @@ from awslabs.sandbox.core.documents import is_time
 from awslabs.sandbox.core.engine import BucketCall, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
 from awslabs.sandbox.services.s3.deletions import BYPASS, LOCKED
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import (
     allowed_bucket,
     asked_version,
@@ -67,8 +67,7 @@ def _configure(call: BucketCall) -> Any:
     for name in LONGEST.keys() & retention.keys():
         if not 0 < retention[name] <= LONGEST[name]:
             fault = "too large" if retention[name] > 0 else "must be a positive integer value"
-            named = {"ArgumentName": name, "ArgumentValue": str(retention[name])}
-            raise Refused("InvalidArgument", f"Default retention period {fault}.", **named)
+            raise invalid(f"Default retention period {fault}.", name, str(retention[name]))
     if not bucket.is_versioned:
         message = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"
         raise Refused("InvalidBucketState", message, 409)
@@ -84,23 +83,18 @@ def new_locks_are_whole(call: BucketCall) -> None:
     """
     mode, until = call.header(MODE), call.header(UNTIL)
     if bool(mode) != bool(until):
-        message = f"{UNTIL} and {MODE} must both be supplied"
-        raise Refused("InvalidArgument", message, ArgumentName=UNTIL if mode else MODE)
+        raise invalid(f"{UNTIL} and {MODE} must both be supplied", UNTIL if mode else MODE)
     if mode and mode not in MODES:
-        named = {"ArgumentName": MODE, "ArgumentValue": mode}
-        raise Refused("InvalidArgument", "Unknown wormMode directive.", **named)
+        raise invalid("Unknown wormMode directive.", MODE, mode)
     if until and not is_time(until):
-        named = {"ArgumentName": UNTIL, "ArgumentValue": until}
-        message = "The retain until date must be provided in ISO 8601 format"
-        raise Refused("InvalidArgument", message, **named)
+        raise invalid("The retain until date must be provided in ISO 8601 format", UNTIL, until)
     if until:
         date, environ = _date(until), call.request.environ
         _look_at_date(date, UNTIL)
         environ["HTTP_" + UNTIL.upper().replace("-", "_")] = date.strftime(_AS_MOTO_READS)
     hold = call.header(HOLD)
     if hold not in ("", "ON", "OFF"):
-        named = {"ArgumentName": HOLD, "ArgumentValue": hold}
-        raise Refused("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'", **named)
+        raise invalid("Legal Hold must be either of 'ON' or 'OFF'", HOLD, hold)
 
 
 @locks.answers("s3:PutObjectRetention")
@@ -163,8 +157,7 @@ def _look_at_date(until: datetime.datetime, name: str) -> None:
     """Refuse a retention that is over."""
     if until <= datetime.datetime.now(datetime.timezone.utc):
         shown = until.astimezone(_PACIFIC).strftime("%a %b %d %H:%M:%S %Z %Y")
-        named = {"ArgumentName": name, "ArgumentValue": shown}
-        raise Refused("InvalidArgument", "The retain until date must be in the future!", **named)
+        raise invalid("The retain until date must be in the future!", name, shown)
 
 
 def _never_locked() -> Refused:

@@ -17,6 +17,7 @@ from moto.s3.models import FakeKey
 
 from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, memory, rule, state
 from awslabs.sandbox.services.s3.conditions import source_of
+from awslabs.sandbox.services.s3.documents import invalid
 from awslabs.sandbox.services.s3.versions import stored
 
 SSE = "x-amz-server-side-encryption"
@@ -71,7 +72,7 @@ def _key_to_store_with(call: BucketCall) -> str:
             "Server Side Encryption with Customer provided key is incompatible with the encryption method "
             "specified"
         )
-        raise Refused("InvalidArgument", message, ArgumentName=SSE, ArgumentValue=call.header(SSE))
+        raise invalid(message, SSE, call.header(SSE))
     _check(algorithm, key, md5)
     return md5
 
@@ -92,7 +93,7 @@ def _check(algorithm: str, key: str, md5: str) -> None:
     elif md5 != base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode():
         problem = "The calculated MD5 hash of the key did not match the hash that was provided."
     if problem:
-        raise Refused("InvalidArgument", problem, ArgumentName=SSE)
+        raise invalid(problem, SSE)
 
 
 def _unlock(call: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:

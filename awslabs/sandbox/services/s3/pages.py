@@ -17,8 +17,9 @@ from urllib.parse import quote
 from moto.s3.models import OWNER, FakeBucket, FakeDeleteMarker, FakeKey
 
 from awslabs.sandbox.core import regions
-from awslabs.sandbox.core.engine import BucketCall, Refused, before, rule
+from awslabs.sandbox.core.engine import BucketCall, before, rule
 from awslabs.sandbox.services.s3.buckets import is_signed
+from awslabs.sandbox.services.s3.documents import invalid
 from awslabs.sandbox.services.s3.versions import allowed_bucket, born, invalid_id, is_id, serialized
 
 MOST = 1000
@@ -98,18 +99,15 @@ def keys_are_encoded_for_urls(call: BucketCall) -> None:
     """Another encoding of keys than `url`: InvalidArgument. moto takes any. Source: aws-facts (k)."""
     name = "encoding-type"
     if name in call.response.querystring and call.parameter(name) != "url":
-        named = {"ArgumentName": name, "ArgumentValue": call.parameter(name)}
-        raise Refused("InvalidArgument", "Invalid Encoding Method specified in Request", **named)
+        raise invalid("Invalid Encoding Method specified in Request", name, call.parameter(name))
 
 
 def natural(text: str, name: str, spoken: str, default: int) -> int:
     """A number that a request gives for a page; `spoken`: AWS's second name of it. Source: aws-facts (k)."""
     if not re.fullmatch(r"-?[0-9]{1,10}", text or str(default)) or int(text or default) > LARGEST:
-        message = f"Provided {name} not an integer or within integer range"
-        raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=text)
+        raise invalid(f"Provided {name} not an integer or within integer range", name, text)
     if int(text or default) < 0:
-        message = f"Argument {spoken} must be an integer between 0 and {LARGEST}"
-        raise Refused("InvalidArgument", message, ArgumentName=spoken, ArgumentValue=text)
+        raise invalid(f"Argument {spoken} must be an integer between 0 and {LARGEST}", spoken, text)
     return int(text or default)
 
 
@@ -202,8 +200,7 @@ def _name_of(token: str) -> str:
     except ValueError:
         name = ""
     if not name:
-        message = "The continuation token provided is incorrect"
-        raise Refused("InvalidArgument", message, ArgumentName="continuation-token")
+        raise invalid("The continuation token provided is incorrect", "continuation-token")
     return name
 
 
@@ -213,8 +210,7 @@ def _versions(call: BucketCall) -> Any:
     marked = call.parameter("version-id-marker")
     if marked and not asked.marker:
         message = "A version-id marker cannot be specified without a key marker."
-        named = {"ArgumentName": "version-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", message, **named)
+        raise invalid(message, "version-id-marker", marked)
     if marked and not is_id(marked):
         raise invalid_id(marked, "version-id-marker")
     stacks = {name: list(reversed(bucket.keys.getlist(name))) for name in sorted(dict(bucket.keys))}
@@ -260,11 +256,10 @@ def _buckets(call: BucketCall) -> Any:
     region, prefix = call.parameter("bucket-region"), call.parameter("prefix")
     most, token = call.parameter("max-buckets"), call.parameter("continuation-token")
     if region and not regions.known(region):
-        message = f"Argument value {region} is not a valid AWS Region"
-        raise Refused("InvalidArgument", message, ArgumentName="bucket-region")
+        raise invalid(f"Argument value {region} is not a valid AWS Region", "bucket-region")
     if most and not (re.fullmatch(r"[0-9]{1,5}", most) and 1 <= int(most) <= MOST_BUCKETS):
         message = f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}"
-        raise Refused("InvalidArgument", message, ArgumentName="max-buckets", ArgumentValue=most)
+        raise invalid(message, "max-buckets", most)
     mine = call.backend.list_buckets(prefix=prefix, bucket_region=region, max_buckets=None)
     behind = _name_of(token) if token else ""
     left = [each for each in sorted(mine, key=lambda each: each.name) if each.name > behind]

@@ -28,7 +28,7 @@ from moto.core.request import Request
 from awslabs.sandbox.core import documents, forms, wire
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
-from awslabs.sandbox.services.s3.documents import malformed
+from awslabs.sandbox.services.s3.documents import invalid, malformed
 from awslabs.sandbox.services.s3.tags import tags_of
 
 OPERATION = "s3:PostObject"
@@ -83,11 +83,9 @@ def _form(content_type: str, body: bytes) -> forms.Form:
     except forms.Malformed:
         raise Refused("MalformedPOSTRequest", forms.MALFORMED) from None
     if form.file is None:
-        message, more = "POST requires exactly one file upload per request.", {"ArgumentName": "file"}
-        raise Refused("InvalidArgument", message, **more, ArgumentValue="0")
+        raise invalid("POST requires exactly one file upload per request.", "file", "0")
     if not form.fields.get("key"):
-        message = forms.MISSING.format("key")
-        raise Refused("InvalidArgument", message, ArgumentName="key", ArgumentValue="")
+        raise invalid(forms.MISSING.format("key"), "key", "")
     return form
 
 

@@ -5,7 +5,8 @@ Source: S3 API reference, "Authenticating Requests: Using Query Parameters"; aws
 
 from __future__ import annotations
 
-from awslabs.sandbox.core.engine import BucketCall, Refused, before
+from awslabs.sandbox.core.engine import BucketCall, before
+from awslabs.sandbox.services.s3.documents import invalid
 from awslabs.sandbox.services.s3.posts import fits_a_header
 
 _CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
@@ -43,5 +44,4 @@ def answers_are_of_latin_1(call: BucketCall) -> None:
     for name, values in call.response.querystring.items():
         value = values if isinstance(values, str) else values[0]  # moto adds all headers, as plain text
         if name.startswith("response-") and not fits_a_header(value):
-            message = "Header value cannot be represented using ISO-8859-1."
-            raise Refused("InvalidArgument", message, ArgumentName=name, ArgumentValue=value)
+            raise invalid("Header value cannot be represented using ISO-8859-1.", name, value)

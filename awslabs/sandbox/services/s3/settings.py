@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, around, before, memory, state
-from awslabs.sandbox.services.s3.documents import NAMESPACE, document, malformed
+from awslabs.sandbox.services.s3.documents import NAMESPACE, document, invalid, malformed
 
 _OWNERS = {"BucketOwnerPreferred", "ObjectWriter", "BucketOwnerEnforced"}
 
@@ -57,7 +57,7 @@ def one_rule_encrypts(call: BucketCall) -> None:
         message = (
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
         )
-        raise Refused("InvalidArgument", message, ArgumentName="ApplyServerSideEncryptionByDefault")
+        raise invalid(message, "ApplyServerSideEncryptionByDefault")
 
 
 @before("s3:PutBucketOwnershipControls", "s3:CreateBucket")
@@ -69,7 +69,7 @@ def one_rule_owns(call: BucketCall) -> None:
     if call.action == "CreateBucket":
         wanted = call.request.headers.get(name)
         if wanted is not None and wanted not in _OWNERS:
-            raise Refused("InvalidArgument", f"Invalid {name} header: {wanted}", ArgumentName=name)
+            raise invalid(f"Invalid {name} header: {wanted}", name)
         return
     rules = document(call).get("Rules", [])
     if len(rules) != 1 or rules[0].get("ObjectOwnership") not in _OWNERS:
@@ -100,11 +100,8 @@ def filters_have_a_name_and_a_value(call: BucketCall) -> None:
             if not rule.get("Name") or "Value" not in rule:
                 raise malformed()
             if rule["Name"].lower() not in ("prefix", "suffix"):
-                message, more = (
-                    "filter rule name must be either prefix or suffix",
-                    {"ArgumentName": "FilterRule.Name"},
-                )
-                raise Refused("InvalidArgument", message, **more, ArgumentValue=rule["Name"])
+                message = "filter rule name must be either prefix or suffix"
+                raise invalid(message, "FilterRule.Name", rule["Name"])
 
 
 @before("s3:GetPublicAccessBlock")

@@ -14,7 +14,7 @@ from moto.s3.models import FakeDeleteMarker
 
 from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import no_method, no_version
 
 Tags = list[tuple[str, str]]
@@ -99,8 +99,7 @@ def _tagged_header(call: BucketCall) -> None:
     tags = [(unquote_plus(key), unquote_plus(value)) for key, value in pairs]
     strange = any("," in key + value or "=" in value for key, value in pairs)
     if strange or len(dict(tags)) < len(tags):
-        more = {"ArgumentName": "x-amz-tagging", "ArgumentValue": text}
-        raise Refused("InvalidArgument", _HEADER, **more)
+        raise invalid(_HEADER, "x-amz-tagging", text)
     _look(tags, _OF_OBJECTS)
 
 

@@ -33,7 +33,7 @@ from awslabs.sandbox.services.s3.checksums import (
     protect,
 )
 from awslabs.sandbox.services.s3.conditions import missing, source_of
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.own_keys import OwnKey
 from awslabs.sandbox.services.s3.pages import Asked, natural, page
 from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, no_version, serialized, stored
@@ -97,8 +97,7 @@ def parts_have_numbers(call: BucketCall) -> None:
     """
     asked = call.response.querystring.get("partNumber", ["" if call.action.startswith("Upload") else "1"])[0]
     if not re.fullmatch(r"[0-9]{1,5}", asked) or not 0 < int(asked) <= MOST_PARTS:
-        message = "Part number must be an integer between 1 and 10000, inclusive"
-        raise Refused("InvalidArgument", message, ArgumentName="partNumber", ArgumentValue=asked)
+        raise invalid("Part number must be an integer between 1 and 10000, inclusive", "partNumber", asked)
 
 
 @uploads.around("s3:UploadPart", "s3:UploadPartCopy")
@@ -135,20 +134,19 @@ def copied_ranges_are_whole(call: BucketCall) -> None:
     text = call.header(RANGE)
     if not text:
         return
-    named = {"ArgumentName": RANGE, "ArgumentValue": text}
     match = re.fullmatch(r"bytes=(\d+)-(\d+)", text)
     if match is None or int(match[1]) > int(match[2]):
         message = (
             f"The {RANGE} value must be of the form bytes=first-last where first and last are the zero-based "
             "offsets of the first and last bytes to copy"
         )
-        raise Refused("InvalidArgument", message, **named)
+        raise invalid(message, RANGE, text)
     if source is not None and int(match[1]) >= source.size:
         message = "The specified copy range is invalid for the source object size"
         raise Refused("InvalidRequest", message)
     if source is not None and int(match[2]) >= source.size:
         message = f"Range specified is not valid for source object of size: {source.size}"
-        raise Refused("InvalidArgument", message, **named)
+        raise invalid(message, RANGE, text)
 
 
 @uploads.answers("s3:ListParts")
@@ -199,8 +197,7 @@ def _begun(call: BucketCall) -> Any:
     things.sort(key=lambda each: each.name)  # those of one key stay in the order in which they were begun
     of_key = [each.upload.id for each in things if each.name == marker]
     if marked and marked not in of_key:
-        named = {"ArgumentName": "upload-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", "Invalid uploadId marker", **named)
+        raise invalid("Invalid uploadId marker", "upload-id-marker", marked)
     given = of_key[: of_key.index(marked) + 1] if marked else of_key
 
     def passed(thing: Any) -> bool:

@@ -25,7 +25,7 @@ from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, S3Backend
 
 from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, around, before, patch
 from awslabs.sandbox.services.s3.buckets import denied
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 
 NULL = "null"
 _LETTERS = string.ascii_letters + string.digits + "._"
@@ -57,8 +57,7 @@ def _seal(start: str) -> str:
 
 def invalid_id(version_id: str, name: str = "versionId") -> Refused:
     """S3's answer to what is no id of a version."""
-    named = {"ArgumentName": name, "ArgumentValue": version_id}
-    return Refused("InvalidArgument", "Invalid version id specified", **named)
+    return invalid("Invalid version id specified", name, version_id)
 
 
 def asked_version(call: BucketCall) -> str | None:
