@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import re
@@ -51,6 +52,9 @@ address = ""
 
 
 # --- tokens -------------------------------------------------------------------------------------------
+
+
+_invalid = functools.partial(Refused, "InvalidParameterException")
 
 
 @dataclass
@@ -100,8 +104,7 @@ def authorization_tokens(call: Call) -> dict[str, Any]:
     data = []
     for registry_id in call.get("registryIds") or [call.account]:
         if registry_id != call.account:
-            raise Refused(
-                "InvalidParameterException",
+            raise _invalid(
                 f"The practice cloud gives tokens for the caller's own registry only, not for {registry_id}.",
             )
         password, token = issue(registry_id, call.region, call.response.access_key or "")
@@ -286,7 +289,7 @@ def layers_come_first(call: Call) -> None:
         needed = references(read(text))
     except ValueError as problem:
         message = "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid manifest'"
-        raise Refused("InvalidParameterException", message) from problem
+        raise _invalid(message) from problem
     if call.get("imageDigest") not in (None, digest_of(text)):
         raise Refused(
             "ImageDigestDoesNotMatchException",
@@ -312,10 +315,7 @@ def layers_are_what_they_are_called(call: Call) -> None:
     asked = call.get("layerDigests") or []
     if not all(DIGEST.fullmatch(each) for each in asked):
         message = f"'must satisfy regular expression '{DIGEST.pattern}''"
-        raise Refused(
-            "InvalidParameterException",
-            f"Invalid parameter at 'layerDigests' failed to satisfy constraint: {message}",
-        )
+        raise _invalid(f"Invalid parameter at 'layerDigests' failed to satisfy constraint: {message}")
     repository = ecr_backends[call.account][call.region].repositories.get(call.get("repositoryName", ""))
     upload = repository.uploads.get(call.get("uploadId", "")) if repository is not None else None
     if upload is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,14 +34,10 @@ LINKED = "ecs.amazonaws.com"
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.[^/]+\.amazonaws\.com/")
 
 
-def refuse(message: str) -> Refused:
-    """ECS's answer to most of what does not fit together."""
-    return Refused("ClientException", message)
-
-
-def invalid(message: str) -> Refused:
-    """ECS's answer to a parameter that cannot be."""
-    return Refused("InvalidParameterException", message)
+refuse = functools.partial(Refused, "ClientException")
+"""ECS's answer to most of what does not fit together."""
+invalid = functools.partial(Refused, "InvalidParameterException")
+"""ECS's answer to a parameter that cannot be."""
 
 
 def backend_of(call: Call) -> EC2ContainerServiceBackend:

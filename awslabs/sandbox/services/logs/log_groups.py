@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -35,6 +36,9 @@ DAYS = (
 """The retention times that there are. Source: CloudWatch Logs API reference, PutRetentionPolicy."""
 
 
+invalid = functools.partial(Refused, "InvalidParameterException")
+
+
 @before("logs:PutRetentionPolicy")
 def retention_from_a_list(call: Call) -> None:
     """Days that are not on AWS's list: InvalidParameterException. moto keeps any.
@@ -43,8 +47,7 @@ def retention_from_a_list(call: Call) -> None:
     """
     days = call.get("retentionInDays")
     if days not in DAYS:
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: "
             f"Member must satisfy enum value set: {list(DAYS)}",
         )
@@ -58,15 +61,13 @@ def log_group_names(call: Call) -> None:
     """
     name = call.get("logGroupName", "")
     if len(name) > LONGEST_NAME:
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"Invalid LogGroup or LogStream, both must have length less than or equal to {LONGEST_NAME}.",
         )
     if name.lower().startswith("aws/"):
-        raise Refused("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.")
+        raise invalid("Log groups starting with AWS/ are reserved for AWS.")
     if not re.fullmatch(r"[.\-_/#A-Za-z0-9]+", name):
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: "
             r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
         )
@@ -164,10 +165,7 @@ def groups_by_pattern(call: Call, proceed: Proceed) -> Any:
     if pattern is None:
         return proceed()
     if prefix is not None:
-        raise Refused(
-            "InvalidParameterException",
-            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
-        )
+        raise invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
     found = [group for name, group in sorted(call.response.logs_backend.groups.items()) if pattern in name]
     after, limit = str(call.get("nextToken", "")), int(call.get("limit", 50))
     page = [group for group in found if group.name > after]
@@ -203,7 +201,7 @@ def tokens_are_ours(call: Call) -> None:
     stream, _, event_id = rest.rpartition("@")
     events = group.streams[stream].events if stream in group.streams else []
     if name != group.name or event_id not in {str(event.event_id) for event in events}:
-        raise Refused("InvalidParameterException", "The specified nextToken is invalid.")
+        raise invalid("The specified nextToken is invalid.")
 
 
 @patch(LogStream, "to_describe_dict")

@@ -145,8 +145,7 @@ def copied_ranges_are_whole(call: BucketCall) -> None:
         message = "The specified copy range is invalid for the source object size"
         raise Refused("InvalidRequest", message)
     if source is not None and int(match[2]) >= source.size:
-        message = f"Range specified is not valid for source object of size: {source.size}"
-        raise invalid(message, RANGE, text)
+        raise invalid(f"Range specified is not valid for source object of size: {source.size}", RANGE, text)
 
 
 @uploads.answers("s3:ListParts")

@@ -6,6 +6,7 @@ expressions, and targets other than functions and queues.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -48,8 +49,7 @@ def find(call: Call) -> Schedule | None:
     return group.schedules.get(name_of(call)) if group else None
 
 
-def invalid(message: str) -> Refused:
-    return Refused("ValidationException", message)
+invalid = functools.partial(Refused, "ValidationException")
 
 
 # --- names, roles and times ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ for more over the years; all others have what AWS gives on the first day (`--acc
 
 from __future__ import annotations
 
+import functools
 import math
 import uuid
 from dataclasses import dataclass, field
@@ -154,6 +155,9 @@ service_quotas = rule(
 )
 
 
+_missing = functools.partial(Refused, "NoSuchResourceException")
+
+
 @state
 @dataclass
 class Requests:
@@ -221,9 +225,7 @@ def _get_request(call: Call) -> dict[str, Any]:
     for request in memory(_backend(call), Requests).made:
         if request["Id"] == call.get("RequestId"):
             return {"RequestedQuota": request}
-    raise Refused(
-        "NoSuchResourceException", "The request failed because the specified request does not exist."
-    )
+    raise _missing("The request failed because the specified request does not exist.")
 
 
 def _backend(call: Call) -> Any:
@@ -234,8 +236,7 @@ def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
     """All quotas of the service that a request names, ours and moto's, in the API's words."""
     service, region, account = call.get("ServiceCode"), call.region, call.account
     if service not in SERVICES:
-        raise Refused(
-            "NoSuchResourceException",
+        raise _missing(
             "This service is not available in the current Region. Choose a different Region or a different "
             "service.",
         )
@@ -260,4 +261,4 @@ def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
 
 def _unknown() -> Refused:
     message = "The request failed because the specified service quota does not exist."
-    return Refused("NoSuchResourceException", message)
+    return _missing(message)

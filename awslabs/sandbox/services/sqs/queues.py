@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -23,6 +24,9 @@ from awslabs.sandbox.core.engine import (
 )
 
 REST_S = 60.0
+
+
+invalid = functools.partial(Refused, "InvalidParameterValue")
 
 
 def queue_of(call: Call) -> Any:
@@ -101,8 +105,7 @@ def _create(call: Call) -> None:
     if not fifo:
         _standard(attributes)
         if name.endswith(".fifo"):
-            raise Refused(
-                "InvalidParameterValue",
+            raise invalid(
                 "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
             )
     _redrives(attributes)
@@ -153,8 +156,7 @@ def _redrives(attributes: dict[str, Any]) -> None:
         return  # moto says so
     count = str(policy.get("maxReceiveCount", 1)) if isinstance(policy, dict) else "1"
     if not count.isdecimal() or not 1 <= int(count) <= 1000:
-        raise Refused(
-            "InvalidParameterValue",
+        raise invalid(
             f"Value {text} for parameter RedrivePolicy is invalid. Reason: Invalid value for "
             f"maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive.",
         )
@@ -222,10 +224,7 @@ def labels_that_are_not_there(call: Call, proceed: Proceed) -> Any:
     """
     queue, label = queue_of(call), call.get("Label")
     if queue is not None and all(line.get("Sid") != label for line in queue._policy_json["Statement"]):
-        raise Refused(
-            "InvalidParameterValue",
-            f"Value {label} for parameter Label is invalid. Reason: can't find label.",
-        )
+        raise invalid(f"Value {label} for parameter Label is invalid. Reason: can't find label.")
     return proceed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -19,6 +20,9 @@ NO_NAME = (
 STANDARD, ADVANCED = 4096, 8192  # characters of a value
 
 
+invalid = functools.partial(Refused, "ValidationException")
+
+
 @before("ssm:PutParameter")
 def parameter_name_is_valid(call: Call) -> None:
     """Other characters, a path without its first slash: ValidationException; 16 levels: their own code.
@@ -33,9 +37,9 @@ def parameter_name_is_valid(call: Call) -> None:
             f"A hierarchy can have a maximum of {LEVELS} levels.",
         )
     if "/" in name and not name.startswith("/"):
-        raise Refused("ValidationException", "Parameter name must be a fully qualified name.")
+        raise invalid("Parameter name must be a fully qualified name.")
     if not NAME.fullmatch(name):
-        raise Refused("ValidationException", NO_NAME)
+        raise invalid(NO_NAME)
 
 
 @before("ssm:PutParameter")
@@ -52,10 +56,7 @@ def parameter_value_fits_its_tier(call: Call) -> None:
             if tier == "Standard"
             else ""
         )
-        raise Refused(
-            "ValidationException",
-            f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}",
-        )
+        raise invalid(f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}")
 
 
 @around("ssm:DescribeParameters")
@@ -83,7 +84,7 @@ def parameters_as_they_were_asked_for(call: Call, proceed: Proceed) -> Any:
     names = [str(name) for name in call.get("Names") or [call.get("Name", "")]]
     for name in names:
         if not name.startswith("arn:") and not NAME.fullmatch(name.partition(":")[0]):
-            raise Refused("ValidationException", NO_NAME)
+            raise invalid(NO_NAME)
     answer = proceed()
     for shown in answer.result.get("Parameters") or [answer.result.get("Parameter") or {}]:
         if shown and shown["Name"] not in names and f"/{shown['Name']}" in names:

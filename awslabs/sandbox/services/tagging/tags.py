@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from moto.ecr.models import ECRBackend, ecr_backends
 from moto.resourcegroupstaggingapi import models as tagging
 
 from awslabs.sandbox.core.engine import Call, Refused, before, patch
+
+invalid_value = functools.partial(Refused, "InvalidParameterValue")
 
 # What AWS calls a thing that is not there, by the beginning of its id: (error code, what it is).
 MISSING = {
@@ -44,7 +47,7 @@ def reserved_tags(call: Call) -> None:
     for spec in call.get("TagSpecifications", []) or call.get("TagSpecification", []):
         tags = tags + spec.get("Tags", [])
     if any(tag.get("Key", "").lower().startswith("aws:") for tag in tags):
-        raise Refused("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+        raise invalid_value("Tag keys starting with 'aws:' are reserved for internal use")
 
 
 @before("ec2:CreateTags")
