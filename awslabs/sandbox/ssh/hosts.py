@@ -22,13 +22,10 @@ Where its processes live (namespaces, or a supervisor), and how all of them end,
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import asyncssh
 
@@ -39,7 +36,6 @@ from awslabs.sandbox.ssh.sessions import Connection
 
 __all__ = ["Hosts"]
 
-T = TypeVar("T")
 HERE = Path(__file__).parent
 
 SHIMS = (
@@ -209,7 +205,7 @@ def write_shared_programs(ground: isolation.Ground) -> None:
     programs.mkdir(parents=True, exist_ok=True)
     for name in ("sftp.py", "shims.py"):
         shutil.copyfile(HERE / name, ground.practice / name)
-    python = own_python(ground)
+    python = isolation.python_with_packages(ground)[0]
     shim = shlex.join([*ground.python, f"{inside}/shims.py"])
     for name in SHIMS:
         write_script(
@@ -220,14 +216,6 @@ def write_shared_programs(ground: isolation.Ground) -> None:
     write_script(programs / "python3", script)
     for path in (ground.practice, programs, *ground.practice.glob("*.py")):
         path.chmod(0o755)
-
-
-def own_python(ground: isolation.Ground) -> str:
-    """Return the practice cloud's own Python with its packages, or the one that instances can reach."""
-    if ground.python != isolation.PYTHON:
-        return ground.python[0]
-    folder, name = os.path.split(sys.executable)
-    return os.path.join(os.path.realpath(folder), name)
 
 
 def write_script(path: Path, text: str) -> None:
