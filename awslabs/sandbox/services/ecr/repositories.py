@@ -153,19 +153,9 @@ image_digests = rule(
 
 @image_digests.patch(ECRBackend, "put_image")
 def _digest(
-    original: Any,
-    backend: ECRBackend,
-    repository_name: str,
-    image_manifest: str,
-    image_tag: str | None,
-    image_manifest_mediatype: str | None = None,
-    digest: str | None = None,
-) -> Image:
-    digest = digest_of(image_manifest)
-    found: Image = original(
-        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
-    )
-    return found
+    original: Any, backend: ECRBackend, name: str, manifest: str, tag: Any, media_type: Any, _: Any
+) -> Any:
+    return original(backend, name, manifest, tag, media_type, digest_of(manifest))
 
 
 @image_digests.around("ecr:DescribeImages")
@@ -240,35 +230,26 @@ def references(manifest: dict[str, Any]) -> list[str]:
 
 @patch(ECRBackend, "put_image")
 def tags_move(
-    original: Any,
-    backend: ECRBackend,
-    repository_name: str,
-    image_manifest: str,
-    image_tag: str | None,
-    image_manifest_mediatype: str | None = None,
-    digest: str | None = None,
-) -> Image:
+    original: Any, backend: ECRBackend, name: str, manifest: str, tag: str | None, *more: Any
+) -> Any:
     """A tag that goes to another image leaves the old one in the repository, without it; so does `image_tag`
     of an image that lost all its tags. moto deletes the old image.
 
     Source: ECR user guide, "Image tag mutability".
     """
-    repository = backend._get_repository(repository_name)
-    if image_tag is None:
+    repository = backend._get_repository(name)
+    if tag is None:
         for image in repository.images:
-            if image.image_manifest == image_manifest:
+            if image.image_manifest == manifest:
                 return image  # without a tag there is nothing to change
     else:
-        backend._resolve_image_tag_mutability(repository, image_tag)
+        backend._resolve_image_tag_mutability(repository, tag)
     for image in repository.images:
-        if image_tag in image.image_tags and image.image_manifest != image_manifest:
-            image.remove_tag(image_tag)
+        if tag in image.image_tags and image.image_manifest != manifest:
+            image.remove_tag(tag)
             if not image.image_tags:
                 image.image_tag = None  # type: ignore[assignment]
-    found: Image = original(
-        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
-    )
-    return found
+    return original(backend, name, manifest, tag, *more)
 
 
 @before("ecr:PutImage")
