@@ -41,22 +41,6 @@ def runs(instance_type: str, *, spot: bool = False) -> bool:
     return True
 
 
-def refuse_beyond_free_plan(instance_type: str) -> None:
-    """Refuse instances that the Free plan does not run.
-
-    Raises
-    ------
-    Refused
-        InvalidParameterCombination.
-    """
-    if weather.current.account == "free-plan" and not runs(instance_type):
-        raise Refused(
-            "InvalidParameterCombination",
-            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance "
-            "types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.",
-        )
-
-
 def plan(account: str) -> dict[str, Any]:
     """What GetAccountPlanState answers, which moto does not know. Source: botocore, freetier."""
     kind = "FREE" if weather.current.account == "free-plan" else "PAID"

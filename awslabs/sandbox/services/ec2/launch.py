@@ -13,6 +13,7 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
+from awslabs.sandbox.core import weather
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, state
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import images
@@ -272,7 +273,12 @@ def free_plan(call: Call) -> None:
 
     Source: aws-facts (k); nilbuild/developer-roadmap#10171 for the text.
     """
-    accounts.refuse_beyond_free_plan(_instance_type(call))
+    if weather.current.account == "free-plan" and not accounts.runs(_instance_type(call)):
+        raise Refused(
+            "InvalidParameterCombination",
+            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance "
+            "types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.",
+        )
 
 
 @before("ec2:RunInstances")

@@ -47,7 +47,7 @@ def security_group_in_use(call: Call) -> None:
     A group that names only itself is free. Source: aws-facts (a), (j); botocore, DeleteSecurityGroup.
     """
     for group in _groups_named(call):
-        in_use = any(group.id in _group_ids(eni) for eni in call.ec2.enis.values())
+        in_use = any(group.id in {each.id for each in eni.group_set} for eni in call.ec2.enis.values())
         if in_use or any(
             other.id != group.id and group.id in _named_by(other) for other in _groups(call.ec2)
         ):
@@ -411,11 +411,6 @@ def _groups_named(call: Call) -> list[Any]:
         return [group for group in _groups(call.ec2) if group.id == wanted_id]
     default = call.ec2.get_default_vpc()
     return [g for g in _groups(call.ec2) if name and g.name == name and default and g.vpc_id == default.id]
-
-
-def _group_ids(eni: Any) -> set[str]:
-    """The groups of a network interface, and of the instance that has it."""
-    return {group.id for group in eni.group_set}
 
 
 def _named_by(group: Any) -> set[str]:

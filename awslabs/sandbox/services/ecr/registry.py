@@ -558,7 +558,7 @@ class Registry:
             answer: Answer = self.cloud.moto.call(request)
             if repository is None or answer.status != 200:
                 return answer
-            shelf = self.shelf_of(account, region, repository)
+            shelf = self.folder / account / region / memory(repository, Shelf).name
             if ecr_backends[account][region].repositories.get(name) is not repository:
                 doomed = [shelf]
             else:
@@ -586,10 +586,6 @@ class Registry:
                 digest = hashlib.sha256(upload.layer_parts).hexdigest()
                 (shelf / digest).write_bytes(upload.layer_parts)
         return answer
-
-    def shelf_of(self, account: str, region: str, repository: Repository) -> Path:
-        """The folder of a repository that may be gone already."""
-        return self.folder / account / region / memory(repository, Shelf).name
 
     def used(self, repository: Repository | None) -> set[str]:
         """The blobs that a repository's images need."""

@@ -295,15 +295,11 @@ class Task:
     def stopped(self) -> None:
         """The end."""
         self.attachment_status = "DELETED"
-        self.remove_interface()
+        if self.interface.id in self.ec2.enis:
+            self.ec2.delete_network_interface(eni_id=self.interface.id)
         self.become("STOPPED", stoppedAt=clock.now())
         task_definitions.let_go(self.backend)
         later(self.ec2, KEPT_S, self.forget)
-
-    def remove_interface(self) -> None:
-        """Give the address back."""
-        if self.interface.id in self.ec2.enis:
-            self.ec2.delete_network_interface(eni_id=self.interface.id)
 
     def forget(self) -> None:
         """It is not shown any more."""
@@ -363,7 +359,7 @@ class Task:
             "stoppedReason": self.stopped_reason,
         }
         shown |= {name: value for name, value in more.items() if value}
-        return shown | {name: _moment(at) for name, at in self.times.items()}
+        return shown | {name: datetime.fromtimestamp(at, timezone.utc) for name, at in self.times.items()}
 
     def show_container(self, each: Container) -> dict[str, Any]:
         own = self.interface.private_ip_address
@@ -386,10 +382,6 @@ class Task:
                 shown[name] = str(value)
         more = {"exitCode": each.exit_code, "reason": each.reason or None, "imageDigest": each.digest or None}
         return shown | {name: value for name, value in more.items() if value is not None}
-
-
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(at, timezone.utc)
 
 
 def _units(text: Any, kind: str) -> int | None:
