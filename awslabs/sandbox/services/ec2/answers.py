@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import functools
 import re
 from typing import Any
 
-from botocore.session import get_session
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
+from awslabs.sandbox.core import regions
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, operation, rule
 from awslabs.sandbox.services.tagging.tags import missing
 
@@ -33,23 +32,13 @@ def zones_have_groups(call: Call, proceed: Proceed) -> Any:
             "ZoneName": zone.name,
             "ZoneId": zone.zone_id,
             "GroupName": f"{region}-zg-1",
-            "GroupLongName": f"{_spoken(region)} 1",
+            "GroupLongName": f"{regions.description(region)} 1",
             "NetworkBorderGroup": region,
             "ZoneType": zone.zone_type,
         }
         for zone in answer.result["AvailabilityZones"]
     ]
     return answer
-
-
-@functools.cache
-def _spoken(region: str) -> str:
-    """What a Region is called: `US East (N. Virginia)`."""
-    partitions = get_session().get_component("data_loader").load_data("endpoints")["partitions"]
-    named: dict[str, dict[str, Any]] = {}
-    for partition in partitions:
-        named |= partition["regions"]
-    return str(named.get(region, {}).get("description", region))
 
 
 @around("ec2:CreateVpc")
