@@ -127,14 +127,8 @@ def _of(backend: Any, maker: str, thing: Any) -> Any:
     return mine
 
 
-_PLAIN = {
-    "S",
-    "N",
-    "BOOL",
-    "NULL",
-    "SS",
-    "NS",
-}  # what JSON holds as it is; bytes are base64, lists hold others
+# Kinds of values that JSON holds as they are; bytes are base64, lists hold others.
+_PLAIN = {"S", "N", "BOOL", "NULL", "SS", "NS"}
 
 
 def _structure(original: Any, serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:

@@ -31,9 +31,8 @@ from awslabs.sandbox.services.scheduler.schedules import SERVICE, next_due
 
 log = logging.getLogger("awslabs.sandbox")
 
-RETRY_S = (
-    30.0  # until the first of the retries, at `slow_states` 1: doubled each time ("exponential backoff")
-)
+# Until the first of the retries, at `slow_states` 1: doubled each time ("exponential backoff").
+RETRY_S = 30.0
 LEAST_WAIT_S = 0.05
 PAST_S = 0.001  # after a firing, until the next one is planned: its own moment has passed then
 AT_ONCE = 8  # deliveries
