@@ -316,20 +316,8 @@ class Program:
         order = self.order
         login = registry.login(order.account, order.region) if image is not None else None
         try:
-            container = containers.create(
-                engine,
-                order.image,
-                login=login,
-                name=f"awslabs-{self.programs.port}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}",
-                run=str(self.programs.directory),
-                entry_point=order.entry_point,
-                command=order.command,
-                working_directory=order.working_directory,
-                environment=order.environment,
-                vcpus=order.vcpus,
-                memory_bytes=order.memory_mib * MIB,
-                architecture=order.architecture,
-            )
+            name = f"awslabs-{self.programs.port}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}"
+            container = containers.create(engine, order, login, name=name, run=str(self.programs.directory))
         except containers.OtherMachine as other:
             return self.of_another_machine(other.argv)
         except containers.NoImage as problem:
