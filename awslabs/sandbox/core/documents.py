@@ -63,6 +63,13 @@ def shape_of(service: str, operation: str) -> Any:
     return payload if payload is not None and payload.type_name == "structure" else None
 
 
+def in_utc(moment: datetime.datetime) -> datetime.datetime:
+    """A moment in UTC, which one without a zone is in already."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=datetime.timezone.utc)
+    return moment.astimezone(datetime.timezone.utc)
+
+
 def is_time(text: str) -> bool:
     """Whether a text is a time by ISO 8601, since 1970."""
     if not _TIME.fullmatch(text):

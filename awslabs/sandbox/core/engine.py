@@ -255,10 +255,14 @@ class BucketCall(Call):
     @property
     def bucket(self) -> FakeBucket | None:
         """The bucket, if there is one."""
+        return self.bucket_called(self.name)
+
+    def bucket_called(self, name: str) -> FakeBucket | None:
+        """A bucket of this name, whosever it is, if there is one."""
         from moto.s3.exceptions import MissingBucket
 
         try:
-            found: FakeBucket = self.backend.get_bucket(self.name)
+            found: FakeBucket = self.backend.get_bucket(name)
         except MissingBucket:
             return None
         return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.iam.access_control import PermissionResult
-from moto.s3.exceptions import CopyObjectMustChangeSomething, MissingBucket
+from moto.s3.exceptions import CopyObjectMustChangeSomething
 from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
 
 from awslabs.sandbox.core import policies, weather, wire
@@ -130,7 +130,8 @@ def buckets_of_other_accounts(call: BucketCall) -> None:
     if not is_signed(call) or call.action in ("CreateBucket", "DeleteObjects"):
         return  # whose name it is CreateBucket says, and of each object DeleteObjects
     source = needs.copied(call.header("x-amz-copy-source")).partition("/")[0]
-    if {_owner_of(call, call.name), _owner_of(call, source)} == {call.account}:
+    named = [call.bucket_called(name) for name in (call.name, source)]
+    if all(bucket is None or bucket.account_id == call.account for bucket in named):
         return  # as nearly always: what a call needs takes longer to find out
     said: wire.Call = call.request.environ[ASKED]
     if needs.known(said):
@@ -142,22 +143,11 @@ def buckets_of_other_accounts(call: BucketCall) -> None:
         raise denied()
 
 
-def _owner_of(call: BucketCall, name: str) -> str:
-    """The account of a bucket; of one that is not there the caller's."""
-    try:
-        return str(call.backend.get_bucket(name).account_id)
-    except MissingBucket:
-        return call.account
-
-
 def is_anothers(call: BucketCall, need: needs.Need) -> bool:
     """Whether something is done to a bucket of another account, which has not allowed it."""
     name, _, key = need.resource.rpartition(":::")[2].partition("/")
-    try:
-        bucket: FakeBucket = call.backend.get_bucket(name)
-    except MissingBucket:
-        return False
-    if bucket.account_id == call.account or policy_allows(call, bucket, need.action, key):
+    bucket = call.bucket_called(name)
+    if bucket is None or bucket.account_id == call.account or policy_allows(call, bucket, need.action, key):
         return False
     readable: Any = {
         "s3:GetObject": call.backend.get_object(name, key),

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import FakeKey
 
+from awslabs.sandbox.core.documents import in_utc
 from awslabs.sandbox.core.engine import BucketCall, Refused, before
 from awslabs.sandbox.services.iam.needs import copied
 from awslabs.sandbox.services.s3.versions import found, invalid_id, is_id, no_version, stored
@@ -37,12 +38,7 @@ def failed(key: FakeKey, headers: Mapping[str, str], prefix: str = "") -> str:
 
     def date(name: str) -> datetime.datetime | None:
         try:
-            asked = parsedate_to_datetime(headers.get(prefix + name) or "")
-            return (
-                asked.replace(tzinfo=datetime.timezone.utc)
-                if asked.tzinfo is None
-                else asked.astimezone(datetime.timezone.utc)
-            )
+            return in_utc(parsedate_to_datetime(headers.get(prefix + name) or ""))
         except (ValueError, OverflowError):
             return None
 

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.utils import parse_timestamp
 from moto.s3.models import FakeBucket, FakeKey
 
-from awslabs.sandbox.core.documents import is_time
+from awslabs.sandbox.core.documents import in_utc, is_time
 from awslabs.sandbox.core.engine import BucketCall, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
 from awslabs.sandbox.services.s3.deletions import BYPASS, LOCKED
@@ -175,9 +175,4 @@ def _is_less(key: FakeKey, mode: str | None, until: datetime.datetime | None) ->
 
 
 def _date(text: str) -> datetime.datetime:
-    found: datetime.datetime = parse_timestamp(text)  # Python 3.10 reads no Z
-    return (
-        found.replace(tzinfo=datetime.timezone.utc)
-        if found.tzinfo is None
-        else found.astimezone(datetime.timezone.utc)
-    )
+    return in_utc(parse_timestamp(text))  # Python 3.10 reads no Z
