@@ -76,8 +76,7 @@ class Hosts:
     def __init__(self, loop: Loop):
         self.loop, self.directory = loop, loop.directory
         self.hosts: dict[str, Host] = {}
-        self.ground: isolation.Ground | None = None
-        self.finding = asyncio.Lock()
+        self.shared = False  # whether the programs that instances share are there
         (self.directory / "instances").mkdir(parents=True, exist_ok=True)
 
     def reserve(self, instance_id: str) -> int:
@@ -148,7 +147,10 @@ class Hosts:
             raise ValueError(f"not a public key in OpenSSH's form: {error}") from error
 
         async def boot() -> None:
-            ground = await self.find_ground()
+            ground = await self.loop.find_ground()
+            if not self.shared:
+                write_shared_programs(ground)
+                self.shared = True
             await self.hosts[instance_id].boot(ground, user, key, hostname, user_data, on_power)
 
         self.loop.call(boot())
@@ -187,15 +189,6 @@ class Hosts:
 
         self.loop.call(stop_all())
         self.hosts.clear()
-
-    async def find_ground(self) -> isolation.Ground:
-        """Return what this computer offers to instances, and lay out the programs they share."""
-        async with self.finding:
-            if self.ground is None:
-                ground = await self.loop.find_ground()
-                write_shared_programs(ground)
-                self.ground = ground
-        return self.ground
 
 
 def write_shared_programs(ground: isolation.Ground) -> None:
