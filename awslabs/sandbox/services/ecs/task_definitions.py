@@ -108,7 +108,7 @@ MEMORY = {
 }
 
 
-def units(text: str, kind: str) -> int | None:
+def units(text: Any, kind: str) -> int | None:
     """``1024`` or ``1 vCPU`` as CPU units, ``2048`` or ``2 GB`` as MiB; None: neither.
 
     Source: ECS developer guide, "Task size".

@@ -27,6 +27,7 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition
@@ -48,7 +49,7 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.ecs import task_definitions
-from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse
+from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse, units
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.servicequotas import quotas
 
@@ -182,23 +183,21 @@ class Task:
     @property
     def cpu(self) -> int:
         """CPU units: 1024 are one vCPU."""
-        return _units(self.overrides.get("cpu"), "vcpu") or int(self.definition.cpu or 256)
+        return units(self.overrides.get("cpu"), "vcpu") or int(self.definition.cpu or 256)
 
     @property
     def memory_mib(self) -> int:
-        return _units(self.overrides.get("memory"), "gb") or int(self.definition.memory or 512)
+        return units(self.overrides.get("memory"), "gb") or int(self.definition.memory or 512)
 
     @property
     def task_role(self) -> str:
         """ARN, or empty."""
-        return self.overrides.get("taskRoleArn") or getattr(self.definition, "task_role_arn", "") or ""
+        return role_of("taskRoleArn", self.overrides, self.definition)
 
     @property
     def execution_role(self) -> str:
         """ARN, or empty."""
-        return (
-            self.overrides.get("executionRoleArn") or getattr(self.definition, "execution_role_arn", "") or ""
-        )
+        return role_of("executionRoleArn", self.overrides, self.definition)
 
     @property
     def going(self) -> bool:
@@ -384,8 +383,9 @@ class Task:
         return shown | {name: value for name, value in more.items() if value is not None}
 
 
-def _units(text: Any, kind: str) -> int | None:
-    return task_definitions.units(text, kind) if text else None
+def role_of(which: str, overrides: dict[str, Any], definition: TaskDefinition) -> str:
+    """The ARN of a task's role, or of its execution role; empty without one."""
+    return overrides.get(which) or getattr(definition, camelcase_to_underscores(which), "") or ""
 
 
 def tasks_of(backend: EC2ContainerServiceBackend) -> list[Task]:
@@ -497,10 +497,7 @@ def _look(
     overrides = asked.get("overrides") or {}
     _look_at_overrides(definition, overrides)
     _look_at_network(call, asked)
-    for role in (
-        overrides.get("taskRoleArn") or getattr(definition, "task_role_arn", None),
-        overrides.get("executionRoleArn") or getattr(definition, "execution_role_arn", None),
-    ):
+    for role in (role_of(which, overrides, definition) for which in ("taskRoleArn", "executionRoleArn")):
         source = f"arn:{call.partition}:ecs:{call.region}:{call.account}:*"
         if role and not identities.assumable(call.account, role, SERVICE, source_arn=source):
             raise refuse(
@@ -553,8 +550,8 @@ def _look_at_overrides(definition: TaskDefinition, overrides: dict[str, Any]) ->
                 f"Override for container named {each.get('name')} is not a container in the TaskDefinition."
             )
     if "cpu" in overrides or "memory" in overrides:
-        cpu = _units(overrides.get("cpu") or definition.cpu, "vcpu")
-        size = _units(overrides.get("memory") or definition.memory, "gb")
+        cpu = units(overrides.get("cpu") or definition.cpu, "vcpu")
+        size = units(overrides.get("memory") or definition.memory, "gb")
         if size not in task_definitions.MEMORY.get(cpu or 0, ()):
             raise refuse("No Fargate configuration exists for given values.")
 
@@ -618,7 +615,7 @@ def _no_place(
     fault = weather.current.draw("fargate:PlaceTask", call.account)
     if fault and fault not in (weather.CUT, weather.CUT_BEFORE):
         return CAPACITY if fault == "Capacity" else fault
-    cpu = _units((asked.get("overrides") or {}).get("cpu") or definition.cpu, "vcpu") or 256
+    cpu = units((asked.get("overrides") or {}).get("cpu") or definition.cpu, "vcpu") or 256
     spot = provider == "FARGATE_SPOT"
     in_use = sum(
         task.cpu
