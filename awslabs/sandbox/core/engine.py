@@ -573,10 +573,10 @@ def _changed(patch: Patch, found: Any) -> Any:
         return property(functools.partial(patch.function, found.fget))
     if isinstance(found, staticmethod):
         return staticmethod(functools.partial(patch.function, found.__func__))
-    return _replacement(patch.function, found)
+    return replacement(patch.function, found)
 
 
-def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
+def replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
     """A plain function, since moto finds its operations with `inspect.isfunction`."""
 
     def replaced(*args: Any, **kwargs: Any) -> Any:

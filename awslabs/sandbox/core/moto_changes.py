@@ -35,6 +35,8 @@ from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AccessKey
 from moto.sqs.models import Queue
 
+from awslabs.sandbox.core.engine import replacement
+
 
 def install() -> None:
     """Change moto in this process, for good."""
@@ -57,12 +59,7 @@ def install() -> None:
 
 def _change(owner: type, name: str, change: Any) -> None:
     """Put `change` in place of a method; it gets the original first."""
-    original = getattr(owner, name)
-
-    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return change(original, self, *args, **kwargs)
-
-    setattr(owner, name, changed)
+    setattr(owner, name, replacement(change, getattr(owner, name)))
 
 
 def _untracked(cls: type, *_args: Any, **_kwargs: Any) -> Any:

@@ -34,6 +34,13 @@ def encoded(algorithm: str, data: bytes) -> str:
     return base64.b64encode(DIGESTS[algorithm](data)).decode()
 
 
+def look_at_algorithm(name: str) -> None:
+    """Refuse an algorithm that there is not."""
+    if name not in DIGESTS:
+        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
+
+
 def algorithm_of(call: BucketCall) -> str:
     """The algorithm of the checksum that comes with a body; empty without one."""
     trailer = call.header("x-amz-trailer").strip().lower()
@@ -59,9 +66,7 @@ def headers_of(key: FakeKey) -> dict[str, str]:
 
 @checksums.patch(responses, "compute_checksum")
 def _computed(original: Any, body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:
-    if algorithm not in DIGESTS:
-        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
+    look_at_algorithm(algorithm)
     return base64.b64encode(DIGESTS[algorithm](body)) if encode_base64 else DIGESTS[algorithm](body)
 
 

@@ -30,6 +30,7 @@ from awslabs.sandbox.services.s3.checksums import (
     HEADER,
     algorithm_of,
     encoded,
+    look_at_algorithm,
     protect,
 )
 from awslabs.sandbox.services.s3.conditions import missing, source_of
@@ -70,9 +71,8 @@ class Protection:
 @uploads.around("s3:CreateMultipartUpload")
 def _begin(call: BucketCall, proceed: Proceed) -> Any:
     algorithm, kind = call.header(HEADER + "algorithm").upper(), call.header(HEADER + "type").upper()
-    if algorithm and algorithm not in DIGESTS:
-        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
+    if algorithm:
+        look_at_algorithm(algorithm)
     if kind and not algorithm:
         message = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
         raise Refused("InvalidRequest", message)
