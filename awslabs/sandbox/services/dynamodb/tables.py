@@ -45,8 +45,7 @@ class TableLife:
 
 
 def in_use(message: str) -> Refused:
-    message = f"Attempt to change a resource which is still in use: {message}"
-    return Refused("ResourceInUseException", message)
+    return Refused("ResourceInUseException", f"Attempt to change a resource which is still in use: {message}")
 
 
 def backend_of(call: Call) -> DynamoDBBackend:
@@ -359,8 +358,7 @@ def _made(call: Call, proceed: Proceed) -> Any:
 def _gone(call: Call, proceed: Proceed) -> Any:
     name = call.get("TableName", "").rpartition("/")[2]
     if name not in backend_of(call).tables:
-        message = f"Requested resource not found: Table: {name} not found"
-        raise Refused("ResourceNotFoundException", message)
+        raise Refused("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
     answer = proceed()
     shown = answer.result["TableDescription"]
     answer.result["TableDescription"] = {name: shown[name] for name in shown if name in _LEFT}

@@ -84,8 +84,7 @@ def security_group_quota(call: Call) -> None:
     moto counts only the rules in a group. Source: aws-facts (f).
     """
     if sum(1 for _ in _groups(call.ec2)) >= quotas.limit(call.account, call.region, "vpc", "L-E79EC296"):
-        message = "The maximum number of security groups has been reached."
-        raise Refused("SecurityGroupLimitExceeded", message)
+        raise Refused("SecurityGroupLimitExceeded", "The maximum number of security groups has been reached.")
 
 
 # --- subnets ------------------------------------------------------------------------------------------

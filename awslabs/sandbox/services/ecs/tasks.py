@@ -600,8 +600,7 @@ def _look_at_containers(definition: TaskDefinition, asked: dict[str, Any]) -> No
         unheard += [f"the log driver {driver}"] if driver != "awslogs" else []
         unheard += ["enableExecuteCommand"] if asked.get("enableExecuteCommand") else []
         if unheard:
-            message = f"The practice cloud runs no tasks with {', '.join(unheard)}."
-            raise Refused("NotImplemented", message)
+            raise Refused("NotImplemented", f"The practice cloud runs no tasks with {', '.join(unheard)}.")
 
 
 def _no_place(
@@ -744,8 +743,7 @@ def interface_of_a_task(call: Call) -> None:
     """
     eni = call.ec2.enis.get(call.get("NetworkInterfaceId"))
     if eni is not None and eni.requester_managed:
-        message = f"Network interface '{eni.id}' is currently in use."
-        raise Refused("InvalidParameterValue", message)
+        raise Refused("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
 
 
 # --- for what runs ---------------------------------------------------------------------------------------

@@ -215,8 +215,7 @@ def resource_policies_that_are_not_there(call: Call) -> None:
     """AWS ends the sentence with a full stop, moto does not. Source: aws-facts (k)."""
     name = call.get("policyName")
     if name not in logs_backends[call.account][call.region].resource_policies:
-        message = f"Policy with name [{name}] does not exist."
-        raise Refused("ResourceNotFoundException", message)
+        raise Refused("ResourceNotFoundException", f"Policy with name [{name}] does not exist.")
 
 
 @around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")

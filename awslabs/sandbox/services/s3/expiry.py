@@ -47,14 +47,12 @@ class Lifecycle:
 def _keep(call: BucketCall, proceed: Proceed) -> Any:
     minimum = call.header(MINIMUM) or MINIMA[0]
     if minimum not in MINIMA:
-        message = f"Invalid TransitionDefaultMinimumObjectSize found: {minimum}"
-        raise Refused("InvalidRequest", message)
+        raise Refused("InvalidRequest", f"Invalid TransitionDefaultMinimumObjectSize found: {minimum}")
     rules = [each | {"ID": each.get("ID") or uuid.uuid4().hex} for each in document(call).get("Rules", [])]
     for each in rules:
         _tags(_filter(each))
         if each.get("Expiration", {}).get("Days", 1) < 1:
-            message = "'Days' for Expiration action must be a positive integer"
-            raise Refused("InvalidArgument", message)
+            raise Refused("InvalidArgument", "'Days' for Expiration action must be a positive integer")
     status, headers, body = proceed()
     if status < 300:
         kept = memory(call.bucket, Lifecycle)

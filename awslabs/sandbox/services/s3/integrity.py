@@ -34,8 +34,7 @@ def digests_are_compared(call: BucketCall) -> None:
         if wanted is None or len(wanted) != len(right):
             raise Refused("InvalidRequest", f"Value for x-amz-checksum-{name.lower()} header is invalid.")
         if wanted != right:
-            message = f"The {name} you specified did not match the calculated checksum."
-            raise Refused("BadDigest", message)
+            raise Refused("BadDigest", f"The {name} you specified did not match the calculated checksum.")
 
 
 def _compare_md5(sent: str, body: bytes, action: str) -> None:
@@ -45,8 +44,7 @@ def _compare_md5(sent: str, body: bytes, action: str) -> None:
     if wanted != right:
         expected = wanted.hex() if action == "PutObject" else sent  # AWS writes it so and so
         more = {"ExpectedDigest": expected, "CalculatedDigest": base64.b64encode(right).decode()}
-        message = "The Content-MD5 you specified did not match what we received."
-        raise Refused("BadDigest", message, **more)
+        raise Refused("BadDigest", "The Content-MD5 you specified did not match what we received.", **more)
 
 
 def _decoded(text: str) -> bytes | None:

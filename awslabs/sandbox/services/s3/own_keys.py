@@ -113,8 +113,7 @@ def _unlock(call: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
         raise Refused("AccessDenied", _WITH + "the correct secret key.")
     _check(*sent)
     if not wanted:
-        message = "The encryption parameters are not applicable to this object."
-        raise Refused("InvalidRequest", message)
+        raise Refused("InvalidRequest", "The encryption parameters are not applicable to this object.")
 
 
 def _lock(key: FakeKey, md5: str) -> str:

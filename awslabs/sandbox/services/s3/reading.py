@@ -112,8 +112,7 @@ def _wanted(call: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, st
     """What of an object is asked for: the status, from where to where, and the checksum of that."""
     part, ranged = call.parameter("partNumber"), call.header("Range")
     if part and ranged:
-        message = "Cannot specify both Range header and partNumber query parameter"
-        raise Refused("InvalidRequest", message)
+        raise Refused("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     if part:
         return 206 if key.size else 200, *_part(key, int(part))
     match = _RANGE.fullmatch(ranged)

@@ -142,8 +142,7 @@ def copied_ranges_are_whole(call: BucketCall) -> None:
         )
         raise invalid(message, RANGE, text)
     if source is not None and int(match[1]) >= source.size:
-        message = "The specified copy range is invalid for the source object size"
-        raise Refused("InvalidRequest", message)
+        raise Refused("InvalidRequest", "The specified copy range is invalid for the source object size")
     if source is not None and int(match[2]) >= source.size:
         raise invalid(f"Range specified is not valid for source object of size: {source.size}", RANGE, text)
 
@@ -345,8 +344,7 @@ def _look_at_checksums(
     whole = b"".join(upload.parts[each["PartNumber"]].value for each in parts)
     sent = {name: value for name in DIGESTS if (value := call.header(HEADER + name.lower()))}
     if protection.kind == FULL and sent and (not kind or sent != {own: encoded(own, whole)}):
-        message = f"The {own.lower()} you specified did not match the calculated checksum."
-        raise Refused("BadDigest", message)
+        raise Refused("BadDigest", f"The {own.lower()} you specified did not match the calculated checksum.")
     size = call.header("x-amz-mp-object-size")
     if size and size != str(len(whole)):
         message = (

@@ -70,8 +70,7 @@ def asked_version(call: BucketCall) -> str | None:
 
 def no_version(key: str, version_id: str) -> Refused:
     """S3's answer to a version that is not there any more."""
-    message = "The specified version does not exist."
-    return Refused("NoSuchVersion", message, Key=key, VersionId=version_id)
+    return Refused("NoSuchVersion", "The specified version does not exist.", Key=key, VersionId=version_id)
 
 
 def no_method(method: str) -> Refused:
@@ -173,8 +172,7 @@ def versioning_is_enabled_or_suspended(call: BucketCall) -> None:
         return
     status = document(call).get("Status")
     if status is None:
-        message = "The Versioning element must be specified"
-        raise Refused("IllegalVersioningConfigurationException", message)
+        raise Refused("IllegalVersioningConfigurationException", "The Versioning element must be specified")
     if status not in ("Enabled", "Suspended"):
         raise malformed()
     if bucket.object_lock_enabled and status != "Enabled":

@@ -184,8 +184,7 @@ def send_to_queue(backend: EventBridgeSchedulerBackend, arn: str, body: str, sai
     """Put a message into a queue. The caller holds `lock`."""
     queues, name = sqs_backends[backend.account_id][backend.region_name], arn.rpartition(":")[2]
     if name not in queues.queues:
-        message = "The specified queue does not exist."
-        raise Refused("AWS.SimpleQueueService.NonExistentQueue", message)
+        raise Refused("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
     queues.send_message(
         name, body, {key: {"DataType": "String", "StringValue": value} for key, value in said.items()}
     )
