@@ -150,13 +150,10 @@ def security_groups_fit(call: Call) -> None:
     Source: aws-facts (a) for the latter; the former is unsourced.
     """
     subnet = _subnet(call)
-    interfaces = [
-        interface.get("Groups") or interface.get("SecurityGroupIds") or [] for interface in _interfaces(call)
-    ]
-    for group_id in [
-        *(_asked(call, "SecurityGroupIds") or []),
-        *(each for groups in interfaces for each in groups),
-    ]:
+    group_ids = list(_asked(call, "SecurityGroupIds") or [])
+    for interface in _interfaces(call):
+        group_ids += interface.get("Groups") or interface.get("SecurityGroupIds") or []
+    for group_id in group_ids:
         group = call.ec2.get_security_group_from_id(group_id)
         if group is None:
             raise missing(group_id)

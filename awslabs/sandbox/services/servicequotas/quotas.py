@@ -168,10 +168,7 @@ class Requests:
 
 @service_quotas.operation("service-quotas:GetServiceQuota", "service-quotas:GetAWSDefaultServiceQuota")
 def _get(call: Call) -> dict[str, Any]:
-    for quota in _quotas(call, default="Default" in call.action):
-        if quota["QuotaCode"] == call.get("QuotaCode"):
-            return {"Quota": quota}
-    raise _unknown()
+    return {"Quota": _quota(call, default="Default" in call.action)}
 
 
 @service_quotas.operation("service-quotas:ListServiceQuotas", "service-quotas:ListAWSDefaultServiceQuotas")
@@ -187,10 +184,7 @@ def _list_services(call: Call) -> dict[str, Any]:
 @service_quotas.operation("service-quotas:RequestServiceQuotaIncrease")
 def _request(call: Call) -> dict[str, Any]:
     code, desired = call.get("QuotaCode"), float(call.get("DesiredValue"))
-    found = [quota for quota in _quotas(call, default=False) if quota["QuotaCode"] == code]
-    if not found:
-        raise _unknown()
-    quota, made = found[0], memory(_backend(call), Requests).made
+    quota, made = _quota(call, default=False), memory(_backend(call), Requests).made
     if desired <= quota["Value"]:
         message = "You must provide a quota value greater than the current quota value."
         raise Refused("IllegalArgumentException", message)
@@ -259,6 +253,9 @@ def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
     return ours + motos
 
 
-def _unknown() -> Refused:
-    message = "The request failed because the specified service quota does not exist."
-    return _missing(message)
+def _quota(call: Call, default: bool) -> dict[str, Any]:
+    """The quota that a request names."""
+    for quota in _quotas(call, default):
+        if quota["QuotaCode"] == call.get("QuotaCode"):
+            return quota
+    raise _missing("The request failed because the specified service quota does not exist.")
