@@ -35,7 +35,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
         "mappings",
     ),
     ("logs", "log_groups"),
-    ("sqs", "errors", "messages", "queues", "fifo", "polls"),
+    ("sqs", "queues", "messages", "fifo", "polls"),
     ("dynamodb", "tables", "items"),
     (
         *("s3", "buckets", "documents", "presigned", "metadata", "tags", "settings", "integrity", "answers"),

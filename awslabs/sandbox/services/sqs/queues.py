@@ -1,4 +1,4 @@
-"""SQS: how a queue is made and what it may be; messages go by the practice cloud's clock."""
+"""SQS: how it says no, how a queue is made and what it may be; messages go by the practice cloud's clock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import json
 from typing import Any
 
+from moto.core.exceptions import ServiceException
 from moto.sqs import models
 from moto.sqs.models import sqs_backends
 
@@ -47,6 +48,27 @@ def delete_messages(queue: Any, handles: set[str]) -> None:
             queue.pending_messages.discard(message)
             queue.deleted_messages.update(message.all_receipt_handles)
     queue._messages = kept
+
+
+GONE = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
+
+
+@around("sqs:*")
+def refusals_of_sqs(call: Call, proceed: Proceed) -> Any:
+    """A refusal has a name in the body of JSON (InvalidParameterValueException), and a code in a header.
+
+    The code (InvalidParameterValue; `wire.error`) is that of the query protocol, in which a queue that is not
+    there has a sentence of its own. moto has the code in both places. Source: aws-facts (k).
+    """
+    try:
+        return proceed()
+    except ServiceException as problem:
+        code, message = problem.code, str(problem.message)
+    except Refused as problem:
+        code, message = problem.code, problem.message
+    if code in GONE and call.response.normalized_request.environ[ASKED].protocol == "query":
+        message = "The specified queue does not exist for this wsdl version."
+    raise Refused(code, message)
 
 
 @state
