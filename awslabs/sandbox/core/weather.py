@@ -184,15 +184,9 @@ class Weather:
     def show(self) -> dict[str, Any]:
         """The same as plain JSON values; a fault of one account begins with ``ACCOUNT ``."""
         with self._mutex:
+            shown = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
             faults = [f"{fault.account} {fault}" if fault.account else str(fault) for fault in self.faults]
-        return {
-            "latency_ms": self.latency_ms,
-            "faults": faults,
-            "slow_states": self.slow_states,
-            "lag_ms": self.lag_ms,
-            "stale": self.stale,
-            "account": self.account,
-        }
+        return shown | {"faults": faults}
 
 
 def _number(name: str, value: Any) -> float:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,8 +231,7 @@ def explained(problem: Exception) -> str:
 def unix_time(stamp: str) -> float:
     """Seconds since 1970 of ``2026-11-22T00:00:00.123456789Z``."""
     whole, _, part = stamp.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return moment.timestamp() + float(f"0.{part or 0}")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")
 
 
 # --- the end ------------------------------------------------------------------------------------------

@@ -112,10 +112,9 @@ def _end(expiration: Any) -> float | None:
     if not _TIME.fullmatch(str(expiration)):
         return None
     try:
-        moment = datetime.datetime.strptime(expiration[:19], "%Y-%m-%dT%H:%M:%S")
+        return datetime.datetime.fromisoformat(f"{expiration[:19]}+00:00").timestamp()
     except ValueError:
         return None
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def _no_policy(why: str) -> Refused:
