@@ -747,11 +747,9 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         text = super().formatMessage(record)
-        return text if text.isprintable() else re.sub(r"[\x00-\x1f\x7f-\x9f]", _as_code, text)
-
-
-def _as_code(letter: re.Match[str]) -> str:
-    return f"\\x{ord(letter[0]):02x}"
+        if text.isprintable():
+            return text
+        return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda letter: f"\\x{ord(letter[0]):02x}", text)
 
 
 if __name__ == "__main__":

@@ -406,11 +406,7 @@ class Rule:
         """Answer a call in moto's place, in the words of botocore's model."""
 
         def put(function: Operation) -> Operation:
-            @functools.wraps(function)
-            def answer(call: Call, proceed: Proceed) -> Any:
-                return ActionResult(function(call))
-
-            self._hang(answer, Kind.ANSWERS, operations)
+            self.answers(*operations)(functools.wraps(function)(lambda call: ActionResult(function(call))))
             return function
 
         return put

@@ -327,9 +327,8 @@ class Plain:
                 env={**env, "AWSLABS_PRACTICE": self.place.marker},
             )  # fmt: skip
         supervised = Supervised(process, ours)
-        self.supervised = {other for other in self.supervised if other.process.returncode is None} | {
-            supervised
-        }
+        self.supervised = {each for each in self.supervised if each.process.returncode is None}
+        self.supervised.add(supervised)
         return supervised
 
     async def end(self) -> None:

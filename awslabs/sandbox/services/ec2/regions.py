@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
@@ -11,11 +10,7 @@ from awslabs.sandbox.core import regions
 from awslabs.sandbox.core.engine import Call, operation
 from awslabs.sandbox.core.policies import as_list
 
-_FILTERS: dict[str, Callable[[dict[str, str]], str]] = {
-    "endpoint": lambda each: each["Endpoint"],
-    "opt-in-status": lambda each: each["OptInStatus"],
-    "region-name": lambda each: each["RegionName"],
-}
+_FILTERS = {"endpoint": "Endpoint", "opt-in-status": "OptInStatus", "region-name": "RegionName"}
 
 
 @operation("ec2:DescribeRegions")
@@ -32,8 +27,8 @@ def regions_are_opted_in(call: Call) -> dict[str, Any]:
         if each.endpoint.endswith(".amazonaws.com") and not each.name.startswith("us-gov-")
     ]
     for asked in call.get("Filters") or []:
-        read = _FILTERS.get(asked["Name"])
-        found = [each for each in found if read is not None and read(each) in as_list(asked["Values"])]
+        member = _FILTERS.get(asked["Name"], "")
+        found = [each for each in found if each.get(member) in as_list(asked["Values"])]
     return {
         "Regions": [
             each

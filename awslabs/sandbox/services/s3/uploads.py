@@ -186,11 +186,10 @@ def _shown(part: FakeKey, number: int) -> dict[str, Any]:
 @uploads.answers("s3:ListMultipartUploads")
 def _begun(call: BucketCall) -> Any:
     bucket = allowed_bucket(call, "s3:ListBucketMultipartUploads")
-    query = {name: values[0] for name, values in call.response.querystring.items()}
-    marker = query.get("key-marker", "")
-    most = min(natural(query.get("max-uploads", ""), "max-uploads", "maxUploads", PAGE), PAGE)
-    asked = Asked(query.get("prefix", ""), query.get("delimiter", ""), marker, most)
-    marked = query.get("upload-id-marker", "") if marker else ""
+    marker = call.parameter("key-marker")
+    most = min(natural(call.parameter("max-uploads"), "max-uploads", "maxUploads", PAGE), PAGE)
+    asked = Asked(call.parameter("prefix"), call.parameter("delimiter"), marker, most)
+    marked = call.parameter("upload-id-marker") if marker else ""
     things = [SimpleNamespace(name=each.key_name, upload=each) for each in bucket.multiparts.values()]
     things.sort(key=lambda each: each.name)  # those of one key stay in the order in which they were begun
     of_key = [each.upload.id for each in things if each.name == marker]
@@ -203,7 +202,7 @@ def _begun(call: BucketCall) -> Any:
 
     found = page(things, asked, passed)
     last = found.last if isinstance(found.last, SimpleNamespace) else None
-    encode = quote if query.get("encoding-type") == "url" else str
+    encode = quote if call.parameter("encoding-type") == "url" else str
     owner = {"ID": OWNER}
     result: dict[str, Any] = {
         "Bucket": bucket.name,
@@ -227,7 +226,8 @@ def _begun(call: BucketCall) -> Any:
             for each in found.shown
         ],
     }
-    result |= {name.title(): encode(query[name]) for name in ("prefix", "delimiter") if query.get(name)}
+    result |= {"Prefix": encode(asked.prefix)} if asked.prefix else {}
+    result |= {"Delimiter": encode(asked.delimiter)} if asked.delimiter else {}
     result |= {"EncodingType": "url"} if encode is quote else {}
     return serialized(call, result)
 

@@ -58,9 +58,7 @@ def tagged_things_exist(call: Call) -> None:
     """
     for resource_id in call.get("Resources", []):
         absent_instance = resource_id.startswith("i-") and call.ec2.get_instance_by_id(resource_id) is None
-        absent_key = resource_id.startswith("key-") and resource_id not in {
-            k.id for k in call.ec2.key_pairs.values()
-        }
+        absent_key = resource_id.startswith("key-") and not _stands(call.ec2, resource_id)
         if absent_instance or absent_key:
             raise missing(resource_id)
 
