@@ -21,10 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from awslabs.sandbox.run.programs import Order
+from typing import Any
 
 log = logging.getLogger("awslabs.sandbox")
 
@@ -149,7 +146,7 @@ class Container:
             self.api.remove_container(self.id, v=True, force=True)
 
 
-def create(api: Any, order: Order, login: dict[str, str] | None, *, name: str, run: str) -> Container:
+def create(api: Any, order: Any, login: dict[str, str] | None, *, name: str, run: str) -> Container:
     """Pull an image and make a container of it, which does not run yet.
 
     It has at most as many processors as the engine; an engine of another architecture emulates it, if it can.
