@@ -40,13 +40,6 @@ PATHS = {
 }
 """Addresses that are not AWS's API: whoever asks there first loads the service."""
 
-# What runs something, or shows what runs: moto alone answers it under `mock_aws`, where nothing runs.
-NOT_UNDER_MOCK_AWS = {
-    *("ecr:BatchDeleteImage", "ecr:CompleteLayerUpload", "ecr:DeleteRepository"),
-    *("ecs:DescribeTasks", "ecs:ListTasks", "ecs:RunTask", "ecs:StopTask"),
-    *("lambda:GetAccountSettings", "lambda:Invoke"),
-}
-
 _begun: list[str] = []
 
 
