@@ -204,8 +204,7 @@ class Run:
             ``faults=["ec2:RunInstances=InsufficientInstanceCapacity"]``, ``slow_states=1``, ``lag_ms=500``,
             ``account="new"``; or ``account="123456789012", faults=[...]`` for one account.
         """
-        weather: dict[str, Any] = self._ask("POST", "/_awslabs/weather", changes)
-        return weather
+        return dict(self._ask("POST", "/_awslabs/weather", changes))
 
     def calls(self, account_id: str | None = None) -> list[dict[str, Any]]:
         """The calls that arrived, oldest first: account, operation, at, seconds, status, code.
@@ -215,8 +214,7 @@ class Run:
         At most the last 20,000 of each account are kept.
         """
         only = f"?account={account_id}" if account_id else ""
-        calls: list[dict[str, Any]] = self._ask("GET", "/_awslabs/calls" + only)
-        return calls
+        return list(self._ask("GET", "/_awslabs/calls" + only))
 
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass on its clock at once: what is due by then happens, and nobody waited.
@@ -231,14 +229,15 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What the server says of itself: pid, started (Unix time), weather, and calls per account."""
-        note: dict[str, Any] = self._ask("GET", "/_awslabs/run")
-        return note
+        return dict(self._ask("GET", "/_awslabs/run"))
 
     def stop(self) -> list[str]:
         """End it, with all it started, and return what still stood in it, one line each."""
         with _lock(self.directory.parent):
             stood = standing(self.directory)
-            _clear(self)
+            if self.alive:
+                _end(self)
+            forget(self)
         return stood
 
     def _ask(
@@ -599,13 +598,6 @@ def _read_until_closed(source: int, timeout_s: float) -> bytes:
             return said
         said += chunk
     return said + f"\nnot ready after {timeout_s:.0f} s".encode()
-
-
-def _clear(run: Run) -> None:
-    """End a run's process, if it still lives, and remove its traces."""
-    if run.alive:
-        _end(run)
-    forget(run)
 
 
 def _end(run: Run) -> None:

@@ -17,27 +17,19 @@ from awslabs.sandbox.core.weather import ACCOUNT_ID, ACCOUNTS, Fault
 RANGE = click.FloatRange(0, 60_000)
 
 
-class FaultText(click.ParamType):  # type: ignore[type-arg]
+def fault(value: str) -> str:
     """A fault: ``OPERATION=CODE[:PROBABILITY[:COUNT]]``."""
-
-    name = "fault"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return str(Fault.parse(value))
-        except ValueError as problem:
-            self.fail(str(problem), param, ctx)
+    try:
+        return str(Fault.parse(value))
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from None
 
 
-class AccountId(click.ParamType):  # type: ignore[type-arg]
+def account_id(value: str) -> str:
     """12 digits."""
-
-    name = "account id"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not ACCOUNT_ID.fullmatch(value):
-            self.fail(f"{value!r} is no account id: AWS's have 12 digits", param, ctx)
-        return value
+    if not ACCOUNT_ID.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no account id: AWS's have 12 digits")
+    return value
 
 
 class Group(cli.Group):
@@ -64,7 +56,7 @@ def main() -> None:
 @click.option(
     "--fault",
     "faults",
-    type=FaultText(),
+    type=fault,
     multiple=True,
     metavar="OPERATION=CODE[:PROBABILITY[:COUNT]]",
     help="Calls that fail, such as ec2:RunInstances=InsufficientInstanceCapacity:0.5. CODE may be `cut`"
@@ -158,7 +150,7 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--account", type=AccountId(), metavar="ID", help=f"12 digits.  [default: {sandbox.ACCOUNT}]")
+@click.option("--account", type=account_id, metavar="ID", help=f"12 digits.  [default: {sandbox.ACCOUNT}]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of shell lines.")
 def env(account: str | None, as_json: bool) -> None:
     """Print what points an AWS client at it: eval "$(python -m awslabs.sandbox env)"."""
@@ -191,7 +183,7 @@ def replay(cassette: Path) -> None:
 
 
 @main.command()
-@click.option("--account", type=AccountId(), metavar="ID", help="This one only, 12 digits.")
+@click.option("--account", type=account_id, metavar="ID", help="This one only, 12 digits.")
 def reset(account: str | None) -> None:
     """Empty it, or one account in it; its weather stays."""
     _running().reset(account)

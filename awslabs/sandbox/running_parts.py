@@ -8,18 +8,6 @@ A running part is a module with three functions, listed in `PARTS`, and comes wi
 
 Handlers run outside of the lock that serialises moto; they take `engine.lock` where they touch moto's
 backends, and never while something of a user's runs.
-
-    lambda_/invocations.py      Lambda: invocations, asynchronous events, logs; environments.py is where its
-                                processes live, runtime.py what runs there
-    lambda_/polling.py          Lambda: event source mappings read queues
-    lambda_/url_requests.py     Lambda: the addresses of functions answer
-    lambda_/code_links.py       Lambda: the code of functions can be fetched
-    apigateway/execute_api.py   API Gateway: deployed REST APIs answer
-    ecr/registry.py             ECR: images come and go by the registry protocol
-    run/programs.py             what tasks and jobs run, as processes; containers.py where Docker is
-    ecs/running_tasks.py        ECS: the containers of tasks, and their logs
-    batch/running_jobs.py       AWS Batch: what its scheduler lets start
-    scheduler/firing.py         EventBridge Scheduler: schedules call functions and queues
 """
 
 from __future__ import annotations
@@ -33,16 +21,16 @@ from awslabs.sandbox import services
 ROOT = "awslabs.sandbox"
 # `programs` stands before the parts that order from it: they close first, and are reset first.
 PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with which it comes
-    f"{ROOT}.services.lambda_.invocations": ("awslambda",),
-    f"{ROOT}.services.lambda_.polling": ("awslambda",),  # it ends first
-    f"{ROOT}.services.lambda_.url_requests": ("awslambda",),
-    f"{ROOT}.services.lambda_.code_links": ("awslambda",),
-    f"{ROOT}.services.apigateway.execute_api": ("apigateway",),
-    f"{ROOT}.services.ecr.registry": ("ecr",),
-    f"{ROOT}.run.programs": ("batch", "ecs"),
-    f"{ROOT}.services.ecs.running_tasks": ("ecs",),
-    f"{ROOT}.services.batch.running_jobs": ("batch",),
-    f"{ROOT}.services.scheduler.firing": ("scheduler",),
+    f"{ROOT}.services.lambda_.invocations": ("awslambda",),  # invocations, asynchronous events, logs
+    f"{ROOT}.services.lambda_.polling": ("awslambda",),  # event source mappings read queues; it ends first
+    f"{ROOT}.services.lambda_.url_requests": ("awslambda",),  # the addresses of functions answer
+    f"{ROOT}.services.lambda_.code_links": ("awslambda",),  # the code of functions can be fetched
+    f"{ROOT}.services.apigateway.execute_api": ("apigateway",),  # deployed REST APIs answer
+    f"{ROOT}.services.ecr.registry": ("ecr",),  # images come and go by the registry protocol
+    f"{ROOT}.run.programs": ("batch", "ecs"),  # what tasks and jobs run: processes, or containers
+    f"{ROOT}.services.ecs.running_tasks": ("ecs",),  # the containers of tasks, and their logs
+    f"{ROOT}.services.batch.running_jobs": ("batch",),  # what the scheduler of AWS Batch lets start
+    f"{ROOT}.services.scheduler.firing": ("scheduler",),  # schedules call functions and queues
 }
 PATHS = {
     "/v2/": "ecr",
@@ -51,13 +39,6 @@ PATHS = {
     "/_aws/lambda-url/": "lambda",
 }
 """Addresses that are not AWS's API: whoever asks there first loads the service."""
-
-# What runs something, or shows what runs: moto alone answers it under `mock_aws`, where nothing runs.
-NOT_UNDER_MOCK_AWS = {
-    *("ecr:BatchDeleteImage", "ecr:CompleteLayerUpload", "ecr:DeleteRepository"),
-    *("ecs:DescribeTasks", "ecs:ListTasks", "ecs:RunTask", "ecs:StopTask"),
-    *("lambda:GetAccountSettings", "lambda:Invoke"),
-}
 
 _begun: list[str] = []
 

@@ -46,7 +46,6 @@ from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.core.request import Request
 from moto.core.utils import get_service_model
-from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, NotFound
@@ -547,10 +546,8 @@ def backends() -> list[BackendDict[Any]]:
 
 def instances(account_id: str) -> list[str]:
     """Ids of all EC2 instances of an account, terminated ones too."""
-    if account_id not in ec2_backends:
-        return []
     reservations = [
-        kept for region in ec2_backends[account_id].values() for kept in region.reservations.values()
+        kept for owner, ec2 in engine.backends() if owner == account_id for kept in ec2.reservations.values()
     ]
     return [instance.id for reservation in reservations for instance in reservation.instances]
 
@@ -750,11 +747,9 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         text = super().formatMessage(record)
-        return text if text.isprintable() else re.sub(r"[\x00-\x1f\x7f-\x9f]", _as_code, text)
-
-
-def _as_code(letter: re.Match[str]) -> str:
-    return f"\\x{ord(letter[0]):02x}"
+        if text.isprintable():
+            return text
+        return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda letter: f"\\x{ord(letter[0]):02x}", text)
 
 
 if __name__ == "__main__":

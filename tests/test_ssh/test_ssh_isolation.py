@@ -25,8 +25,8 @@ pytestmark = pytest.mark.live
 
 
 def test_where_there_are_namespaces_instances_get_them(instance: Instance) -> None:
-    assert instance.hosts.ground is not None
-    assert instance.hosts.ground.why_plain == ""
+    assert instance.hosts.loop.ground is not None
+    assert instance.hosts.loop.ground.why_plain == ""
 
 
 def test_an_instance_has_its_own_name_user_and_processes(instance: Instance) -> None:

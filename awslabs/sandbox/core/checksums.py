@@ -103,20 +103,12 @@ def _columns(bits: int, matrix: list[int]) -> list[list[int]]:
     return [[_applied(matrix, byte << place) for byte in range(256)] for place in range(0, bits, 8)]
 
 
-@functools.cache
-def _crc32c() -> Crc:
-    return Crc(0x82F63B78, 4)
-
-
-@functools.cache
-def _crc64nvme() -> Crc:
-    return Crc(0x9A6C9329AC4BC9B5, 8)
-
+_crc = functools.cache(Crc)
 
 DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "CRC32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "CRC32C": lambda data: _crc32c().digest(data),
-    "CRC64NVME": lambda data: _crc64nvme().digest(data),
+    "CRC32C": lambda data: _crc(0x82F63B78, 4).digest(data),
+    "CRC64NVME": lambda data: _crc(0x9A6C9329AC4BC9B5, 8).digest(data),
     "SHA1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
 }

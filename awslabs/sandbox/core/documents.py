@@ -63,6 +63,13 @@ def shape_of(service: str, operation: str) -> Any:
     return payload if payload is not None and payload.type_name == "structure" else None
 
 
+def in_utc(moment: datetime.datetime) -> datetime.datetime:
+    """A moment in UTC, which one without a zone is in already."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=datetime.timezone.utc)
+    return moment.astimezone(datetime.timezone.utc)
+
+
 def is_time(text: str) -> bool:
     """Whether a text is a time by ISO 8601, since 1970."""
     if not _TIME.fullmatch(text):
@@ -84,7 +91,8 @@ def _value(shape: Any, element: ElementTree.Element) -> Any:
     if shape.type_name == "structure":
         return _members(shape, element)
     if shape.type_name == "list":
-        return [_value(shape.member, each) for each in _children(element, {_name_in_list(shape.member)})]
+        name = shape.member.serialization.get("name", "member")
+        return [_value(shape.member, each) for each in _children(element, {name})]
     if len(element):
         raise Malformed(f"{_name(element)} has elements")
     if shape.type_name in ("integer", "long"):
@@ -128,7 +136,3 @@ def _name_of(member: Any, name: str) -> str:
     """What a member of a structure is called in a document; those of a flattened list as its elements."""
     own = member.member.serialization.get("name") if member.serialization.get("flattened") else None
     return str(own or member.serialization.get("name", name))
-
-
-def _name_in_list(member: Any) -> str:
-    return str(member.serialization.get("name", "member"))

@@ -12,9 +12,10 @@ Where moto's own objects have to behave differently (an instance that takes its 
     @around("ec2:RunInstances")                     # change the request, or the answer
     def client_token(call, proceed): ...
 
+    @operation("ec2:DescribeRegions")               # answer it; moto is not asked
+    def regions_are_opted_in(call): ...
+
     booting = rule("booting", "AWS takes its time.")    # several hooks and patches, one rule
-    @booting.operation("batch:SubmitJob")           # answer it; moto is not asked
-    def _submit(call): ...
     @booting.patch(Instance, "terminate")
     def _terminate(original, instance): ...
 
@@ -40,17 +41,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from moto.core import responses
 from moto.core.base_backend import BaseBackend
 from moto.core.exceptions import ServiceException
-from moto.core.request import Request
+from moto.core.request import Request, environ_key_for_header
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores, method_names_from_class
 from werkzeug.datastructures import ImmutableMultiDict
 
 from awslabs.sandbox.core import weather, wire
+
+if TYPE_CHECKING:
+    from moto.s3.models import FakeBucket, FakeMultipart
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ class Refused(Exception):
     `more`: further members, which S3's errors have.
     """
 
-    def __init__(self, code: str, message: str, status: int = 0, **more: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 0, /, **more: str) -> None:
         super().__init__(code, message)
         self.code, self.message, self.status, self.more = code, message, status, more
 
@@ -195,11 +199,87 @@ class Call:
         return iam_backends[self.account][self.partition]
 
 
+@dataclass(frozen=True)
+class BucketCall(Call):
+    """A request to S3; what it names stands in its address and in headers."""
+
+    @property
+    def request(self) -> Any:
+        return self.response.request
+
+    @property
+    def method(self) -> str:
+        return str(self.request.method)
+
+    @property
+    def query(self) -> set[str]:
+        """Names in the query of the address; moto's has the names of headers, too."""
+        return set(self.request.args)
+
+    def parameter(self, name: str) -> str:
+        """A parameter of the query; empty where it has none."""
+        return str(self.response.querystring.get(name, [""])[0])
+
+    @property
+    def version_id(self) -> str | None:
+        """The version that the query names, whatever that is."""
+        found: str | None = self.response.querystring.get("versionId", [None])[0]
+        return found
+
+    def header(self, name: str) -> str:
+        return self.request.environ.get(environ_key_for_header(name)) or ""
+
+    @property
+    def name(self) -> str:
+        """The bucket's name."""
+        return self.response.bucket_name or ""
+
+    @property
+    def key(self) -> str:
+        return str(self.response.parse_key_name())
+
+    @property
+    def body(self) -> bytes:
+        body = self.response.body or b""
+        return body.encode() if isinstance(body, str) else body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def backend(self) -> Any:
+        """moto's S3 of the caller's account."""
+        return self.response.backend
+
+    @property
+    def bucket(self) -> FakeBucket | None:
+        """The bucket, if there is one."""
+        return self.bucket_called(self.name)
+
+    def bucket_called(self, name: str) -> FakeBucket | None:
+        """A bucket of this name, whosever it is, if there is one."""
+        from moto.s3.exceptions import MissingBucket
+
+        try:
+            found: FakeBucket = self.backend.get_bucket(name)
+        except MissingBucket:
+            return None
+        return found
+
+    @property
+    def upload(self) -> FakeMultipart | None:
+        """The upload in parts that the query names, if there is one."""
+        bucket = self.bucket
+        return bucket.multiparts.get(self.parameter("uploadId")) if bucket is not None else None
+
+
 Proceed = Callable[[], Any]
-Around = Callable[[Call, Proceed], Any]
-Before = Callable[[Call], None]
-Operation = Callable[[Call], Any]
-Served = TypeVar("Served", bound=Callable[..., Any])
+Around = Callable[[Any, Proceed], Any]
+Before = Callable[[Any], None]
+Operation = Callable[[Any], Any]
+F = TypeVar("F", bound=Callable[..., Any])
+Where = ParamSpec("Where")
 
 
 # --- rules --------------------------------------------------------------------------------------------
@@ -266,10 +346,10 @@ def hang(*hooks: Hook) -> None:
     _chains.clear()
 
 
-def in_server(*operations: str) -> Callable[[Served], Served]:
+def in_server(*operations: str) -> Callable[[F], F]:
     """Answer a call in the server, before moto is asked and outside of the lock; not under `mock_aws`."""
 
-    def put(function: Served) -> Served:
+    def put(function: F) -> F:
         hang(*(Hook(each, "", function, Kind.IN_SERVER, place_of(function)) for each in operations))
         return function
 
@@ -326,11 +406,7 @@ class Rule:
         """Answer a call in moto's place, in the words of botocore's model."""
 
         def put(function: Operation) -> Operation:
-            @functools.wraps(function)
-            def answer(call: Call, proceed: Proceed) -> Any:
-                return ActionResult(function(call))
-
-            self._hang(answer, Kind.ANSWERS, operations)
+            self.answers(*operations)(functools.wraps(function)(lambda call: ActionResult(function(call))))
             return function
 
         return put
@@ -387,22 +463,25 @@ def rule(name: str, says: str, *, runs: bool = False) -> Rule:
     return Rule(name, says, runs=runs)
 
 
-def before(*operations: str) -> Callable[[Before], Before]:
-    """A rule of one look: the function's name is the rule's, its docstring says what AWS answers."""
+def _of_one_function(
+    way: Callable[Concatenate[Rule, Where], Callable[[F], F]],
+) -> Callable[Where, Callable[[F], F]]:
+    """A rule of one function: its name is the rule's, its docstring says what AWS answers."""
 
-    def make(function: Before) -> Before:
-        return Rule(function.__name__, function.__doc__ or "").before(*operations)(function)
+    def decorator(*where: Where.args, **how: Where.kwargs) -> Callable[[F], F]:
+        def make(function: F) -> F:
+            return way(Rule(function.__name__, function.__doc__ or ""), *where, **how)(function)
 
-    return make
+        return make
+
+    return decorator
 
 
-def around(*operations: str) -> Callable[[Around], Around]:
-    """A rule of one function that stands around the call."""
-
-    def make(function: Around) -> Around:
-        return Rule(function.__name__, function.__doc__ or "").around(*operations)(function)
-
-    return make
+before = _of_one_function(Rule.before)
+around = _of_one_function(Rule.around)
+operation = _of_one_function(Rule.operation)
+answers = _of_one_function(Rule.answers)
+patch = _of_one_function(Rule.patch)
 
 
 # --- on and off ---------------------------------------------------------------------------------------
@@ -490,10 +569,10 @@ def _changed(patch: Patch, found: Any) -> Any:
         return property(functools.partial(patch.function, found.fget))
     if isinstance(found, staticmethod):
         return staticmethod(functools.partial(patch.function, found.__func__))
-    return _replacement(patch.function, found)
+    return replacement(patch.function, found)
 
 
-def _replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
+def replacement(function: Callable[..., Any], original: Any) -> Callable[..., Any]:
     """A plain function, since moto finds its operations with `inspect.isfunction`."""
 
     def replaced(*args: Any, **kwargs: Any) -> Any:
@@ -588,7 +667,7 @@ class _Buckets(_Ruled):
         in_host, key = response.subdomain_based_buckets(request), response.parse_key_name()
         response.subdomain_based_buckets = lambda _request: in_host
         response.parse_key_name = lambda: key
-        call = Call(self, request.environ[ASKED].name)
+        call = BucketCall(self, request.environ[ASKED].name)
         try:
             return _through(_look(call), call, functools.partial(door, request, full_url, headers))
         except ServiceException as problem:

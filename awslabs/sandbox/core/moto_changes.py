@@ -35,6 +35,8 @@ from moto.ec2.models.subnets import Subnet
 from moto.iam.models import AccessKey
 from moto.sqs.models import Queue
 
+from awslabs.sandbox.core.engine import replacement
+
 
 def install() -> None:
     """Change moto in this process, for good."""
@@ -57,12 +59,7 @@ def install() -> None:
 
 def _change(owner: type, name: str, change: Any) -> None:
     """Put `change` in place of a method; it gets the original first."""
-    original = getattr(owner, name)
-
-    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return change(original, self, *args, **kwargs)
-
-    setattr(owner, name, changed)
+    setattr(owner, name, replacement(change, getattr(owner, name)))
 
 
 def _untracked(cls: type, *_args: Any, **_kwargs: Any) -> Any:
@@ -127,14 +124,8 @@ def _of(backend: Any, maker: str, thing: Any) -> Any:
     return mine
 
 
-_PLAIN = {
-    "S",
-    "N",
-    "BOOL",
-    "NULL",
-    "SS",
-    "NS",
-}  # what JSON holds as it is; bytes are base64, lists hold others
+# Kinds of values that JSON holds as they are; bytes are base64, lists hold others.
+_PLAIN = {"S", "N", "BOOL", "NULL", "SS", "NS"}
 
 
 def _structure(original: Any, serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:

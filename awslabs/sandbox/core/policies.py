@@ -309,14 +309,6 @@ def _compared(compare: Compare, wanted: str, value: str, context: Context) -> bo
         return None
 
 
-def _arn(wanted: str, value: str, context: Context) -> bool | None:
-    return _like(wanted, value, context, "arn")
-
-
-def _string(wanted: str, value: str, context: Context) -> bool | None:
-    return _like(wanted, value, context, "text")
-
-
 def _date(text: str) -> float:
     """Seconds since 1970: from a date as ISO 8601 has it, or from themselves."""
     if re.fullmatch(r"\d{5,}(\.\d+)?", text):
@@ -337,11 +329,11 @@ def _ordered(read: Callable[[str], float]) -> dict[str, Compare]:
 
 
 OPERATORS: dict[str, Compare] = {
-    "StringEquals": _string,
-    "StringEqualsIgnoreCase": lambda wanted, value, context: _like(wanted, value, context, "any case"),
+    "StringEquals": functools.partial(_like, kind="text"),
+    "StringEqualsIgnoreCase": functools.partial(_like, kind="any case"),
     "StringLike": _like,
-    "ArnEquals": _arn,
-    "ArnLike": _arn,
+    "ArnEquals": functools.partial(_like, kind="arn"),
+    "ArnLike": functools.partial(_like, kind="arn"),
     "BinaryEquals": lambda wanted, value, _: wanted == value,
     "Bool": lambda wanted, value, _: wanted.lower() == value.lower(),
     "IpAddress": lambda wanted, value, _: ipaddress.ip_address(value) in ipaddress.ip_network(wanted, False),

@@ -38,6 +38,14 @@ def known(region: str) -> bool:
     return region in ENABLED or any(region in each["regions"] for each in _partitions())
 
 
+def description(region: str) -> str:
+    """What a Region is called: `US East (N. Virginia)`; one that is none, as it is."""
+    found: dict[str, Any] = next(
+        (each["regions"][region] for each in _partitions() if region in each["regions"]), {}
+    )
+    return str(found.get("description", region))
+
+
 def is_global(service: str) -> bool:
     """Whether a service, by the name that it signs with, has one endpoint for all Regions."""
     return _partitions()[0]["services"].get(service, {}).get("isRegionalized") is False

@@ -445,7 +445,7 @@ def _verify_version_2(sent: Sent, key_of: Callable[[str], Key | None], now: floa
         raise Unproven("AccessDenied", f"There were parameters in the query that are not signed: {other}")
     standard = [sent.header(name) or fields.get(name, "") for name in ("content-md5", "content-type")]
     chosen = sorted((name, value) for name, value in pairs if name in HmacV1Auth.QSAOfInterest)
-    bare = {name for name, equals, _ in _query_parts(sent) if not equals}
+    bare = {each for each in sent.target.partition("?")[2].split("&") if "=" not in each}
     resource = "&".join(name if name in bare else f"{name}={value}" for name, value in chosen)
     lines = [sent.method, *standard, fields["Expires"], *(f"{n}:{v}" for n, v in sorted(amazons.items()))]
     text = "\n".join([*lines, _s3_path(sent) + (f"?{resource}" if resource else "")])
@@ -517,10 +517,6 @@ def _known(key_id: str, key_of: Callable[[str], Key | None]) -> Key:
     if key is None:
         raise Unproven("InvalidClientTokenId", UNKNOWN_KEY)
     return key
-
-
-def _query_parts(sent: Sent) -> list[tuple[str, str, str]]:
-    return [each.partition("=") for each in sent.target.partition("?")[2].split("&")]
 
 
 def _s3_path(sent: Sent) -> str:

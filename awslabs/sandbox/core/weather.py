@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import math
 import random
 import re
 import threading
@@ -25,6 +24,7 @@ ACCOUNTS = {
     "free-plan": "a new one on AWS's Free plan, which runs few types of instances",
     "classroom": "one of a class: no roles of its own, no GPU, no spot, two Regions",
 }
+MOST = {"latency_ms": 60_000, "slow_states": 60_000, "lag_ms": 60_000, "stale": 1}
 ACCOUNT_ID = re.compile(r"\d{12}")
 _OPERATION = re.compile(r"\*|[a-z0-9*?-]+:[A-Za-z0-9*?]+")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -145,10 +145,8 @@ class Weather:
             elif name == "account":
                 if value not in ACCOUNTS:
                     raise ValueError(f"account is one of {', '.join(ACCOUNTS)}, not {value!r}")
-            elif name in ("latency_ms", "slow_states", "lag_ms"):
-                checked[name] = _duration(name, value)
-            elif name == "stale":
-                checked[name] = _share(name, value)
+            elif name in MOST:
+                checked[name] = _number(name, value)
             else:
                 raise ValueError(f"the weather has no {name!r}")
         with self._mutex:
@@ -186,36 +184,19 @@ class Weather:
     def show(self) -> dict[str, Any]:
         """The same as plain JSON values; a fault of one account begins with ``ACCOUNT ``."""
         with self._mutex:
+            shown = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
             faults = [f"{fault.account} {fault}" if fault.account else str(fault) for fault in self.faults]
-        return {
-            "latency_ms": self.latency_ms,
-            "faults": faults,
-            "slow_states": self.slow_states,
-            "lag_ms": self.lag_ms,
-            "stale": self.stale,
-            "account": self.account,
-        }
+        return shown | {"faults": faults}
 
 
-def _duration(name: str, value: Any) -> float:
-    """A number that can be waited for, or ValueError."""
+def _number(name: str, value: Any) -> float:
+    """A number as large as it may be, or ValueError."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is a number, not {value!r}") from None
-    if not math.isfinite(number) or not 0 <= number <= 60_000:
-        raise ValueError(f"{name} lies between 0 and 60000, not at {value!r}")
-    return number
-
-
-def _share(name: str, value: Any) -> float:
-    """A number between 0 and 1, or ValueError."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number <= 1:
-        raise ValueError(f"{name} lies between 0 and 1, not at {value!r}")
+    if not 0 <= number <= MOST[name]:  # which no nan does
+        raise ValueError(f"{name} lies between 0 and {MOST[name]}, not at {value!r}")
     return number
 
 

@@ -20,6 +20,7 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
@@ -213,23 +214,20 @@ def status_of(call: Call, code: str) -> int:
     """The HTTP status with which AWS sends this error code for this operation."""
     if call.protocol == "ec2":
         return EC2_STATUS.get(code) or STATUS.get(code, 400)
-    modelled = _modelled_status(call.service, code)
+    _, shape = _known(call.service, code)
+    modelled = shape and shape.metadata.get("error", {}).get("httpStatusCode")  # JSON services leave it out
     if modelled is None and call.protocol == "rest-json":
         modelled = REST_JSON_STATUS.get(code)
     return modelled or STATUS.get(code, 400)
 
 
-def _modelled_status(service: str, code: str) -> int | None:
-    """What the service's own model says about this code, if it has it."""
+def _known(service: str, code: str) -> tuple[dict[str, Any], Any]:
+    """What a service's model says of the service, and the shape of this error, if it has it."""
     try:
         model: ServiceModel = get_service_model(service)
     except UnknownServiceError:
-        return None
-    for shape in model.error_shapes:
-        if code in (shape.name, shape.error_code):
-            status: int | None = shape.metadata.get("error", {}).get("httpStatusCode")
-            return status  # JSON services leave it out
-    return None
+        return {}, None
+    return model.metadata, next((s for s in model.error_shapes if code in (s.name, s.error_code)), None)
 
 
 def error(call: Call, code: str, message: str, request_id: str, status: int = 0, **more: str) -> Answer:
@@ -293,15 +291,11 @@ def _two_names(service: str, code: str) -> tuple[str, str]:
     One that the model knows carries its namespace [mv].
     Source: https://smithy.io/2.0/aws/protocols/aws-query-protocol.html, "x-amzn-query-error"; aws-facts (k).
     """
-    try:
-        model: ServiceModel = get_service_model(service)
-    except UnknownServiceError:
+    metadata, shape = _known(service, code)
+    if "awsQueryCompatible" not in metadata:
         return "", code
-    if "awsQueryCompatible" not in model.metadata:
-        return "", code
-    for shape in model.error_shapes:
-        if code in (shape.name, shape.error_code):
-            return f"com.amazonaws.{service}#{shape.name}", str(shape.error_code)
+    if shape is not None:
+        return f"com.amazonaws.{service}#{shape.name}", str(shape.error_code)
     return {"InvalidParameterValue": "InvalidParameterValueException"}.get(code, code), code
 
 

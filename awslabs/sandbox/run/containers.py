@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,33 +146,19 @@ class Container:
             self.api.remove_container(self.id, v=True, force=True)
 
 
-def create(
-    api: Any,
-    image: str,
-    *,
-    login: dict[str, str] | None,
-    name: str,
-    run: str,
-    entry_point: list[str] | None,
-    command: list[str] | None,
-    working_directory: str | None,
-    environment: dict[str, str],
-    vcpus: float,
-    memory_bytes: int,
-    architecture: str,
-) -> Container:
+def create(api: Any, order: Any, login: dict[str, str] | None, *, name: str, run: str) -> Container:
     """Pull an image and make a container of it, which does not run yet.
+
+    It has at most as many processors as the engine; an engine of another architecture emulates it, if it can.
 
     Parameters
     ----------
+    order : programs.Order
+        What shall run.
     login : dict or None
         User name and password for the practice registry; None: a public image.
     run : str
         The folder of the practice run, under whose name the container is found again.
-    vcpus : float
-        Processors; at most as many as the engine has.
-    architecture : str
-        Of the machine that it would run on, on AWS. An engine of another one emulates it, if it can.
 
     Raises
     ------
@@ -185,31 +171,32 @@ def create(
 
     try:
         watch(run)
-        pull(api, image, login, f"linux/{architecture}")
+        pull(api, order.image, login, f"linux/{order.architecture}")
         if login is not None:
             with _mutex:
-                _pulled.setdefault(run, set()).add(image)
-        shown = api.inspect_image(image)
+                _pulled.setdefault(run, set()).add(order.image)
+        shown = api.inspect_image(order.image)
     except (docker.errors.DockerException, OSError) as problem:
         raise NoImage(explained(problem)) from None
-    if shown.get("Architecture", architecture) != architecture:
+    if shown.get("Architecture", order.architecture) != order.architecture:
         own = shown.get("Config") or {}
         raise OtherMachine([*(own.get("Entrypoint") or []), *(own.get("Cmd") or [])])
     try:
         processors = api.info()["NCPU"]
+        memory_bytes = max(order.memory_mib * 1024 * 1024, LEAST_MEMORY)
         host = api.create_host_config(
             network_mode="host",
-            nano_cpus=int(1e9 * min(vcpus, processors)),
-            mem_limit=max(memory_bytes, LEAST_MEMORY),
-            memswap_limit=max(memory_bytes, LEAST_MEMORY),  # together with swap: none
+            nano_cpus=int(1e9 * min(order.vcpus, processors)),
+            mem_limit=memory_bytes,
+            memswap_limit=memory_bytes,  # together with swap: none
         )
         made = api.create_container(
-            image,
-            command,
+            order.image,
+            order.command,
             name=name,
-            entrypoint=entry_point,
-            working_dir=working_directory,
-            environment=environment,
+            entrypoint=order.entry_point,
+            working_dir=order.working_directory,
+            environment=order.environment,
             labels={LABEL: run},
             host_config=host,
         )
@@ -241,8 +228,7 @@ def explained(problem: Exception) -> str:
 def unix_time(stamp: str) -> float:
     """Seconds since 1970 of ``2026-11-22T00:00:00.123456789Z``."""
     whole, _, part = stamp.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return moment.timestamp() + float(f"0.{part or 0}")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")
 
 
 # --- the end ------------------------------------------------------------------------------------------

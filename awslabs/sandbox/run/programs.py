@@ -140,7 +140,7 @@ class Program:
         order: Order,
         say: Callable[[float, str], None],
         ended: Callable[[Ended], None],
-        began: Callable[[], None] | None,
+        began: Callable[[], None],
     ) -> None:
         self.programs, self.order = programs, order
         self.say, self.ended, self.began = say, ended, began
@@ -219,15 +219,10 @@ class Program:
 
         Source: AWS re:Post, "exec format error" in Amazon ECS: the task begins, and ends with 1.
         """
-        self.tell_began()
+        self.began()
         what = [*(self.order.entry_point or argv), *(self.order.command or []), "main"][0]
         self.say(time.time(), f"exec {what}: exec format error")
         return Ended(1)
-
-    def tell_began(self) -> None:
-        """Say that it runs now."""
-        if self.began is not None:
-            self.began()
 
     # -- as a process -----------------------------------------------------------------------------
 
@@ -247,7 +242,7 @@ class Program:
         try:
             if self.asked_at is not None:
                 return Ended(None, "")
-            self.tell_began()
+            self.began()
             return self.watch(workplace, argv, image)
         finally:
             self.programs.loop.call(workplace.place.end())
@@ -316,20 +311,8 @@ class Program:
         order = self.order
         login = registry.login(order.account, order.region) if image is not None else None
         try:
-            container = containers.create(
-                engine,
-                order.image,
-                login=login,
-                name=f"awslabs-{self.programs.port}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}",
-                run=str(self.programs.directory),
-                entry_point=order.entry_point,
-                command=order.command,
-                working_directory=order.working_directory,
-                environment=order.environment,
-                vcpus=order.vcpus,
-                memory_bytes=order.memory_mib * MIB,
-                architecture=order.architecture,
-            )
+            name = f"awslabs-{self.programs.port}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}"
+            container = containers.create(engine, order, login, name=name, run=str(self.programs.directory))
         except containers.OtherMachine as other:
             return self.of_another_machine(other.argv)
         except containers.NoImage as problem:
@@ -344,7 +327,7 @@ class Program:
                 container.start()
             except containers.NoStart as problem:
                 return Ended(None, f"{CANNOT_START}{problem}")
-            self.tell_began()
+            self.began()
             stopper = threading.Thread(target=self.pass_stop_on, args=(container,), daemon=True)
             stopper.start()
             container.follow(self.say)
@@ -505,7 +488,7 @@ class Programs:
         order: Order,
         say: Callable[[float, str], None],
         ended: Callable[[Ended], None],
-        began: Callable[[], None] | None = None,
+        began: Callable[[], None] = lambda: None,
     ) -> Program:
         """See the function `start` of this module."""
         program = Program(self, order, say, ended, began)
@@ -685,7 +668,7 @@ def start(
     order: Order,
     say: Callable[[float, str], None],
     ended: Callable[[Ended], None],
-    began: Callable[[], None] | None = None,
+    began: Callable[[], None] = lambda: None,
 ) -> Program:
     """Run a program; returns at once.
 

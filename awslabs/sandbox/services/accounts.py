@@ -9,7 +9,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.sts.models import sts_backends
 
 from awslabs.sandbox.core import weather
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around
 
 PLAN = "freetier:GetAccountPlanState"
 
@@ -41,22 +41,6 @@ def runs(instance_type: str, *, spot: bool = False) -> bool:
     return True
 
 
-def refuse_beyond_free_plan(instance_type: str) -> None:
-    """Refuse instances that the Free plan does not run.
-
-    Raises
-    ------
-    Refused
-        InvalidParameterCombination.
-    """
-    if weather.current.account == "free-plan" and not runs(instance_type):
-        raise Refused(
-            "InvalidParameterCombination",
-            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance "
-            "types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.",
-        )
-
-
 def plan(account: str) -> dict[str, Any]:
     """What GetAccountPlanState answers, which moto does not know. Source: botocore, freetier."""
     kind = "FREE" if weather.current.account == "free-plan" else "PAID"
@@ -65,17 +49,14 @@ def plan(account: str) -> dict[str, Any]:
 
 # --- a class ------------------------------------------------------------------------------------------
 
-classroom = rule(
-    "classroom",
+
+@around(*(f"{service}:*" for service in JUDGED))
+def classroom(call: Call, proceed: Proceed) -> Any:
     """With `--account classroom` whoever comes with a key of the account is judged as in AWS Academy's
     Learner Lab: no changes in IAM but service-linked roles, two Regions, on-demand instances up to `large`;
     all else is denied. A role LabRole and a profile LabInstanceProfile exist for the labs' services.
-    moto judges nobody. Source: the Learner Lab's README; that the answer is a denial: public issues.""",
-)
-
-
-@classroom.around(*(f"{service}:*" for service in JUDGED))
-def _judge(call: Call, proceed: Proceed) -> Any:
+    moto judges nobody. Source: the Learner Lab's README; that the answer is a denial: public issues.
+    """
     if weather.current.account != "classroom":
         return proceed()
     _put_role_and_profile(call.iam)
@@ -114,7 +95,7 @@ def _denied(call: Call) -> Refused:
         code,
         f"{begin}User: {who} is not authorized to perform: {call.operation} with an explicit deny in an "
         "identity-based policy",
-        status=403,
+        403,
     )
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shlex
-import shutil
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -19,6 +18,7 @@ from typing import Any
 
 import asyncssh
 
+from awslabs.sandbox import remove_tree
 from awslabs.sandbox.run import isolation
 from awslabs.sandbox.ssh.listener import Listener
 
@@ -249,12 +249,7 @@ class Host:
 
     def remove_folder(self) -> None:
         """Remove the folder, if there is one, whatever permissions processes left in it."""
-        for path, folders, _ in os.walk(self.folder):
-            for name in folders:
-                if not os.path.islink(os.path.join(path, name)):
-                    os.chmod(os.path.join(path, name), 0o700)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        remove_tree(self.folder)
         if self.link is not None:
             self.link.unlink()
             self.folder, self.link = self.link, None

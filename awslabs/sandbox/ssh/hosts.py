@@ -22,13 +22,10 @@ Where its processes live (namespaces, or a supervisor), and how all of them end,
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import asyncssh
 
@@ -39,7 +36,6 @@ from awslabs.sandbox.ssh.sessions import Connection
 
 __all__ = ["Hosts"]
 
-T = TypeVar("T")
 HERE = Path(__file__).parent
 
 SHIMS = (
@@ -80,8 +76,7 @@ class Hosts:
     def __init__(self, loop: Loop):
         self.loop, self.directory = loop, loop.directory
         self.hosts: dict[str, Host] = {}
-        self.ground: isolation.Ground | None = None
-        self.finding = asyncio.Lock()
+        self.shared = False  # whether the programs that instances share are there
         (self.directory / "instances").mkdir(parents=True, exist_ok=True)
 
     def reserve(self, instance_id: str) -> int:
@@ -152,7 +147,10 @@ class Hosts:
             raise ValueError(f"not a public key in OpenSSH's form: {error}") from error
 
         async def boot() -> None:
-            ground = await self.find_ground()
+            ground = await self.loop.find_ground()
+            if not self.shared:
+                write_shared_programs(ground)
+                self.shared = True
             await self.hosts[instance_id].boot(ground, user, key, hostname, user_data, on_power)
 
         self.loop.call(boot())
@@ -192,15 +190,6 @@ class Hosts:
         self.loop.call(stop_all())
         self.hosts.clear()
 
-    async def find_ground(self) -> isolation.Ground:
-        """Return what this computer offers to instances, and lay out the programs they share."""
-        async with self.finding:
-            if self.ground is None:
-                ground = await self.loop.find_ground()
-                write_shared_programs(ground)
-                self.ground = ground
-        return self.ground
-
 
 def write_shared_programs(ground: isolation.Ground) -> None:
     """Make the folder of programs that instances share."""
@@ -209,7 +198,7 @@ def write_shared_programs(ground: isolation.Ground) -> None:
     programs.mkdir(parents=True, exist_ok=True)
     for name in ("sftp.py", "shims.py"):
         shutil.copyfile(HERE / name, ground.practice / name)
-    python = own_python(ground)
+    python = isolation.python_with_packages(ground)[0]
     shim = shlex.join([*ground.python, f"{inside}/shims.py"])
     for name in SHIMS:
         write_script(
@@ -220,14 +209,6 @@ def write_shared_programs(ground: isolation.Ground) -> None:
     write_script(programs / "python3", script)
     for path in (ground.practice, programs, *ground.practice.glob("*.py")):
         path.chmod(0o755)
-
-
-def own_python(ground: isolation.Ground) -> str:
-    """Return the practice cloud's own Python with its packages, or the one that instances can reach."""
-    if ground.python != isolation.PYTHON:
-        return ground.python[0]
-    folder, name = os.path.split(sys.executable)
-    return os.path.join(os.path.realpath(folder), name)
 
 
 def write_script(path: Path, text: str) -> None:

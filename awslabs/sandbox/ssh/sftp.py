@@ -33,7 +33,7 @@ OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE, OP_UNSUPPORTED =
 
 # Bits of OPEN and of file attributes.
 PFLAG_READ, PFLAG_WRITE, PFLAG_APPEND, PFLAG_CREAT, PFLAG_TRUNC, PFLAG_EXCL = 1, 2, 4, 8, 16, 32
-HAS_SIZE, HAS_IDS, HAS_MODE, HAS_TIMES, HAS_EXTENDED = 1, 2, 4, 8, 0x80000000
+HAS_SIZE, HAS_IDS, HAS_MODE, HAS_TIMES = 1, 2, 4, 8
 
 LARGEST_PACKET = 256 * 1024  # bytes, as OpenSSH's server
 LARGEST_DATA = LARGEST_PACKET - 1024
@@ -116,7 +116,7 @@ class Unsupported(Exception):
 
 
 class Server:
-    """One client's requests and its open files.
+    """One client's requests and its open files. A request whose method returns nothing has succeeded.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Server:
         self.files: dict[bytes, int] = {}
         self.folders: dict[bytes, Iterator[os.DirEntry[bytes]]] = {}
         self.handles = 0
-        self.requests: dict[int, Callable[[Packet], bytes]] = {
+        self.requests: dict[int, Callable[[Packet], bytes | None]] = {
             OPEN: self.open, CLOSE: self.close, READ: self.read, WRITE: self.write, LSTAT: self.lstat,
             FSTAT: self.fstat, SETSTAT: self.setstat, FSETSTAT: self.fsetstat, OPENDIR: self.opendir,
             READDIR: self.readdir, REMOVE: self.remove, MKDIR: self.mkdir, RMDIR: self.rmdir,
@@ -182,25 +182,23 @@ class Server:
         self.handles += 1
         return b"%d" % self.handles
 
-    def close(self, packet: Packet) -> bytes:
+    def close(self, packet: Packet) -> None:
         handle = packet.string()
         if handle in self.files:
             os.close(self.files.pop(handle))
         else:
             del self.folders[handle]
-        return done()
 
     def read(self, packet: Packet) -> bytes:
         handle, offset, length = packet.string(), packet.number(">Q"), packet.number()
         data = os.pread(self.files[handle], min(length, LARGEST_DATA), offset)
         return bytes([DATA]) + string(data) if data else status(EOF, "end of file")
 
-    def write(self, packet: Packet) -> bytes:
+    def write(self, packet: Packet) -> None:
         handle, offset, data = packet.string(), packet.number(">Q"), memoryview(packet.string())
         while data:
             written = os.pwrite(self.files[handle], data, offset)
             data, offset = data[written:], offset + written
-        return done()
 
     def fstat(self, packet: Packet) -> bytes:
         return bytes([ATTRS]) + attributes(os.fstat(self.files[packet.string()]))
@@ -211,13 +209,13 @@ class Server:
     def lstat(self, packet: Packet) -> bytes:
         return bytes([ATTRS]) + attributes(os.lstat(self.path(packet.string(), follow=False)))
 
-    def setstat(self, packet: Packet) -> bytes:
-        return self.change(self.path(packet.string()), packet.attributes())
+    def setstat(self, packet: Packet) -> None:
+        self.change(self.path(packet.string()), packet.attributes())
 
-    def fsetstat(self, packet: Packet) -> bytes:
-        return self.change(self.files[packet.string()], packet.attributes())
+    def fsetstat(self, packet: Packet) -> None:
+        self.change(self.files[packet.string()], packet.attributes())
 
-    def change(self, target: bytes | int, wanted: dict[str, tuple[int, ...]]) -> bytes:
+    def change(self, target: bytes | int, wanted: dict[str, tuple[int, ...]]) -> None:
         """Set the attributes that a client gave."""
         if "size" in wanted:
             os.truncate(target, wanted["size"][0])
@@ -227,26 +225,22 @@ class Server:
             os.chown(target, *wanted["ids"])
         if "times" in wanted:
             os.utime(target, (wanted["times"][0], wanted["times"][1]))
-        return done()
 
-    def remove(self, packet: Packet) -> bytes:
+    def remove(self, packet: Packet) -> None:
         os.unlink(self.path(packet.string(), follow=False))
-        return done()
 
-    def rename(self, packet: Packet) -> bytes:
+    def rename(self, packet: Packet) -> None:
         old, new = (self.path(packet.string(), follow=False) for _ in range(2))
         if os.path.lexists(new):  # version 3 renames onto nothing; the extension does
             raise FileExistsError(errno.EEXIST, "the new name exists")
         os.rename(old, new)
-        return done()
 
     def readlink(self, packet: Packet) -> bytes:
         return names([(os.readlink(self.path(packet.string(), follow=False)), None)])
 
-    def symlink(self, packet: Packet) -> bytes:
+    def symlink(self, packet: Packet) -> None:
         target, link = packet.string(), packet.string()  # OpenSSH's order, which all clients have taken over
         os.symlink(target, self.path(link, follow=False))
-        return done()
 
     # Folders.
 
@@ -268,21 +262,19 @@ class Server:
                 break
         return names(found) if found else status(EOF, "end of folder")
 
-    def mkdir(self, packet: Packet) -> bytes:
+    def mkdir(self, packet: Packet) -> None:
         name, wanted = packet.string(), packet.attributes()
         os.mkdir(self.path(name, follow=False), wanted.get("mode", (0o777,))[0] & 0o7777)
-        return done()
 
-    def rmdir(self, packet: Packet) -> bytes:
+    def rmdir(self, packet: Packet) -> None:
         os.rmdir(self.path(packet.string(), follow=False))
-        return done()
 
     def realpath(self, packet: Packet) -> bytes:
         return names([(self.name(os.path.realpath(self.path(packet.string()))), None)])
 
     # OpenSSH's extensions.
 
-    def extended(self, packet: Packet) -> bytes:
+    def extended(self, packet: Packet) -> bytes | None:
         request = packet.string()
         if request == b"posix-rename@openssh.com":
             old, new = (self.path(packet.string(), follow=False) for _ in range(2))
@@ -293,7 +285,7 @@ class Server:
         elif request == b"fsync@openssh.com":
             os.fsync(self.files[packet.string()])
         elif request == b"lsetstat@openssh.com":
-            return self.change_link(self.path(packet.string(), follow=False), packet.attributes())
+            self.change_link(self.path(packet.string(), follow=False), packet.attributes())
         elif request == b"statvfs@openssh.com":
             info = os.statvfs(self.path(packet.string()))
             return bytes([EXTENDED_REPLY]) + struct.pack(
@@ -310,15 +302,14 @@ class Server:
             return names([(self.name(os.path.normpath(os.path.join(self.home, path))), None)])
         else:
             raise Unsupported(request.decode(errors="replace"))
-        return done()
+        return None
 
-    def change_link(self, path: bytes, wanted: dict[str, tuple[int, ...]]) -> bytes:
+    def change_link(self, path: bytes, wanted: dict[str, tuple[int, ...]]) -> None:
         """Set the attributes of a symbolic link itself; it has no size and no mode to set."""
         if "ids" in wanted:
             os.lchown(path, *wanted["ids"])
         if "times" in wanted:
             os.utime(path, (wanted["times"][0], wanted["times"][1]), follow_symlinks=False)
-        return done()
 
     # The conversation.
 
@@ -333,7 +324,7 @@ class Server:
         try:
             if kind not in self.requests:
                 raise Unsupported(f"request {kind}")
-            reply = self.requests[kind](packet)
+            reply = self.requests[kind](packet) or status(OK, "")
         except FileNotFoundError as error:
             reply = status(NO_SUCH_FILE, str(error.strerror))
         except PermissionError as error:
@@ -352,11 +343,6 @@ class Server:
 def status(code: int, message: str) -> bytes:
     """Write a status."""
     return struct.pack(">BI", STATUS, code) + string(message.encode()) + string(b"en")
-
-
-def done() -> bytes:
-    """Write the status of success."""
-    return status(OK, "")
 
 
 def names(found: list[tuple[bytes, os.stat_result | None]]) -> bytes:

@@ -518,22 +518,18 @@ def sudo(arguments: list[str]) -> None:
     os.execve(command[0], command, environment)
 
 
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    **{"sudo": sudo, "shutdown": shutdown, "systemctl": systemctl, "systemd-run": systemd_run},
+    **{"pip": pip, "pip3": pip, "venv": venv},
+}
+
+
 def main() -> None:
     """Do what the name we were called by stands for."""
     name, arguments = os.path.basename(sys.argv[1]), sys.argv[2:]
     try:
-        if name == "sudo":
-            sudo(arguments)
-        elif name == "shutdown":
-            shutdown(arguments)
-        elif name == "systemctl":
-            systemctl(arguments)
-        elif name == "systemd-run":
-            systemd_run(arguments)
-        elif name in ("pip", "pip3"):
-            pip(arguments)
-        elif name == "venv":
-            venv(arguments)
+        if name in COMMANDS:
+            COMMANDS[name](arguments)
         elif name in ("poweroff", "halt", "reboot"):
             power(name, arguments)
         else:

@@ -12,8 +12,9 @@ functions", "Update expressions"; DynamoDB API reference; aws-facts (k).
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
@@ -174,6 +175,14 @@ class Reader:
         self.at += 1
         return token
 
+    def several(self, read: Callable[[], T]) -> list[T]:
+        """What is read once or more often, with commas between."""
+        found = [read()]
+        while self.token == ",":
+            self.at += 1
+            found.append(read())
+        return found
+
     # -- operands ---------------------------------------------------------------------------------
 
     def path(self) -> Path:
@@ -232,10 +241,7 @@ class Reader:
         name = self.token
         self.at += 1
         self.go_deeper()
-        operands = [self.operand(known)]
-        while self.token == ",":
-            self.at += 1
-            operands.append(self.operand(known))
+        operands = self.several(lambda: self.operand(known))
         self.take(")")
         if name not in known and name in (*_FUNCTIONS, *_IN_UPDATES):
             where = "a condition" if known is _FUNCTIONS else "an update"
@@ -374,10 +380,7 @@ class Reader:
         elif word == "IN":
             self.at += 1
             self.take("(")
-            members = [self.operand(_FUNCTIONS)]
-            while self.token == ",":
-                self.at += 1
-                members.append(self.operand(_FUNCTIONS))
+            members = self.several(lambda: self.operand(_FUNCTIONS))
             self.take(")")
             if len(members) > 100:
                 self.note(
@@ -446,10 +449,7 @@ class Reader:
     # -- projections ------------------------------------------------------------------------------
 
     def projection(self) -> list[Path]:
-        paths = [self.path()]
-        while self.token == ",":
-            self.at += 1
-            paths.append(self.path())
+        paths = self.several(self.path)
         self.look_at_overlaps(paths)
         return self.done(paths)
 
@@ -501,10 +501,7 @@ class Reader:
             if section in seen:
                 self.fail(f'The "{section}" section can only be used once in an update expression;')
             seen.add(section)
-            changes.append(self.change(section))
-            while self.token == ",":
-                self.at += 1
-                changes.append(self.change(section))
+            changes += self.several(functools.partial(self.change, section))
         self.look_at_overlaps([each.path for each in changes])
         return self.done(changes)
 

@@ -109,10 +109,11 @@ def _look_at_expressions(action: str, body: dict[str, Any]) -> None:
     taken = _EXPRESSIONS.get(action, ())
     present = [kind for kind in taken if body.get(kind) is not None]
     given = Placeholders()
-    for field, sign, kept in (
+    fields: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("ExpressionAttributeNames", "#", given.names),
         ("ExpressionAttributeValues", ":", given.values),
-    ):
+    )
+    for field, sign, kept in fields:
         said = body.get(field)
         if said is None:
             continue
@@ -129,10 +130,7 @@ def _look_at_expressions(action: str, body: dict[str, Any]) -> None:
         kept |= said
     for kind in present:
         _read(kind, body[kind], given)
-    for field, kept in (
-        ("ExpressionAttributeNames", given.names),
-        ("ExpressionAttributeValues", given.values),
-    ):
+    for field, _, kept in fields:
         if unused := sorted(kept.keys() - given.used):
             raise invalid(f"Value provided in {field} unused in expressions: keys: {{{', '.join(unused)}}}")
 

@@ -11,7 +11,18 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, scaled, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    before,
+    clock,
+    memory,
+    operation,
+    rule,
+    scaled,
+    state,
+)
 from awslabs.sandbox.services.dynamodb.values import invalid
 
 CREATING_S = 5.0
@@ -34,8 +45,7 @@ class TableLife:
 
 
 def in_use(message: str) -> Refused:
-    message = f"Attempt to change a resource which is still in use: {message}"
-    return Refused("ResourceInUseException", message, 400)
+    return Refused("ResourceInUseException", f"Attempt to change a resource which is still in use: {message}")
 
 
 def backend_of(call: Call) -> DynamoDBBackend:
@@ -68,7 +78,7 @@ def _pass_time(call: Call, proceed: Proceed) -> Any:
     if call.action in ITEMS:
         for name in _named(call):
             if _state(backend, name) in ("CREATING", "DELETING"):
-                raise Refused("ResourceNotFoundException", "Requested resource not found", 400)
+                raise Refused("ResourceNotFoundException", "Requested resource not found")
     elif call.action in ("DeleteTable", "UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"):
         name = call.get("TableName", "")
         state = _state(backend, name)
@@ -163,15 +173,11 @@ def segments_are_counted_from_zero(call: Call) -> None:
         )
 
 
-insights = rule(
-    "insights",
+@operation("dynamodb:DescribeContributorInsights")
+def insights(call: Call) -> dict[str, Any]:
     """A table's contributor insights are off until somebody asks for them. moto does not know them; nor does
-    the practice cloud switch them on. Source: aws-facts (k).""",
-)
-
-
-@insights.operation("dynamodb:DescribeContributorInsights")
-def _insights(call: Call) -> dict[str, Any]:
+    the practice cloud switch them on. Source: aws-facts (k).
+    """
     table = backend_of(call).get_table(call.get("TableName"))
     return {"TableName": table.name, "ContributorInsightsStatus": "DISABLED"}
 
@@ -352,8 +358,7 @@ def _made(call: Call, proceed: Proceed) -> Any:
 def _gone(call: Call, proceed: Proceed) -> Any:
     name = call.get("TableName", "").rpartition("/")[2]
     if name not in backend_of(call).tables:
-        message = f"Requested resource not found: Table: {name} not found"
-        raise Refused("ResourceNotFoundException", message, 400)
+        raise Refused("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
     answer = proceed()
     shown = answer.result["TableDescription"]
     answer.result["TableDescription"] = {name: shown[name] for name in shown if name in _LEFT}

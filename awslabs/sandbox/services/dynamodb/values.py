@@ -5,6 +5,7 @@ Source: DynamoDB developer guide, "Supported data types and naming rules"; aws-f
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -23,9 +24,8 @@ class Wrong(ValueError):
     """A value that AWS refuses, in AWS's words."""
 
 
-def invalid(message: str) -> Refused:
-    """DynamoDB's answer to nearly every mistake."""
-    return Refused("ValidationException", message, 400)
+invalid = functools.partial(Refused, "ValidationException")
+"""DynamoDB's answer to nearly every mistake."""
 
 
 def number(text: str) -> str:

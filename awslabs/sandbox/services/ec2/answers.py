@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import functools
 import re
 from typing import Any
 
-from botocore.session import get_session
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.core import regions
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, operation, rule
 from awslabs.sandbox.services.tagging.tags import missing
 
 TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
@@ -33,23 +32,13 @@ def zones_have_groups(call: Call, proceed: Proceed) -> Any:
             "ZoneName": zone.name,
             "ZoneId": zone.zone_id,
             "GroupName": f"{region}-zg-1",
-            "GroupLongName": f"{_spoken(region)} 1",
+            "GroupLongName": f"{regions.description(region)} 1",
             "NetworkBorderGroup": region,
             "ZoneType": zone.zone_type,
         }
         for zone in answer.result["AvailabilityZones"]
     ]
     return answer
-
-
-@functools.cache
-def _spoken(region: str) -> str:
-    """What a Region is called: `US East (N. Virginia)`."""
-    partitions = get_session().get_component("data_loader").load_data("endpoints")["partitions"]
-    named: dict[str, dict[str, Any]] = {}
-    for partition in partitions:
-        named |= partition["regions"]
-    return str(named.get(region, {}).get("description", region))
 
 
 @around("ec2:CreateVpc")
@@ -65,16 +54,12 @@ def a_new_vpc_is_pending(call: Call, proceed: Proceed) -> Any:
     return answer
 
 
-groups_of_a_vpc = rule(
-    "groups_of_a_vpc",
+@operation("ec2:GetSecurityGroupsForVpc")
+def groups_of_a_vpc(call: Call) -> dict[str, Any]:
     """GetSecurityGroupsForVpc lists the groups that can be used in a VPC: its own. moto does not know it.
 
-    Source: aws-facts (k).""",
-)
-
-
-@groups_of_a_vpc.operation("ec2:GetSecurityGroupsForVpc")
-def _groups_of_a_vpc(call: Call) -> dict[str, Any]:
+    Source: aws-facts (k).
+    """
     vpc = call.ec2.get_vpc(call.get("VpcId"))
     if vpc is None:
         raise missing(str(call.get("VpcId")))

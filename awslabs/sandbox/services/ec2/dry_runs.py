@@ -14,5 +14,5 @@ def dry_runs_do_nothing(call: Call, proceed: Proceed) -> Any:
     moto does what CreateVpc, DeleteVpc and many more ask for. Source: botocore, CreateVpc (DryRun).
     """
     if call.get("DryRun") is True:
-        raise Refused("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
+        raise Refused("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
     return proceed()

@@ -36,6 +36,7 @@ from awslabs.sandbox.core.engine import (
     later,
     lock,
     memory,
+    patch,
     quiet,
     rule,
     scaled,
@@ -290,16 +291,13 @@ def _show_current_state(call: Call, proceed: Proceed) -> Any:
 
 # --- what is seen of it -------------------------------------------------------------------------------
 
-status_checks = rule(
-    "status_checks",
+
+@around("ec2:DescribeInstanceStatus")
+def status_checks(call: Call, proceed: Proceed) -> Any:
     """Status checks are `initializing` for the first 2 minutes (times `slow_states`), then `ok`.
 
-    moto: `ok` at once. Source: aws-facts (i), (j): instance_status_ok takes 2 to 4 min.""",
-)
-
-
-@status_checks.around("ec2:DescribeInstanceStatus")
-def _status(call: Call, proceed: Proceed) -> Any:
+    moto: `ok` at once. Source: aws-facts (i), (j): instance_status_ok takes 2 to 4 min.
+    """
     answer = proceed()
     answer.result["InstanceStatuses"] = [_checked(each) for each in answer.result["InstanceStatuses"]]
     return answer
@@ -342,18 +340,14 @@ def _no_name(original: Callable[[Any], str], instance: Any) -> str:
     return "" if instance.state == "terminated" else original(instance)
 
 
-interfaces_go_with_instance = rule(
-    "interfaces_go_with_instance",
+@patch(InstanceBackend, "run_instances")
+def interfaces_go_with_instance(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
     """Interfaces made by RunInstances are deleted with the instance unless the request says otherwise, their
     addresses are free again, and TagSpecifications for network-interface tag them.
 
     moto: they stay `in-use` for ever, untagged. Source: aws-facts (c), (j); botocore,
-    InstanceNetworkInterfaceSpecification.""",
-)
-
-
-@interfaces_go_with_instance.patch(InstanceBackend, "run_instances")
-def _own_interfaces(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
+    InstanceNetworkInterfaceSpecification.
+    """
     specs = {int(spec.get("DeviceIndex", 0)): spec for spec in kwargs.get("nics") or []}
     tags = (kwargs.get("tags") or {}).get("network-interface", {})
     reservation = original(backend, *args, **kwargs)
@@ -366,15 +360,11 @@ def _own_interfaces(original: Callable[..., Any], backend: Any, *args: Any, **kw
     return reservation
 
 
-groups_of_the_interface = rule(
-    "groups_of_the_interface",
+@patch(InstanceBackend, "run_instances")
+def groups_of_the_interface(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
     """An instance shows the security groups of its primary interface: those of a NetworkInterfaces parameter,
-    or the default group. moto shows those of SecurityGroupIds alone. Source: botocore, Instance.""",
-)
-
-
-@groups_of_the_interface.patch(InstanceBackend, "run_instances")
-def _show_groups(original: Callable[..., Any], backend: Any, *args: Any, **kwargs: Any) -> Any:
+    or the default group. moto shows those of SecurityGroupIds alone. Source: botocore, Instance.
+    """
     reservation = original(backend, *args, **kwargs)
     for instance in reservation.instances:
         instance.security_groups = instance.security_groups or list(instance.nics[0].group_set)

@@ -10,7 +10,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.utils import public_key_parse
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
-from awslabs.sandbox.services.tagging.tags import missing
+from awslabs.sandbox.services.tagging.tags import invalid_value, missing
 
 
 @before("ec2:ImportKeyPair", "ec2:CreateKeyPair")
@@ -22,7 +22,7 @@ def key_pair_name_is_valid(call: Call) -> None:
     """
     name = call.get("KeyName", "")
     if not name or len(name) > 255 or not name.isascii() or name != name.strip():
-        raise Refused("InvalidParameterValue", f"Value ({name}) for parameter KeyName is invalid.")
+        raise invalid_value(f"Value ({name}) for parameter KeyName is invalid.")
 
 
 @before("ec2:ImportKeyPair")

@@ -13,12 +13,13 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
+from awslabs.sandbox.core import weather
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, state
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import images
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.servicequotas import quotas
-from awslabs.sandbox.services.tagging.tags import missing
+from awslabs.sandbox.services.tagging.tags import invalid_value, missing
 
 USER_DATA_BYTES = 16 * 1024
 
@@ -60,7 +61,7 @@ def client_token(call: Call, proceed: Proceed) -> Any:
     if token is None:
         return proceed()
     if len(token) > 64 or not token.isascii():
-        raise Refused("InvalidParameterValue", "Invalid client token: up to 64 ASCII characters are allowed.")
+        raise invalid_value("Invalid client token: up to 64 ASCII characters are allowed.")
     launches = memory(call.ec2, Launches)
     asked = {name: value for name, value in dict(call.response.params).items() if name != "ClientToken"}
     parameters = json.dumps(asked, sort_keys=True, default=repr)
@@ -107,7 +108,7 @@ def image_exists(call: Call) -> None:
 def instance_type_exists(call: Call) -> None:
     """An unknown instance type: InvalidParameterValue. moto starts it. Source: aws-facts (j)."""
     if _instance_type(call) not in INSTANCE_TYPES:
-        raise Refused("InvalidParameterValue", f"Invalid value '{_instance_type(call)}' for InstanceType.")
+        raise invalid_value(f"Invalid value '{_instance_type(call)}' for InstanceType.")
 
 
 @before("ec2:RunInstances")
@@ -123,8 +124,7 @@ def architecture_fits(call: Call) -> None:
         .get("SupportedArchitectures", [])
     )
     if image is not None and supported and image.architecture not in supported:
-        raise Refused(
-            "InvalidParameterValue",
+        raise invalid_value(
             f"The architecture '{supported[-1]}' of the specified instance type does not match the "
             f"architecture '{image.architecture}' of the specified AMI. Specify an instance type and an AMI "
             "that have matching architectures, and try again.",
@@ -150,13 +150,10 @@ def security_groups_fit(call: Call) -> None:
     Source: aws-facts (a) for the latter; the former is unsourced.
     """
     subnet = _subnet(call)
-    interfaces = [
-        interface.get("Groups") or interface.get("SecurityGroupIds") or [] for interface in _interfaces(call)
-    ]
-    for group_id in [
-        *(_asked(call, "SecurityGroupIds") or []),
-        *(each for groups in interfaces for each in groups),
-    ]:
+    group_ids = list(_asked(call, "SecurityGroupIds") or [])
+    for interface in _interfaces(call):
+        group_ids += interface.get("Groups") or interface.get("SecurityGroupIds") or []
+    for group_id in group_ids:
         group = call.ec2.get_security_group_from_id(group_id)
         if group is None:
             raise missing(group_id)
@@ -180,15 +177,12 @@ def instance_profile_is_usable(call: Call) -> None:
         profile = identities.find_instance_profile(call.iam, value)
         if profile is None or not identities.usable(profile):
             kind = "name" if field == "name" else "ARN"
-            raise Refused(
-                "InvalidParameterValue",
+            raise invalid_value(
                 f"Value ({value}) for parameter iamInstanceProfile.{field} is invalid. "
                 f"Invalid IAM Instance Profile {kind}",
             )
         if not profile.roles or not identities.joined(profile):
-            raise Refused(
-                "InvalidParameterValue", f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles'
-            )
+            raise invalid_value(f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles')
 
 
 @before("ec2:RunInstances")
@@ -202,7 +196,7 @@ def user_data_is_short(call: Call) -> None:
     except binascii.Error:
         return  # moto: InvalidUserData
     if len(raw) > USER_DATA_BYTES:
-        raise Refused("InvalidParameterValue", f"User data is limited to {USER_DATA_BYTES} bytes")
+        raise invalid_value(f"User data is limited to {USER_DATA_BYTES} bytes")
 
 
 @before("ec2:RunInstances")
@@ -261,7 +255,7 @@ def as_many_as_there_is_room_for(call: Call, proceed: Proceed) -> Any:
         message = (
             f"Invalid value '{least}' for minCount: it must be at least 1 and at most maxCount ({most})."
         )
-        raise Refused("InvalidParameterValue", message)
+        raise invalid_value(message)
     room: float = quotas.vcpu_room(call.ec2, _instance_type(call), _is_spot(call))
     subnet = _subnet(call)
     if subnet is not None:
@@ -276,7 +270,12 @@ def free_plan(call: Call) -> None:
 
     Source: aws-facts (k); nilbuild/developer-roadmap#10171 for the text.
     """
-    accounts.refuse_beyond_free_plan(_instance_type(call))
+    if weather.current.account == "free-plan" and not accounts.runs(_instance_type(call)):
+        raise Refused(
+            "InvalidParameterCombination",
+            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance "
+            "types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.",
+        )
 
 
 @before("ec2:RunInstances")

@@ -6,6 +6,7 @@ deleted. Messages are AWS's own, as people quote them in public issues.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from moto.ec2.models.instances import Instance
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, mismatch, rule, state
 from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.sandbox.services.tagging.tags import invalid_value
+
+_in_use = functools.partial(Refused, "DependencyViolation")
 
 # --- security groups ----------------------------------------------------------------------------------
 
@@ -43,11 +47,11 @@ def security_group_in_use(call: Call) -> None:
     A group that names only itself is free. Source: aws-facts (a), (j); botocore, DeleteSecurityGroup.
     """
     for group in _groups_named(call):
-        in_use = any(group.id in _group_ids(eni) for eni in call.ec2.enis.values())
+        in_use = any(group.id in {each.id for each in eni.group_set} for eni in call.ec2.enis.values())
         if in_use or any(
             other.id != group.id and group.id in _named_by(other) for other in _groups(call.ec2)
         ):
-            raise Refused("DependencyViolation", f"resource {group.id} has a dependent object")
+            raise _in_use(f"resource {group.id} has a dependent object")
 
 
 @before("ec2:CreateSecurityGroup")
@@ -67,10 +71,10 @@ def security_group_name_is_valid(call: Call) -> None:
         elif len(value) > 255 or not re.fullmatch(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*", value):
             why = "Valid are up to 255 of a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*"
         elif field == "GroupName" and value == "default":
-            raise Refused("InvalidParameterValue", "Cannot use reserved security group name: default")
+            raise invalid_value("Cannot use reserved security group name: default")
         else:
             continue
-        raise Refused("InvalidParameterValue", f"Value ({value}) for parameter {field} is invalid. {why}")
+        raise invalid_value(f"Value ({value}) for parameter {field} is invalid. {why}")
 
 
 @before("ec2:CreateSecurityGroup")
@@ -80,8 +84,7 @@ def security_group_quota(call: Call) -> None:
     moto counts only the rules in a group. Source: aws-facts (f).
     """
     if sum(1 for _ in _groups(call.ec2)) >= quotas.limit(call.account, call.region, "vpc", "L-E79EC296"):
-        message = "The maximum number of security groups has been reached."
-        raise Refused("SecurityGroupLimitExceeded", message)
+        raise Refused("SecurityGroupLimitExceeded", "The maximum number of security groups has been reached.")
 
 
 # --- subnets ------------------------------------------------------------------------------------------
@@ -107,9 +110,7 @@ def subnet_in_use(call: Call) -> None:
     """
     subnet_id = call.get("SubnetId")
     if any(eni.subnet.id == subnet_id for eni in call.ec2.enis.values()):
-        raise Refused(
-            "DependencyViolation", f"The subnet '{subnet_id}' has dependencies and cannot be deleted."
-        )
+        raise _in_use(f"The subnet '{subnet_id}' has dependencies and cannot be deleted.")
 
 
 @around("ec2:DeleteSubnet")
@@ -137,9 +138,7 @@ def main_route_table_stays(call: Call) -> None:
     """
     table = call.ec2.route_tables.get(call.get("RouteTableId"))
     if table is not None and table.main_association_id is not None:
-        raise Refused(
-            "DependencyViolation", f"The routeTable '{table.id}' has dependencies and cannot be deleted."
-        )
+        raise _in_use(f"The routeTable '{table.id}' has dependencies and cannot be deleted.")
 
 
 @before("ec2:CreateRoute", "ec2:ReplaceRoute")
@@ -158,7 +157,7 @@ def route_needs_attached_gateway(call: Call) -> None:
         raise Refused("InvalidGatewayID.NotFound", f"The gateway ID '{gateway_id}' does not exist")
     if gateway.vpc is None or gateway.vpc.id != table.vpc_id:
         message = f"route table {table.id} and network gateway {gateway_id} belong to different networks"
-        raise Refused("InvalidParameterValue", message)
+        raise invalid_value(message)
 
 
 @before("ec2:AssociateRouteTable")
@@ -215,7 +214,7 @@ def one_gateway_per_vpc(call: Call) -> None:
     if gateway is None or gateway.vpc is not None:
         return
     if any(other.vpc is not None and other.vpc.id == vpc_id for other in call.ec2.internet_gateways.values()):
-        raise Refused("InvalidParameterValue", f"Network {vpc_id} already has an internet gateway attached")
+        raise invalid_value(f"Network {vpc_id} already has an internet gateway attached")
 
 
 @before("ec2:DetachInternetGateway")
@@ -229,8 +228,7 @@ def gateway_carries_public_addresses(call: Call) -> None:
     if gateway is None or gateway.vpc is None or gateway.vpc.id != vpc_id:
         return  # moto: Gateway.NotAttached
     if any(eni.public_ip and eni.vpc_id == vpc_id for eni in call.ec2.enis.values()):
-        raise Refused(
-            "DependencyViolation",
+        raise _in_use(
             f"Network {vpc_id} has some mapped public address(es). "
             "Please unmap those public address(es) before detaching the gateway.",
         )
@@ -259,7 +257,7 @@ def interface_in_use(call: Call) -> None:
     """
     eni = call.ec2.enis.get(call.get("NetworkInterfaceId"))
     if eni is not None and eni.instance is not None:
-        raise Refused("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
+        raise invalid_value(f"Network interface '{eni.id}' is currently in use.")
 
 
 @around("ec2:DeleteNatGateway")
@@ -346,7 +344,7 @@ def vpc_in_use(call: Call) -> None:
     """
     vpc_id = call.get("VpcId")
     if any(True for _ in _dependents(call.ec2, vpc_id)):
-        raise Refused("DependencyViolation", f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        raise _in_use(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
 
 
 @around("ec2:DeleteVpc")
@@ -412,11 +410,6 @@ def _groups_named(call: Call) -> list[Any]:
         return [group for group in _groups(call.ec2) if group.id == wanted_id]
     default = call.ec2.get_default_vpc()
     return [g for g in _groups(call.ec2) if name and g.name == name and default and g.vpc_id == default.id]
-
-
-def _group_ids(eni: Any) -> set[str]:
-    """The groups of a network interface, and of the instance that has it."""
-    return {group.id for group in eni.group_set}
 
 
 def _named_by(group: Any) -> set[str]:

@@ -70,27 +70,21 @@ class Power:
 
     def boot(self, instance_id: str, wanted: Callable[[], bool], **machine: Any) -> None:
         """Let an instance boot, if it is still `wanted` when its turn comes."""
-        hosts = self.hosts
-        if hosts is not None:
-            self._start("boot", instance_id, lambda: hosts.boot(instance_id, **machine) if wanted() else None)
+        self._start(
+            "boot", instance_id, lambda hosts: hosts.boot(instance_id, **machine) if wanted() else None
+        )
 
     def reboot(self, instance_id: str) -> None:
         """Let an instance boot anew, with all that it keeps."""
-        hosts = self.hosts
-        if hosts is not None:
-            self._start("reboot", instance_id, lambda: hosts.reboot(instance_id))
+        self._start("reboot", instance_id, lambda hosts: hosts.reboot(instance_id))
 
     def halt(self, instance_id: str) -> None:
         """Switch an instance off; it keeps its folder. `ending` is true until that is done."""
-        hosts = self.hosts
-        if hosts is not None:
-            self._end("halt", instance_id, lambda: hosts.halt(instance_id))
+        self._end("halt", instance_id, lambda hosts: hosts.halt(instance_id))
 
     def stop(self, instance_id: str) -> None:
         """End an instance with all that it has. `ending` is true until that is done."""
-        hosts = self.hosts
-        if hosts is not None:
-            self._end("end", instance_id, lambda: hosts.stop(instance_id))
+        self._end("end", instance_id, lambda hosts: hosts.stop(instance_id))
 
     def ending(self, instance_id: str) -> bool:
         """Whether processes of an instance that was switched off may still run."""
@@ -108,28 +102,33 @@ class Power:
         for thread in threads:
             thread.join()
 
-    def _end(self, what: str, instance_id: str, work: Callable[[], None]) -> None:
+    def _end(self, what: str, instance_id: str, work: Callable[[Hosts], None]) -> None:
+        if self.hosts is None:
+            return
         with self._mutex:
             self._ending.add(instance_id)
 
-        def end() -> None:
+        def end(hosts: Hosts) -> None:
             try:
-                work()
+                work(hosts)
             finally:
                 with self._mutex:
                     self._ending.discard(instance_id)
 
         self._start(what, instance_id, end)
 
-    def _start(self, what: str, instance_id: str, work: Callable[[], None]) -> None:
-        """Work in a thread; what concerns one instance waits for its turn."""
+    def _start(self, what: str, instance_id: str, work: Callable[[Hosts], None]) -> None:
+        """Work in a thread, where anything runs; what concerns one instance waits for its turn."""
+        hosts = self.hosts
+        if hosts is None:
+            return
         with self._mutex:
             turn = self._turns.setdefault(instance_id, threading.Lock())
 
         def run() -> None:
             try:
                 with turn, quiet(f"{what} of {instance_id}"):
-                    work()
+                    work(hosts)
             finally:
                 with self._mutex:
                     self._threads.discard(thread)

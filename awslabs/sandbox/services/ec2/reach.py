@@ -19,7 +19,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, rule
+from awslabs.sandbox.core.engine import Call, Proceed, around
 from awslabs.sandbox.services.ec2 import power
 
 log = logging.getLogger("awslabs.sandbox")
@@ -187,19 +187,15 @@ def _ephemeral() -> tuple[int, int]:
 # --- the doors of the instances ---------------------------------------------------------------------------
 
 
-firewall = rule(
-    "firewall",
+@around("ec2:*", "autoscaling:*", "cloudformation:*")
+def firewall(call: Call, proceed: Proceed) -> Any:
     """An instance that its security groups, its subnet's route or network ACL, or a missing public address
     keep the caller from does not answer him: packets fall, nothing is refused. A change counts at once, for
     new connections; those that are open live on.
 
     moto has no network. Source: EC2 user guide, TroubleshootingInstancesConnecting ("Connection timed out")
-    and security-group-connection-tracking.""",
-)
-
-
-@firewall.around("ec2:*", "autoscaling:*", "cloudformation:*")
-def _after_a_change(call: Call, proceed: Proceed) -> Any:
+    and security-group-connection-tracking.
+    """
     answer = proceed()
     if not call.action.startswith(("Describe", "Get", "List", "Search")):
         _set_doors(call.ec2)

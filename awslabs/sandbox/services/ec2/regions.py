@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
 from awslabs.sandbox.core import regions
-from awslabs.sandbox.core.engine import Call, rule
+from awslabs.sandbox.core.engine import Call, operation
 from awslabs.sandbox.core.policies import as_list
 
-regions_are_opted_in = rule(
-    "regions_are_opted_in",
+_FILTERS = {"endpoint": "Endpoint", "opt-in-status": "OptInStatus", "region-name": "RegionName"}
+
+
+@operation("ec2:DescribeRegions")
+def regions_are_opted_in(call: Call) -> dict[str, Any]:
     """DescribeRegions lists the Regions that are enabled for the account, with `AllRegions` those too that
     are to be opted in to, and filters. moto lists all of all partitions, and takes three for enabled that
-    are not. Source: EC2 API reference, DescribeRegions; aws-facts (k).""",
-)
-
-_FILTERS: dict[str, Callable[[dict[str, str]], str]] = {
-    "endpoint": lambda each: each["Endpoint"],
-    "opt-in-status": lambda each: each["OptInStatus"],
-    "region-name": lambda each: each["RegionName"],
-}
-
-
-@regions_are_opted_in.operation("ec2:DescribeRegions")
-def _describe(call: Call) -> dict[str, Any]:
+    are not. Source: EC2 API reference, DescribeRegions; aws-facts (k).
+    """
     wanted = call.get("RegionNames") or []
     everywhere = wanted or call.get("AllRegions") in (True, "true")
     found = [
@@ -35,8 +27,8 @@ def _describe(call: Call) -> dict[str, Any]:
         if each.endpoint.endswith(".amazonaws.com") and not each.name.startswith("us-gov-")
     ]
     for asked in call.get("Filters") or []:
-        read = _FILTERS.get(asked["Name"])
-        found = [each for each in found if read is not None and read(each) in as_list(asked["Values"])]
+        member = _FILTERS.get(asked["Name"], "")
+        found = [each for each in found if each.get(member) in as_list(asked["Values"])]
     return {
         "Regions": [
             each

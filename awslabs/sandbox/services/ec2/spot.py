@@ -10,6 +10,7 @@ from moto.ec2.utils import random_spot_request_id
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 from awslabs.sandbox.services.servicequotas import quotas
+from awslabs.sandbox.services.tagging.tags import invalid_value
 
 
 class Request(SpotInstanceRequest):
@@ -82,7 +83,7 @@ def spot_tags_need_spot(call: Call) -> None:
     kinds = {spec.get("ResourceType") for spec in call.get("TagSpecifications", [])}
     if "spot-instances-request" in kinds and call.get("InstanceMarketOptions.MarketType") != "spot":
         message = "'spot-instances-request' is not a valid taggable resource type for this operation."
-        raise Refused("InvalidParameterValue", message)
+        raise invalid_value(message)
 
 
 @before("ec2:RequestSpotInstances")

@@ -27,7 +27,7 @@ import shutil
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -118,13 +118,29 @@ class Shelf:
         self.name = uuid.uuid4().hex
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A request at a repository; `upload`, `digest` and `reference` are what its path says besides."""
+
+    request: Request
+    source: BinaryIO
+    token: strict.Token
+    name: str
+    upload: str = ""
+    digest: str = ""
+    reference: str = ""
+
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """Account, Region and name of the repository."""
+        return self.token.account, self.token.region, self.name
+
+
 @dataclass
 class Upload:
-    """A blob on its way."""
+    """A blob on its way; `where` as a `Visit` has it."""
 
-    account: str
-    region: str
-    repository: str
+    where: tuple[str, str, str]
     path: Path
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
@@ -252,7 +268,7 @@ class Registry:
                 with engine.lock:
                     repository = self.repository(account, token.region, name)
                     self.check_rights(token, action, repository.arn)
-            answer = getattr(self, operation)(request, source, token, name, **parts)
+            answer = getattr(self, operation)(Visit(request, source, token, name, **parts))
             status = answer.status
             return None if fault == weather.CUT else answer
         except Said as said:
@@ -332,136 +348,121 @@ class Registry:
                 f"no identity-based policy allows the ecr:{action} action",
             )
 
-    def Ping(self, request: Request, source: BinaryIO, token: strict.Token, name: str) -> Answer:
+    def Ping(self, visit: Visit) -> Answer:
         """GET /v2/: yes, this is a registry, and you may come in."""
         return self.say(200, {}, b"{}")
 
     # -- blobs ------------------------------------------------------------------------------------
 
-    def StartUpload(self, request: Request, source: BinaryIO, token: strict.Token, name: str) -> Answer:
+    def StartUpload(self, visit: Visit) -> Answer:
         """POST .../blobs/uploads/: begin, or (``digest``) all at once, or (``mount``) from a neighbour."""
-        shelf = self.shelf(token.account, token.region, name)
-        mount, neighbour = request.args.get("mount", ""), request.args.get("from", "")
-        if strict.DIGEST.fullmatch(mount) and self.mount(token, name, shelf, mount, neighbour):
-            return self.made(name, mount)
+        mount = visit.request.args.get("mount", "")
+        if strict.DIGEST.fullmatch(mount) and self.mount(visit, mount):
+            return self.made(visit.name, mount)
         number = str(uuid.uuid4())
-        path = shelf / f"upload-{number}"
+        path = self.shelf(*visit.where) / f"upload-{number}"
         path.touch()
-        upload = self.uploads[number] = Upload(token.account, token.region, name, path)
-        if "digest" in request.args:
-            return self.FinishUpload(request, source, token, name, upload=number)
-        return self.going_on(name, number, upload, 202)
+        upload = self.uploads[number] = Upload(visit.where, path)
+        if "digest" in visit.request.args:
+            return self.FinishUpload(replace(visit, upload=number))
+        return self.going_on(visit.name, number, upload, 202)
 
-    def mount(self, token: strict.Token, name: str, shelf: Path, digest: str, neighbour: str) -> bool:
+    def mount(self, visit: Visit, digest: str) -> bool:
         """Take a blob from another repository of the account, if it is there."""
+        account, region, _ = visit.where
+        neighbour = visit.request.args.get("from", "")
+        path = self.shelf(*visit.where) / plain(digest)
         try:
             with engine.lock:
-                other = self.repository(token.account, token.region, neighbour)
-                self.check_rights(token, "GetDownloadUrlForLayer", other.arn)
-            source = self.shelf(token.account, token.region, neighbour) / plain(digest)
+                other = self.repository(account, region, neighbour)
+                self.check_rights(visit.token, "GetDownloadUrlForLayer", other.arn)
             with contextlib.suppress(FileExistsError):
-                os.link(source, shelf / plain(digest))
+                os.link(self.shelf(account, region, neighbour) / plain(digest), path)
         except (Said, FileNotFoundError):
             return False
-        self.note(token, name, digest, (shelf / plain(digest)).stat().st_size)
+        self.note(visit, digest, path.stat().st_size)
         return True
 
-    def UploadBlob(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, upload: str
-    ) -> Answer:
+    def UploadBlob(self, visit: Visit) -> Answer:
         """PATCH: the next piece."""
-        going = self.upload(token, name, upload)
+        going = self.upload(visit)
         with going.mutex:
-            self.take(request, source, going)
-            return self.going_on(name, upload, going, 202)
+            self.take(visit, going)
+            return self.going_on(visit.name, visit.upload, going, 202)
 
-    def FinishUpload(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, upload: str
-    ) -> Answer:
+    def FinishUpload(self, visit: Visit) -> Answer:
         """PUT: the last piece, and what the digest of all of it must be."""
-        digest = request.args.get("digest", "")
-        going = self.upload(token, name, upload)
+        digest = visit.request.args.get("digest", "")
+        going = self.upload(visit)
         with going.mutex:
-            self.take(request, source, going)
+            self.take(visit, going)
             found = f"sha256:{going.hash.hexdigest()}"
-            self.uploads.pop(upload, None)
+            self.uploads.pop(visit.upload, None)
             if digest != found:
                 going.path.unlink()
                 raise Said(
                     400, "DIGEST_INVALID", f"provided digest {digest} does not match uploaded content {found}"
                 )
             going.path.replace(going.path.with_name(plain(digest)))
-        self.note(token, name, digest, going.size)
-        return self.made(name, digest)
+        self.note(visit, digest, going.size)
+        return self.made(visit.name, digest)
 
-    def UploadStatus(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, upload: str
-    ) -> Answer:
+    def UploadStatus(self, visit: Visit) -> Answer:
         """GET: how far it is."""
-        return self.going_on(name, upload, self.upload(token, name, upload), 204)
+        return self.going_on(visit.name, visit.upload, self.upload(visit), 204)
 
-    def CancelUpload(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, upload: str
-    ) -> Answer:
+    def CancelUpload(self, visit: Visit) -> Answer:
         """DELETE: never mind."""
-        self.upload(token, name, upload).path.unlink()
-        del self.uploads[upload]
+        self.upload(visit).path.unlink()
+        del self.uploads[visit.upload]
         return self.say(204, {})
 
-    def HeadBlob(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, digest: str
-    ) -> Answer:
+    def HeadBlob(self, visit: Visit) -> Answer:
         """HEAD: whether it is there."""
-        path = self.blob(token, name, digest)
-        length = {"Content-Length": str(path.stat().st_size)}
-        return self.say(200, self.blob_headers(digest) | length)
+        length = {"Content-Length": str(self.blob(visit).stat().st_size)}
+        return self.say(200, self.blob_headers(visit) | length)
 
-    def GetBlob(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, digest: str
-    ) -> Answer:
+    def GetBlob(self, visit: Visit) -> Answer:
         """GET: the blob itself, from the disk."""
-        return self.say(200, self.blob_headers(digest), self.blob(token, name, digest))
+        return self.say(200, self.blob_headers(visit), self.blob(visit))
 
-    def blob(self, token: strict.Token, name: str, digest: str) -> Path:
+    def blob(self, visit: Visit) -> Path:
         """A blob's file."""
-        path = self.shelf(token.account, token.region, name) / plain(digest)
+        path = self.shelf(*visit.where) / plain(visit.digest)
         if not path.exists():
-            raise Said(404, "BLOB_UNKNOWN", f"blob unknown to registry: {digest}")
+            raise Said(404, "BLOB_UNKNOWN", f"blob unknown to registry: {visit.digest}")
         return path
 
-    def blob_headers(self, digest: str) -> dict[str, str]:
-        return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
+    def blob_headers(self, visit: Visit) -> dict[str, str]:
+        return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": visit.digest}
 
-    def upload(self, token: strict.Token, name: str, number: str) -> Upload:
+    def upload(self, visit: Visit) -> Upload:
         """An upload that is under way."""
-        going = self.uploads.get(number)
-        if going is None or (going.account, going.region, going.repository) != (
-            token.account,
-            token.region,
-            name,
-        ):
-            raise Said(404, "BLOB_UPLOAD_UNKNOWN", f"blob upload unknown to registry: {number}")
+        going = self.uploads.get(visit.upload)
+        if going is None or going.where != visit.where:
+            raise Said(404, "BLOB_UPLOAD_UNKNOWN", f"blob upload unknown to registry: {visit.upload}")
         return going
 
-    def take(self, request: Request, source: BinaryIO, going: Upload) -> None:
+    def take(self, visit: Visit, going: Upload) -> None:
         """Append the body of a request to an upload, piece by piece."""
-        match = re.fullmatch(r"(?:bytes[ =])?(\d+)-(\d+)(?:/.*)?", request.headers.get("Content-Range", ""))
+        said = visit.request.headers.get("Content-Range", "")
+        match = re.fullmatch(r"(?:bytes[ =])?(\d+)-(\d+)(?:/.*)?", said)
         if match and int(match[1]) != going.size:
             message = f"the next byte is {going.size}, not {match[1]}"
             raise Said(416, "BLOB_UPLOAD_INVALID", message)
         try:
             with going.path.open("ab") as file:
-                while piece := source.read(PIECE):
+                while piece := visit.source.read(PIECE):
                     file.write(piece)
                     going.hash.update(piece)
                     going.size += len(piece)
         except FileNotFoundError:
             raise Said(404, "NAME_UNKNOWN", "The repository was deleted.") from None
 
-    def note(self, token: strict.Token, name: str, digest: str, size: int) -> None:
+    def note(self, visit: Visit, digest: str, size: int) -> None:
         """Tell moto of a blob, for ecr:BatchCheckLayerAvailability and ecr:PutImage."""
         with engine.lock:
-            self.repository(token.account, token.region, name).layers[digest] = size
+            self.repository(*visit.where).layers[digest] = size
 
     def made(self, name: str, digest: str) -> Answer:
         where = {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": digest}
@@ -477,14 +478,12 @@ class Registry:
 
     # -- manifests --------------------------------------------------------------------------------
 
-    def PutManifest(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, reference: str
-    ) -> Answer:
+    def PutManifest(self, visit: Visit) -> Answer:
         """PUT: from now on the image is there."""
-        raw = source.read(MANIFEST_BYTES + 1)
+        raw = visit.source.read(MANIFEST_BYTES + 1)
         if len(raw) > MANIFEST_BYTES:
             raise Said(413, "SIZE_INVALID", f"A manifest has at most {MANIFEST_BYTES} bytes.")
-        kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
+        kind = visit.request.headers.get("Content-Type", "").partition(";")[0].strip()
         try:
             text = raw.decode()
             manifest = strict.read(text)
@@ -495,15 +494,15 @@ class Registry:
             raise Said(400, "MANIFEST_INVALID", "manifest invalid") from None
         if kind not in strict.MANIFESTS + strict.LISTS:
             raise Said(415, "MANIFEST_INVALID", f"Unsupported manifest media type: {kind}")
-        digest = strict.digest_of(text)
+        reference, digest = visit.reference, strict.digest_of(text)
         if ":" in reference and reference != digest:
             raise Said(400, "DIGEST_INVALID", f"The manifest's digest is {digest}, not {reference}")
         if ":" not in reference and not TAG.fullmatch(reference):
             raise Said(400, "TAG_INVALID", f"Invalid tag: {reference}")
-        shelf = self.shelf(token.account, token.region, name)
+        shelf = self.shelf(*visit.where)
         with engine.lock:
-            backend = ecr_backends[token.account][token.region]
-            repository = self.repository(token.account, token.region, name)
+            backend = ecr_backends[visit.token.account][visit.token.region]
+            repository = self.repository(*visit.where)
             held = {image.get_image_digest() for image in repository.images}
             absent = [each for each in needed if each not in held]
             absent += [each for each in blobs if not (shelf / plain(each)).exists()]
@@ -511,39 +510,37 @@ class Registry:
                 raise Said(404, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {', '.join(absent)}")
             tag = None if ":" in reference else reference
             try:
-                backend.put_image(name, text, tag, kind, digest)  # type: ignore[arg-type]
+                backend.put_image(visit.name, text, tag, kind, digest)  # type: ignore[arg-type]
             except ImageAlreadyExistsException as exists:
                 if not any(
                     each.image_manifest == text and tag in each.image_tags for each in repository.images
                 ):
                     raise Said(400, "TAG_INVALID", exists.message) from None
-        return self.say(201, {"Location": f"/v2/{name}/manifests/{digest}", "Docker-Content-Digest": digest})
+        return self.say(
+            201, {"Location": f"/v2/{visit.name}/manifests/{digest}", "Docker-Content-Digest": digest}
+        )
 
-    def HeadManifest(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, reference: str
-    ) -> Answer:
+    def HeadManifest(self, visit: Visit) -> Answer:
         """HEAD: whether it is there, and its digest."""
-        answer = self.GetManifest(request, source, token, name, reference)
+        answer = self.GetManifest(visit)
         assert isinstance(answer.body, bytes)
         length = {"Content-Length": str(len(answer.body))}
         return Answer(answer.status, answer.headers | length, b"")
 
-    def GetManifest(
-        self, request: Request, source: BinaryIO, token: strict.Token, name: str, reference: str
-    ) -> Answer:
+    def GetManifest(self, visit: Visit) -> Answer:
         """GET: the manifest, as it came."""
         with engine.lock:
-            image = self.image(self.repository(token.account, token.region, name), reference)
+            image = self.image(self.repository(*visit.where), visit.reference)
             kind = image.image_manifest_media_type or strict.MANIFESTS[0]
             headers = {"Content-Type": kind, "Docker-Content-Digest": image.get_image_digest()}
             return self.say(200, headers, image.image_manifest.encode())
 
-    def ListTags(self, request: Request, source: BinaryIO, token: strict.Token, name: str) -> Answer:
+    def ListTags(self, visit: Visit) -> Answer:
         """GET: all tags."""
         with engine.lock:
-            images = self.repository(token.account, token.region, name).images
+            images = self.repository(*visit.where).images
             tags = sorted(tag for image in images for tag in image.image_tags)
-        body = json.dumps({"name": name, "tags": tags}).encode()
+        body = json.dumps({"name": visit.name, "tags": tags}).encode()
         return self.say(200, {"Content-Type": "application/json"}, body)
 
     def say(self, status: int, headers: dict[str, str], body: bytes | Path = b"") -> Answer:
@@ -561,7 +558,7 @@ class Registry:
             answer: Answer = self.cloud.moto.call(request)
             if repository is None or answer.status != 200:
                 return answer
-            shelf = self.shelf_of(account, region, repository)
+            shelf = self.folder / account / region / memory(repository, Shelf).name
             if ecr_backends[account][region].repositories.get(name) is not repository:
                 doomed = [shelf]
             else:
@@ -590,10 +587,6 @@ class Registry:
                 (shelf / digest).write_bytes(upload.layer_parts)
         return answer
 
-    def shelf_of(self, account: str, region: str, repository: Repository) -> Path:
-        """The folder of a repository that may be gone already."""
-        return self.folder / account / region / memory(repository, Shelf).name
-
     def used(self, repository: Repository | None) -> set[str]:
         """The blobs that a repository's images need."""
         images = repository.images if repository is not None else []
@@ -601,7 +594,7 @@ class Registry:
 
     def reset(self, account: str) -> None:
         """Forget what an account has pushed."""
-        for number in [number for number, each in self.uploads.items() if each.account == account]:
+        for number in [number for number, each in self.uploads.items() if each.where[0] == account]:
             del self.uploads[number]
         shutil.rmtree(self.folder / account, ignore_errors=True)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import re
@@ -17,7 +18,19 @@ from typing import Any
 
 from moto.ecr.models import ECRBackend, Image, Repository, ecr_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, clock, memory, rule, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    clock,
+    memory,
+    operation,
+    patch,
+    rule,
+    state,
+)
 
 TOKEN_S = 12 * 3600.0
 """How long an authorization token is good. Source: aws-facts (g)."""
@@ -39,6 +52,9 @@ address = ""
 
 
 # --- tokens -------------------------------------------------------------------------------------------
+
+
+_invalid = functools.partial(Refused, "InvalidParameterException")
 
 
 @dataclass
@@ -80,20 +96,15 @@ def holder(password: str) -> Token | None:
     return memory(ecr_backends[account][region], Tokens).get(password)
 
 
-authorization_tokens = rule(
-    "authorization_tokens",
+@operation("ecr:GetAuthorizationToken")
+def authorization_tokens(call: Call) -> dict[str, Any]:
     """A token is good for 12 h, and another one each time; in the practice cloud proxyEndpoint is its own
-    address. moto: always the same one, which expired in 2015. Source: aws-facts (g), (j).""",
-)
-
-
-@authorization_tokens.operation("ecr:GetAuthorizationToken")
-def _token(call: Call) -> dict[str, Any]:
+    address. moto: always the same one, which expired in 2015. Source: aws-facts (g), (j).
+    """
     data = []
     for registry_id in call.get("registryIds") or [call.account]:
         if registry_id != call.account:
-            raise Refused(
-                "InvalidParameterException",
+            raise _invalid(
                 f"The practice cloud gives tokens for the caller's own registry only, not for {registry_id}.",
             )
         password, token = issue(registry_id, call.region, call.response.access_key or "")
@@ -108,15 +119,11 @@ def _token(call: Call) -> dict[str, Any]:
     return {"authorizationData": data}
 
 
-local_registry = rule(
-    "local_registry",
+@around("ecr:CreateRepository")
+def local_registry(call: Call, proceed: Proceed) -> Any:
     """The repositoryUri of the practice cloud is 127.0.0.1:PORT/NAME. moto names AWS's own host, where a
-    push would really go. Source: DESIGN section 4.""",
-)
-
-
-@local_registry.around("ecr:CreateRepository")
-def _uri(call: Call, proceed: Proceed) -> Any:
+    push would really go. Source: DESIGN section 4.
+    """
     answer = proceed()
     repository = answer.result["repository"]
     if address:
@@ -130,7 +137,7 @@ def no_scans(call: Call) -> None:
 
     Source: DESIGN section 4, "it never pretends".
     """
-    raise Refused("NotImplemented", "The practice cloud does not scan images.", 501)
+    raise Refused("NotImplemented", "The practice cloud does not scan images.")
 
 
 # --- images -------------------------------------------------------------------------------------------
@@ -146,19 +153,9 @@ image_digests = rule(
 
 @image_digests.patch(ECRBackend, "put_image")
 def _digest(
-    original: Any,
-    backend: ECRBackend,
-    repository_name: str,
-    image_manifest: str,
-    image_tag: str | None,
-    image_manifest_mediatype: str | None = None,
-    digest: str | None = None,
-) -> Image:
-    digest = digest_of(image_manifest)
-    found: Image = original(
-        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
-    )
-    return found
+    original: Any, backend: ECRBackend, name: str, manifest: str, tag: Any, media_type: Any, _: Any
+) -> Any:
+    return original(backend, name, manifest, tag, media_type, digest_of(manifest))
 
 
 @image_digests.around("ecr:DescribeImages")
@@ -231,41 +228,28 @@ def references(manifest: dict[str, Any]) -> list[str]:
     return [part["digest"] for part in parts if part and not part.get("urls")]
 
 
-tags_move = rule(
-    "tags_move",
+@patch(ECRBackend, "put_image")
+def tags_move(
+    original: Any, backend: ECRBackend, name: str, manifest: str, tag: str | None, *more: Any
+) -> Any:
     """A tag that goes to another image leaves the old one in the repository, without it; so does `image_tag`
     of an image that lost all its tags. moto deletes the old image.
 
-    Source: ECR user guide, "Image tag mutability".""",
-)
-
-
-@tags_move.patch(ECRBackend, "put_image")
-def _put_image(
-    original: Any,
-    backend: ECRBackend,
-    repository_name: str,
-    image_manifest: str,
-    image_tag: str | None,
-    image_manifest_mediatype: str | None = None,
-    digest: str | None = None,
-) -> Image:
-    repository = backend._get_repository(repository_name)
-    if image_tag is None:
+    Source: ECR user guide, "Image tag mutability".
+    """
+    repository = backend._get_repository(name)
+    if tag is None:
         for image in repository.images:
-            if image.image_manifest == image_manifest:
+            if image.image_manifest == manifest:
                 return image  # without a tag there is nothing to change
     else:
-        backend._resolve_image_tag_mutability(repository, image_tag)
+        backend._resolve_image_tag_mutability(repository, tag)
     for image in repository.images:
-        if image_tag in image.image_tags and image.image_manifest != image_manifest:
-            image.remove_tag(image_tag)
+        if tag in image.image_tags and image.image_manifest != manifest:
+            image.remove_tag(tag)
             if not image.image_tags:
                 image.image_tag = None  # type: ignore[assignment]
-    found: Image = original(
-        backend, repository_name, image_manifest, image_tag, image_manifest_mediatype, digest
-    )
-    return found
+    return original(backend, name, manifest, tag, *more)
 
 
 @before("ecr:PutImage")
@@ -286,7 +270,7 @@ def layers_come_first(call: Call) -> None:
         needed = references(read(text))
     except ValueError as problem:
         message = "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid manifest'"
-        raise Refused("InvalidParameterException", message) from problem
+        raise _invalid(message) from problem
     if call.get("imageDigest") not in (None, digest_of(text)):
         raise Refused(
             "ImageDigestDoesNotMatchException",
@@ -312,10 +296,7 @@ def layers_are_what_they_are_called(call: Call) -> None:
     asked = call.get("layerDigests") or []
     if not all(DIGEST.fullmatch(each) for each in asked):
         message = f"'must satisfy regular expression '{DIGEST.pattern}''"
-        raise Refused(
-            "InvalidParameterException",
-            f"Invalid parameter at 'layerDigests' failed to satisfy constraint: {message}",
-        )
+        raise _invalid(f"Invalid parameter at 'layerDigests' failed to satisfy constraint: {message}")
     repository = ecr_backends[call.account][call.region].repositories.get(call.get("repositoryName", ""))
     upload = repository.uploads.get(call.get("uploadId", "")) if repository is not None else None
     if upload is None:

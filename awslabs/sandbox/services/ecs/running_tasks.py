@@ -157,7 +157,7 @@ class Tasks:
             order = self.order(task, container)
             held[container.name] = programs.start(
                 order,
-                stream.say if stream is not None else nothing,
+                stream.say if stream is not None else lambda _at, _line: None,  # nobody hears it
                 functools.partial(self.ended, task, container, stream),
                 functools.partial(self.began, task, container),
             )
@@ -310,10 +310,6 @@ class Tasks:
         """No more logs; the programs end with their own running part."""
         self.closing.set()
         self.thread.join()
-
-
-def nothing(at: float, line: str) -> None:
-    """A container without awslogs: nobody hears what it prints."""
 
 
 # --- the one of this process ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,14 +34,10 @@ LINKED = "ecs.amazonaws.com"
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.[^/]+\.amazonaws\.com/")
 
 
-def refuse(message: str) -> Refused:
-    """ECS's answer to most of what does not fit together."""
-    return Refused("ClientException", message, 400)
-
-
-def invalid(message: str) -> Refused:
-    """ECS's answer to a parameter that cannot be."""
-    return Refused("InvalidParameterException", message, 400)
+refuse = functools.partial(Refused, "ClientException")
+"""ECS's answer to most of what does not fit together."""
+invalid = functools.partial(Refused, "InvalidParameterException")
+"""ECS's answer to a parameter that cannot be."""
 
 
 def backend_of(call: Call) -> EC2ContainerServiceBackend:
@@ -111,7 +108,7 @@ MEMORY = {
 }
 
 
-def units(text: str, kind: str) -> int | None:
+def units(text: Any, kind: str) -> int | None:
     """``1024`` or ``1 vCPU`` as CPU units, ``2048`` or ``2 GB`` as MiB; None: neither.
 
     Source: ECS developer guide, "Task size".
@@ -299,15 +296,11 @@ def let_go(backend: EC2ContainerServiceBackend) -> None:
             del leaving[arn]
 
 
-families_that_are = rule(
-    "families_that_are",
+@around("ecs:ListTaskDefinitionFamilies")
+def families_that_are(call: Call, proceed: Proceed) -> Any:
     """ListTaskDefinitionFamilies shows families with an ACTIVE definition (or, status INACTIVE, those
-    without; ALL). moto shows every name it ever heard. Source: botocore, ecs ListTaskDefinitionFamilies.""",
-)
-
-
-@families_that_are.around("ecs:ListTaskDefinitionFamilies")
-def _families(call: Call, proceed: Proceed) -> Any:
+    without; ALL). moto shows every name it ever heard. Source: botocore, ecs ListTaskDefinitionFamilies.
+    """
     status, prefix = call.get("status", "ACTIVE"), call.get("familyPrefix", "")
     backend = backend_of(call)
 

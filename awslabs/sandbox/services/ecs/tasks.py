@@ -27,6 +27,7 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition
@@ -48,7 +49,7 @@ from awslabs.sandbox.core.engine import (
 )
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.ecs import task_definitions
-from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse
+from awslabs.sandbox.services.ecs.task_definitions import backend_of, invalid, refuse, units
 from awslabs.sandbox.services.iam import identities
 from awslabs.sandbox.services.servicequotas import quotas
 
@@ -182,23 +183,21 @@ class Task:
     @property
     def cpu(self) -> int:
         """CPU units: 1024 are one vCPU."""
-        return _units(self.overrides.get("cpu"), "vcpu") or int(self.definition.cpu or 256)
+        return units(self.overrides.get("cpu"), "vcpu") or int(self.definition.cpu or 256)
 
     @property
     def memory_mib(self) -> int:
-        return _units(self.overrides.get("memory"), "gb") or int(self.definition.memory or 512)
+        return units(self.overrides.get("memory"), "gb") or int(self.definition.memory or 512)
 
     @property
     def task_role(self) -> str:
         """ARN, or empty."""
-        return self.overrides.get("taskRoleArn") or getattr(self.definition, "task_role_arn", "") or ""
+        return role_of("taskRoleArn", self.overrides, self.definition)
 
     @property
     def execution_role(self) -> str:
         """ARN, or empty."""
-        return (
-            self.overrides.get("executionRoleArn") or getattr(self.definition, "execution_role_arn", "") or ""
-        )
+        return role_of("executionRoleArn", self.overrides, self.definition)
 
     @property
     def going(self) -> bool:
@@ -295,15 +294,11 @@ class Task:
     def stopped(self) -> None:
         """The end."""
         self.attachment_status = "DELETED"
-        self.remove_interface()
+        if self.interface.id in self.ec2.enis:
+            self.ec2.delete_network_interface(eni_id=self.interface.id)
         self.become("STOPPED", stoppedAt=clock.now())
         task_definitions.let_go(self.backend)
         later(self.ec2, KEPT_S, self.forget)
-
-    def remove_interface(self) -> None:
-        """Give the address back."""
-        if self.interface.id in self.ec2.enis:
-            self.ec2.delete_network_interface(eni_id=self.interface.id)
 
     def forget(self) -> None:
         """It is not shown any more."""
@@ -363,7 +358,7 @@ class Task:
             "stoppedReason": self.stopped_reason,
         }
         shown |= {name: value for name, value in more.items() if value}
-        return shown | {name: _moment(at) for name, at in self.times.items()}
+        return shown | {name: datetime.fromtimestamp(at, timezone.utc) for name, at in self.times.items()}
 
     def show_container(self, each: Container) -> dict[str, Any]:
         own = self.interface.private_ip_address
@@ -388,12 +383,9 @@ class Task:
         return shown | {name: value for name, value in more.items() if value is not None}
 
 
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(at, timezone.utc)
-
-
-def _units(text: Any, kind: str) -> int | None:
-    return task_definitions.units(text, kind) if text else None
+def role_of(which: str, overrides: dict[str, Any], definition: TaskDefinition) -> str:
+    """The ARN of a task's role, or of its execution role; empty without one."""
+    return overrides.get(which) or getattr(definition, camelcase_to_underscores(which), "") or ""
 
 
 def tasks_of(backend: EC2ContainerServiceBackend) -> list[Task]:
@@ -439,7 +431,7 @@ def run_task_rates(call: Call) -> None:
     """
     limits = {"calls": Rate(spaced(0.05), 20), "tasks": Rate(spaced(0.05), 100)}
     if not admit(backend_of(call), limits, tasks=call.get("count", 1)):
-        raise Refused("ThrottlingException", "Rate exceeded", 400)
+        raise Refused("ThrottlingException", "Rate exceeded")
 
 
 @tasks_run.around("ecs:RunTask")
@@ -454,7 +446,6 @@ def _run_task(call: Call, proceed: Proceed) -> Any:
                 "ConflictException",
                 "The request could not be processed because of a conflict: the clientToken was used with "
                 "other parameters.",
-                400,
             )
         return ActionResult({"tasks": [task.show(tags=True) for task in known[1]], "failures": []})
     cluster, definition, provider = _look(call, backend, asked)
@@ -506,10 +497,7 @@ def _look(
     overrides = asked.get("overrides") or {}
     _look_at_overrides(definition, overrides)
     _look_at_network(call, asked)
-    for role in (
-        overrides.get("taskRoleArn") or getattr(definition, "task_role_arn", None),
-        overrides.get("executionRoleArn") or getattr(definition, "execution_role_arn", None),
-    ):
+    for role in (role_of(which, overrides, definition) for which in ("taskRoleArn", "executionRoleArn")):
         source = f"arn:{call.partition}:ecs:{call.region}:{call.account}:*"
         if role and not identities.assumable(call.account, role, SERVICE, source_arn=source):
             raise refuse(
@@ -525,9 +513,9 @@ def find_cluster(backend: EC2ContainerServiceBackend, name: str) -> Cluster:
     """An ACTIVE cluster by name or ARN."""
     cluster = backend.clusters.get(name.rpartition("/")[2])
     if cluster is None:
-        raise Refused("ClusterNotFoundException", "Cluster not found.", 400)
+        raise Refused("ClusterNotFoundException", "Cluster not found.")
     if cluster.status != "ACTIVE":
-        raise Refused("ClusterNotFoundException", "The referenced cluster was inactive.", 400)
+        raise Refused("ClusterNotFoundException", "The referenced cluster was inactive.")
     return cluster
 
 
@@ -562,8 +550,8 @@ def _look_at_overrides(definition: TaskDefinition, overrides: dict[str, Any]) ->
                 f"Override for container named {each.get('name')} is not a container in the TaskDefinition."
             )
     if "cpu" in overrides or "memory" in overrides:
-        cpu = _units(overrides.get("cpu") or definition.cpu, "vcpu")
-        size = _units(overrides.get("memory") or definition.memory, "gb")
+        cpu = units(overrides.get("cpu") or definition.cpu, "vcpu")
+        size = units(overrides.get("memory") or definition.memory, "gb")
         if size not in task_definitions.MEMORY.get(cpu or 0, ()):
             raise refuse("No Fargate configuration exists for given values.")
 
@@ -612,8 +600,7 @@ def _look_at_containers(definition: TaskDefinition, asked: dict[str, Any]) -> No
         unheard += [f"the log driver {driver}"] if driver != "awslogs" else []
         unheard += ["enableExecuteCommand"] if asked.get("enableExecuteCommand") else []
         if unheard:
-            message = f"The practice cloud runs no tasks with {', '.join(unheard)}."
-            raise Refused("NotImplemented", message, 501)
+            raise Refused("NotImplemented", f"The practice cloud runs no tasks with {', '.join(unheard)}.")
 
 
 def _no_place(
@@ -627,7 +614,7 @@ def _no_place(
     fault = weather.current.draw("fargate:PlaceTask", call.account)
     if fault and fault not in (weather.CUT, weather.CUT_BEFORE):
         return CAPACITY if fault == "Capacity" else fault
-    cpu = _units((asked.get("overrides") or {}).get("cpu") or definition.cpu, "vcpu") or 256
+    cpu = units((asked.get("overrides") or {}).get("cpu") or definition.cpu, "vcpu") or 256
     spot = provider == "FARGATE_SPOT"
     in_use = sum(
         task.cpu
@@ -658,7 +645,7 @@ def _describe_tasks(call: Call, proceed: Proceed) -> Any:
     backend, wanted = backend_of(call), call.get("tasks") or []
     name = call.get("cluster", "default").rpartition("/")[2]
     if name not in backend.clusters:
-        raise Refused("ClusterNotFoundException", "Cluster not found.", 400)
+        raise Refused("ClusterNotFoundException", "Cluster not found.")
     if not wanted:
         raise invalid("Tasks cannot be empty.")
     if len(wanted) > 100:
@@ -739,13 +726,12 @@ def cluster_in_use(call: Call) -> None:
     name = call.get("cluster", "").rpartition("/")[2]
     if any(task.cluster_name == name and task.last_status != "STOPPED" for task in tasks_of(backend)):
         raise Refused(
-            "ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.", 400
+            "ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active."
         )
     if any(each.cluster_name == name and each.status == "ACTIVE" for each in backend.services.values()):
         raise Refused(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
-            400,
         )
 
 
@@ -757,8 +743,7 @@ def interface_of_a_task(call: Call) -> None:
     """
     eni = call.ec2.enis.get(call.get("NetworkInterfaceId"))
     if eni is not None and eni.requester_managed:
-        message = f"Network interface '{eni.id}' is currently in use."
-        raise Refused("InvalidParameterValue", message)
+        raise Refused("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
 
 
 # --- for what runs ---------------------------------------------------------------------------------------

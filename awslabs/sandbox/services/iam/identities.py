@@ -237,7 +237,7 @@ def policy_in_use(call: Call) -> None:
     """
     policy = call.iam.managed_policies.get(call.get("PolicyArn"))
     if isinstance(policy, AWSManagedPolicy):
-        raise Refused("AccessDenied", "Policy is outside your own account.", status=403)
+        raise Refused("AccessDenied", "Policy is outside your own account.", 403)
     if policy is not None and policy.attachment_count > 0:
         raise Refused("DeleteConflict", "Cannot delete a policy attached to entities.")
     if policy is not None and len(policy.versions) > 1:
@@ -552,7 +552,7 @@ def role_lets_the_caller_in(call: Call) -> None:
     ) | {"sts:externalid": call.get("ExternalId"), "sts:rolesessionname": call.get("RoleSessionName")}
     if role is None or not usable(role) or not trusts(role, caller, context):
         message = f"User: {caller.names[0]} is not authorized to perform: sts:AssumeRole on resource: {arn}"
-        raise Refused("AccessDenied", message, status=403)
+        raise Refused("AccessDenied", message, 403)
 
 
 def caller_of(account: str, partition: str, access_key: str, region: str) -> policies.Principal:

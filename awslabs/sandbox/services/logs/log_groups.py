@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from awslabs.sandbox.core.engine import (
     before,
     clock,
     memory,
+    patch,
     rule,
     scaled,
     state,
@@ -34,6 +36,9 @@ DAYS = (
 """The retention times that there are. Source: CloudWatch Logs API reference, PutRetentionPolicy."""
 
 
+invalid = functools.partial(Refused, "InvalidParameterException")
+
+
 @before("logs:PutRetentionPolicy")
 def retention_from_a_list(call: Call) -> None:
     """Days that are not on AWS's list: InvalidParameterException. moto keeps any.
@@ -42,11 +47,9 @@ def retention_from_a_list(call: Call) -> None:
     """
     days = call.get("retentionInDays")
     if days not in DAYS:
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: "
             f"Member must satisfy enum value set: {list(DAYS)}",
-            400,
         )
 
 
@@ -58,31 +61,23 @@ def log_group_names(call: Call) -> None:
     """
     name = call.get("logGroupName", "")
     if len(name) > LONGEST_NAME:
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"Invalid LogGroup or LogStream, both must have length less than or equal to {LONGEST_NAME}.",
-            400,
         )
     if name.lower().startswith("aws/"):
-        raise Refused("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.", 400)
+        raise invalid("Log groups starting with AWS/ are reserved for AWS.")
     if not re.fullmatch(r"[.\-_/#A-Za-z0-9]+", name):
-        raise Refused(
-            "InvalidParameterException",
+        raise invalid(
             f"1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: "
             r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
-            400,
         )
 
 
-streams_have_their_own_words = rule(
-    "streams_have_their_own_words",
+@around("logs:CreateLogStream", "logs:DeleteLogStream", "logs:GetLogEvents")
+def streams_have_their_own_words(call: Call, proceed: Proceed) -> Any:
     """A log stream that is not there, or is there already, is called a stream. moto speaks of its group.
-    Source: aws-facts (k).""",
-)
-
-
-@streams_have_their_own_words.around("logs:CreateLogStream", "logs:DeleteLogStream", "logs:GetLogEvents")
-def _call_it_a_stream(call: Call, proceed: Proceed) -> Any:
+    Source: aws-facts (k).
+    """
     try:
         return proceed()
     except ResourceAlreadyExistsException as problem:
@@ -170,11 +165,7 @@ def groups_by_pattern(call: Call, proceed: Proceed) -> Any:
     if pattern is None:
         return proceed()
     if prefix is not None:
-        raise Refused(
-            "InvalidParameterException",
-            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
-            400,
-        )
+        raise invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
     found = [group for name, group in sorted(call.response.logs_backend.groups.items()) if pattern in name]
     after, limit = str(call.get("nextToken", "")), int(call.get("limit", 50))
     page = [group for group in found if group.name > after]
@@ -193,7 +184,7 @@ def name_or_identifier(call: Call) -> None:
     """
     if call.get("logGroupName") is not None and call.get("logGroupIdentifier") is not None:
         message = "LogGroup name and LogGroup ARN are mutually exclusive parameters."
-        raise Refused("ValidationException", message, 400)
+        raise Refused("ValidationException", message)
 
 
 @before("logs:FilterLogEvents")
@@ -210,27 +201,13 @@ def tokens_are_ours(call: Call) -> None:
     stream, _, event_id = rest.rpartition("@")
     events = group.streams[stream].events if stream in group.streams else []
     if name != group.name or event_id not in {str(event.event_id) for event in events}:
-        raise Refused("InvalidParameterException", "The specified nextToken is invalid.", 400)
+        raise invalid("The specified nextToken is invalid.")
 
 
-streams_have_no_size = rule(
-    "streams_have_no_size",
-    """A stream's storedBytes is 0. moto counts. Source: botocore, LogStream: zero since 2019-06-17.""",
-)
-
-
-@streams_have_no_size.patch(LogStream, "to_describe_dict")
-def _without_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+@patch(LogStream, "to_describe_dict")
+def streams_have_no_size(original: Callable[[Any], dict[str, Any]], stream: Any) -> dict[str, Any]:
+    """A stream's storedBytes is 0. moto counts. Source: botocore, LogStream: zero since 2019-06-17."""
     return {**original(stream), "storedBytes": 0}
-
-
-policies_have_a_scope = rule(
-    "policies_have_a_scope",
-    """A resource policy without a resource is the account's: policyScope ACCOUNT. It is shown with a Version,
-    and one principal alone is no list. moto does not say the first, and shows what was sent.
-
-    Source: aws-facts (k).""",
-)
 
 
 @before("logs:DeleteResourcePolicy")
@@ -238,12 +215,16 @@ def resource_policies_that_are_not_there(call: Call) -> None:
     """AWS ends the sentence with a full stop, moto does not. Source: aws-facts (k)."""
     name = call.get("policyName")
     if name not in logs_backends[call.account][call.region].resource_policies:
-        message = f"Policy with name [{name}] does not exist."
-        raise Refused("ResourceNotFoundException", message, 400)
+        raise Refused("ResourceNotFoundException", f"Policy with name [{name}] does not exist.")
 
 
-@policies_have_a_scope.around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
-def _with_scope(call: Call, proceed: Proceed) -> Any:
+@around("logs:DescribeResourcePolicies", "logs:PutResourcePolicy")
+def policies_have_a_scope(call: Call, proceed: Proceed) -> Any:
+    """A resource policy without a resource is the account's: policyScope ACCOUNT. It is shown with a Version,
+    and one principal alone is no list. moto does not say the first, and shows what was sent.
+
+    Source: aws-facts (k).
+    """
     answer = json.loads(proceed())
     for policy in answer.get("resourcePolicies", [answer.get("resourcePolicy")]):
         policy["policyScope"] = "ACCOUNT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, around, rule
+from awslabs.sandbox.core.engine import BucketCall, Proceed, around
 from awslabs.sandbox.services.s3.checksums import COMPOSITE, FULL
 
 _LISTED = re.compile(
@@ -15,19 +15,15 @@ _LISTED = re.compile(
     re.DOTALL,
 )
 
-lists_say_more = rule(
-    "lists_say_more",
+
+@around("s3:*")
+def lists_say_more(call: BucketCall, proceed: Proceed) -> Any:
     """Owners are shown by their id alone; lists of buckets have ARNs, and Regions where a list was narrowed
     down; checksums say of what they are one. moto leaves that out and has a DisplayName.
-    Source: aws-facts (k).""",
-)
-
-
-@lists_say_more.around("s3:*")
-def _say_more(call: Call, proceed: Proceed) -> Any:
-    """moto makes bytes of its answer before it comes here; this one response looks at it before that."""
+    Source: aws-facts (k).
+    """
     response: Any = call.response
-    to_bytes = response.serialized
+    to_bytes = response.serialized  # moto makes bytes of its answer before it comes here
 
     def serialized(answer: Any) -> Any:
         if isinstance(answer.result, dict):
@@ -77,7 +73,7 @@ def _type_of(value: Any) -> str:
 
 
 @around("s3:ListBuckets", "s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions")
-def heads_come_first(call: Call, proceed: Proceed) -> Any:
+def heads_come_first(call: BucketCall, proceed: Proceed) -> Any:
     """The owner stands before the buckets, and the name before the objects, as the SDK for Java reads
     in order. moto writes them as botocore's model has them. Source: aws-facts (k).
     """
@@ -86,33 +82,31 @@ def heads_come_first(call: Call, proceed: Proceed) -> Any:
 
 
 @around("s3:CreateBucket", "s3:HeadBucket")
-def new_buckets_have_an_arn(call: Call, proceed: Proceed) -> Any:
+def new_buckets_have_an_arn(call: BucketCall, proceed: Proceed) -> Any:
     """CreateBucket and HeadBucket answer with the bucket's ARN, the latter says that it is no access point's
     alias, the former where a bucket of another Region is. moto does not. Source: aws-facts (k).
     """
     status, headers, body = proceed()
     if status < 300:
-        name = call.response.bucket_name
-        headers["x-amz-bucket-arn"] = f"arn:{call.partition}:s3:::{name}"
+        headers["x-amz-bucket-arn"] = f"arn:{call.partition}:s3:::{call.name}"
         if call.action == "HeadBucket":
             headers["x-amz-access-point-alias"] = "false"
         elif "<LocationConstraint>" in str(call.response.body):
-            headers["location"] = f"http://{name}.s3.amazonaws.com/"
+            headers["location"] = f"http://{call.name}.s3.amazonaws.com/"
     return status, headers, body
 
 
 @around("s3:ListObjects", "s3:ListObjectsV2")
-def lists_say_where_the_bucket_is(call: Call, proceed: Proceed) -> Any:
+def lists_say_where_the_bucket_is(call: BucketCall, proceed: Proceed) -> Any:
     """A list of objects comes with the Region of its bucket. moto leaves it out. Source: aws-facts (k)."""
     status, headers, body = proceed()
     if status < 300:
-        bucket = call.response.backend.get_bucket(call.response.bucket_name)
-        headers["x-amz-bucket-region"] = bucket.region_name
+        headers["x-amz-bucket-region"] = call.backend.get_bucket(call.name).region_name
     return status, headers, body
 
 
 @around("s3:CreateMultipartUpload", "s3:UploadPart", "s3:UploadPartCopy")
-def parts_are_encrypted(call: Call, proceed: Proceed) -> Any:
+def parts_are_encrypted(call: BucketCall, proceed: Proceed) -> Any:
     """Answers of an upload in parts say how it is encrypted: as it was asked for, or AES256. moto says so of
     whole objects alone. Source: aws-facts (k).
     """
@@ -120,16 +114,14 @@ def parts_are_encrypted(call: Call, proceed: Proceed) -> Any:
     own = "x-amz-server-side-encryption-customer-algorithm" in call.response.headers
     if status < 300 and not own:
         name = "x-amz-server-side-encryption"
-        upload_id = call.response.querystring.get("uploadId", [""])[0]
-        bucket = call.response.backend.get_bucket(call.response.bucket_name)
-        upload = bucket.multiparts.get(upload_id)
+        upload = call.upload
         asked = call.response.headers.get(name) or (upload and upload.sse_encryption)
         headers.setdefault(name, asked or "AES256")
     return status, headers, body
 
 
 @around("s3:PutBucketPolicy")
-def policies_leave_nothing_to_say(call: Call, proceed: Proceed) -> Any:
+def policies_leave_nothing_to_say(call: BucketCall, proceed: Proceed) -> Any:
     """PutBucketPolicy answers 204. moto: 200. Source: aws-facts (k)."""
     answer = proceed()
     if isinstance(answer, tuple) and answer[0] == 200:

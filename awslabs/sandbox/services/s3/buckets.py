@@ -10,29 +10,28 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from moto.core.request import environ_key_for_header
 from moto.iam.access_control import PermissionResult
-from moto.s3.exceptions import CopyObjectMustChangeSomething, MissingBucket
+from moto.s3.exceptions import CopyObjectMustChangeSomething
 from moto.s3.models import FakeBucket, FakeKey, PublicAccessBlock, S3Backend
-from moto.s3.responses import S3Response
 
 from awslabs.sandbox.core import policies, weather, wire
 from awslabs.sandbox.core.engine import (
     ASKED,
-    Call,
+    BucketCall,
     Proceed,
     Refused,
     around,
     before,
     clock,
     memory,
+    patch,
     rule,
     scaled,
     state,
 )
 from awslabs.sandbox.services.iam import needs
 from awslabs.sandbox.services.iam.identities import caller_of
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 
 UNBLOCKED_S = 3.0
 """How long PutBucketPolicy still meets a block that was taken away, at `slow_states` 1 (aws-facts (b))."""
@@ -56,70 +55,24 @@ class Opened:
     at: float = -math.inf
 
 
-@dataclass(frozen=True)
-class BucketCall:
-    """A request to S3, as these rules look at it."""
-
-    response: S3Response
-
-    @property
-    def request(self) -> Any:
-        return self.response.request
-
-    @property
-    def method(self) -> str:
-        return str(self.request.method)
-
-    @property
-    def query(self) -> set[str]:
-        """Names in the query of the address; moto's has the names of headers, too."""
-        return set(self.request.args)
-
-    @property
-    def name(self) -> str:
-        """The bucket's name."""
-        return self.response.bucket_name or ""
-
-    @property
-    def key(self) -> str:
-        return self.response.parse_key_name()
-
-    @property
-    def text(self) -> str:
-        body = self.response.body or b""
-        return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-
-    @property
-    def bucket(self) -> FakeBucket | None:
-        """The bucket, if there is one."""
-        try:
-            return self.response.backend.get_bucket(self.name)
-        except MissingBucket:
-            return None
-
-    def header(self, name: str) -> str:
-        return self.request.environ.get(environ_key_for_header(name)) or ""
-
-
 def denied() -> Refused:
     """S3's answer to whoever may not do it."""
-    return Refused("AccessDenied", "Access Denied", 403)
+    return Refused("AccessDenied", "Access Denied")
 
 
 @before("s3:*")
-def buckets_have_the_owner_that_is_expected(call: Call) -> None:
+def buckets_have_the_owner_that_is_expected(call: BucketCall) -> None:
     """A request may say whose bucket it expects: AccessDenied where it is another's, and
     InvalidBucketOwnerAWSAccountID for what is no account. moto does not look. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    expected, bucket = asked.header("x-amz-expected-bucket-owner"), asked.bucket
+    expected, bucket = call.header("x-amz-expected-bucket-owner"), call.bucket
     if not expected or bucket is None:
         return
     if not re.fullmatch(r"\d{12}", expected, re.ASCII):
         message = (
             f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
         )
-        raise Refused("InvalidBucketOwnerAWSAccountID", message, 400)
+        raise Refused("InvalidBucketOwnerAWSAccountID", message)
     if expected != bucket.account_id:
         raise denied()
 
@@ -128,101 +81,88 @@ def buckets_have_the_owner_that_is_expected(call: Call) -> None:
 
 
 @around("s3:*")
-def strangers(call: Call, proceed: Proceed) -> Any:
+def strangers(call: BucketCall, proceed: Proceed) -> Any:
     """Without credentials, only what the bucket's policy (or an ACL, for readers) lets everybody do, unless
     Block Public Access stands before it; all else: AccessDenied 403, and NoSuchKey 404 only for those who may
     list the bucket. moto lets strangers write, list (also the buckets of the account) and delete, and looks
     at no block.
     Source: aws-facts (g); S3 user guide, "Blocking public access".
     """
-    asked = BucketCall(call.response)
-    if is_signed(asked) or asked.method == "OPTIONS":
+    if is_signed(call) or call.method == "OPTIONS":
         return proceed()
-    if not asked.name:
+    if not call.name:
         raise denied()
-    bucket = asked.bucket
+    bucket = call.bucket
     if bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=asked.name)
-    key = asked.key
-    if key and asked.method in ("GET", "HEAD") and not asked.query & {"acl", "tagging", "uploadId"}:
-        found = asked.response.backend.get_object(asked.name, key)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
+    key = call.key
+    if key and call.method in ("GET", "HEAD") and not call.query & {"acl", "tagging", "uploadId"}:
+        found = call.backend.get_object(call.name, key)
         if not (
-            policy_allows(asked, bucket, "s3:GetObject", key)
+            policy_allows(call, bucket, "s3:GetObject", key)
             or (found is not None and _public_acl(bucket, found))
         ):
             raise denied()
         if found is None:
-            if policy_allows(asked, bucket, "s3:ListBucket"):
-                raise Refused("NoSuchKey", "The specified key does not exist.", 404)
+            if policy_allows(call, bucket, "s3:ListBucket"):
+                raise Refused("NoSuchKey", "The specified key does not exist.")
             raise denied()
         return proceed()
-    lists = not key and asked.method in ("GET", "HEAD") and not asked.query & _SUBRESOURCES
-    if lists and (policy_allows(asked, bucket, "s3:ListBucket") or _public_acl(bucket, bucket)):
+    lists = not key and call.method in ("GET", "HEAD") and not call.query & _SUBRESOURCES
+    if lists and (policy_allows(call, bucket, "s3:ListBucket") or _public_acl(bucket, bucket)):
         return proceed()
     raise denied()
 
 
-def is_signed(asked: BucketCall) -> bool:
+def is_signed(call: BucketCall) -> bool:
     """Whether a request comes from somebody: in the server that was verified, `mock_aws` believes it."""
-    call: wire.Call = asked.request.environ[ASKED]
-    return bool(call.signed) or call.operation == "PostObject"
+    said: wire.Call = call.request.environ[ASKED]
+    return bool(said.signed) or said.operation == "PostObject"
 
 
 @before("s3:*")
-def buckets_of_other_accounts(call: Call) -> None:
+def buckets_of_other_accounts(call: BucketCall) -> None:
     """With keys of another account than the bucket's, only what its policy lets them do (or an ACL, for
     readers), unless Block Public Access stands before it: else AccessDenied 403. moto lets every account do
     everything. Source: S3 user guide, "Bucket owner granting cross-account bucket permissions", "Blocking
     public access".
     """
-    asked = BucketCall(call.response)
-    if not is_signed(asked) or call.action in ("CreateBucket", "DeleteObjects"):
+    if not is_signed(call) or call.action in ("CreateBucket", "DeleteObjects"):
         return  # whose name it is CreateBucket says, and of each object DeleteObjects
-    source = needs.copied(asked.header("x-amz-copy-source")).partition("/")[0]
-    if {_owner_of(call, asked.name), _owner_of(call, source)} == {call.account}:
+    source = needs.copied(call.header("x-amz-copy-source")).partition("/")[0]
+    named = [call.bucket_called(name) for name in (call.name, source)]
+    if all(bucket is None or bucket.account_id == call.account for bucket in named):
         return  # as nearly always: what a call needs takes longer to find out
-    said: wire.Call = asked.request.environ[ASKED]
+    said: wire.Call = call.request.environ[ASKED]
     if needs.known(said):
-        wanted = [*needs.needs(needs.Asked(call.account, call.region, said, asked.request, b""))]
+        wanted = [*needs.needs(needs.Asked(call.account, call.region, said, call.request, b""))]
     else:
-        resource = f"{asked.name}/{asked.key}".rstrip("/")
+        resource = f"{call.name}/{call.key}".rstrip("/")
         wanted = [needs.Need(call.operation, f"arn:aws:s3:::{resource}")]
     if any(is_anothers(call, need) for need in wanted):
         raise denied()
 
 
-def _owner_of(call: Call, name: str) -> str:
-    """The account of a bucket; of one that is not there the caller's."""
-    try:
-        return str(call.response.backend.get_bucket(name).account_id)
-    except MissingBucket:
-        return call.account
-
-
-def is_anothers(call: Call, need: needs.Need) -> bool:
+def is_anothers(call: BucketCall, need: needs.Need) -> bool:
     """Whether something is done to a bucket of another account, which has not allowed it."""
-    asked = BucketCall(call.response)
     name, _, key = need.resource.rpartition(":::")[2].partition("/")
-    try:
-        bucket: FakeBucket = call.response.backend.get_bucket(name)
-    except MissingBucket:
-        return False
-    if bucket.account_id == call.account or policy_allows(asked, bucket, need.action, key):
+    bucket = call.bucket_called(name)
+    if bucket is None or bucket.account_id == call.account or policy_allows(call, bucket, need.action, key):
         return False
     readable: Any = {
-        "s3:GetObject": call.response.backend.get_object(name, key),
+        "s3:GetObject": call.backend.get_object(name, key),
         "s3:ListBucket": bucket,
     }.get(need.action)
     return not _public_acl(bucket, readable)
 
 
-def policy_allows(asked: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
+def policy_allows(call: BucketCall, bucket: FakeBucket, action: str, key: str = "") -> bool:
     """Whether a bucket's policy lets who asks do something, and no block stands before it."""
     text, block = policy_of(bucket), bucket.public_access_block
     if not text or (block is not None and block.restrict_public_buckets and is_public(text)):
         return False
     resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
-    return policies.decide(policies.statements(text), action, resource, *asker(asked)) == "Allow"
+    return policies.decide(policies.statements(text), action, resource, *asker(call)) == "Allow"
 
 
 def _public_acl(bucket: FakeBucket, key: Any) -> bool:
@@ -241,33 +181,31 @@ _PUBLIC = ("public-read", "public-read-write", "authenticated-read")
 
 
 @before("s3:*")
-def access_control_lists(call: Call) -> None:
+def access_control_lists(call: BucketCall) -> None:
     """Where ACLs are disabled, as in every new bucket: AccessControlListNotSupported 400 for whatever sets
     one, InvalidBucketAclWithObjectOwnership 400 for a bucket made with one. Where they are not, a public one
     meets BlockPublicAcls: AccessDenied 403. moto takes every ACL. Source: aws-facts (g), (j).
     """
-    asked, creates = BucketCall(call.response), call.action == "CreateBucket"
-    canned = asked.header("x-amz-acl")
-    grants = any(
-        asked.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp")
-    )
-    sets = asked.method == "PUT" and "acl" in asked.query
-    if asked.method not in ("PUT", "POST") or not (sets or canned or grants):
+    creates = call.action == "CreateBucket"
+    canned = call.header("x-amz-acl")
+    grants = any(call.header(f"x-amz-grant-{kind}") for kind in ("read", "write", "full-control", "read-acp"))
+    sets = call.method == "PUT" and "acl" in call.query
+    if call.method not in ("PUT", "POST") or not (sets or canned or grants):
         return
-    bucket = asked.bucket
+    bucket = call.bucket
     if bucket is None:
-        wanted = asked.header("x-amz-object-ownership") or ENFORCED
+        wanted = call.header("x-amz-object-ownership") or ENFORCED
         if creates and wanted == ENFORCED and (grants or canned not in ("", "private")):
             message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
-            raise Refused("InvalidBucketAclWithObjectOwnership", message, 400)
+            raise Refused("InvalidBucketAclWithObjectOwnership", message)
         return
     if bucket.ownership_rule == ENFORCED:  # type: ignore[comparison-overlap]
         own = creates and canned == "private"
         if own or (not sets and not grants and canned in _HARMLESS):
             return
-        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+        raise Refused("AccessControlListNotSupported", "The bucket does not allow ACLs")
     block = bucket.public_access_block
-    public = canned in _PUBLIC or "groups/global/AllUsers" in asked.text[:20_000]
+    public = canned in _PUBLIC or "groups/global/AllUsers" in call.text[:20_000]
     if block is not None and block.block_public_acls and public:
         raise denied()
 
@@ -275,28 +213,24 @@ def access_control_lists(call: Call) -> None:
 # --- policies -----------------------------------------------------------------------------------------
 
 
-websites = rule(
-    "websites",
+@before("s3:PutBucketWebsite")
+def websites(call: BucketCall) -> None:
     """A website has an index document without a slash, or leads all requests elsewhere and nothing else; its
     rules have a condition that is not empty, one way to replace a key, and a protocol of the web:
     InvalidArgument, InvalidRequest, MalformedXML. moto takes it.
-    Source: aws-facts (k); S3 API reference, PutBucketWebsite.""",
-)
-
-
-@websites.before("s3:PutBucketWebsite")
-def _look_at_website(call: Call) -> None:
+    Source: aws-facts (k); S3 API reference, PutBucketWebsite.
+    """
     website = document(call)
     index, elsewhere = website.get("IndexDocument"), website.get("RedirectAllRequestsTo")
     if elsewhere is not None and {"IndexDocument", "ErrorDocument", "RoutingRules"} & website.keys():
         message = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules."
-        raise _no_website("RedirectAllRequestsTo", "not null", message)
+        raise invalid(message, "RedirectAllRequestsTo", "not null")
     if elsewhere is None and index is None:
         message = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty"
-        raise _no_website("IndexDocument", "null", message)
+        raise invalid(message, "IndexDocument", "null")
     suffix = (index or {}).get("Suffix", "")
     if index is not None and (not suffix or "/" in suffix):
-        raise _no_website("IndexDocument", suffix, "The IndexDocument Suffix is not well formed")
+        raise invalid("The IndexDocument Suffix is not well formed", "IndexDocument", suffix)
     if "RoutingRules" not in website:
         return
     if not website["RoutingRules"]:
@@ -308,22 +242,16 @@ def _look_at_website(call: Call) -> None:
                 "InvalidRequest",
                 "Invalid protocol, protocol can be http or https. If not defined the protocol will be "
                 "selected automatically.",
-                400,
             )
         if "ReplaceKeyPrefixWith" in there and "ReplaceKeyWith" in there:
             message = "You can only define ReplaceKeyPrefix or ReplaceKey but not both."
-            raise Refused("InvalidRequest", message, 400)
+            raise Refused("InvalidRequest", message)
         if "Condition" in each and not each["Condition"]:
             raise Refused(
                 "InvalidRequest",
                 "Condition cannot be empty. To redirect all requests without a condition, the condition "
                 "element shouldn't be present.",
-                400,
             )
-
-
-def _no_website(name: str, value: str, message: str) -> Refused:
-    return Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
 
 
 public_policies = rule(
@@ -335,30 +263,29 @@ public_policies = rule(
 
 
 @public_policies.before("s3:DeletePublicAccessBlock")
-def _opening(call: Call) -> None:
-    bucket = BucketCall(call.response).bucket
+def _opening(call: BucketCall) -> None:
+    bucket = call.bucket
     if bucket is not None and bucket.public_access_block is not None:
         memory(bucket, Opened).at = clock.now() + scaled(UNBLOCKED_S)
 
 
 @public_policies.before("s3:PutBucketPolicy")
-def _look_at_block(call: Call) -> None:
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+def _look_at_block(call: BucketCall) -> None:
+    bucket = call.bucket
     if bucket is None:
         return
     block = bucket.public_access_block
     blocked = block is not None and block.block_public_policy
     fresh = block is None and clock.now() < memory(bucket, Opened).at
-    if not is_public(asked.text) or not (blocked or (fresh and weather.current.is_late())):
+    if not is_public(call.text) or not (blocked or (fresh and weather.current.is_late())):
         return
     caller = f"arn:aws:iam::{call.account}:user/student"
     message = (
         f'User: {caller} is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::'
-        f'{asked.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
+        f'{call.name}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
         "Public Access."
     )
-    raise Refused("AccessDenied", message, 403)
+    raise Refused("AccessDenied", message)
 
 
 _FIXED = {
@@ -402,8 +329,8 @@ bucket_policies = rule(
 
 
 @bucket_policies.around("s3:*")
-def _answer(call: Call, proceed: Proceed) -> Any:
-    asking = _asked.set(BucketCall(call.response))
+def _answer(call: BucketCall, proceed: Proceed) -> Any:
+    asking = _asked.set(call)
     try:
         answer = proceed()
     finally:
@@ -414,11 +341,10 @@ def _answer(call: Call, proceed: Proceed) -> Any:
 
 
 @bucket_policies.before("s3:PutBucketPolicy")
-def _look_at_policy(call: Call) -> None:
-    asked = BucketCall(call.response)
-    problem = problem_of(asked.text, asked.name) if asked.bucket is not None else ""
+def _look_at_policy(call: BucketCall) -> None:
+    problem = problem_of(call.text, call.name) if call.bucket is not None else ""
     if problem:
-        raise Refused("MalformedPolicy", problem, 400)
+        raise Refused("MalformedPolicy", problem)
 
 
 @bucket_policies.patch(FakeBucket, "get_permission")
@@ -433,10 +359,10 @@ def _permission(original: Any, bucket: FakeBucket, action: str, resource: str) -
 _asked: ContextVar[BucketCall] = ContextVar("a request to S3, while moto works on it")
 
 
-def asker(asked: BucketCall) -> tuple[policies.Principal, policies.Context]:
+def asker(call: BucketCall) -> tuple[policies.Principal, policies.Context]:
     """Who sends a request, and what else policies may ask about it."""
-    response, who = asked.response, policies.ANYBODY
-    if is_signed(asked):
+    response, who = call.response, policies.ANYBODY
+    if is_signed(call):
         key = response.get_access_key()
         who = caller_of(response.current_account, response.partition, key, response.region)
     context = policies.context(
@@ -444,10 +370,10 @@ def asker(asked: BucketCall) -> tuple[policies.Principal, policies.Context]:
         principalaccount=who.account or None,
         principalarn=who.names[-1] if who.names else None,
         principaltype=None if who.names else "Anonymous",
-        referer=asked.header("Referer") or None,
-        useragent=asked.header("User-Agent") or None,
+        referer=call.header("Referer") or None,
+        useragent=call.header("User-Agent") or None,
     )
-    if address := getattr(asked.request, "remote_addr", None):
+    if address := getattr(call.request, "remote_addr", None):
         context["aws:sourceip"] = address
     query = response.querystring or {}
     return who, context | {f"s3:{name}": query.get(name) for name in ("prefix", "delimiter", "max-keys")}
@@ -503,26 +429,19 @@ object_keys = rule(
 
 
 @object_keys.before("s3:*")
-def _look_at_key(call: Call) -> None:
-    if len(BucketCall(call.response).key.encode()) > KEY_BYTES:
-        raise Refused("KeyTooLongError", "Your key is too long", 400)
+def _look_at_key(call: BucketCall) -> None:
+    if len(call.key.encode()) > KEY_BYTES:
+        raise Refused("KeyTooLongError", "Your key is too long")
 
 
 @object_keys.around("s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions", "s3:ListMultipartUploads")
-def _write_returns(call: Call, proceed: Proceed) -> Any:
+def _write_returns(call: BucketCall, proceed: Proceed) -> Any:
     status, headers, body = proceed()
     return status, headers, body.replace(b"\r", b"&#13;")
 
 
-copies_change_something = rule(
-    "copies_change_something",
-    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
-    that every new one has. moto takes that for a change. Source: aws-facts (k).""",
-)
-
-
-@copies_change_something.patch(S3Backend, "copy_object")
-def _onto_itself(
+@patch(S3Backend, "copy_object")
+def copies_change_something(
     original: Any,
     backend: S3Backend,
     src_key: FakeKey,
@@ -532,6 +451,9 @@ def _onto_itself(
     encryption: str | None = None,
     **more: Any,
 ) -> None:
+    """An object copied onto itself without a change: InvalidRequest 400, also in a bucket with the encryption
+    that every new one has. moto takes that for a change. Source: aws-facts (k).
+    """
     bucket = backend.get_bucket(dest_bucket_name)
     same = (src_key.bucket_name, src_key.name) == (dest_bucket_name, dest_key_name)
     changes = (
@@ -547,14 +469,13 @@ def _onto_itself(
 
 
 @before("s3:CreateBucket")
-def bucket_names(call: Call) -> None:
+def bucket_names(call: BucketCall) -> None:
     """A name that is not 3 to 63 small letters, digits, dots and hyphens, or looks like an address, or has a
     beginning or an end that AWS keeps: InvalidBucketName 400. moto looks at the length.
     Source: aws-facts (j); S3 user guide, "General purpose bucket naming rules".
     """
-    name = BucketCall(call.response).name
-    if not is_name(name):
-        raise Refused("InvalidBucketName", "The specified bucket is not valid.", 400, BucketName=name)
+    if not is_name(call.name):
+        raise Refused("InvalidBucketName", "The specified bucket is not valid.", BucketName=call.name)
 
 
 def is_name(name: str) -> bool:
@@ -572,25 +493,20 @@ def is_name(name: str) -> bool:
     return False
 
 
-new_buckets = rule(
-    "new_buckets",
+@around("s3:CreateBucket")
+def new_buckets(call: BucketCall, proceed: Proceed) -> Any:
     """A new bucket blocks public access, has ACLs disabled (BucketOwnerEnforced), encrypts with AES256, and
-    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).""",
-)
-
-
-@new_buckets.around("s3:CreateBucket")
-def _closed(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    fresh = asked.bucket is None
+    has the tags that CreateBucket gave it. moto: none of these. Source: aws-facts (c), (g), (j).
+    """
+    fresh = call.bucket is None
     answer = proceed()
-    bucket = asked.bucket
+    bucket = call.bucket
     if fresh and bucket is not None:
         bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-        if not asked.header("x-amz-object-ownership"):
+        if not call.header("x-amz-object-ownership"):
             bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # moto keeps it as text
         bucket.encryption = AES
         if tags := document(call).get("Tags"):
             named = {tag["Key"]: tag.get("Value", "") for tag in tags}
-            asked.response.backend.put_bucket_tagging(asked.name, named)
+            call.backend.put_bucket_tagging(call.name, named)
     return answer

@@ -12,9 +12,8 @@ from moto.s3 import responses
 from moto.s3.models import FakeKey, S3Backend
 
 from awslabs.sandbox.core.checksums import DIGESTS
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
-from awslabs.sandbox.services.s3.versions import found
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, rule
+from awslabs.sandbox.services.s3.versions import found, stored
 
 DEFAULT = "CRC64NVME"
 FULL, COMPOSITE = "FULL_OBJECT", "COMPOSITE"
@@ -35,11 +34,18 @@ def encoded(algorithm: str, data: bytes) -> str:
     return base64.b64encode(DIGESTS[algorithm](data)).decode()
 
 
-def algorithm_of(asked: BucketCall) -> str:
+def look_at_algorithm(name: str) -> None:
+    """Refuse an algorithm that there is not."""
+    if name not in DIGESTS:
+        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]")
+
+
+def algorithm_of(call: BucketCall) -> str:
     """The algorithm of the checksum that comes with a body; empty without one."""
-    trailer = asked.header("x-amz-trailer").strip().lower()
+    trailer = call.header("x-amz-trailer").strip().lower()
     sent = [
-        name for name in DIGESTS if asked.header(HEADER + name.lower()) or trailer == HEADER + name.lower()
+        name for name in DIGESTS if call.header(HEADER + name.lower()) or trailer == HEADER + name.lower()
     ]
     return sent[0] if sent else ""
 
@@ -60,20 +66,17 @@ def headers_of(key: FakeKey) -> dict[str, str]:
 
 @checksums.patch(responses, "compute_checksum")
 def _computed(original: Any, body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:
-    if algorithm not in DIGESTS:
-        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]", 400)
+    look_at_algorithm(algorithm)
     return base64.b64encode(DIGESTS[algorithm](body)) if encode_base64 else DIGESTS[algorithm](body)
 
 
 @checksums.around("s3:PutObject")
-def _put(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
+def _put(call: BucketCall, proceed: Proceed) -> Any:
     status, headers, body = proceed()
-    key = found(asked.bucket, asked.key) if status < 300 and asked.bucket is not None else None
-    if not isinstance(key, FakeKey):
+    key = stored(call) if status < 300 else None
+    if key is None:
         return status, headers, body
-    protect(key, algorithm_of(asked) or DEFAULT)
+    protect(key, algorithm_of(call) or DEFAULT)
     shown = {
         name: value
         for name, value in headers.items()

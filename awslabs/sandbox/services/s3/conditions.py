@@ -20,10 +20,10 @@ from urllib.parse import parse_qs
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import FakeKey
 
-from awslabs.sandbox.core.engine import Call, Refused, before
+from awslabs.sandbox.core.documents import in_utc
+from awslabs.sandbox.core.engine import BucketCall, Refused, before
 from awslabs.sandbox.services.iam.needs import copied
-from awslabs.sandbox.services.s3.buckets import BucketCall
-from awslabs.sandbox.services.s3.versions import found, invalid_id, is_id, no_version
+from awslabs.sandbox.services.s3.versions import found, invalid_id, is_id, no_version, stored
 
 SOURCE = "x-amz-copy-source-"
 CHANGES = ("If-None-Match", "If-Modified-Since")
@@ -38,12 +38,7 @@ def failed(key: FakeKey, headers: Mapping[str, str], prefix: str = "") -> str:
 
     def date(name: str) -> datetime.datetime | None:
         try:
-            asked = parsedate_to_datetime(headers.get(prefix + name) or "")
-            return (
-                asked.replace(tzinfo=datetime.timezone.utc)
-                if asked.tzinfo is None
-                else asked.astimezone(datetime.timezone.utc)
-            )
+            return in_utc(parsedate_to_datetime(headers.get(prefix + name) or ""))
         except (ValueError, OverflowError):
             return None
 
@@ -70,27 +65,26 @@ def fits(key: FakeKey, etag: str) -> bool:
 def unmet(condition: str) -> Refused:
     """S3's answer to a condition that is not met."""
     message = "At least one of the pre-conditions you specified did not hold"
-    return Refused("PreconditionFailed", message, 412, Condition=condition)
+    return Refused("PreconditionFailed", message, Condition=condition)
 
 
 def missing(key: str) -> Refused:
     """S3's answer to a key that is not there."""
-    return Refused("NoSuchKey", "The specified key does not exist.", 404, Key=key)
+    return Refused("NoSuchKey", "The specified key does not exist.", Key=key)
 
 
 def _not_implemented(header: str, sentence: str = "") -> Refused:
     message = "A header you provided implies functionality that is not implemented"
     more = {"additionalMessage": sentence} if sentence else {}
-    return Refused("NotImplemented", message, 501, Header=header, **more)
+    return Refused("NotImplemented", message, Header=header, **more)
 
 
 @before("s3:PutObject", "s3:CopyObject", "s3:CompleteMultipartUpload")
-def writing_on_condition(call: Call) -> None:
+def writing_on_condition(call: BucketCall) -> None:
     """If-Match takes an ETag, If-None-Match `*`, and not both: else NotImplemented 501, as AWS has it. moto
     looks at them in PutObject, at some in the others, and never at their values. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    match, none_match = asked.header("If-Match"), asked.header("If-None-Match")
+    match, none_match = call.header("If-Match"), call.header("If-None-Match")
     if match and none_match:
         sentence = "Multiple conditional request headers present in the request"
         raise _not_implemented("If-Match,If-None-Match", sentence)
@@ -100,39 +94,35 @@ def writing_on_condition(call: Call) -> None:
     ):
         if value and not right:
             raise _not_implemented(name, f"We don't accept the provided value of {name} header for this API")
-    if asked.bucket is None or not (match or none_match) or is_completed(call):
+    if call.bucket is None or not (match or none_match) or is_completed(call):
         return
-    there = found(asked.bucket, asked.key)
-    there = there if isinstance(there, FakeKey) else None
+    there = stored(call)
     if match and there is None:
-        raise missing(asked.key)
+        raise missing(call.key)
     if match and there is not None and not fits(there, match):
         raise unmet("If-Match")
     if none_match and there is not None:
         raise unmet("If-None-Match")
 
 
-def is_completed(call: Call) -> bool:
+def is_completed(call: BucketCall) -> bool:
     """Whether the upload that a request names is what made the object: Complete may be said once more."""
-    asked = BucketCall(call.response)
-    made = found(asked.bucket, asked.key) if asked.bucket is not None else None
-    upload_id = call.response.querystring.get("uploadId", [""])[0]
-    return isinstance(made, FakeKey) and made.multipart is not None and made.multipart.id == upload_id
+    made = stored(call)
+    return made is not None and made.multipart is not None and made.multipart.id == call.parameter("uploadId")
 
 
 @before("s3:DeleteObject")
-def deletion_on_condition(call: Call) -> None:
+def deletion_on_condition(call: BucketCall) -> None:
     """The size or the date of what is deleted as a condition: NotImplemented 501, as AWS has it outside of
     directory buckets. moto looks at neither. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
     for name in ("x-amz-if-match-last-modified-time", "x-amz-if-match-size"):
-        if asked.header(name):
+        if call.header(name):
             raise _not_implemented(name)
 
 
 @before("s3:CopyObject", "s3:UploadPartCopy")
-def sources_on_condition(call: Call) -> None:
+def sources_on_condition(call: BucketCall) -> None:
     """What is copied meets the conditions of the request, or it is PreconditionFailed 412, which names the
     first that it does not. moto knows one of four in CopyObject, and none in UploadPartCopy.
     Source: aws-facts (k).
@@ -143,7 +133,7 @@ def sources_on_condition(call: Call) -> None:
         raise unmet(condition)
 
 
-def source_of(call: Call) -> FakeKey | None:
+def source_of(call: BucketCall) -> FakeKey | None:
     """The object that a request copies, if it is there."""
     try:
         return look_for_source(call)
@@ -151,7 +141,7 @@ def source_of(call: Call) -> FakeKey | None:
         return None
 
 
-def look_for_source(call: Call) -> FakeKey:
+def look_for_source(call: BucketCall) -> FakeKey:
     """The object that a request copies; refused, by moto or here, where it is not there."""
     asked: Any = call.response.headers.get("x-amz-copy-source") or ""
     header = asked.decode() if isinstance(asked, bytes) else asked
@@ -159,10 +149,10 @@ def look_for_source(call: Call) -> FakeKey:
     version_id = parse_qs(header.partition("?")[2]).get("versionId", [None])[0]
     if version_id is not None and not is_id(version_id):
         raise invalid_id(version_id)
-    version = found(call.response.backend.get_bucket(bucket), key, version_id)
+    version = found(call.backend.get_bucket(bucket), key, version_id)
     if isinstance(version, FakeKey):
         return version
     if version is not None and version_id is not None:
         message = "The source of a copy request may not specifically refer to a delete marker by version id."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     raise missing(key) if version_id is None else no_version(key, version_id)

@@ -13,11 +13,11 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, S3Backend
 from moto.s3.notifications import S3NotificationEvent, send_event
 
-from awslabs.sandbox.core.engine import ASKED, Call, Refused, before, rule
+from awslabs.sandbox.core.engine import ASKED, BucketCall, Refused, before, rule
 from awslabs.sandbox.services.iam import needs, permissions
-from awslabs.sandbox.services.s3.buckets import BucketCall, is_anothers
+from awslabs.sandbox.services.s3.buckets import is_anothers
 from awslabs.sandbox.services.s3.conditions import fits, unmet
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import (
     NULL,
     asked_version,
@@ -72,7 +72,7 @@ def _remove(
     gone = found(bucket, key, version_id)
     if isinstance(gone, FakeKey):
         if gone.is_locked(governance_bypass=bypass):
-            raise Refused("AccessDenied", LOCKED, 403)
+            raise Refused("AccessDenied", LOCKED)
         removed = S3NotificationEvent.OBJECT_REMOVED_DELETE_EVENT
         send_event(backend.account_id, removed, bucket, gone)
         backend.tagger.delete_all_tags_for_resource(gone.arn)
@@ -90,22 +90,19 @@ def _marker(bucket: FakeBucket, key: str) -> FakeDeleteMarker:
 
 
 @before("s3:DeleteObject", "s3:DeleteObjects")
-def only_locks_are_bypassed(call: Call) -> None:
+def only_locks_are_bypassed(call: BucketCall) -> None:
     """The header that bypasses governance retention, where Object Lock is off: InvalidArgument, as is a
     version that is none. moto looks at neither. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and asked.header(BYPASS) and not asked.bucket.object_lock_enabled:
-        message = f"{BYPASS} is only applicable to Object Lock enabled buckets."
-        raise Refused("InvalidArgument", message, 400, ArgumentName=BYPASS)
+    if call.bucket is not None and call.header(BYPASS) and not call.bucket.object_lock_enabled:
+        raise invalid(f"{BYPASS} is only applicable to Object Lock enabled buckets.", BYPASS)
     if call.action == "DeleteObject":
         asked_version(call)
 
 
 @deletions.answers("s3:DeleteObjects")
-def _delete_many(call: Call) -> Any:
-    response, asked = call.response, BucketCall(call.response)
-    bucket = response.backend.get_bucket(asked.name)
+def _delete_many(call: BucketCall) -> Any:
+    bucket = call.backend.get_bucket(call.name)
     said = document(call)
     wanted = said.get("Objects", [])
     if not 0 < len(wanted) <= MOST or not all(each.get("Key") for each in wanted):
@@ -118,9 +115,7 @@ def _delete_many(call: Call) -> Any:
         refused = _refusal(call, bucket, each)
         if not refused:
             try:
-                _, marks = response.backend.delete_object(
-                    asked.name, key, version_id, bypass=asked.header(BYPASS)
-                )
+                _, marks = call.backend.delete_object(call.name, key, version_id, bypass=call.header(BYPASS))
             except Refused as problem:
                 refused = problem.code, problem.message
         if refused:
@@ -132,7 +127,7 @@ def _delete_many(call: Call) -> Any:
     return serialized(call, {"Deleted": [] if said.get("Quiet") else deleted, "Errors": errors})
 
 
-def _refusal(call: Call, bucket: FakeBucket, each: dict[str, Any]) -> tuple[str, str] | None:
+def _refusal(call: BucketCall, bucket: FakeBucket, each: dict[str, Any]) -> tuple[str, str] | None:
     """Why one of many is not deleted: code and message."""
     request, version_id = call.response.request, each.get("VersionId")
     resource = f"arn:aws:s3:::{bucket.name}/{each['Key']}"

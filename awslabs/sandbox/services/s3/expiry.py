@@ -16,8 +16,7 @@ from urllib.parse import quote
 from botocore.utils import parse_timestamp
 from moto.s3.models import FakeKey
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, memory, rule, state
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, memory, rule, state
 from awslabs.sandbox.services.s3.documents import document
 from awslabs.sandbox.services.s3.tags import Tags, tags_of
 from awslabs.sandbox.services.s3.versions import found, serialized
@@ -45,54 +44,50 @@ class Lifecycle:
 
 
 @expiry.around("s3:PutBucketLifecycleConfiguration")
-def _keep(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    minimum = asked.header(MINIMUM) or MINIMA[0]
+def _keep(call: BucketCall, proceed: Proceed) -> Any:
+    minimum = call.header(MINIMUM) or MINIMA[0]
     if minimum not in MINIMA:
-        message = f"Invalid TransitionDefaultMinimumObjectSize found: {minimum}"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", f"Invalid TransitionDefaultMinimumObjectSize found: {minimum}")
     rules = [each | {"ID": each.get("ID") or uuid.uuid4().hex} for each in document(call).get("Rules", [])]
     for each in rules:
         _tags(_filter(each))
         if each.get("Expiration", {}).get("Days", 1) < 1:
-            message = "'Days' for Expiration action must be a positive integer"
-            raise Refused("InvalidArgument", message, 400)
+            raise Refused("InvalidArgument", "'Days' for Expiration action must be a positive integer")
     status, headers, body = proceed()
     if status < 300:
-        kept = memory(asked.bucket, Lifecycle)
+        kept = memory(call.bucket, Lifecycle)
         kept.rules, kept.minimum = rules, minimum
         headers[MINIMUM] = minimum
     return status, headers, body
 
 
 @expiry.around("s3:GetBucketLifecycleConfiguration")
-def _show(call: Call, proceed: Proceed) -> Any:
+def _show(call: BucketCall, proceed: Proceed) -> Any:
     status, headers, body = proceed()
     if status < 300:
-        kept = memory(BucketCall(call.response).bucket, Lifecycle)
+        kept = memory(call.bucket, Lifecycle)
         status, headers, body = serialized(call, {"Rules": kept.rules})
         headers[MINIMUM] = kept.minimum
     return status, headers, body
 
 
 @expiry.around("s3:DeleteBucketLifecycle")
-def _forget(call: Call, proceed: Proceed) -> Any:
-    bucket = BucketCall(call.response).bucket
+def _forget(call: BucketCall, proceed: Proceed) -> Any:
+    bucket = call.bucket
     if bucket is not None:
         memory(bucket, Lifecycle).rules = []
     return proceed()
 
 
 @expiry.around("s3:PutObject", "s3:GetObject", "s3:HeadObject", "s3:CopyObject", "s3:CompleteMultipartUpload")
-def _tell(call: Call, proceed: Proceed) -> Any:
+def _tell(call: BucketCall, proceed: Proceed) -> Any:
     status, headers, body = proceed()
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
-    if status >= 300 or bucket is None or "versionId" in asked.query:
+    bucket = call.bucket
+    if status >= 300 or bucket is None or "versionId" in call.query:
         return status, headers, body
-    key = found(bucket, asked.key)
+    key = found(bucket, call.key)
     if isinstance(key, FakeKey):
-        tags = call.response.backend.tagger.get_tag_dict_for_resource(key.arn)
+        tags = call.backend.tagger.get_tag_dict_for_resource(key.arn)
         fitting = [each for each in memory(bucket, Lifecycle).rules if _fits(each, key, tags)]
         ends = [(end, each["ID"]) for each in fitting if (end := _end(each, key)) is not None]
         if ends:

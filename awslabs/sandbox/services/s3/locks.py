@@ -11,12 +11,11 @@ from typing import Any
 from botocore.utils import parse_timestamp
 from moto.s3.models import FakeBucket, FakeKey
 
-from awslabs.sandbox.core.documents import is_time
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.documents import in_utc, is_time
+from awslabs.sandbox.core.engine import BucketCall, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
 from awslabs.sandbox.services.s3.deletions import BYPASS, LOCKED
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import (
     allowed_bucket,
     asked_version,
@@ -44,11 +43,11 @@ locks = rule(
 
 
 @locks.answers("s3:GetObjectLockConfiguration")
-def _configuration(call: Call) -> Any:
+def _configuration(call: BucketCall) -> Any:
     bucket = allowed_bucket(call, "s3:GetBucketObjectLockConfiguration")
     if not bucket.object_lock_enabled:
         message = "Object Lock configuration does not exist for this bucket"
-        raise Refused("ObjectLockConfigurationNotFoundError", message, 404, BucketName=bucket.name)
+        raise Refused("ObjectLockConfigurationNotFoundError", message, BucketName=bucket.name)
     shown: dict[str, Any] = {"ObjectLockEnabled": "Enabled"}
     if bucket.default_lock_mode:
         lasts = {"Days": bucket.default_lock_days, "Years": bucket.default_lock_years}
@@ -58,7 +57,7 @@ def _configuration(call: Call) -> Any:
 
 
 @locks.answers("s3:PutObjectLockConfiguration")
-def _configure(call: Call) -> Any:
+def _configure(call: BucketCall) -> Any:
     bucket, said = allowed_bucket(call, "s3:PutBucketObjectLockConfiguration"), document(call)
     retention = said.get("Rule", {}).get("DefaultRetention", {})
     days, years = retention.get("Days"), retention.get("Years")
@@ -68,8 +67,7 @@ def _configure(call: Call) -> Any:
     for name in LONGEST.keys() & retention.keys():
         if not 0 < retention[name] <= LONGEST[name]:
             fault = "too large" if retention[name] > 0 else "must be a positive integer value"
-            named = {"ArgumentName": name, "ArgumentValue": str(retention[name])}
-            raise Refused("InvalidArgument", f"Default retention period {fault}.", 400, **named)
+            raise invalid(f"Default retention period {fault}.", name, str(retention[name]))
     if not bucket.is_versioned:
         message = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"
         raise Refused("InvalidBucketState", message, 409)
@@ -79,35 +77,28 @@ def _configure(call: Call) -> Any:
 
 
 @before("s3:PutObject", "s3:CopyObject", "s3:CreateMultipartUpload")
-def new_locks_are_whole(call: Call) -> None:
+def new_locks_are_whole(call: BucketCall) -> None:
     """A new object has a mode and a date, or neither; another mode, a date that is none or is over, a hold
     that is neither ON nor OFF: InvalidArgument. moto takes it. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    mode, until = asked.header(MODE), asked.header(UNTIL)
+    mode, until = call.header(MODE), call.header(UNTIL)
     if bool(mode) != bool(until):
-        message = f"{UNTIL} and {MODE} must both be supplied"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=UNTIL if mode else MODE)
+        raise invalid(f"{UNTIL} and {MODE} must both be supplied", UNTIL if mode else MODE)
     if mode and mode not in MODES:
-        named = {"ArgumentName": MODE, "ArgumentValue": mode}
-        raise Refused("InvalidArgument", "Unknown wormMode directive.", 400, **named)
+        raise invalid("Unknown wormMode directive.", MODE, mode)
     if until and not is_time(until):
-        named = {"ArgumentName": UNTIL, "ArgumentValue": until}
-        message = "The retain until date must be provided in ISO 8601 format"
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise invalid("The retain until date must be provided in ISO 8601 format", UNTIL, until)
     if until:
-        date, environ = _date(until), asked.request.environ
+        date, environ = _date(until), call.request.environ
         _look_at_date(date, UNTIL)
         environ["HTTP_" + UNTIL.upper().replace("-", "_")] = date.strftime(_AS_MOTO_READS)
-    hold = asked.header(HOLD)
+    hold = call.header(HOLD)
     if hold not in ("", "ON", "OFF"):
-        named = {"ArgumentName": HOLD, "ArgumentValue": hold}
-        raise Refused("InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'", 400, **named)
+        raise invalid("Legal Hold must be either of 'ON' or 'OFF'", HOLD, hold)
 
 
 @locks.answers("s3:PutObjectRetention")
-def _retain(call: Call) -> Any:
-    asked = BucketCall(call.response)
+def _retain(call: BucketCall) -> Any:
     said = document(call)
     mode, text = said.get("Mode"), said.get("RetainUntilDate")
     if bool(mode) != bool(text) or (mode and mode not in MODES):
@@ -116,15 +107,15 @@ def _retain(call: Call) -> Any:
     until = _date(text) if text else None
     if until is not None:
         _look_at_date(until, "RetainUntilDate")
-    bypasses = asked.header(BYPASS).lower() == "true" and key.lock_mode == "GOVERNANCE"
+    bypasses = call.header(BYPASS).lower() == "true" and key.lock_mode == "GOVERNANCE"
     if _is_less(key, mode, until) and not bypasses:
-        raise Refused("AccessDenied", LOCKED, 403)
+        raise Refused("AccessDenied", LOCKED)
     key.lock_mode, key.lock_until = mode, until.strftime(_AS_MOTO_READS) if until else None
     return 200, {}, ""
 
 
 @locks.answers("s3:GetObjectRetention")
-def _retention(call: Call) -> Any:
+def _retention(call: BucketCall) -> Any:
     key = _version(call)
     if not key.lock_mode:
         raise _never_locked()
@@ -132,7 +123,7 @@ def _retention(call: Call) -> Any:
 
 
 @locks.answers("s3:PutObjectLegalHold")
-def _hold(call: Call) -> Any:
+def _hold(call: BucketCall) -> Any:
     status = document(call).get("Status")
     if status not in ("ON", "OFF"):
         raise malformed()
@@ -141,34 +132,32 @@ def _hold(call: Call) -> Any:
 
 
 @locks.answers("s3:GetObjectLegalHold")
-def _held(call: Call) -> Any:
+def _held(call: BucketCall) -> Any:
     key = _version(call)
     if not key.lock_legal_status:
         raise _never_locked()
     return serialized(call, {"LegalHold": {"Status": key.lock_legal_status}})
 
 
-def _version(call: Call) -> FakeKey:
+def _version(call: BucketCall) -> FakeKey:
     """The version of an object that a request is about, in a bucket that has locks."""
-    asked = BucketCall(call.response)
-    bucket: FakeBucket = allowed_bucket(call, f"s3:{call.action}", asked.key)
+    bucket: FakeBucket = allowed_bucket(call, f"s3:{call.action}", call.key)
     if not bucket.object_lock_enabled:
-        raise Refused("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
+        raise Refused("InvalidRequest", "Bucket is missing Object Lock Configuration")
     version_id = asked_version(call)
-    key = found(bucket, asked.key, version_id)
+    key = found(bucket, call.key, version_id)
     if isinstance(key, FakeKey):
         return key
     if key is None:
-        raise missing(asked.key) if version_id is None else no_version(asked.key, version_id)
-    raise no_method(asked.method)
+        raise missing(call.key) if version_id is None else no_version(call.key, version_id)
+    raise no_method(call.method)
 
 
 def _look_at_date(until: datetime.datetime, name: str) -> None:
     """Refuse a retention that is over."""
     if until <= datetime.datetime.now(datetime.timezone.utc):
         shown = until.astimezone(_PACIFIC).strftime("%a %b %d %H:%M:%S %Z %Y")
-        named = {"ArgumentName": name, "ArgumentValue": shown}
-        raise Refused("InvalidArgument", "The retain until date must be in the future!", 400, **named)
+        raise invalid("The retain until date must be in the future!", name, shown)
 
 
 def _never_locked() -> Refused:
@@ -186,9 +175,4 @@ def _is_less(key: FakeKey, mode: str | None, until: datetime.datetime | None) ->
 
 
 def _date(text: str) -> datetime.datetime:
-    found: datetime.datetime = parse_timestamp(text)  # Python 3.10 reads no Z
-    return (
-        found.replace(tzinfo=datetime.timezone.utc)
-        if found.tzinfo is None
-        else found.astimezone(datetime.timezone.utc)
-    )
+    return in_utc(parse_timestamp(text))  # Python 3.10 reads no Z

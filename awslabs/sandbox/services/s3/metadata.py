@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, before, rule
 from awslabs.sandbox.services.s3.posts import IN_FORM
 
 OWN = "x-amz-meta-"
@@ -32,8 +31,8 @@ metadata_are_mail_safe = rule(
 
 
 @metadata_are_mail_safe.around("s3:PutObject", "s3:CopyObject", "s3:CreateMultipartUpload")
-def _take(call: Call, proceed: Proceed) -> Any:
-    environ, query = call.response.request.environ, call.response.querystring
+def _take(call: BucketCall, proceed: Proceed) -> Any:
+    environ, query = call.request.environ, call.response.querystring
     if environ.get(IN_FORM):
         return proceed()
     for name, value in list(environ.items()):
@@ -47,7 +46,7 @@ def _take(call: Call, proceed: Proceed) -> Any:
 
 
 @metadata_are_mail_safe.around("s3:GetObject", "s3:HeadObject")
-def _give(call: Call, proceed: Proceed) -> Any:
+def _give(call: BucketCall, proceed: Proceed) -> Any:
     status, headers, body = proceed()
     for name in _own(headers):
         headers[name] = encoded(str(headers[name]))
@@ -99,12 +98,12 @@ def _of_word(match: re.Match[str]) -> str:
 
 
 @before("s3:PutObject", "s3:CopyObject", "s3:CreateMultipartUpload")
-def storage_classes_are_of_s3(call: Call) -> None:
+def storage_classes_are_of_s3(call: BucketCall) -> None:
     """A storage class that there is not, or that buckets have not (OUTPOSTS): InvalidStorageClass, which says
     what was requested. moto begins uploads in parts with any, and names the class otherwise. Source:
     aws-facts (k).
     """
-    wanted = BucketCall(call.response).header("x-amz-storage-class")
+    wanted = call.header("x-amz-storage-class")
     if wanted and wanted not in STORAGE:
         message = "The storage class you specified is not valid"
-        raise Refused("InvalidStorageClass", message, 400, StorageClassRequested=wanted)
+        raise Refused("InvalidStorageClass", message, StorageClassRequested=wanted)

@@ -15,10 +15,10 @@ from typing import Any
 
 from moto.s3.models import FakeKey
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, memory, rule, state
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, memory, rule, state
 from awslabs.sandbox.services.s3.conditions import source_of
-from awslabs.sandbox.services.s3.versions import found
+from awslabs.sandbox.services.s3.documents import invalid
+from awslabs.sandbox.services.s3.versions import stored
 
 SSE = "x-amz-server-side-encryption"
 SOURCE = "x-amz-copy-source-server-side-encryption"
@@ -51,30 +51,28 @@ def _without_sse(headers: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in headers.items() if not name.lower().startswith(SSE)}
 
 
-def _sent(asked: BucketCall, prefix: str = SSE) -> tuple[str, str, str]:
+def _sent(call: BucketCall, prefix: str = SSE) -> tuple[str, str, str]:
     """Algorithm, key, and MD5 of the key that come with a request."""
     algorithm, key, md5 = (
-        asked.header(f"{prefix}-customer-{name}") for name in ("algorithm", "key", "key-md5")
+        call.header(f"{prefix}-customer-{name}") for name in ("algorithm", "key", "key-md5")
     )
-    if algorithm and algorithm != "AES256" and not (prefix == SSE and asked.header(SSE)):
+    if algorithm and algorithm != "AES256" and not (prefix == SSE and call.header(SSE)):
         message = "The Encryption request you specified is not valid. Supported value: AES256."
-        raise Refused(
-            "InvalidEncryptionAlgorithmError", message, 400, ArgumentName=SSE, ArgumentValue=algorithm
-        )
+        raise Refused("InvalidEncryptionAlgorithmError", message, ArgumentName=SSE, ArgumentValue=algorithm)
     return algorithm, key, md5
 
 
-def _key_to_store_with(asked: BucketCall) -> str:
+def _key_to_store_with(call: BucketCall) -> str:
     """The MD5 of the key that comes with what is stored; empty without one."""
-    algorithm, key, md5 = _sent(asked)
+    algorithm, key, md5 = _sent(call)
     if not (algorithm or key or md5):
         return ""
-    if asked.header(SSE):
+    if call.header(SSE):
         message = (
             "Server Side Encryption with Customer provided key is incompatible with the encryption method "
             "specified"
         )
-        raise Refused("InvalidArgument", message, 400, ArgumentName=SSE, ArgumentValue=asked.header(SSE))
+        raise invalid(message, SSE, call.header(SSE))
     _check(algorithm, key, md5)
     return md5
 
@@ -95,14 +93,14 @@ def _check(algorithm: str, key: str, md5: str) -> None:
     elif md5 != base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode():
         problem = "The calculated MD5 hash of the key did not match the hash that was provided."
     if problem:
-        raise Refused("InvalidArgument", problem, 400, ArgumentName=SSE)
+        raise invalid(problem, SSE)
 
 
-def _unlock(asked: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
+def _unlock(call: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
     """Refuse who does not bring the key of an object."""
     if key is None:
         return
-    sent, wanted = _sent(asked, prefix), memory(key, OwnKey).md5
+    sent, wanted = _sent(call, prefix), memory(key, OwnKey).md5
     if not any(sent) and not wanted:
         return
     if not any(sent):
@@ -110,13 +108,12 @@ def _unlock(asked: BucketCall, key: FakeKey | None, prefix: str = SSE) -> None:
             "The object was stored using a form of Server Side Encryption. The correct parameters must be "
             "provided to retrieve the object."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if wanted and all(sent) and sent[2] != wanted:  # also one that could be no key at all
-        raise Refused("AccessDenied", _WITH + "the correct secret key.", 403)
+        raise Refused("AccessDenied", _WITH + "the correct secret key.")
     _check(*sent)
     if not wanted:
-        message = "The encryption parameters are not applicable to this object."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", "The encryption parameters are not applicable to this object.")
 
 
 def _lock(key: FakeKey, md5: str) -> str:
@@ -128,14 +125,13 @@ def _lock(key: FakeKey, md5: str) -> str:
 
 
 @own_keys.around("s3:PutObject", "s3:CopyObject")
-def _store(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
+def _store(call: BucketCall, proceed: Proceed) -> Any:
     if call.action == "CopyObject":
-        _unlock(asked, source_of(call), SOURCE)
-    md5 = _key_to_store_with(asked)
+        _unlock(call, source_of(call), SOURCE)
+    md5 = _key_to_store_with(call)
     status, headers, body = proceed()
-    key = found(asked.bucket, asked.key) if md5 and status < 300 and asked.bucket else None
-    if isinstance(key, FakeKey):
+    key = stored(call) if md5 and status < 300 else None
+    if key is not None:
         before, after = key.etag.strip('"'), _lock(key, md5)
         headers = _without_sse(headers) | _headers(md5)
         headers |= {name: after for name in headers if name.lower() == "etag"}
@@ -145,13 +141,9 @@ def _store(call: Call, proceed: Proceed) -> Any:
 
 
 @own_keys.around("s3:GetObject", "s3:HeadObject", "s3:GetObjectAttributes")
-def _show(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
-    version_id = call.response.querystring.get("versionId", [None])[0]
-    key = found(bucket, asked.key, version_id) if bucket is not None else None
-    key = key if isinstance(key, FakeKey) else None
-    _unlock(asked, key)
+def _show(call: BucketCall, proceed: Proceed) -> Any:
+    key = stored(call, call.version_id)
+    _unlock(call, key)
     status, headers, body = proceed()
     if key is not None and status < 300 and (md5 := memory(key, OwnKey).md5):
         shown = {} if call.action == "GetObjectAttributes" else _headers(md5)
@@ -160,52 +152,44 @@ def _show(call: Call, proceed: Proceed) -> Any:
 
 
 @own_keys.around("s3:CreateMultipartUpload")
-def _begin(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    md5 = _key_to_store_with(asked)
+def _begin(call: BucketCall, proceed: Proceed) -> Any:
+    md5 = _key_to_store_with(call)
     status, headers, body = proceed()
     if md5 and status < 300:
-        upload = list(asked.bucket.multiparts.values())[-1]  # type: ignore[union-attr]
+        upload = list(call.bucket.multiparts.values())[-1]  # type: ignore[union-attr]
         memory(upload, OwnKey).md5 = md5
         headers = _without_sse(headers) | _headers(md5)
     return status, headers, body
 
 
 @own_keys.around("s3:UploadPart", "s3:UploadPartCopy")
-def _part(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
+def _part(call: BucketCall, proceed: Proceed) -> Any:
     if call.action == "UploadPartCopy":
-        _unlock(asked, source_of(call), SOURCE)
-    upload = _upload(call, asked)
+        _unlock(call, source_of(call), SOURCE)
+    upload = call.upload
     wanted = memory(upload, OwnKey).md5 if upload is not None else ""
-    md5 = _key_to_store_with(asked)
+    md5 = _key_to_store_with(call)
     if upload is not None and bool(wanted) != bool(md5):
         message = (
             "The multipart upload initiate requested encryption. Subsequent part requests must include the "
             "appropriate encryption parameters."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if wanted and md5 != wanted:
         message = "The provided encryption parameters did not match the ones used originally."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     status, headers, body = proceed()
     return status, _without_sse(headers) | _headers(md5) if md5 else headers, body
 
 
 @own_keys.around("s3:CompleteMultipartUpload")
-def _complete(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    upload = _upload(call, asked)
+def _complete(call: BucketCall, proceed: Proceed) -> Any:
+    upload = call.upload
     md5 = memory(upload, OwnKey).md5 if upload is not None else ""
     status, headers, body = proceed()
-    key = found(asked.bucket, asked.key) if md5 and status < 300 and asked.bucket else None
-    if isinstance(key, FakeKey):
+    key = stored(call) if md5 and status < 300 else None
+    if key is not None:
         memory(key, OwnKey).md5 = md5
         key.encryption = key.kms_key_id = None
         headers = _without_sse(headers)
     return status, headers, body
-
-
-def _upload(call: Call, asked: BucketCall) -> Any:
-    upload_id = call.response.querystring.get("uploadId", [""])[0]
-    return asked.bucket.multiparts.get(upload_id) if asked.bucket is not None else None

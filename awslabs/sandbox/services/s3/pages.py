@@ -17,8 +17,9 @@ from urllib.parse import quote
 from moto.s3.models import OWNER, FakeBucket, FakeDeleteMarker, FakeKey
 
 from awslabs.sandbox.core import regions
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall, is_signed
+from awslabs.sandbox.core.engine import BucketCall, before, rule
+from awslabs.sandbox.services.s3.buckets import is_signed
+from awslabs.sandbox.services.s3.documents import invalid
 from awslabs.sandbox.services.s3.versions import allowed_bucket, born, invalid_id, is_id, serialized
 
 MOST = 1000
@@ -87,39 +88,32 @@ class Listing:
         return self.prefix + before + delimiter if delimiter else ""
 
 
-def _asked(call: Call, *markers: str) -> Listing:
-    marker = next((text for name in markers if (text := _parameter(call, name))), "")
-    most = natural(_parameter(call, "max-keys"), "max-keys", "maxKeys", MOST)
-    return Listing(_parameter(call, "prefix"), _parameter(call, "delimiter"), marker, min(most, MOST))
-
-
-def _parameter(call: Call, name: str) -> str:
-    return str(call.response.querystring.get(name, [""])[0])
+def _asked(call: BucketCall, *markers: str) -> Listing:
+    marker = next((text for name in markers if (text := call.parameter(name))), "")
+    most = natural(call.parameter("max-keys"), "max-keys", "maxKeys", MOST)
+    return Listing(call.parameter("prefix"), call.parameter("delimiter"), marker, min(most, MOST))
 
 
 @before("s3:ListObjects", "s3:ListObjectsV2", "s3:ListObjectVersions", "s3:ListMultipartUploads")
-def keys_are_encoded_for_urls(call: Call) -> None:
+def keys_are_encoded_for_urls(call: BucketCall) -> None:
     """Another encoding of keys than `url`: InvalidArgument. moto takes any. Source: aws-facts (k)."""
     name = "encoding-type"
-    if name in call.response.querystring and _parameter(call, name) != "url":
-        named = {"ArgumentName": name, "ArgumentValue": _parameter(call, name)}
-        raise Refused("InvalidArgument", "Invalid Encoding Method specified in Request", 400, **named)
+    if name in call.response.querystring and call.parameter(name) != "url":
+        raise invalid("Invalid Encoding Method specified in Request", name, call.parameter(name))
 
 
 def natural(text: str, name: str, spoken: str, default: int) -> int:
     """A number that a request gives for a page; `spoken`: AWS's second name of it. Source: aws-facts (k)."""
     if not re.fullmatch(r"-?[0-9]{1,10}", text or str(default)) or int(text or default) > LARGEST:
-        message = f"Provided {name} not an integer or within integer range"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=text)
+        raise invalid(f"Provided {name} not an integer or within integer range", name, text)
     if int(text or default) < 0:
-        message = f"Argument {spoken} must be an integer between 0 and {LARGEST}"
-        raise Refused("InvalidArgument", message, 400, ArgumentName=spoken, ArgumentValue=text)
+        raise invalid(f"Argument {spoken} must be an integer between 0 and {LARGEST}", spoken, text)
     return int(text or default)
 
 
-def _answer(call: Call, result: dict[str, Any]) -> Any:
+def _answer(call: BucketCall, result: dict[str, Any]) -> Any:
     """A list in S3's XML; its keys are encoded where that was asked for."""
-    if _parameter(call, "encoding-type") == "url":
+    if call.parameter("encoding-type") == "url":
         result["EncodingType"] = "url"
         result |= {name: quote(result[name]) for name in _MARKERS & result.keys() if result[name]}
         for part in ("Contents", "Versions", "DeleteMarkers"):
@@ -160,11 +154,11 @@ def _current(bucket: FakeBucket) -> list[FakeKey]:
 
 
 @pages.answers("s3:ListObjects")
-def _objects(call: Call) -> Any:
+def _objects(call: BucketCall) -> Any:
     bucket, asked = allowed_bucket(call, "s3:ListBucket"), _asked(call, "marker")
     found = page(_current(bucket), asked, lambda key: key.name <= asked.marker)
     last = getattr(found.last, "name", found.last)
-    owner = {"Owner": {"ID": OWNER}} if is_signed(BucketCall(call.response)) else {}  # strangers see none
+    owner = {"Owner": {"ID": OWNER}} if is_signed(call) else {}  # strangers see none
     result = _common(asked, found) | {
         "Name": bucket.name,
         "Marker": asked.marker,
@@ -175,15 +169,15 @@ def _objects(call: Call) -> Any:
 
 
 @pages.answers("s3:ListObjectsV2")
-def _objects_2(call: Call) -> Any:
-    bucket, token = allowed_bucket(call, "s3:ListBucket"), _parameter(call, "continuation-token")
+def _objects_2(call: BucketCall) -> Any:
+    bucket, token = allowed_bucket(call, "s3:ListBucket"), call.parameter("continuation-token")
     asked = _asked(call, "start-after")
     start_after = asked.marker
     if "continuation-token" in call.response.querystring:
         asked = Listing(asked.prefix, asked.delimiter, _name_of(token), asked.most)
     found = page(_current(bucket), asked, lambda key: key.name <= asked.marker)
     last = getattr(found.last, "name", found.last)
-    owner = {"Owner": {"ID": OWNER}} if _parameter(call, "fetch-owner") == "true" else {}
+    owner = {"Owner": {"ID": OWNER}} if call.parameter("fetch-owner") == "true" else {}
     result = _common(asked, found) | {
         "Name": bucket.name,
         "KeyCount": found.count,
@@ -206,19 +200,17 @@ def _name_of(token: str) -> str:
     except ValueError:
         name = ""
     if not name:
-        message = "The continuation token provided is incorrect"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="continuation-token")
+        raise invalid("The continuation token provided is incorrect", "continuation-token")
     return name
 
 
 @pages.answers("s3:ListObjectVersions")
-def _versions(call: Call) -> Any:
+def _versions(call: BucketCall) -> Any:
     bucket, asked = allowed_bucket(call, "s3:ListBucketVersions"), _asked(call, "key-marker")
-    marked = _parameter(call, "version-id-marker")
+    marked = call.parameter("version-id-marker")
     if marked and not asked.marker:
         message = "A version-id marker cannot be specified without a key marker."
-        named = {"ArgumentName": "version-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise invalid(message, "version-id-marker", marked)
     if marked and not is_id(marked):
         raise invalid_id(marked, "version-id-marker")
     stacks = {name: list(reversed(bucket.keys.getlist(name))) for name in sorted(dict(bucket.keys))}
@@ -260,16 +252,15 @@ def _given_out(stack: list[Any], marked: str) -> list[Any]:
 
 
 @pages.answers("s3:ListBuckets")
-def _buckets(call: Call) -> Any:
-    region, prefix = _parameter(call, "bucket-region"), _parameter(call, "prefix")
-    most, token = _parameter(call, "max-buckets"), _parameter(call, "continuation-token")
+def _buckets(call: BucketCall) -> Any:
+    region, prefix = call.parameter("bucket-region"), call.parameter("prefix")
+    most, token = call.parameter("max-buckets"), call.parameter("continuation-token")
     if region and not regions.known(region):
-        message = f"Argument value {region} is not a valid AWS Region"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="bucket-region")
+        raise invalid(f"Argument value {region} is not a valid AWS Region", "bucket-region")
     if most and not (re.fullmatch(r"[0-9]{1,5}", most) and 1 <= int(most) <= MOST_BUCKETS):
         message = f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="max-buckets", ArgumentValue=most)
-    mine = call.response.backend.list_buckets(prefix=prefix, bucket_region=region, max_buckets=None)
+        raise invalid(message, "max-buckets", most)
+    mine = call.backend.list_buckets(prefix=prefix, bucket_region=region, max_buckets=None)
     behind = _name_of(token) if token else ""
     left = [each for each in sorted(mine, key=lambda each: each.name) if each.name > behind]
     shown = left[: int(most)] if most else left

@@ -28,7 +28,7 @@ from moto.core.request import Request
 from awslabs.sandbox.core import documents, forms, wire
 from awslabs.sandbox.core.answers import Answer
 from awslabs.sandbox.core.engine import Refused
-from awslabs.sandbox.services.s3.documents import malformed
+from awslabs.sandbox.services.s3.documents import invalid, malformed
 from awslabs.sandbox.services.s3.tags import tags_of
 
 OPERATION = "s3:PostObject"
@@ -77,17 +77,15 @@ def _form(content_type: str, body: bytes) -> forms.Form:
     if not forms.is_form(content_type):
         message = "At least one of the pre-conditions you specified did not hold"
         wanted = "Bucket POST must be of the enclosure-type multipart/form-data"
-        raise Refused("PreconditionFailed", message, 412, Condition=wanted)
+        raise Refused("PreconditionFailed", message, Condition=wanted)
     try:
         form = forms.read(content_type, body)
     except forms.Malformed:
-        raise Refused("MalformedPOSTRequest", forms.MALFORMED, 400) from None
+        raise Refused("MalformedPOSTRequest", forms.MALFORMED) from None
     if form.file is None:
-        message, more = "POST requires exactly one file upload per request.", {"ArgumentName": "file"}
-        raise Refused("InvalidArgument", message, 400, **more, ArgumentValue="0")
+        raise invalid("POST requires exactly one file upload per request.", "file", "0")
     if not form.fields.get("key"):
-        message = forms.MISSING.format("key")
-        raise Refused("InvalidArgument", message, 400, ArgumentName="key", ArgumentValue="")
+        raise invalid(forms.MISSING.format("key"), "key", "")
     return form
 
 
@@ -114,14 +112,13 @@ def _end(expiration: Any) -> float | None:
     if not _TIME.fullmatch(str(expiration)):
         return None
     try:
-        moment = datetime.datetime.strptime(expiration[:19], "%Y-%m-%dT%H:%M:%S")
+        return datetime.datetime.fromisoformat(f"{expiration[:19]}+00:00").timestamp()
     except ValueError:
         return None
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def _no_policy(why: str) -> Refused:
-    return Refused("InvalidPolicyDocument", f"Invalid Policy: {why}", 400)
+    return Refused("InvalidPolicyDocument", f"Invalid Policy: {why}")
 
 
 def holds(policy: dict[str, Any], fields: dict[str, str], size: int, now: float) -> None:
@@ -177,10 +174,10 @@ def _in_range(condition: list[Any], size: int) -> None:
     proposed = str(size)
     if size > most:
         message = "Your proposed upload exceeds the maximum allowed size"
-        raise Refused("EntityTooLarge", message, 400, ProposedSize=proposed, MaxSizeAllowed=str(most))
+        raise Refused("EntityTooLarge", message, ProposedSize=proposed, MaxSizeAllowed=str(most))
     if size < least:
         message = "Your proposed upload is smaller than the minimum allowed size"
-        raise Refused("EntityTooSmall", message, 400, ProposedSize=proposed, MinSizeAllowed=str(least))
+        raise Refused("EntityTooSmall", message, ProposedSize=proposed, MinSizeAllowed=str(least))
 
 
 def _failed(condition: list[Any]) -> Refused:
@@ -188,7 +185,7 @@ def _failed(condition: list[Any]) -> Refused:
 
 
 def _against(why: str) -> Refused:
-    return Refused("AccessDenied", f"Invalid according to Policy: {why}", 403)
+    return Refused("AccessDenied", f"Invalid according to Policy: {why}")
 
 
 # --- what a form stands for ---------------------------------------------------------------------------

@@ -18,8 +18,7 @@ from moto.s3.responses import ALLOWED_HEADER_OVERRIDES
 from moto.s3.utils import ARCHIVE_STORAGE_CLASSES
 
 from awslabs.sandbox.core import wire
-from awslabs.sandbox.core.engine import ASKED, Call, Refused, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import ASKED, BucketCall, Refused, answers
 from awslabs.sandbox.services.s3.checksums import HEADER, headers_of
 from awslabs.sandbox.services.s3.conditions import CHANGES, failed, missing, unmet
 from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, found, no_method, no_version
@@ -28,35 +27,31 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _OURS = re.compile(r"(?!x-amz-(meta-|website-redirect-location))x-amz-", re.IGNORECASE)
 """What moto keeps among the headers of an object that its sender chose."""
 
-reading = rule(
-    "reading",
+
+@answers("s3:GetObject", "s3:HeadObject")
+def reading(call: BucketCall) -> Any:
     """A delete marker is told from a key that is not there by x-amz-delete-marker: 404, and 405 where its
     version is asked for. A part of an upload, and a range, are given out alone, with the checksum of a part
     or of all. Conditions are looked at in the order of the RFC. moto gives all for a part, stumbles over
-    ranges and says nothing of a marker. Source: aws-facts (k).""",
-)
-
-
-@reading.answers("s3:GetObject", "s3:HeadObject")
-def _read(call: Call) -> Any:
-    response, asked = call.response, BucketCall(call.response)
-    bucket = allowed_bucket(call, "s3:GetObject", asked.key)
-    response.backend.log_incoming_request(asked.request, asked.name)
+    ranges and says nothing of a marker. Source: aws-facts (k).
+    """
+    bucket = allowed_bucket(call, "s3:GetObject", call.key)
+    call.backend.log_incoming_request(call.request, call.name)
     version_id = asked_version(call)
-    key = found(bucket, asked.key, version_id)
+    key = found(bucket, call.key, version_id)
     if isinstance(key, FakeDeleteMarker):
         return _marker(call, key, version_id)
     if key is None and version_id is not None:
-        raise no_version(asked.key, version_id)
+        raise no_version(call.key, version_id)
     if key is None:
-        raise missing(asked.key)
+        raise missing(call.key)
     key.advance()
     if call.action == "GetObject" and _is_archived(key):
         raise InvalidObjectState(storage_class=key.storage_class)
     return _answer(call, bucket, key)
 
 
-def _marker(call: Call, marker: FakeDeleteMarker, version_id: str | None) -> Any:
+def _marker(call: BucketCall, marker: FakeDeleteMarker, version_id: str | None) -> Any:
     """What is said of a delete marker; its headers tell it from a key that was never there."""
     headers = {"x-amz-delete-marker": "true", "x-amz-version-id": marker.version_id}
     request = call.response.request
@@ -78,8 +73,8 @@ def _is_archived(key: FakeKey) -> bool:
     return key.storage_class in ARCHIVE_STORAGE_CLASSES and not restored
 
 
-def _answer(call: Call, bucket: FakeBucket, key: FakeKey) -> Any:
-    response, asked = call.response, BucketCall(call.response)
+def _answer(call: BucketCall, bucket: FakeBucket, key: FakeKey) -> Any:
+    response = call.response
     headers = response._get_cors_headers_other() | _headers(bucket, key)
     condition = failed(key, response.headers)
     if condition in CHANGES:
@@ -91,8 +86,8 @@ def _answer(call: Call, bucket: FakeBucket, key: FakeKey) -> Any:
         if parameter in response.querystring:
             headers = {each: value for each, value in headers.items() if each.lower() != name.lower()}
             headers[name] = response.querystring[parameter][0]
-    status, begin, end, checksum = _wanted(asked, key)
-    mode = asked.header("x-amz-checksum-mode") or response.querystring.get("x-amz-checksum-mode", [""])[0]
+    status, begin, end, checksum = _wanted(call, key)
+    mode = call.header("x-amz-checksum-mode") or call.parameter("x-amz-checksum-mode")
     headers |= checksum if mode.upper() == "ENABLED" else {}
     headers["content-length"] = str(end - begin)
     if status == 206:
@@ -113,12 +108,11 @@ def _headers(bucket: FakeBucket, key: FakeKey) -> dict[str, str]:
     return said
 
 
-def _wanted(asked: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, str]]:
+def _wanted(call: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, str]]:
     """What of an object is asked for: the status, from where to where, and the checksum of that."""
-    part, ranged = asked.response.querystring.get("partNumber", [""])[0], asked.header("Range")
+    part, ranged = call.parameter("partNumber"), call.header("Range")
     if part and ranged:
-        message = "Cannot specify both Range header and partNumber query parameter"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     if part:
         return 206 if key.size else 200, *_part(key, int(part))
     match = _RANGE.fullmatch(ranged)
@@ -128,7 +122,7 @@ def _wanted(asked: BucketCall, key: FakeKey) -> tuple[int, int, int, dict[str, s
     end = min(key.size, int(match[2]) + 1) if match[1] and match[2] else key.size
     if begin >= key.size:
         more = {"RangeRequested": ranged, "ActualObjectSize": str(key.size)}
-        raise Refused("InvalidRange", "The requested range is not satisfiable", 416, **more)
+        raise Refused("InvalidRange", "The requested range is not satisfiable", **more)
     return 206, begin, end, headers_of(key) if end - begin == key.size else {}
 
 

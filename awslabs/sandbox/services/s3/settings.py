@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, state
-from awslabs.sandbox.services.s3.buckets import BucketCall
-from awslabs.sandbox.services.s3.documents import NAMESPACE, document, malformed
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, around, before, memory, state
+from awslabs.sandbox.services.s3.documents import NAMESPACE, document, invalid, malformed
 
 _OWNERS = {"BucketOwnerPreferred", "ObjectWriter", "BucketOwnerEnforced"}
 
@@ -24,16 +23,15 @@ class Payer:
 
 
 @around("s3:PutBucketRequestPayment", "s3:GetBucketRequestPayment")
-def who_pays(call: Call, proceed: Proceed) -> Any:
+def who_pays(call: BucketCall, proceed: Proceed) -> Any:
     """BucketOwner or Requester pays for requests, and any other word is MalformedXML. moto makes a bucket of
     what sets it, or says that there is one. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+    bucket = call.bucket
     if bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=asked.name)
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
     payer = memory(bucket, Payer)
-    if asked.method == "PUT":
+    if call.method == "PUT":
         wanted = document(call).get("Payer")
         if wanted not in ("BucketOwner", "Requester"):
             raise malformed()
@@ -45,13 +43,12 @@ def who_pays(call: Call, proceed: Proceed) -> Any:
 
 
 @before("s3:PutBucketEncryption")
-def one_rule_encrypts(call: Call) -> None:
+def one_rule_encrypts(call: BucketCall) -> None:
     """A bucket has one rule of encryption, and a key only with KMS: MalformedXML, InvalidArgument. moto
     stumbles over two, and takes any key. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is None:
-        raise Refused("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=asked.name)
+    if call.bucket is None:
+        raise Refused("NoSuchBucket", "The specified bucket does not exist", BucketName=call.name)
     rules = document(call).get("Rules", [])
     if len(rules) != 1:
         raise malformed()
@@ -60,19 +57,19 @@ def one_rule_encrypts(call: Call) -> None:
         message = (
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
         )
-        raise Refused("InvalidArgument", message, 400, ArgumentName="ApplyServerSideEncryptionByDefault")
+        raise invalid(message, "ApplyServerSideEncryptionByDefault")
 
 
 @before("s3:PutBucketOwnershipControls", "s3:CreateBucket")
-def one_rule_owns(call: Call) -> None:
+def one_rule_owns(call: BucketCall) -> None:
     """A bucket has one rule of ownership, of three words: MalformedXML, InvalidArgument. moto stumbles over
     two, and takes any word. Source: aws-facts (k).
     """
-    asked, name = BucketCall(call.response), "x-amz-object-ownership"
+    name = "x-amz-object-ownership"
     if call.action == "CreateBucket":
-        wanted = asked.request.headers.get(name)
+        wanted = call.request.headers.get(name)
         if wanted is not None and wanted not in _OWNERS:
-            raise Refused("InvalidArgument", f"Invalid {name} header: {wanted}", 400, ArgumentName=name)
+            raise invalid(f"Invalid {name} header: {wanted}", name)
         return
     rules = document(call).get("Rules", [])
     if len(rules) != 1 or rules[0].get("ObjectOwnership") not in _OWNERS:
@@ -80,19 +77,19 @@ def one_rule_owns(call: Call) -> None:
 
 
 @before("s3:PutBucketAccelerateConfiguration")
-def no_acceleration_with_dots(call: Call) -> None:
+def no_acceleration_with_dots(call: BucketCall) -> None:
     """A bucket with dots in its name is not accelerated, whatever is asked: InvalidRequest. moto looks
     at that first: MalformedXML.
 
     Source: aws-facts (k).
     """
-    if "." in BucketCall(call.response).name:
+    if "." in call.name:
         message = "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
 
 
 @before("s3:PutBucketNotificationConfiguration")
-def filters_have_a_name_and_a_value(call: Call) -> None:
+def filters_have_a_name_and_a_value(call: BucketCall) -> None:
     """A rule of a notification's filter without a name or a value: MalformedXML; one that is neither of a
     prefix nor of a suffix: InvalidArgument. moto stumbles. Source: aws-facts (k).
     """
@@ -103,21 +100,17 @@ def filters_have_a_name_and_a_value(call: Call) -> None:
             if not rule.get("Name") or "Value" not in rule:
                 raise malformed()
             if rule["Name"].lower() not in ("prefix", "suffix"):
-                message, more = (
-                    "filter rule name must be either prefix or suffix",
-                    {"ArgumentName": "FilterRule.Name"},
-                )
-                raise Refused("InvalidArgument", message, 400, **more, ArgumentValue=rule["Name"])
+                message = "filter rule name must be either prefix or suffix"
+                raise invalid(message, "FilterRule.Name", rule["Name"])
 
 
 @before("s3:GetPublicAccessBlock")
-def no_block_names_its_bucket(call: Call) -> None:
+def no_block_names_its_bucket(call: BucketCall) -> None:
     """A bucket without a block: NoSuchPublicAccessBlockConfiguration, with BucketName. moto leaves that out.
 
     Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and asked.bucket.public_access_block is None:
+    if call.bucket is not None and call.bucket.public_access_block is None:
         message = "The public access block configuration was not found"
         code = "NoSuchPublicAccessBlockConfiguration"
-        raise Refused(code, message, 404, BucketName=asked.name)
+        raise Refused(code, message, 404, BucketName=call.name)

@@ -12,10 +12,9 @@ from urllib.parse import unquote_plus
 
 from moto.s3.models import FakeDeleteMarker
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, before, rule
 from awslabs.sandbox.services.s3.conditions import missing
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.versions import no_method, no_version
 
 Tags = list[tuple[str, str]]
@@ -48,14 +47,14 @@ def _look(tags: Tags, of_aws: str, named: bool = True) -> None:
     keys = set()
     for key, value in tags:
         if key.startswith("aws:"):
-            raise Refused("InvalidTag", of_aws, 400, **({"TagKey": key} if named else {}))
+            raise Refused("InvalidTag", of_aws, **({"TagKey": key} if named else {}))
         if key in keys:
-            raise Refused("InvalidTag", "Cannot provide multiple Tags with the same key", 400, TagKey=key)
+            raise Refused("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
         if len(key) > 128 or not _ALLOWED.fullmatch(key):
-            raise Refused("InvalidTag", "The TagKey you have provided is invalid", 400, TagKey=key)
+            raise Refused("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
         if len(value) > 256 or not _ALLOWED.fullmatch(value):
             message = "The TagValue you have provided is invalid"
-            raise Refused("InvalidTag", message, 400, TagKey=key, TagValue=value)
+            raise Refused("InvalidTag", message, TagKey=key, TagValue=value)
         keys.add(key)
 
 
@@ -69,59 +68,54 @@ tags_are_valid = rule(
 
 
 @tags_are_valid.around("s3:PutBucketTagging")
-def _tag_bucket(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    if asked.bucket is None:
+def _tag_bucket(call: BucketCall, proceed: Proceed) -> Any:
+    if call.bucket is None:
         return proceed()  # moto says so
     tags = tags_of(document(call).get("TagSet", []))
     _look(tags, _OF_BUCKETS)
     answer = proceed()
     if tags:
-        call.response.backend.put_bucket_tagging(asked.name, dict(tags))
+        call.backend.put_bucket_tagging(call.name, dict(tags))
     return answer
 
 
 @tags_are_valid.around("s3:PutObjectTagging")
-def _tag_object(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    if asked.bucket is None:
+def _tag_object(call: BucketCall, proceed: Proceed) -> Any:
+    if call.bucket is None:
         return proceed()
     tags = tags_of(document(call).get("TagSet", []))
     _look(tags, _OF_OBJECTS)
     if tags:
         return proceed()
-    _there(call, asked.key)
-    version = call.response.querystring.get("versionId", [None])[0]
-    call.response.backend.delete_object_tagging(asked.name, asked.key, version_id=version)
+    _there(call, call.key)
+    call.backend.delete_object_tagging(call.name, call.key, version_id=call.version_id)
     return 200, {}, b""
 
 
 @tags_are_valid.before("s3:PutObject", "s3:CopyObject", "s3:CreateMultipartUpload")
-def _tagged_header(call: Call) -> None:
-    text = BucketCall(call.response).header("x-amz-tagging")
+def _tagged_header(call: BucketCall) -> None:
+    text = call.header("x-amz-tagging")
     pairs = [each.partition("=")[::2] for each in text.split("&") if each]
     tags = [(unquote_plus(key), unquote_plus(value)) for key, value in pairs]
     strange = any("," in key + value or "=" in value for key, value in pairs)
     if strange or len(dict(tags)) < len(tags):
-        more = {"ArgumentName": "x-amz-tagging", "ArgumentValue": text}
-        raise Refused("InvalidArgument", _HEADER, 400, **more)
+        raise invalid(_HEADER, "x-amz-tagging", text)
     _look(tags, _OF_OBJECTS)
 
 
 @tags_are_valid.before("s3:CreateBucket")
-def _tag_new_bucket(call: Call) -> None:
+def _tag_new_bucket(call: BucketCall) -> None:
     _look(tags_of(document(call).get("Tags", [])), _OF_NEW_BUCKETS, named=False)
 
 
 @before("s3:CreateBucket")
-def a_bucket_is_tagged_once(call: Call) -> None:
+def a_bucket_is_tagged_once(call: BucketCall) -> None:
     """A bucket that is there is not made again with tags, the same or others: BucketAlreadyOwnedByYou, also
     in us-east-1, where it is without tags. moto says nothing. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and asked.bucket.account_id == call.account and document(call).get("Tags"):
+    if call.bucket is not None and call.bucket.account_id == call.account and document(call).get("Tags"):
         message = "Your previous request to create the named bucket succeeded and you already own it."
-        raise Refused("BucketAlreadyOwnedByYou", message, 409, BucketName=asked.name)
+        raise Refused("BucketAlreadyOwnedByYou", message, BucketName=call.name)
 
 
 tags_of_what_is_there = rule(
@@ -132,27 +126,22 @@ tags_of_what_is_there = rule(
 
 
 @tags_of_what_is_there.before("s3:DeleteObjectTagging")
-def _delete_tags(call: Call) -> None:
-    asked = BucketCall(call.response)
-    if asked.bucket is not None:
-        _there(call, asked.key)
+def _delete_tags(call: BucketCall) -> None:
+    if call.bucket is not None:
+        _there(call, call.key)
 
 
 @tags_of_what_is_there.before("s3:GetObjectTagging")
-def _get_tags(call: Call) -> None:
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and "versionId" not in asked.query:
-        _there(call, f"{asked.name}/{asked.key}")
+def _get_tags(call: BucketCall) -> None:
+    if call.bucket is not None and "versionId" not in call.query:
+        _there(call, f"{call.name}/{call.key}")
 
 
-def _there(call: Call, shown: str) -> None:
+def _there(call: BucketCall, shown: str) -> None:
     """Refuse an object that is not there, by this name, or that is deleted."""
-    asked = BucketCall(call.response)
-    version = call.response.querystring.get("versionId", [None])[0]
-    found = call.response.backend.get_object(
-        asked.name, asked.key, version_id=version, return_delete_marker=True
-    )
+    version = call.version_id
+    found = call.backend.get_object(call.name, call.key, version_id=version, return_delete_marker=True)
     if isinstance(found, FakeDeleteMarker):
-        raise no_method(asked.method)
+        raise no_method(call.method)
     if found is None:
-        raise missing(shown) if version is None else no_version(asked.key, version)
+        raise missing(shown) if version is None else no_version(call.key, version)

@@ -22,8 +22,7 @@ from urllib.parse import quote
 from moto.s3.models import OWNER, FakeKey, FakeMultipart
 
 from awslabs.sandbox.core.checksums import DIGESTS
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, before, memory, rule, state
-from awslabs.sandbox.services.s3.buckets import BucketCall
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, before, memory, rule, state
 from awslabs.sandbox.services.s3.checksums import (
     COMPOSITE,
     DEFAULT,
@@ -31,13 +30,14 @@ from awslabs.sandbox.services.s3.checksums import (
     HEADER,
     algorithm_of,
     encoded,
+    look_at_algorithm,
     protect,
 )
 from awslabs.sandbox.services.s3.conditions import missing, source_of
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.own_keys import OwnKey
 from awslabs.sandbox.services.s3.pages import Listing, natural, page
-from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, found, no_version, serialized
+from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, no_version, serialized, stored
 
 LEAST = 5 * 1024**2
 MOST_PARTS = 10_000
@@ -65,32 +65,24 @@ class Protection:
     begun: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
 
 
-def _upload(call: Call) -> FakeMultipart | None:
-    bucket = BucketCall(call.response).bucket
-    upload_id = call.response.querystring.get("uploadId", [""])[0]
-    return bucket.multiparts.get(upload_id) if bucket is not None else None
-
-
 # --- the beginning and the parts ----------------------------------------------------------------------
 
 
 @uploads.around("s3:CreateMultipartUpload")
-def _begin(call: Call, proceed: Proceed) -> Any:
-    asked = BucketCall(call.response)
-    algorithm, kind = asked.header(HEADER + "algorithm").upper(), asked.header(HEADER + "type").upper()
-    if algorithm and algorithm not in DIGESTS:
-        message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        raise Refused("InvalidRequest", message + f"[{', '.join(sorted(DIGESTS))}]", 400)
+def _begin(call: BucketCall, proceed: Proceed) -> Any:
+    algorithm, kind = call.header(HEADER + "algorithm").upper(), call.header(HEADER + "type").upper()
+    if algorithm:
+        look_at_algorithm(algorithm)
     if kind and not algorithm:
         message = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     if (algorithm, kind) in NEVER:
         message = f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     status, headers, body = proceed()
-    if status >= 300 or asked.bucket is None:
+    if status >= 300 or call.bucket is None:
         return status, headers, body
-    protection = memory(list(asked.bucket.multiparts.values())[-1], Protection)
+    protection = memory(list(call.bucket.multiparts.values())[-1], Protection)
     if algorithm:
         protection.algorithm = algorithm
         protection.kind = kind or (FULL if algorithm == DEFAULT else COMPOSITE)
@@ -99,24 +91,23 @@ def _begin(call: Call, proceed: Proceed) -> Any:
 
 
 @before("s3:UploadPart", "s3:UploadPartCopy", "s3:GetObject", "s3:HeadObject")
-def parts_have_numbers(call: Call) -> None:
+def parts_have_numbers(call: BucketCall) -> None:
     """A part has a number from 1 to 10,000: else InvalidArgument. moto says NoSuchUpload of lower ones.
     Source: aws-facts (k).
     """
     asked = call.response.querystring.get("partNumber", ["" if call.action.startswith("Upload") else "1"])[0]
     if not re.fullmatch(r"[0-9]{1,5}", asked) or not 0 < int(asked) <= MOST_PARTS:
-        message = "Part number must be an integer between 1 and 10000, inclusive"
-        raise Refused("InvalidArgument", message, 400, ArgumentName="partNumber", ArgumentValue=asked)
+        raise invalid("Part number must be an integer between 1 and 10000, inclusive", "partNumber", asked)
 
 
 @uploads.around("s3:UploadPart", "s3:UploadPartCopy")
-def _part(call: Call, proceed: Proceed) -> Any:
-    asked, upload = BucketCall(call.response), _upload(call)
+def _part(call: BucketCall, proceed: Proceed) -> Any:
+    upload = call.upload
     wanted = memory(upload, Protection).algorithm if upload is not None else ""
-    sent = algorithm_of(asked)
+    sent = algorithm_of(call)
     if wanted and sent and wanted != sent:
         kinds = f"expected checksum Type: {wanted.lower()}, actual checksum Type: {sent.lower()}"
-        raise Refused("InvalidRequest", f"Checksum Type mismatch occurred, {kinds}", 400)
+        raise Refused("InvalidRequest", f"Checksum Type mismatch occurred, {kinds}")
     status, headers, body = proceed()
     if status >= 300 or upload is None:
         return status, headers, body
@@ -134,45 +125,41 @@ def _part(call: Call, proceed: Proceed) -> Any:
 
 
 @before("s3:UploadPartCopy")
-def copied_ranges_are_whole(call: Call) -> None:
+def copied_ranges_are_whole(call: BucketCall) -> None:
     """A range of a source is `bytes=first-last` and lies within it: else InvalidArgument, or InvalidRequest
     where it begins behind the end. moto takes what it does not understand for all of it.
     Source: aws-facts (k).
     """
-    asked, source = BucketCall(call.response), source_of(call)
-    text = asked.header(RANGE)
+    source = source_of(call)
+    text = call.header(RANGE)
     if not text:
         return
-    named = {"ArgumentName": RANGE, "ArgumentValue": text}
     match = re.fullmatch(r"bytes=(\d+)-(\d+)", text)
     if match is None or int(match[1]) > int(match[2]):
         message = (
             f"The {RANGE} value must be of the form bytes=first-last where first and last are the zero-based "
             "offsets of the first and last bytes to copy"
         )
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise invalid(message, RANGE, text)
     if source is not None and int(match[1]) >= source.size:
-        message = "The specified copy range is invalid for the source object size"
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", "The specified copy range is invalid for the source object size")
     if source is not None and int(match[2]) >= source.size:
-        message = f"Range specified is not valid for source object of size: {source.size}"
-        raise Refused("InvalidArgument", message, 400, **named)
+        raise invalid(f"Range specified is not valid for source object of size: {source.size}", RANGE, text)
 
 
 @uploads.answers("s3:ListParts")
-def _parts(call: Call) -> Any:
-    asked, upload = BucketCall(call.response), _upload(call)
-    allowed_bucket(call, "s3:ListMultipartUploadParts", asked.key)
+def _parts(call: BucketCall) -> Any:
+    upload = call.upload
+    allowed_bucket(call, "s3:ListMultipartUploadParts", call.key)
     assert upload is not None, "uploads_are_there has looked"
-    query = call.response.querystring
-    behind = natural(query.get("part-number-marker", [""])[0], "part-number-marker", "partNumberMarker", 0)
-    most = natural(query.get("max-parts", [""])[0], "max-parts", "maxParts", PAGE)
+    behind = natural(call.parameter("part-number-marker"), "part-number-marker", "partNumberMarker", 0)
+    most = natural(call.parameter("max-parts"), "max-parts", "maxParts", PAGE)
     left = [number for number in upload.partlist if number > behind]
     shown = left[: min(most, PAGE)]
     owner = {"ID": OWNER}
     result = {
-        "Bucket": asked.name,
-        "Key": asked.key,
+        "Bucket": call.name,
+        "Key": call.key,
         "UploadId": upload.id,
         "StorageClass": upload.storage,
         "Initiator": owner | {"DisplayName": "webfile"},
@@ -197,19 +184,17 @@ def _shown(part: FakeKey, number: int) -> dict[str, Any]:
 
 
 @uploads.answers("s3:ListMultipartUploads")
-def _begun(call: Call) -> Any:
+def _begun(call: BucketCall) -> Any:
     bucket = allowed_bucket(call, "s3:ListBucketMultipartUploads")
-    query = {name: values[0] for name, values in call.response.querystring.items()}
-    marker = query.get("key-marker", "")
-    most = min(natural(query.get("max-uploads", ""), "max-uploads", "maxUploads", PAGE), PAGE)
-    asked = Listing(query.get("prefix", ""), query.get("delimiter", ""), marker, most)
-    marked = query.get("upload-id-marker", "") if marker else ""
+    marker = call.parameter("key-marker")
+    most = min(natural(call.parameter("max-uploads"), "max-uploads", "maxUploads", PAGE), PAGE)
+    asked = Listing(call.parameter("prefix"), call.parameter("delimiter"), marker, most)
+    marked = call.parameter("upload-id-marker") if marker else ""
     things = [SimpleNamespace(name=each.key_name, upload=each) for each in bucket.multiparts.values()]
     things.sort(key=lambda each: each.name)  # those of one key stay in the order in which they were begun
     of_key = [each.upload.id for each in things if each.name == marker]
     if marked and marked not in of_key:
-        named = {"ArgumentName": "upload-id-marker", "ArgumentValue": marked}
-        raise Refused("InvalidArgument", "Invalid uploadId marker", 400, **named)
+        raise invalid("Invalid uploadId marker", "upload-id-marker", marked)
     given = of_key[: of_key.index(marked) + 1] if marked else of_key
 
     def passed(thing: Any) -> bool:
@@ -217,7 +202,7 @@ def _begun(call: Call) -> Any:
 
     found = page(things, asked, passed)
     last = found.last if isinstance(found.last, SimpleNamespace) else None
-    encode = quote if query.get("encoding-type") == "url" else str
+    encode = quote if call.parameter("encoding-type") == "url" else str
     owner = {"ID": OWNER}
     result: dict[str, Any] = {
         "Bucket": bucket.name,
@@ -241,7 +226,8 @@ def _begun(call: Call) -> Any:
             for each in found.shown
         ],
     }
-    result |= {name.title(): encode(query[name]) for name in ("prefix", "delimiter") if query.get(name)}
+    result |= {"Prefix": encode(asked.prefix)} if asked.prefix else {}
+    result |= {"Delimiter": encode(asked.delimiter)} if asked.delimiter else {}
     result |= {"EncodingType": "url"} if encode is quote else {}
     return serialized(call, result)
 
@@ -256,8 +242,8 @@ def _kind(upload: FakeMultipart) -> dict[str, str]:
 
 
 @uploads.around("s3:CompleteMultipartUpload")
-def _complete(call: Call, proceed: Proceed) -> Any:
-    asked, upload = BucketCall(call.response), _upload(call)
+def _complete(call: BucketCall, proceed: Proceed) -> Any:
+    upload = call.upload
     if upload is None:
         return proceed()  # it is done already, or was never there
     parts = document(call).get("Parts", [])
@@ -265,10 +251,10 @@ def _complete(call: Call, proceed: Proceed) -> Any:
         raise malformed()
     protection = memory(upload, Protection)
     _look_at_parts(upload, parts)
-    _look_at_checksums(asked, upload, protection, parts)
+    _look_at_checksums(call, upload, protection, parts)
     status, headers, body = proceed()
-    key = found(asked.bucket, asked.key) if status < 300 and asked.bucket is not None else None
-    if not isinstance(key, FakeKey):
+    key = stored(call) if status < 300 else None
+    if key is None:
         return status, headers, body
     used = [each["PartNumber"] for each in parts]
     upload.parts, upload.partlist = {number: upload.parts[number] for number in used}, used
@@ -284,9 +270,9 @@ def _complete(call: Call, proceed: Proceed) -> Any:
     else:
         key.checksum_algorithm = key.checksum_value = key.checksum_type = None
     result = {
-        "Location": f"http://{asked.name}.s3.amazonaws.com/{quote(asked.key)}",
-        "Bucket": asked.name,
-        "Key": asked.key,
+        "Location": f"http://{call.name}.s3.amazonaws.com/{quote(call.key)}",
+        "Bucket": call.name,
+        "Key": call.key,
         "ETag": key.etag,
         **_checksum(key),
     }
@@ -304,7 +290,7 @@ def _look_at_parts(upload: FakeMultipart, parts: list[dict[str, Any]]) -> None:
     numbers = [each["PartNumber"] for each in parts]
     if numbers != sorted(set(numbers)):
         message = "The list of parts was not in ascending order. Parts must be ordered by part number."
-        raise Refused("InvalidPartOrder", message, 400, UploadId=upload.id)
+        raise Refused("InvalidPartOrder", message, UploadId=upload.id)
     for each in parts:
         part = upload.parts.get(each["PartNumber"])
         if part is None or part.etag.strip('"') != each["ETag"].strip('"'):
@@ -315,7 +301,7 @@ def _look_at_parts(upload: FakeMultipart, parts: list[dict[str, Any]]) -> None:
             message = "Your proposed upload is smaller than the minimum allowed size"
             more = {"ETag": part.etag.strip('"'), "MinSizeAllowed": str(LEAST)}
             more |= {"PartNumber": str(each["PartNumber"]), "ProposedSize": str(part.size)}
-            raise Refused("EntityTooSmall", message, 400, **more)
+            raise Refused("EntityTooSmall", message, **more)
 
 
 def _invalid_part(upload: FakeMultipart, each: dict[str, Any]) -> Refused:
@@ -324,20 +310,20 @@ def _invalid_part(upload: FakeMultipart, each: dict[str, Any]) -> Refused:
         "specified entity tag may not match the part's entity tag."
     )
     more = {"PartNumber": str(each["PartNumber"]), "ETag": each["ETag"].strip('"'), "UploadId": upload.id}
-    return Refused("InvalidPart", message, 400, **more)
+    return Refused("InvalidPart", message, **more)
 
 
 def _look_at_checksums(
-    asked: BucketCall, upload: FakeMultipart, protection: Protection, parts: list[dict[str, Any]]
+    call: BucketCall, upload: FakeMultipart, protection: Protection, parts: list[dict[str, Any]]
 ) -> None:
     """Refuse what does not fit the checksum that the upload began with, or the size of the whole."""
-    kind, own = asked.header(HEADER + "type").upper(), protection.algorithm
+    kind, own = call.header(HEADER + "type").upper(), protection.algorithm
     if kind and kind != protection.kind:
         message = (
             f"The upload was created using the {protection.kind or 'null'} checksum mode. The complete "
             "request must use the same checksum mode."
         )
-        raise Refused("InvalidRequest", message, 400)
+        raise Refused("InvalidRequest", message)
     for each in parts:
         part = upload.parts[each["PartNumber"]]
         given = {name for name in DIGESTS if f"Checksum{name}" in each}
@@ -346,7 +332,7 @@ def _look_at_checksums(
             message = (
                 f"The {other} you specified for part {each['PartNumber']} did not match what we received."
             )
-            raise Refused("BadDigest", message, 400)
+            raise Refused("BadDigest", message)
         if given and (not own or each[f"Checksum{own}"] != part.checksum_value):
             raise _invalid_part(upload, each)
         if protection.kind == COMPOSITE and not given:
@@ -354,41 +340,39 @@ def _look_at_checksums(
                 f"The upload was created using a {own.lower()} checksum. The complete request must include "
                 f"the checksum for each part. It was missing for part {each['PartNumber']} in the request."
             )
-            raise Refused("InvalidRequest", message, 400)
+            raise Refused("InvalidRequest", message)
     whole = b"".join(upload.parts[each["PartNumber"]].value for each in parts)
-    sent = {name: value for name in DIGESTS if (value := asked.header(HEADER + name.lower()))}
+    sent = {name: value for name in DIGESTS if (value := call.header(HEADER + name.lower()))}
     if protection.kind == FULL and sent and (not kind or sent != {own: encoded(own, whole)}):
-        message = f"The {own.lower()} you specified did not match the calculated checksum."
-        raise Refused("BadDigest", message, 400)
-    size = asked.header("x-amz-mp-object-size")
+        raise Refused("BadDigest", f"The {own.lower()} you specified did not match the calculated checksum.")
+    size = call.header("x-amz-mp-object-size")
     if size and size != str(len(whole)):
         message = (
             f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: "
         )
-        raise Refused("InvalidRequest", message + str(len(whole)), 400)
+        raise Refused("InvalidRequest", message + str(len(whole)))
 
 
 # --- what is told of an object -------------------------------------------------------------------------
 
 
 @uploads.answers("s3:GetObjectAttributes")
-def _attributes(call: Call) -> Any:
-    asked = BucketCall(call.response)
-    bucket = allowed_bucket(call, "s3:GetObjectAttributes", asked.key)
+def _attributes(call: BucketCall) -> Any:
+    bucket = allowed_bucket(call, "s3:GetObjectAttributes", call.key)
     version_id = asked_version(call)
-    key = found(bucket, asked.key, version_id)
-    if not isinstance(key, FakeKey):
-        raise missing(asked.key) if version_id is None else no_version(asked.key, version_id)
-    wanted = {each.strip() for each in asked.header("x-amz-object-attributes").split(",")}
+    key = stored(call, version_id)
+    if key is None:
+        raise missing(call.key) if version_id is None else no_version(call.key, version_id)
+    wanted = {each.strip() for each in call.header("x-amz-object-attributes").split(",")}
     if not wanted <= ATTRIBUTES:
-        raise Refused("InvalidArgument", "Invalid attribute name specified.", 400)
+        raise Refused("InvalidArgument", "Invalid attribute name specified.")
     checksum = _checksum(key)
     if key.checksum_type == COMPOSITE:
         checksum[f"Checksum{key.checksum_algorithm}"] = str(key.checksum_value).rpartition("-")[0]
     told = {
         "ETag": key.etag.strip('"'),
         "Checksum": checksum or None,
-        "ObjectParts": _parts_told(asked, key),
+        "ObjectParts": _parts_told(call, key),
         "StorageClass": key.storage_class,
         "ObjectSize": key.size,
     }
@@ -400,7 +384,7 @@ def _attributes(call: Call) -> Any:
     return status, headers, body.replace(b"GetObjectAttributesOutput", b"GetObjectAttributesResponse")
 
 
-def _parts_told(asked: BucketCall, key: FakeKey) -> dict[str, Any] | None:
+def _parts_told(call: BucketCall, key: FakeKey) -> dict[str, Any] | None:
     """How many parts an object came in; where its checksum is of them, each."""
     if key.multipart is None:
         return None
@@ -408,8 +392,8 @@ def _parts_told(asked: BucketCall, key: FakeKey) -> dict[str, Any] | None:
     if key.checksum_type != COMPOSITE:
         return {"TotalPartsCount": len(numbers)}
     marker, size = "x-amz-part-number-marker", "x-amz-max-parts"
-    behind = natural(asked.header(marker), marker, marker, 0)
-    most = natural(asked.header(size), size, size, PAGE)
+    behind = natural(call.header(marker), marker, marker, 0)
+    most = natural(call.header(size), size, size, PAGE)
     left = [number for number in numbers if number > behind]
     shown = left[:most]
     return {

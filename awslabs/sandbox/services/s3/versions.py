@@ -23,19 +23,12 @@ from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, S3Backend
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
-from awslabs.sandbox.services.s3.buckets import BucketCall, denied
-from awslabs.sandbox.services.s3.documents import document, malformed
+from awslabs.sandbox.core.engine import BucketCall, Proceed, Refused, around, before, patch
+from awslabs.sandbox.services.s3.buckets import denied
+from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 
 NULL = "null"
 _LETTERS = string.ascii_letters + string.digits + "._"
-
-object_versions = rule(
-    "object_versions",
-    """An id of a version has 32 letters, digits, dots and lines. In a bucket whose versioning is suspended a
-    new object is the version `null`, and all others stay. moto's ids are UUIDs, and there it drops all
-    versions. Source: aws-facts (k).""",
-)
 
 
 def fresh_id() -> str:
@@ -64,13 +57,12 @@ def _seal(start: str) -> str:
 
 def invalid_id(version_id: str, name: str = "versionId") -> Refused:
     """S3's answer to what is no id of a version."""
-    named = {"ArgumentName": name, "ArgumentValue": version_id}
-    return Refused("InvalidArgument", "Invalid version id specified", 400, **named)
+    return invalid("Invalid version id specified", name, version_id)
 
 
-def asked_version(call: Call) -> str | None:
+def asked_version(call: BucketCall) -> str | None:
     """The version that a request names; refused where it is none."""
-    version_id: str | None = call.response.querystring.get("versionId", [None])[0]
+    version_id = call.version_id
     if version_id is not None and not is_id(version_id):
         raise invalid_id(version_id)
     return version_id
@@ -78,26 +70,25 @@ def asked_version(call: Call) -> str | None:
 
 def no_version(key: str, version_id: str) -> Refused:
     """S3's answer to a version that is not there any more."""
-    message = "The specified version does not exist."
-    return Refused("NoSuchVersion", message, 404, Key=key, VersionId=version_id)
+    return Refused("NoSuchVersion", "The specified version does not exist.", Key=key, VersionId=version_id)
 
 
 def no_method(method: str) -> Refused:
     """S3's answer to whoever takes a delete marker for an object."""
     message = "The specified method is not allowed against this resource."
-    return Refused("MethodNotAllowed", message, 405, Method=method, ResourceType="DeleteMarker")
+    return Refused("MethodNotAllowed", message, Method=method, ResourceType="DeleteMarker")
 
 
-def allowed_bucket(call: Call, action: str, key: str = "") -> FakeBucket:
+def allowed_bucket(call: BucketCall, action: str, key: str = "") -> FakeBucket:
     """The bucket of a request; refused where its policy denies the action."""
-    bucket: FakeBucket = call.response.backend.get_bucket(call.response.bucket_name)
+    bucket: FakeBucket = call.backend.get_bucket(call.name)
     resource = f"arn:{bucket.partition}:s3:::{bucket.name}" + (f"/{key}" if key else "")
     if bucket.get_permission(action, resource) == PermissionResult.DENIED:
         raise denied()
     return bucket
 
 
-def serialized(call: Call, result: dict[str, Any]) -> Any:
+def serialized(call: BucketCall, result: dict[str, Any]) -> Any:
     """An answer in S3's XML, as botocore's model has the operation's."""
     call.response.data["Action"] = call.action
     return call.response._send_response(call.response.serialized(ActionResult(result)))
@@ -111,6 +102,12 @@ def found(bucket: FakeBucket, key: str, version_id: str | None = None) -> FakeKe
     return next((each for each in stacked if each.version_id == version_id), None)
 
 
+def stored(call: BucketCall, version_id: str | None = None) -> FakeKey | None:
+    """The object that a request is about, as it is now or in a version; None: there is none."""
+    there = found(call.bucket, call.key, version_id) if call.bucket is not None else None
+    return there if isinstance(there, FakeKey) else None
+
+
 def keep(bucket: FakeBucket, key: str, stacked: list[Any]) -> None:
     """Let these be an object's versions, the oldest first, and give free what the others hold."""
     for each in bucket.keys.getlist(key, []):
@@ -121,10 +118,14 @@ def keep(bucket: FakeBucket, key: str, stacked: list[Any]) -> None:
         dict.__setitem__(bucket.keys, key, stacked)
 
 
-@object_versions.patch(S3Backend, "put_object")
-def _one_more(
+@patch(S3Backend, "put_object")
+def object_versions(
     original: Any, backend: S3Backend, bucket_name: str, key_name: str, *args: Any, **more: Any
 ) -> FakeKey:
+    """An id of a version has 32 letters, digits, dots and lines. In a bucket whose versioning is suspended a
+    new object is the version `null`, and all others stay. moto's ids are UUIDs, and there it drops all
+    versions. Source: aws-facts (k).
+    """
     bucket = backend.get_bucket(bucket_name)
     stacked = list(bucket.keys.getlist(key_name, []))
     dict.pop(bucket.keys, key_name, None)  # moto would give free what versions hold that stay
@@ -145,36 +146,33 @@ _SHOWN = ("s3:CopyObject", "s3:GetObjectTagging", "s3:PutObjectTagging", "s3:Del
 
 
 @around(*_SHOWN_WHEN_ENABLED, *_SHOWN)
-def versions_are_named(call: Call, proceed: Proceed) -> Any:
+def versions_are_named(call: BucketCall, proceed: Proceed) -> Any:
     """Answers say which version they are of, once a bucket had versioning; of a new object only while it has
     it. moto names `null` where there was never any, and not where it is suspended. Source: aws-facts (k).
     """
     status, headers, body = proceed()
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+    bucket = call.bucket
     if status >= 300 or bucket is None:
         return status, headers, body
     headers.pop("x-amz-version-id", None)
     shown = bucket.is_versioned if call.operation in _SHOWN_WHEN_ENABLED else bucket.versioning_status
-    version = found(bucket, asked.key, call.response.querystring.get("versionId", [None])[0])
+    version = found(bucket, call.key, call.version_id)
     if shown and version is not None:
         headers["x-amz-version-id"] = version.version_id
     return status, headers, body
 
 
 @before("s3:PutBucketVersioning")
-def versioning_is_enabled_or_suspended(call: Call) -> None:
+def versioning_is_enabled_or_suspended(call: BucketCall) -> None:
     """Another status is MalformedXML, none IllegalVersioningConfigurationException; where Object Lock is on,
     it stays Enabled: InvalidBucketState 409. moto takes every word. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    bucket = asked.bucket
+    bucket = call.bucket
     if bucket is None:
         return
     status = document(call).get("Status")
     if status is None:
-        message = "The Versioning element must be specified"
-        raise Refused("IllegalVersioningConfigurationException", message, 400)
+        raise Refused("IllegalVersioningConfigurationException", "The Versioning element must be specified")
     if status not in ("Enabled", "Suspended"):
         raise malformed()
     if bucket.object_lock_enabled and status != "Enabled":
@@ -186,11 +184,10 @@ def versioning_is_enabled_or_suspended(call: Call) -> None:
 
 
 @before("s3:DeleteBucket")
-def versions_fill_a_bucket(call: Call) -> None:
+def versions_fill_a_bucket(call: BucketCall) -> None:
     """A bucket with versions or delete markers: BucketNotEmpty, which says so. moto: the sentence for
     objects. Source: aws-facts (k).
     """
-    asked = BucketCall(call.response)
-    if asked.bucket is not None and asked.bucket.versioning_status and asked.bucket.keys:
+    if call.bucket is not None and call.bucket.versioning_status and call.bucket.keys:
         message = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
-        raise Refused("BucketNotEmpty", message, 409, BucketName=asked.name)
+        raise Refused("BucketNotEmpty", message, BucketName=call.name)

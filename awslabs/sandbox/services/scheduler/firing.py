@@ -31,9 +31,8 @@ from awslabs.sandbox.services.scheduler.schedules import SERVICE, next_due
 
 log = logging.getLogger("awslabs.sandbox")
 
-RETRY_S = (
-    30.0  # until the first of the retries, at `slow_states` 1: doubled each time ("exponential backoff")
-)
+# Until the first of the retries, at `slow_states` 1: doubled each time ("exponential backoff").
+RETRY_S = 30.0
 LEAST_WAIT_S = 0.05
 PAST_S = 0.001  # after a firing, until the next one is planned: its own moment has passed then
 AT_ONCE = 8  # deliveries
@@ -150,9 +149,9 @@ def call_target(delivery: Delivery) -> None:
     action = "lambda:InvokeFunction" if ":lambda:" in arn else "sqs:SendMessage"
     with lock:
         if not identities.assumable(account, role, SERVICE, source_arn=group_arn):
-            raise Refused("AccessDeniedException", f"{role} cannot be assumed by {SERVICE}.", 403)
+            raise Refused("AccessDeniedException", f"{role} cannot be assumed by {SERVICE}.")
         if not permissions.allows(account, role, action, arn, region):
-            raise Refused("AccessDeniedException", f"{role} may not {action} on {arn}.", 403)
+            raise Refused("AccessDeniedException", f"{role} may not {action} on {arn}.")
         if action == "sqs:SendMessage":
             send_to_queue(backend, arn, delivery.payload, {})
             return
@@ -185,8 +184,7 @@ def send_to_queue(backend: EventBridgeSchedulerBackend, arn: str, body: str, sai
     """Put a message into a queue. The caller holds `lock`."""
     queues, name = sqs_backends[backend.account_id][backend.region_name], arn.rpartition(":")[2]
     if name not in queues.queues:
-        message = "The specified queue does not exist."
-        raise Refused("AWS.SimpleQueueService.NonExistentQueue", message, 400)
+        raise Refused("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
     queues.send_message(
         name, body, {key: {"DataType": "String", "StringValue": value} for key, value in said.items()}
     )

@@ -6,6 +6,7 @@ expressions, and targets other than functions and queues.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -16,7 +17,7 @@ from typing import Any
 
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, state
 from awslabs.sandbox.services.iam import identities
 
 SERVICE = "scheduler.amazonaws.com"
@@ -48,8 +49,7 @@ def find(call: Call) -> Schedule | None:
     return group.schedules.get(name_of(call)) if group else None
 
 
-def invalid(message: str) -> Refused:
-    return Refused("ValidationException", message, 400)
+invalid = functools.partial(Refused, "ValidationException")
 
 
 # --- names, roles and times ------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def schedule_expression(call: Call) -> None:
     if not (RATE.fullmatch(text) or is_moment(text) or is_cron(text)):
         raise invalid(f"Invalid Schedule Expression {text}.")
     if text.startswith("cron"):
-        raise Refused("NotImplemented", "The practice cloud fires rate(...) and at(...), but no cron.", 501)
+        raise Refused("NotImplemented", "The practice cloud fires rate(...) and at(...), but no cron.")
 
 
 def is_moment(text: str) -> bool:
@@ -144,7 +144,7 @@ def schedule_target_can_be_called(call: Call) -> None:
     arn = (call.get("Target") or {}).get("Arn", "")
     if not re.fullmatch(r"arn:aws:(lambda:[^:]+:\d{12}:function|sqs:[^:]+:\d{12}):.+", arn):
         message = f"The practice cloud's schedules call Lambda functions and SQS queues, not {arn}."
-        raise Refused("NotImplemented", message, 501)
+        raise Refused("NotImplemented", message)
 
 
 @before("scheduler:CreateSchedule")
@@ -155,7 +155,7 @@ def schedule_group_exists(call: Call) -> None:
     """
     group = call.get("GroupName") or "default"
     if group not in backend_of(call).schedule_groups:
-        raise Refused("ResourceNotFoundException", f"Schedule group {group} does not exist.", 404)
+        raise Refused("ResourceNotFoundException", f"Schedule group {group} does not exist.")
 
 
 # --- when it fires ---------------------------------------------------------------------------------------
@@ -168,16 +168,13 @@ def nobody(backend: EventBridgeSchedulerBackend, schedule: Schedule) -> None:
 changed: Callable[[EventBridgeSchedulerBackend, Schedule], None] = nobody
 """Who is told of a schedule that was made or changed: `firing`, in the server."""
 
-schedules_fire = rule(
-    "schedules_fire",
+
+@around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
+def schedules_fire(call: Call, proceed: Proceed) -> Any:
     """A schedule calls its target when its time comes. moto only keeps it.
 
-    Source: EventBridge Scheduler user guide, "Schedule types".""",
-)
-
-
-@schedules_fire.around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
-def _plan(call: Call, proceed: Proceed) -> Any:
+    Source: EventBridge Scheduler user guide, "Schedule types".
+    """
     answer = proceed()
     if (schedule := find(call)) is not None:
         changed(backend_of(call), schedule)
@@ -227,23 +224,19 @@ def schedule_token(call: Call, proceed: Proceed) -> Any:
     if token and kept.get(token) == digest and schedule is not None:
         return 200, {}, json.dumps({"ScheduleArn": schedule.arn})
     if schedule is not None:
-        raise Refused("ConflictException", f"Schedule {name_of(call)} already exists.", 409)
+        raise Refused("ConflictException", f"Schedule {name_of(call)} already exists.")
     answer = proceed()
     if token:
         kept[token] = digest
     return answer
 
 
-schedule_update = rule(
-    "schedule_update",
+@around("scheduler:UpdateSchedule")
+def schedule_update(call: Call, proceed: Proceed) -> Any:
     """What UpdateSchedule leaves out gets its default again: the state ENABLED, no dates. moto: no state.
 
-    Source: EventBridge Scheduler API reference, UpdateSchedule.""",
-)
-
-
-@schedule_update.around("scheduler:UpdateSchedule")
-def _update(call: Call, proceed: Proceed) -> Any:
+    Source: EventBridge Scheduler API reference, UpdateSchedule.
+    """
     answer = proceed()
     if (schedule := find(call)) is not None:
         schedule.state = call.get("State") or "ENABLED"

@@ -6,6 +6,7 @@ for more over the years; all others have what AWS gives on the first day (`--acc
 
 from __future__ import annotations
 
+import functools
 import math
 import uuid
 from dataclasses import dataclass, field
@@ -154,6 +155,9 @@ service_quotas = rule(
 )
 
 
+_missing = functools.partial(Refused, "NoSuchResourceException")
+
+
 @state
 @dataclass
 class Requests:
@@ -164,10 +168,7 @@ class Requests:
 
 @service_quotas.operation("service-quotas:GetServiceQuota", "service-quotas:GetAWSDefaultServiceQuota")
 def _get(call: Call) -> dict[str, Any]:
-    for quota in _quotas(call, default="Default" in call.action):
-        if quota["QuotaCode"] == call.get("QuotaCode"):
-            return {"Quota": quota}
-    raise _unknown()
+    return {"Quota": _quota(call, default="Default" in call.action)}
 
 
 @service_quotas.operation("service-quotas:ListServiceQuotas", "service-quotas:ListAWSDefaultServiceQuotas")
@@ -183,10 +184,7 @@ def _list_services(call: Call) -> dict[str, Any]:
 @service_quotas.operation("service-quotas:RequestServiceQuotaIncrease")
 def _request(call: Call) -> dict[str, Any]:
     code, desired = call.get("QuotaCode"), float(call.get("DesiredValue"))
-    found = [quota for quota in _quotas(call, default=False) if quota["QuotaCode"] == code]
-    if not found:
-        raise _unknown()
-    quota, made = found[0], memory(_backend(call), Requests).made
+    quota, made = _quota(call, default=False), memory(_backend(call), Requests).made
     if desired <= quota["Value"]:
         message = "You must provide a quota value greater than the current quota value."
         raise Refused("IllegalArgumentException", message)
@@ -221,9 +219,7 @@ def _get_request(call: Call) -> dict[str, Any]:
     for request in memory(_backend(call), Requests).made:
         if request["Id"] == call.get("RequestId"):
             return {"RequestedQuota": request}
-    raise Refused(
-        "NoSuchResourceException", "The request failed because the specified request does not exist."
-    )
+    raise _missing("The request failed because the specified request does not exist.")
 
 
 def _backend(call: Call) -> Any:
@@ -234,8 +230,7 @@ def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
     """All quotas of the service that a request names, ours and moto's, in the API's words."""
     service, region, account = call.get("ServiceCode"), call.region, call.account
     if service not in SERVICES:
-        raise Refused(
-            "NoSuchResourceException",
+        raise _missing(
             "This service is not available in the current Region. Choose a different Region or a different "
             "service.",
         )
@@ -258,6 +253,9 @@ def _quotas(call: Call, default: bool) -> list[dict[str, Any]]:
     return ours + motos
 
 
-def _unknown() -> Refused:
-    message = "The request failed because the specified service quota does not exist."
-    return Refused("NoSuchResourceException", message)
+def _quota(call: Call, default: bool) -> dict[str, Any]:
+    """The quota that a request names."""
+    for quota in _quotas(call, default):
+        if quota["QuotaCode"] == call.get("QuotaCode"):
+            return quota
+    raise _missing("The request failed because the specified service quota does not exist.")

@@ -8,8 +8,8 @@ from typing import Any
 
 from moto.sqs.models import Queue, SQSBackend
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, memory, rule, scaled, state
-from awslabs.sandbox.services.sqs.queues import queue_of
+from awslabs.sandbox.core.engine import Call, Proceed, clock, memory, rule, scaled, state
+from awslabs.sandbox.services.sqs.queues import invalid, queue_of
 
 FIRST_NUMBER = 18_850_000_000_000_000_000
 DUPLICATES_S = 300
@@ -166,8 +166,7 @@ def _expired(call: Call) -> None:
     queue, handle = queue_of(call), call.get("ReceiptHandle")
     for message in queue._messages if queue is not None and queue.fifo_queue else ():
         if message.had_receipt_handle(handle) and message.visible:
-            raise Refused(
-                "InvalidParameterValue",
+            raise invalid(
                 f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has "
                 "expired.",
             )

@@ -11,7 +11,7 @@ from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Message
 
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
-from awslabs.sandbox.services.sqs.queues import queue_of
+from awslabs.sandbox.services.sqs.queues import invalid, queue_of
 
 NO_TEXT = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[\w.\-]{1,256}(?<!\.)")
@@ -38,7 +38,7 @@ def _send(call: Call) -> None:
     _look_at(entry)
     queue = queue_of(call)
     if queue is not None and _length(entry) > queue.maximum_message_size:
-        raise _invalid(
+        raise invalid(
             "One or more parameters are invalid. Reason: Message must be shorter than "
             f"{queue.maximum_message_size} bytes."
         )
@@ -54,15 +54,14 @@ def _send_batch(call: Call, proceed: Proceed) -> Any:
             f"Batch requests cannot be longer than {LONGEST} bytes. You have sent {length} bytes.",
         )
     if queue is not None and queue.fifo_queue and not all(entry.get("MessageGroupId") for entry in entries):
-        raise _invalid("The request must contain the parameter MessageGroupId.")
+        raise invalid("The request must contain the parameter MessageGroupId.")
     longest = LONGEST if queue is None else queue.maximum_message_size
     failed = []
     for entry in entries:
         try:
             _look_at(entry)
             if _length(entry) > longest:
-                raise Refused(
-                    "InvalidParameterValue",
+                raise invalid(
                     "One or more parameters cannot be validated. Reason: Message must be shorter than "
                     f"{longest} bytes.",
                 )
@@ -87,7 +86,7 @@ def _handles(call: Call, proceed: Proceed) -> Any:
     except ReceiptHandleIsInvalid as problem:
         handle = str(call.get("ReceiptHandle"))
         if HANDLE.fullmatch(handle):
-            raise _invalid(
+            raise invalid(
                 f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist or "
                 "is not available for visibility timeout change."
             ) from problem
@@ -122,12 +121,12 @@ def _batch(call: Call, proceed: Proceed) -> Any:
 def _receive(call: Call) -> None:
     number, wait_s = call.get("MaxNumberOfMessages", 1), call.get("WaitTimeSeconds", 0)
     if not 1 <= number <= 10:
-        raise _invalid(
+        raise invalid(
             f"Value {number} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, "
             "if provided."
         )
     if not 0 <= wait_s <= 20:
-        raise _invalid(
+        raise invalid(
             f"Value {wait_s} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if "
             "provided."
         )
@@ -163,26 +162,26 @@ def _look_at(entry: dict[str, Any]) -> None:
     for name in ("MessageGroupId", "MessageDeduplicationId"):
         value = entry.get(name)
         if value is not None and not ID.fullmatch(value):
-            raise _invalid(
+            raise invalid(
                 f"Value {value} for parameter {name} is invalid. Reason: {name} can only include "
                 "alphanumeric and punctuation characters. 1 to 128 in length."
             )
     for name, attribute in (entry.get("MessageAttributes") or {}).items():
         kind, value = str(attribute.get("DataType") or ""), attribute.get("StringValue")
         if not NAME.fullmatch(name):
-            raise _invalid(
+            raise invalid(
                 f"The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, "
                 "underscore (_), hyphen (-), and period (.) characters."
             )
         if len(kind) > TYPE_LENGTH:
-            raise _invalid(f"Message (user) attribute '{name}' has an invalid type: it is too long.")
+            raise invalid(f"Message (user) attribute '{name}' has an invalid type: it is too long.")
         if value == "" and kind.split(".")[0] != "Binary":
-            raise _invalid(
+            raise invalid(
                 f"Message (user) attribute '{name}' must contain a non-empty value of type "
                 f"'{kind.split('.')[0]}'."
             )
         if value is not None and NO_TEXT.search(value):
-            raise _invalid(f"Message (user) attribute '{name}' has invalid characters in its value.")
+            raise invalid(f"Message (user) attribute '{name}' has invalid characters in its value.")
 
 
 def _length(entry: dict[str, Any]) -> int:
@@ -192,7 +191,3 @@ def _length(entry: dict[str, Any]) -> int:
         value = attribute.get("StringValue") or attribute.get("BinaryValue") or ""
         parts += [name, attribute.get("DataType") or "", value]
     return sum(len(part if isinstance(part, bytes) else str(part).encode()) for part in parts)
-
-
-def _invalid(message: str) -> Refused:
-    return Refused("InvalidParameterValue", message)

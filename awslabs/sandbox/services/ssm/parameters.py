@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 from moto.ssm.models import ssm_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, rule
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+")
 LEVELS = 15
@@ -17,6 +18,9 @@ NO_NAME = (
     "following 3 symbols .-_"
 )
 STANDARD, ADVANCED = 4096, 8192  # characters of a value
+
+
+invalid = functools.partial(Refused, "ValidationException")
 
 
 @before("ssm:PutParameter")
@@ -31,12 +35,11 @@ def parameter_name_is_valid(call: Call) -> None:
         raise Refused(
             "HierarchyLevelLimitExceededException",
             f"A hierarchy can have a maximum of {LEVELS} levels.",
-            400,
         )
     if "/" in name and not name.startswith("/"):
-        raise Refused("ValidationException", "Parameter name must be a fully qualified name.", 400)
+        raise invalid("Parameter name must be a fully qualified name.")
     if not NAME.fullmatch(name):
-        raise Refused("ValidationException", NO_NAME, 400)
+        raise invalid(NO_NAME)
 
 
 @before("ssm:PutParameter")
@@ -53,24 +56,16 @@ def parameter_value_fits_its_tier(call: Call) -> None:
             if tier == "Standard"
             else ""
         )
-        raise Refused(
-            "ValidationException",
-            f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}",
-            400,
-        )
+        raise invalid(f"{tier} tier parameters support a maximum parameter value of {most} characters.{more}")
 
 
-own_parameters = rule(
-    "own_parameters",
+@around("ssm:DescribeParameters")
+def own_parameters(call: Call, proceed: Proceed) -> Any:
     """DescribeParameters lists the account's own, not those that AWS publishes for all (`/aws/service/`).
 
     moto lists AWS's, once one of them was read. Source: "Discovering public parameters", Systems Manager user
-    guide: they are found by path, with GetParametersByPath.""",
-)
-
-
-@own_parameters.around("ssm:DescribeParameters")
-def _own(call: Call, proceed: Proceed) -> Any:
+    guide: they are found by path, with GetParametersByPath.
+    """
     parameters = ssm_backends[call.account][call.region]._parameters
     published = {name: parameters.pop(name) for name in list(parameters) if name.startswith("/aws/")}
     try:
@@ -89,7 +84,7 @@ def parameters_as_they_were_asked_for(call: Call, proceed: Proceed) -> Any:
     names = [str(name) for name in call.get("Names") or [call.get("Name", "")]]
     for name in names:
         if not name.startswith("arn:") and not NAME.fullmatch(name.partition(":")[0]):
-            raise Refused("ValidationException", NO_NAME, 400)
+            raise invalid(NO_NAME)
     answer = proceed()
     for shown in answer.result.get("Parameters") or [answer.result.get("Parameter") or {}]:
         if shown and shown["Name"] not in names and f"/{shown['Name']}" in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 from moto.ecr.models import ECRBackend, ecr_backends
 from moto.resourcegroupstaggingapi import models as tagging
 
-from awslabs.sandbox.core.engine import Call, Refused, before, rule
+from awslabs.sandbox.core.engine import Call, Refused, before, patch
+
+invalid_value = functools.partial(Refused, "InvalidParameterValue")
 
 # What AWS calls a thing that is not there, by the beginning of its id: (error code, what it is).
 MISSING = {
@@ -44,7 +47,7 @@ def reserved_tags(call: Call) -> None:
     for spec in call.get("TagSpecifications", []) or call.get("TagSpecification", []):
         tags = tags + spec.get("Tags", [])
     if any(tag.get("Key", "").lower().startswith("aws:") for tag in tags):
-        raise Refused("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+        raise invalid_value("Tag keys starting with 'aws:' are reserved for internal use")
 
 
 @before("ec2:CreateTags")
@@ -55,23 +58,17 @@ def tagged_things_exist(call: Call) -> None:
     """
     for resource_id in call.get("Resources", []):
         absent_instance = resource_id.startswith("i-") and call.ec2.get_instance_by_id(resource_id) is None
-        absent_key = resource_id.startswith("key-") and resource_id not in {
-            k.id for k in call.ec2.key_pairs.values()
-        }
+        absent_key = resource_id.startswith("key-") and not _stands(call.ec2, resource_id)
         if absent_instance or absent_key:
             raise missing(resource_id)
 
 
-tags_go_with_the_thing = rule(
-    "tags_go_with_the_thing",
+@before("ec2:DescribeTags")
+def tags_go_with_the_thing(call: Call) -> None:
     """DescribeTags does not show the tags of what was deleted. moto shows them for ever.
 
-    Source: botocore, DescribeTags ("your EC2 resources").""",
-)
-
-
-@tags_go_with_the_thing.before("ec2:DescribeTags")
-def _without_what_is_gone(call: Call) -> None:
+    Source: botocore, DescribeTags ("your EC2 resources").
+    """
     for thing_id in [each for each in call.ec2.tags if not _stands(call.ec2, each)]:
         del call.ec2.tags[thing_id]
 
@@ -94,16 +91,12 @@ def _stands(ec2: Any, thing_id: str) -> bool:
     return kind not in held or any(thing_id in things for things in held[kind])
 
 
-key_pairs_are_found = rule(
-    "key_pairs_are_found",
+@patch(tagging, "iter_taggable_backends")
+def key_pairs_are_found(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
     """GetResources of the tagging API finds tagged key pairs. moto forgets them.
 
-    Source: aws-facts (c)+(d).""",
-)
-
-
-@key_pairs_are_found.patch(tagging, "iter_taggable_backends")
-def _with_key_pairs(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+    Source: aws-facts (c)+(d).
+    """
     for backend in original(account, region):
         yield Shown(backend, _and_key_pairs) if is_ec2(backend) else backend
 
@@ -133,14 +126,6 @@ def is_ec2(backend: Any) -> bool:
     return bool(backend.SERVICE_NAMESPACE == EC2Backend.SERVICE_NAMESPACE)
 
 
-repositories_are_found = rule(
-    "repositories_are_found",
-    """GetResources of the tagging API finds tagged repositories of ECR. moto forgets them.
-
-    Source: aws-facts (c)+(d).""",
-)
-
-
 class Repositories(TaggableResourcesMixin):
     """The repositories of an account and Region, for the tagging API."""
 
@@ -155,23 +140,25 @@ class Repositories(TaggableResourcesMixin):
             yield TaggedResource(repository.arn, tags, "ecr:repository")
 
 
-@repositories_are_found.patch(tagging, "iter_taggable_backends")
-def _with_ecr(original: Callable[..., Iterator[Any]], account: str, region: str) -> Iterator[Any]:
+@patch(tagging, "iter_taggable_backends")
+def repositories_are_found(
+    original: Callable[..., Iterator[Any]], account: str, region: str
+) -> Iterator[Any]:
+    """GetResources of the tagging API finds tagged repositories of ECR. moto forgets them.
+
+    Source: aws-facts (c)+(d).
+    """
     yield from original(account, region)
     yield Repositories(ecr_backends[account][region])
 
 
-quick_tags = rule(
-    "quick_tags",
+@patch(TaggedEC2Resource, "get_tags")
+def quick_tags(original: Callable[[Any], list[dict[str, str]]], resource: Any) -> list[dict[str, str]]:
     """The tags of one thing are looked up by its id.
 
     moto searches all tags of the account for each thing it shows, which makes a class of a hundred slow:
-    the answers are the same.""",
-)
-
-
-@quick_tags.patch(TaggedEC2Resource, "get_tags")
-def _get_tags(original: Callable[[Any], list[dict[str, str]]], resource: Any) -> list[dict[str, str]]:
+    the answers are the same.
+    """
     kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource.id), "") if resource.id else ""
     tags = resource.ec2_backend.tags.get(resource.id, {})
     return [
