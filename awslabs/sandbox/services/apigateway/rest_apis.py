@@ -20,7 +20,18 @@ from moto.apigateway.models import (
     apigateway_backends,
 )
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, memory, rule, spaced, state
+from awslabs.sandbox.core.engine import (
+    Call,
+    Proceed,
+    Refused,
+    around,
+    before,
+    memory,
+    operation,
+    rule,
+    spaced,
+    state,
+)
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
@@ -167,15 +178,11 @@ def _still_served(call: Call, proceed: Proceed) -> Any:
     return 202, {"status": 202}, ""
 
 
-deployment_descriptions = rule(
-    "deployment_descriptions",
+@operation("apigateway:UpdateDeployment")
+def deployment_descriptions(call: Call) -> dict[str, Any]:
     """UpdateDeployment changes the description, and nothing else. moto has no such operation.
-    Source: aws-facts (k).""",
-)
-
-
-@deployment_descriptions.operation("apigateway:UpdateDeployment")
-def _describe_deployment(call: Call) -> dict[str, Any]:
+    Source: aws-facts (k).
+    """
     api = api_of(call)
     deployment = named(api.deployments if api else None, parts_of(call)[3], "Deployment identifier")
     for step in patches.steps_of(call):

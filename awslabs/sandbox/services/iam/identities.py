@@ -31,6 +31,7 @@ from awslabs.sandbox.core.engine import (
     before,
     clock,
     memory,
+    patch,
     rule,
     scaled,
     spaced,
@@ -177,16 +178,12 @@ def trusts(role: Any, principal: policies.Principal, context: policies.Context) 
     return policies.decide(trust, "sts:AssumeRole", role.arn, principal, context) == "Allow"
 
 
-errors_say_it_once = rule(
-    "errors_say_it_once",
+@patch(BaseXMLSerializer, "_serialize_error_metadata")
+def errors_say_it_once(original: Any, serializer: Any, written: dict[str, Any], *more: Any) -> None:
     """An error has a Message. moto writes it again as `message`, as the model of IAM's errors has one, too.
 
-    Source: aws-facts (k).""",
-)
-
-
-@errors_say_it_once.patch(BaseXMLSerializer, "_serialize_error_metadata")
-def _once(original: Any, serializer: Any, written: dict[str, Any], *more: Any) -> None:
+    Source: aws-facts (k).
+    """
     original(serializer, written, *more)
     if "Message" in written:
         written.pop("message", None)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from moto.core.request import Request
 
 from awslabs.sandbox.core.answers import Answer, as_text
-from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, rule
+from awslabs.sandbox.core.engine import Call, Proceed, around, clock, lock
 from awslabs.sandbox.services.lambda_ import functions, shapes
 
 PREFIX = "/_aws/lambda-code/"
@@ -35,16 +35,13 @@ class Kept(NamedTuple):
 _kept: dict[str, Kept] = {}
 _endpoint = ""
 
-code_links = rule(
-    "code_links",
+
+@around("lambda:GetFunction")
+def code_links(call: Call, proceed: Proceed) -> Any:
     """The Location that GetFunction gives is the function's code for 10 minutes, in the server. moto's leads
     nowhere.
-    Source: Lambda API reference, "GetFunction".""",
-)
-
-
-@code_links.around("lambda:GetFunction")
-def _give(call: Call, proceed: Proceed) -> Any:
+    Source: Lambda API reference, "GetFunction".
+    """
     status, headers, body = shapes.whole(proceed())
     said = json.loads(body)
     if "Location" in said.get("Code", {}) and _endpoint:
