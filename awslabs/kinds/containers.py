@@ -8,7 +8,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, tags_as, tags_in, unless
+from awslabs.kinds.named import OURS, as_kept, listed_by_name, named, pages, parts, tags_as, tags_in, unless
 from awslabs.kinds.overview import Overview
 
 NO_REPOSITORY = ("RepositoryNotFoundException",)
@@ -40,12 +40,12 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     return Found(repository_ids({}, {"repository": repository}), tags=tags_in(tagged["tags"]))
 
 
-REPOSITORY = Kind(
-    call="ecr:CreateRepository",
-    known_by=("repositoryName",),
+REPOSITORY = named(
+    "ecr:CreateRepository",
+    "repositoryName",
+    show_repository,
     ids=repository_ids,
     mark=tags_as("tags", Mark.tag_list),
-    look=look_by_name(show_repository),
     listed=listed_by_name(
         show_repository,
         lambda ecr: [
@@ -55,10 +55,8 @@ REPOSITORY = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("ecr", f"repository/{ids['repositoryName']}")),
     ),
-    complete=True,
     # `force` takes the images along; without it a repository that holds some is refused.
     delete=lambda ecr, found: ecr.delete_repository(repositoryName=found.id, force=True),
-    named=True,
     spends=True,  # what lies in it, by the month
     taken=("RepositoryAlreadyExistsException",),
     absent=NO_REPOSITORY,
@@ -82,18 +80,12 @@ def show_clusters(ecs: Any, names: list[str]) -> Iterator[Found]:
 
     A deleted one is shown for a while as INACTIVE: that is gone (ECS API reference, DeleteCluster).
     """
-    for first in range(0, len(names), 100):
-        answer = ecs.describe_clusters(clusters=names[first : first + 100], include=["TAGS"])
-        for cluster in answer["clusters"]:
+    states = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}
+    for some in parts(names):
+        for cluster in ecs.describe_clusters(clusters=some, include=["TAGS"])["clusters"]:
             if cluster["status"] != "INACTIVE":
-                state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(
-                    cluster["status"], "standing"
-                )
+                state = states.get(cluster["status"], "standing")
                 yield Found({"clusterName": cluster["clusterName"]}, state, tags_shown(cluster))
-
-
-def show_cluster(ecs: Any, ids: dict[str, str]) -> Found | None:
-    return next(show_clusters(ecs, [ids["clusterName"]]), None)
 
 
 def our_clusters(ecs: Any) -> list[str]:
@@ -102,16 +94,13 @@ def our_clusters(ecs: Any) -> list[str]:
     return [name for name in names if name.startswith(OURS)]
 
 
-CLUSTER = Kind(
-    call="ecs:CreateCluster",
-    known_by=("clusterName",),
-    ids=lambda request, answer: {"clusterName": request["clusterName"]},
+CLUSTER = named(
+    "ecs:CreateCluster",
+    "clusterName",
+    lambda ecs, ids: next(show_clusters(ecs, [ids["clusterName"]]), None),
     mark=tags_as("tags", tags_of),
-    look=look_by_name(show_cluster),
     listed=lambda ecs, overview: list(show_clusters(ecs, our_clusters(ecs))),
-    complete=True,
     delete=lambda ecs, found: ecs.delete_cluster(cluster=found.id),
-    named=True,
     # An account's first use of ECS makes a role for the service, which takes a moment.
     not_yet=("InvalidParameterException Unable to assume the service linked role",),
     busy=(
@@ -221,9 +210,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
     The token stands in `startedBy`, too, which nobody can take away.
     """
     shown = []
-    for first in range(0, len(arns), 100):
-        answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
-        for task in answer["tasks"]:
+    for some in parts(arns):
+        for task in ecs.describe_tasks(cluster=cluster, tasks=some, include=["TAGS"])["tasks"]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
 TAKEN = ("ResourceConflictException already exist",)
@@ -35,12 +35,11 @@ def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     return Found(ids, state, answer.get("Tags", {}), unread=answer.get("TagsError", {}).get("Message", ""))
 
 
-FUNCTION = Kind(
-    call="lambda:CreateFunction",
-    known_by=("FunctionName",),
-    ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
+FUNCTION = named(
+    "lambda:CreateFunction",
+    "FunctionName",
+    show_function,
     mark=tags_as("Tags"),
-    look=look_by_name(show_function),
     listed=listed_by_name(
         show_function,
         lambda client: [
@@ -50,9 +49,7 @@ FUNCTION = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("lambda", f"function:{ids['FunctionName']}")),
     ),
-    complete=True,
     delete=lambda client, found: client.delete_function(FunctionName=found.id),
-    named=True,
     described_by=("MemorySize",),
     taken=TAKEN,
     not_yet=NOT_YET,
@@ -80,7 +77,6 @@ PERMISSION = Kind(
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
     mark=mark_permission,
     look=look_for_permission,
-    listed=lambda client, overview: [],
     delete=lambda client, found: client.remove_permission(**found.ids),
     ends=("FunctionName",),
     taken=TAKEN,
