@@ -321,12 +321,10 @@ class Recorder:
         while frame is not None:
             code = frame.f_code
             if code.co_name == "up" and Path(code.co_filename) == Path(self.chapter.__file__ or ""):
-                return self.number_at(frame.f_lineno)
+                line = frame.f_lineno
+                return next((number for at, number in reversed(self.lines) if at <= line), "")
             frame = frame.f_back
         return ""
-
-    def number_at(self, line: int) -> str:
-        return next((number for at, number in reversed(self.lines) if at <= line), "")
 
     def _needs(self, row: str, sent: dict[str, Any]) -> list[str]:
         last = self.ledger.journal.last(row) if row else None
@@ -370,7 +368,7 @@ class Recorder:
                 names.steps[at] = made.steps[-1]
         self._ask_once(made)
         for what, facts in self.images or []:
-            self._insert(made, what, names.put({**facts, "recipe": facts["recipe"]}), facts["uri"])
+            self._insert(made, what, names.put(facts), facts["uri"])
         made.owner = variable("owner") if not given else owner
         return made
 
@@ -425,9 +423,7 @@ class Names:
         """Of two listings that tell a value, the one that tells fewer: it was asked for less."""
         if value not in self.told:
             return True
-        before, now = self.happened[self.told[value][0]], self.happened[at]
-        assert isinstance(before, Called)
-        assert isinstance(now, Called)
+        before, now = self._call(self.told[value][0]), self._call(at)
         if before.changes or now.changes:
             return False
 
@@ -435,6 +431,11 @@ class Names:
             return len(list(leaves(one.answer))), -len(one.sent), one.call
 
         return size(now) < size(before)
+
+    def _call(self, at: int) -> Called:
+        one = self.happened[at]
+        assert isinstance(one, Called)
+        return one
 
     def learn(self, at: int) -> None:
         """Give names to what this call needs of answers before it."""
@@ -446,8 +447,7 @@ class Names:
         for value, (told_at, way) in self.told.items():
             if value in self.known or told_at >= before or not within(value, whole):
                 continue
-            source = self.happened[told_at]
-            assert isinstance(source, Called)
+            source = self._call(told_at)
             self.known[value] = self._free(name_for(source, self.put(source.row), way, value, sent))
             self._pattern = None
             if source.changes:
@@ -464,25 +464,19 @@ class Names:
 
     def asks(self, at: int) -> list[Ask]:
         """The reading calls whose answers this call needs and none before it did."""
-        one, found = self.happened[at], dict[int, dict[str, str]]()
-        assert isinstance(one, Called)
-        self._collect("\n".join(texts(self.put(one.sent))), found)
-        made = []
-        for place, gives in sorted(found.items()):
-            source = self.happened[place]
-            assert isinstance(source, Called)
-            made.append(Ask(source.call, self.put(source.sent), gives))
-        return made
+        found: dict[int, dict[str, str]] = {}
+        self._collect("\n".join(texts(self.put(self._call(at).sent))), found)
+        sources = [(self._call(place), gives) for place, gives in sorted(found.items())]
+        return [Ask(source.call, self.put(source.sent), gives) for source, gives in sources]
 
     def _collect(self, whole: str, found: dict[int, dict[str, str]]) -> None:
         by_name = {name: value for value, name in self.known.items()}
         for name in dict.fromkeys(VARIABLE.findall(whole)):
-            told = self.told.get(by_name[name])
-            source = self.happened[told[0]] if told else None
-            if name in self.asked or told is None or not isinstance(source, Called) or source.changes:
+            at, way = self.told.get(by_name[name], (-1, ()))
+            if name in self.asked or at < 0 or (source := self._call(at)).changes:
                 continue
             self.asked.add(name)
-            found.setdefault(told[0], {})[name] = query(source, told[1], by_name[name])
+            found.setdefault(at, {})[name] = query(source, way, by_name[name])
             self._collect("\n".join(texts(self.put(source.sent))), found)
 
     def put(self, value: Any) -> Any:
@@ -521,22 +515,26 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def leaves(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """All texts within an answer, each with the way to it."""
+    """All texts within an answer or a request, each with the way to it."""
     if isinstance(value, str):
         yield way, value
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != "ResponseMetadata":
                 yield from leaves(item, (*way, key))
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple)):
         for place, item in enumerate(value):
             yield from leaves(item, (*way, place))
 
 
+def key_of(way: tuple[str | int, ...]) -> str:
+    """What a text is called: the last name on the way to it."""
+    return next(part for part in reversed(way) if isinstance(part, str))
+
+
 def is_told(way: tuple[str | int, ...], value: str) -> bool:
     """Whether a text of an answer names a thing."""
-    key = next(part for part in reversed(way) if isinstance(part, str))
-    return len(value) >= SHORTEST and bool(NAMING.search(key))
+    return len(value) >= SHORTEST and bool(NAMING.search(key_of(way)))
 
 
 def within(value: str, text: str) -> bool:
@@ -546,20 +544,17 @@ def within(value: str, text: str) -> bool:
 
 def query(source: Called, way: tuple[str | int, ...], value: str) -> str:
     """JMESPath to a value; of a listing of many, whose order is nobody's promise, its place when sorted."""
-    lists = [place for place, part in enumerate(way) if isinstance(part, int)]
-    if not source.changes and lists:
-        first = lists[0]
-        head, tail = dotted(way[:first]), dotted(way[first + 1 :])
-        many = sorted({text for other, text in leaves(source.answer) if dotted(other) == dotted(way)})
-        listed = f"{head}[].{tail}"
-        items: Any = source.answer
-        for part in way[:first]:
-            items = items[part]
-        if len(items) > 1:
-            found = sorted({text for other, text in leaves(items) if other[1:] == way[first + 1 :]})
-            return f"sort({listed})[{found.index(value)}]"
-        assert many
-    return dotted(way)
+    first = next((place for place, part in enumerate(way) if isinstance(part, int)), None)
+    if source.changes or first is None:
+        return dotted(way)
+    items: Any = source.answer
+    for part in way[:first]:
+        items = items[part]
+    if len(items) == 1:
+        return dotted(way)
+    before, behind = way[:first], way[first + 1 :]
+    found = sorted({text for other, text in leaves(items) if other[1:] == behind})
+    return f"sort({dotted(before)}[].{dotted(behind)})[{found.index(value)}]"
 
 
 def dotted(way: tuple[str | int, ...]) -> str:
@@ -571,27 +566,15 @@ def name_for(source: Called, row: str, way: tuple[str | int, ...], value: str, s
     """``vpc_id`` of the row `vpc`; of what was only asked for, the name of the parameter that takes it."""
     from botocore import xform_name
 
-    key = str(next(part for part in reversed(way) if isinstance(part, str)))
+    key = key_of(way)
     ending = xform_name(key).rpartition("_")[2]
     if source.changes and row:
         stem = re.sub(r"\W+", "_", row).strip("_")
         return stem if ending in ("name", "value") else f"{stem}_{ending}"
     if source.changes:
         return f"{xform_name(source.call.partition(':')[2]).partition('_')[2]}_{ending}"
-    taking = next((name for name, text in named_texts(sent) if text == value), key)
+    taking = next((key_of(there) for there, text in leaves(sent) if text == value), key)
     return "zone" if taking == "AvailabilityZone" else str(xform_name(taking))
-
-
-def named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """All texts within a request, each with the name of its parameter."""
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from named_texts(item, str(key))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from named_texts(item, name)
 
 
 # -- The chapter's own words ---------------------------------------------------------------------------
