@@ -224,7 +224,7 @@ def _elsewhere(home_id: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     before, level = progress.watcher, logging.root.manager.disable
-    progress.watcher = progress.Silent()  # nothing of what waits and lines tell happens
+    progress.watcher = progress.Watcher()  # nothing of what waits and lines tell happens
     logging.disable(logging.CRITICAL)
     try:
         yield
