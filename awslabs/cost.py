@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 from awslabs import journal, prices
 from awslabs.journal import Journal, Row
 from awslabs.kinds.containers import NO_REPOSITORY
+from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.kinds.named import as_kept, pages
 from awslabs.kinds.storage import MISSING
 
@@ -250,9 +251,7 @@ def ask(client: Callable[[str], Any], book: Journal) -> Answers:
     answers, calls = Answers(), {row.call for row in book.rows}
     if calls & {"ec2:RunInstances", "batch:CreateComputeEnvironment"}:
         ec2 = client("ec2")
-        ours = [{"Name": "tag:awslabs:ledger", "Values": [book.header["prefix"]]}]
-        reservations = pages(ec2, "describe_instances", "Reservations", Filters=ours)
-        answers.servers = [one for reservation in reservations for one in reservation["Instances"]]
+        answers.servers = instances(ec2, of_ledger(book.header["prefix"]))
         rows = {row.id for row in book.rows}
         unknown = [one["InstanceId"] for one in answers.servers if one["InstanceId"] not in rows]
         attached = [{"Name": "attachment.instance-id", "Values": unknown}]

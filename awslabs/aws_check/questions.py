@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from awslabs import tunnel
 from awslabs.errors import LabError
 from awslabs.explain import boto3_errors
+from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.progress import awaiting
 
 if TYPE_CHECKING:
@@ -199,9 +200,8 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
         / 1000,
         "the last one ended": max((job.get("stoppedAt", 0) for job in jobs), default=0) / 1000,
     }
-    ours = {"Name": "tag:awslabs:ledger", "Values": [ledger.prefix]}
-    shown = ledger.client("ec2").describe_instances(Filters=[ours])["Reservations"]
-    launched = [server["LaunchTime"].timestamp() for one in shown for server in one["Instances"]]
+    shown = instances(ledger.client("ec2"), of_ledger(ledger.prefix))
+    launched = [one["LaunchTime"].timestamp() for one in shown]
     moments["a machine was launched"] = min(launched, default=0.0)
     cluster, ecs = batch_jobs.require_environment(ledger)["ecsClusterArn"], ledger.client("ecs")
     arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]

@@ -35,6 +35,17 @@ def tag_specifications(mark: Mark, *resource_types: str) -> list[dict[str, Any]]
     return [{"ResourceType": resource_type, "Tags": mark.tag_list()} for resource_type in resource_types]
 
 
+def instances(ec2: Any, *filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Servers as ``ec2:DescribeInstances`` shows them, out of their reservations."""
+    reservations = pages(ec2, "describe_instances", "Reservations", Filters=list(filters))
+    return [one for reservation in reservations for one in reservation["Instances"]]
+
+
+def of_ledger(prefix: str) -> dict[str, Any]:
+    """The filter for what carries a ledger's tag: Batch's machines do, though no row knows them."""
+    return {"Name": "tag:awslabs:ledger", "Values": [prefix]}
+
+
 def tagged(
     operation: str,
     resource_type: str,

@@ -20,6 +20,7 @@ from typing import Any
 from awslabs.errors import LabError
 from awslabs.kinds.batch import ENDED, describe_environment, jobs_named
 from awslabs.kinds.batch import described as jobs_by_id
+from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
@@ -182,15 +183,7 @@ def jobs(ledger: Ledger) -> list[Job]:
 
 def machines(ledger: Ledger) -> list[Machine]:
     """The servers that Batch runs for the lab now. AWS calls: ``ec2:DescribeInstances``."""
-    reservations = pages(
-        ledger.client("ec2"),
-        "describe_instances",
-        "Reservations",
-        Filters=[
-            {"Name": "tag:awslabs:ledger", "Values": [ledger.prefix]},
-            {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "shutting-down"]},
-        ],
-    )
+    living = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "shutting-down"]}
     return [
         Machine(
             one["InstanceId"],
@@ -199,8 +192,7 @@ def machines(ledger: Ledger) -> list[Machine]:
             one["Placement"]["AvailabilityZone"],
             one.get("InstanceLifecycle") == "spot",
         )
-        for reservation in reservations
-        for one in reservation["Instances"]
+        for one in instances(ledger.client("ec2"), of_ledger(ledger.prefix), living)
     ]
 
 
