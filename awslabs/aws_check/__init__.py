@@ -34,6 +34,7 @@ from awslabs.aws_check.questions import Witness, answers
 from awslabs.aws_check.report import Report, say
 from awslabs.cassettes import Recorder
 from awslabs.errors import LabError
+from awslabs.explain import as_options
 from awslabs.labs import LABS
 from awslabs.pseudonyms import Pseudonyms
 
@@ -228,10 +229,8 @@ def agree(ledger: Ledger, lab: str, given: dict[str, Any]) -> None:
         f"Will build {builds} on {cloud}, in account {ledger.cloud.identity['account']}, {region}, "
         f"use it, and delete it: {most}, if it takes under {LONGEST_H * 60:.0f} min."
     )
-    told = "".join(
-        f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items()
-    )
-    cli.agree("Go on?", f"awslabs aws-check --lab {lab}{told}{ledger.cloud.place.options} --yes")
+    told = f"{as_options(given)}{ledger.cloud.place.options}"
+    cli.agree("Go on?", f"awslabs aws-check --lab {lab}{told} --yes")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from awslabs import images, journal, screen
 from awslabs.errors import DISTRIBUTION, LabError
+from awslabs.explain import as_options
 from awslabs.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
@@ -164,12 +165,9 @@ class Report:
 
     def text(self) -> str:
         """The page in Markdown, blotted."""
-        told = "".join(
-            f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}"
-            for name, value in self.given.items()
-        )
+        what, where = f"{self.lab}{as_options(self.given)}", self.where or "nothing yet"
         lines = [
-            f"# {self.lab}{told} on {self.where or 'nothing yet'}, {datetime.date.today()}: {self.ending}",
+            f"# {what} on {where}, {datetime.date.today()}: {self.ending}",
             "",
             f"- Region: {self.region or 'not known'}",
             f"- {'; '.join(versions())}; Python {platform.python_version()} on "
