@@ -89,6 +89,12 @@ class Series:
         """Where one of its files lies."""
         return f"{self.prefix}/{name}"
 
+    @classmethod
+    def named(cls, name: str) -> Series | None:
+        """The series of this name; None where it is none's."""
+        match = SERIES.fullmatch(name)
+        return cls(match["data"], int(match["epochs"]), int(match["patience"])) if match else None
+
 
 class Textbook(Series):
     """What jobs of the textbook's own client leave at the bucket's root: whatever its settings, side by side.
@@ -211,8 +217,7 @@ def newest_series(ledger: Ledger) -> Series:
     ]
     for one in listed(ledger, TOP):
         folder, _, name = one["Key"].removeprefix(TOP).rpartition("/")
-        if (match := SERIES.fullmatch(folder)) and FILE.fullmatch(name):
-            series = Series(match["data"], int(match["epochs"]), int(match["patience"]))
+        if (series := Series.named(folder)) and FILE.fullmatch(name):
             found.append((one["LastModified"], series.name, series))
     if not found:
         raise LabError(
@@ -253,13 +258,13 @@ def no_results(ledger: Ledger, series: Series, broken: Sequence[str]) -> LabErro
 
 def again(ledger: Ledger, series: str, name: str) -> str:
     """The command that trains a cell anew whose file cannot be read; empty for what is no cell's file."""
-    of, cell = SERIES.fullmatch(series), FILE.fullmatch(name)
+    of, cell = Series.named(series), FILE.fullmatch(name)
     if of is None or cell is None:
         return ""
     final = " --final" if cell["kind"] == "final" else ""
     return (
         f"{ledger.command('submit')} --lr {float(cell['lr']):g} --momentum {float(cell['momentum']):g} "
-        f"--data {of['data']} --epochs {of['epochs']} --patience {of['patience']} --again{final}"
+        f"--data {of.data} --epochs {of.epochs} --patience {of.patience} --again{final}"
     )
 
 
