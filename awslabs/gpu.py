@@ -325,15 +325,7 @@ def command_line() -> Any:
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @click.option("--spot", is_flag=True, help="Spare capacity: cheaper, and AWS may take it back.")
     @cli.ALLOW_FROM
-    @click.option(
-        "--ttl",
-        "ttl_minutes",
-        metavar="TIME",
-        default="3h",
-        show_default=True,
-        type=cli.Duration(),
-        help="Delete the server after 90m, 3h, ...",
-    )
+    @cli.ttl("3h", "Delete the server after 90m, 3h, ...")
     @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
     @cli.ends_by_itself
     def _up(

@@ -13,13 +13,12 @@ that is not known, no budget can be kept, and it says so.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from awslabs import cost, journal, prices
@@ -261,7 +260,10 @@ class Keeper:
         self._thread.start()
         return self
 
-    def stop(self) -> None:
+    def __enter__(self) -> Keeper:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
         """No further look; one that is ending something is waited for."""
         self._over.set()
         if self._thread.is_alive():
@@ -350,16 +352,6 @@ def _coming(header: dict[str, Any], rows: list[Row]) -> list[float | None]:
 def _seconds_to(moment: str) -> float:
     """Seconds from now to a moment; endless for none."""
     return journal.seconds_since(journal.now(), moment) if moment else math.inf
-
-
-@contextlib.contextmanager
-def kept(ledger: Kept) -> Iterator[None]:
-    """Keep a lab's limits while the body runs."""
-    keeper = Keeper(ledger).start()
-    try:
-        yield
-    finally:
-        keeper.stop()
 
 
 def that_costs(rows: Iterable[Row], works: Iterable[str], sure_s: float) -> list[Row]:
