@@ -44,7 +44,8 @@ def details(file: File, row: Row) -> dict[str, Any]:
     return {
         "call": row.call,
         "left_out": left_out,
-        **_calls(service, operation, params),
+        "boto3": as_boto3(service, operation, params),
+        "cli": as_cli(service, operation, params),
         **_reason(row.call),
         "usd": price[0].usd if price else 0.0,
         "usd_per_hour": row.usd_per_hour,
@@ -72,20 +73,13 @@ def parameters(file: File, row: Row) -> tuple[dict[str, Any], list[str]]:
     return found, left_out
 
 
-def _calls(service: str, operation: str, params: dict[str, Any]) -> dict[str, str]:
-    """The call as boto3 and as a command of the AWS CLI."""
-    return {"boto3": as_boto3(service, operation, params), "cli": as_cli(service, operation, params)}
-
-
 def _reason(call: str) -> dict[str, dict[str, str]]:
     """What a thing is and why it is there, in each language."""
-    reason = REASONS.get(call)
-    said = (
-        {language: (reason.what(language), reason.why(language)) for language in LANGUAGES} if reason else {}
-    )
+    if (reason := REASONS.get(call)) is None:
+        return {"what": {}, "why": {}}
     return {
-        "what": {language: what for language, (what, _) in said.items()},
-        "why": {language: why for language, (_, why) in said.items()},
+        "what": {language: reason.what(language) for language in LANGUAGES},
+        "why": {language: reason.why(language) for language in LANGUAGES},
     }
 
 
@@ -109,14 +103,6 @@ def inside(client: Client, row: Row) -> dict[str, Any]:
 
 def _console(ec2: Any, row: Row, client: Client) -> Iterator[str]:
     yield from ec2.get_console_output(InstanceId=row.id).get("Output", "").splitlines()
-
-
-def _of_function(lambda_: Any, row: Row, client: Client) -> Iterator[str]:
-    yield from _newest(client("logs"), f"/aws/lambda/{row.id}")
-
-
-def _of_group(logs: Any, row: Row, client: Client) -> Iterator[str]:
-    yield from _newest(logs, row.id)
 
 
 def _newest(logs: Any, group: str) -> Iterator[str]:
@@ -178,8 +164,8 @@ def _files(s3: Any, row: Row, client: Client) -> Iterator[str]:
 
 INSIDE: dict[str, tuple[str, Callable[[Any, Row, Client], Iterator[str]]]] = {
     "ec2:RunInstances": ("console", _console),
-    "lambda:CreateFunction": ("log", _of_function),
-    "logs:CreateLogGroup": ("log", _of_group),
+    "lambda:CreateFunction": ("log", lambda _, row, client: _newest(client("logs"), f"/aws/lambda/{row.id}")),
+    "logs:CreateLogGroup": ("log", lambda logs, row, _: _newest(logs, row.id)),
     "ecs:RunTask": ("log", _of_task),
     "batch:SubmitJob": ("log", _of_job),
     "dynamodb:CreateTable": ("items", _items),
