@@ -119,7 +119,7 @@ class Plan:
 
     Attributes
     ----------
-    lab, region, owner, home : str
+    lab, region, owner : str
         Of the ledger; the owner is a variable where nobody has said it.
     call_outs : dict of str
         The chapter's own words, by number.
@@ -130,7 +130,6 @@ class Plan:
     lab: str
     region: str
     owner: str
-    home: str
     call_outs: dict[str, str]
     steps: list[Step] = field(default_factory=list)
 
@@ -188,7 +187,7 @@ def rehearse(
         recorder = Recorder(ledger)
         with recorder.at_work():
             build(ledger)
-        return recorder.plan(whose, home, given=journal.chosen_owner(owner) is not None)
+        return recorder.plan(whose, given=journal.chosen_owner(owner) is not None)
 
 
 def region_of(region: str | None, profile: str | None) -> str:
@@ -333,7 +332,7 @@ class Recorder:
 
     # -- What it comes to ----------------------------------------------------------------------------------
 
-    def plan(self, owner: str, home: str, *, given: bool) -> Plan:
+    def plan(self, owner: str, *, given: bool) -> Plan:
         """The steps, with variables for what only AWS knows."""
         known = {ACCOUNT: "account_id", self.ledger.prefix: "prefix", addresses.NOBODYS_IP: "my_ip"}
         if not given:
@@ -341,7 +340,8 @@ class Recorder:
         for row in self.ledger.journal.rows:
             known[row.token] = f"{TOKEN}{row.token[-16:]}"
         names = Names(self.happened, known)
-        made = Plan(self.ledger.lab, self.ledger.cloud.region, owner, home, self.call_outs)
+        whose = owner if given else variable("owner")
+        made = Plan(self.ledger.lab, self.ledger.cloud.region, whose, self.call_outs)
         rows = {row.name: row for row in self.ledger.journal.rows}
         for at, one in enumerate(self.happened):
             if isinstance(one, Wait):
@@ -369,7 +369,6 @@ class Recorder:
         self._ask_once(made)
         for what, facts in self.images or []:
             self._insert(made, what, names.put(facts), facts["uri"])
-        made.owner = variable("owner") if not given else owner
         return made
 
     def _ask_once(self, plan: Plan) -> None:

@@ -171,7 +171,9 @@ def clean(ledger: Ledger) -> str:
 
 def opened(lab: str, report: Report, where: dict[str, Any]) -> Ledger:
     """The ledger of the check, and its account: what tells whose it is, is blotted from here on."""
-    ledger = cli.open_ledger("ec2" if lab == SMALLEST else lab, name=copy_of(lab), **where)
+    ledger = cli.open_ledger(
+        "ec2" if lab == SMALLEST else lab, name=SMALLEST if lab == SMALLEST else COPY, **where
+    )
     identity = ledger.cloud.identity
     names = report.names
     names.know(identity["account"], "account")
@@ -187,11 +189,6 @@ def recorder_of(ledger: Ledger, lab: str, report: Report) -> Recorder:
     recorder = Recorder(lab, ledger.cloud.region, report.names.known()).listen(ledger.cloud)
     ledger.client("sts").get_caller_identity()
     return recorder
-
-
-def copy_of(lab: str) -> str:
-    """The name of the ledger: the smallest check is none of chapter 1."""
-    return SMALLEST if lab == SMALLEST else COPY
 
 
 def mine(where: dict[str, Any]) -> dict[str, str]:

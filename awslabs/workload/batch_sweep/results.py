@@ -11,13 +11,12 @@ learned its training pictures by heart. The test pictures are looked at once, wi
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from awslabs.errors import LabError, install
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.progress import each
-from awslabs.show import Shown, picture
+from awslabs.show import Shown, picture, rows
 from awslabs.workload import standing
 
 if TYPE_CHECKING:
@@ -163,18 +162,12 @@ class Results(Shown):
         return self.cells[0]
 
     def _repr_html_(self) -> str:
-        heads = list(Trained.__dataclass_fields__)
-        lines = ["".join(f"<th>{head}</th>" for head in heads)]
-        lines += [
-            "".join(
-                f"<td>{html.escape(value) if isinstance(value, str) else format(value, 'g')}</td>"
-                for value in values
-            )
-            for values in map(astuple, self.cells)
+        cells = [
+            {name: value if isinstance(value, str) else f"{value:g}" for name, value in vars(one).items()}
+            for one in self.cells
         ]
-        table = "".join(f"<tr>{line}</tr>" for line in lines)
         test = "" if self.test_accuracy is None else f", test accuracy {self.test_accuracy:.4f}"
-        return f"<p>{self.series}{test}</p><table>{table}</table>"
+        return f"<p>{self.series}{test}</p>{rows(cells, len(cells))}"
 
 
 @dataclass(frozen=True)
