@@ -20,7 +20,7 @@ from typing import Any
 from awslabs import prices
 from awslabs.calls import COMMANDS, Code, Dumped, Filed, as_boto3, as_cli, dashed, document
 from awslabs.calls import filed as by_member
-from awslabs.plan import TOKEN, VARIABLE, Ask, Plan, Step, Wait, texts
+from awslabs.plan import TOKEN, VARIABLE, Ask, Plan, Step, Wait, mapped, texts
 from awslabs.reasons import CALL_OUTS_JA, Reason, terms_in
 from awslabs.reasons import REASONS as OF_CALLS
 
@@ -240,7 +240,7 @@ def as_dict(plan: Plan, lang: str) -> dict[str, Any]:
             "why": REASONS[step.call].why(lang),
             "usd_per_hour": step.usd_per_hour,
             "needs": list(map(marked_text, step.needs)),
-            "params": {} if step.call == IMAGE else marked(step.params),
+            "params": {} if step.call == IMAGE else mapped(step.params, as_json),
             "asks": [ask.call for ask in step.asks],
             "boto3": "" if step.call == IMAGE else in_python(step),
             "aws": in_docker(step) if step.call == IMAGE else in_shell(step),
@@ -258,12 +258,8 @@ def as_dict(plan: Plan, lang: str) -> dict[str, Any]:
     }
 
 
-def marked(value: Any) -> Any:
-    """The same request as JSON can hold it."""
-    if isinstance(value, Mapping):
-        return {key: marked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [marked(item) for item in value]
+def as_json(value: Any) -> Any:
+    """A part of a request as JSON can hold it."""
     if isinstance(value, str):
         return marked_text(value)
     return value if isinstance(value, (int, float, bool)) or value is None else in_short(value)
@@ -296,17 +292,12 @@ def python_value(value: Any) -> Any:
     if isinstance(value, str):
         held = document(value)
         if held is not None and len(value) > 40:
-            return Dumped(python_value(held))
+            return Dumped(mapped(held, python_value))
         if whole := VARIABLE.fullmatch(value):
             return Code(short_name(whole[1]))
         if VARIABLE.search(value):
             text = json.dumps(value, ensure_ascii=False).replace("{", "{{").replace("}", "}}")
             return Code("f" + VARIABLE.sub(lambda found: f"{{{short_name(found[1])}}}", text))
-        return value
-    if isinstance(value, Mapping):
-        return {key: python_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [python_value(item) for item in value]
     return value
 
 
@@ -331,7 +322,7 @@ def in_python(one: Step | Ask) -> str:
         else:
             after.append(f"{name} = answer{subscripts(query)}")
     lead = len(before) + len(behind)
-    params = python_value(one.params)
+    params = mapped(one.params, python_value)
     call = as_boto3(service, operation, params, width=WIDTH, filed=files_of(one), lead=lead)
     return "\n".join([f"{before}{call}{behind}", *after])
 

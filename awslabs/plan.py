@@ -22,7 +22,7 @@ import secrets
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -485,38 +485,38 @@ class Names:
             self._pattern = re.compile(
                 "|".join(rf"(?<![0-9A-Za-z]){re.escape(one)}(?![0-9A-Za-z])" for one in known)
             )
+        return mapped(value, self._put)
+
+    def _put(self, value: Any) -> Any:
+        assert self._pattern is not None
         if isinstance(value, str):
             return self._pattern.sub(lambda found: variable(self.known[found[0]]), value)
         if isinstance(value, bytes):
-            try:
-                return self.put(value.decode()).encode()
-            except UnicodeDecodeError:
-                return value
-        if isinstance(value, dict):
-            return {key: self.put(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.put(item) for item in value]
+            with contextlib.suppress(UnicodeDecodeError):
+                return self._put(value.decode()).encode()
         return value
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A request with all changed that is no mapping and no list."""
+    if isinstance(value, Mapping):
+        return {key: mapped(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mapped(item, change) for item in value]
+    return change(value)
 
 
 def texts(value: Any) -> Iterator[str]:
     """All texts within a request, those of files too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, bytes):
-        yield value.decode(errors="replace")
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts(item)
+    return (text for _, text in leaves(value))
 
 
 def leaves(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """All texts within an answer or a request, each with the way to it."""
     if isinstance(value, str):
         yield way, value
+    elif isinstance(value, bytes):
+        yield way, value.decode(errors="replace")
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != "ResponseMetadata":
