@@ -48,12 +48,10 @@ def of_ledger(prefix: str) -> dict[str, Any]:
 
 def tagged(
     operation: str,
-    resource_type: str,
-    id_name: str,
-    describe: str,
-    listing: str,
-    by_id: str,
+    noun: str,
     *,
+    id_name: str = "",
+    by_id: str = "",
     answer_in: str = "",
     marks: Callable[[dict[str, Any], Mark], dict[str, Any]] | None = None,
     read: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None,
@@ -64,7 +62,14 @@ def tagged(
     priced: Callable[[Any, list[dict[str, Any]]], dict[str, dict[str, Any]]] = lambda client, items: {},
     **others: Any,
 ) -> Kind:
-    """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
+    """An entry for what EC2 tags at creation, and describes with a filter: of tags, or `by_id`.
+
+    EC2 names all else by the noun: of an ``InternetGateway`` ``describe_internet_gateways``, which lists
+    ``InternetGateways``, the ``InternetGatewayId`` and the filter ``internet-gateway-id``.
+    """
+    resource_type = re.sub(r"\B([A-Z])", r"-\1", noun).lower()
+    describe, listing = f"describe_{resource_type.replace('-', '_')}s", f"{noun}s"
+    id_name, by_id = id_name or f"{noun}Id", by_id or f"{resource_type}-id"
 
     def mark(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
         request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
@@ -190,11 +195,7 @@ def tell(what: str) -> None:
 
 VPC = tagged(
     "CreateVpc",
-    "vpc",
-    "VpcId",
-    "describe_vpcs",
-    "Vpcs",
-    "vpc-id",
+    "Vpc",
     answer_in="Vpc",
     not_idempotent=True,
     described_by=("CidrBlock",),
@@ -204,11 +205,7 @@ VPC = tagged(
 
 SUBNET = tagged(
     "CreateSubnet",
-    "subnet",
-    "SubnetId",
-    "describe_subnets",
-    "Subnets",
-    "subnet-id",
+    "Subnet",
     answer_in="Subnet",
     taken=("InvalidSubnet.Conflict",),
     looked_up=("AvailabilityZone",),
@@ -241,11 +238,7 @@ def delete_internet_gateway(ec2: Any, found: Found) -> None:
 
 INTERNET_GATEWAY = tagged(
     "CreateInternetGateway",
-    "internet-gateway",
-    "InternetGatewayId",
-    "describe_internet_gateways",
-    "InternetGateways",
-    "internet-gateway-id",
+    "InternetGateway",
     answer_in="InternetGateway",
     not_idempotent=True,
     delete=delete_internet_gateway,
@@ -290,11 +283,9 @@ GATEWAY_ATTACHMENT = Kind(
 
 SECURITY_GROUP = tagged(
     "CreateSecurityGroup",
-    "security-group",
-    "GroupId",
-    "describe_security_groups",
-    "SecurityGroups",
-    "group-id",
+    "SecurityGroup",
+    id_name="GroupId",
+    by_id="group-id",
     names=("GroupName",),
     taken=("InvalidGroup.Duplicate",),
     delete=lambda ec2, found: ec2.delete_security_group(GroupId=found.ids["GroupId"]),
@@ -303,11 +294,9 @@ SECURITY_GROUP = tagged(
 
 KEY_PAIR = tagged(
     "ImportKeyPair",
-    "key-pair",
-    "KeyName",
-    "describe_key_pairs",
-    "KeyPairs",
-    "key-name",
+    "KeyPair",
+    id_name="KeyName",
+    by_id="key-name",
     since="CreateTime",
     taken=("InvalidKeyPair.Duplicate",),
     delete=lambda ec2, found: ec2.delete_key_pair(KeyName=found.id),
@@ -374,11 +363,7 @@ def its_own_end(request: dict[str, Any]) -> dict[str, str]:
 
 INSTANCE = tagged(
     "RunInstances",
-    "instance",
-    "InstanceId",
-    "describe_instances",
-    "Reservations",
-    "instance-id",
+    "Instance",
     answer_in="Instances",
     marks=mark_instance,
     read=lambda answer: [item for reservation in answer["Reservations"] for item in reservation["Instances"]],
