@@ -86,11 +86,8 @@ def command_line() -> Any:
             price = cli.per_hour(usd, *{entry.region for entry in entries if entry.cloud == "aws"})
             down = Place.asked(None, profile, sandbox=False).of_ledgers("down --all")
             cli.say(f"{price[0].upper()}{price[1:]} on AWS. Delete it all: {down}")
-        left_out = ("path", "unread")
-        shown = [
-            {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
-        ]
-        return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
+        shown = [{**vars(entry), "hours": round(entry.hours, 2)} for entry in entries]
+        return [{key: one[key] for key in one if key not in ("path", "unread")} for one in shown]
 
     @cli.plain_verb(group, "cost")
     @click.option("--by", type=click.Choice(["lab", "owner"]), help="Only a sum for each.")

@@ -140,11 +140,8 @@ class Report:
         return time.monotonic()
 
     def ended(self, what: str, began: float) -> None:
-        """That wait is over."""
-        self.waited(what, time.monotonic() - began)
-
-    def waited(self, what: str, seconds: float) -> None:
-        """A wait is over; it belongs to the step that is under way."""
+        """That wait is over; it belongs to the step that is under way."""
+        seconds = time.monotonic() - began
         with self.mutex:
             if seconds >= LEAST_S and self.steps:
                 self.steps[-1].waits.append((what, seconds))
