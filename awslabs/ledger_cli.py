@@ -26,9 +26,9 @@ from awslabs import cost, journal, ledgers, prices, screen
 from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.explain import Place
-from awslabs.inventory import NOT_OURS, STRAY, UNSEEN, not_proven, survey, verify
+from awslabs.inventory import NOT_OURS, STRAY, UNSEEN, merged, not_proven, survey, verify
 from awslabs.ledger import Ledger
-from awslabs.recovery import lost, rebuild, whole, write_back
+from awslabs.recovery import lost, rebuild, write_back
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
@@ -341,7 +341,7 @@ def command_line() -> Any:
             built = "" if one.home == home else ", built from another computer"
             cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old, {price}: {things}")
             chosen.append(one)
-        chosen = whole(chosen)
+        chosen = merged(chosen, lambda one: one.prefix)
         if left:
             cli.say("Left out: " + ", ".join(f"{count} {why}" for why, count in left.items()) + ".")
         failures: list[LabError] = list(newer.values())
