@@ -34,7 +34,7 @@ from awslabs import journal, prices
 from awslabs.journal import Journal, Row
 from awslabs.kinds.containers import NO_REPOSITORY
 from awslabs.kinds.ec2 import instances, of_ledger
-from awslabs.kinds.named import as_kept, pages
+from awslabs.kinds.named import as_kept, pages, unless
 from awslabs.kinds.storage import MISSING
 
 LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's life
@@ -286,12 +286,8 @@ def _in_bucket(s3: Any, name: str) -> int | None:
 
 def _in_repository(ecr: Any, name: str) -> int:
     """Bytes of all images; what two of them share counts twice, so it is the most that it can be."""
-    try:
-        images = pages(ecr, "describe_images", "imageDetails", repositoryName=name)
-    except ecr.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in (*NO_REPOSITORY, *REFUSED):
-            raise
-        return 0
+    unseen = (*NO_REPOSITORY, *REFUSED)
+    images = unless(unseen, pages, ecr, "describe_images", "imageDetails", repositoryName=name) or []
     return sum(one.get("imageSizeInBytes", 0) for one in images)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from awslabs import addresses, tunnel
 from awslabs.errors import LabError, TunnelError
-from awslabs.explain import error_code
+from awslabs.kinds.named import unless
 from awslabs.ledger import Ledger, ensure
 from awslabs.rehearsal import instead
 from awslabs.show import Shown
@@ -157,12 +157,8 @@ def require_open_firewall(ledger: Ledger, server: Server) -> None:
 
 def console(ec2: Any, instance_id: str) -> str:
     """What the server has written to its console, where its host keys' fingerprints stand."""
-    try:
-        answer = ec2.get_console_output(InstanceId=instance_id, Latest=True)
-    except ec2.exceptions.ClientError as error:
-        if error_code(error) != "UnsupportedOperation":
-            raise
-        # A t2 is not of Nitro: what AWS keeps of its boot.
+    answer = unless(("UnsupportedOperation",), ec2.get_console_output, InstanceId=instance_id, Latest=True)
+    if answer is None:  # a t2 is not of Nitro: what AWS keeps of its boot
         answer = ec2.get_console_output(InstanceId=instance_id)
     return str(answer.get("Output", ""))
 

@@ -11,6 +11,8 @@ from awslabs import cost
 from awslabs.calls import as_boto3, as_cli
 from awslabs.console.feed import File
 from awslabs.journal import Row
+from awslabs.kinds.logs import MISSING
+from awslabs.kinds.named import unless
 from awslabs.ledger import digest
 from awslabs.reasons import LANGUAGES, REASONS
 
@@ -107,25 +109,19 @@ def _console(ec2: Any, row: Row, client: Client) -> Iterator[str]:
 
 def _newest(logs: Any, group: str) -> Iterator[str]:
     """The end of the three streams of a log group in which something was written last."""
-    try:
-        streams = logs.describe_log_streams(
-            logGroupName=group, orderBy="LastEventTime", descending=True, limit=3
-        )["logStreams"]
-    except logs.exceptions.ResourceNotFoundException:
-        return
+    newest = {"orderBy": "LastEventTime", "descending": True, "limit": 3}
+    told = unless(MISSING, logs.describe_log_streams, logGroupName=group, **newest)
     events = []
-    for stream in streams:
+    for stream in told["logStreams"] if told else ():
         events += _stream(logs, group, stream["logStreamName"])
     for event in sorted(events, key=lambda one: int(one["timestamp"])):
         yield event["message"].rstrip("\n")
 
 
 def _stream(logs: Any, group: str, stream: str) -> list[Mapping[str, Any]]:
-    try:
-        told = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=LINES, startFromHead=False)
-    except logs.exceptions.ResourceNotFoundException:
-        return []
-    events: list[Mapping[str, Any]] = told["events"]
+    last = {"limit": LINES, "startFromHead": False}
+    told = unless(MISSING, logs.get_log_events, logGroupName=group, logStreamName=stream, **last)
+    events: list[Mapping[str, Any]] = told["events"] if told else []
     return events
 
 

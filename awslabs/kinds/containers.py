@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -228,19 +227,13 @@ def listed_tasks(ecs: Any, cluster: str, **chosen: str) -> list[str]:
     ``startedBy`` "must be the only filter" (ECS API reference, ListTasks), so nobody can ask by it for what
     was stopped; what was stopped has ended, or is about to.
     """
-    try:
-        return pages(ecs, "list_tasks", "taskArns", cluster=cluster, **chosen)
-    except ecs.exceptions.ClusterNotFoundException:
-        return []
+    return unless(NO_CLUSTER, pages, ecs, "list_tasks", "taskArns", cluster=cluster, **chosen) or []
 
 
 def look_for_task(ecs: Any, row: Any) -> list[Found]:
     cluster = row.ids.get("clusterArn") or row.telling["cluster"]
     if arn := row.ids.get("taskArn"):
-        try:
-            return show_tasks(ecs, cluster, [arn])
-        except ecs.exceptions.ClusterNotFoundException:
-            return []
+        return unless(NO_CLUSTER, show_tasks, ecs, cluster, [arn]) or []
     return show_tasks(ecs, cluster, listed_tasks(ecs, cluster, startedBy=row.token))
 
 
@@ -250,10 +243,9 @@ def tasks_of(ecs: Any, rows: list[Any], overview: Overview) -> list[Found]:
     for row in rows:
         if "taskArn" in row.ids:
             by_cluster.setdefault(row.ids["clusterArn"], []).append(row.ids["taskArn"])
-    found = []
+    found: list[Found] = []
     for cluster, arns in by_cluster.items():
-        with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):
-            found += show_tasks(ecs, cluster, arns)
+        found += unless(NO_CLUSTER, show_tasks, ecs, cluster, arns) or []
     return found
 
 

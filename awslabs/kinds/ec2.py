@@ -11,7 +11,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import pages, parts, tags_in
+from awslabs.kinds.named import pages, parts, tags_in, unless
 
 log = logging.getLogger(__name__)
 
@@ -334,11 +334,9 @@ def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[s
     AWS calls: ``ec2:DescribeVolumes``.
     """
     ours = [{"Name": "tag-key", "Values": ["awslabs:token"]}]
-    try:
-        volumes = pages(ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
-    except ec2.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in ("UnauthorizedOperation", "AccessDenied"):
-            raise
+    refused = ("UnauthorizedOperation", "AccessDenied")
+    volumes = unless(refused, pages, ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
+    if volumes is None:
         return {}
     requests = {
         item["InstanceId"]: {

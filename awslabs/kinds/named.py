@@ -71,11 +71,13 @@ def listed_by_name(
     return listed
 
 
-def unless(codes: tuple[str, ...], method: Callable[..., Any], **request: Any) -> Any:
-    """The answer to a reading call; None where AWS answers, with one of these codes, that there is none."""
+def unless(codes: tuple[str, ...], ask: Callable[..., Any], *what: Any, **request: Any) -> Any:
+    """The answer to reading calls; None where AWS answers, with one of these codes, that there is none."""
+    from botocore.exceptions import ClientError
+
     try:
-        return method(**request)
-    except method.__self__.exceptions.ClientError as error:  # type: ignore[attr-defined]
+        return ask(*what, **request)
+    except ClientError as error:
         if error.response["Error"]["Code"] not in codes:
             raise
         return None
