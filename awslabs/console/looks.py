@@ -9,7 +9,6 @@ at is ``not shown``; it stops nothing else.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,8 +20,6 @@ from awslabs.kinds.batch import described
 from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.kinds.named import pages, parts
 from awslabs.progress import each
-
-log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 PORTS = {22: "SSH", 80: "HTTP", 443: "HTTPS", 8888: "Jupyter"}
