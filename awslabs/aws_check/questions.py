@@ -25,6 +25,10 @@ from awslabs.errors import LabError
 from awslabs.explain import boto3_errors
 from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.progress import awaiting
+from awslabs.tour import missing
+from awslabs.workload.batch_sweep import batch_jobs
+from awslabs.workload.ecs_qa import questions
+from awslabs.workload.gpu import notebook
 
 if TYPE_CHECKING:
     from awslabs.cloud import Cloud
@@ -139,8 +143,6 @@ def machines_of(ledger: Ledger) -> str:
     """The lab's machines that run now, in words. AWS calls: ``ec2:DescribeInstances``."""
 
     def ask(ledger: Ledger, _: Any) -> str:
-        from awslabs.workload.batch_sweep import batch_jobs
-
         found = Counter(one.instance_type for one in batch_jobs.machines(ledger))
         return (
             ", ".join(f"{many} {kind}" for kind, many in sorted(found.items())) + " ran"
@@ -169,9 +171,6 @@ def console(ledger: Ledger, witness: Witness) -> str:
 
 def training(ledger: Ledger, witness: Witness) -> str:
     """The image, the GPU, and one short training with recorded steps beside one without."""
-    from awslabs.tour import missing
-    from awslabs.workload.gpu import notebook
-
     image = next(iter(witness.images()), "none")
     if missing(ledger):
         return f"{image}; nothing was trained"
@@ -191,8 +190,6 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
     AWS calls: ``batch:ListJobs``, ``DescribeJobs``, ``DescribeComputeEnvironments``,
     ``ec2:DescribeInstances``, ``ecs:ListContainerInstances``, ``DescribeContainerInstances``.
     """
-    from awslabs.workload.batch_sweep import batch_jobs
-
     jobs = children(ledger)
     submitted = min(job["createdAt"] for job in jobs) / 1000
     moments = {
@@ -222,23 +219,17 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
 
 def job_logs(ledger: Ledger, witness: Witness) -> str:
     """Lines of each job of the sweep."""
-    from awslabs.workload.batch_sweep import batch_jobs
-
     jobs = children(ledger)
     return lines_in_words([lambda job=job: list(batch_jobs.job_log(ledger, job)) for job in jobs])  # type: ignore[misc]
 
 
 def task_logs(ledger: Ledger, witness: Witness) -> str:
     """Lines of the task that began last."""
-    from awslabs.workload.ecs_qa import questions
-
     return lines_in_words([lambda: questions.logs(ledger)])
 
 
 def children(ledger: Ledger) -> list[dict[str, Any]]:
     """All jobs of the lab as Batch describes them, those of arrays one by one."""
-    from awslabs.workload.batch_sweep import batch_jobs
-
     ids = []
     for job in batch_jobs.described(ledger, [one["jobId"] for one in batch_jobs.listed(ledger)]):
         size = job.get("arrayProperties", {}).get("size")
