@@ -188,7 +188,8 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
             "run the same command again without a budget: `down` ends that of `up`, "
             "`unset AWSLABS_BUDGET` that of the shell",
         )
-    under_way = sum(_least(row.usd_per_hour) for row in rows if row.state == "creating")
+    per_hour = sum(row.usd_per_hour or 0.0 for row in rows if row.state == "creating")
+    under_way = per_hour * cost.LEAST_S / 3600
     if gone + under_way + usd > limit:
         more = math.ceil((gone + under_way + max(usd, 0.01)) * 200) / 100  # as much again
         raise OverBudget(
@@ -196,11 +197,6 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
             f"{gone + under_way:.4f} USD are spent, and it costs {usd:.4f} at the least. It was not started.",
             fix.format(written(more)),
         )
-
-
-def _least(usd_per_hour: float | None) -> float:
-    """What is billed at the least of something with this hourly price."""
-    return (usd_per_hour or 0.0) * cost.LEAST_S / 3600
 
 
 def told(header: dict[str, Any], rows: list[Row]) -> str:

@@ -25,7 +25,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awslabs import cli, prices, progress, tour
 from awslabs.aws_check import smallest
@@ -35,21 +35,13 @@ from awslabs.aws_check.report import Report, say
 from awslabs.cassettes import Recorder
 from awslabs.errors import LabError
 from awslabs.explain import as_options
-from awslabs.labs import LABS
+from awslabs.ledger import Ledger
 from awslabs.pseudonyms import Pseudonyms
-
-if TYPE_CHECKING:
-    from awslabs.ledger import Ledger
 
 COPY = "check"  # a copy of the lab of its own: yours stays as it is
 SMALLEST = "smallest"
 LONGEST_H = 0.5  # hours that a check may take before its stated cost no longer holds
 TTL_MINUTES = 90  # after which its server ends by itself, should all else fail
-
-
-def names() -> list[str]:
-    """What can be checked."""
-    return [SMALLEST, *LABS]
 
 
 def options_for(lab: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +75,7 @@ def check(
     Parameters
     ----------
     lab : str
-        One of `names`.
+        A lab, or ``smallest``.
     page : Path
         Where the report goes.
     options : dict

@@ -18,21 +18,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awslabs import tunnel
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
 from awslabs.explain import boto3_errors
 from awslabs.kinds.ec2 import instances, of_ledger
+from awslabs.ledger import Ledger
 from awslabs.progress import awaiting
 from awslabs.tour import missing
 from awslabs.workload.batch_sweep import batch_jobs
 from awslabs.workload.ecs_qa import questions
 from awslabs.workload.gpu import notebook
-
-if TYPE_CHECKING:
-    from awslabs.cloud import Cloud
-    from awslabs.ledger import Ledger
 
 LOG_S = 120.0  # seconds for the last lines of a job to arrive
 CONSOLE = "How long after RunInstances does the console show the host keys?"

@@ -16,17 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from awslabs import images, journal, screen
+from awslabs.aws_check.questions import Witness
+from awslabs.cassettes import Recorder
 from awslabs.errors import DISTRIBUTION, LabError
 from awslabs.explain import as_options
+from awslabs.ledger import Ledger
 from awslabs.pseudonyms import Pseudonyms
-
-if TYPE_CHECKING:
-    from awslabs.aws_check.questions import Witness
-    from awslabs.cassettes import Recorder
-    from awslabs.ledger import Ledger
 
 T = TypeVar("T")
 PASSED, FAILED, INTERRUPTED, RUNNING = "passed", "failed", "interrupted", "did not end"
