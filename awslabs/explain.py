@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shlex
 import sys
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from awslabs.errors import AwsError
+from awslabs.web import is_loopback
 
 THROTTLED = {
     "Throttling",
@@ -196,10 +196,7 @@ def is_refused_here(error: BaseException) -> bool:
     if type(error).__name__ != "EndpointConnectionError":
         return False
     host = urlsplit(getattr(error, "kwargs", {}).get("endpoint_url", "")).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 def is_no_aws(error: BaseException) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
+from awslabs.kinds.kind import Found, Kind, Reason, Step
 from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
@@ -23,6 +25,17 @@ NOT_YET = (
     # A function with environment variables gets a grant on AWS's own key for its role (aws-facts, k).
     "InvalidParameterValueException KMS key is invalid for CreateGrant",
 )
+
+
+def packed(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip for Lambda. The same files give the same bytes, so `up` sees whether anything has changed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, compression)
+    return buffer.getvalue()
 
 
 def show_function(client: Any, ids: dict[str, str]) -> Found | None:
@@ -58,11 +71,6 @@ FUNCTION = named(
 )
 
 
-def mark_permission(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    """A permission takes no tags: its name carries the token."""
-    return {**request, "StatementId": f"{request['StatementId']}-{mark.token}"}
-
-
 def look_for_permission(client: Any, row: Any) -> list[Found]:
     """The statement of that name in the function's own policy."""
     answer = unless(MISSING, client.get_policy, FunctionName=row.ids["FunctionName"])
@@ -75,7 +83,8 @@ PERMISSION = Kind(
     call="lambda:AddPermission",
     known_by=("FunctionName", "StatementId"),
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
-    mark=mark_permission,
+    # It takes no tags: its name carries the token.
+    mark=lambda request, mark: {**request, "StatementId": f"{request['StatementId']}-{mark.token}"},
     look=look_for_permission,
     delete=lambda client, found: client.remove_permission(**found.ids),
     ends=("FunctionName",),
