@@ -156,7 +156,10 @@ def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
     calls, gb_seconds, _ = (sum(one[place] for one in logs.values()) for place in range(3))
     logged = sum(max(size, LOGGED_BYTES * calls) for calls, _, size in logs.values())
     asked, region = header["asked"], header["region"]
-    most = {name: _times(header, name) for name in PerCall._fields}
+    most = {
+        name: sum(_calls(header, ending) * float(getattr(each, name)) for ending, each in PER_CALL.items())
+        for name in PerCall._fields
+    }
     # A table that has grown beyond a page is read whole by who scans it.
     most["reads"] += _calls(header, LISTED) * _calls(header, POSTED) * HAIKU_BYTES / READ_BYTES
     counted = [
@@ -178,11 +181,6 @@ def _calls(header: dict[str, Any], ending: str) -> int:
     """Calls of the function whose log group's name ends so."""
     logs = header["meter"]["logs"].items()
     return sum(counts[0] for name, counts in logs if name.endswith(ending))
-
-
-def _times(header: dict[str, Any], name: str) -> float:
-    """What all calls are at most, of one field of `PerCall`."""
-    return sum(_calls(header, ending) * float(getattr(each, name)) for ending, each in PER_CALL.items())
 
 
 def request_usd(region: str) -> float:

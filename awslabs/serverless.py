@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from awslabs import addresses, policies, prices
-from awslabs.buckets import location
 from awslabs.errors import AwsError, LabError
 from awslabs.kinds import rest_apis
 from awslabs.kinds.functions import packed
+from awslabs.kinds.storage import location
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import OFTEN, awaiting, poll

@@ -26,6 +26,11 @@ MARKED = "awslabs-ledger"  # metadata of each object that a lab puts into a buck
 LOOKED_AT = 1000  # objects of which it is asked who put them there
 
 
+def location(region: str) -> dict[str, Any]:
+    """Where CreateBucket is to put one: us-east-1 must not be said, every other Region must be."""
+    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
 def mark_bucket(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token at the end of the name, which is unique in the whole world; and our tags."""
     configuration = {**request.get("CreateBucketConfiguration", {}), "Tags": mark.tag_list()}
