@@ -39,9 +39,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from awslabs import images, journal, policies, prices
-from awslabs.buckets import location
 from awslabs.errors import AwsError, LabError, install
 from awslabs.kinds.batch import describe_environment, describe_queue
+from awslabs.kinds.storage import location
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.network import Subnet, public_network
 from awslabs.policies import allow

@@ -49,14 +49,18 @@ AT_ONCE = 8
 
 def regions_of(cloud: Cloud) -> list[str]:
     """The Region in use, and all in which a ledger of this account lies here, of a class too."""
-    account = cloud.identity["account"]
-    files = [path.name.split(".") for folder in folders(cloud) for path in journal.files(folder)]
-    return [cloud.region, *sorted({name[3] for name in files if name[2] == account} - {cloud.region})]
+    account, names = cloud.identity["account"], [path.name.split(".") for path in files(cloud)]
+    return [cloud.region, *sorted({name[3] for name in names if name[2] == account} - {cloud.region})]
 
 
 def folders(cloud: Cloud) -> tuple[Path, Path]:
     """Where ledgers lie: this computer's own, and what was taken down after class."""
     return cloud.folder, cloud.folder / "class"
+
+
+def files(cloud: Cloud) -> list[Path]:
+    """The files of all of them."""
+    return [path for folder in folders(cloud) for path in journal.files(folder)]
 
 
 def enabled_regions(cloud: Cloud) -> list[str]:
@@ -83,7 +87,7 @@ def issue(clouds: list[Cloud], owner: str) -> dict[str, Any]:
     before = texts_of(first)
     looks = each(lambda cloud: _Look(cloud, owner), clouds, AT_ONCE)
     elsewhere = {cloud.region for cloud in clouds}
-    for path in (path for folder in folders(first) for path in journal.files(folder)):
+    for path in files(first):
         _, _, of, region, _ = path.name.split(".")
         if of == account and region not in elsewhere:
             doubts += open_elsewhere(path, owner)
@@ -115,7 +119,7 @@ def texts_of(cloud: Cloud) -> dict[Path, bytes | None]:
         except OSError:
             return None  # `_Look` says what is wrong with it
 
-    return {path: content(path) for folder in folders(cloud) for path in journal.files(folder)}
+    return {path: content(path) for path in files(cloud)}
 
 
 def clock_doubts(cloud: Cloud) -> list[str]:
@@ -276,8 +280,7 @@ def document(looks: list[_Look], owner: str) -> dict[str, Any]:
     account = cloud.identity["account"]
     looked = [one.region for one in looks]
     missed = sorted(known - set(looked))
-    files = [path.name.split(".") for folder in folders(cloud) for path in journal.files(folder)]
-    accounts = sorted({name[2] for name in files} - {account})
+    accounts = sorted({path.name.split(".")[2] for path in files(cloud)} - {account})
     ledgers = [_ledger(header, rows) for one in looks for header, rows in one.books]
     totals = [cost.total(header, rows) for one in looks for header, rows in one.books]
     others = sum((one.others for one in looks), Counter[str]())

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import dataclasses
 import fnmatch
 import importlib
 import io
@@ -406,7 +405,7 @@ def record(lab: Lab) -> Ledger:
 
 def take_down(labs: list[Lab]) -> list[tuple[Lab, LabError]]:
     """Delete labs, many at once, as `ledger down --all` does; what went wrong."""
-    whole = by_prefix(labs)
+    whole = inventory.merged(labs, lambda lab: (id(lab.room), lab.prefix))
     errors = ledgers.take_down(whole, record)
     return [(lab, error) for lab, error in zip(whole, errors, strict=True) if error]
 
@@ -424,15 +423,6 @@ def close_records(class_rooms: list[Room]) -> list[LabError]:
                 except LabError as error:
                     failures.append(error)
     return failures
-
-
-def by_prefix(labs: Iterable[Lab]) -> list[Lab]:
-    """One for each prefix in a room: what several have built of one ledger goes down in one order."""
-    found: dict[tuple[int, str], Lab] = {}
-    for lab in labs:
-        whole = found.setdefault((id(lab.room), lab.prefix), dataclasses.replace(lab, things=[]))
-        whole.things.extend(lab.things)
-    return list(found.values())
 
 
 # -- The command line ---------------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ def verb(group: click.Group, name: str, lab: str) -> Callable[..., Any]:
             if options.pop("with_console", False):
                 open_console(sandbox=options["sandbox"], region=options["region"], profile=options["profile"])
             ledger = open_ledger(lab, **{key: options.pop(key) for key in opens})
-            keeping = contextlib.nullcontext() if name == "down" else limits.kept(ledger)
+            keeping = contextlib.nullcontext() if name == "down" else limits.Keeper(ledger)
             try:
                 with keeping:
                     result = function(ledger, **options)
@@ -363,9 +363,11 @@ def lab_group(lab: str, page: str | None) -> click.Group:
     return Group(lab, help=(page or "").partition("\n")[0])
 
 
-def ttl(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option ``--ttl`` of a lab that works by tasks, jobs or requests."""
-    text = "End what costs so long after the last `up`, task or job: 90m, 3h, ..."
+def ttl(
+    default: str | None = None,
+    text: str = "End what costs so long after the last `up`, task or job: 90m, 3h, ...",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--ttl`` of a lab; unless told otherwise of one that works by tasks, jobs or requests."""
     return click.option(
         "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
     )

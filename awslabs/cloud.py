@@ -93,15 +93,8 @@ class Cloud:
             yield
         except BotoCoreError as error:
             raise explain(error, what, self.place) from error
-        except OSError as error:
-            raise AwsError(
-                "The AWS credentials could not be fetched.",
-                f"The credential_process of the AWS configuration does not run: {error}",
-                mend_source(self.place),
-                code="CredentialRetrievalError",
-            ) from error
-        except ValueError as error:
-            if "endpoint" in str(error):
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and "endpoint" in str(error):
                 address = str(error).rpartition(" ")[2]
                 raise AwsError(
                     f"{address} is no address of a cloud.",
@@ -110,9 +103,15 @@ class Cloud:
                     f"export AWS_ENDPOINT_URL={shlex.quote(f'http://{address}')}",
                     code="InvalidEndpoint",
                 ) from error
+            source = "credential_process of the AWS configuration"
+            why = (
+                f"The {source} does not run"
+                if isinstance(error, OSError)
+                else f"What the {source} prints is no JSON"
+            )
             raise AwsError(
                 "The AWS credentials could not be fetched.",
-                f"What the credential_process of the AWS configuration prints is no JSON: {error}",
+                f"{why}: {error}",
                 mend_source(self.place),
                 code="CredentialRetrievalError",
             ) from error

@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 from awslabs import journal, prices
 from awslabs.journal import Journal, Row
 from awslabs.kinds.containers import NO_REPOSITORY
-from awslabs.kinds.named import as_kept, pages
+from awslabs.kinds.ec2 import instances, of_ledger
+from awslabs.kinds.named import as_kept, pages, unless
 from awslabs.kinds.storage import MISSING
 
 LEAST_S = 60.0  # seconds that are billed at least, of a server's or a task's life
@@ -155,7 +156,10 @@ def used(header: dict[str, Any]) -> list[tuple[str, float, float]]:
     calls, gb_seconds, _ = (sum(one[place] for one in logs.values()) for place in range(3))
     logged = sum(max(size, LOGGED_BYTES * calls) for calls, _, size in logs.values())
     asked, region = header["asked"], header["region"]
-    most = {name: _times(header, name) for name in PerCall._fields}
+    most = {
+        name: sum(_calls(header, ending) * float(getattr(each, name)) for ending, each in PER_CALL.items())
+        for name in PerCall._fields
+    }
     # A table that has grown beyond a page is read whole by who scans it.
     most["reads"] += _calls(header, LISTED) * _calls(header, POSTED) * HAIKU_BYTES / READ_BYTES
     counted = [
@@ -177,11 +181,6 @@ def _calls(header: dict[str, Any], ending: str) -> int:
     """Calls of the function whose log group's name ends so."""
     logs = header["meter"]["logs"].items()
     return sum(counts[0] for name, counts in logs if name.endswith(ending))
-
-
-def _times(header: dict[str, Any], name: str) -> float:
-    """What all calls are at most, of one field of `PerCall`."""
-    return sum(_calls(header, ending) * float(getattr(each, name)) for ending, each in PER_CALL.items())
 
 
 def request_usd(region: str) -> float:
@@ -250,9 +249,7 @@ def ask(client: Callable[[str], Any], book: Journal) -> Answers:
     answers, calls = Answers(), {row.call for row in book.rows}
     if calls & {"ec2:RunInstances", "batch:CreateComputeEnvironment"}:
         ec2 = client("ec2")
-        ours = [{"Name": "tag:awslabs:ledger", "Values": [book.header["prefix"]]}]
-        reservations = pages(ec2, "describe_instances", "Reservations", Filters=ours)
-        answers.servers = [one for reservation in reservations for one in reservation["Instances"]]
+        answers.servers = instances(ec2, of_ledger(book.header["prefix"]))
         rows = {row.id for row in book.rows}
         unknown = [one["InstanceId"] for one in answers.servers if one["InstanceId"] not in rows]
         attached = [{"Name": "attachment.instance-id", "Values": unknown}]
@@ -287,12 +284,8 @@ def _in_bucket(s3: Any, name: str) -> int | None:
 
 def _in_repository(ecr: Any, name: str) -> int:
     """Bytes of all images; what two of them share counts twice, so it is the most that it can be."""
-    try:
-        images = pages(ecr, "describe_images", "imageDetails", repositoryName=name)
-    except ecr.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in (*NO_REPOSITORY, *REFUSED):
-            raise
-        return 0
+    unseen = (*NO_REPOSITORY, *REFUSED)
+    images = unless(unseen, pages, ecr, "describe_images", "imageDetails", repositoryName=name) or []
     return sum(one.get("imageSizeInBytes", 0) for one in images)
 
 

@@ -91,8 +91,7 @@ class Box:
         tone = TONES.get(self.row.state, "#555")
         dashed = "" if self.row.state == "standing" else ' stroke-dasharray="5 3"'
         said = {"creating": "is being made", "deleting": "is being deleted"}.get(self.row.state, "stands")
-        price = "? USD/h" if self.row.usd_per_hour is None else f"{self.row.usd_per_hour:.4f} USD/h"
-        cost = "" if self.row.usd_per_hour == 0 else f" · {price}"
+        cost = f" · {price(self.row)}" if price(self.row) else ""
         left = self.x + 12
         return (
             f"<g><title>{text(f'{self.row.call} {self.row.id}')}</title>"
@@ -102,7 +101,7 @@ class Box:
             f"{text(self.row.name, 26)}</text>"
             f'<text x="{left:.0f}" y="{self.y + 33:.0f}" fill="{tone}">{said}{text(cost)}</text>'
             f'<text x="{left:.0f}" y="{self.y + 47:.0f}" fill="#595959" font-size="10">'
-            f"{text(_short(self.row.id), 32)}</text></g>"
+            f"{text(short(self.row.id), 32)}</text></g>"
         )
 
 
@@ -119,7 +118,15 @@ def _flow(boxes: list[Box], room: float) -> tuple[float, float]:
     return widest, y + high
 
 
-def _short(name: str) -> str:
+def price(row: Row) -> str:
+    """What a row costs each hour, in words; empty for nothing."""
+    if row.usd_per_hour == 0:
+        return ""
+    return "? USD/h" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f} USD/h"
+
+
+def short(name: str) -> str:
+    """Of an ARN with a path its last part."""
     return name.rpartition("/")[2] if name.startswith("arn:") else name
 
 

@@ -201,9 +201,7 @@ def command_line() -> Any:
     @cli.verb(group, "up", "ec2")
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @cli.ALLOW_FROM
-    @click.option(
-        "--ttl", "ttl_minutes", metavar="TIME", type=cli.Duration(), help="End it all after 90m, 3h, ..."
-    )
+    @cli.ttl(text="End it all after 90m, 3h, ...")
     @cli.ends_by_itself
     def _up(
         ledger: Ledger, instance_type: str, allow_from: str | None, ttl_minutes: int | None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from awslabs.errors import AwsError
+from awslabs.web import is_loopback
 
 THROTTLED = {
     "Throttling",
@@ -67,6 +67,15 @@ PAID_PLAN = "aws freetier upgrade-account-plan --account-plan-type PAID --region
 G_AND_VT = re.compile(r"^(g\d|vt\d|gr\d)")  # families that the "G and VT" quota counts, L-DB2E81BA
 
 
+def as_options(given: Mapping[str, str | bool | None]) -> str:
+    """Options as a command line takes them: `` --region eu-west-1 --cpu``; what was not given is left out."""
+    return "".join(
+        f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+        for name, value in given.items()
+        if value
+    )
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a call went, as the fixes must name it.
@@ -96,12 +105,10 @@ class Place:
         cls, region: str | None, profile: str | None, sandbox: bool, *, lab: str = "", name: str = "default"
     ) -> Place:
         """The place that these options mean; what none of them says, the environment tells whoever comes."""
-        named = {"region": region, "profile": profile}
-        options = "".join(f" --{key} {shlex.quote(value)}" for key, value in named.items() if value)
         return cls(
             lab,
             region or "",
-            options=options + (" --sandbox" if sandbox else ""),
+            options=as_options({"region": region, "profile": profile, "sandbox": sandbox}),
             name="" if name == "default" else name,
             profile=profile or "",
         )
@@ -109,20 +116,18 @@ class Place:
     def command(self, verb: str) -> str:
         """The command line that runs a verb of the lab on the same copy."""
         new = verb.split()[0] == "up"  # afterwards the ledger itself knows whose it is
-        copy = {"name": self.name, "owner": self.owner if new else ""}
-        told = "".join(f" --{key} {shlex.quote(value)}" for key, value in copy.items() if value)
+        told = as_options({"name": self.name, "owner": new and self.owner})
         return f"python -m awslabs.{self.lab} {verb}{told}{self.options}"
 
     def of_ledgers(self, verb: str) -> str:
         """The command line that runs a verb of the ledgers in the same place."""
         whose = verb.split()[0] in ("verify", "recover") and self.owner
-        owner = f" --owner {shlex.quote(self.owner)}" if whose else ""
+        owner = as_options({"owner": whose})
         return f"python -m awslabs.ledger {verb}{owner}{self.options}"
 
     def aws(self, command: str) -> str:
         """A command of the AWS CLI that goes to the same place."""
-        profile = f" --profile {shlex.quote(self.profile)}" if self.profile else ""
-        line = f"aws {command}{profile}"
+        line = f"aws {command}{as_options({'profile': self.profile})}"
         return f'(eval "$(python -m awslabs.sandbox env)"; {line})' if "--sandbox" in self.options else line
 
 
@@ -191,10 +196,7 @@ def is_refused_here(error: BaseException) -> bool:
     if type(error).__name__ != "EndpointConnectionError":
         return False
     host = urlsplit(getattr(error, "kwargs", {}).get("endpoint_url", "")).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 def is_no_aws(error: BaseException) -> bool:

@@ -33,7 +33,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from awslabs import addresses, prices, tunnel
+from awslabs import addresses, prices
 from awslabs.errors import AwsError, install
 from awslabs.explain import NO_CAPACITY, error_code
 from awslabs.ledger import Ledger, ensure, exclusive
@@ -46,7 +46,9 @@ from awslabs.servers import (
     Server,
     describe,
     encrypted_root,
+    own_key,
     shutdown_after,
+    ssh_firewall,
     standard_credits,
     wait_for_login,
 )
@@ -133,25 +135,7 @@ def up(
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
     # <2> The firewall, and <3> the key: as in chapter 1.
-    group_id = ledger.create(
-        "security-group",
-        ec2.create_security_group,
-        VpcId=vpc_id,
-        GroupName=f"{ledger.prefix}-ssh",
-        Description="SSH from one address",
-    )
-    source = {"CidrIp": let_in, "Description": "awslabs SSH"}
-    ensure(
-        ec2.authorize_security_group_ingress,
-        GroupId=group_id,
-        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
-    )
-    key_name = ledger.create(
-        "key-pair",
-        ec2.import_key_pair,
-        KeyName=f"{ledger.prefix}-key",
-        PublicKeyMaterial=tunnel.public_key(ledger.directory),
-    )
+    group_id, key_name = ssh_firewall(ledger, vpc_id, let_in), own_key(ledger)
 
     # <4> The server: in the first zone that has room. From here on it costs money.
     for zone, subnet_id in zip(zones, subnet_ids, strict=True):
@@ -325,15 +309,7 @@ def command_line() -> Any:
     @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, help="Size of the server.")
     @click.option("--spot", is_flag=True, help="Spare capacity: cheaper, and AWS may take it back.")
     @cli.ALLOW_FROM
-    @click.option(
-        "--ttl",
-        "ttl_minutes",
-        metavar="TIME",
-        default="3h",
-        show_default=True,
-        type=cli.Duration(),
-        help="Delete the server after 90m, 3h, ...",
-    )
+    @cli.ttl("3h", "Delete the server after 90m, 3h, ...")
     @click.option("--no-notebook", "without_notebook", is_flag=True, help="The server alone.")
     @cli.ends_by_itself
     def _up(

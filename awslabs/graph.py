@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from awslabs.drawing import price, short
 from awslabs.journal import Row
 from awslabs.screen import columns, folded, one_line
 
@@ -53,7 +54,7 @@ def tree(
     ).split("\n")
     lines = []
     for head, (_, row) in zip(heads, walked, strict=False):  # of no rows there is one empty head
-        label, name = head.removesuffix("|"), _short(one_line(row.id))
+        label, name = head.removesuffix("|"), short(one_line(row.id))
         wide = cell_len(label)
         first, *more = [name] if room is None else folded(name, max(LEAST_ID, room - wide))
         lines += [(label + first).rstrip(), *(" " * wide + part for part in more)]
@@ -72,18 +73,6 @@ def _walk(
             branch = beside = ""
         yield before + branch, row
         yield from _walk(below, row.number, before + beside, signs)
-
-
-def _short(name: str) -> str:
-    """Of an ARN with a path its last part: a line is 80 columns wide. ``--json`` has the whole."""
-    return name.rpartition("/")[2] if name.startswith("arn:") else name
-
-
-def price(row: Row) -> str:
-    """What a row costs each hour, in words; empty for nothing."""
-    if row.usd_per_hour == 0:
-        return ""
-    return "? USD/h" if row.usd_per_hour is None else f"{row.usd_per_hour:.4f} USD/h"
 
 
 def as_dict(header: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, Any]:

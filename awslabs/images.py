@@ -273,13 +273,13 @@ def build(client: DockerClient, recipe: Recipe, address: str) -> None:
                 f"The image {recipe.name} was not built.",
                 f"{error}\n       {tail}".rstrip(),
                 f"docker --host {host_of(client)} build --platform {PLATFORM} "
-                f"{' '.join([*_args(recipe), str(folder(recipe.name))])}    # shows all of it",
+                f"{shlex.join([*_args(recipe), str(folder(recipe.name))])}    # shows all of it",
             ) from error
 
 
 def _args(recipe: Recipe) -> list[str]:
-    """A recipe's build arguments, quoted for a shell."""
-    return [f"--build-arg {shlex.quote(f'{name}={text}')}" for name, text in recipe.args.items()]
+    """A recipe's build arguments, as Docker's command takes them."""
+    return [part for name, text in recipe.args.items() for part in ("--build-arg", f"{name}={text}")]
 
 
 def buildx() -> list[str]:
@@ -315,9 +315,8 @@ def _by_buildx(
     from docker.errors import DockerException
 
     settings = ["--builder", "default", "--platform", PLATFORM, "--provenance=false", "--load"]
-    arguments = [part for name, text in recipe.args.items() for part in ("--build-arg", f"{name}={text}")]
     with subprocess.Popen(
-        [*command, "build", *settings, "--progress", "plain", "--tag", address, *arguments, "-"],
+        [*command, "build", *settings, "--progress", "plain", "--tag", address, *_args(recipe), "-"],
         stdin=context,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -7,10 +7,11 @@ verify(cloud)    the same beside this computer's ledgers: what each of the two k
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from awslabs import journal
 from awslabs.cloud import Cloud
@@ -98,6 +99,20 @@ class Standing:
     @property
     def usd_per_hour(self) -> float | None:
         return journal.total(one.usd_per_hour for one in self.things)
+
+
+Lab = TypeVar("Lab", bound=Standing)
+
+
+def merged(labs: Iterable[Lab], key: Callable[[Lab], Any]) -> list[Lab]:
+    """One for each key: what several have built of one ledger goes down in one order."""
+    found: dict[Any, Lab] = {}
+    for lab in labs:
+        if key(lab) not in found:
+            found[key(lab)] = copy.copy(lab)
+            found[key(lab)].things = []
+        found[key(lab)].things += lab.things
+    return list(found.values())
 
 
 @dataclass(frozen=True)

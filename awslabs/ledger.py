@@ -29,7 +29,6 @@ import json
 import logging
 import os
 import random
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +54,7 @@ from awslabs.explain import (
     THROTTLED,
     Place,
     answers,
+    as_options,
     boto3_errors,
     error_code,
     explain,
@@ -711,12 +711,7 @@ class Ledger:
         **given
             Options that it needs besides: ``cpu=True`` is the flag ``--cpu``; None and False are left out.
         """
-        options = "".join(
-            f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
-            for name, value in given.items()
-            if value not in (None, False)
-        )
-        return self.place.command(f"{verb}{options}")
+        return self.place.command(f"{verb}{as_options(given)}")
 
     def command_to_force(self, row: Row) -> str:
         """The command line that deletes what stands under one row, whatever it carries."""

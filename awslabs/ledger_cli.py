@@ -26,9 +26,9 @@ from awslabs import cost, journal, ledgers, prices, screen
 from awslabs.cloud import Cloud
 from awslabs.errors import LabError, LedgerError, StillStanding
 from awslabs.explain import Place
-from awslabs.inventory import NOT_OURS, STRAY, UNSEEN, not_proven, survey, verify
+from awslabs.inventory import NOT_OURS, STRAY, UNSEEN, merged, not_proven, survey, verify
 from awslabs.ledger import Ledger
-from awslabs.recovery import lost, rebuild, whole, write_back
+from awslabs.recovery import lost, rebuild, write_back
 
 YOUNG_S = 3600.0  # seconds in which a ledger may still be at work on another computer
 WITH_RESULTS = ("gpu", "ecs_qa", "batch_sweep")  # labs whose own `down` saves what came of their work
@@ -86,11 +86,8 @@ def command_line() -> Any:
             price = cli.per_hour(usd, *{entry.region for entry in entries if entry.cloud == "aws"})
             down = Place.asked(None, profile, sandbox=False).of_ledgers("down --all")
             cli.say(f"{price[0].upper()}{price[1:]} on AWS. Delete it all: {down}")
-        left_out = ("path", "unread")
-        shown = [
-            {key: value for key, value in vars(entry).items() if key not in left_out} for entry in entries
-        ]
-        return [{**entry, "hours": round(entry["hours"], 2)} for entry in shown]
+        shown = [{**vars(entry), "hours": round(entry.hours, 2)} for entry in entries]
+        return [{key: one[key] for key in one if key not in ("path", "unread")} for one in shown]
 
     @cli.plain_verb(group, "cost")
     @click.option("--by", type=click.Choice(["lab", "owner"]), help="Only a sum for each.")
@@ -344,7 +341,7 @@ def command_line() -> Any:
             built = "" if one.home == home else ", built from another computer"
             cli.say(f"{one.prefix}, of {one.owner}{built}, {one.hours:.1f} h old, {price}: {things}")
             chosen.append(one)
-        chosen = whole(chosen)
+        chosen = merged(chosen, lambda one: one.prefix)
         if left:
             cli.say("Left out: " + ", ".join(f"{count} {why}" for why, count in left.items()) + ".")
         failures: list[LabError] = list(newer.values())

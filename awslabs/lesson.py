@@ -14,24 +14,29 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from awslabs import prices
 from awslabs.calls import COMMANDS, Code, Dumped, Filed, as_boto3, as_cli, dashed, document
 from awslabs.calls import filed as by_member
-from awslabs.plan import TOKEN, VARIABLE, Ask, Plan, Step, Wait
-from awslabs.reasons import CALL_OUTS_JA, REASONS, Reason, terms_in
+from awslabs.plan import TOKEN, VARIABLE, Ask, Plan, Step, Wait, mapped, texts
+from awslabs.reasons import CALL_OUTS_JA, Reason, terms_in
+from awslabs.reasons import REASONS as OF_CALLS
 
 WIDTH = 80  # columns of commands and texts, however wide the terminal
 BREAKS = re.compile(r"[^\s\u2e80-\u9fff\uff00-\uffef]+[。、，．）」：]*|\s+|.[。、，．）」：]*")
 
-IMAGE = Reason(
-    "The program with all that it needs, as an image of a container; it is built here and pushed to AWS.",
-    "A task or a job starts from it. This takes minutes, so `up` does the next steps meanwhile.",
-    "プログラムと必要なものすべてを入れたコンテナイメージです。ここで作り、AWS に送ります。",
-    "タスクやジョブはこれから始まります。数分かかるので、`up` はその間に次へ進みます。",
-)
+IMAGE = "docker:push"  # the step that is no call to AWS
+REASONS = {
+    **OF_CALLS,
+    IMAGE: Reason(
+        "The program with all that it needs, as an image of a container; it is built here and pushed to AWS.",
+        "A task or a job starts from it. This takes minutes, so `up` does the next steps meanwhile.",
+        "プログラムと必要なものすべてを入れたコンテナイメージです。ここで作り、AWS に送ります。",
+        "タスクやジョブはこれから始まります。数分かかるので、`up` はその間に次へ進みます。",
+    ),
+}
 SORTED = re.compile(r"sort\((.+)\[\]\.(.+)\)\[(\d+)\]")  # a JMESPath of the plan's own
 SAID = {
     "en": {
@@ -125,25 +130,15 @@ def head(plan: Plan, lang: str) -> str:
 
 def fixed(plan: Plan) -> list[str]:
     """Names of variables that no step of the plan tells."""
-    shown = [[step.params, step.asks, step.waits] for step in plan.steps]
-    found = VARIABLE.findall("".join(map(str, _decoded(shown))))
-    return list(dict.fromkeys("token" if name.startswith(TOKEN) else name for name in sorted(found)))
+    asked = [one.params for step in plan.steps for one in step.asks]
+    awaited = [one.params for step in plan.steps for one in step.waits]
+    return variables([*(step.params for step in plan.steps), *asked, *awaited])
 
 
-def _decoded(value: Any) -> Iterator[str]:
-    """All texts within parts of a plan."""
-    if isinstance(value, (Ask, Wait)):
-        value = value.params
-    if isinstance(value, bytes):
-        yield value.decode(errors="replace")
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _decoded(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _decoded(item)
-    else:
-        yield str(value)
+def variables(requests: list[Any]) -> list[str]:
+    """Names of variables in these requests; of the tokens' one for all."""
+    found = VARIABLE.findall("".join(texts(requests)))
+    return list(dict.fromkeys(short_name(name) for name in sorted(found)))
 
 
 def call_out(plan: Plan, number: str, lang: str) -> str:
@@ -162,7 +157,7 @@ def explained(step: Step, place: int, many: int, lang: str, met: set[str], regio
     if step.needs:
         facts.append(said["after"].format(rows=", ".join(map(marked_text, step.needs))))
     lines = [wrapped(f"[{place}/{many}] {title}: {'; '.join(facts)}", 4)]
-    reason = IMAGE if step.call == "docker:push" else REASONS[step.call]
+    reason = REASONS[step.call]
     again = step.call in met
     met.add(step.call)
     lines.append(
@@ -170,10 +165,10 @@ def explained(step: Step, place: int, many: int, lang: str, met: set[str], regio
         if again
         else wrapped(reason.what(lang) + ("" if lang == "ja" else " ") + reason.why(lang))
     )
-    if step.call == "docker:push":
+    if step.call == IMAGE:
         return "\n".join([*lines, "", in_docker(step)])
-    python = "\n".join([*(asked_in_python(ask) for ask in step.asks), step_in_python(step)])
-    shell = "\n".join([*(asked_in_shell(ask) for ask in step.asks), in_shell(step, step.params)])
+    calls: list[Step | Ask] = [*step.asks, step]
+    python, shell = "\n".join(map(in_python, calls)), "\n".join(map(in_shell, calls))
     for term in terms_in(python + reason.what_en):
         if term.en not in met:
             met.add(term.en)
@@ -241,14 +236,14 @@ def as_dict(plan: Plan, lang: str) -> dict[str, Any]:
             "call": step.call,
             "row": marked_text(step.row),
             "call_out": step.number,
-            "what": (IMAGE if step.call == "docker:push" else REASONS[step.call]).what(lang),
-            "why": (IMAGE if step.call == "docker:push" else REASONS[step.call]).why(lang),
+            "what": REASONS[step.call].what(lang),
+            "why": REASONS[step.call].why(lang),
             "usd_per_hour": step.usd_per_hour,
             "needs": list(map(marked_text, step.needs)),
-            "params": {} if step.call == "docker:push" else marked(step.params),
+            "params": {} if step.call == IMAGE else mapped(step.params, as_json),
             "asks": [ask.call for ask in step.asks],
-            "boto3": "" if step.call == "docker:push" else step_in_python(step),
-            "aws": in_docker(step) if step.call == "docker:push" else in_shell(step, step.params),
+            "boto3": "" if step.call == IMAGE else in_python(step),
+            "aws": in_docker(step) if step.call == IMAGE else in_shell(step),
         }
         for step in plan.steps
     ]
@@ -263,12 +258,8 @@ def as_dict(plan: Plan, lang: str) -> dict[str, Any]:
     }
 
 
-def marked(value: Any) -> Any:
-    """The same request as JSON can hold it."""
-    if isinstance(value, Mapping):
-        return {key: marked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [marked(item) for item in value]
+def as_json(value: Any) -> Any:
+    """A part of a request as JSON can hold it."""
     if isinstance(value, str):
         return marked_text(value)
     return value if isinstance(value, (int, float, bool)) or value is None else in_short(value)
@@ -301,44 +292,19 @@ def python_value(value: Any) -> Any:
     if isinstance(value, str):
         held = document(value)
         if held is not None and len(value) > 40:
-            return Dumped(python_value(held))
+            return Dumped(mapped(held, python_value))
         if whole := VARIABLE.fullmatch(value):
             return Code(short_name(whole[1]))
         if VARIABLE.search(value):
             text = json.dumps(value, ensure_ascii=False).replace("{", "{{").replace("}", "}}")
             return Code("f" + VARIABLE.sub(lambda found: f"{{{short_name(found[1])}}}", text))
-        return value
-    if isinstance(value, Mapping):
-        return {key: python_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [python_value(item) for item in value]
     return value
 
 
-def step_in_python(step: Step) -> str:
-    """The call of a step; its answer goes into variables."""
-
-    def named(member: str, content: bytes) -> str:
-        return file_of(step, member)
-
-    return answered_in_python(step.service, step.operation, step.params, step.gives, named)
-
-
-def asked_in_python(ask: Ask) -> str:
-    """A reading call, in the same way."""
-    service, _, operation = ask.call.partition(":")
-    return answered_in_python(service, operation, ask.params, ask.gives)
-
-
-def answered_in_python(
-    service: str,
-    operation: str,
-    params: Mapping[str, Any],
-    gives: Mapping[str, str],
-    filed: Filed = by_member,
-) -> str:
-    """A call whose answer is taken apart: ``vpc_id = ec2.create_vpc(...)["Vpc"]["VpcId"]``."""
-    before, behind, after = "", "", []
+def in_python(one: Step | Ask) -> str:
+    """A call; its answer goes into variables: ``vpc_id = ec2.create_vpc(...)["Vpc"]["VpcId"]``."""
+    service, _, operation = one.call.partition(":")
+    gives, before, behind, after = one.gives, "", "", []
     if found := sorted_list(gives):
         before = "answer = "
         inner = f"one{subscripts(found[1])} for one in answer{subscripts(found[0])}"
@@ -349,14 +315,15 @@ def answered_in_python(
     elif gives:
         before = "answer = "
     for name, query in gives.items() if not behind and not after else ():
-        if one := SORTED.fullmatch(query):
-            inner = f"one{subscripts(one[2])} for one in answer{subscripts(one[1])}"
-            whole = f"{name} = sorted({inner})[{one[3]}]"
-            after.append(whole if len(whole) <= WIDTH else f"{name} = sorted(\n    {inner}\n)[{one[3]}]")
+        if place := SORTED.fullmatch(query):
+            inner = f"one{subscripts(place[2])} for one in answer{subscripts(place[1])}"
+            whole = f"{name} = sorted({inner})[{place[3]}]"
+            after.append(whole if len(whole) <= WIDTH else f"{name} = sorted(\n    {inner}\n)[{place[3]}]")
         else:
             after.append(f"{name} = answer{subscripts(query)}")
     lead = len(before) + len(behind)
-    call = as_boto3(service, operation, python_value(params), width=WIDTH, filed=filed, lead=lead)
+    params = mapped(one.params, python_value)
+    call = as_boto3(service, operation, params, width=WIDTH, filed=files_of(one), lead=lead)
     return "\n".join([f"{before}{call}{behind}", *after])
 
 
@@ -414,43 +381,30 @@ def file_of(step: Step, member: str) -> str:
     return f"{step.row or dashed(step.operation)}{ending}" if ending else by_member(member, b"")
 
 
-def in_shell(step: Step, params: Mapping[str, Any], filed: Filed | None = None, again: bool = False) -> str:
-    """A step as a command; its answer goes into variables.
+def files_of(one: Step | Ask) -> Filed:
+    """The same for all bytes of a call; what only asks sends none."""
+    return (lambda member, content: file_of(one, member)) if isinstance(one, Step) else by_member
+
+
+def in_shell(
+    one: Step | Ask,
+    params: Mapping[str, Any] | None = None,
+    filed: Filed | None = None,
+    again: bool = False,
+) -> str:
+    """A call as a command; its answer goes into variables: ``vpc_id=$(aws ec2 create-vpc ...)``.
 
     Parameters
     ----------
-    params : mapping
-        Those of the step, or with the ledger's marks.
+    params : mapping, optional
+        Its own unless given: those with the ledger's marks.
     filed : callable, optional
         (parameter, bytes) -> the file that holds them.
     again : bool
         Begin with the shell function of that name.
     """
-
-    def named(member: str, content: bytes) -> str:
-        return file_of(step, member)
-
-    return answered_in_shell(
-        step.service, step.operation, params, step.gives, filed or named, "again " if again else ""
-    )
-
-
-def asked_in_shell(ask: Ask) -> str:
-    """A reading call, in the same way."""
-    service, _, operation = ask.call.partition(":")
-    return answered_in_shell(service, operation, ask.params, ask.gives)
-
-
-def answered_in_shell(
-    service: str,
-    operation: str,
-    params: Mapping[str, Any],
-    gives: Mapping[str, str],
-    filed: Filed = by_member,
-    again: str = "",
-) -> str:
-    """A command whose answer is taken apart: ``vpc_id=$(aws ec2 create-vpc ...)``."""
-    before, behind, query = "", "", ""
+    service, _, operation = one.call.partition(":")
+    gives, before, behind, query = one.gives, "", "", ""
     if len(gives) == 1:
         ((name, way),) = gives.items()
         before, behind, query = f"{name}=$(", ")", f"--query {shlex.quote(way)} --output text"
@@ -460,13 +414,13 @@ def answered_in_shell(
         ways = f"sort({listed[0]}[].{listed[1]})" if listed else f"[{', '.join(gives.values())}]"
         ways = shlex.quote(ways)
         before, behind, query = "set -- $(", f")\n{each}", f"--query {ways} --output text"
-    before += again
+    before += "again " if again else ""
     command = as_cli(
         service,
         operation,
-        params,
+        one.params if params is None else params,
         quote=quoted,
-        filed=filed,
+        filed=filed or files_of(one),
         width=WIDTH - bool(behind),
         more=query,
         lead=len(before),

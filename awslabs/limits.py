@@ -13,13 +13,12 @@ that is not known, no budget can be kept, and it says so.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from awslabs import cost, journal, prices
@@ -189,7 +188,8 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
             "run the same command again without a budget: `down` ends that of `up`, "
             "`unset AWSLABS_BUDGET` that of the shell",
         )
-    under_way = sum(_least(row.usd_per_hour) for row in rows if row.state == "creating")
+    per_hour = sum(row.usd_per_hour or 0.0 for row in rows if row.state == "creating")
+    under_way = per_hour * cost.LEAST_S / 3600
     if gone + under_way + usd > limit:
         more = math.ceil((gone + under_way + max(usd, 0.01)) * 200) / 100  # as much again
         raise OverBudget(
@@ -197,11 +197,6 @@ def require(header: dict[str, Any], rows: list[Row], what: str, usd: float | Non
             f"{gone + under_way:.4f} USD are spent, and it costs {usd:.4f} at the least. It was not started.",
             fix.format(written(more)),
         )
-
-
-def _least(usd_per_hour: float | None) -> float:
-    """What is billed at the least of something with this hourly price."""
-    return (usd_per_hour or 0.0) * cost.LEAST_S / 3600
 
 
 def told(header: dict[str, Any], rows: list[Row]) -> str:
@@ -261,7 +256,10 @@ class Keeper:
         self._thread.start()
         return self
 
-    def stop(self) -> None:
+    def __enter__(self) -> Keeper:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
         """No further look; one that is ending something is waited for."""
         self._over.set()
         if self._thread.is_alive():
@@ -350,16 +348,6 @@ def _coming(header: dict[str, Any], rows: list[Row]) -> list[float | None]:
 def _seconds_to(moment: str) -> float:
     """Seconds from now to a moment; endless for none."""
     return journal.seconds_since(journal.now(), moment) if moment else math.inf
-
-
-@contextlib.contextmanager
-def kept(ledger: Kept) -> Iterator[None]:
-    """Keep a lab's limits while the body runs."""
-    keeper = Keeper(ledger).start()
-    try:
-        yield
-    finally:
-        keeper.stop()
 
 
 def that_costs(rows: Iterable[Row], works: Iterable[str], sure_s: float) -> list[Row]:

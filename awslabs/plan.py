@@ -22,7 +22,7 @@ import secrets
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -119,7 +119,7 @@ class Plan:
 
     Attributes
     ----------
-    lab, region, owner, home : str
+    lab, region, owner : str
         Of the ledger; the owner is a variable where nobody has said it.
     call_outs : dict of str
         The chapter's own words, by number.
@@ -130,7 +130,6 @@ class Plan:
     lab: str
     region: str
     owner: str
-    home: str
     call_outs: dict[str, str]
     steps: list[Step] = field(default_factory=list)
 
@@ -188,7 +187,7 @@ def rehearse(
         recorder = Recorder(ledger)
         with recorder.at_work():
             build(ledger)
-        return recorder.plan(whose, home, given=journal.chosen_owner(owner) is not None)
+        return recorder.plan(whose, given=journal.chosen_owner(owner) is not None)
 
 
 def region_of(region: str | None, profile: str | None) -> str:
@@ -224,7 +223,7 @@ def _elsewhere(home_id: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     before, level = progress.watcher, logging.root.manager.disable
-    progress.watcher = progress.Silent()  # nothing of what waits and lines tell happens
+    progress.watcher = progress.Watcher()  # nothing of what waits and lines tell happens
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -321,12 +320,10 @@ class Recorder:
         while frame is not None:
             code = frame.f_code
             if code.co_name == "up" and Path(code.co_filename) == Path(self.chapter.__file__ or ""):
-                return self.number_at(frame.f_lineno)
+                line = frame.f_lineno
+                return next((number for at, number in reversed(self.lines) if at <= line), "")
             frame = frame.f_back
         return ""
-
-    def number_at(self, line: int) -> str:
-        return next((number for at, number in reversed(self.lines) if at <= line), "")
 
     def _needs(self, row: str, sent: dict[str, Any]) -> list[str]:
         last = self.ledger.journal.last(row) if row else None
@@ -335,7 +332,7 @@ class Recorder:
 
     # -- What it comes to ----------------------------------------------------------------------------------
 
-    def plan(self, owner: str, home: str, *, given: bool) -> Plan:
+    def plan(self, owner: str, *, given: bool) -> Plan:
         """The steps, with variables for what only AWS knows."""
         known = {ACCOUNT: "account_id", self.ledger.prefix: "prefix", addresses.NOBODYS_IP: "my_ip"}
         if not given:
@@ -343,7 +340,8 @@ class Recorder:
         for row in self.ledger.journal.rows:
             known[row.token] = f"{TOKEN}{row.token[-16:]}"
         names = Names(self.happened, known)
-        made = Plan(self.ledger.lab, self.ledger.cloud.region, owner, home, self.call_outs)
+        whose = owner if given else variable("owner")
+        made = Plan(self.ledger.lab, self.ledger.cloud.region, whose, self.call_outs)
         rows = {row.name: row for row in self.ledger.journal.rows}
         for at, one in enumerate(self.happened):
             if isinstance(one, Wait):
@@ -370,8 +368,7 @@ class Recorder:
                 names.steps[at] = made.steps[-1]
         self._ask_once(made)
         for what, facts in self.images or []:
-            self._insert(made, what, names.put({**facts, "recipe": facts["recipe"]}), facts["uri"])
-        made.owner = variable("owner") if not given else owner
+            self._insert(made, what, names.put(facts), facts["uri"])
         return made
 
     def _ask_once(self, plan: Plan) -> None:
@@ -425,9 +422,7 @@ class Names:
         """Of two listings that tell a value, the one that tells fewer: it was asked for less."""
         if value not in self.told:
             return True
-        before, now = self.happened[self.told[value][0]], self.happened[at]
-        assert isinstance(before, Called)
-        assert isinstance(now, Called)
+        before, now = self._call(self.told[value][0]), self._call(at)
         if before.changes or now.changes:
             return False
 
@@ -435,6 +430,11 @@ class Names:
             return len(list(leaves(one.answer))), -len(one.sent), one.call
 
         return size(now) < size(before)
+
+    def _call(self, at: int) -> Called:
+        one = self.happened[at]
+        assert isinstance(one, Called)
+        return one
 
     def learn(self, at: int) -> None:
         """Give names to what this call needs of answers before it."""
@@ -446,8 +446,7 @@ class Names:
         for value, (told_at, way) in self.told.items():
             if value in self.known or told_at >= before or not within(value, whole):
                 continue
-            source = self.happened[told_at]
-            assert isinstance(source, Called)
+            source = self._call(told_at)
             self.known[value] = self._free(name_for(source, self.put(source.row), way, value, sent))
             self._pattern = None
             if source.changes:
@@ -464,25 +463,19 @@ class Names:
 
     def asks(self, at: int) -> list[Ask]:
         """The reading calls whose answers this call needs and none before it did."""
-        one, found = self.happened[at], dict[int, dict[str, str]]()
-        assert isinstance(one, Called)
-        self._collect("\n".join(texts(self.put(one.sent))), found)
-        made = []
-        for place, gives in sorted(found.items()):
-            source = self.happened[place]
-            assert isinstance(source, Called)
-            made.append(Ask(source.call, self.put(source.sent), gives))
-        return made
+        found: dict[int, dict[str, str]] = {}
+        self._collect("\n".join(texts(self.put(self._call(at).sent))), found)
+        sources = [(self._call(place), gives) for place, gives in sorted(found.items())]
+        return [Ask(source.call, self.put(source.sent), gives) for source, gives in sources]
 
     def _collect(self, whole: str, found: dict[int, dict[str, str]]) -> None:
         by_name = {name: value for value, name in self.known.items()}
         for name in dict.fromkeys(VARIABLE.findall(whole)):
-            told = self.told.get(by_name[name])
-            source = self.happened[told[0]] if told else None
-            if name in self.asked or told is None or not isinstance(source, Called) or source.changes:
+            at, way = self.told.get(by_name[name], (-1, ()))
+            if name in self.asked or at < 0 or (source := self._call(at)).changes:
                 continue
             self.asked.add(name)
-            found.setdefault(told[0], {})[name] = query(source, told[1], by_name[name])
+            found.setdefault(at, {})[name] = query(source, way, by_name[name])
             self._collect("\n".join(texts(self.put(source.sent))), found)
 
     def put(self, value: Any) -> Any:
@@ -492,51 +485,55 @@ class Names:
             self._pattern = re.compile(
                 "|".join(rf"(?<![0-9A-Za-z]){re.escape(one)}(?![0-9A-Za-z])" for one in known)
             )
+        return mapped(value, self._put)
+
+    def _put(self, value: Any) -> Any:
+        assert self._pattern is not None
         if isinstance(value, str):
             return self._pattern.sub(lambda found: variable(self.known[found[0]]), value)
         if isinstance(value, bytes):
-            try:
-                return self.put(value.decode()).encode()
-            except UnicodeDecodeError:
-                return value
-        if isinstance(value, dict):
-            return {key: self.put(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.put(item) for item in value]
+            with contextlib.suppress(UnicodeDecodeError):
+                return self._put(value.decode()).encode()
         return value
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A request with all changed that is no mapping and no list."""
+    if isinstance(value, Mapping):
+        return {key: mapped(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mapped(item, change) for item in value]
+    return change(value)
 
 
 def texts(value: Any) -> Iterator[str]:
     """All texts within a request, those of files too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, bytes):
-        yield value.decode(errors="replace")
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts(item)
+    return (text for _, text in leaves(value))
 
 
 def leaves(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """All texts within an answer, each with the way to it."""
+    """All texts within an answer or a request, each with the way to it."""
     if isinstance(value, str):
         yield way, value
+    elif isinstance(value, bytes):
+        yield way, value.decode(errors="replace")
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != "ResponseMetadata":
                 yield from leaves(item, (*way, key))
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple)):
         for place, item in enumerate(value):
             yield from leaves(item, (*way, place))
 
 
+def key_of(way: tuple[str | int, ...]) -> str:
+    """What a text is called: the last name on the way to it."""
+    return next(part for part in reversed(way) if isinstance(part, str))
+
+
 def is_told(way: tuple[str | int, ...], value: str) -> bool:
     """Whether a text of an answer names a thing."""
-    key = next(part for part in reversed(way) if isinstance(part, str))
-    return len(value) >= SHORTEST and bool(NAMING.search(key))
+    return len(value) >= SHORTEST and bool(NAMING.search(key_of(way)))
 
 
 def within(value: str, text: str) -> bool:
@@ -546,20 +543,17 @@ def within(value: str, text: str) -> bool:
 
 def query(source: Called, way: tuple[str | int, ...], value: str) -> str:
     """JMESPath to a value; of a listing of many, whose order is nobody's promise, its place when sorted."""
-    lists = [place for place, part in enumerate(way) if isinstance(part, int)]
-    if not source.changes and lists:
-        first = lists[0]
-        head, tail = dotted(way[:first]), dotted(way[first + 1 :])
-        many = sorted({text for other, text in leaves(source.answer) if dotted(other) == dotted(way)})
-        listed = f"{head}[].{tail}"
-        items: Any = source.answer
-        for part in way[:first]:
-            items = items[part]
-        if len(items) > 1:
-            found = sorted({text for other, text in leaves(items) if other[1:] == way[first + 1 :]})
-            return f"sort({listed})[{found.index(value)}]"
-        assert many
-    return dotted(way)
+    first = next((place for place, part in enumerate(way) if isinstance(part, int)), None)
+    if source.changes or first is None:
+        return dotted(way)
+    items: Any = source.answer
+    for part in way[:first]:
+        items = items[part]
+    if len(items) == 1:
+        return dotted(way)
+    before, behind = way[:first], way[first + 1 :]
+    found = sorted({text for other, text in leaves(items) if other[1:] == behind})
+    return f"sort({dotted(before)}[].{dotted(behind)})[{found.index(value)}]"
 
 
 def dotted(way: tuple[str | int, ...]) -> str:
@@ -571,27 +565,15 @@ def name_for(source: Called, row: str, way: tuple[str | int, ...], value: str, s
     """``vpc_id`` of the row `vpc`; of what was only asked for, the name of the parameter that takes it."""
     from botocore import xform_name
 
-    key = str(next(part for part in reversed(way) if isinstance(part, str)))
+    key = key_of(way)
     ending = xform_name(key).rpartition("_")[2]
     if source.changes and row:
         stem = re.sub(r"\W+", "_", row).strip("_")
         return stem if ending in ("name", "value") else f"{stem}_{ending}"
     if source.changes:
         return f"{xform_name(source.call.partition(':')[2]).partition('_')[2]}_{ending}"
-    taking = next((name for name, text in named_texts(sent) if text == value), key)
+    taking = next((key_of(there) for there, text in leaves(sent) if text == value), key)
     return "zone" if taking == "AvailabilityZone" else str(xform_name(taking))
-
-
-def named_texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """All texts within a request, each with the name of its parameter."""
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from named_texts(item, str(key))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from named_texts(item, name)
 
 
 # -- The chapter's own words ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from awslabs.errors import AwsError
 from awslabs.explain import PAID_PLAN, ask_for_quota, boto3_errors, place_of, vcpu_quota
+from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,9 @@ def require_plan(ledger: Ledger, instance_type: str, instead: str) -> None:
     if not on_free_plan(ledger):
         return
     ec2 = ledger.client("ec2")
-    pages = ec2.get_paginator("describe_instance_types").paginate(
-        Filters=[{"Name": "free-tier-eligible", "Values": ["true"]}]
-    )
-    free = sorted(size["InstanceType"] for page in pages for size in page["InstanceTypes"])
+    eligible = [{"Name": "free-tier-eligible", "Values": ["true"]}]
+    sizes = pages(ec2, "describe_instance_types", "InstanceTypes", Filters=eligible)
+    free = sorted(size["InstanceType"] for size in sizes)
     if instance_type not in free:
         raise AwsError(
             f"This account's Free plan does not run a {instance_type}.",

@@ -17,6 +17,7 @@ from awslabs import batch_sweep, ecs_qa, gpu, serverless
 from awslabs.cloud import Cloud
 from awslabs.errors import AwsError
 from awslabs.explain import ask_for_quota, vcpu_quota
+from awslabs.kinds.ec2 import instances
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.preflight import quota_value
@@ -115,13 +116,12 @@ def needs(cloud: Cloud, students: int, labs: Iterable[str]) -> list[Need]:
 def running(ec2: Any) -> dict[str, float]:
     """vCPUs of the servers that run now, by the code of the quota that counts them."""
     found: dict[str, float] = {}
-    for reservation in pages(ec2, "describe_instances", "Reservations"):
-        for one in reservation["Instances"]:
-            if one["State"]["Name"] in ("pending", "running"):
-                code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1]
-                sizes = one.get("CpuOptions", {})
-                vcpus = sizes.get("CoreCount", 1) * sizes.get("ThreadsPerCore", 1)
-                found[code] = found.get(code, 0.0) + vcpus
+    for one in instances(ec2):
+        if one["State"]["Name"] in ("pending", "running"):
+            code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1]
+            sizes = one.get("CpuOptions", {})
+            vcpus = sizes.get("CoreCount", 1) * sizes.get("ThreadsPerCore", 1)
+            found[code] = found.get(code, 0.0) + vcpus
     return found
 
 

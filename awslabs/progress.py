@@ -1,8 +1,7 @@
 """Say what is awaited, and for how long so far.
 
 Library code writes `with awaiting("the server boots"):` around whatever blocks, and `counting` around what is
-done one by one; who watches (the
-command line, a notebook, nobody) sets `watcher`.
+done one by one; who watches (the command line, a notebook, nobody) sets `watcher`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Curves(Protocol):
         """Draw it now."""
 
 
-class Watcher(Protocol):
-    """Whoever shows the waits."""
+class Watcher:
+    """Whoever shows the waits; this one shows nothing."""
 
     def begin(self, what: str, total: int | None = None) -> Any:
         """A wait starts, or a count up to `total`; what is returned is handed to `advance` and `end`."""
@@ -49,6 +48,7 @@ class Watcher(Protocol):
 
     def curves(self, title: str, x: str, y: str, joined: bool) -> Curves | None:
         """A picture that is drawn as its points come; None where there is no place for one."""
+        return None
 
 
 class Listener(Protocol):
@@ -59,20 +59,6 @@ class Listener(Protocol):
 
     def ended(self, what: str, began: Any) -> None:
         """That wait is over."""
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def begin(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, wait: None, many: int) -> None: ...
-
-    def end(self, wait: None) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-    def curves(self, title: str, x: str, y: str, joined: bool) -> None: ...
 
 
 watcher: Watcher | None = None
@@ -90,30 +76,14 @@ def heard_by(listener: Listener) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Tell those who listen of a wait."""
-    told = [(one, one.began(what)) for one in tuple(_listeners)]
-    try:
-        yield
-    finally:
-        for one, began in told:
-            one.ended(what, began)
-
-
-@contextlib.contextmanager
 def awaiting(what: str) -> Iterator[None]:
     """Show `what` as awaited while the body runs."""
-    seen_by = watcher or Silent()
-    with _told(what):
-        wait = seen_by.begin(what)
-        try:
-            yield
-        finally:
-            seen_by.end(wait)
+    with counting(what, None):
+        yield
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` are done while the body works.
 
     Yields
@@ -121,18 +91,22 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     callable
         Takes how many more are done; threads may call it.
     """
-    seen_by, mutex = watcher or Silent(), threading.Lock()
+    seen_by, mutex = watcher or Watcher(), threading.Lock()
 
     def more(many: int) -> None:
         with mutex:
             seen_by.advance(wait, many)
 
-    with _told(what):
+    told = [(one, one.began(what)) for one in tuple(_listeners)]
+    try:
         wait = seen_by.begin(what, total)
         try:
             yield more
         finally:
             seen_by.end(wait)
+    finally:
+        for one, began in told:
+            one.ended(what, began)
 
 
 @contextlib.contextmanager
@@ -153,7 +127,7 @@ def plotting(
     callable
         Takes the name of a series, x and y; threads may call it.
     """
-    picture = (watcher or Silent()).curves(title, x, y, joined)
+    picture = (watcher or Watcher()).curves(title, x, y, joined)
     if picture is None:
         yield lambda series, x, y: None
         return

@@ -101,169 +101,125 @@ def terms_in(text: str) -> Iterator[Term]:
 
 
 # The call-outs of the chapters, by the English that stands there.
-_CALL_OUTS = (
-    (
-        "Before anything is built: in which zone is there such a server, from which image, and who are we?",
-        "作る前に: そのサーバーはどのゾーンにあり、どのイメージから作り、こちらのアドレスは何か。",
+CALL_OUTS_JA = {
+    "Before anything is built: in which zone is there such a server, from which image, and who are we?": (
+        "作る前に: そのサーバーはどのゾーンにあり、どのイメージから作り、こちらのアドレスは何か。"
     ),
-    (
-        "The network: 512 addresses of our own, half of them in one subnet, where a server gets a "
-        "public address besides; and the road to the internet: a gateway, and a route that leads "
-        "there.",
+    "The network: 512 addresses of our own, half of them in one subnet, where a server gets a "
+    "public address besides; and the road to the internet: a gateway, and a route that leads "
+    "there.": (
         "ネットワーク: 自分用の 512 個のアドレス。半分をひとつのサブネットに置き、そこではサーバーに"
-        "公開アドレスも付きます。そしてインターネットへの道、つまりゲートウェイと、そこへのルート。",
+        "公開アドレスも付きます。そしてインターネットへの道、つまりゲートウェイと、そこへのルート。"
     ),
-    (
-        "The firewall: it lets in SSH, from this computer alone.",
-        "ファイアウォール: このパソコンからの SSH だけを通します。",
+    "The firewall: it lets in SSH, from this computer alone.": (
+        "ファイアウォール: このパソコンからの SSH だけを通します。"
     ),
-    (
-        "The key: made here, so no crash can lose it; AWS gets the public half only.",
-        "鍵: ここで作るので、途中で止まっても失われません。AWS に渡すのは公開側だけです。",
+    "The key: made here, so no crash can lose it; AWS gets the public half only.": (
+        "鍵: ここで作るので、途中で止まっても失われません。AWS に渡すのは公開側だけです。"
     ),
-    (
-        "The server: from here on it costs money.",
-        "サーバー: ここから料金がかかります。",
+    "The server: from here on it costs money.": "サーバー: ここから料金がかかります。",
+    "The login: the host key must be the one that the server wrote on its console.": (
+        "ログイン: ホスト鍵は、サーバーがコンソールに書いたものと同じでなければなりません。"
     ),
-    (
-        "The login: the host key must be the one that the server wrote on its console.",
-        "ログイン: ホスト鍵は、サーバーがコンソールに書いたものと同じでなければなりません。",
+    "Before anything is built: where is there such a server, may we have one, and from which image?": (
+        "作る前に: そのサーバーはどこにあり、使ってよいか、どのイメージから作るか。"
     ),
-    (
-        "Before anything is built: where is there such a server, may we have one, and from which image?",
-        "作る前に: そのサーバーはどこにあり、使ってよいか、どのイメージから作るか。",
-    ),
-    (
-        "The network: a subnet in each of those zones, since one alone may have no GPU free.",
+    "The network: a subnet in each of those zones, since one alone may have no GPU free.": (
         "ネットワーク: それらのゾーンにひとつずつサブネットを置きます。ひとつだけでは GPU の空きがな"
-        "いかもしれません。",
+        "いかもしれません。"
     ),
-    (
-        "The firewall, and <3> the key: as in chapter 1.",
-        "ファイアウォールと <3> 鍵: 第 1 章と同じです。",
+    "The firewall, and <3> the key: as in chapter 1.": "ファイアウォールと <3> 鍵: 第 1 章と同じです。",
+    "The server: in the first zone that has room. From here on it costs money.": (
+        "サーバー: 空きのある最初のゾーンに。ここから料金がかかります。"
     ),
-    (
-        "The server: in the first zone that has room. From here on it costs money.",
-        "サーバー: 空きのある最初のゾーンに。ここから料金がかかります。",
+    "The notebook: JupyterLab as a service of the server, for its own loopback only.": (
+        "ノートブック: JupyterLab をサーバーのサービスとして動かし、サーバー自身からだけ届くようにします。"
     ),
-    (
-        "The notebook: JupyterLab as a service of the server, for its own loopback only.",
-        "ノートブック: JupyterLab をサーバーのサービスとして動かし、サーバー自身からだけ届くようにします。",
-    ),
-    (
-        "Before anything is built: may the account run a task, can this computer build an image, and "
-        "does the lab stand with another?",
+    "Before anything is built: may the account run a task, can this computer build an image, and "
+    "does the lab stand with another?": (
         "作る前に: このアカウントはタスクを動かせるか、このパソコンはイメージを作れるか、ラボが別のイ"
-        "メージで立っていないか。",
+        "メージで立っていないか。"
     ),
-    (
-        "Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They "
-        "come first, for not everybody may make them; what they allow is named by names that will be.",
+    "Two roles: one for Fargate, which pulls and logs; one for the program, which saves. They "
+    "come first, for not everybody may make them; what they allow is named by names that will be.": (
         "ロールを二つ: 取り出しとログのための Fargate 用と、保存するプログラム用。誰でも作れるとは限"
-        "らないので先に作り、許す相手はこれから作るものの名前で書きます。",
+        "らないので先に作り、許す相手はこれから作るものの名前で書きます。"
     ),
-    (
-        "The image. Building and pushing take minutes, so they go on while AWS makes all the rest.",
-        "イメージ。作って送るのに数分かかるので、AWS が残りを作る間に進めます。",
+    "The image. Building and pushing take minutes, so they go on while AWS makes all the rest.": (
+        "イメージ。作って送るのに数分かかるので、AWS が残りを作る間に進めます。"
     ),
-    (
-        "The table of answers, paid per request.",
-        "答えの表。料金はリクエスト単位です。",
+    "The table of answers, paid per request.": "答えの表。料金はリクエスト単位です。",
+    "The network. Tasks get a public address, to pull the image; no rule lets anybody in.": (
+        "ネットワーク。タスクにはイメージを取り出すための公開アドレスが付きますが、誰も入れません。"
     ),
-    (
-        "The network. Tasks get a public address, to pull the image; no rule lets anybody in.",
-        "ネットワーク。タスクにはイメージを取り出すための公開アドレスが付きますが、誰も入れません。",
+    "The log, which forgets after a week: else AWS would keep it, and charge for it, for ever.": (
+        "一週間で消えるログ。決めておかないと AWS はずっと残し、料金もかかり続けます。"
     ),
-    (
-        "The log, which forgets after a week: else AWS would keep it, and charge for it, for ever.",
-        "一週間で消えるログ。決めておかないと AWS はずっと残し、料金もかかり続けます。",
+    "The cluster: a name under which tasks run. With Fargate there is no server in it.": (
+        "クラスター: タスクを動かすまとまりの名前。Fargate では中にサーバーがありません。"
     ),
-    (
-        "The cluster: a name under which tasks run. With Fargate there is no server in it.",
-        "クラスター: タスクを動かすまとまりの名前。Fargate では中にサーバーがありません。",
+    "What a task is. It names the image, so here the push must be done.": (
+        "タスクとは何か。イメージの名前を書くので、ここまでに送り終えている必要があります。"
     ),
-    (
-        "What a task is. It names the image, so here the push must be done.",
-        "タスクとは何か。イメージの名前を書くので、ここまでに送り終えている必要があります。",
+    "Before anything is built: in which zones, and does the account allow a single machine?": (
+        "作る前に: どのゾーンで、このアカウントは一台でも使ってよいか。"
     ),
-    (
-        "Before anything is built: in which zones, and does the account allow a single machine?",
-        "作る前に: どのゾーンで、このアカウントは一台でも使ってよいか。",
-    ),
-    (
-        "Two roles: a job's, which may nothing yet, for the bucket has no name before it is made; "
-        "and the machines', which join the one cluster, pull the one image and write logs. They come "
-        "first, for not everybody may make them.",
+    "Two roles: a job's, which may nothing yet, for the bucket has no name before it is made; "
+    "and the machines', which join the one cluster, pull the one image and write logs. They come "
+    "first, for not everybody may make them.": (
         "ロールを二つ: ジョブ用は、バケットの名前が決まるまで何も許しません。マシン用は、ひとつのクラ"
         "スターに入り、ひとつのイメージを取り出し、ログを書きます。誰でも作れるとは限らないので先に作"
-        "ります。",
+        "ります。"
     ),
-    (
-        "The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.",
-        "結果のバケットと、一週間で消えるロググループ。Batch が自分で作るものはずっと残します。",
+    "The bucket of results, and a log group that forgets after a week: Batch's own keeps lines for ever.": (
+        "結果のバケットと、一週間で消えるロググループ。Batch が自分で作るものはずっと残します。"
     ),
-    (
-        "The network: a public subnet in each zone that has such machines; nobody may connect.",
-        "ネットワーク: そのマシンのあるゾーンごとに公開サブネットをひとつ。誰も接続できません。",
+    "The network: a public subnet in each zone that has such machines; nobody may connect.": (
+        "ネットワーク: そのマシンのあるゾーンごとに公開サブネットをひとつ。誰も接続できません。"
     ),
-    (
-        "What a job may: read cells and results and write results, in this bucket alone.",
-        "ジョブに許すこと: このバケットでだけ、セルと結果を読み、結果を書きます。",
+    "What a job may: read cells and results and write results, in this bucket alone.": (
+        "ジョブに許すこと: このバケットでだけ、セルと結果を読み、結果を書きます。"
     ),
-    (
-        "The compute environment: it costs nothing while no job waits.",
-        "コンピューティング環境: 待つジョブがなければ無料です。",
+    "The compute environment: it costs nothing while no job waits.": (
+        "コンピューティング環境: 待つジョブがなければ無料です。"
     ),
-    (
-        "The queue. A job that no machine will ever take leaves it after a while, with the reason.",
-        "キュー。どのマシンにも引き取られないジョブは、しばらくすると理由とともに外れます。",
+    "The queue. A job that no machine will ever take leaves it after a while, with the reason.": (
+        "キュー。どのマシンにも引き取られないジョブは、しばらくすると理由とともに外れます。"
     ),
-    (
-        "What a job is. It names the image, so here the push must be done.",
-        "ジョブとは何か。イメージの名前を書くので、ここまでに送り終えている必要があります。",
+    "What a job is. It names the image, so here the push must be done.": (
+        "ジョブとは何か。イメージの名前を書くので、ここまでに送り終えている必要があります。"
     ),
-    (
-        "Before anything is built: may a bucket be public here, and does the lab stand with other roles?",
-        "作る前に: ここではバケットを公開してよいか、ラボが別のロールで立っていないか。",
+    "Before anything is built: may a bucket be public here, and does the lab stand with other roles?": (
+        "作る前に: ここではバケットを公開してよいか、ラボが別のロールで立っていないか。"
     ),
-    (
-        "A role for each function. It says what the function may do, and that is little. Roles come "
-        "first, for not everybody may make them; what they allow is named by names that will be.",
+    "A role for each function. It says what the function may do, and that is little. Roles come "
+    "first, for not everybody may make them; what they allow is named by names that will be.": (
         "関数ごとにロールをひとつ。関数に許すことはわずかです。誰でも作れるとは限らないので先に作り、"
-        "許す相手はこれから作るものの名前で書きます。",
+        "許す相手はこれから作るものの名前で書きます。"
     ),
-    (
-        "Two tables, paid per request. Only keys have a type; all else may differ from item to item.",
+    "Two tables, paid per request. Only keys have a type; all else may differ from item to item.": (
         "テーブルを二つ。料金はリクエスト単位です。型が決まっているのはキーだけで、ほかは項目ごとに違"
-        "ってかまいません。",
+        "ってかまいません。"
     ),
-    (
-        "Two buckets. A new bucket is private; the second is opened in <8>.",
-        "バケットを二つ。新しいバケットは非公開で、二つ目のバケットは <8> で公開します。",
+    "Two buckets. A new bucket is private; the second is opened in <8>.": (
+        "バケットを二つ。新しいバケットは非公開で、二つ目のバケットは <8> で公開します。"
     ),
-    (
-        "The queue where events end on which the greeting failed three times.",
-        "あいさつの関数が三回失敗したイベントの行き着くキュー。",
+    "The queue where events end on which the greeting failed three times.": (
+        "あいさつの関数が三回失敗したイベントの行き着くキュー。"
     ),
-    (
-        "A log group for each function, before Lambda makes one that is kept, and paid for, for ever.",
-        "関数ごとにロググループをひとつ。Lambda が自分で作ると、ずっと残り、料金もかかり続けます。",
+    "A log group for each function, before Lambda makes one that is kept, and paid for, for ever.": (
+        "関数ごとにロググループをひとつ。Lambda が自分で作ると、ずっと残り、料金もかかり続けます。"
     ),
-    (
-        "The functions. The four of Bashoutter are one package, entered at four doors.",
-        "関数。Bashoutter の四つはひとつのパッケージで、入口が四つあります。",
+    "The functions. The four of Bashoutter are one package, entered at four doors.": (
+        "関数。Bashoutter の四つはひとつのパッケージで、入口が四つあります。"
     ),
-    (
-        "The API: made empty, filled from its description, opened to the functions, and then deployed.",
-        "API: 空で作り、説明書から中身を入れ、関数につなぎ、最後にデプロイします。",
+    "The API: made empty, filled from its description, opened to the functions, and then deployed.": (
+        "API: 空で作り、説明書から中身を入れ、関数につなぎ、最後にデプロイします。"
     ),
-    (
-        "The page, for everybody: this bucket alone is public.",
-        "誰でも見られるページ: 公開するのはこのバケットだけです。",
+    "The page, for everybody: this bucket alone is public.": (
+        "誰でも見られるページ: 公開するのはこのバケットだけです。"
     ),
-    (
-        "What AWS has accepted must also have come: tables, functions, the API.",
-        "AWS が引き受けたテーブル、関数、API が、実際にできるまで待ちます。",
+    "What AWS has accepted must also have come: tables, functions, the API.": (
+        "AWS が引き受けたテーブル、関数、API が、実際にできるまで待ちます。"
     ),
-)
-CALL_OUTS_JA: dict[str, str] = dict(_CALL_OUTS)
+}

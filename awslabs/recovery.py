@@ -8,7 +8,6 @@ rebuild(cloud, path, ..)   a damaged file, from those of its rows that are whole
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import time
@@ -57,15 +56,6 @@ def lost(cloud: Cloud, ours: list[Ours]) -> list[Lost]:
         lab.placed = lab.prefix not in elsewhere
         lab.known = [one for one in ours if one.ledger == lab.prefix and one not in strays]
     return [by_marks[marks] for marks in sorted(by_marks)]
-
-
-def whole(labs: list[Lost]) -> list[Lost]:
-    """One for each prefix: what several have built of one ledger goes down in one order."""
-    by_prefix: dict[str, Lost] = {}
-    for lab in labs:
-        there = by_prefix.setdefault(lab.prefix, dataclasses.replace(lab, things=[]))
-        there.things.extend(lab.things)
-    return list(by_prefix.values())
 
 
 def rows_of(things: list[Ours], beside: list[Row], known: Iterable[Ours] = ()) -> list[Row]:

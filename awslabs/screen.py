@@ -371,7 +371,7 @@ class Wait:
         self.timer.start()
 
 
-class PlainWatcher:
+class PlainWatcher(progress.Watcher):
     """Where no line can be written over: a line when a wait has lasted a second, and one when it is over."""
 
     def begin(self, what: str, total: int | None = None) -> Wait:
@@ -395,10 +395,6 @@ class PlainWatcher:
 
     def line(self, text: str) -> None:
         complain(text)
-
-    def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
-        """There is no place for a picture."""
-        return None
 
     def close(self) -> None:
         """Nothing is left on the screen."""
@@ -451,7 +447,7 @@ class NotebookWatcher(PlainWatcher):
             wait.shown.update(data, raw=True)
 
 
-class TerminalWatcher:
+class TerminalWatcher(progress.Watcher):
     """On a terminal: a live line for each wait, with the seconds so far, under the lines of the log.
 
     The live lines end with the last wait, so that whatever is printed next begins on an empty line.
@@ -503,10 +499,6 @@ class TerminalWatcher:
                 complain(text)
             else:
                 self.live.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
-
-    def curves(self, title: str, x: str, y: str, joined: bool) -> progress.Curves | None:
-        """There is no place for a picture."""
-        return None
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

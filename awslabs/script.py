@@ -12,11 +12,10 @@ import io
 import shlex
 import zipfile
 from collections.abc import Iterator
-from typing import Any
 
 from awslabs import lesson
 from awslabs.kinds import KINDS
-from awslabs.plan import TOKEN, VARIABLE, Plan, Step
+from awslabs.plan import VARIABLE, Plan, Step
 
 HEAD = """\
 #!/bin/sh
@@ -65,7 +64,8 @@ def script(plan: Plan, price: str) -> str:
     told["owner"] = "" if VARIABLE.search(plan.owner) else f" --owner {shlex.quote(plan.owner)}"
     about = [*remark(ABOUT.format(**told)), *(f"#     {line.format(**told)}" for line in DOWN)]
     lines = [HEAD.format(about="\n".join(about), region=shlex.quote(plan.region))]
-    needed = dict.fromkeys(["prefix", "token", *lesson.fixed(plan), *variables_sent(plan)])
+    sent = lesson.variables([step.sent for step in plan.steps])  # those of the marks besides
+    needed = dict.fromkeys(["prefix", "token", *lesson.fixed(plan), *sent])
     lines += [FIXED[name].format(lab=plan.lab.replace("_", "-")) for name in needed if name in FIXED]
     lines += ["checkout=$PWD # where images/ lies", 'mkdir "$prefix" && cd "$prefix" # for keys and packages']
     files, number = Files(), ""
@@ -82,28 +82,11 @@ def remark(text: str) -> list[str]:
     return [f"#{line[1:]}" for line in lesson.wrapped(text, 2, 2).split("\n")]
 
 
-def variables_sent(plan: Plan) -> list[str]:
-    """Names of variables that the marks hold besides."""
-    found = VARIABLE.findall("".join(map(str, texts([step.sent for step in plan.steps]))))
-    return ["token" if name.startswith(TOKEN) else name for name in dict.fromkeys(found)]
-
-
-def texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts(item)
-    else:
-        yield value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
 def commands(step: Step, files: Files) -> Iterator[str]:
     """What a step comes to: what it asks first, its files, the call, and what is awaited."""
     for ask in step.asks:
-        yield lesson.asked_in_shell(ask)
-    if step.call == "docker:push":
+        yield lesson.in_shell(ask)
+    if step.call == lesson.IMAGE:
         yield lesson.in_docker(step).replace("    images/", '    "$checkout"/images/')
         return
     written: list[str] = []

@@ -29,16 +29,15 @@ guides.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from awslabs import addresses, policies, prices
-from awslabs.buckets import location
 from awslabs.errors import AwsError, LabError
 from awslabs.kinds import rest_apis
+from awslabs.kinds.functions import packed
+from awslabs.kinds.storage import location
 from awslabs.ledger import Ledger, ensure, exclusive
 from awslabs.policies import allow
 from awslabs.progress import OFTEN, awaiting, poll
@@ -404,17 +403,6 @@ def function(ledger: Ledger, name: str, handler: str, package: bytes, role_arn: 
         MemorySize=MEMORY_MIB[name],
         **settings,
     )
-
-
-def packed(files: dict[str, bytes]) -> bytes:
-    """A zip for Lambda. The same files give the same bytes, so `up` sees whether anything has changed."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content)
-    return buffer.getvalue()
 
 
 def description(ledger: Ledger) -> bytes:

@@ -12,8 +12,8 @@ from typing import Any
 
 from awslabs import addresses, tunnel
 from awslabs.errors import LabError, TunnelError
-from awslabs.explain import error_code
-from awslabs.ledger import Ledger
+from awslabs.kinds.named import unless
+from awslabs.ledger import Ledger, ensure
 from awslabs.rehearsal import instead
 from awslabs.show import Shown
 
@@ -157,14 +157,45 @@ def require_open_firewall(ledger: Ledger, server: Server) -> None:
 
 def console(ec2: Any, instance_id: str) -> str:
     """What the server has written to its console, where its host keys' fingerprints stand."""
-    try:
-        answer = ec2.get_console_output(InstanceId=instance_id, Latest=True)
-    except ec2.exceptions.ClientError as error:
-        if error_code(error) != "UnsupportedOperation":
-            raise
-        # A t2 is not of Nitro: what AWS keeps of its boot.
+    answer = unless(("UnsupportedOperation",), ec2.get_console_output, InstanceId=instance_id, Latest=True)
+    if answer is None:  # a t2 is not of Nitro: what AWS keeps of its boot
         answer = ec2.get_console_output(InstanceId=instance_id)
     return str(answer.get("Output", ""))
+
+
+# -- The way in, as chapter 1 shows it call by call --------------------------------------------------------
+
+
+def ssh_firewall(ledger: Ledger, vpc_id: str, cidr: str) -> str:
+    """A firewall that lets in SSH, from these addresses alone; returns its id.
+
+    AWS calls: ``ec2:CreateSecurityGroup``, ``AuthorizeSecurityGroupIngress``.
+    """
+    ec2 = ledger.client("ec2")
+    group_id = ledger.create(
+        "security-group",
+        ec2.create_security_group,
+        VpcId=vpc_id,
+        GroupName=f"{ledger.prefix}-ssh",
+        Description="SSH from one address",
+    )
+    source = {"CidrIp": cidr, "Description": "awslabs SSH"}
+    ensure(
+        ec2.authorize_security_group_ingress,
+        GroupId=group_id,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [source]}],
+    )
+    return group_id
+
+
+def own_key(ledger: Ledger) -> str:
+    """The public half of a key that is made here; returns its name. AWS calls: ``ec2:ImportKeyPair``."""
+    return ledger.create(
+        "key-pair",
+        ledger.client("ec2").import_key_pair,
+        KeyName=f"{ledger.prefix}-key",
+        PublicKeyMaterial=tunnel.public_key(ledger.directory),
+    )
 
 
 # -- What RunInstances is told -----------------------------------------------------------------------------

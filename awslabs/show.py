@@ -49,10 +49,10 @@ def is_row(value: Any) -> bool:
     return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
 
 
-def rows(found: Sequence[Mapping[str, Any]]) -> str:
+def rows(found: Sequence[Mapping[str, Any]], most: int = ROWS) -> str:
     """A table of the first of many; a row may lack what others have."""
-    heads = list(dict.fromkeys(name for one in found[:ROWS] for name in one))
+    heads = list(dict.fromkeys(name for one in found[:most] for name in one))
     lines = ["".join(f"<th>{html.escape(str(head))}</th>" for head in heads)]
-    lines += ["".join(f"<td>{cell(one.get(head, ''))}</td>" for head in heads) for one in found[:ROWS]]
-    more = f"and {len(found) - ROWS} more" if len(found) > ROWS else ""
+    lines += ["".join(f"<td>{cell(one.get(head, ''))}</td>" for head in heads) for one in found[:most]]
+    more = f"and {len(found) - most} more" if len(found) > most else ""
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{more}"

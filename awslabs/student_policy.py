@@ -2,7 +2,7 @@
 
     student_calls.json     what the practice cloud has decided while a student ran each lab: which action on
                            what, in which step, and what a policy can tell about it
-       |  `calls`
+       |  `recorded`
        v
     Call                   lambda:DeleteFunction on function:{ledger}*, in `down`, of what is the owner's
        |  `statements`     its name, path and Region, its owner's tag, its type of instance
@@ -71,69 +71,6 @@ class Call:
     @property
     def reads(self) -> bool:
         return bool(READING.match(self.action))
-
-
-# -- From what was decided to calls -------------------------------------------------------------------------
-
-# What is drawn anew, or belongs to nobody's name, in an ARN; in this order.
-_DRAWN = (
-    (re.compile(r"\{ledger\}[^/:]*"), "{ledger}*"),
-    (re.compile(r"(/\{ledger\}\*/)\{ledger\}\*"), r"\1*"),
-    (re.compile(r"\b(ami|eni|i|igw|key|rtb|sg|subnet|vol|vpc)-[0-9a-f]{8,17}\b"), "*"),
-    (re.compile(r"(/restapis/|/deployments/)[a-z0-9]{6,10}\b"), r"\1*"),
-    (re.compile(r"(:job/|:log-stream:|parameter/aws/service/[\w-]+/|arn:aws:s3:::[^/]+/).+"), r"\1*"),
-    (re.compile(r"\b[0-9a-f]{32}\b|(?<=\*:)\d+$"), "*"),
-    (re.compile(r":log-stream:$"), ""),
-)
-_ASKED = ("batch:image", "ec2:createaction", "ec2:instancetype", "iam:passedtoservice")
-
-
-def calls(lab: str, decided: Mapping[str, Iterable[dict[str, Any]]], place: Mapping[str, str]) -> list[Call]:
-    """What a lab needs, by what was decided in each of its steps.
-
-    Parameters
-    ----------
-    decided : mapping
-        Step to decisions, each with ``action``, ``resource`` and ``facts``: what a policy may ask about it.
-    place : mapping
-        ``account``, ``region`` and ``owner`` of whoever ran it.
-    """
-    found: dict[tuple[str, str], tuple[set[str], list[dict[str, str]]]] = {}
-    for verb, decisions in decided.items():
-        for one in decisions:
-            where = one["action"], general(one["resource"], lab, place)
-            verbs, facts = found.setdefault(where, (set(), []))
-            verbs.add(verb)
-            facts.append(one["facts"])
-    return [
-        Call(action, on, frozenset(verbs), _owner(facts, place["owner"]), _asks(facts, lab, place))
-        for (action, on), (verbs, facts) in sorted(found.items())
-    ]
-
-
-def general(resource: str, lab: str, place: Mapping[str, str]) -> str:
-    """An ARN without what differs from run to run."""
-    text = re.sub(rf"awslabs-{lab.replace('_', '-')}-[a-z0-9]{{6}}", "{ledger}", resource)
-    text = text.replace(place["account"], "{account}").replace(place["region"], "{region}")
-    for drawn, instead in _DRAWN:
-        text = drawn.sub(instead, text)
-    return text
-
-
-def _owner(facts: list[dict[str, str]], owner: str) -> str:
-    for name, key in (("made", "requesttag"), ("owned", "resourcetag")):
-        if all(one.get(f"aws:{key}/{TAG}") == owner for one in facts):
-            return name
-    return ""
-
-
-def _asks(facts: list[dict[str, str]], lab: str, place: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for key in _ASKED:
-        values = [general(str(one[key]), lab, place) for one in facts if one.get(key)]
-        if len(values) == len(facts):  # a registry's address is its own
-            found[key] = tuple(sorted({re.sub(r"^.*/\{ledger\}.*", "*/{ledger}*", one) for one in values}))
-    return found
 
 
 # -- The record ---------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ What the role may reach stands in `policies.take_down`, with the two exceptions.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import threading
@@ -32,6 +31,7 @@ from awslabs import policies, prices
 from awslabs.errors import AwsError, LabError
 from awslabs.explain import DENIED, boto3_errors
 from awslabs.kinds import schedules
+from awslabs.kinds.functions import packed
 from awslabs.ledger import Ledger
 
 log = logging.getLogger("awslabs.switch")
@@ -241,13 +241,8 @@ def move(ledger: Ledger, at: datetime | None) -> bool:
 
 
 def package() -> bytes:
-    """The function's zip. The same files give the same bytes, so a second `up` sees that nothing changed."""
+    """The function's zip."""
     root = Path(__file__).parent
     files = [root / f"{name}.py" for name in MODULES] + sorted((root / "kinds").glob("*.py"))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files:
-            entry = zipfile.ZipInfo(str(file.relative_to(root.parent)), date_time=(1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+    contents = {str(file.relative_to(root.parent)): file.read_bytes() for file in files}
+    return packed(contents, zipfile.ZIP_DEFLATED)

@@ -309,7 +309,7 @@ def test_a_question_that_is_refused_fails_no_check() -> None:
 def test_the_report_hears_waits_that_others_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Shown(progress.Silent):
+    class Shown(progress.Watcher):
         def __init__(self) -> None:
             self.heard: list[str] = []
 

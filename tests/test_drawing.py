@@ -158,7 +158,7 @@ def test_points_come_as_curves_below_a_cell(notebook: Notebook, monkeypatch: pyt
 def test_where_there_is_no_place_for_a_picture_nothing_is_drawn(
     notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for watcher in (None, screen.PlainWatcher(), screen.TerminalWatcher(), progress.Silent()):
+    for watcher in (None, screen.PlainWatcher(), screen.TerminalWatcher(), progress.Watcher()):
         monkeypatch.setattr(progress, "watcher", watcher)
         with progress.plotting("Loss", "epoch", "cross-entropy") as point:
             point("training", 0, 1.0)

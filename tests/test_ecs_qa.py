@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from practice import everything_ours
 from test_services_support import client, cloud
 
-from awslabs import cli, ecs_qa, images, recovery, sandbox
+from awslabs import cli, ecs_qa, images, recovery, sandbox, workload
 from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, LabError, LedgerError, install
 from awslabs.kinds.named import as_kept
@@ -83,7 +83,8 @@ def rows(many: int, question: str = "which word?") -> list[dict[str, str]]:
 
 def test_logs_without_a_task_are_those_of_the_one_that_began_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS shows 50 streams at a time, and tells late which of them was written to last."""
-    monkeypatch.setattr(questions, "standing", lambda ledger, row: "group")
+    for module in (workload, questions):
+        monkeypatch.setattr(module, "standing", lambda ledger, row: "group")
     with cloud(every=True, slow_states=1.0):
         logs, here = client("logs"), SimpleNamespace(client=client)
         logs.create_log_group(logGroupName="group")

@@ -285,7 +285,7 @@ def test_python_of_a_step_runs_as_it_stands(plans: dict[str, Plan]) -> None:
     for made in plans.values():
         for step in made.steps:
             if step.call != "docker:push":
-                code = "\n".join([*map(lesson.asked_in_python, step.asks), lesson.step_in_python(step)])
+                code = "\n".join(map(lesson.in_python, [*step.asks, step]))
                 compile(code, step.call, "exec")
 
 

@@ -394,7 +394,7 @@ def test_the_thread_looks_and_ends_with_its_ledger(bill: Bill, monkeypatch: pyte
     keeper._thread.join(60)
     assert not keeper._thread.is_alive()
     assert set(looks) == {"ec2"}
-    with limits.kept(opened("ec2")):
+    with limits.Keeper(opened("ec2")):
         pass  # it stops at once
 
 
@@ -407,8 +407,7 @@ def test_what_goes_wrong_while_it_looks_is_told_once(
     monkeypatch.setattr(limits.Keeper, "look", broken)
     monkeypatch.setattr(limits, "LOOK_S", 0.01)
     ledger = opened("ec2")
-    keeper = limits.Keeper(ledger).start()
-    while "no such thing" not in caplog.text:
-        keeper._thread.join(0.01)
-    keeper.stop()
+    with limits.Keeper(ledger) as keeper:
+        while "no such thing" not in caplog.text:
+            keeper._thread.join(0.01)
     assert caplog.text.count("The lab's limits could not be kept: no such thing") == 1

@@ -446,7 +446,7 @@ def test_who_may_only_take_down_does_and_a_second_student_cannot(run: Any, tmp_p
     for step in ("down", "verify"):
         ana.passes("ec2", step)
         decided[step] = [*decided.get(step, ()), *ana.decisions()]
-    calls = student_policy.calls("ec2", decided, {"account": ACCOUNT, "region": REGION, "owner": "ana"})
+    calls = students.calls("ec2", decided, {"account": ACCOUNT, "region": REGION, "owner": "ana"})
     known = student_policy.recorded("ec2")[0]
     assert changes([*passed], "up", "work") == changes(known, "up", "work")
     assert changes(calls, "down", "verify") == changes(known, "down", "verify")

@@ -25,7 +25,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awslabs import cli, prices, progress, tour
 from awslabs.aws_check import smallest
@@ -34,21 +34,14 @@ from awslabs.aws_check.questions import Witness, answers
 from awslabs.aws_check.report import Report, say
 from awslabs.cassettes import Recorder
 from awslabs.errors import LabError
-from awslabs.labs import LABS
+from awslabs.explain import as_options
+from awslabs.ledger import Ledger
 from awslabs.pseudonyms import Pseudonyms
-
-if TYPE_CHECKING:
-    from awslabs.ledger import Ledger
 
 COPY = "check"  # a copy of the lab of its own: yours stays as it is
 SMALLEST = "smallest"
 LONGEST_H = 0.5  # hours that a check may take before its stated cost no longer holds
 TTL_MINUTES = 90  # after which its server ends by itself, should all else fail
-
-
-def names() -> list[str]:
-    """What can be checked."""
-    return [SMALLEST, *LABS]
 
 
 def options_for(lab: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +75,7 @@ def check(
     Parameters
     ----------
     lab : str
-        One of `names`.
+        A lab, or ``smallest``.
     page : Path
         Where the report goes.
     options : dict
@@ -170,7 +163,9 @@ def clean(ledger: Ledger) -> str:
 
 def opened(lab: str, report: Report, where: dict[str, Any]) -> Ledger:
     """The ledger of the check, and its account: what tells whose it is, is blotted from here on."""
-    ledger = cli.open_ledger("ec2" if lab == SMALLEST else lab, name=copy_of(lab), **where)
+    ledger = cli.open_ledger(
+        "ec2" if lab == SMALLEST else lab, name=SMALLEST if lab == SMALLEST else COPY, **where
+    )
     identity = ledger.cloud.identity
     names = report.names
     names.know(identity["account"], "account")
@@ -186,11 +181,6 @@ def recorder_of(ledger: Ledger, lab: str, report: Report) -> Recorder:
     recorder = Recorder(lab, ledger.cloud.region, report.names.known()).listen(ledger.cloud)
     ledger.client("sts").get_caller_identity()
     return recorder
-
-
-def copy_of(lab: str) -> str:
-    """The name of the ledger: the smallest check is none of chapter 1."""
-    return SMALLEST if lab == SMALLEST else COPY
 
 
 def mine(where: dict[str, Any]) -> dict[str, str]:
@@ -228,10 +218,8 @@ def agree(ledger: Ledger, lab: str, given: dict[str, Any]) -> None:
         f"Will build {builds} on {cloud}, in account {ledger.cloud.identity['account']}, {region}, "
         f"use it, and delete it: {most}, if it takes under {LONGEST_H * 60:.0f} min."
     )
-    told = "".join(
-        f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items()
-    )
-    cli.agree("Go on?", f"awslabs aws-check --lab {lab}{told}{ledger.cloud.place.options} --yes")
+    told = f"{as_options(given)}{ledger.cloud.place.options}"
+    cli.agree("Go on?", f"awslabs aws-check --lab {lab}{told} --yes")
 
 
 @contextlib.contextmanager

@@ -18,16 +18,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awslabs import tunnel
+from awslabs.cloud import Cloud
 from awslabs.errors import LabError
 from awslabs.explain import boto3_errors
+from awslabs.kinds.ec2 import instances, of_ledger
+from awslabs.ledger import Ledger
 from awslabs.progress import awaiting
-
-if TYPE_CHECKING:
-    from awslabs.cloud import Cloud
-    from awslabs.ledger import Ledger
+from awslabs.tour import missing
+from awslabs.workload.batch_sweep import batch_jobs
+from awslabs.workload.ecs_qa import questions
+from awslabs.workload.gpu import notebook
 
 LOG_S = 120.0  # seconds for the last lines of a job to arrive
 CONSOLE = "How long after RunInstances does the console show the host keys?"
@@ -138,8 +141,6 @@ def machines_of(ledger: Ledger) -> str:
     """The lab's machines that run now, in words. AWS calls: ``ec2:DescribeInstances``."""
 
     def ask(ledger: Ledger, _: Any) -> str:
-        from awslabs.workload.batch_sweep import batch_jobs
-
         found = Counter(one.instance_type for one in batch_jobs.machines(ledger))
         return (
             ", ".join(f"{many} {kind}" for kind, many in sorted(found.items())) + " ran"
@@ -168,9 +169,6 @@ def console(ledger: Ledger, witness: Witness) -> str:
 
 def training(ledger: Ledger, witness: Witness) -> str:
     """The image, the GPU, and one short training with recorded steps beside one without."""
-    from awslabs.tour import missing
-    from awslabs.workload.gpu import notebook
-
     image = next(iter(witness.images()), "none")
     if missing(ledger):
         return f"{image}; nothing was trained"
@@ -190,8 +188,6 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
     AWS calls: ``batch:ListJobs``, ``DescribeJobs``, ``DescribeComputeEnvironments``,
     ``ec2:DescribeInstances``, ``ecs:ListContainerInstances``, ``DescribeContainerInstances``.
     """
-    from awslabs.workload.batch_sweep import batch_jobs
-
     jobs = children(ledger)
     submitted = min(job["createdAt"] for job in jobs) / 1000
     moments = {
@@ -199,9 +195,8 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
         / 1000,
         "the last one ended": max((job.get("stoppedAt", 0) for job in jobs), default=0) / 1000,
     }
-    ours = {"Name": "tag:awslabs:ledger", "Values": [ledger.prefix]}
-    shown = ledger.client("ec2").describe_instances(Filters=[ours])["Reservations"]
-    launched = [server["LaunchTime"].timestamp() for one in shown for server in one["Instances"]]
+    shown = instances(ledger.client("ec2"), of_ledger(ledger.prefix))
+    launched = [one["LaunchTime"].timestamp() for one in shown]
     moments["a machine was launched"] = min(launched, default=0.0)
     cluster, ecs = batch_jobs.require_environment(ledger)["ecsClusterArn"], ledger.client("ecs")
     arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
@@ -222,23 +217,17 @@ def first_hour(ledger: Ledger, witness: Witness) -> str:
 
 def job_logs(ledger: Ledger, witness: Witness) -> str:
     """Lines of each job of the sweep."""
-    from awslabs.workload.batch_sweep import batch_jobs
-
     jobs = children(ledger)
     return lines_in_words([lambda job=job: list(batch_jobs.job_log(ledger, job)) for job in jobs])  # type: ignore[misc]
 
 
 def task_logs(ledger: Ledger, witness: Witness) -> str:
     """Lines of the task that began last."""
-    from awslabs.workload.ecs_qa import questions
-
     return lines_in_words([lambda: questions.logs(ledger)])
 
 
 def children(ledger: Ledger) -> list[dict[str, Any]]:
     """All jobs of the lab as Batch describes them, those of arrays one by one."""
-    from awslabs.workload.batch_sweep import batch_jobs
-
     ids = []
     for job in batch_jobs.described(ledger, [one["jobId"] for one in batch_jobs.listed(ledger)]):
         size = job.get("arrayProperties", {}).get("size")

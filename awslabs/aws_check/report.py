@@ -16,16 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from awslabs import images, journal, screen
+from awslabs.aws_check.questions import Witness
+from awslabs.cassettes import Recorder
 from awslabs.errors import DISTRIBUTION, LabError
+from awslabs.explain import as_options
+from awslabs.ledger import Ledger
 from awslabs.pseudonyms import Pseudonyms
-
-if TYPE_CHECKING:
-    from awslabs.aws_check.questions import Witness
-    from awslabs.cassettes import Recorder
-    from awslabs.ledger import Ledger
 
 T = TypeVar("T")
 PASSED, FAILED, INTERRUPTED, RUNNING = "passed", "failed", "interrupted", "did not end"
@@ -139,11 +138,8 @@ class Report:
         return time.monotonic()
 
     def ended(self, what: str, began: float) -> None:
-        """That wait is over."""
-        self.waited(what, time.monotonic() - began)
-
-    def waited(self, what: str, seconds: float) -> None:
-        """A wait is over; it belongs to the step that is under way."""
+        """That wait is over; it belongs to the step that is under way."""
+        seconds = time.monotonic() - began
         with self.mutex:
             if seconds >= LEAST_S and self.steps:
                 self.steps[-1].waits.append((what, seconds))
@@ -164,12 +160,9 @@ class Report:
 
     def text(self) -> str:
         """The page in Markdown, blotted."""
-        told = "".join(
-            f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}"
-            for name, value in self.given.items()
-        )
+        what, where = f"{self.lab}{as_options(self.given)}", self.where or "nothing yet"
         lines = [
-            f"# {self.lab}{told} on {self.where or 'nothing yet'}, {datetime.date.today()}: {self.ending}",
+            f"# {what} on {where}, {datetime.date.today()}: {self.ending}",
             "",
             f"- Region: {self.region or 'not known'}",
             f"- {'; '.join(versions())}; Python {platform.python_version()} on "

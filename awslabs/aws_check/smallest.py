@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from awslabs import preflight, tunnel
+from awslabs import preflight, servers
 from awslabs.explain import QUOTAS
-from awslabs.ledger import Ledger, ensure
+from awslabs.ledger import Ledger
 from awslabs.network import Subnet, public_network
 
 BUILDS = "a network, a firewall and a key"
@@ -46,29 +46,11 @@ def network(ledger: Ledger) -> str:
 
 def group(ledger: Ledger) -> str:
     """A firewall that lets nobody in but an address that is nobody's."""
-    ec2 = ledger.client("ec2")
-    group_id = ledger.create(
-        "security-group",
-        ec2.create_security_group,
-        VpcId=ledger.resources["vpc"],
-        GroupName=f"{ledger.prefix}-ssh",
-        Description="SSH from nobody",
-    )
-    nobody = {"CidrIp": "192.0.2.1/32", "Description": "awslabs SSH"}  # of TEST-NET-1, RFC 5737
-    ensure(
-        ec2.authorize_security_group_ingress,
-        GroupId=group_id,
-        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [nobody]}],
-    )
+    servers.ssh_firewall(ledger, ledger.resources["vpc"], "192.0.2.1/32")  # of TEST-NET-1, RFC 5737
     return "a firewall with one rule"
 
 
 def key(ledger: Ledger) -> str:
     """The public half of a key that was made here."""
-    ledger.create(
-        "key-pair",
-        ledger.client("ec2").import_key_pair,
-        KeyName=f"{ledger.prefix}-key",
-        PublicKeyMaterial=tunnel.public_key(ledger.directory),
-    )
+    servers.own_key(ledger)
     return "a key, made here"

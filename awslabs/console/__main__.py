@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from awslabs import cli, console, journal
 from awslabs.errors import LabError, LedgerError
+
+if TYPE_CHECKING:
+    from awslabs.console.server import Console
 
 UNSEEN_S = 600.0  # seconds after which one that `up --open` has started ends, when no page shows it
 FOLDERS_S = 2.0  # seconds for which it is believed that the practice cloud has neither begun nor ended
@@ -86,32 +89,8 @@ def now_and_then(find: Callable[[], list[Path]]) -> Callable[[], list[Path]]:
     return found
 
 
-def serve(
-    *,
-    port: int = 0,
-    sandbox: bool = False,
-    region: str | None = None,
-    profile: str | None = None,
-    owner: str | None = None,
-    browser: bool = True,
-    while_seen: bool = False,
-) -> None:
+def serve(server: Console, shows: list[str], *, browser: bool, while_seen: bool) -> None:
     """Serve the page until Ctrl-C, or with `while_seen` until nobody has looked for ten minutes."""
-    from awslabs.console.feed import Files, Watches
-    from awslabs.console.server import Console
-    from awslabs.ledgers import folders
-
-    clouds = Clouds(profile)
-    shown = Files(now_and_then(lambda: folders(sandbox)), owner, region)
-    try:
-        server = Console(shown, Watches(clouds.of, clouds.forget), port)
-    except OSError as error:
-        raise LabError(
-            f"The console cannot listen at port {port}.",
-            f"{error.strerror or error}.",
-            "python -m awslabs.console    # takes a free one",
-        ) from error
-    shows = [*(["--sandbox"] if sandbox else []), *(["--profile", profile] if profile else [])]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.5}, daemon=True)
     with server:
         thread.start()
@@ -131,7 +110,7 @@ def serve(
     cli.say("The console has ended.")
 
 
-def wait(server: Any, while_seen: bool) -> None:
+def wait(server: Console, while_seen: bool) -> None:
     """Until Ctrl-C; or until no page has been there for a while."""
     seen = time.monotonic()
     while True:
@@ -159,19 +138,26 @@ def main(
     owner: str | None,
 ) -> None:
     """Show what stands, runs and costs, on a page in your browser: it only looks."""
+    from awslabs.console.feed import Files, Watches
+    from awslabs.console.server import Console
+    from awslabs.ledgers import folders
+
     with cli.reporting():
         whose = None if all_owners else journal.chosen_owner(owner)
         if region:
             os.environ.setdefault("AWS_REGION", region)
-        serve(
-            port=port,
-            sandbox=sandbox,
-            region=region,
-            profile=profile,
-            owner=whose,
-            browser=not no_browser,
-            while_seen=while_seen,
-        )
+        clouds = Clouds(profile)
+        shown = Files(now_and_then(lambda: folders(sandbox)), whose, region)
+        try:
+            server = Console(shown, Watches(clouds.of, clouds.forget), port)
+        except OSError as error:
+            raise LabError(
+                f"The console cannot listen at port {port}.",
+                f"{error.strerror or error}.",
+                "python -m awslabs.console    # takes a free one",
+            ) from error
+        shows = [*(["--sandbox"] if sandbox else []), *(["--profile", profile] if profile else [])]
+        serve(server, shows, browser=not no_browser, while_seen=while_seen)
 
 
 if __name__ == "__main__":

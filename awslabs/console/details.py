@@ -11,6 +11,8 @@ from awslabs import cost
 from awslabs.calls import as_boto3, as_cli
 from awslabs.console.feed import File
 from awslabs.journal import Row
+from awslabs.kinds.logs import MISSING
+from awslabs.kinds.named import unless
 from awslabs.ledger import digest
 from awslabs.reasons import LANGUAGES, REASONS
 
@@ -44,7 +46,8 @@ def details(file: File, row: Row) -> dict[str, Any]:
     return {
         "call": row.call,
         "left_out": left_out,
-        **_calls(service, operation, params),
+        "boto3": as_boto3(service, operation, params),
+        "cli": as_cli(service, operation, params),
         **_reason(row.call),
         "usd": price[0].usd if price else 0.0,
         "usd_per_hour": row.usd_per_hour,
@@ -72,20 +75,13 @@ def parameters(file: File, row: Row) -> tuple[dict[str, Any], list[str]]:
     return found, left_out
 
 
-def _calls(service: str, operation: str, params: dict[str, Any]) -> dict[str, str]:
-    """The call as boto3 and as a command of the AWS CLI."""
-    return {"boto3": as_boto3(service, operation, params), "cli": as_cli(service, operation, params)}
-
-
 def _reason(call: str) -> dict[str, dict[str, str]]:
     """What a thing is and why it is there, in each language."""
-    reason = REASONS.get(call)
-    said = (
-        {language: (reason.what(language), reason.why(language)) for language in LANGUAGES} if reason else {}
-    )
+    if (reason := REASONS.get(call)) is None:
+        return {"what": {}, "why": {}}
     return {
-        "what": {language: what for language, (what, _) in said.items()},
-        "why": {language: why for language, (_, why) in said.items()},
+        "what": {language: reason.what(language) for language in LANGUAGES},
+        "why": {language: reason.why(language) for language in LANGUAGES},
     }
 
 
@@ -111,35 +107,21 @@ def _console(ec2: Any, row: Row, client: Client) -> Iterator[str]:
     yield from ec2.get_console_output(InstanceId=row.id).get("Output", "").splitlines()
 
 
-def _of_function(lambda_: Any, row: Row, client: Client) -> Iterator[str]:
-    yield from _newest(client("logs"), f"/aws/lambda/{row.id}")
-
-
-def _of_group(logs: Any, row: Row, client: Client) -> Iterator[str]:
-    yield from _newest(logs, row.id)
-
-
 def _newest(logs: Any, group: str) -> Iterator[str]:
     """The end of the three streams of a log group in which something was written last."""
-    try:
-        streams = logs.describe_log_streams(
-            logGroupName=group, orderBy="LastEventTime", descending=True, limit=3
-        )["logStreams"]
-    except logs.exceptions.ResourceNotFoundException:
-        return
+    newest = {"orderBy": "LastEventTime", "descending": True, "limit": 3}
+    told = unless(MISSING, logs.describe_log_streams, logGroupName=group, **newest)
     events = []
-    for stream in streams:
+    for stream in told["logStreams"] if told else ():
         events += _stream(logs, group, stream["logStreamName"])
     for event in sorted(events, key=lambda one: int(one["timestamp"])):
         yield event["message"].rstrip("\n")
 
 
 def _stream(logs: Any, group: str, stream: str) -> list[Mapping[str, Any]]:
-    try:
-        told = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=LINES, startFromHead=False)
-    except logs.exceptions.ResourceNotFoundException:
-        return []
-    events: list[Mapping[str, Any]] = told["events"]
+    last = {"limit": LINES, "startFromHead": False}
+    told = unless(MISSING, logs.get_log_events, logGroupName=group, logStreamName=stream, **last)
+    events: list[Mapping[str, Any]] = told["events"] if told else []
     return events
 
 
@@ -178,8 +160,8 @@ def _files(s3: Any, row: Row, client: Client) -> Iterator[str]:
 
 INSIDE: dict[str, tuple[str, Callable[[Any, Row, Client], Iterator[str]]]] = {
     "ec2:RunInstances": ("console", _console),
-    "lambda:CreateFunction": ("log", _of_function),
-    "logs:CreateLogGroup": ("log", _of_group),
+    "lambda:CreateFunction": ("log", lambda _, row, client: _newest(client("logs"), f"/aws/lambda/{row.id}")),
+    "logs:CreateLogGroup": ("log", lambda logs, row, _: _newest(logs, row.id)),
     "ecs:RunTask": ("log", _of_task),
     "batch:SubmitJob": ("log", _of_job),
     "dynamodb:CreateTable": ("items", _items),

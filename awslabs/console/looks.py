@@ -9,7 +9,6 @@ at is ``not shown``; it stops nothing else.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,10 +17,9 @@ from awslabs.explain import DENIED, THROTTLED, boto3_errors, error_code
 from awslabs.journal import Row
 from awslabs.kinds import KINDS
 from awslabs.kinds.batch import described
+from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.kinds.named import pages, parts
 from awslabs.progress import each
-
-log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 PORTS = {22: "SSH", 80: "HTTP", 443: "HTTPS", 8888: "Jupyter"}
@@ -261,7 +259,7 @@ STAGES = {
 def servers(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     """Servers of these rows; Batch's machines carry the ledger's tag as well."""
     known, seen = {row.id for row in rows}, {}
-    for one in _tagged_servers(ec2, header):
+    for one in instances(ec2, of_ledger(header["prefix"])):
         if one["InstanceId"] not in known:
             continue
         state = one["State"]["Name"]
@@ -286,12 +284,6 @@ def servers(ec2: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     return seen
 
 
-def _tagged_servers(ec2: Any, header: Mapping[str, Any]) -> list[dict[str, Any]]:
-    ours = [{"Name": "tag:awslabs:ledger", "Values": [header["prefix"]]}]
-    answers = pages(ec2, "describe_instances", "Reservations", Filters=ours)
-    return [one for reservation in answers for one in reservation["Instances"]]
-
-
 def machines_of_batch(client: Client, header: Mapping[str, Any], rows: Iterable[Row]) -> list[dict[str, str]]:
     """The machines that Batch has started for a lab, which no row has made.
 
@@ -309,7 +301,7 @@ def machines_of_batch(client: Client, header: Mapping[str, Any], rows: Iterable[
             "zone": one.get("Placement", {}).get("AvailabilityZone", ""),
             "subnet": one.get("SubnetId", ""),
         }
-        for one in _tagged_servers(client("ec2"), header)
+        for one in instances(client("ec2"), of_ledger(header["prefix"]))
         if one["InstanceId"] not in known and one["State"]["Name"] != "terminated"
     ]
 

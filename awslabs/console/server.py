@@ -137,13 +137,15 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _send(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        for name, value in {**SAFE, "Content-Type": content_type, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        if status == HTTPStatus.UNAUTHORIZED:
-            self.send_header("WWW-Authenticate", "Bearer")
-        self.end_headers()
+        asks = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+        self._head(status, {"Content-Type": content_type, "Content-Length": str(len(body)), **asks})
         self.wfile.write(body)
+
+    def _head(self, status: HTTPStatus, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**SAFE, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def _json(self, told: Any) -> None:
         body = json.dumps(told, default=str).encode()
@@ -184,10 +186,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, query: dict[str, str]) -> None:
         """Lines of JSON until the page goes away. There is no length: the connection's end is the end."""
-        self.send_response(HTTPStatus.OK)
-        for name, value in {**SAFE, "Content-Type": "application/x-ndjson", "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self._head(HTTPStatus.OK, {"Content-Type": "application/x-ndjson", "Connection": "close"})
         self.close_connection = True
         self.connection.settimeout(SEND_S)
         told = events(self.server.files, self.server.watches, query.get("lab", ""), self._rest)

@@ -36,12 +36,6 @@ SERVICES = (
 
 KINDS: dict[str, Kind] = {kind.call: kind for service in SERVICES for kind in service.KINDS}
 ENSURES: dict[str, Ensured] = {
-    **batch.ENSURES,
-    **ec2.ENSURES,
-    **functions.ENSURES,
-    **logs.ENSURES,
-    **parameters.ENSURES,
-    **rest_apis.ENSURES,
-    **storage.ENSURES,
+    call: how for service in SERVICES for call, how in getattr(service, "ENSURES", {}).items()
 }
 REASONS: dict[str, Reason] = {call: why for service in SERVICES for call, why in service.REASONS.items()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, as_kept, look_by_name, pages, parts, tags_as
+from awslabs.kinds.named import OURS, as_kept, named, pages, parts, tags_as
 
 # While it changes from one state to another, or something still hangs on it.
 BUSY = (
@@ -78,18 +78,15 @@ def its_machines(request: dict[str, Any]) -> dict[str, str]:
     return {"machine": f"{first}{spot}", "machines": str(-(-resources["maxvCpus"] // vcpus))}
 
 
-COMPUTE_ENVIRONMENT = Kind(
-    call="batch:CreateComputeEnvironment",
-    known_by=("computeEnvironmentName",),
-    ids=lambda request, answer: {"computeEnvironmentName": request["computeEnvironmentName"]},
+COMPUTE_ENVIRONMENT = named(
+    "batch:CreateComputeEnvironment",
+    "computeEnvironmentName",
+    show_environment,
     mark=mark_environment,
-    look=look_by_name(show_environment),
     listed=lambda batch, overview: ours(
         batch, "describe_compute_environments", "computeEnvironments", "computeEnvironmentName"
     ),
-    complete=True,
     delete=delete_environment,
-    named=True,
     spends=True,
     tells=its_machines,
     deletes_slowly=True,  # it ends its machines, and uses the roles, the subnets and the firewall until then
@@ -126,16 +123,13 @@ def delete_queue(batch: Any, found: Found) -> None:
     batch.delete_job_queue(jobQueue=found.id)
 
 
-JOB_QUEUE = Kind(
-    call="batch:CreateJobQueue",
-    known_by=("jobQueueName",),
-    ids=lambda request, answer: {"jobQueueName": request["jobQueueName"]},
+JOB_QUEUE = named(
+    "batch:CreateJobQueue",
+    "jobQueueName",
+    show_queue,
     mark=tags_as("tags"),
-    look=look_by_name(show_queue),
     listed=lambda batch, overview: our_queues(batch),
-    complete=True,
     delete=delete_queue,
-    named=True,
     deletes_slowly=True,
     taken=TAKEN,
     not_yet=("ClientException must be valid before attaching",),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, as_kept, listed_by_name, look_by_name, pages, tags_as, tags_in, unless
+from awslabs.kinds.named import OURS, as_kept, listed_by_name, named, pages, parts, tags_as, tags_in, unless
 from awslabs.kinds.overview import Overview
 
 NO_REPOSITORY = ("RepositoryNotFoundException",)
@@ -40,12 +39,12 @@ def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:
     return Found(repository_ids({}, {"repository": repository}), tags=tags_in(tagged["tags"]))
 
 
-REPOSITORY = Kind(
-    call="ecr:CreateRepository",
-    known_by=("repositoryName",),
+REPOSITORY = named(
+    "ecr:CreateRepository",
+    "repositoryName",
+    show_repository,
     ids=repository_ids,
     mark=tags_as("tags", Mark.tag_list),
-    look=look_by_name(show_repository),
     listed=listed_by_name(
         show_repository,
         lambda ecr: [
@@ -55,10 +54,8 @@ REPOSITORY = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("ecr", f"repository/{ids['repositoryName']}")),
     ),
-    complete=True,
     # `force` takes the images along; without it a repository that holds some is refused.
     delete=lambda ecr, found: ecr.delete_repository(repositoryName=found.id, force=True),
-    named=True,
     spends=True,  # what lies in it, by the month
     taken=("RepositoryAlreadyExistsException",),
     absent=NO_REPOSITORY,
@@ -82,18 +79,12 @@ def show_clusters(ecs: Any, names: list[str]) -> Iterator[Found]:
 
     A deleted one is shown for a while as INACTIVE: that is gone (ECS API reference, DeleteCluster).
     """
-    for first in range(0, len(names), 100):
-        answer = ecs.describe_clusters(clusters=names[first : first + 100], include=["TAGS"])
-        for cluster in answer["clusters"]:
+    states = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}
+    for some in parts(names):
+        for cluster in ecs.describe_clusters(clusters=some, include=["TAGS"])["clusters"]:
             if cluster["status"] != "INACTIVE":
-                state = {"PROVISIONING": "coming", "DEPROVISIONING": "going"}.get(
-                    cluster["status"], "standing"
-                )
+                state = states.get(cluster["status"], "standing")
                 yield Found({"clusterName": cluster["clusterName"]}, state, tags_shown(cluster))
-
-
-def show_cluster(ecs: Any, ids: dict[str, str]) -> Found | None:
-    return next(show_clusters(ecs, [ids["clusterName"]]), None)
 
 
 def our_clusters(ecs: Any) -> list[str]:
@@ -102,16 +93,13 @@ def our_clusters(ecs: Any) -> list[str]:
     return [name for name in names if name.startswith(OURS)]
 
 
-CLUSTER = Kind(
-    call="ecs:CreateCluster",
-    known_by=("clusterName",),
-    ids=lambda request, answer: {"clusterName": request["clusterName"]},
+CLUSTER = named(
+    "ecs:CreateCluster",
+    "clusterName",
+    lambda ecs, ids: next(show_clusters(ecs, [ids["clusterName"]]), None),
     mark=tags_as("tags", tags_of),
-    look=look_by_name(show_cluster),
     listed=lambda ecs, overview: list(show_clusters(ecs, our_clusters(ecs))),
-    complete=True,
     delete=lambda ecs, found: ecs.delete_cluster(cluster=found.id),
-    named=True,
     # An account's first use of ECS makes a role for the service, which takes a moment.
     not_yet=("InvalidParameterException Unable to assume the service linked role",),
     busy=(
@@ -221,9 +209,8 @@ def show_tasks(ecs: Any, cluster: str, arns: list[str]) -> list[Found]:
     The token stands in `startedBy`, too, which nobody can take away.
     """
     shown = []
-    for first in range(0, len(arns), 100):
-        answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + 100], include=["TAGS"])
-        for task in answer["tasks"]:
+    for some in parts(arns):
+        for task in ecs.describe_tasks(cluster=cluster, tasks=some, include=["TAGS"])["tasks"]:
             state = "ended" if task["lastStatus"] == "STOPPED" else SHOWN.get(task["lastStatus"], "going")
             ids = {"taskArn": task["taskArn"], "clusterArn": task["clusterArn"]}
             since, until = str(task.get("createdAt", "")), as_kept(task.get("stoppedAt"))
@@ -240,19 +227,13 @@ def listed_tasks(ecs: Any, cluster: str, **chosen: str) -> list[str]:
     ``startedBy`` "must be the only filter" (ECS API reference, ListTasks), so nobody can ask by it for what
     was stopped; what was stopped has ended, or is about to.
     """
-    try:
-        return pages(ecs, "list_tasks", "taskArns", cluster=cluster, **chosen)
-    except ecs.exceptions.ClusterNotFoundException:
-        return []
+    return unless(NO_CLUSTER, pages, ecs, "list_tasks", "taskArns", cluster=cluster, **chosen) or []
 
 
 def look_for_task(ecs: Any, row: Any) -> list[Found]:
     cluster = row.ids.get("clusterArn") or row.telling["cluster"]
     if arn := row.ids.get("taskArn"):
-        try:
-            return show_tasks(ecs, cluster, [arn])
-        except ecs.exceptions.ClusterNotFoundException:
-            return []
+        return unless(NO_CLUSTER, show_tasks, ecs, cluster, [arn]) or []
     return show_tasks(ecs, cluster, listed_tasks(ecs, cluster, startedBy=row.token))
 
 
@@ -262,10 +243,9 @@ def tasks_of(ecs: Any, rows: list[Any], overview: Overview) -> list[Found]:
     for row in rows:
         if "taskArn" in row.ids:
             by_cluster.setdefault(row.ids["clusterArn"], []).append(row.ids["taskArn"])
-    found = []
+    found: list[Found] = []
     for cluster, arns in by_cluster.items():
-        with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):
-            found += show_tasks(ecs, cluster, arns)
+        found += unless(NO_CLUSTER, show_tasks, ecs, cluster, arns) or []
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import pages, parts, tags_in
+from awslabs.kinds.named import pages, parts, tags_in, unless
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,23 @@ def tag_specifications(mark: Mark, *resource_types: str) -> list[dict[str, Any]]
     return [{"ResourceType": resource_type, "Tags": mark.tag_list()} for resource_type in resource_types]
 
 
+def instances(ec2: Any, *filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Servers as ``ec2:DescribeInstances`` shows them, out of their reservations."""
+    reservations = pages(ec2, "describe_instances", "Reservations", Filters=list(filters))
+    return [one for reservation in reservations for one in reservation["Instances"]]
+
+
+def of_ledger(prefix: str) -> dict[str, Any]:
+    """The filter for what carries a ledger's tag: Batch's machines do, though no row knows them."""
+    return {"Name": "tag:awslabs:ledger", "Values": [prefix]}
+
+
 def tagged(
     operation: str,
-    resource_type: str,
-    id_name: str,
-    describe: str,
-    listing: str,
-    by_id: str,
+    noun: str,
     *,
+    id_name: str = "",
+    by_id: str = "",
     answer_in: str = "",
     marks: Callable[[dict[str, Any], Mark], dict[str, Any]] | None = None,
     read: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None,
@@ -53,7 +62,14 @@ def tagged(
     priced: Callable[[Any, list[dict[str, Any]]], dict[str, dict[str, Any]]] = lambda client, items: {},
     **others: Any,
 ) -> Kind:
-    """An entry for what EC2 tags at creation and lists with `describe` and a filter: of tags, or `by_id`."""
+    """An entry for what EC2 tags at creation, and describes with a filter: of tags, or `by_id`.
+
+    EC2 names all else by the noun: of an ``InternetGateway`` ``describe_internet_gateways``, which lists
+    ``InternetGateways``, the ``InternetGatewayId`` and the filter ``internet-gateway-id``.
+    """
+    resource_type = re.sub(r"\B([A-Z])", r"-\1", noun).lower()
+    describe, listing = f"describe_{resource_type.replace('-', '_')}s", f"{noun}s"
+    id_name, by_id = id_name or f"{noun}Id", by_id or f"{resource_type}-id"
 
     def mark(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
         request = {**request, "TagSpecifications": tag_specifications(mark, resource_type)}
@@ -179,11 +195,7 @@ def tell(what: str) -> None:
 
 VPC = tagged(
     "CreateVpc",
-    "vpc",
-    "VpcId",
-    "describe_vpcs",
-    "Vpcs",
-    "vpc-id",
+    "Vpc",
     answer_in="Vpc",
     not_idempotent=True,
     described_by=("CidrBlock",),
@@ -193,11 +205,7 @@ VPC = tagged(
 
 SUBNET = tagged(
     "CreateSubnet",
-    "subnet",
-    "SubnetId",
-    "describe_subnets",
-    "Subnets",
-    "subnet-id",
+    "Subnet",
     answer_in="Subnet",
     taken=("InvalidSubnet.Conflict",),
     looked_up=("AvailabilityZone",),
@@ -230,11 +238,7 @@ def delete_internet_gateway(ec2: Any, found: Found) -> None:
 
 INTERNET_GATEWAY = tagged(
     "CreateInternetGateway",
-    "internet-gateway",
-    "InternetGatewayId",
-    "describe_internet_gateways",
-    "InternetGateways",
-    "internet-gateway-id",
+    "InternetGateway",
     answer_in="InternetGateway",
     not_idempotent=True,
     delete=delete_internet_gateway,
@@ -264,9 +268,7 @@ GATEWAY_ATTACHMENT = Kind(
     call="ec2:AttachInternetGateway",
     known_by=("InternetGatewayId", "VpcId"),
     ids=lambda request, answer: {name: request[name] for name in ("InternetGatewayId", "VpcId")},
-    mark=lambda request, mark: request,
     look=look_for_attachment,
-    listed=lambda ec2, overview: [],
     at_once=lambda ec2, rows, overview: look_for_attachments(ec2, rows),
     delete=lambda ec2, found: ec2.detach_internet_gateway(**found.ids),
     ends=("InternetGatewayId", "VpcId"),
@@ -281,11 +283,9 @@ GATEWAY_ATTACHMENT = Kind(
 
 SECURITY_GROUP = tagged(
     "CreateSecurityGroup",
-    "security-group",
-    "GroupId",
-    "describe_security_groups",
-    "SecurityGroups",
-    "group-id",
+    "SecurityGroup",
+    id_name="GroupId",
+    by_id="group-id",
     names=("GroupName",),
     taken=("InvalidGroup.Duplicate",),
     delete=lambda ec2, found: ec2.delete_security_group(GroupId=found.ids["GroupId"]),
@@ -294,11 +294,9 @@ SECURITY_GROUP = tagged(
 
 KEY_PAIR = tagged(
     "ImportKeyPair",
-    "key-pair",
-    "KeyName",
-    "describe_key_pairs",
-    "KeyPairs",
-    "key-name",
+    "KeyPair",
+    id_name="KeyName",
+    by_id="key-name",
     since="CreateTime",
     taken=("InvalidKeyPair.Duplicate",),
     delete=lambda ec2, found: ec2.delete_key_pair(KeyName=found.id),
@@ -336,11 +334,9 @@ def instance_requests(ec2: Any, items: list[dict[str, Any]]) -> dict[str, dict[s
     AWS calls: ``ec2:DescribeVolumes``.
     """
     ours = [{"Name": "tag-key", "Values": ["awslabs:token"]}]
-    try:
-        volumes = pages(ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
-    except ec2.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in ("UnauthorizedOperation", "AccessDenied"):
-            raise
+    refused = ("UnauthorizedOperation", "AccessDenied")
+    volumes = unless(refused, pages, ec2, "describe_volumes", "Volumes", Filters=ours) if items else []
+    if volumes is None:
         return {}
     requests = {
         item["InstanceId"]: {
@@ -365,11 +361,7 @@ def its_own_end(request: dict[str, Any]) -> dict[str, str]:
 
 INSTANCE = tagged(
     "RunInstances",
-    "instance",
-    "InstanceId",
-    "describe_instances",
-    "Reservations",
-    "instance-id",
+    "Instance",
     answer_in="Instances",
     marks=mark_instance,
     read=lambda answer: [item for reservation in answer["Reservations"] for item in reservation["Instances"]],

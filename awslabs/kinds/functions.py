@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
+from awslabs.kinds.kind import Found, Kind, Reason, Step
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
 TAKEN = ("ResourceConflictException already exist",)
@@ -25,6 +27,17 @@ NOT_YET = (
 )
 
 
+def packed(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip for Lambda. The same files give the same bytes, so `up` sees whether anything has changed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, compression)
+    return buffer.getvalue()
+
+
 def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, client.get_function, FunctionName=ids["FunctionName"])
     if answer is None:
@@ -35,12 +48,11 @@ def show_function(client: Any, ids: dict[str, str]) -> Found | None:
     return Found(ids, state, answer.get("Tags", {}), unread=answer.get("TagsError", {}).get("Message", ""))
 
 
-FUNCTION = Kind(
-    call="lambda:CreateFunction",
-    known_by=("FunctionName",),
-    ids=lambda request, answer: {"FunctionName": request["FunctionName"]},
+FUNCTION = named(
+    "lambda:CreateFunction",
+    "FunctionName",
+    show_function,
     mark=tags_as("Tags"),
-    look=look_by_name(show_function),
     listed=listed_by_name(
         show_function,
         lambda client: [
@@ -50,20 +62,13 @@ FUNCTION = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("lambda", f"function:{ids['FunctionName']}")),
     ),
-    complete=True,
     delete=lambda client, found: client.delete_function(FunctionName=found.id),
-    named=True,
     described_by=("MemorySize",),
     taken=TAKEN,
     not_yet=NOT_YET,
     busy=UNDER_WAY,
     absent=MISSING,
 )
-
-
-def mark_permission(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    """A permission takes no tags: its name carries the token."""
-    return {**request, "StatementId": f"{request['StatementId']}-{mark.token}"}
 
 
 def look_for_permission(client: Any, row: Any) -> list[Found]:
@@ -78,9 +83,9 @@ PERMISSION = Kind(
     call="lambda:AddPermission",
     known_by=("FunctionName", "StatementId"),
     ids=lambda request, answer: {name: request[name] for name in ("FunctionName", "StatementId")},
-    mark=mark_permission,
+    # It takes no tags: its name carries the token.
+    mark=lambda request, mark: {**request, "StatementId": f"{request['StatementId']}-{mark.token}"},
     look=look_for_permission,
-    listed=lambda client, overview: [],
     delete=lambda client, found: client.remove_permission(**found.ids),
     ends=("FunctionName",),
     taken=TAKEN,

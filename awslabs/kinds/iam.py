@@ -5,10 +5,11 @@ IAM knows no Regions: it lists the roles of all of them, whichever is asked. So 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import listed_by_name, look_by_name, pages, tags_in, unless
+from awslabs.kinds.named import listed_by_name, named, pages, tags_in, unless
 from awslabs.kinds.overview import Overview
 
 ROOT = "/awslabs/"  # what all our paths begin with
@@ -34,20 +35,24 @@ def region_in(path: str) -> str:
     return parts[1] if len(parts) == 3 else ""
 
 
-def role_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
-    """The ARN, which the labs use, and the name; the ARN is not known before the answer."""
-    return {"Arn": answer["Role"]["Arn"] if answer else "", "RoleName": request["RoleName"]}
+def ids_of(made: str, name: str) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, str]]:
+    """The `ids` of an entry: the ARN, which is not known before the answer, and the name."""
+    return lambda request, answer: {"Arn": answer[made]["Arn"] if answer else "", name: request[name]}
+
+
+def found_as(name: str, shown: dict[str, Any]) -> Found:
+    """A role or a profile as IAM describes it; a listing leaves the tags out."""
+    ids = {key: shown[key] for key in ("Arn", name)}
+    return Found(ids, tags=tags_in(shown.get("Tags")), region=region_in(shown["Path"]))
+
+
+def found_role(role: dict[str, Any]) -> Found:
+    return found_as("RoleName", role)
 
 
 def show_role(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_role, RoleName=ids["RoleName"])
     return found_role(answer["Role"]) if answer else None
-
-
-def found_role(role: dict[str, Any]) -> Found:
-    """A role as IAM describes it; a listing leaves the tags out."""
-    found = {name: role[name] for name in ("Arn", "RoleName")}
-    return Found(found, tags=tags_in(role.get("Tags")), region=region_in(role["Path"]))
 
 
 def roles_of(iam: Any, rows: list[Any], overview: Overview) -> list[Found] | None:
@@ -67,20 +72,20 @@ def delete_role(iam: Any, found: Found) -> None:
         iam.delete_role(RoleName=name)
 
 
-ROLE = Kind(
-    call="iam:CreateRole",
-    known_by=("RoleName",),
-    ids=role_ids,
+ROLE = named(
+    "iam:CreateRole",
+    "RoleName",
+    show_role,
+    ids=ids_of("Role", "RoleName"),
     mark=mark_bounded,
-    look=look_by_name(show_role),
     listed=listed_by_name(
         show_role,
         lambda iam: pages(iam, "list_roles", "Roles", PathPrefix=ROOT),
         lambda overview, role: found_role(overview.role(role["RoleName"]) or role),
     ),
+    complete=False,
     at_once=roles_of,
     delete=delete_role,
-    named=True,
     taken=("EntityAlreadyExists",),
     busy=BUSY,
     absent=MISSING,
@@ -109,9 +114,7 @@ ROLE_POLICY = Kind(
     call="iam:PutRolePolicy",
     known_by=("RoleName", "PolicyName"),
     ids=lambda request, answer: {name: request[name] for name in ("RoleName", "PolicyName")},
-    mark=lambda request, mark: request,
     look=look_for_policy,
-    listed=lambda iam, overview: [],
     at_once=policies_of,
     delete=lambda iam, found: iam.delete_role_policy(**found.ids),
     ends=("RoleName",),
@@ -121,21 +124,9 @@ ROLE_POLICY = Kind(
 )
 
 
-def profile_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
-    """As of a role: the ARN, which is not known before the answer, and the name."""
-    made = answer["InstanceProfile"]["Arn"] if answer else ""
-    return {"Arn": made, "InstanceProfileName": request["InstanceProfileName"]}
-
-
 def show_profile(iam: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, iam.get_instance_profile, InstanceProfileName=ids["InstanceProfileName"])
-    return found_profile(answer["InstanceProfile"]) if answer else None
-
-
-def found_profile(profile: dict[str, Any]) -> Found:
-    """As of a role."""
-    found = {name: profile[name] for name in ("Arn", "InstanceProfileName")}
-    return Found(found, tags=tags_in(profile.get("Tags")), region=region_in(profile["Path"]))
+    return found_as("InstanceProfileName", answer["InstanceProfile"]) if answer else None
 
 
 def our_profiles(iam: Any) -> list[dict[str, Any]]:
@@ -147,9 +138,8 @@ def profile_in(overview: Overview, listed: dict[str, Any]) -> Found:
     """A profile with its tags, where the description of a role that is in it has them."""
     shown = [overview.role(role["RoleName"]) or {} for role in listed["Roles"]]
     profiles = [profile for role in shown for profile in role.get("InstanceProfileList", [])]
-    names = [profile["InstanceProfileName"] for profile in profiles]
-    at = listed["InstanceProfileName"]
-    return found_profile(profiles[names.index(at)] if at in names else {**listed, "Tags": []})
+    same = (one for one in profiles if one["InstanceProfileName"] == listed["InstanceProfileName"])
+    return found_as("InstanceProfileName", next(same, {**listed, "Tags": []}))
 
 
 def delete_profile(iam: Any, found: Found) -> None:
@@ -163,15 +153,15 @@ def delete_profile(iam: Any, found: Found) -> None:
         iam.delete_instance_profile(**name)
 
 
-INSTANCE_PROFILE = Kind(
-    call="iam:CreateInstanceProfile",
-    known_by=("InstanceProfileName",),
-    ids=profile_ids,
+INSTANCE_PROFILE = named(
+    "iam:CreateInstanceProfile",
+    "InstanceProfileName",
+    show_profile,
+    ids=ids_of("InstanceProfile", "InstanceProfileName"),
     mark=mark_role,
-    look=look_by_name(show_profile),
     listed=listed_by_name(show_profile, our_profiles, profile_in),
+    complete=False,
     delete=delete_profile,
-    named=True,
     taken=("EntityAlreadyExists",),
     busy=BUSY,
     absent=MISSING,
@@ -190,9 +180,7 @@ ROLE_IN_PROFILE = Kind(
     call="iam:AddRoleToInstanceProfile",
     known_by=("InstanceProfileName", "RoleName"),
     ids=lambda request, answer: {name: request[name] for name in ("InstanceProfileName", "RoleName")},
-    mark=lambda request, mark: request,
     look=look_for_role_in_profile,
-    listed=lambda iam, overview: [],
     at_once=lambda iam, rows, overview: [
         Found({"InstanceProfileName": profile["InstanceProfileName"], "RoleName": role["RoleName"]})
         for profile in our_profiles(iam)

@@ -127,7 +127,7 @@ class Kind:
         (request as it was sent, answer) -> identifiers; of a join, those of its ends. Of a join and of what
         is `named`, `answer` may be empty: they are known before the call.
     mark : callable
-        (request, Mark) -> the request as it is sent.
+        (request, Mark) -> the request as it is sent; of most joins, as it is.
     look : callable
         (client, row) -> what stands on AWS under the row's token, oldest first; and what stands under the
         identifier that the row has recorded, whatever it carries: `seen` judges whose it is.
@@ -189,10 +189,10 @@ class Kind:
 
     call: str
     ids: Callable[[dict[str, Any], dict[str, Any]], dict[str, str]]
-    mark: Callable[[dict[str, Any], Mark], dict[str, Any]]
     look: Callable[[Any, Any], list[Found]]
-    listed: Callable[[Any, Overview], list[Found]]
     delete: Callable[[Any, Found], None]
+    mark: Callable[[dict[str, Any], Mark], dict[str, Any]] = lambda request, mark: request
+    listed: Callable[[Any, Overview], list[Found]] = lambda client, overview: []
     complete: bool = False
     at_once: Callable[[Any, list[Any], Overview], list[Found] | None] | None = None
     listed_when_gone: bool = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Reason, Step
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
+from awslabs.kinds.kind import Found, Reason, Step
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, unless
 
 MISSING = ("ResourceNotFoundException",)
 BUSY = ("OperationAbortedException",)
@@ -27,12 +27,11 @@ def show_group(logs: Any, ids: dict[str, str]) -> Found | None:
     return Found({"logGroupName": group["logGroupName"]}, tags=answer.get("tags", {}))
 
 
-LOG_GROUP = Kind(
-    call="logs:CreateLogGroup",
-    known_by=("logGroupName",),
-    ids=lambda request, answer: {"logGroupName": request["logGroupName"]},
+LOG_GROUP = named(
+    "logs:CreateLogGroup",
+    "logGroupName",
+    show_group,
     mark=tags_as("tags"),
-    look=look_by_name(show_group),
     listed=listed_by_name(
         show_group,
         lambda logs: [
@@ -42,9 +41,7 @@ LOG_GROUP = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("logs", f"log-group:{ids['logGroupName']}")),
     ),
-    complete=True,
     delete=lambda logs, found: logs.delete_log_group(logGroupName=found.id),
-    named=True,
     taken=("ResourceAlreadyExistsException",),
     not_yet=(*MISSING, *BUSY),
     busy=BUSY,

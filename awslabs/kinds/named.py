@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awslabs.kinds.kind import Found, Mark
+from awslabs.kinds.kind import Found, Kind, Mark
 
 if TYPE_CHECKING:
     from awslabs.kinds.overview import Overview
@@ -19,6 +19,23 @@ OURS = "awslabs-"  # what all our names on AWS begin with
 Show = Callable[[Any, dict[str, str]], Found | None]
 
 
+def named(call: str, name: str, show: Show, **others: Any) -> Kind:
+    """An entry for what stands under the name that the request's parameter `name` gives it.
+
+    It is looked for by that name, whosever it is. `others` are the rest of `Kind`, or another than these.
+    """
+
+    def look(client: Any, row: Any) -> list[Found]:
+        found = show(client, row.ids)
+        return [found] if found else []
+
+    def ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
+        return {name: request[name]}
+
+    entry: dict[str, Any] = {"ids": ids, "look": look, "complete": True, **others}
+    return Kind(call=call, known_by=(name,), named=True, **entry)
+
+
 def tags_as(
     parameter: str, written: Callable[[Mark], Any] = Mark.tags
 ) -> Callable[[dict[str, Any], Mark], dict[str, Any]]:
@@ -29,16 +46,6 @@ def tags_as(
 def tags_in(listed: list[dict[str, Any]] | None) -> dict[str, str]:
     """AWS's list of Key and Value as a dictionary."""
     return {tag["Key"]: tag["Value"] for tag in listed or []}
-
-
-def look_by_name(show: Show) -> Callable[[Any, Any], list[Found]]:
-    """The `look` of an entry: the thing of that name, whosever it is."""
-
-    def look(client: Any, row: Any) -> list[Found]:
-        found = show(client, row.ids)
-        return [found] if found else []
-
-    return look
 
 
 def listed_by_name(
@@ -64,11 +71,13 @@ def listed_by_name(
     return listed
 
 
-def unless(codes: tuple[str, ...], method: Callable[..., Any], **request: Any) -> Any:
-    """The answer to a reading call; None where AWS answers, with one of these codes, that there is none."""
+def unless(codes: tuple[str, ...], ask: Callable[..., Any], *what: Any, **request: Any) -> Any:
+    """The answer to reading calls; None where AWS answers, with one of these codes, that there is none."""
+    from botocore.exceptions import ClientError
+
     try:
-        return method(**request)
-    except method.__self__.exceptions.ClientError as error:  # type: ignore[attr-defined]
+        return ask(*what, **request)
+    except ClientError as error:
         if error.response["Error"]["Code"] not in codes:
             raise
         return None

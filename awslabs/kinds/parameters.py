@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import listed_by_name, look_by_name, pages, tags_as, tags_in, unless
+from awslabs.kinds.kind import Found, Mark, Reason, Step
+from awslabs.kinds.named import listed_by_name, named, pages, tags_as, tags_in, unless
 
 MISSING = ("ParameterNotFound", "InvalidResourceId")
 # What labs call theirs. Programs of others ask for exactly these, so nothing in them says whose they are.
@@ -28,13 +28,12 @@ def show_parameter(ssm: Any, ids: dict[str, str]) -> Found | None:
     return Found({"Name": name}, tags=tags_in(listed["TagList"]))
 
 
-PARAMETER = Kind(
-    call="ssm:PutParameter",
-    known_by=("Name",),
-    ids=lambda request, answer: {"Name": request["Name"]},
+PARAMETER = named(
+    "ssm:PutParameter",
+    "Name",
+    show_parameter,
     # With tags a parameter cannot be overwritten: one that somebody else has made is refused by AWS.
     mark=tags_as("Tags", Mark.tag_list),
-    look=look_by_name(show_parameter),
     listed=listed_by_name(
         show_parameter,
         lambda ssm: [
@@ -47,9 +46,7 @@ PARAMETER = Kind(
             )
         ],
     ),
-    complete=True,
     delete=lambda ssm, found: ssm.delete_parameter(Name=found.id),
-    named=True,
     taken=("ParameterAlreadyExists",),
     not_yet=("TooManyUpdates",),
     busy=("TooManyUpdates",),

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Reason
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, unless
+from awslabs.kinds.kind import Found, Reason
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, unless
 
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
-
-
-def queue_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
-    """The URL, which calls use and which is not known before the answer, and the name."""
-    return {"QueueUrl": answer.get("QueueUrl", ""), "QueueName": request["QueueName"]}
 
 
 def show_queue(sqs: Any, ids: dict[str, str]) -> Found | None:
@@ -25,12 +20,16 @@ def show_queue(sqs: Any, ids: dict[str, str]) -> Found | None:
     return None if tagged is None else Found(found, tags=tagged.get("Tags", {}))
 
 
-QUEUE = Kind(
-    call="sqs:CreateQueue",
-    known_by=("QueueName",),
-    ids=queue_ids,
+QUEUE = named(
+    "sqs:CreateQueue",
+    "QueueName",
+    show_queue,
+    # The URL, which calls use and which is not known before the answer, and the name.
+    ids=lambda request, answer: {
+        "QueueUrl": answer.get("QueueUrl", ""),
+        "QueueName": request["QueueName"],
+    },
     mark=tags_as("tags"),
-    look=look_by_name(show_queue),
     listed=listed_by_name(
         show_queue,
         lambda sqs: [
@@ -39,10 +38,8 @@ QUEUE = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("sqs", ids["QueueName"])),
     ),
-    complete=True,
     listed_when_gone=True,
     delete=lambda sqs, found: sqs.delete_queue(QueueUrl=found.id),
-    named=True,
     taken=("QueueAlreadyExists", "QueueNameExists"),
     # A name is free again 60 s after its queue was deleted.
     not_yet=("QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently"),

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, look_by_name, pages, unless
+from awslabs.kinds.kind import Found, Mark, Reason
+from awslabs.kinds.named import OURS, named, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
 NAME = re.compile(r"(?P<ledger>awslabs-[a-z0-9-]+-[a-z0-9]{6})-(?P<token>\d{14}-[0-9a-f]{16})")
@@ -92,16 +92,13 @@ def put_off(scheduler: Any, name: str) -> None:
     move(scheduler, name, now() + PUT_OFF, sooner=False)
 
 
-SCHEDULE = Kind(
-    call="scheduler:CreateSchedule",
-    known_by=("Name",),
-    ids=lambda request, answer: {"Name": request["Name"]},
+SCHEDULE = named(
+    "scheduler:CreateSchedule",
+    "Name",
+    show_schedule,
     mark=mark_schedule,
-    look=look_by_name(show_schedule),
     listed=lambda scheduler, overview: list(our_schedules(scheduler)),
-    complete=True,
     delete=lambda scheduler, found: scheduler.delete_schedule(Name=found.id),
-    named=True,
     guards=True,
     put_off=put_off,
     taken=("ConflictException already exists",),

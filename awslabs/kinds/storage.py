@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason, Step
-from awslabs.kinds.named import OURS, pages, tags_in, unless
+from awslabs.kinds.kind import Found, Mark, Reason, Step
+from awslabs.kinds.named import OURS, named, pages, tags_in, unless
 from awslabs.kinds.overview import Overview
 from awslabs.progress import each
 
@@ -26,6 +26,11 @@ MARKED = "awslabs-ledger"  # metadata of each object that a lab puts into a buck
 LOOKED_AT = 1000  # objects of which it is asked who put them there
 
 
+def location(region: str) -> dict[str, Any]:
+    """Where CreateBucket is to put one: us-east-1 must not be said, every other Region must be."""
+    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
 def mark_bucket(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     """The token at the end of the name, which is unique in the whole world; and our tags."""
     configuration = {**request.get("CreateBucketConfiguration", {}), "Tags": mark.tag_list()}
@@ -36,10 +41,9 @@ def mark_bucket(request: dict[str, Any], mark: Mark) -> dict[str, Any]:
     }
 
 
-def look_for_bucket(s3: Any, row: Any) -> list[Found]:
+def show_bucket(s3: Any, ids: dict[str, str]) -> Found | None:
     """The bucket of that name: nobody else's name holds our token."""
-    there = unless(MISSING, s3.head_bucket, Bucket=row.ids["Bucket"])
-    return [Found(dict(row.ids))] if there else []
+    return Found(dict(ids)) if unless(MISSING, s3.head_bucket, Bucket=ids["Bucket"]) else None
 
 
 def buckets_of_ours(s3: Any, overview: Overview) -> list[Found]:
@@ -102,16 +106,13 @@ def empty(s3: Any, bucket: str) -> None:
                 log.warning("%s: %s is not deleted: %s", bucket, error["Key"], error.get("Message", ""))
 
 
-BUCKET = Kind(
-    call="s3:CreateBucket",
-    known_by=("Bucket",),
-    ids=lambda request, answer: {"Bucket": request["Bucket"]},
+BUCKET = named(
+    "s3:CreateBucket",
+    "Bucket",
+    show_bucket,
     mark=mark_bucket,
-    look=look_for_bucket,
     listed=buckets_of_ours,
-    complete=True,
     delete=delete_bucket,
-    named=True,
     taken=("BucketAlreadyOwnedByYou",),
     # The second AccessDenied passes some seconds after the block on public policies was taken away.
     not_yet=("OperationAborted", "NoSuchBucket", "AccessDenied BlockPublicPolicy"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs.kinds.kind import Found, Kind, Mark, Reason
-from awslabs.kinds.named import OURS, listed_by_name, look_by_name, pages, tags_as, tags_in, unless
+from awslabs.kinds.kind import Found, Mark, Reason
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, tags_as, tags_in, unless
 
 MISSING = ("ResourceNotFoundException",)
 
@@ -20,12 +20,11 @@ def show_table(dynamodb: Any, ids: dict[str, str]) -> Found | None:
     return Found({"TableName": table["TableName"]}, state, tags_in(listed["Tags"]))
 
 
-TABLE = Kind(
-    call="dynamodb:CreateTable",
-    known_by=("TableName",),
-    ids=lambda request, answer: {"TableName": request["TableName"]},
+TABLE = named(
+    "dynamodb:CreateTable",
+    "TableName",
+    show_table,
     mark=tags_as("Tags", Mark.tag_list),
-    look=look_by_name(show_table),
     listed=listed_by_name(
         show_table,
         lambda dynamodb: [
@@ -35,9 +34,7 @@ TABLE = Kind(
         ],
         lambda overview, ids: Found(ids, tags=overview.tags("dynamodb", f"table/{ids['TableName']}")),
     ),
-    complete=True,
     delete=lambda dynamodb, found: dynamodb.delete_table(TableName=found.id),
-    named=True,
     taken=("ResourceInUseException",),
     busy=("ResourceInUseException",),
     absent=MISSING,

@@ -50,14 +50,9 @@ __all__ = [
 
 # These need paramiko, which takes longer to import than `--help` may take to answer.
 _ON_FIRST_USE = {
-    "Forward": "forwarding",
-    "forward": "forwarding",
-    "Output": "session",
-    "connect": "session",
-    "run": "session",
-    "wait_for_ssh": "session",
-    "get": "transfer",
-    "put": "transfer",
+    **dict.fromkeys(("Forward", "forward"), "forwarding"),
+    **dict.fromkeys(("Output", "connect", "run", "wait_for_ssh"), "session"),
+    **dict.fromkeys(("get", "put"), "transfer"),
 }
 
 

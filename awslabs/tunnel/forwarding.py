@@ -39,14 +39,7 @@ HEARD_S = 0.5  # within so many seconds a Ctrl-C is heard for certain
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0  # pauses between tries to connect again, doubling
 
 
-def forward(
-    address: Address,
-    remote_port: int,
-    *,
-    local_port: int = 0,
-    tries: int = 1,
-    on_change: Callable[[bool, str], None] | None = None,
-) -> Forward:
+class Forward:
     """A port on 127.0.0.1 that leads to a port of the server, for the length of a ``with`` block.
 
     It carries any number of connections at once. When the SSH connection drops (server restarted, laptop
@@ -67,31 +60,23 @@ def forward(
         Called from another thread with (is it up?, why) when the connection drops or comes back; the log
         says the same.
 
-    Returns
-    -------
-    Forward
-        Enter it to open the tunnel.
-
     Raises
     ------
     TunnelError
         On entering: no free local port (the text names the next free one), or no connection to the server.
     """
-    return Forward(address, remote_port, range(local_port, local_port + tries), on_change)
-
-
-class Forward:
-    """An open tunnel; see `forward`."""
 
     def __init__(
-        self, address: Address, remote_port: int, ports: range, on_change: Callable[[bool, str], None] | None
+        self,
+        address: Address,
+        remote_port: int,
+        *,
+        local_port: int = 0,
+        tries: int = 1,
+        on_change: Callable[[bool, str], None] | None = None,
     ) -> None:
-        self.address, self.remote, self.ports, self.on_change = (
-            address,
-            ("127.0.0.1", remote_port),
-            ports,
-            on_change,
-        )
+        self.address, self.on_change = address, on_change
+        self.remote, self.ports = ("127.0.0.1", remote_port), range(local_port, local_port + tries)
         self.local_port = 0
         self.gave_up: TunnelError | None = None
         self.is_refused = False  # whether nobody answered at the other end when it was last tried
@@ -236,6 +221,9 @@ class Forward:
         log.log(logging.INFO if is_up else logging.WARNING, "tunnel: %s", text)
         if self.on_change:
             self.on_change(is_up, text)
+
+
+forward = Forward  # as one says it: `with tunnel.forward(address, 8888) as jupyter:`
 
 
 class _Listener(socketserver.ThreadingTCPServer):

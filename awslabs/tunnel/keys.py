@@ -48,7 +48,9 @@ def public_key(directory: Path) -> bytes:
         return _read_public_half(path)
     except OSError as error:
         raise TunnelError(
-            f"The key {path} can be neither read nor made.", str(error), f"ls -ld {_quoted(path.parent)}"
+            f"The key {path} can be neither read nor made.",
+            str(error),
+            f"ls -ld {shlex.quote(str(path.parent))}",
         ) from error
 
 
@@ -133,7 +135,7 @@ def damaged(path: Path, why: object) -> TunnelError:
     return TunnelError(
         f"The private key {path} is damaged.",
         f"{why}. A server that was made with it cannot be opened any more.",
-        f"rm -f {_quoted(path)}   # then `down` and `up`: a new key, and a server that knows it",
+        f"rm -f {shlex.quote(str(path))}   # then `down` and `up`: a new key, and a server that knows it",
     )
 
 
@@ -167,8 +169,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a shell reads it."""
-    return shlex.quote(str(path))

@@ -41,8 +41,37 @@ Each function takes the ledger first, as everything of a chapter does:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from awslabs.errors import LabError
 from awslabs.ledger import Ledger
+
+
+class Tail:
+    """What programs of a lab print into its log group, each from where it was read last."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.tokens = ledger, dict[str, str]()
+
+    def lines(self, stream: str) -> Iterator[str]:
+        """Lines of a stream that were not read yet; none while it is not there yet."""
+        logs = self.ledger.client("logs")
+        while True:
+            after = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
+            try:
+                answer = logs.get_log_events(
+                    logGroupName=standing(self.ledger, "log-group"),
+                    logStreamName=stream,
+                    startFromHead=True,
+                    **after,
+                )
+            except logs.exceptions.ResourceNotFoundException:
+                return
+            yield from (event["message"] for event in answer["events"])
+            token = answer["nextForwardToken"]  # at the end it is the one that was sent
+            if self.tokens.get(stream) == token:
+                return
+            self.tokens[stream] = token
 
 
 def standing(ledger: Ledger, row_name: str) -> str:

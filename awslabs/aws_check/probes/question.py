@@ -14,10 +14,16 @@ NOBODYS = "0123456789abcdef0"  # of ids: no such thing is there
 
 def of_network(ledger: Ledger) -> Iterator[Question]:
     """The group that was born with a network stays."""
-    ec2, vpc_id = ledger.client("ec2"), ledger.resources["vpc"]
+    ec2 = ledger.client("ec2")
+    group_id = default_group(ec2, ledger.resources["vpc"])
+    yield "default group", lambda: ec2.delete_security_group(GroupId=group_id)
+
+
+def default_group(ec2: Any, vpc_id: str) -> str:
+    """The group that was born with a network."""
     born = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "group-name", "Values": ["default"]}]
     (default,) = ec2.describe_security_groups(Filters=born)["SecurityGroups"]
-    yield "default group", lambda: ec2.delete_security_group(GroupId=default["GroupId"])
+    return str(default["GroupId"])
 
 
 def of_role(ledger: Ledger, row: str) -> Iterator[Question]:

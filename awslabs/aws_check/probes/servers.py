@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from awslabs.aws_check.probes.question import NOBODYS, Question
+from awslabs.aws_check.probes.question import NOBODYS, Question, default_group, of_network
+from awslabs.kinds.ec2 import instances
 from awslabs.ledger import Ledger
 from awslabs.network import main_route_table
 
@@ -17,7 +18,6 @@ def questions(ledger: Ledger) -> Iterator[Question]:
     ec2, stands = ledger.client("ec2"), ledger.resources
     vpc_id, group_id = stands["vpc"], stands["security-group"]
     server = running(ledger)
-    of_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
 
     # What is in use stays.
     yield "network in use", lambda: ec2.delete_vpc(VpcId=vpc_id)
@@ -25,9 +25,7 @@ def questions(ledger: Ledger) -> Iterator[Question]:
     yield "group in use", lambda: ec2.delete_security_group(GroupId=group_id)
     gateway = {"InternetGatewayId": stands["internet-gateway"], "VpcId": vpc_id}
     yield "gateway in use", lambda: ec2.detach_internet_gateway(**gateway)
-    default = {"Name": "group-name", "Values": ["default"]}
-    (born,) = ec2.describe_security_groups(Filters=[of_vpc, default])["SecurityGroups"]
-    yield "default group", lambda: ec2.delete_security_group(GroupId=born["GroupId"])
+    yield from of_network(ledger)
 
     # A second way out, which a network cannot have.
     other = ledger.create("probe-gateway", ec2.create_internet_gateway)
@@ -76,9 +74,7 @@ def questions(ledger: Ledger) -> Iterator[Question]:
     yield "unknown key", run(KeyName="probe")
     yield "unknown group", run(SecurityGroupIds=[f"sg-{NOBODYS}"])
     if elsewhere := ledger.resources.get("probe-vpc"):
-        there = {"Name": "vpc-id", "Values": [elsewhere]}
-        (born,) = ec2.describe_security_groups(Filters=[there, default])["SecurityGroups"]
-        yield "group of another network", run(SecurityGroupIds=[born["GroupId"]])
+        yield "group of another network", run(SecurityGroupIds=[default_group(ec2, elsewhere)])
     yield "unknown profile", run(IamInstanceProfile={"Name": "probe"})
     yield "long user data", run(UserData="# probe\n" * 2500)
     small = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}
@@ -140,10 +136,7 @@ def look_back(ledger: Ledger) -> str:
     """After `down`: what AWS still shows of the server and of the network's own things."""
     ec2 = ledger.client("ec2")
     ids = {row.name: row.id for row in ledger.journal.rows}
-    server = [{"Name": "instance-id", "Values": [ids["instance"]]}]
-    shown = [
-        one for each in ec2.describe_instances(Filters=server)["Reservations"] for one in each["Instances"]
-    ]
+    shown = instances(ec2, {"Name": "instance-id", "Values": [ids["instance"]]})
     born = [{"Name": "vpc-id", "Values": [ids["vpc"]]}]
     acls = ec2.describe_network_acls(Filters=born)["NetworkAcls"]
     states = ", ".join(one["State"]["Name"] for one in shown) or "not shown"

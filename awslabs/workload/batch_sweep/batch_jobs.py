@@ -20,10 +20,11 @@ from typing import Any
 from awslabs.errors import LabError
 from awslabs.kinds.batch import ENDED, describe_environment, jobs_named
 from awslabs.kinds.batch import described as jobs_by_id
+from awslabs.kinds.ec2 import instances, of_ledger
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.show import Shown
-from awslabs.workload import standing
+from awslabs.workload import Tail, standing
 
 log = logging.getLogger(__name__)
 
@@ -182,15 +183,7 @@ def jobs(ledger: Ledger) -> list[Job]:
 
 def machines(ledger: Ledger) -> list[Machine]:
     """The servers that Batch runs for the lab now. AWS calls: ``ec2:DescribeInstances``."""
-    reservations = pages(
-        ledger.client("ec2"),
-        "describe_instances",
-        "Reservations",
-        Filters=[
-            {"Name": "tag:awslabs:ledger", "Values": [ledger.prefix]},
-            {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "shutting-down"]},
-        ],
-    )
+    living = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "shutting-down"]}
     return [
         Machine(
             one["InstanceId"],
@@ -199,8 +192,7 @@ def machines(ledger: Ledger) -> list[Machine]:
             one["Placement"]["AvailabilityZone"],
             one.get("InstanceLifecycle") == "spot",
         )
-        for reservation in reservations
-        for one in reservation["Instances"]
+        for one in instances(ledger.client("ec2"), of_ledger(ledger.prefix), living)
     ]
 
 
@@ -290,38 +282,12 @@ def failed_children(ledger: Ledger, job: dict[str, Any]) -> list[dict[str, Any]]
 # -- Logs ---------------------------------------------------------------------------------------------------
 
 
-class Tail:
-    """What running jobs log, from where it was read last."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.tokens = ledger, dict[str, str]()
-
-    def say(self, job: dict[str, Any]) -> None:
-        """Log each new line of a job."""
-        stream = job.get("container", {}).get("logStreamName")
-        if stream and job["status"] in ("RUNNING", *ENDED):
-            for line in self.lines(stream):
-                log.info("%s", readable(line))
-
-    def lines(self, stream: str) -> Iterator[str]:
-        """Lines of a stream that were not read yet; none while it is not there yet."""
-        logs = self.ledger.client("logs")
-        while True:
-            after = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
-            try:
-                answer = logs.get_log_events(
-                    logGroupName=standing(self.ledger, "log-group"),
-                    logStreamName=stream,
-                    startFromHead=True,
-                    **after,
-                )
-            except logs.exceptions.ResourceNotFoundException:
-                return
-            yield from (event["message"] for event in answer["events"])
-            token = answer["nextForwardToken"]  # at the end it is the one that was sent
-            if self.tokens.get(stream) == token:
-                return
-            self.tokens[stream] = token
+def say_log(tail: Tail, job: dict[str, Any]) -> None:
+    """Log each new line of a job."""
+    stream = job.get("container", {}).get("logStreamName")
+    if stream and job["status"] in ("RUNNING", *ENDED):
+        for line in tail.lines(stream):
+            log.info("%s", readable(line))
 
 
 def readable(line: str) -> str:

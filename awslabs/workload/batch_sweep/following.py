@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 
 from awslabs.kinds.batch import ENDED
 from awslabs.ledger import Ledger
-from awslabs.progress import awaiting, plotting
+from awslabs.progress import attempts, plotting
+from awslabs.workload import Tail
 from awslabs.workload.batch_sweep import batch_jobs, waiting_jobs
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,10 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
     """
     began = since = time.monotonic()
     said, explained, met = "", False, set[str]()
-    tail = batch_jobs.Tail(ledger)
+    tail = Tail(ledger)
     what = "the job has ended" if len(job_ids) == 1 else f"{len(job_ids)} jobs have ended"
-    with awaiting(what), going_on(ledger), plotting("Jobs", "followed for, s", "how many") as point:
-        while True:
+    with going_on(ledger), plotting("Jobs", "followed for, s", "how many") as point:
+        for _ in attempts(what, timeout_s=math.inf, first_s=FIRST_S, longest_s=LONGEST_S):
             shown = batch_jobs.described(ledger, job_ids)
             for status, many in batch_jobs.counts(shown).items():
                 if many or status in met:
@@ -50,7 +52,7 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
                 said, since = state, time.monotonic()
             if show_log:
                 for job in shown:
-                    tail.say(job)
+                    batch_jobs.say_log(tail, job)
             if shown and all(job["status"] in ENDED for job in shown):
                 break
             if time.monotonic() - since > EXPLAIN_S * ledger.patience and not explained:
@@ -59,7 +61,6 @@ def follow(ledger: Ledger, job_ids: Sequence[str], *, show_log: bool = False) ->
                     why = waiting_jobs.explain(ledger, stuck)
                     log.warning("%s\nwhy:   %s\nfix:   %s", why.cause, why.why, why.fix)
                     explained = True
-            time.sleep(min(LONGEST_S, FIRST_S * max(1.0, (time.monotonic() - began) / 30)))
     ledger.close_ended()
     batch_jobs.require_success(ledger, shown)
     return [batch_jobs.as_job(ledger, job) for job in shown]

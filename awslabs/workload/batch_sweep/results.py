@@ -11,13 +11,12 @@ learned its training pictures by heart. The test pictures are looked at once, wi
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from awslabs.errors import LabError, install
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.progress import each
-from awslabs.show import Shown, picture
+from awslabs.show import Shown, picture, rows
 from awslabs.workload import standing
 
 if TYPE_CHECKING:
@@ -88,6 +87,12 @@ class Series:
     def key(self, name: str = "") -> str:
         """Where one of its files lies."""
         return f"{self.prefix}/{name}"
+
+    @classmethod
+    def named(cls, name: str) -> Series | None:
+        """The series of this name; None where it is none's."""
+        match = SERIES.fullmatch(name)
+        return cls(match["data"], int(match["epochs"]), int(match["patience"])) if match else None
 
 
 class Textbook(Series):
@@ -157,18 +162,12 @@ class Results(Shown):
         return self.cells[0]
 
     def _repr_html_(self) -> str:
-        heads = list(Trained.__dataclass_fields__)
-        lines = ["".join(f"<th>{head}</th>" for head in heads)]
-        lines += [
-            "".join(
-                f"<td>{html.escape(value) if isinstance(value, str) else format(value, 'g')}</td>"
-                for value in values
-            )
-            for values in map(astuple, self.cells)
+        cells = [
+            {name: value if isinstance(value, str) else f"{value:g}" for name, value in vars(one).items()}
+            for one in self.cells
         ]
-        table = "".join(f"<tr>{line}</tr>" for line in lines)
         test = "" if self.test_accuracy is None else f", test accuracy {self.test_accuracy:.4f}"
-        return f"<p>{self.series}{test}</p><table>{table}</table>"
+        return f"<p>{self.series}{test}</p>{rows(cells, len(cells))}"
 
 
 @dataclass(frozen=True)
@@ -211,8 +210,7 @@ def newest_series(ledger: Ledger) -> Series:
     ]
     for one in listed(ledger, TOP):
         folder, _, name = one["Key"].removeprefix(TOP).rpartition("/")
-        if (match := SERIES.fullmatch(folder)) and FILE.fullmatch(name):
-            series = Series(match["data"], int(match["epochs"]), int(match["patience"]))
+        if (series := Series.named(folder)) and FILE.fullmatch(name):
             found.append((one["LastModified"], series.name, series))
     if not found:
         raise LabError(
@@ -253,13 +251,13 @@ def no_results(ledger: Ledger, series: Series, broken: Sequence[str]) -> LabErro
 
 def again(ledger: Ledger, series: str, name: str) -> str:
     """The command that trains a cell anew whose file cannot be read; empty for what is no cell's file."""
-    of, cell = SERIES.fullmatch(series), FILE.fullmatch(name)
+    of, cell = Series.named(series), FILE.fullmatch(name)
     if of is None or cell is None:
         return ""
     final = " --final" if cell["kind"] == "final" else ""
     return (
         f"{ledger.command('submit')} --lr {float(cell['lr']):g} --momentum {float(cell['momentum']):g} "
-        f"--data {of['data']} --epochs {of['epochs']} --patience {of['patience']} --again{final}"
+        f"--data {of.data} --epochs {of.epochs} --patience {of.patience} --again{final}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -58,12 +57,11 @@ def series_named(name: str | None) -> Series | None:
         return None
     if name == results.TEXTBOOK.name:
         return results.TEXTBOOK
-    match = re.fullmatch(results.SERIES, name)
-    if match is None:
+    if (series := Series.named(name)) is None:
         raise click.BadParameter(
             f"{name!r} is none; such as digits-epochs10-patience5, or textbook.", param_hint="--series"
         )
-    return Series(match["data"], int(match["epochs"]), int(match["patience"]))
+    return series
 
 
 def table(ledger: Ledger, found: Results) -> Any:

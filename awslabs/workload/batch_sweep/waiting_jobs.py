@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.kinds.batch import describe_queue
-from awslabs.kinds.named import pages
+from awslabs.kinds.ec2 import instances
 from awslabs.ledger import Ledger
 from awslabs.preflight import quota_value
 from awslabs.show import Shown
@@ -165,13 +166,12 @@ def quota(asked: WaitingJob) -> Why | None:
 def vcpus_in_use(asked: WaitingJob, code: str) -> int:
     """vCPUs of all servers of the account that count against a quota, whoever started them."""
     ec2 = asked.ledger.client("ec2")
-    running = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-    many: dict[str, int] = {}
-    for reservation in pages(ec2, "describe_instances", "Reservations", Filters=running):
-        for one in reservation["Instances"]:
-            spot = one.get("InstanceLifecycle") == "spot"
-            if vcpu_quota(one["InstanceType"], spot=spot)[1] == code:
-                many[one["InstanceType"]] = many.get(one["InstanceType"], 0) + 1
+    running = {"Name": "instance-state-name", "Values": ["pending", "running"]}
+    many = Counter(
+        one["InstanceType"]
+        for one in instances(ec2, running)
+        if vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1] == code
+    )
     if not many:
         return 0
     sizes = ec2.describe_instance_types(InstanceTypes=list(many))["InstanceTypes"]

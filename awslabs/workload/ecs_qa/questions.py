@@ -29,12 +29,12 @@ from typing import Any
 from awslabs import images
 from awslabs.errors import AwsError, LabError, TimedOut, install
 from awslabs.explain import THROTTLED
-from awslabs.kinds.named import parts
+from awslabs.kinds.named import pages, parts
 from awslabs.ledger import Ledger
 from awslabs.preflight import quota_value
 from awslabs.progress import awaiting, poll
 from awslabs.show import Shown
-from awslabs.workload import standing, tables
+from awslabs.workload import Tail, standing, tables
 
 log = logging.getLogger(__name__)
 
@@ -550,19 +550,8 @@ def id_of(task_arn: str) -> str:
 
 
 def lines_of(ledger: Ledger, task_id: str) -> list[str]:
-    """What a task has printed. AWS calls: ``logs:GetLogEvents``."""
-    logs = ledger.client("logs")
-    stream = f"task/{CONTAINER}/{task_id}"
-    lines: list[str] = []
-    request = {"logGroupName": standing(ledger, "log-group"), "logStreamName": stream, "startFromHead": True}
-    try:
-        answer = logs.get_log_events(**request)
-        while answer["events"]:
-            lines += [event["message"] for event in answer["events"]]
-            answer = logs.get_log_events(**request, nextToken=answer["nextForwardToken"])
-    except logs.exceptions.ResourceNotFoundException:
-        return lines  # it ended before it printed anything
-    return lines
+    """What a task has printed; nothing of one that ended before. AWS calls: ``logs:GetLogEvents``."""
+    return list(Tail(ledger).lines(f"task/{CONTAINER}/{task_id}"))
 
 
 def seconds_of(task: dict[str, Any]) -> dict[str, float]:
@@ -602,9 +591,8 @@ def logs(ledger: Ledger, task_id: str = "", *, lines: int = 50) -> list[str]:
     AWS calls: ``logs:DescribeLogStreams``, ``logs:GetLogEvents``.
     """
     if not task_id:
-        pages = ledger.client("logs").get_paginator("describe_log_streams")
         group = standing(ledger, "log-group")
-        streams = [stream for page in pages.paginate(logGroupName=group) for stream in page["logStreams"]]
+        streams = pages(ledger.client("logs"), "describe_log_streams", "logStreams", logGroupName=group)
         if not streams:
             return []
         task_id = max(streams, key=lambda stream: stream["creationTime"])["logStreamName"]

@@ -28,9 +28,7 @@ import posixpath
 import shlex
 import shutil
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +43,7 @@ from awslabs.progress import awaiting, plotting, poll
 from awslabs.rehearsal import instead
 from awslabs.servers import PARTS, describe, server_address
 from awslabs.show import Shown
+from awslabs.web import Web
 
 if TYPE_CHECKING:
     import paramiko
@@ -438,21 +437,17 @@ def open_tunnels(ledger: Ledger) -> list[str]:
 
 def answers(url: str, token: str, again: str) -> bool:
     """Whether the notebook answers who shows this token; False while nobody answers."""
-    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy has part in it
-    try:
-        with opener.open(request, timeout=10):
-            return True
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise LabError(
-                "The notebook refuses its token.",
-                "Its token was changed while it ran; it must read the new one.",
-                f"{again}    # first end it on the server: sudo systemctl stop {UNIT}",
-            ) from error
-        raise LabError(f"The notebook answers with HTTP status {error.code}.", str(error), again) from error
-    except OSError:  # refused, reset, too slow: it may still come
-        return False
+    reply = Web(url, timeout_s=10).send("GET", url, headers={"Authorization": f"token {token}"})
+    if reply.status in (401, 403):
+        raise LabError(
+            "The notebook refuses its token.",
+            "Its token was changed while it ran; it must read the new one.",
+            f"{again}    # first end it on the server: sudo systemctl stop {UNIT}",
+        )
+    if reply.status not in (0, 200):
+        why = reply.content[:200].decode(errors="replace")
+        raise LabError(f"The notebook answers with HTTP status {reply.status}.", why, again)
+    return reply.status == 200  # 0: refused, reset, too slow; it may still come
 
 
 @contextmanager

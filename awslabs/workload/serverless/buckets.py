@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from awslabs.errors import LabError
-from awslabs.kinds.named import unless
+from awslabs.kinds.named import pages, unless
 from awslabs.ledger import Ledger
 from awslabs.progress import counting
 from awslabs.workload import standing
@@ -54,15 +54,10 @@ def get(ledger: Ledger, key: str, local: str | Path = "") -> dict[str, Any]:
 
 def ls(ledger: Ledger, beginning: str = "") -> list[dict[str, Any]]:
     """What lies in the bucket, by name. AWS calls: ``s3:ListObjectsV2``, once per 1000 objects."""
-    pages = (
-        ledger.client("s3")
-        .get_paginator("list_objects_v2")
-        .paginate(Bucket=standing(ledger, "bucket"), Prefix=beginning)
-    )
+    bucket = standing(ledger, "bucket")
     return [
         {"key": one["Key"], "bytes": one["Size"], "modified": one["LastModified"].isoformat()}
-        for page in pages
-        for one in page.get("Contents", [])
+        for one in pages(ledger.client("s3"), "list_objects_v2", "Contents", Bucket=bucket, Prefix=beginning)
     ]
 
 

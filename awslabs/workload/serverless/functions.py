@@ -13,6 +13,7 @@ from typing import Any
 
 from awslabs import prices
 from awslabs.errors import LabError, TimedOut
+from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 from awslabs.progress import OFTEN, awaiting, counting, each, plotting, poll
 from awslabs.show import Shown
@@ -215,16 +216,13 @@ def await_reports(
     """The REPORT lines of these requests, once there is one of each."""
     found: dict[tuple[str, float], Report] = {}
     since_ms = int((began - CLOCKS_DIFFER_S) * 1000)
+    wanted = {"logGroupName": group, "startTime": since_ms, "filterPattern": "REPORT"}
 
     def all_have_run() -> bool:
-        pages = logs.get_paginator("filter_log_events").paginate(
-            logGroupName=group, startTime=since_ms, filterPattern="REPORT"
-        )
-        for page in pages:
-            for event in page["events"]:
-                for report in reports(event["message"], event["timestamp"] / 1000):
-                    if report.request_id in request_ids:
-                        found[report.request_id, report.ended_at] = report
+        for event in pages(logs, "filter_log_events", "events", **wanted):
+            for report in reports(event["message"], event["timestamp"] / 1000):
+                if report.request_id in request_ids:
+                    found[report.request_id, report.ended_at] = report
         seen = {request_id for request_id, _ in found}
         point("have run", time.time() - began, len(seen))
         return seen >= request_ids
@@ -259,15 +257,11 @@ def dead_letters(ledger: Ledger) -> int:
 
 def logs(ledger: Ledger, *, function: str = "greeter", minutes: float = 10) -> list[str]:
     """What a function has logged in the last minutes, oldest first. AWS calls: ``logs:FilterLogEvents``."""
-    pages = (
-        ledger.client("logs")
-        .get_paginator("filter_log_events")
-        .paginate(
-            logGroupName=standing(ledger, f"{function}-logs"),
-            startTime=int((time.time() - 60 * minutes) * 1000),
-        )
+    group, since_ms = standing(ledger, f"{function}-logs"), int((time.time() - 60 * minutes) * 1000)
+    events = pages(
+        ledger.client("logs"), "filter_log_events", "events", logGroupName=group, startTime=since_ms
     )
-    return [event["message"].rstrip() for page in pages for event in page["events"]]
+    return [event["message"].rstrip() for event in events]
 
 
 # -- At several sizes --------------------------------------------------------------------------------------
