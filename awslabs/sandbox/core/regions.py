@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import botocore.session
+from botocore.loaders import create_loader
 
 ENABLED = frozenset(
     {
@@ -27,25 +27,26 @@ ENABLED = frozenset(
 """Where every account may work; Regions that came after March 20, 2019 are to be opted in to."""
 
 
-@functools.cache
 def _partitions() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = botocore.session.get_session().get_data("endpoints")["partitions"]
+    """What botocore knows: 5 MiB in memory. So it is read for each question, and the answers are kept."""
+    found: list[dict[str, Any]] = create_loader().load_data("endpoints")["partitions"]
     return found
 
 
+@functools.lru_cache
 def known(region: str) -> bool:
     """Whether there is such a Region, in any partition."""
     return region in ENABLED or any(region in each["regions"] for each in _partitions())
 
 
+@functools.lru_cache
 def description(region: str) -> str:
     """What a Region is called: `US East (N. Virginia)`; one that is none, as it is."""
-    found: dict[str, Any] = next(
-        (each["regions"][region] for each in _partitions() if region in each["regions"]), {}
-    )
-    return str(found.get("description", region))
+    found = (each["regions"][region]["description"] for each in _partitions() if region in each["regions"])
+    return str(next(found, region))
 
 
+@functools.lru_cache
 def is_global(service: str) -> bool:
     """Whether a service, by the name that it signs with, has one endpoint for all Regions."""
     return _partitions()[0]["services"].get(service, {}).get("isRegionalized") is False
