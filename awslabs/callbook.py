@@ -60,7 +60,7 @@ def older(path: Path) -> Path:
 
 
 def begin_anew(ledger: Path) -> None:
-    """Forget the calls of an earlier life of a ledger; who has the file open goes on in it."""
+    """Forget the calls of an earlier life of a ledger."""
     with contextlib.suppress(OSError):
         older(path_of(ledger)).unlink(missing_ok=True)
         os.truncate(path_of(ledger), 0)
