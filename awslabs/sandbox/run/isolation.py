@@ -31,7 +31,6 @@ import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -214,7 +213,15 @@ class Namespaces:
         return Terminal(master, slave, f"/dev/pts/{number}")
 
     async def spawn(
-        self, argv: list[str], *, env: dict[str, str], tty: bool = False, root: bool = False, **streams: Any
+        self,
+        argv: list[str],
+        *,
+        env: dict[str, str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        tty: bool = False,
+        root: bool = False,
     ) -> Entered:
         """Run a command inside, as the instance's user or as its root.
 
@@ -223,12 +230,12 @@ class Namespaces:
         argv : list of str
         env : dict
             Its whole environment.
+        stdin, stdout, stderr : int
+            File descriptors.
         tty : bool
             Whether `stdin` is a terminal that shall control the command.
         root : bool
             Whether the command believes to be root. It has no more rights for that.
-        **streams : int
-            File descriptors: `stdin`, `stdout`, `stderr`.
         """
         await self.start()
         enter = [tool("nsenter"), "--target", str(self.init_pid)]
@@ -239,7 +246,8 @@ class Namespaces:
         become = [tool("unshare"), "--user", f"--map-user={number}", f"--map-group={number}", f"--wd={where}"]
         session = [tool("setsid"), *(["--ctty"] if tty else [])]
         process = await asyncio.create_subprocess_exec(
-            *enter, "--", *become, "--", *session, *argv, **streams, start_new_session=True, env=env,
+            *enter, "--", *become, "--", *session, *argv,
+            stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=env,
         )  # fmt: skip
         return Entered(process)
 
@@ -305,7 +313,15 @@ class Plain:
         return Terminal(master, slave, os.ttyname(slave))
 
     async def spawn(
-        self, argv: list[str], *, env: dict[str, str], tty: bool = False, root: bool = False, **streams: Any
+        self,
+        argv: list[str],
+        *,
+        env: dict[str, str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        tty: bool = False,
+        root: bool = False,
     ) -> Supervised:
         """Run a command in the home directory; see `Namespaces.spawn`. There is no root here."""
         if root:
@@ -323,7 +339,7 @@ class Plain:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", str(HERE / "supervisor.py"), json.dumps(spec),
-                **streams, start_new_session=True, pass_fds=[theirs.fileno()],
+                stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, pass_fds=[theirs.fileno()],
                 env={**env, "AWSLABS_PRACTICE": self.place.marker},
             )  # fmt: skip
         supervised = Supervised(process, ours)
