@@ -22,7 +22,8 @@ from registry_client import digest_of, layer_of
 
 from awslabs.sandbox.run import containers, isolation, programs
 from awslabs.sandbox.run.loop import Loop
-from awslabs.sandbox.run.programs import Ended, Order
+from awslabs.sandbox.run.orders import Order
+from awslabs.sandbox.run.programs import Ended
 from awslabs.sandbox.services.ecr import registry
 
 pytestmark = pytest.mark.live

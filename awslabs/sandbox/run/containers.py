@@ -23,6 +23,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from awslabs.sandbox.run.orders import Order
+
 log = logging.getLogger("awslabs.sandbox")
 
 LABEL = "awslabs.practice"
@@ -146,14 +148,14 @@ class Container:
             self.api.remove_container(self.id, v=True, force=True)
 
 
-def create(api: Any, order: Any, login: dict[str, str] | None, *, name: str, run: str) -> Container:
+def create(api: Any, order: Order, login: dict[str, str] | None, *, name: str, run: str) -> Container:
     """Pull an image and make a container of it, which does not run yet.
 
     It has at most as many processors as the engine; an engine of another architecture emulates it, if it can.
 
     Parameters
     ----------
-    order : programs.Order
+    order : Order
         What shall run.
     login : dict or None
         User name and password for the practice registry; None: a public image.

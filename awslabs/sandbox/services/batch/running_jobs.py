@@ -20,6 +20,7 @@ from moto.batch.models import batch_backends
 from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
+from awslabs.sandbox.run.orders import Order
 from awslabs.sandbox.services.batch import runner
 from awslabs.sandbox.services.batch.records import Batch
 from awslabs.sandbox.services.iam import permissions
@@ -41,7 +42,7 @@ class Jobs:
 
     def start(self, task: runner.Task, listener: runner.Listener) -> None:
         """Run an attempt; see `runner.Runner`."""
-        order = programs.Order(
+        order = Order(
             key=task.key,
             account=task.account,
             region=task.region,

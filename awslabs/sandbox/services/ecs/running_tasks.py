@@ -22,6 +22,7 @@ from moto.logs.models import logs_backends
 
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
+from awslabs.sandbox.run.orders import Order
 from awslabs.sandbox.services.ec2.reach import no_way_out
 from awslabs.sandbox.services.ecr import repositories
 from awslabs.sandbox.services.ecs import tasks as strict
@@ -243,7 +244,7 @@ class Tasks:
                     if container.definition["image"] == image:
                         container.digest = held.get_image_digest()
 
-    def order(self, task: Task, container: Container) -> programs.Order:
+    def order(self, task: Task, container: Container) -> Order:
         """What the runner shall run."""
         variables = container.environment
         if task.task_role:
@@ -257,7 +258,7 @@ class Tasks:
         cpu = container.override.get("cpu") or container.definition.get("cpu") or task.cpu
         limit = container.override.get("memory") or container.definition.get("memory") or task.memory_mib
         platform = task.definition.runtime_platform or {}
-        return programs.Order(
+        return Order(
             key=f"{task.id}-{container.name}",
             account=task.account,
             region=task.region,
