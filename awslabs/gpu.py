@@ -134,10 +134,10 @@ def up(
     # <1> The network: a subnet in each of those zones, since one alone may have no GPU free.
     vpc_id, subnet_ids = public_network(ledger, "10.10.0.0/20", [subnet_in(zone) for zone in zones])
 
-    # <2> The firewall: SSH, from one address. This and the key are made as in chapter 1.
+    # <2> The firewall: as in chapter 1, SSH from one address.
     group_id = ssh_firewall(ledger, vpc_id, let_in)
 
-    # <3> The key: only its public half leaves this computer.
+    # <3> The key: as in chapter 1, made here.
     key_name = own_key(ledger)
 
     # <4> The server: in the first zone that has room. From here on it costs money.

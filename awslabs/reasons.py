@@ -128,7 +128,10 @@ CALL_OUTS_JA = {
         "ネットワーク: それらのゾーンにひとつずつサブネットを置きます。ひとつだけでは GPU の空きがな"
         "いかもしれません。"
     ),
-    "The firewall, and <3> the key: as in chapter 1.": "ファイアウォールと <3> 鍵: 第 1 章と同じです。",
+    "The firewall: as in chapter 1, SSH from one address.": (
+        "ファイアウォール: 第 1 章と同じく、1 つのアドレスからの SSH です。"
+    ),
+    "The key: as in chapter 1, made here.": "鍵: 第 1 章と同じく、ここで作ります。",
     "The server: in the first zone that has room. From here on it costs money.": (
         "サーバー: 空きのある最初のゾーンに。ここから料金がかかります。"
     ),
