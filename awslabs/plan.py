@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import logging
 import os
 import re
@@ -25,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from awslabs import addresses, journal, progress, rehearsal
@@ -270,8 +269,8 @@ class Recorder:
     def __init__(self, ledger: Rehearsed) -> None:
         self.ledger = ledger
         self.happened: list[Called | Wait] = []
-        self.chapter = chapter_of(ledger.lab)
-        self.call_outs, self.lines = call_outs(self.chapter)
+        self.page = Path(__file__).with_name(f"{ledger.lab}.py")
+        self.call_outs, self.lines = call_outs(self.page)
         self._mutex = threading.Lock()
         self._open = threading.local()
 
@@ -319,7 +318,7 @@ class Recorder:
         frame: FrameType | None = sys._getframe()
         while frame is not None:
             code = frame.f_code
-            if code.co_name == "up" and Path(code.co_filename) == Path(self.chapter.__file__ or ""):
+            if code.co_name == "up" and Path(code.co_filename) == self.page:
                 line = frame.f_lineno
                 return next((number for at, number in reversed(self.lines) if at <= line), "")
             frame = frame.f_back
@@ -579,28 +578,16 @@ def name_for(source: Called, row: str, way: tuple[str | int, ...], value: str, s
 # -- The chapter's own words ---------------------------------------------------------------------------
 
 
-def chapter_of(lab: str) -> ModuleType:
-    """The module of a lab; where it runs as a program, that one."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name == f"awslabs.{lab}":
-        return main
-    import importlib
-
-    return importlib.import_module(f"awslabs.{lab}")
-
-
-def call_outs(chapter: ModuleType) -> tuple[dict[str, str], list[tuple[int, str]]]:
+def call_outs(page: Path) -> tuple[dict[str, str], list[tuple[int, str]]]:
     """The call-outs of a chapter's `up`: their words by number, and the lines at which they stand."""
-    lines, first = inspect.getsourcelines(chapter.up)
     words: dict[str, str] = {}
     places = []
     number = ""
-    for place, line in enumerate(lines):
+    for place, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if found := CALL_OUT.match(line):
             number = found[1]
             words[number] = found[2]
-            places.append((first + place, number))
+            places.append((place, number))
         elif number and (more := GOES_ON.match(line)):
             words[number] += f" {more[1]}"
         else:

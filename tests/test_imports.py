@@ -49,9 +49,17 @@ def statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             yield from statements(child)
 
 
+def by_lab(tree: ast.AST) -> Iterator[str]:
+    """What is imported by the name of a lab, whichever it is: ``import_module(f"awslabs.{lab}")``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            pattern = ast.unparse(node.args[0])
+            yield from (pattern[2:-1].replace("{lab}", lab) for lab in LABS if "{lab}" in pattern)
+
+
 def named_by(tree: ast.Module, known: dict[str, Path]) -> set[str]:
     """The modules of the package that a file names in its imports."""
-    found = set()
+    found = set(by_lab(tree))
     for statement in statements(tree):
         if isinstance(statement, ast.Import):
             found |= {alias.name for alias in statement.names}
@@ -167,6 +175,7 @@ def test_a_lab_imports_nothing_of_another_lab_s(lab: str) -> None:
         ("if TYPE_CHECKING:\n    from awslabs.ledger import Ledger", {"awslabs.ledger"}),
         ('if __name__ == "__main__":\n    from awslabs import cli', set()),
         ("import json", set()),
+        ('import_module(f"awslabs.{lab}").PARTS', {f"awslabs.{lab}" for lab in LABS}),
     ],
 )
 def test_an_import_is_seen_wherever_it_stands(text: str, found: set[str]) -> None:

@@ -26,8 +26,6 @@ from awslabs.errors import LabError, install
 from awslabs.labs import LABS
 from awslabs.ledger import Ledger
 
-# Modules that the programs of three labs need, beside the package's own.
-LEARNING = ("matplotlib", "sklearn", "torch", "torchvision")
 LEFT_OUT = "left out"  # how the result of work begins that this computer cannot do
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 from awslabs import batch_sweep, journal
 from awslabs.ledger import Ledger
-from awslabs.tour import LEARNING
 from awslabs.workload.batch_sweep import batch_jobs, following, results, sweep
 
 BUILDS = "an image, a queue and its compute environment"
 OPTIONS = ("cpu", "spot")
-NEEDS = LEARNING
+NEEDS = ("matplotlib", *batch_sweep.PROGRAM_NEEDS)
 CELLS = 4
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from awslabs import gpu, tunnel
+from awslabs import gpu, images, tunnel
 from awslabs.ledger import Ledger
 from awslabs.servers import Server, server_address
-from awslabs.tour import LEARNING, missing
 from awslabs.workload.gpu import notebook
 
 BUILDS = "a GPU server"
 OPTIONS = ("instance_type", "cpu", "spot")
-NEEDS = ("jupyterlab", "nbclient", *LEARNING)
+NEEDS = ("jupyterlab", "nbclient", "matplotlib", "sklearn", "torch", "torchvision")
 
 
 def type_of(options: dict[str, Any]) -> str:
@@ -32,7 +31,7 @@ def up(ledger: Ledger, **options: Any) -> Server:
         instance_type=type_of(options),
         spot=bool(options.get("spot")),
         ttl_minutes=options.get("ttl_minutes", gpu.TTL_MINUTES),
-        without_notebook=bool(missing(ledger)),
+        without_notebook=not ledger.cloud.is_aws and bool(images.lacking(NEEDS)),
     )
 
 
