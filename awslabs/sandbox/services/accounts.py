@@ -10,11 +10,12 @@ from moto.sts.models import sts_backends
 
 from awslabs.sandbox.core import weather
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, around
+from awslabs.sandbox.core.policies import Statement, decide
 
 PLAN = "freetier:GetAccountPlanState"
 
 # AWS Academy's Learner Lab. Source: its README of 2025-06-24 ("Service usage and other restrictions").
-REGIONS = ("us-east-1", "us-west-2")
+REGIONS = ["us-east-1", "us-west-2"]
 SIZES = ("nano", "micro", "small", "medium", "large")
 ROLE, PROFILE = "LabRole", "LabInstanceProfile"
 ACT_IN_IT = ("apigateway", "batch", "ec2", "ecs", "ecs-tasks", "events", "lambda", "scheduler")
@@ -26,6 +27,42 @@ ROLE_MAY = (
 JUDGED = (
     *("apigateway", "batch", "dynamodb", "ec2", "ecr", "ecs", "iam", "lambda", "logs", "s3"),
     *("service-quotas", "sqs", "ssm"),
+)
+# As IAM would say it, had the lab published its policy.
+STUDENT_MAY: tuple[Statement, ...] = (
+    {
+        "Effect": "Allow",
+        "Resource": "*",
+        "Action": [f"{service}:*" for service in JUDGED if service != "iam"],
+    },
+    {
+        "Effect": "Allow",
+        "Resource": "*",
+        "Action": ["iam:CreateServiceLinkedRole", "iam:Get*", "iam:List*", "iam:Simulate*"],
+    },
+    {
+        "Effect": "Deny",
+        "Resource": "*",
+        "NotAction": ["iam:*", "s3:*"],
+        "Condition": {"StringNotEquals": {"aws:RequestedRegion": REGIONS}},
+    },
+    {
+        "Effect": "Deny",
+        "Resource": "*",
+        "Action": "ec2:RunInstances",
+        "Condition": {"StringNotLike": {"ec2:InstanceType": [f"*.{size}" for size in SIZES]}},
+    },
+    {
+        "Effect": "Deny",
+        "Resource": "*",
+        "Action": "ec2:RunInstances",
+        "Condition": {"StringEquals": {"ec2:InstanceMarketType": "spot"}},
+    },
+    {
+        "Effect": "Deny",
+        "Resource": "*",
+        "Action": ["ec2:CreateFleet", "ec2:RequestSpotFleet", "ec2:RequestSpotInstances"],
+    },
 )
 
 
@@ -67,18 +104,13 @@ def classroom(call: Call, proceed: Proceed) -> Any:
 
 def _may(call: Call) -> bool:
     """Whether a student may make this call."""
-    service = call.operation.partition(":")[0]
-    if service == "iam":
-        return call.action.startswith(("Get", "List", "Simulate")) or call.action in (
-            "CreateServiceLinkedRole",
-            "PassRole",
-        )
-    if call.region not in REGIONS and service != "s3":
-        return False
-    if call.operation == "ec2:RunInstances":
-        spot = call.get("InstanceMarketOptions.MarketType") == "spot"
-        return runs(call.get("InstanceType", "m1.small"), spot=spot)
-    return call.operation not in ("ec2:RequestSpotInstances", "ec2:RequestSpotFleet", "ec2:CreateFleet")
+    launch = call.operation == "ec2:RunInstances"
+    context = {
+        "aws:requestedregion": call.region,
+        "ec2:instancetype": call.get("InstanceType", "m1.small") if launch else None,
+        "ec2:instancemarkettype": call.get("InstanceMarketOptions.MarketType") if launch else None,
+    }
+    return decide(STUDENT_MAY, call.operation, "*", None, context) == "Allow"
 
 
 def _denied(call: Call) -> Refused:
