@@ -257,6 +257,39 @@ CALLS = [
     ),
     ("s3:PutObject", {"Bucket": "b", "Key": "k", "Body": b"x"}, [("", "arn:aws:s3:::b/k")]),
     (
+        "s3:PutObject",
+        {
+            "Bucket": "b",
+            "Key": "k",
+            "Tagging": "lab=s3",
+            "ACL": "private",
+            "ObjectLockMode": "GOVERNANCE",
+            "ObjectLockRetainUntilDate": "2030-01-01",
+            "ObjectLockLegalHoldStatus": "ON",
+        },
+        [
+            ("", "arn:aws:s3:::b/k"),
+            ("s3:PutObjectTagging", "arn:aws:s3:::b/k"),
+            ("s3:PutObjectAcl", "arn:aws:s3:::b/k"),
+            ("s3:PutObjectRetention", "arn:aws:s3:::b/k"),
+            ("s3:PutObjectLegalHold", "arn:aws:s3:::b/k"),
+        ],
+    ),
+    (
+        "s3:CopyObject",
+        {"Bucket": "b", "Key": "k", "CopySource": "from/k", "GrantRead": "id=1"},
+        [
+            ("s3:GetObject", "arn:aws:s3:::from/k"),
+            ("s3:PutObject", "arn:aws:s3:::b/k"),
+            ("s3:PutObjectAcl", "arn:aws:s3:::b/k"),
+        ],
+    ),
+    (
+        "s3:CreateMultipartUpload",
+        {"Bucket": "b", "Key": "k", "Tagging": "lab=s3"},
+        [("s3:PutObject", "arn:aws:s3:::b/k"), ("s3:PutObjectTagging", "arn:aws:s3:::b/k")],
+    ),
+    (
         "s3:UploadPart",
         {"Bucket": "b", "Key": "k", "UploadId": "u", "PartNumber": 1, "Body": b"x"},
         [("s3:PutObject", "arn:aws:s3:::b/k")],

@@ -356,6 +356,8 @@ def needs(asked: Asked) -> Iterator[Need]:
         own = list(_SPECIAL[name](asked))
     else:
         own = [Need(_ACTIONS.get(name, name), each) for each in _resources(asked, TABLE[name])]
+    if name in _WRITES:
+        own += [Need(f"s3:{action}", own[-1].resource) for action in _with_it(asked.request)]
     for action, resource, more in own:
         told = {key: tell(asked, resource) for key, tell in TOLD.get(name, {}).items()}
         brought = facts if _takes_tags(asked, resource) else _brought({})
@@ -627,6 +629,25 @@ def _copy(asked: Asked) -> Iterator[Need]:
     version = "Version" if "versionId=" in source.partition("?")[2] else ""
     yield Need(f"s3:GetObject{version}", f"arn:aws:s3:::{copied(source)}")
     yield Need("s3:PutObject", next(_resources(asked, _KEY)))
+
+
+_WRITES = ("s3:CopyObject", "s3:CreateMultipartUpload", "s3:PutObject")
+
+
+def _with_it(request: Request) -> Iterator[str]:
+    """The actions that a new object needs for what its headers bring along.
+
+    Source: S3 API reference, PutObject, CreateMultipartUpload and CopyObject, "Permissions".
+    """
+    sent = {name.lower() for name, _ in request.headers}
+    if "x-amz-tagging" in sent:
+        yield "PutObjectTagging"
+    if any(name == "x-amz-acl" or name.startswith("x-amz-grant-") for name in sent):
+        yield "PutObjectAcl"
+    if "x-amz-object-lock-mode" in sent:
+        yield "PutObjectRetention"
+    if "x-amz-object-lock-legal-hold" in sent:
+        yield "PutObjectLegalHold"
 
 
 def _user(asked: Asked) -> Iterator[Need]:
