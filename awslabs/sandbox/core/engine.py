@@ -39,7 +39,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -739,17 +739,14 @@ def memory(backend: Any, kind: type[T]) -> T:
 
 
 @state
-@dataclass
-class Events:
-    """What is still to happen to one backend: (when, number, what)."""
-
-    heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+class Events(list[tuple[float, int, Callable[[], None]]]):
+    """What is still to happen to one backend, a heap: (when, number, what)."""
 
 
 def later(backend: Any, delay_s: float, action: Callable[[], None]) -> None:
     """Let something happen to a backend after `delay_s` seconds, or with the first call after that."""
     due = clock.now() + delay_s
-    heapq.heappush(memory(backend, Events).heap, (due, next(_numbers), action))
+    heapq.heappush(memory(backend, Events), (due, next(_numbers), action))
     if timer is not None:
         timer.do(due, functools.partial(_settle_it, weakref.ref(backend)))
 
@@ -762,7 +759,7 @@ def _settle_it(backend: weakref.ref[Any]) -> None:
 
 def settle(backend: Any) -> None:
     """Do what has become due, in the order of time. The caller holds `lock`."""
-    heap = memory(backend, Events).heap
+    heap = memory(backend, Events)
     while heap and heap[0][0] <= clock.now():
         _, _, action = heapq.heappop(heap)
         with quiet("something that was due in the practice cloud"):  # it is not the caller's mistake

@@ -481,11 +481,8 @@ def _is_known_principal(arn: Any, iam: Any) -> bool:
 
 
 @state
-@dataclass
-class HandedOn:
+class HandedOn(set[str]):
     """Keys of tags, in small letters, that a session hands on to those that come from it."""
-
-    keys: set[str] = dataclasses.field(default_factory=set)
 
 
 @around("sts:AssumeRole")
@@ -519,7 +516,7 @@ def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
     backend = sts_backends[call.account][call.partition]
     caller = backend.get_assumed_role_from_access_key(call.response.get_access_key())
     if caller is not None:
-        handed_on = memory(caller, HandedOn).keys
+        handed_on = memory(caller, HandedOn)
         if handed_on & set(keys):
             message = (
                 "One of the specified transitive tag keys can't be set because it conflicts with a "
@@ -528,7 +525,7 @@ def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
             raise Refused("InvalidParameterValue", message, 400)
         transitive |= handed_on
     answer = proceed()
-    memory(answer.result["Credentials"], HandedOn).keys |= transitive
+    memory(answer.result["Credentials"], HandedOn).update(transitive)
     if not (call.get("Policy") or call.get("PolicyArns") or keys):
         answer.result.pop("PackedPolicySize", None)
     return answer

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -204,11 +203,8 @@ def next_due(schedule: Schedule, begun: float) -> float | None:
 
 
 @state
-@dataclass
-class ScheduleTokens:
+class ScheduleTokens(dict[str, str]):
     """Client tokens of CreateSchedule, with what was asked."""
-
-    asked: dict[str, str] = field(default_factory=dict)
 
 
 @around("scheduler:CreateSchedule")
@@ -218,7 +214,7 @@ def schedule_token(call: Call, proceed: Proceed) -> Any:
     moto says that there is one already, with 400. Source: botocore, CreateSchedule ("to ensure the
     idempotency") and the status of its ConflictException; the sentence is moto's.
     """
-    token, kept = call.get("ClientToken"), memory(backend_of(call), ScheduleTokens).asked
+    token, kept = call.get("ClientToken"), memory(backend_of(call), ScheduleTokens)
     body = json.dumps(json.loads(call.response.body), sort_keys=True)
     digest, schedule = hashlib.sha256(f"{name_of(call)} {body}".encode()).hexdigest(), find(call)
     if token and kept.get(token) == digest and schedule is not None:
