@@ -247,10 +247,8 @@ def trouble(store: Batch, environment: Environment) -> str:
         return reason
     resources = environment.resources
     profile = profile_of(store, environment)
-    known = (
-        profile is not None and identities.usable(profile) and profile.roles and identities.joined(profile)
-    )
-    if not known:
+    known = profile is not None and profile.roles and identities.usable(profile)
+    if not known or not identities.usable(profile, "joined"):
         return _no_profile(resources["instanceRole"])
     fleet_role = resources.get("spotIamFleetRole")
     if fleet_role is not None and not identities.assumable(
