@@ -719,78 +719,6 @@ class Functions:
         self.fork_servers.close()
         self.workers.shutdown(wait=True, cancel_futures=True)
 
-    # -- what clients call ------------------------------------------------------------------------
-
-    def answer_invoke(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """lambda:Invoke."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        match = re.search(r"/functions/(.+)/invocations/?$", request.path)
-        assert match is not None  # it is an Invoke
-        qualifier = request.args.get("Qualifier")
-        kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-        log_type = request.headers.get("X-Amz-Log-Type")
-        asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
-        try:
-            shapes.look_at_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
-            shapes.look_at_word("logType", log_type, ("None", "Tail"))
-            shapes.look_at("Invoke", asked, region)
-            context = told_by_client(request.headers.get("X-Amz-Client-Context", ""))
-            if (owner := sharing.owner(match[1], account)) != account:
-                with engine.lock:
-                    caller = identities.caller_of(account, "aws", call.access_key, region)
-                    sharing.look_at_policy(match[1], region, "Invoke", caller)
-                account = owner
-            if kind == "DryRun":  # it needs no runtime
-                with engine.lock:
-                    strict.invocable(account, region, match[1], qualifier, body, False)
-                return Answer(204, {}, b"")
-            result = self.invoke(
-                account,
-                region,
-                match[1],
-                body,
-                qualifier=qualifier,
-                asynchronous=kind == "Event",
-                log_tail=log_type == "Tail",
-                client_context=context,
-            )
-        except Throttled as throttled:
-            said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
-            return as_json(429, said, **{"x-amzn-errortype": throttled.code})
-        except Refused as refused:
-            return refusal(call, refused)
-        headers = {"x-amzn-requestid": result.request_id}
-        if kind != "Event":
-            headers["X-Amz-Executed-Version"] = result.version
-        if result.function_error:
-            headers["X-Amz-Function-Error"] = result.function_error
-        if result.log_tail:
-            headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail.encode()).decode()
-        return Answer(result.status, {"Content-Type": "application/json", **headers}, result.payload)
-
-    def answer_settings(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """lambda:GetAccountSettings, which moto lacks."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        with engine.lock:
-            limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
-            backend = get_backend(account, region)
-            held: list[LambdaFunction] = list(backend.list_functions())
-            reserved = sum(int(each.reserved_concurrency or 0) for each in held)
-            versions = [each for one in backend._lambdas._functions.values() for each in one["versions"]]
-            layers = [
-                each for one in backend._layers._layers.values() for each in one.layer_versions.values()
-            ]
-            size = sum(each.code_size for each in (*held, *versions, *layers))
-        limits = {
-            "TotalCodeSize": 80_530_636_800,
-            "CodeSizeUnzipped": strict.UNZIPPED_BYTES,
-            "CodeSizeZipped": strict.ZIP_BYTES,
-            "ConcurrentExecutions": limit,
-            "UnreservedConcurrentExecutions": limit - reserved,
-        }
-        usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
-        return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
-
 
 def told_by_client(sent: str) -> dict[str, Any] | None:
     """What a client says of itself; InvalidRequestContentException where nobody can read it."""
@@ -912,15 +840,75 @@ def invoke(
 
 
 @engine.in_server("lambda:Invoke")
-def _invoke(*call: Any) -> Answer:
+def _invoke(call: wire.Call, request: Request, body: bytes) -> Answer:
     assert current is not None
-    return current.answer_invoke(*call)
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    match = re.search(r"/functions/(.+)/invocations/?$", request.path)
+    assert match is not None  # it is an Invoke
+    qualifier = request.args.get("Qualifier")
+    kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+    log_type = request.headers.get("X-Amz-Log-Type")
+    asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
+    try:
+        shapes.look_at_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
+        shapes.look_at_word("logType", log_type, ("None", "Tail"))
+        shapes.look_at("Invoke", asked, region)
+        context = told_by_client(request.headers.get("X-Amz-Client-Context", ""))
+        if (owner := sharing.owner(match[1], account)) != account:
+            with engine.lock:
+                caller = identities.caller_of(account, "aws", call.access_key, region)
+                sharing.look_at_policy(match[1], region, "Invoke", caller)
+            account = owner
+        if kind == "DryRun":  # it needs no runtime
+            with engine.lock:
+                strict.invocable(account, region, match[1], qualifier, body, False)
+            return Answer(204, {}, b"")
+        result = current.invoke(
+            account,
+            region,
+            match[1],
+            body,
+            qualifier=qualifier,
+            asynchronous=kind == "Event",
+            log_tail=log_type == "Tail",
+            client_context=context,
+        )
+    except Throttled as throttled:
+        said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
+        return as_json(429, said, **{"x-amzn-errortype": throttled.code})
+    except Refused as refused:
+        return refusal(call, refused)
+    headers = {"x-amzn-requestid": result.request_id}
+    if kind != "Event":
+        headers["X-Amz-Executed-Version"] = result.version
+    if result.function_error:
+        headers["X-Amz-Function-Error"] = result.function_error
+    if result.log_tail:
+        headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail.encode()).decode()
+    return Answer(result.status, {"Content-Type": "application/json", **headers}, result.payload)
 
 
 @engine.in_server("lambda:GetAccountSettings")
-def _settings(*call: Any) -> Answer:
-    assert current is not None
-    return current.answer_settings(*call)
+def _settings(call: wire.Call, request: Request, body: bytes) -> Answer:
+    """GetAccountSettings, which moto lacks."""
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    with engine.lock:
+        limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
+        backend = get_backend(account, region)
+        held: list[LambdaFunction] = list(backend.list_functions())
+        reserved = sum(int(each.reserved_concurrency or 0) for each in held)
+        versions = [each for one in backend._lambdas._functions.values() for each in one["versions"]]
+        layers = [each for one in backend._layers._layers.values() for each in one.layer_versions.values()]
+        size = sum(each.code_size for each in (*held, *versions, *layers))
+    limits = {
+        "TotalCodeSize": 80_530_636_800,
+        "CodeSizeUnzipped": strict.UNZIPPED_BYTES,
+        "CodeSizeZipped": strict.ZIP_BYTES,
+        "ConcurrentExecutions": limit,
+        "UnreservedConcurrentExecutions": limit - reserved,
+    }
+    usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
+    return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
 
 
 def add_handlers(cloud: Any) -> None:
