@@ -628,7 +628,7 @@ class _Ruled(BaseResponse):
         hooks = _look(call)
         if hooks and hooks[-1].kind is Kind.ANSWERS:
             try:
-                answer = _through(hooks, call, _nobody)
+                answer = _through(hooks, call, nobody)
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
                 answer = ActionResult(problem)
             self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
@@ -662,7 +662,7 @@ class _Buckets(_Ruled):
             # moto takes the fields of a form for the query of its address; to S3 any other body is bytes.
             vars(request).update(form=ImmutableMultiDict(), files=ImmutableMultiDict())
         self.setup_class(request, full_url, headers)
-        self.setup_class = _nobody  # type: ignore[method-assign]  # moto would do it again
+        self.setup_class = nobody  # type: ignore[method-assign]  # moto would do it again
         response: Any = self
         in_host, key = response.subdomain_based_buckets(request), response.parse_key_name()
         response.subdomain_based_buckets = lambda _request: in_host
@@ -674,7 +674,7 @@ class _Buckets(_Ruled):
             return self.serialized(ActionResult(problem))
 
 
-def _nobody(*_args: Any, **_kwargs: Any) -> None:
+def nobody(*_args: Any, **_kwargs: Any) -> None:
     """Has nothing to do."""
 
 

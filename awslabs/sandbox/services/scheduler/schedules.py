@@ -16,7 +16,7 @@ from typing import Any
 
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, nobody, state
 from awslabs.sandbox.services.iam import identities
 
 SERVICE = "scheduler.amazonaws.com"
@@ -160,12 +160,8 @@ def schedule_group_exists(call: Call) -> None:
 # --- when it fires ---------------------------------------------------------------------------------------
 
 
-def nobody(backend: EventBridgeSchedulerBackend, schedule: Schedule) -> None:
-    """Under `mock_aws` schedules are kept, and nothing fires."""
-
-
 changed: Callable[[EventBridgeSchedulerBackend, Schedule], None] = nobody
-"""Who is told of a schedule that was made or changed: `firing`, in the server."""
+"""Who is told of a schedule that was made or changed: `firing`. Under `mock_aws` nothing fires."""
 
 
 @around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
