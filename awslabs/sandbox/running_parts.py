@@ -1,9 +1,9 @@
 """The running parts of services: what AWS would run, runs.
 
-A running part is a module with three functions, listed in `PARTS`, and comes with its service:
+A running part is a module with these functions, listed in `PARTS`, and comes with its service:
 
     add_handlers(cloud)   begin in a practice cloud (`server.Cloud`); its routes are put into `cloud.routes`
-    reset(account)        end and forget what an account has there
+    reset(account)        end and forget what an account has there, besides what moto or another part has
     close()               end everything
 
 Handlers run outside of the lock that serialises moto; they take `engine.lock` where they touch moto's
@@ -65,8 +65,8 @@ def asked(path: str) -> None:
 def reset(account: str) -> None:
     """End and forget what an account has there. Call it before moto forgets the account."""
     for name in reversed(PARTS):
-        if name in _begun:
-            sys.modules[name].reset(account)
+        if name in _begun and (reset := getattr(sys.modules[name], "reset", None)):
+            reset(account)
 
 
 def close() -> None:

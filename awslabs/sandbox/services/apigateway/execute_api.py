@@ -543,10 +543,6 @@ def add_handlers(cloud: Any) -> None:
     cloud.routes[PREFIX] = current.answer
 
 
-def reset(account: str) -> None:
-    """Forget what an account has here: nothing that moto would not forget."""
-
-
 def close() -> None:
     """End everything here."""
     global current

@@ -324,10 +324,6 @@ def add_handlers(cloud: Any) -> None:
     current = strict.runner = Tasks(cloud.run.endpoint_url)
 
 
-def reset(account: str) -> None:
-    """Nothing is kept here but of programs, which have ended by now."""
-
-
 def close() -> None:
     """End everything here."""
     global current

@@ -182,10 +182,6 @@ def add_handlers(cloud: Any) -> None:
     function_urls.address = address
 
 
-def reset(account: str) -> None:
-    """Forget what an account has here: nothing that moto would not forget."""
-
-
 def close() -> None:
     """End everything here."""
     function_urls.address = function_urls.awss_address

@@ -202,10 +202,6 @@ def add_handlers(cloud: Any) -> None:
     schedules.changed = changed
 
 
-def reset(account: str) -> None:
-    """Nothing to end: an account's schedules go with moto's record of them, and fire no more."""
-
-
 def close() -> None:
     """End: nothing fires any more."""
     global workers
