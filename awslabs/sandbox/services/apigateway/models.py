@@ -20,6 +20,7 @@ from awslabs.sandbox.services.apigateway.rest_apis import (
     backend_of,
     conflict,
     missing,
+    part_of,
     parts_of,
     there,
 )
@@ -142,11 +143,9 @@ def _users(api: RestAPI, name: str) -> Iterator[tuple[str, str]]:
 # --- request validators -------------------------------------------------------------------------------
 
 
-def _validator(call: Call) -> tuple[RestAPI, RequestValidator]:
-    api, validator_id = api_of(call), parts_of(call)[3]
-    if api is None or validator_id not in api.request_validators:
-        raise missing("Invalid Request Validator identifier specified")
-    return api, api.request_validators[validator_id]
+def _validator(call: Call) -> RequestValidator:
+    found: RequestValidator = part_of(call, "request_validators", "Request Validator identifier")
+    return found
 
 
 @validators.operation("apigateway:CreateRequestValidator")
@@ -162,7 +161,7 @@ def _create_validator(call: Call) -> dict[str, Any]:
 
 @validators.operation("apigateway:GetRequestValidator")
 def _get_validator(call: Call) -> dict[str, Any]:
-    return validator_shown(_validator(call)[1])
+    return validator_shown(_validator(call))
 
 
 @validators.operation("apigateway:GetRequestValidators")
@@ -172,14 +171,14 @@ def _get_validators(call: Call) -> dict[str, Any]:
 
 @validators.operation("apigateway:DeleteRequestValidator")
 def _delete_validator(call: Call) -> dict[str, Any]:
-    api, validator = _validator(call)
-    del api.request_validators[validator.id]
+    validator = _validator(call)
+    del there(call).request_validators[validator.id]
     return {}
 
 
 @validators.operation("apigateway:UpdateRequestValidator")
 def _update_validator(call: Call) -> dict[str, Any]:
-    _, validator = _validator(call)
+    validator = _validator(call)
     steps = replaced(call, "/name", "/validateRequestParameters", "/validateRequestBody")
     if any(step.path == "/name" and not step.value for step in steps):
         raise bad("Request Validator name cannot be blank")
