@@ -134,10 +134,7 @@ class ApiCall:
     @functools.cached_property
     def query(self) -> dict[str, list[str]]:
         """Parameters of the query, each with all its values."""
-        found: dict[str, list[str]] = {}
-        for name, value in self.request.args.items(multi=True):
-            found.setdefault(name, []).append(value)
-        return found
+        return self.request.args.to_dict(flat=False)
 
     @functools.cached_property
     def told_headers(self) -> dict[str, list[str]]:
