@@ -442,22 +442,6 @@ class Programs:
         self.running: set[Program] = set()
         self.closed = False
 
-    def start(
-        self,
-        order: Order,
-        say: Callable[[float, str], None],
-        ended: Callable[[Ended], None],
-        began: Callable[[], None] = lambda: None,
-    ) -> Program:
-        """See the function `start` of this module."""
-        program = Program(self, order, say, ended, began)
-        with self.mutex:
-            if self.closed:
-                raise RuntimeError("the practice cloud is closing")
-            self.running.add(program)
-            program.thread.start()
-        return program
-
     def forget(self, program: Program) -> None:
         """It has ended."""
         with self.mutex:
@@ -652,7 +636,13 @@ def start(
     """
     if current is None:
         raise RuntimeError("this practice cloud runs no programs")
-    return current.start(order, say, ended, began)
+    program = Program(current, order, say, ended, began)
+    with current.mutex:
+        if current.closed:
+            raise RuntimeError("the practice cloud is closing")
+        current.running.add(program)
+        program.thread.start()
+    return program
 
 
 def add_handlers(cloud: Any) -> None:
