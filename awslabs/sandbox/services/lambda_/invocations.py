@@ -537,36 +537,32 @@ class Functions:
     def deliver(self, event: Event) -> None:
         """Try an event once; what comes then depends on how it went."""
         with engine.quiet(f"an event of {event.account} {event.name}"):
-            self.attempt(event)
-
-    def attempt(self, event: Event) -> None:
-        """See `deliver`."""
-        if event.generation != self.generations[event.account]:
-            return
-        version = None
-        try:
-            where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
-            version, limits = self.look(*where)
-            if limits[0] == 0:
-                self.finish(event, version, "ZeroReservedConcurrency")
+            if event.generation != self.generations[event.account]:
                 return
-            result = self.run(version, limits, event.payload, event.request_id)
-        except Refused as refused:
-            self.put_back(event, refused, version)
-            return
-        event.tries += 1
-        settings = self.settings(event)
-        oldest_s = settings.get("MaximumEventAgeInSeconds", OLDEST_S)
-        if not result.function_error:
-            self.finish(event, version, "Success", result)
-        elif event.tries > settings.get("MaximumRetryAttempts", len(RETRY_S)):
-            self.finish(event, version, "RetriesExhausted", result)
-        elif event.waited_s + RETRY_S[event.tries - 1] >= oldest_s:  # AWS does not wait for that
-            self.finish(event, version, "EventAgeExceeded", result)
-        else:
-            delay_s = RETRY_S[event.tries - 1]
-            event.waited_s += delay_s
-            self.later(scaled(delay_s), self.workers.submit, self.deliver, event)
+            version = None
+            try:
+                where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
+                version, limits = self.look(*where)
+                if limits[0] == 0:
+                    self.finish(event, version, "ZeroReservedConcurrency")
+                    return
+                result = self.run(version, limits, event.payload, event.request_id)
+            except Refused as refused:
+                self.put_back(event, refused, version)
+                return
+            event.tries += 1
+            settings = self.settings(event)
+            oldest_s = settings.get("MaximumEventAgeInSeconds", OLDEST_S)
+            if not result.function_error:
+                self.finish(event, version, "Success", result)
+            elif event.tries > settings.get("MaximumRetryAttempts", len(RETRY_S)):
+                self.finish(event, version, "RetriesExhausted", result)
+            elif event.waited_s + RETRY_S[event.tries - 1] >= oldest_s:  # AWS does not wait for that
+                self.finish(event, version, "EventAgeExceeded", result)
+            else:
+                delay_s = RETRY_S[event.tries - 1]
+                event.waited_s += delay_s
+                self.later(scaled(delay_s), self.workers.submit, self.deliver, event)
 
     def settings(self, event: Event) -> dict[str, Any]:
         """What is set for asynchronous events of the function, version or alias; nothing, if it is gone."""
@@ -735,9 +731,8 @@ def told_by_client(sent: str) -> dict[str, Any] | None:
 def refusal(call: wire.Call, refused: Refused) -> Answer:
     """A refused invocation. A function that is not there is named with its version: aws-facts (k)."""
     request_id, message = str(uuid.uuid4()), refused.message
-    if refused.code == "NotImplemented" or refused.status is None:
-        answer = wire.error(call, refused.code, message, request_id, refused.status or 0)
-        return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
+    if refused.code == "NotImplemented":
+        return wire.error(call, refused.code, message, request_id, refused.status)
     if re.fullmatch(r"Function not found: arn:[^:]+(:[^:]+){5}", message):
         message += ":$LATEST"
     status, headers, text = shapes.error(refused.code, message, refused.status, "Type" not in refused.more)
