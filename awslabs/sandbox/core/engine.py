@@ -458,9 +458,8 @@ RULES: dict[str, Rule] = {}
 """All rules that are loaded, by name."""
 
 
-def rule(name: str, says: str, *, runs: bool = False) -> Rule:
-    """A rule of several parts."""
-    return Rule(name, says, runs=runs)
+rule = Rule
+"""A rule of several parts."""
 
 
 def _of_one_function(
