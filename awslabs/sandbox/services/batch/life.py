@@ -141,12 +141,13 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
     if runner.current is None:
         _began(store, job, attempt)
         return
+    command = [substitute(part, job.work.parameters) or "" for part in container.get("command", [])]
     order = Order(
         key=job.key,
         account=store.account,
         region=store.region,
         image=container["image"],
-        command=_command(job) or None,
+        command=command or None,
         environment=variables(job),
         vcpus=job.work.vcpus,
         memory_mib=job.work.memory_mib,
@@ -309,13 +310,8 @@ def terminate(store: Batch, job: Job, reason: str) -> None:
 # --- what a program finds -----------------------------------------------------------------------------
 
 
-def _command(job: Job) -> list[str]:
-    """The command, its ``Ref::name`` replaced by parameters."""
-    return [substitute(part, job.work.parameters) or "" for part in job.work.container.get("command", [])]
-
-
 def substitute(part: str, parameters: dict[str, str]) -> str | None:
-    """A part of a command; None: a parameter that nobody gave."""
+    """A part of a command, its ``Ref::name`` replaced by a parameter; None: one that nobody gave."""
     return parameters.get(part.removeprefix("Ref::")) if part.startswith("Ref::") else part
 
 
