@@ -42,11 +42,6 @@ def forbidden() -> Own:
     return Own(403, "", "Forbidden", "ForbiddenException")
 
 
-def no_such_path() -> Own:
-    message = "Missing Authentication Token"
-    return Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
-
-
 def too_long() -> Own:
     return Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
 

@@ -55,19 +55,13 @@ validators = rule(
 )
 
 
-def add_defaults(api: RestAPI) -> None:
-    """Give an API the models that are there from the beginning."""
-    for name, (description, schema) in DEFAULTS.items():
-        if name not in api.models:
-            api.add_model(name, description, schema, "application/json")
-
-
 @models.around("apigateway:CreateRestApi")
 def _with_models(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     api = backend_of(call).apis.get(json.loads(answer[2]).get("id", ""))
-    if api is not None:
-        add_defaults(api)
+    for name, (description, schema) in DEFAULTS.items():
+        if api is not None and name not in api.models:
+            api.add_model(name, description, schema, "application/json")
     return answer
 
 

@@ -168,7 +168,8 @@ class Tasks:
         held = self.running.get(task.id, {})
         for container in task.containers:
             if container.status != "STOPPED" and container.name in held:
-                held[container.name].stop(strict.stop_timeout_s(container))
+                # After SIGTERM it may take 30 s unless said, at most 120.
+                held[container.name].stop(float(min(120, container.definition.get("stopTimeout") or 30)))
 
     def check(self, task: Task) -> dict[str, Stream]:
         """The log streams of a task that may start.
