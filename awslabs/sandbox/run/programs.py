@@ -496,10 +496,8 @@ class Programs:
                 scratch.rename(unpacked)
         name = f"{next(self.numbers)}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}"
         folder = base / name
-        for below, mode in {"": 0o755, "home": 0o755, "tmp": 0o1777, f"home/{USER}": 0o700}.items():
-            (folder / below).mkdir()
-            (folder / below).chmod(mode)
-            isolation.own(folder / below)
+        modes = {"": 0o755, "home": 0o755, "tmp": 0o1777, f"home/{USER}": 0o700}
+        isolation.make_folders(folder, modes)
         shared = lay_out(unpacked / "app", folder / "app")
         fixed = tuple(path.relative_to(folder).as_posix() for path in shared)
         kind = isolation.Plain if ground.why_plain else isolation.Namespaces
@@ -584,9 +582,7 @@ def put(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
 def lay_out(source: Path, target: Path) -> list[Path]:
     """Give a program its own /app; return its large files (models), which others of the image have too."""
     shared: list[Path] = []
-    target.mkdir()
-    target.chmod(0o755)
-    isolation.own(target)
+    isolation.make_folders(target, {"": 0o755})
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
         if path.is_dir():
