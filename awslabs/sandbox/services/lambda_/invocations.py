@@ -81,6 +81,7 @@ OLDEST_S = 6 * 3600.0  # how long an event is kept
 HOPS = 16  # of an event through destinations; Source: Lambda developer guide, "Recursive loop detection"
 PLAIN_ARN = 6  # colons in the ARN of a function without a qualifier
 TAIL_BYTES = 4096
+KILLED = -9  # minus the signal
 MB = 1024 * 1024
 
 
@@ -393,10 +394,10 @@ class Functions:
             failure = {"errorType": "Sandbox.Timedout", "errorMessage": message}
         except TooBig as big:
             most, status, kind, reply = big.memory_bytes, "error", "Runtime.OutOfMemory", None
-            failure = exit_error(request_id, "signal: killed")
+            failure = exit_error(request_id, KILLED)
         except Ended as end:
             status, kind = "error", "Runtime.ExitError"
-            failure = exit_error(request_id, exit_text(end.status))
+            failure = exit_error(request_id, end.status)
         milliseconds = 1000 * (time.monotonic() - began)
         if status == "timeout":
             milliseconds = 1000.0 * version.timeout_s
@@ -740,22 +741,16 @@ def refusal(call: wire.Call, refused: Refused) -> Answer:
     return Answer(status, said | {"x-amzn-requestid": request_id}, text.encode())
 
 
-def exit_error(request_id: str, how: str) -> dict[str, Any]:
-    """What AWS says of a process that has ended."""
+def exit_error(request_id: str, status: int | None) -> dict[str, Any]:
+    """What AWS says of a process that has ended with this status; negative: minus a signal."""
+    how = f"with error: exit status {status}"
+    if not status:
+        how = "without providing a reason"
+    elif status < 0:
+        names = {KILLED: "killed", -11: "segmentation fault", -6: "aborted", -15: "terminated"}
+        how = f"with error: signal: {names.get(status, -status)}"
     message = f"RequestId: {request_id} Error: Runtime exited {how}"
-    if how.startswith("signal"):
-        message = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
     return {"errorType": "Runtime.ExitError", "errorMessage": message}
-
-
-def exit_text(status: int | None) -> str:
-    """How a process ended, in AWS's words."""
-    if status is None or status == 0:
-        return "without providing a reason"
-    if status < 0:
-        names = {-9: "killed", -11: "segmentation fault", -6: "aborted", -15: "terminated"}
-        return f"signal: {names.get(status, -status)}"
-    return f"with error: exit status {status}"
 
 
 def report(
