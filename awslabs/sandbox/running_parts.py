@@ -28,9 +28,9 @@ PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with whi
     f"{ROOT}.services.apigateway.execute_api": ("apigateway",),  # deployed REST APIs answer
     f"{ROOT}.services.ecr.registry": ("ecr",),  # images come and go by the registry protocol
     f"{ROOT}.run.programs": ("batch", "ecs"),  # what tasks and jobs run: processes, or containers
-    f"{ROOT}.services.ecs.running_tasks": ("ecs",),  # the containers of tasks, and their logs
+    f"{ROOT}.services.ecs.running_tasks": ("ecs",),  # the containers of tasks (programs end them), their logs
     f"{ROOT}.services.batch.running_jobs": ("batch",),  # what the scheduler of AWS Batch lets start
-    f"{ROOT}.services.scheduler.firing": ("scheduler",),  # schedules call functions and queues
+    f"{ROOT}.services.scheduler.firing": ("scheduler",),  # schedules fire, until moto forgets them
 }
 PATHS = {
     "/v2/": "ecr",
