@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -90,7 +91,8 @@ class Runner:
 
     def start(self, order: Order) -> tuple[programs.Program, Told]:
         told = Told()
-        return self.programs.start(order, told.say, told.ended.append, told.began.set), told
+        with mock.patch.object(programs, "current", self.programs):
+            return programs.start(order, told.say, told.ended.append, told.began.set), told
 
     def run(self, code: str, *command: str, **more: Any) -> Told:
         """Run a program to its end."""

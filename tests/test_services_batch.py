@@ -187,7 +187,7 @@ class Runner:
         self.stopped: list[tuple[str, float]] = []
 
     def start(self, task: running.Task, listener: running.Listener) -> None:
-        self.tasks[task.key], self.listeners[task.key] = task, listener
+        self.tasks[task.order.key], self.listeners[task.order.key] = task, listener
         listener.began()
 
     def stop(self, key: str, grace_s: float) -> None:
@@ -750,10 +750,10 @@ def test_a_job_overrides_its_definition(aws: Net, runner: Runner) -> None:
     )
     found = job(job_id)
     assert found["timeout"] == {"attemptDurationSeconds": 60}
-    task = runner.task(job_id)
-    assert task.command == ["--lr", "0.2", "--epochs", "5"]
-    assert (task.vcpus, task.memory_mib) == (2, 2000)
-    assert (task.environment["A"], task.environment["B"]) == ("1", "3")
+    order = runner.task(job_id).order
+    assert order.command == ["--lr", "0.2", "--epochs", "5"]
+    assert (order.vcpus, order.memory_mib) == (2, 2000)
+    assert (order.environment["A"], order.environment["B"]) == ("1", "3")
 
 
 def test_more_than_50_calls_of_submit_in_a_second_are_too_many(slow: Net) -> None:
@@ -812,7 +812,7 @@ def test_a_job_goes_through_its_states(slow: Net, runner: Runner) -> None:
 def test_a_job_finds_who_it_is(aws: Net, runner: Runner) -> None:
     job_id = submit()
     state(job_id)
-    own = {k: v for k, v in runner.task(job_id).environment.items() if k.startswith("AWS_BATCH")}
+    own = {k: v for k, v in runner.task(job_id).order.environment.items() if k.startswith("AWS_BATCH")}
     assert own == {
         "AWS_BATCH_JOB_ID": job_id,
         "AWS_BATCH_JOB_ATTEMPT": "1",
@@ -841,7 +841,7 @@ def test_an_array_has_children_and_waits_for_all(aws: Net, runner: Runner) -> No
         | {"RUNNABLE": 1, "RUNNING": 2},
     }, "2 vCPUs each, and 4 at most"
     for index in (0, 1):
-        environment = runner.task(children[index]).environment
+        environment = runner.task(children[index]).order.environment
         assert (environment["AWS_BATCH_JOB_ARRAY_INDEX"], environment["AWS_BATCH_JOB_ID"]) == (
             str(index),
             children[index],
@@ -908,7 +908,7 @@ def test_a_failing_job_is_tried_again_as_often_as_it_may(aws: Net, runner: Runne
     job_id = submit(retryStrategy={"attempts": 3})
     for attempt in (1, 2):
         assert state(job_id)[0] == "RUNNING"
-        assert runner.task(job_id, attempt).environment["AWS_BATCH_JOB_ATTEMPT"] == str(attempt)
+        assert runner.task(job_id, attempt).order.environment["AWS_BATCH_JOB_ATTEMPT"] == str(attempt)
         runner.end(job_id, 7, attempt=attempt)
     assert state(job_id)[0] == "RUNNING"
     runner.end(job_id, 0, attempt=3)

@@ -23,6 +23,7 @@ from awslabs import sandbox
 from awslabs.policies import allow, document, trust
 from awslabs.sandbox.run import programs
 from awslabs.sandbox.run.loop import Loop
+from awslabs.sandbox.run.orders import Order
 from awslabs.sandbox.services.batch import runner, running_jobs
 from awslabs.sandbox.services.ecr import registry
 
@@ -60,14 +61,14 @@ _numbers = itertools.count(1)
 def test_a_job_that_asked_for_a_gpu_is_told_what_stands_in_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     session = SimpleNamespace(access_key_id="id", secret_access_key="secret", session_token="token")
     monkeypatch.setattr(running_jobs.permissions, "credentials", lambda *_: session)
-    task = runner.Task(
-        "key", "1", "us-east-1", "image", [], {}, 4, 100, 1, "role", "session", architecture="amd64"
-    )
+    order = Order("key", "1", "us-east-1", "image", [], {}, 4, 100)
+    task = runner.Task(order, 1, "role", "session")
     room = running_jobs.Jobs("http://127.0.0.1:1")
     assert room.environment(task)["GPU_STAND_IN"] == "cpu"
     assert "GPU_STAND_IN" not in room.environment(replace(task, gpus=0))
     assert room.environment(task)["MNIST_DATA"] == "digits"
-    own = replace(task, environment={"MNIST_DATA": "mnist"})  # what a definition or a client says, counts
+    # What a definition or a client says, counts.
+    own = replace(task, order=replace(order, environment={"MNIST_DATA": "mnist"}))
     assert room.environment(own)["MNIST_DATA"] == "mnist"
 
 

@@ -468,11 +468,11 @@ def test_new_policies_count_after_eight_seconds(change: str, request_: dict[str,
     with cloud(every=True, slow_states=1.0):
         role()
         wait(9)
-        assert rules_iam.permitted(backend().get_role("lab"))
+        assert rules_iam.usable(backend().get_role("lab"), "permitted")
         getattr(client("iam"), change)(RoleName="lab", **request_)
-        assert not rules_iam.permitted(backend().get_role("lab"))
+        assert not rules_iam.usable(backend().get_role("lab"), "permitted")
         wait(9)
-        assert rules_iam.permitted(backend().get_role("lab"))
+        assert rules_iam.usable(backend().get_role("lab"), "permitted")
 
 
 def test_a_deny_in_a_trust_policy_counts() -> None:

@@ -30,7 +30,6 @@ import json
 import os
 import re
 import secrets
-import select
 import shlex
 import shutil
 import signal
@@ -549,7 +548,7 @@ def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
         )
     token = secrets.token_urlsafe(24)
     order = {"home": str(home), "port": port, "token": token, "weather": changes, "lock": lock}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "awslabs.sandbox.server"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -558,15 +557,12 @@ def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
         env=_server_environment(),
         pass_fds=[lock],
         start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdout as answer:
-        with contextlib.suppress(BrokenPipeError), process.stdin as orders:
-            orders.write(json.dumps(order).encode())
-        said = _read_until_closed(answer.fileno(), START_S)
-    process.kill()  # by now it is gone, unless it hangs: it leaves a child of its own behind, the server
-    process.wait()
+    ) as process:
+        try:
+            said, _ = process.communicate(json.dumps(order).encode(), START_S)
+        except subprocess.TimeoutExpired as late:
+            said = (late.output or b"") + f"\nnot ready after {START_S:.0f} s".encode()
+        process.kill()  # by now it is gone, unless it hangs: it leaves a child of its own behind, the server
     lines = said.decode("utf-8", "replace").strip().splitlines()
     if lines and lines[-1] == "listening":
         run = _noted(home)
@@ -587,17 +583,6 @@ def _server_environment() -> dict[str, str]:
         "AWS_ENDPOINT_URL": f"http://{HOST}:9",  # nobody answers there: moto is to call no AWS by itself
         "MOTO_DISABLE_GLOBAL_CORS": "true",  # else any web page could read what is in the practice cloud
     }
-
-
-def _read_until_closed(source: int, timeout_s: float) -> bytes:
-    """What comes through a pipe until its other end is closed, or until the time is over."""
-    said, deadline = b"", time.monotonic() + timeout_s
-    while select.select([source], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        chunk = os.read(source, 65536)
-        if not chunk:
-            return said
-        said += chunk
-    return said + f"\nnot ready after {timeout_s:.0f} s".encode()
 
 
 def _end(run: Run) -> None:

@@ -1,9 +1,9 @@
 """The running parts of services: what AWS would run, runs.
 
-A running part is a module with three functions, listed in `PARTS`, and comes with its service:
+A running part is a module with these functions, listed in `PARTS`, and comes with its service:
 
     add_handlers(cloud)   begin in a practice cloud (`server.Cloud`); its routes are put into `cloud.routes`
-    reset(account)        end and forget what an account has there
+    reset(account)        end and forget what an account has there, besides what moto or another part has
     close()               end everything
 
 Handlers run outside of the lock that serialises moto; they take `engine.lock` where they touch moto's
@@ -28,9 +28,9 @@ PARTS: dict[str, tuple[str, ...]] = {  # each with the packages of moto with whi
     f"{ROOT}.services.apigateway.execute_api": ("apigateway",),  # deployed REST APIs answer
     f"{ROOT}.services.ecr.registry": ("ecr",),  # images come and go by the registry protocol
     f"{ROOT}.run.programs": ("batch", "ecs"),  # what tasks and jobs run: processes, or containers
-    f"{ROOT}.services.ecs.running_tasks": ("ecs",),  # the containers of tasks, and their logs
+    f"{ROOT}.services.ecs.running_tasks": ("ecs",),  # the containers of tasks (programs end them), their logs
     f"{ROOT}.services.batch.running_jobs": ("batch",),  # what the scheduler of AWS Batch lets start
-    f"{ROOT}.services.scheduler.firing": ("scheduler",),  # schedules call functions and queues
+    f"{ROOT}.services.scheduler.firing": ("scheduler",),  # schedules fire, until moto forgets them
 }
 PATHS = {
     "/v2/": "ecr",
@@ -65,8 +65,8 @@ def asked(path: str) -> None:
 def reset(account: str) -> None:
     """End and forget what an account has there. Call it before moto forgets the account."""
     for name in reversed(PARTS):
-        if name in _begun:
-            sys.modules[name].reset(account)
+        if name in _begun and (reset := getattr(sys.modules[name], "reset", None)):
+            reset(account)
 
 
 def close() -> None:

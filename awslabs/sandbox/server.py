@@ -385,12 +385,9 @@ class Cloud:
 
     def record_decision(self, account: str, access_key: str, decision: dict[str, Any]) -> None:
         """What the registry has decided about a user; its requests are no calls, and not recorded else."""
+        status, code = (200, "") if decision["allowed"] else (403, "DENIED")
         row = {"account": account, "operation": decision["action"], "at": time.time(), "seconds": 0.0}
-        row |= {
-            "status": 200 if decision["allowed"] else 403,
-            "code": "" if decision["allowed"] else "DENIED",
-        }
-        row |= {"key": access_key, "decisions": [decision]}
+        row |= {"status": status, "code": code, "key": access_key, "decisions": [decision]}
         self.recorded.setdefault(account, collections.deque(maxlen=KEPT_CALLS)).append(row)
 
     def key_of(self, access_key: str) -> signatures.Key | None:

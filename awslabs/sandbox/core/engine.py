@@ -39,7 +39,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -458,9 +458,8 @@ RULES: dict[str, Rule] = {}
 """All rules that are loaded, by name."""
 
 
-def rule(name: str, says: str, *, runs: bool = False) -> Rule:
-    """A rule of several parts."""
-    return Rule(name, says, runs=runs)
+rule = Rule
+"""A rule of several parts."""
 
 
 def _of_one_function(
@@ -628,7 +627,7 @@ class _Ruled(BaseResponse):
         hooks = _look(call)
         if hooks and hooks[-1].kind is Kind.ANSWERS:
             try:
-                answer = _through(hooks, call, _nobody)
+                answer = _through(hooks, call, nobody)
             except ServiceException as problem:  # moto's own, of something that the answer asked it for
                 answer = ActionResult(problem)
             self._get_action = lambda: call.action  # type: ignore[method-assign]  # where the model describes it
@@ -662,7 +661,7 @@ class _Buckets(_Ruled):
             # moto takes the fields of a form for the query of its address; to S3 any other body is bytes.
             vars(request).update(form=ImmutableMultiDict(), files=ImmutableMultiDict())
         self.setup_class(request, full_url, headers)
-        self.setup_class = _nobody  # type: ignore[method-assign]  # moto would do it again
+        self.setup_class = nobody  # type: ignore[method-assign]  # moto would do it again
         response: Any = self
         in_host, key = response.subdomain_based_buckets(request), response.parse_key_name()
         response.subdomain_based_buckets = lambda _request: in_host
@@ -674,7 +673,7 @@ class _Buckets(_Ruled):
             return self.serialized(ActionResult(problem))
 
 
-def _nobody(*_args: Any, **_kwargs: Any) -> None:
+def nobody(*_args: Any, **_kwargs: Any) -> None:
     """Has nothing to do."""
 
 
@@ -739,17 +738,14 @@ def memory(backend: Any, kind: type[T]) -> T:
 
 
 @state
-@dataclass
-class Events:
-    """What is still to happen to one backend: (when, number, what)."""
-
-    heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+class Events(list[tuple[float, int, Callable[[], None]]]):
+    """What is still to happen to one backend, a heap: (when, number, what)."""
 
 
 def later(backend: Any, delay_s: float, action: Callable[[], None]) -> None:
     """Let something happen to a backend after `delay_s` seconds, or with the first call after that."""
     due = clock.now() + delay_s
-    heapq.heappush(memory(backend, Events).heap, (due, next(_numbers), action))
+    heapq.heappush(memory(backend, Events), (due, next(_numbers), action))
     if timer is not None:
         timer.do(due, functools.partial(_settle_it, weakref.ref(backend)))
 
@@ -762,7 +758,7 @@ def _settle_it(backend: weakref.ref[Any]) -> None:
 
 def settle(backend: Any) -> None:
     """Do what has become due, in the order of time. The caller holds `lock`."""
-    heap = memory(backend, Events).heap
+    heap = memory(backend, Events)
     while heap and heap[0][0] <= clock.now():
         _, _, action = heapq.heappop(heap)
         with quiet("something that was due in the practice cloud"):  # it is not the caller's mistake

@@ -8,7 +8,6 @@ AWS's own rates are `spaced(seconds)`: they do not count where no time passes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from awslabs.sandbox.core.engine import clock, memory, state
@@ -22,11 +21,8 @@ class Rate(NamedTuple):
 
 
 @state
-@dataclass
-class Taken:
+class Taken(dict[str, float]):
     """By name of the rate, when the next call may come (seconds since 1970)."""
-
-    free_at: dict[str, float] = field(default_factory=dict)
 
 
 def admit(owner: Any, rates: Mapping[str, Rate], **counts: int) -> bool:
@@ -41,10 +37,9 @@ def admit(owner: Any, rates: Mapping[str, Rate], **counts: int) -> bool:
     """
     taken, now = memory(owner, Taken), clock.now()
     free_at = {
-        name: max(taken.free_at.get(name, 0.0), now - rate.each_s * (rate.burst - 1))
-        for name, rate in rates.items()
+        name: max(taken.get(name, 0.0), now - rate.each_s * (rate.burst - 1)) for name, rate in rates.items()
     }
     if any(at > now for at in free_at.values()):
         return False
-    taken.free_at |= {name: at + rates[name].each_s * counts.get(name, 1) for name, at in free_at.items()}
+    taken |= {name: at + rates[name].each_s * counts.get(name, 1) for name, at in free_at.items()}
     return True

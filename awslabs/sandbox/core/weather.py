@@ -159,12 +159,10 @@ class Weather:
         """The code with which this call fails, or None: it goes through. Counts a fault down."""
         with self._mutex:
             for fault in self.faults:
-                if fault.account not in (None, account):
+                ours = fault.account in (None, account)
+                if not ours or not fnmatch.fnmatchcase(operation, fault.operation):
                     continue
-                if (
-                    not fnmatch.fnmatchcase(operation, fault.operation)
-                    or random.random() >= fault.probability
-                ):
+                if random.random() >= fault.probability:
                     continue
                 if fault.count is not None:
                     fault.count -= 1

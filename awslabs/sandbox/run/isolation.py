@@ -540,6 +540,14 @@ async def why_no_namespaces(directory: Path) -> str:
         shutil.rmtree(scratch)
 
 
+def make_folders(folder: Path, modes: dict[str, int]) -> None:
+    """Make folders for practice processes: those in `folder` by their names, itself by an empty one."""
+    for path, mode in ((folder / name, mode) for name, mode in modes.items()):
+        path.mkdir()
+        path.chmod(mode)
+        own(path)
+
+
 def own(path: Path) -> None:
     """Give a file or folder to the user of practice processes."""
     uid = practice_uid()

@@ -442,22 +442,6 @@ class Programs:
         self.running: set[Program] = set()
         self.closed = False
 
-    def start(
-        self,
-        order: Order,
-        say: Callable[[float, str], None],
-        ended: Callable[[Ended], None],
-        began: Callable[[], None] = lambda: None,
-    ) -> Program:
-        """See the function `start` of this module."""
-        program = Program(self, order, say, ended, began)
-        with self.mutex:
-            if self.closed:
-                raise RuntimeError("the practice cloud is closing")
-            self.running.add(program)
-            program.thread.start()
-        return program
-
     def forget(self, program: Program) -> None:
         """It has ended."""
         with self.mutex:
@@ -512,10 +496,8 @@ class Programs:
                 scratch.rename(unpacked)
         name = f"{next(self.numbers)}-{re.sub(r'[^A-Za-z0-9_.-]', '-', order.key)}"
         folder = base / name
-        for below, mode in {"": 0o755, "home": 0o755, "tmp": 0o1777, f"home/{USER}": 0o700}.items():
-            (folder / below).mkdir()
-            (folder / below).chmod(mode)
-            isolation.own(folder / below)
+        modes = {"": 0o755, "home": 0o755, "tmp": 0o1777, f"home/{USER}": 0o700}
+        isolation.make_folders(folder, modes)
         shared = lay_out(unpacked / "app", folder / "app")
         fixed = tuple(path.relative_to(folder).as_posix() for path in shared)
         kind = isolation.Plain if ground.why_plain else isolation.Namespaces
@@ -600,9 +582,7 @@ def put(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
 def lay_out(source: Path, target: Path) -> list[Path]:
     """Give a program its own /app; return its large files (models), which others of the image have too."""
     shared: list[Path] = []
-    target.mkdir()
-    target.chmod(0o755)
-    isolation.own(target)
+    isolation.make_folders(target, {"": 0o755})
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
         if path.is_dir():
@@ -652,7 +632,13 @@ def start(
     """
     if current is None:
         raise RuntimeError("this practice cloud runs no programs")
-    return current.start(order, say, ended, began)
+    program = Program(current, order, say, ended, began)
+    with current.mutex:
+        if current.closed:
+            raise RuntimeError("the practice cloud is closing")
+        current.running.add(program)
+        program.thread.start()
+    return program
 
 
 def add_handlers(cloud: Any) -> None:

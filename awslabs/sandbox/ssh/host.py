@@ -225,10 +225,7 @@ class Host:
             "var/practice": 0o755,
             UNITS: 0o755,
         }
-        for path, mode in {**system, **more, f"home/{self.user}": 0o700}.items():
-            (self.folder / path).mkdir()
-            (self.folder / path).chmod(mode)
-            isolation.own(self.folder / path)
+        isolation.make_folders(self.folder, {**system, **more, f"home/{self.user}": 0o700})
         if self.ground.why_plain:
             # A login shell reads it after this computer's /etc/profile, which may have put the real
             # sudo in front. (With namespaces the instance has an /etc/profile of its own.)

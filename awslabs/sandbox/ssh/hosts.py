@@ -167,12 +167,8 @@ class Hosts:
 
     def reboot(self, instance_id: str) -> None:
         """Reboot an instance from outside: processes end; same port, host keys and home afterwards."""
-
-        async def nobody_to_tell() -> None:
-            return
-
-        if instance_id in self.hosts:
-            self.loop.call(self.hosts[instance_id].reboot(nobody_to_tell))
+        if instance_id in self.hosts:  # and nobody has to be told
+            self.loop.call(self.hosts[instance_id].reboot(lambda: asyncio.sleep(0)))
 
     def stop(self, instance_id: str) -> None:
         """End an instance for good: when this returns no process of it is left, nor its folder."""

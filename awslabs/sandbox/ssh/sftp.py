@@ -30,6 +30,7 @@ STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 104
 
 # Status codes.
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE, OP_UNSUPPORTED = 0, 1, 2, 3, 4, 5, 8
+CODES: dict[type, int] = {FileNotFoundError: NO_SUCH_FILE, PermissionError: PERMISSION_DENIED}
 
 # Bits of OPEN and of file attributes.
 PFLAG_READ, PFLAG_WRITE, PFLAG_APPEND, PFLAG_CREAT, PFLAG_TRUNC, PFLAG_EXCL = 1, 2, 4, 8, 16, 32
@@ -325,12 +326,8 @@ class Server:
             if kind not in self.requests:
                 raise Unsupported(f"request {kind}")
             reply = self.requests[kind](packet) or status(OK, "")
-        except FileNotFoundError as error:
-            reply = status(NO_SUCH_FILE, str(error.strerror))
-        except PermissionError as error:
-            reply = status(PERMISSION_DENIED, str(error.strerror))
         except OSError as error:
-            reply = status(FAILURE, str(error.strerror))
+            reply = status(CODES.get(type(error), FAILURE), str(error.strerror))
         except KeyError:
             reply = status(FAILURE, "no such handle")
         except (struct.error, ValueError) as error:
@@ -354,13 +351,6 @@ def names(found: list[tuple[bytes, os.stat_result | None]]) -> bytes:
     return b"".join(parts)
 
 
-def send(data: bytes) -> None:
-    """Write all of it to the client."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(1, rest) :]
-
-
 def main() -> None:
     """Answer packets until the client closes."""
     server = Server(os.fsencode(sys.argv[1]) if len(sys.argv) > 1 else b"")
@@ -379,8 +369,8 @@ def main() -> None:
             replies.append(struct.pack(">I", len(reply)) + reply)
             at += 4 + length
         received = received[at:]
-        if replies:
-            send(b"".join(replies))
+        sys.stdout.buffer.write(b"".join(replies))
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

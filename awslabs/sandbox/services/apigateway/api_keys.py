@@ -8,7 +8,7 @@ Source: API Gateway developer guide, "Usage plans and API keys for REST APIs".
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from moto.apigateway.models import APIGatewayBackend, UsagePlan, apigateway_backends
 
@@ -35,11 +35,8 @@ class Key:
 
 
 @state
-@dataclass
-class Used:
+class Used(dict[tuple[str, str], int]):
     """How often each key of a usage plan was used in a period: (key, the period's name) to the number."""
-
-    calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def find(account: str, region: str, value: str, api_id: str, stage: str) -> Key | None:
@@ -61,7 +58,7 @@ def count(key: Key) -> bool:
     limit = key.plan.quota.get("limit")
     if limit is None:
         return True
-    used = memory(key.plan, Used).calls
+    used = memory(key.plan, Used)
     place = key.id, _period(str(key.plan.quota.get("period", "DAY")))
     if used.get(place, 0) >= int(limit):
         return False

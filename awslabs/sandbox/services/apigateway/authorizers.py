@@ -10,7 +10,7 @@ from typing import Any
 from moto.apigateway.models import Authorizer
 
 from awslabs.sandbox.core.engine import Call, Proceed, rule
-from awslabs.sandbox.services.apigateway.rest_apis import api_of, changed, conflict, named, parts_of, there
+from awslabs.sandbox.services.apigateway.rest_apis import api_of, changed, conflict, part_of, there
 from awslabs.sandbox.services.apigateway.shown import without_none
 
 authorizers = rule(
@@ -48,8 +48,7 @@ def _create(call: Call, proceed: Proceed) -> Any:
 
 @authorizers.operation("apigateway:GetAuthorizer")
 def _get(call: Call) -> dict[str, Any]:
-    api = api_of(call)
-    return shown(named(api.authorizers if api else None, parts_of(call)[3], "Authorizer identifier"))
+    return shown(part_of(call, "authorizers", "Authorizer identifier"))
 
 
 @authorizers.operation("apigateway:GetAuthorizers")

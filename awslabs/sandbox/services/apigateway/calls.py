@@ -42,11 +42,6 @@ def forbidden() -> Own:
     return Own(403, "", "Forbidden", "ForbiddenException")
 
 
-def no_such_path() -> Own:
-    message = "Missing Authentication Token"
-    return Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
-
-
 def too_long() -> Own:
     return Own(413, "REQUEST_TOO_LARGE", "Request Too Long", "RequestTooLargeException")
 
@@ -134,10 +129,7 @@ class ApiCall:
     @functools.cached_property
     def query(self) -> dict[str, list[str]]:
         """Parameters of the query, each with all its values."""
-        found: dict[str, list[str]] = {}
-        for name, value in self.request.args.items(multi=True):
-            found.setdefault(name, []).append(value)
-        return found
+        return self.request.args.to_dict(flat=False)
 
     @functools.cached_property
     def told_headers(self) -> dict[str, list[str]]:

@@ -69,14 +69,11 @@ def add(api: RestAPI, location: dict[str, Any], properties: str) -> dict[str, An
     """Write a part; one about the same place is there once."""
     parts = memory(api, Documentation).parts
     if any(each["location"] == location for each in parts.values()):
-        raise conflict("Documentation part already exists for the specified location: " + _said(location))
+        said = ", ".join(f"{name} '{value}'" for name, value in sorted(location.items()))
+        raise conflict(f"Documentation part already exists for the specified location: {said}")
     part_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
     parts[part_id] = {"id": part_id, "location": location, "properties": properties}
     return parts[part_id]
-
-
-def _said(location: dict[str, Any]) -> str:
-    return ", ".join(f"{name} '{value}'" for name, value in sorted(location.items()))
 
 
 @documentation.around("apigateway:ImportRestApi", "apigateway:PutRestApi")

@@ -51,7 +51,6 @@ from awslabs.sandbox.services.apigateway.calls import (
     fits_any,
     forbidden,
     header,
-    no_such_path,
     not_here,
     too_long,
     too_many,
@@ -138,7 +137,8 @@ class Gateway:
             {path: set(each.get("resourceMethods", {})) for path, each in kept.resources.items()}, raw, method
         )
         if found is None:
-            raise no_such_path()
+            message = "Missing Authentication Token"
+            raise Own(403, "MISSING_AUTHENTICATION_TOKEN", message, "MissingAuthenticationTokenException")
         resource = kept.resources[found[0]]
         methods = resource["resourceMethods"]
         declared = method if method in methods else "ANY"
@@ -541,10 +541,6 @@ def add_handlers(cloud: Any) -> None:
     global current
     current = Gateway(cloud.run.endpoint_url)
     cloud.routes[PREFIX] = current.answer
-
-
-def reset(account: str) -> None:
-    """Forget what an account has here: nothing that moto would not forget."""
 
 
 def close() -> None:

@@ -19,12 +19,13 @@ from moto.apigateway.models import Integration, IntegrationResponse, Method, Met
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, rule
 from awslabs.sandbox.services.apigateway.patches import Step, bad, one_of, replaced, steps_of
 from awslabs.sandbox.services.apigateway.rest_apis import (
-    api_of,
     backend_of,
     conflict,
     missing,
     named,
+    part_of,
     parts_of,
+    there,
 )
 from awslabs.sandbox.services.apigateway.shown import (
     TIMEOUT_MS,
@@ -49,16 +50,13 @@ methods = rule(
 # --- what is named ------------------------------------------------------------------------------------
 
 
-def _resource(call: Call) -> tuple[RestAPI, Resource]:
-    api, parts = api_of(call), parts_of(call)
-    resource = api.resources.get(parts[3]) if api is not None else None
-    if api is None or resource is None:
-        raise missing("Invalid Resource identifier specified")
-    return api, resource
+def _resource(call: Call) -> Resource:
+    found: Resource = part_of(call, "resources", "Resource identifier")
+    return found
 
 
 def _method(call: Call) -> Method:
-    return named(_resource(call)[1].resource_methods, parts_of(call)[5], "Method identifier")
+    return named(_resource(call).resource_methods, parts_of(call)[5], "Method identifier")
 
 
 def _integration(call: Call) -> Integration:
@@ -74,12 +72,12 @@ def _integration(call: Call) -> Integration:
 @methods.operation("apigateway:GetResource")
 def _get_resource(call: Call) -> dict[str, Any]:
     details = "methods" in (call.response.querystring or {}).get("embed", [])
-    return resource_shown(_resource(call)[1], details)
+    return resource_shown(_resource(call), details)
 
 
 @methods.operation("apigateway:UpdateResource")
 def _update_resource(call: Call) -> dict[str, Any]:
-    api, resource = _resource(call)
+    resource, api = _resource(call), there(call)
     for step in replaced(call, "/parentId", "/pathPart"):
         parent_id, name = str(resource.parent_id), resource.path_part
         if resource.parent_id is None:
@@ -88,9 +86,7 @@ def _update_resource(call: Call) -> dict[str, Any]:
             name = step.value
         else:
             parent_id = step.value
-            above = api.resources.get(parent_id)
-            if above is None:
-                raise missing("Invalid Resource identifier specified")
+            above: Resource | None = named(api.resources, parent_id, "Resource identifier")
             while above is not None:
                 if above.id == resource.id:
                     raise bad("Resources cannot be cyclical.")
@@ -107,7 +103,7 @@ def _update_resource(call: Call) -> dict[str, Any]:
 
 @methods.operation("apigateway:PutMethod")
 def _put_method(call: Call) -> dict[str, Any]:
-    api, resource = _resource(call)
+    resource = _resource(call)
     verb = parts_of(call)[5]
     if verb not in VERBS:
         raise bad(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
@@ -124,7 +120,7 @@ def _put_method(call: Call) -> dict[str, Any]:
         operation_name=call.get("operationName"),
         request_validator_id=call.get("requestValidatorId"),
     )
-    _look_at_method(api, made)
+    _look_at_method(there(call), made)
     resource.resource_methods[verb] = made
     return method_shown(made)
 
@@ -166,7 +162,7 @@ def _get_method(call: Call) -> dict[str, Any]:
 
 @methods.operation("apigateway:DeleteMethod")
 def _delete_method(call: Call) -> dict[str, Any]:
-    del _resource(call)[1].resource_methods[_method(call).http_method]
+    del _resource(call).resource_methods[_method(call).http_method]
     return {}
 
 
@@ -181,7 +177,7 @@ _ATTRIBUTES = {
 
 @methods.operation("apigateway:UpdateMethod")
 def _update_method(call: Call) -> dict[str, Any]:
-    api, method = _resource(call)[0], _method(call)
+    method = _method(call)
     changed = copy.copy(method)
     parameters = changed.request_parameters = dict(method.request_parameters or {})
     models = changed.request_models = dict(method.request_models or {})
@@ -193,7 +189,7 @@ def _update_method(call: Call) -> dict[str, Any]:
             setattr(changed, _ATTRIBUTES[step.path], kept)
         else:
             _change_one(step, requestParameters=parameters, requestModels=models)
-    _look_at_method(api, changed)
+    _look_at_method(there(call), changed)
     vars(method).update(vars(changed))
     return method_shown(method)
 
@@ -277,7 +273,7 @@ def look_at_integration(kind: str, verb: str | None, uri: str | None, credential
 
 @methods.operation("apigateway:PutIntegration")
 def _put_integration(call: Call) -> dict[str, Any]:
-    resource, method = _resource(call)[1], _method(call)
+    resource, method = _resource(call), _method(call)
     kind = call.get("type")
     verb = call.get("integrationHttpMethod") or call.get("httpMethod")
     uri, credentials = call.get("uri"), call.get("credentials")
@@ -414,7 +410,7 @@ def _get_integration_response(call: Call) -> dict[str, Any]:
 
 @methods.operation("apigateway:DeleteIntegrationResponse")
 def _delete_integration_response(call: Call) -> dict[str, Any]:
-    if parts_of(call)[5] not in _resource(call)[1].resource_methods:
+    if parts_of(call)[5] not in _resource(call).resource_methods:
         raise missing("Invalid Integration identifier specified")
     answers = _integration(call).integration_responses or {}
     del answers[str(_integration_response(call).status_code)]

@@ -20,6 +20,7 @@ from awslabs.sandbox.services.apigateway.rest_apis import (
     backend_of,
     conflict,
     missing,
+    part_of,
     parts_of,
     there,
 )
@@ -54,19 +55,13 @@ validators = rule(
 )
 
 
-def add_defaults(api: RestAPI) -> None:
-    """Give an API the models that are there from the beginning."""
-    for name, (description, schema) in DEFAULTS.items():
-        if name not in api.models:
-            api.add_model(name, description, schema, "application/json")
-
-
 @models.around("apigateway:CreateRestApi")
 def _with_models(call: Call, proceed: Proceed) -> Any:
     answer = proceed()
     api = backend_of(call).apis.get(json.loads(answer[2]).get("id", ""))
-    if api is not None:
-        add_defaults(api)
+    for name, (description, schema) in DEFAULTS.items():
+        if api is not None and name not in api.models:
+            api.add_model(name, description, schema, "application/json")
     return answer
 
 
@@ -142,11 +137,9 @@ def _users(api: RestAPI, name: str) -> Iterator[tuple[str, str]]:
 # --- request validators -------------------------------------------------------------------------------
 
 
-def _validator(call: Call) -> tuple[RestAPI, RequestValidator]:
-    api, validator_id = api_of(call), parts_of(call)[3]
-    if api is None or validator_id not in api.request_validators:
-        raise missing("Invalid Request Validator identifier specified")
-    return api, api.request_validators[validator_id]
+def _validator(call: Call) -> RequestValidator:
+    found: RequestValidator = part_of(call, "request_validators", "Request Validator identifier")
+    return found
 
 
 @validators.operation("apigateway:CreateRequestValidator")
@@ -162,7 +155,7 @@ def _create_validator(call: Call) -> dict[str, Any]:
 
 @validators.operation("apigateway:GetRequestValidator")
 def _get_validator(call: Call) -> dict[str, Any]:
-    return validator_shown(_validator(call)[1])
+    return validator_shown(_validator(call))
 
 
 @validators.operation("apigateway:GetRequestValidators")
@@ -172,14 +165,14 @@ def _get_validators(call: Call) -> dict[str, Any]:
 
 @validators.operation("apigateway:DeleteRequestValidator")
 def _delete_validator(call: Call) -> dict[str, Any]:
-    api, validator = _validator(call)
-    del api.request_validators[validator.id]
+    validator = _validator(call)
+    del there(call).request_validators[validator.id]
     return {}
 
 
 @validators.operation("apigateway:UpdateRequestValidator")
 def _update_validator(call: Call) -> dict[str, Any]:
-    _, validator = _validator(call)
+    validator = _validator(call)
     steps = replaced(call, "/name", "/validateRequestParameters", "/validateRequestBody")
     if any(step.path == "/name" and not step.value for step in steps):
         raise bad("Request Validator name cannot be blank")

@@ -85,6 +85,11 @@ def there(call: Call) -> RestAPI:
     return api
 
 
+def part_of(call: Call, attribute: str, what: str) -> Any:
+    """What a request names of an API: ``models``, by its name in the path."""
+    return named(getattr(api_of(call), attribute, None), parts_of(call)[3], what)
+
+
 def asked(call: Call, name: str) -> str | None:
     """A parameter of the query."""
     found: str | None = (call.response.querystring or {}).get(name, [None])[0]
@@ -183,8 +188,7 @@ def deployment_descriptions(call: Call) -> dict[str, Any]:
     """UpdateDeployment changes the description, and nothing else. moto has no such operation.
     Source: aws-facts (k).
     """
-    api = api_of(call)
-    deployment = named(api.deployments if api else None, parts_of(call)[3], "Deployment identifier")
+    deployment = part_of(call, "deployments", "Deployment identifier")
     for step in patches.steps_of(call):
         if step.path != "/description":
             raise patches.bad_path(step.path)

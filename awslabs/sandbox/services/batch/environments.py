@@ -247,10 +247,8 @@ def trouble(store: Batch, environment: Environment) -> str:
         return reason
     resources = environment.resources
     profile = profile_of(store, environment)
-    known = (
-        profile is not None and identities.usable(profile) and profile.roles and identities.joined(profile)
-    )
-    if not known:
+    known = profile is not None and profile.roles and identities.usable(profile)
+    if not known or not identities.usable(profile, "joined"):
         return _no_profile(resources["instanceRole"])
     fleet_role = resources.get("spotIamFleetRole")
     if fleet_role is not None and not identities.assumable(
@@ -371,7 +369,9 @@ def _show(environment: Environment) -> dict[str, Any]:
     resources = dict(environment.resources)
     resources["desiredvCpus"] = max(resources["minvCpus"], environment.vcpus)
     resources.setdefault("tags", {})
-    resources.setdefault("ec2Configuration", [{"imageType": _default_image_type(resources)}])
+    # What Batch takes when nobody says: since 2026-01-12 ECS_AL2023_NVIDIA for types with a GPU.
+    usual = "ECS_AL2023_NVIDIA" if any(map(gpus_of, types_of(resources))) else "ECS_AL2023"
+    resources.setdefault("ec2Configuration", [{"imageType": usual}])
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
@@ -389,11 +389,6 @@ def _show(environment: Environment) -> dict[str, Any]:
         "containerOrchestrationType": "ECS",
         "uuid": environment.uuid,
     } | {field: environment.more[field] for field in ("context", "ecsSettings") if field in environment.more}
-
-
-def _default_image_type(resources: dict[str, Any]) -> str:
-    """What Batch takes when nobody says: since 2026-01-12 ECS_AL2023_NVIDIA for types with a GPU."""
-    return "ECS_AL2023_NVIDIA" if any(map(gpus_of, types_of(resources))) else "ECS_AL2023"
 
 
 @answers("UpdateComputeEnvironment")

@@ -19,6 +19,7 @@ import uuid
 from typing import Any
 
 from awslabs.sandbox.core.engine import clock, lock, scaled
+from awslabs.sandbox.run.orders import Order
 from awslabs.sandbox.services.batch import environments, runner
 from awslabs.sandbox.services.batch.records import ENDED, Batch, Host, Job, milliseconds
 from awslabs.sandbox.services.iam import identities, permissions
@@ -137,25 +138,23 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
     if problem := _open_log(store, job, helper):
         _finish(store, job, None, problem)
         return
-    task = runner.Task(
+    if runner.current is None:
+        _began(store, job, attempt)
+        return
+    command = [substitute(part, job.work.parameters) or "" for part in container.get("command", [])]
+    order = Order(
         key=job.key,
         account=store.account,
         region=store.region,
         image=container["image"],
-        command=_command(job),
+        command=command or None,
         environment=variables(job),
         vcpus=job.work.vcpus,
         memory_mib=job.work.memory_mib,
-        gpus=job.work.gpus,
-        role_arn=role_arn,
-        session_name=job.seen["taskArn"].rpartition("/")[2],
         architecture=environments.architecture_of(job.host.instance.instance_type),
     )
-    if runner.current is None:
-        _began(store, job, attempt)
-        return
     runner.current.start(
-        task,
+        runner.Task(order, job.work.gpus, role_arn, job.seen["taskArn"].rpartition("/")[2]),
         runner.Listener(
             functools.partial(_began, store, job, attempt),
             functools.partial(_hear, store, job, attempt),
@@ -311,13 +310,8 @@ def terminate(store: Batch, job: Job, reason: str) -> None:
 # --- what a program finds -----------------------------------------------------------------------------
 
 
-def _command(job: Job) -> list[str]:
-    """The command, its ``Ref::name`` replaced by parameters."""
-    return [substitute(part, job.work.parameters) or "" for part in job.work.container.get("command", [])]
-
-
 def substitute(part: str, parameters: dict[str, str]) -> str | None:
-    """A part of a command; None: a parameter that nobody gave."""
+    """A part of a command, its ``Ref::name`` replaced by a parameter; None: one that nobody gave."""
     return parameters.get(part.removeprefix("Ref::")) if part.startswith("Ref::") else part
 
 

@@ -8,8 +8,10 @@ terminated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from awslabs.sandbox.run.orders import Order
 
 
 @dataclass(frozen=True)
@@ -18,28 +20,17 @@ class Task:
 
     Attributes
     ----------
-    key : str
-        Its unique id.
+    order : Order
+        What shall run, with the variables that Batch and the definition set: endpoint and credentials come
+        from who runs it.
     role_arn, session_name : str
         Whose credentials the program gets: the job's role, or else that of its instance.
-    environment : dict
-        What Batch and the definition set; endpoint and credentials come from who runs it.
-    architecture : str
-        Of the instance, as images call it: ``amd64``, ``arm64``.
     """
 
-    key: str
-    account: str
-    region: str
-    image: str
-    command: list[str]
-    environment: dict[str, str] = field(repr=False)
-    vcpus: int
-    memory_mib: int
+    order: Order
     gpus: int
     role_arn: str
     session_name: str
-    architecture: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ program that knows that word works on the processor.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -20,7 +21,6 @@ from moto.batch.models import batch_backends
 from awslabs.sandbox import HOST
 from awslabs.sandbox.core import engine
 from awslabs.sandbox.run import programs
-from awslabs.sandbox.run.orders import Order
 from awslabs.sandbox.services.batch import runner
 from awslabs.sandbox.services.batch.records import Batch
 from awslabs.sandbox.services.iam import permissions
@@ -42,25 +42,15 @@ class Jobs:
 
     def start(self, task: runner.Task, listener: runner.Listener) -> None:
         """Run an attempt; see `runner.Runner`."""
-        order = Order(
-            key=task.key,
-            account=task.account,
-            region=task.region,
-            image=task.image,
-            command=task.command or None,
-            environment=self.environment(task),
-            vcpus=task.vcpus,
-            memory_mib=task.memory_mib,
-            architecture=task.architecture,
-        )
+        order = dataclasses.replace(task.order, environment=self.environment(task))
 
         def ended(how: programs.Ended) -> None:
             with self.mutex:
-                self.live.pop(task.key, None)
+                self.live.pop(order.key, None)
             listener.ended(how.exit_code, how.reason)
 
         with self.mutex:
-            self.live[task.key] = programs.start(order, listener.say, ended, listener.began)
+            self.live[order.key] = programs.start(order, listener.say, ended, listener.began)
 
     def stop(self, key: str, grace_s: float) -> None:
         """End an attempt, if it runs."""
@@ -71,19 +61,20 @@ class Jobs:
 
     def environment(self, task: runner.Task) -> dict[str, str]:
         """All variables of a program."""
-        session = permissions.credentials(task.account, task.role_arn, task.session_name, task.region)
+        account, region = task.order.account, task.order.region
+        session = permissions.credentials(account, task.role_arn, task.session_name, region)
         practice = {"MNIST_DATA": "digits"}  # inside scikit-learn: nothing has to be downloaded
         if task.gpus:
             practice["GPU_STAND_IN"] = "cpu"
         return (
             practice
-            | task.environment
+            | task.order.environment
             | {
                 "AWS_ACCESS_KEY_ID": session.access_key_id,
                 "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
                 "AWS_SESSION_TOKEN": session.session_token,
-                "AWS_REGION": task.region,
-                "AWS_DEFAULT_REGION": task.region,
+                "AWS_REGION": region,
+                "AWS_DEFAULT_REGION": region,
                 "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
                 # What AWS has no need of: where AWS is.
                 "AWS_ENDPOINT_URL": self.endpoint_url,

@@ -38,7 +38,9 @@ LISTED, FILTERED = 1000, 100
 @answers("SubmitJob")
 def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     """SubmitJob: a job, or an array of them."""
-    _slow_down(store)
+    # More than 50 calls per second are too many. Source: aws-facts (f); users report the code.
+    if not admit(store, {"submit": Rate(spaced(0.02), 50)}):
+        raise Refused("TooManyRequestsException", "Too Many Requests", 429)
     name = asked["jobName"]
     check_name(name, "Job name")
     for field in ("nodeOverrides", "eksPropertiesOverride", "ecsPropertiesOverride"):
@@ -75,12 +77,6 @@ def submit(store: Batch, asked: dict[str, Any]) -> dict[str, Any]:
     _depend(store, job)
     life.submit(store, job)
     return {"jobName": name, "jobId": job_id, "jobArn": job.arn}
-
-
-def _slow_down(store: Batch) -> None:
-    """More than 50 calls per second are too many. Source: aws-facts (f); users report the code."""
-    if not admit(store, {"submit": Rate(spaced(0.02), 50)}):
-        raise Refused("TooManyRequestsException", "Too Many Requests", 429)
 
 
 def _size(asked: dict[str, Any]) -> int:

@@ -5,8 +5,9 @@ Source: aws-facts (c)+(d). moto keeps Batch out of the tagging API.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ from moto.resourcegroupstaggingapi import models as tagging
 
 from awslabs.sandbox.core.engine import Call, Refused
 from awslabs.sandbox.services.batch.api import batch, check_tags, refuse
-from awslabs.sandbox.services.batch.records import Batch, batch_of
+from awslabs.sandbox.services.batch.records import Batch, Definition, Environment, Job, Queue, batch_of
 from awslabs.sandbox.services.iam import needs
 
 
@@ -28,14 +29,11 @@ def tags_of(store: Batch, arn: str) -> dict[str, str]:
     Refused
         When there is no such thing.
     """
-    for things in (store.environments, store.queues, store.jobs):
-        for thing in things.values():
-            if thing.arn == arn:
-                return thing.tags
-    for known in store.definitions.values():
-        for definition in known:
-            if definition.arn == arn:
-                return definition.tags
+    every: list[Iterable[Environment | Queue | Job | Definition]] = list(store.definitions.values())
+    every += (store.environments.values(), store.queues.values(), store.jobs.values())
+    for thing in itertools.chain.from_iterable(every):
+        if thing.arn == arn:
+            return thing.tags
     raise refuse(f"{arn} does not exist")
 
 
@@ -53,28 +51,26 @@ needs.TAGGED["batch"] = _tags
 
 @batch.operation("batch:ListTagsForResource")
 def _list(call: Call) -> dict[str, Any]:
-    return {"tags": _of(call)}
+    return {"tags": tags_of(*_named(call))}
 
 
 @batch.operation("batch:TagResource")
 def _tag(call: Call) -> dict[str, Any]:
-    tags = _of(call)
-    tags |= check_tags(tags | json.loads(call.response.body or "{}").get("tags", {}))
+    store, arn = _named(call)
+    Found(store).tag_resource(arn, json.loads(call.response.body or "{}").get("tags", {}))
     return {}
 
 
 @batch.operation("batch:UntagResource")
 def _untag(call: Call) -> dict[str, Any]:
-    tags = _of(call)
-    for key in call.response.querystring.get("tagKeys", []):
-        tags.pop(key, None)
+    store, arn = _named(call)
+    Found(store).untag_resource(arn, call.response.querystring.get("tagKeys", []))
     return {}
 
 
-def _of(call: Call) -> dict[str, str]:
-    """The tags of what a call names in its path."""
-    arn = unquote(call.response.path).partition("/v1/tags/")[2]
-    return tags_of(batch_of(call.account, call.region), arn)
+def _named(call: Call) -> tuple[Batch, str]:
+    """What a call names in its path, and where it is."""
+    return batch_of(call.account, call.region), unquote(call.response.path).partition("/v1/tags/")[2]
 
 
 class Found:

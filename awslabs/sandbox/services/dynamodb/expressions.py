@@ -322,17 +322,14 @@ class Reader:
         return self.done(self.alternatives())
 
     def alternatives(self) -> Term:
-        found = self.conjunction()
-        while self.word() == "OR":
-            self.at += 1
-            found = Term("OR", (found, self.conjunction()))
-        return found
+        return self.joined("OR", functools.partial(self.joined, "AND", self.negation))
 
-    def conjunction(self) -> Term:
-        found = self.negation()
-        while self.word() == "AND":
+    def joined(self, word: str, read: Callable[[], Term]) -> Term:
+        """What is read once, or more often with a word between."""
+        found = read()
+        while self.word() == word:
             self.at += 1
-            found = Term("AND", (found, self.negation()))
+            found = Term(word, (found, read()))
         return found
 
     def negation(self) -> Term:

@@ -181,7 +181,7 @@ def instance_profile_is_usable(call: Call) -> None:
                 f"Value ({value}) for parameter iamInstanceProfile.{field} is invalid. "
                 f"Invalid IAM Instance Profile {kind}",
             )
-        if not profile.roles or not identities.joined(profile):
+        if not profile.roles or not identities.usable(profile, "joined"):
             raise invalid_value(f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles')
 
 

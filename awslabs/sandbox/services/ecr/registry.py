@@ -546,47 +546,6 @@ class Registry:
     def say(self, status: int, headers: dict[str, str], body: bytes | Path = b"") -> Answer:
         return Answer(status, {**headers, "Docker-Distribution-Api-Version": "registry/2.0"}, body)
 
-    # -- what ECR's API does to blobs ---------------------------------------------------------------
-
-    def delete_with_blobs(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """ecr:DeleteRepository, ecr:BatchDeleteImage: what no image needs any more goes from the disk."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        name = json.loads(body or b"{}").get("repositoryName", "")
-        with engine.lock:
-            repository = ecr_backends[account][region].repositories.get(name)
-            before = self.used(repository)
-            answer: Answer = self.cloud.moto.call(request)
-            if repository is None or answer.status != 200:
-                return answer
-            shelf = self.folder / account / region / memory(repository, Shelf).name
-            if ecr_backends[account][region].repositories.get(name) is not repository:
-                doomed = [shelf]
-            else:
-                gone = before - self.used(repository)
-                doomed = [shelf / plain(digest) for digest in gone]
-                for digest in gone:
-                    repository.layers.pop(digest, None)
-        for path in doomed:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        return answer
-
-    def complete_upload(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """ecr:CompleteLayerUpload: a layer that came through the API is a blob like any other."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        asked = json.loads(body or b"{}")
-        with engine.lock:
-            repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
-            upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
-            answer: Answer = self.cloud.moto.call(request)
-            if answer.status == 200 and repository is not None and upload is not None:
-                shelf = self.shelf(account, region, repository.name)
-                digest = hashlib.sha256(upload.layer_parts).hexdigest()
-                (shelf / digest).write_bytes(upload.layer_parts)
-        return answer
-
     def used(self, repository: Repository | None) -> set[str]:
         """The blobs that a repository's images need."""
         images = repository.images if repository is not None else []
@@ -662,15 +621,48 @@ def login(account: str, region: str) -> dict[str, str]:
 
 
 @engine.in_server("ecr:DeleteRepository", "ecr:BatchDeleteImage")
-def _delete(*call: Any) -> Answer:
+def _delete(call: wire.Call, request: Request, body: bytes) -> Answer:
+    """What no image needs any more goes from the disk."""
     assert current is not None
-    return current.delete_with_blobs(*call)
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    name = json.loads(body or b"{}").get("repositoryName", "")
+    with engine.lock:
+        repository = ecr_backends[account][region].repositories.get(name)
+        before = current.used(repository)
+        answer: Answer = current.cloud.moto.call(request)
+        if repository is None or answer.status != 200:
+            return answer
+        shelf = current.folder / account / region / memory(repository, Shelf).name
+        if ecr_backends[account][region].repositories.get(name) is not repository:
+            doomed = [shelf]
+        else:
+            gone = before - current.used(repository)
+            doomed = [shelf / plain(digest) for digest in gone]
+            for digest in gone:
+                repository.layers.pop(digest, None)
+    for path in doomed:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return answer
 
 
 @engine.in_server("ecr:CompleteLayerUpload")
-def _complete(*call: Any) -> Answer:
+def _complete(call: wire.Call, request: Request, body: bytes) -> Answer:
+    """A layer that came through the API is a blob like any other."""
     assert current is not None
-    return current.complete_upload(*call)
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    asked = json.loads(body or b"{}")
+    with engine.lock:
+        repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
+        upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
+        answer: Answer = current.cloud.moto.call(request)
+        if answer.status == 200 and repository is not None and upload is not None:
+            shelf = current.shelf(account, region, repository.name)
+            digest = hashlib.sha256(upload.layer_parts).hexdigest()
+            (shelf / digest).write_bytes(upload.layer_parts)
+    return answer
 
 
 def add_handlers(cloud: Any) -> None:

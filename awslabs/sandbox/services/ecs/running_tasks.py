@@ -168,7 +168,8 @@ class Tasks:
         held = self.running.get(task.id, {})
         for container in task.containers:
             if container.status != "STOPPED" and container.name in held:
-                held[container.name].stop(strict.stop_timeout_s(container))
+                # After SIGTERM it may take 30 s unless said, at most 120.
+                held[container.name].stop(float(min(120, container.definition.get("stopTimeout") or 30)))
 
     def check(self, task: Task) -> dict[str, Stream]:
         """The log streams of a task that may start.
@@ -322,10 +323,6 @@ def add_handlers(cloud: Any) -> None:
     """Add its handlers to a practice cloud (`server.Cloud`)."""
     global current
     current = strict.runner = Tasks(cloud.run.endpoint_url)
-
-
-def reset(account: str) -> None:
-    """Nothing is kept here but of programs, which have ended by now."""
 
 
 def close() -> None:

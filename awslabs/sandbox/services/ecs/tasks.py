@@ -744,11 +744,3 @@ def interface_of_a_task(call: Call) -> None:
     eni = call.ec2.enis.get(call.get("NetworkInterfaceId"))
     if eni is not None and eni.requester_managed:
         raise Refused("InvalidParameterValue", f"Network interface '{eni.id}' is currently in use.")
-
-
-# --- for what runs ---------------------------------------------------------------------------------------
-
-
-def stop_timeout_s(container: Container) -> float:
-    """How long a container may take after SIGTERM: 30 s unless said, at most 120."""
-    return float(min(120, container.definition.get("stopTimeout") or 30))

@@ -1,8 +1,7 @@
 """IAM and STS: what refers to what, which documents are sound, and how long AWS needs to know.
 
 IAM is spread over the world: a role or profile that was just made is not known everywhere. Services
-that take a role ask `assumable`, EC2 asks `usable` and `joined`: all of them say no for the first
-seconds.
+that take a role ask `assumable`, EC2 asks `usable`: both say no for the first seconds.
 """
 
 from __future__ import annotations
@@ -127,19 +126,10 @@ def counting_on(role: Any) -> list[str]:
     return [text for at, text in memory(role, Dates).taken_off.values() if at > since]
 
 
-def usable(entity: Any) -> bool:
-    """Whether AWS knows a role or instance profile of moto's everywhere by now."""
-    return clock.now() >= memory(entity, Dates).made + scaled(READY_S)
-
-
-def joined(profile: Any) -> bool:
-    """Whether AWS knows everywhere by now that a profile has its role."""
-    return clock.now() >= memory(profile, Dates).joined + scaled(READY_S)
-
-
-def permitted(role: Any) -> bool:
-    """Whether the last change of a role's policies counts everywhere by now."""
-    return clock.now() >= memory(role, Dates).permitted + scaled(READY_S)
+def usable(entity: Any, since: str = "made") -> bool:
+    """Whether AWS knows a role or instance profile everywhere by now; `since`: which of its `Dates`."""
+    changed: float = getattr(memory(entity, Dates), since)
+    return clock.now() >= changed + scaled(READY_S)
 
 
 def find_role(iam: Any, name_or_arn: str) -> Any | None:
@@ -481,11 +471,8 @@ def _is_known_principal(arn: Any, iam: Any) -> bool:
 
 
 @state
-@dataclass
-class HandedOn:
+class HandedOn(set[str]):
     """Keys of tags, in small letters, that a session hands on to those that come from it."""
-
-    keys: set[str] = dataclasses.field(default_factory=set)
 
 
 @around("sts:AssumeRole")
@@ -519,7 +506,7 @@ def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
     backend = sts_backends[call.account][call.partition]
     caller = backend.get_assumed_role_from_access_key(call.response.get_access_key())
     if caller is not None:
-        handed_on = memory(caller, HandedOn).keys
+        handed_on = memory(caller, HandedOn)
         if handed_on & set(keys):
             message = (
                 "One of the specified transitive tag keys can't be set because it conflicts with a "
@@ -528,7 +515,7 @@ def assume_role_is_well_formed(call: Call, proceed: Proceed) -> Any:
             raise Refused("InvalidParameterValue", message, 400)
         transitive |= handed_on
     answer = proceed()
-    memory(answer.result["Credentials"], HandedOn).keys |= transitive
+    memory(answer.result["Credentials"], HandedOn).update(transitive)
     if not (call.get("Policy") or call.get("PolicyArns") or keys):
         answer.result.pop("PackedPolicySize", None)
     return answer

@@ -31,7 +31,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from awslabs.sandbox.core import policies, wire
 from awslabs.sandbox.core.engine import lock
 from awslabs.sandbox.services.iam import needs
-from awslabs.sandbox.services.iam.identities import counting_on, find_role, permitted
+from awslabs.sandbox.services.iam.identities import counting_on, find_role, usable
 
 SESSION_S = 12 * 3600  # how long credentials of a function or task are good
 FRESH_S = 6 * 3600  # younger ones are given out again
@@ -132,7 +132,8 @@ def allows(
 def allows_by_now(account: str, role_arn: str, action: str, resource: str, region: str) -> bool:
     """The same of a role that is there, and whose last change of policies AWS knows everywhere by now."""
     role = find_role(iam_backends[account]["aws"], role_arn)
-    return role is not None and permitted(role) and allows(account, role_arn, action, resource, region)
+    known = role is not None and usable(role, "permitted")
+    return known and allows(account, role_arn, action, resource, region)
 
 
 def user_may(user: User, action: str, resource: str, facts: policies.Context) -> bool:

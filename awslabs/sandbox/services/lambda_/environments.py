@@ -372,10 +372,7 @@ class ForkServers:
                 path.chmod(0o755)
         folder = base / account
         system = {"": 0o755, "home": 0o755, "tmp": 0o1777, "var": 0o755, "var/task": 0o755}
-        for name, mode in {**system, f"home/{USER}": 0o700}.items():
-            (folder / name).mkdir()
-            (folder / name).chmod(mode)
-            isolation.own(folder / name)
+        isolation.make_folders(folder, {**system, f"home/{USER}": 0o700})
         kind = isolation.Plain if ground.why_plain else isolation.Namespaces
         place = kind(isolation.Place(folder, practice, USER, "169-254-10-1", f"functions-{account}"))
         fork_server = ForkServer(folder, place)

@@ -5,7 +5,6 @@ Source: aws-facts (k); Lambda developer guide, "Asynchronous invocation error ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
@@ -17,11 +16,8 @@ _BOUNDS = {"MaximumRetryAttempts": (0, 2), "MaximumEventAgeInSeconds": (60, 21_6
 
 
 @state
-@dataclass
-class EventSettings:
+class EventSettings(dict[str, dict[str, Any]]):
     """What is set for each qualifier of a function: ``$LATEST``, ``1``, an alias."""
-
-    held: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 event_settings = rule(
@@ -34,7 +30,7 @@ event_settings = rule(
 
 def of(latest: LambdaFunction, given: str, beside: str | None) -> dict[str, Any]:
     """The settings that count for an invocation of a function as `given`; `latest` is its unpublished one."""
-    return memory(latest, EventSettings).held.get(beside or shapes.split(given)[1] or "$LATEST", {})
+    return memory(latest, EventSettings).get(beside or shapes.split(given)[1] or "$LATEST", {})
 
 
 def _asked(call: Call) -> tuple[str, str]:
@@ -52,7 +48,7 @@ def _held(call: Call, name: str, qualifier: str | None = None) -> dict[str, dict
     try:
         if qualifier not in (None, "$LATEST"):
             functions.find(call.account, call.region, name, qualifier)
-        return memory(functions.find(call.account, call.region, name), EventSettings).held
+        return memory(functions.find(call.account, call.region, name), EventSettings)
     except Refused as gone:
         raise shapes.missing("The function doesn't exist.") from gone
 

@@ -11,7 +11,7 @@ import datetime
 import secrets
 import string
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from moto.awslambda import urls
@@ -49,11 +49,8 @@ class FunctionUrl:
 
 
 @state
-@dataclass
-class FunctionUrls:
+class FunctionUrls(dict[str, FunctionUrl]):
     """The addresses of a function, on its unpublished one: by alias, the function's own by ``""``."""
-
-    held: dict[str, FunctionUrl] = field(default_factory=dict)
 
 
 def awss_address(url_id: str, region: str) -> str:
@@ -71,7 +68,7 @@ def find(url_id: str) -> tuple[LambdaFunction, FunctionUrl] | None:
     for regions in both:
         for backend in list(regions.values()):
             for latest in backend._lambdas.latest():
-                for url in memory(latest, FunctionUrls).held.values():
+                for url in memory(latest, FunctionUrls).values():
                     if url.url_id == url_id:
                         return latest, url
     return None
@@ -109,7 +106,7 @@ def _there(
 ) -> tuple[dict[str, FunctionUrl], str]:
     """All addresses of a function, and a qualifier that has one."""
     latest, qualifier = _place(call, message)
-    held = memory(latest, FunctionUrls).held
+    held = memory(latest, FunctionUrls)
     if qualifier not in held:
         raise shapes.missing()
     return held, qualifier
@@ -130,7 +127,7 @@ def _look_at(call: Call) -> None:
 def _create(call: Call) -> dict[str, Any]:
     _look_at(call)
     latest, qualifier = _place(call, "Function does not exist")
-    held = memory(latest, FunctionUrls).held
+    held = memory(latest, FunctionUrls)
     arn = f"{latest.function_arn}:{qualifier}" if qualifier else latest.function_arn
     if qualifier in held:
         message = (
@@ -176,5 +173,5 @@ def _delete(call: Call) -> dict[str, Any]:
 @function_urls.operation("lambda:ListFunctionUrlConfigs")
 def _list(call: Call) -> dict[str, Any]:
     latest, _ = _place(call, "Function does not exist")
-    found = [_whole(url, call) for _, url in sorted(memory(latest, FunctionUrls).held.items())]
+    found = [_whole(url, call) for _, url in sorted(memory(latest, FunctionUrls).items())]
     return shapes.page(call, "FunctionUrlConfigs", found)

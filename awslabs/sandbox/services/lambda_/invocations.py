@@ -81,6 +81,7 @@ OLDEST_S = 6 * 3600.0  # how long an event is kept
 HOPS = 16  # of an event through destinations; Source: Lambda developer guide, "Recursive loop detection"
 PLAIN_ARN = 6  # colons in the ARN of a function without a qualifier
 TAIL_BYTES = 4096
+KILLED = -9  # minus the signal
 MB = 1024 * 1024
 
 
@@ -393,10 +394,10 @@ class Functions:
             failure = {"errorType": "Sandbox.Timedout", "errorMessage": message}
         except TooBig as big:
             most, status, kind, reply = big.memory_bytes, "error", "Runtime.OutOfMemory", None
-            failure = exit_error(request_id, "signal: killed")
+            failure = exit_error(request_id, KILLED)
         except Ended as end:
             status, kind = "error", "Runtime.ExitError"
-            failure = exit_error(request_id, exit_text(end.status))
+            failure = exit_error(request_id, end.status)
         milliseconds = 1000 * (time.monotonic() - began)
         if status == "timeout":
             milliseconds = 1000.0 * version.timeout_s
@@ -537,36 +538,32 @@ class Functions:
     def deliver(self, event: Event) -> None:
         """Try an event once; what comes then depends on how it went."""
         with engine.quiet(f"an event of {event.account} {event.name}"):
-            self.attempt(event)
-
-    def attempt(self, event: Event) -> None:
-        """See `deliver`."""
-        if event.generation != self.generations[event.account]:
-            return
-        version = None
-        try:
-            where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
-            version, limits = self.look(*where)
-            if limits[0] == 0:
-                self.finish(event, version, "ZeroReservedConcurrency")
+            if event.generation != self.generations[event.account]:
                 return
-            result = self.run(version, limits, event.payload, event.request_id)
-        except Refused as refused:
-            self.put_back(event, refused, version)
-            return
-        event.tries += 1
-        settings = self.settings(event)
-        oldest_s = settings.get("MaximumEventAgeInSeconds", OLDEST_S)
-        if not result.function_error:
-            self.finish(event, version, "Success", result)
-        elif event.tries > settings.get("MaximumRetryAttempts", len(RETRY_S)):
-            self.finish(event, version, "RetriesExhausted", result)
-        elif event.waited_s + RETRY_S[event.tries - 1] >= oldest_s:  # AWS does not wait for that
-            self.finish(event, version, "EventAgeExceeded", result)
-        else:
-            delay_s = RETRY_S[event.tries - 1]
-            event.waited_s += delay_s
-            self.later(scaled(delay_s), self.workers.submit, self.deliver, event)
+            version = None
+            try:
+                where = (event.account, event.region, event.name, event.qualifier, event.payload, True)
+                version, limits = self.look(*where)
+                if limits[0] == 0:
+                    self.finish(event, version, "ZeroReservedConcurrency")
+                    return
+                result = self.run(version, limits, event.payload, event.request_id)
+            except Refused as refused:
+                self.put_back(event, refused, version)
+                return
+            event.tries += 1
+            settings = self.settings(event)
+            oldest_s = settings.get("MaximumEventAgeInSeconds", OLDEST_S)
+            if not result.function_error:
+                self.finish(event, version, "Success", result)
+            elif event.tries > settings.get("MaximumRetryAttempts", len(RETRY_S)):
+                self.finish(event, version, "RetriesExhausted", result)
+            elif event.waited_s + RETRY_S[event.tries - 1] >= oldest_s:  # AWS does not wait for that
+                self.finish(event, version, "EventAgeExceeded", result)
+            else:
+                delay_s = RETRY_S[event.tries - 1]
+                event.waited_s += delay_s
+                self.later(scaled(delay_s), self.workers.submit, self.deliver, event)
 
     def settings(self, event: Event) -> dict[str, Any]:
         """What is set for asynchronous events of the function, version or alias; nothing, if it is gone."""
@@ -719,78 +716,6 @@ class Functions:
         self.fork_servers.close()
         self.workers.shutdown(wait=True, cancel_futures=True)
 
-    # -- what clients call ------------------------------------------------------------------------
-
-    def answer_invoke(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """lambda:Invoke."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        match = re.search(r"/functions/(.+)/invocations/?$", request.path)
-        assert match is not None  # it is an Invoke
-        qualifier = request.args.get("Qualifier")
-        kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-        log_type = request.headers.get("X-Amz-Log-Type")
-        asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
-        try:
-            shapes.look_at_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
-            shapes.look_at_word("logType", log_type, ("None", "Tail"))
-            shapes.look_at("Invoke", asked, region)
-            context = told_by_client(request.headers.get("X-Amz-Client-Context", ""))
-            if (owner := sharing.owner(match[1], account)) != account:
-                with engine.lock:
-                    caller = identities.caller_of(account, "aws", call.access_key, region)
-                    sharing.look_at_policy(match[1], region, "Invoke", caller)
-                account = owner
-            if kind == "DryRun":  # it needs no runtime
-                with engine.lock:
-                    strict.invocable(account, region, match[1], qualifier, body, False)
-                return Answer(204, {}, b"")
-            result = self.invoke(
-                account,
-                region,
-                match[1],
-                body,
-                qualifier=qualifier,
-                asynchronous=kind == "Event",
-                log_tail=log_type == "Tail",
-                client_context=context,
-            )
-        except Throttled as throttled:
-            said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
-            return as_json(429, said, **{"x-amzn-errortype": throttled.code})
-        except Refused as refused:
-            return refusal(call, refused)
-        headers = {"x-amzn-requestid": result.request_id}
-        if kind != "Event":
-            headers["X-Amz-Executed-Version"] = result.version
-        if result.function_error:
-            headers["X-Amz-Function-Error"] = result.function_error
-        if result.log_tail:
-            headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail.encode()).decode()
-        return Answer(result.status, {"Content-Type": "application/json", **headers}, result.payload)
-
-    def answer_settings(self, call: wire.Call, request: Request, body: bytes) -> Answer:
-        """lambda:GetAccountSettings, which moto lacks."""
-        account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
-        with engine.lock:
-            limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
-            backend = get_backend(account, region)
-            held: list[LambdaFunction] = list(backend.list_functions())
-            reserved = sum(int(each.reserved_concurrency or 0) for each in held)
-            versions = [each for one in backend._lambdas._functions.values() for each in one["versions"]]
-            layers = [
-                each for one in backend._layers._layers.values() for each in one.layer_versions.values()
-            ]
-            size = sum(each.code_size for each in (*held, *versions, *layers))
-        limits = {
-            "TotalCodeSize": 80_530_636_800,
-            "CodeSizeUnzipped": strict.UNZIPPED_BYTES,
-            "CodeSizeZipped": strict.ZIP_BYTES,
-            "ConcurrentExecutions": limit,
-            "UnreservedConcurrentExecutions": limit - reserved,
-        }
-        usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
-        return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
-
 
 def told_by_client(sent: str) -> dict[str, Any] | None:
     """What a client says of itself; InvalidRequestContentException where nobody can read it."""
@@ -807,9 +732,8 @@ def told_by_client(sent: str) -> dict[str, Any] | None:
 def refusal(call: wire.Call, refused: Refused) -> Answer:
     """A refused invocation. A function that is not there is named with its version: aws-facts (k)."""
     request_id, message = str(uuid.uuid4()), refused.message
-    if refused.code == "NotImplemented" or refused.status is None:
-        answer = wire.error(call, refused.code, message, request_id, refused.status or 0)
-        return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
+    if refused.code == "NotImplemented":
+        return wire.error(call, refused.code, message, request_id, refused.status)
     if re.fullmatch(r"Function not found: arn:[^:]+(:[^:]+){5}", message):
         message += ":$LATEST"
     status, headers, text = shapes.error(refused.code, message, refused.status, "Type" not in refused.more)
@@ -817,22 +741,16 @@ def refusal(call: wire.Call, refused: Refused) -> Answer:
     return Answer(status, said | {"x-amzn-requestid": request_id}, text.encode())
 
 
-def exit_error(request_id: str, how: str) -> dict[str, Any]:
-    """What AWS says of a process that has ended."""
+def exit_error(request_id: str, status: int | None) -> dict[str, Any]:
+    """What AWS says of a process that has ended with this status; negative: minus a signal."""
+    how = f"with error: exit status {status}"
+    if not status:
+        how = "without providing a reason"
+    elif status < 0:
+        names = {KILLED: "killed", -11: "segmentation fault", -6: "aborted", -15: "terminated"}
+        how = f"with error: signal: {names.get(status, -status)}"
     message = f"RequestId: {request_id} Error: Runtime exited {how}"
-    if how.startswith("signal"):
-        message = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
     return {"errorType": "Runtime.ExitError", "errorMessage": message}
-
-
-def exit_text(status: int | None) -> str:
-    """How a process ended, in AWS's words."""
-    if status is None or status == 0:
-        return "without providing a reason"
-    if status < 0:
-        names = {-9: "killed", -11: "segmentation fault", -6: "aborted", -15: "terminated"}
-        return f"signal: {names.get(status, -status)}"
-    return f"with error: exit status {status}"
 
 
 def report(
@@ -912,15 +830,75 @@ def invoke(
 
 
 @engine.in_server("lambda:Invoke")
-def _invoke(*call: Any) -> Answer:
+def _invoke(call: wire.Call, request: Request, body: bytes) -> Answer:
     assert current is not None
-    return current.answer_invoke(*call)
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    match = re.search(r"/functions/(.+)/invocations/?$", request.path)
+    assert match is not None  # it is an Invoke
+    qualifier = request.args.get("Qualifier")
+    kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+    log_type = request.headers.get("X-Amz-Log-Type")
+    asked = {"FunctionName": match[1]} | ({"Qualifier": qualifier} if qualifier else {})
+    try:
+        shapes.look_at_word("invocationType", kind, ("Event", "RequestResponse", "DryRun"))
+        shapes.look_at_word("logType", log_type, ("None", "Tail"))
+        shapes.look_at("Invoke", asked, region)
+        context = told_by_client(request.headers.get("X-Amz-Client-Context", ""))
+        if (owner := sharing.owner(match[1], account)) != account:
+            with engine.lock:
+                caller = identities.caller_of(account, "aws", call.access_key, region)
+                sharing.look_at_policy(match[1], region, "Invoke", caller)
+            account = owner
+        if kind == "DryRun":  # it needs no runtime
+            with engine.lock:
+                strict.invocable(account, region, match[1], qualifier, body, False)
+            return Answer(204, {}, b"")
+        result = current.invoke(
+            account,
+            region,
+            match[1],
+            body,
+            qualifier=qualifier,
+            asynchronous=kind == "Event",
+            log_tail=log_type == "Tail",
+            client_context=context,
+        )
+    except Throttled as throttled:
+        said = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
+        return as_json(429, said, **{"x-amzn-errortype": throttled.code})
+    except Refused as refused:
+        return refusal(call, refused)
+    headers = {"x-amzn-requestid": result.request_id}
+    if kind != "Event":
+        headers["X-Amz-Executed-Version"] = result.version
+    if result.function_error:
+        headers["X-Amz-Function-Error"] = result.function_error
+    if result.log_tail:
+        headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail.encode()).decode()
+    return Answer(result.status, {"Content-Type": "application/json", **headers}, result.payload)
 
 
 @engine.in_server("lambda:GetAccountSettings")
-def _settings(*call: Any) -> Answer:
-    assert current is not None
-    return current.answer_settings(*call)
+def _settings(call: wire.Call, request: Request, body: bytes) -> Answer:
+    """GetAccountSettings, which moto lacks."""
+    account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
+    with engine.lock:
+        limit = int(quotas.limit(account, region, "lambda", strict.CONCURRENCY))
+        backend = get_backend(account, region)
+        held: list[LambdaFunction] = list(backend.list_functions())
+        reserved = sum(int(each.reserved_concurrency or 0) for each in held)
+        versions = [each for one in backend._lambdas._functions.values() for each in one["versions"]]
+        layers = [each for one in backend._layers._layers.values() for each in one.layer_versions.values()]
+        size = sum(each.code_size for each in (*held, *versions, *layers))
+    limits = {
+        "TotalCodeSize": 80_530_636_800,
+        "CodeSizeUnzipped": strict.UNZIPPED_BYTES,
+        "CodeSizeZipped": strict.ZIP_BYTES,
+        "ConcurrentExecutions": limit,
+        "UnreservedConcurrentExecutions": limit - reserved,
+    }
+    usage = {"TotalCodeSize": size, "FunctionCount": len(held)}
+    return as_json(200, {"AccountLimit": limits, "AccountUsage": usage})
 
 
 def add_handlers(cloud: Any) -> None:

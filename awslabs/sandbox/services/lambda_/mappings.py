@@ -23,6 +23,7 @@ from moto.awslambda.utils import get_backend
 from moto.core.utils import get_service_model
 from moto.sqs.models import sqs_backends
 
+from awslabs.sandbox.core import engine
 from awslabs.sandbox.core.engine import Call, Proceed, Refused, clock, lock, memory, rule, scaled, state
 from awslabs.sandbox.services.iam import needs, permissions
 from awslabs.sandbox.services.lambda_ import filters, functions, shapes, tags
@@ -120,12 +121,8 @@ def held(account: str, region: str) -> Mappings:
     return found
 
 
-def nobody(mapping: Mapping) -> None:
-    """Under `mock_aws` mappings are kept, and nothing polls."""
-
-
-changed: Callable[[Mapping], None] = nobody
-"""Who is told of a mapping that was made or changed: `polling`, in the server."""
+changed: Callable[[Mapping], None] = engine.nobody
+"""Who is told of a mapping that was made or changed: `polling`. Under `mock_aws` nothing polls."""
 
 
 # --- what a request says ------------------------------------------------------------------------------

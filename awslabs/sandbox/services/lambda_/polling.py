@@ -353,5 +353,5 @@ def reset(account: str) -> None:
 def close() -> None:
     """End: nothing is read any more."""
     with lock:
-        mappings.changed, polls.changed = mappings.nobody, polls.nobody
+        mappings.changed, polls.changed = engine.nobody, engine.nobody
         pollers.clear()

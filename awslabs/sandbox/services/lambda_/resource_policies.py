@@ -70,11 +70,8 @@ class Policy:
 
 
 @state
-@dataclass
-class FunctionPolicies:
+class FunctionPolicies(dict[str, Policy]):
     """The policies of a function, on its unpublished one: by qualifier, the function's own by ``""``."""
-
-    held: dict[str, Policy] = field(default_factory=dict)
 
 
 resource_policies = rule(
@@ -92,7 +89,7 @@ def statements(account: str, region: str, given: str) -> list[dict[str, Any]]:
     """What the function, version or alias that is named `given` grants; nothing, if it is not there."""
     name, qualifier = shapes.split(given)
     latest = functions.known(account, region, name)
-    held = memory(latest, FunctionPolicies).held if latest is not None else {}
+    held = memory(latest, FunctionPolicies) if latest is not None else {}
     return held[qualifier].statements if qualifier in held else []
 
 
@@ -123,7 +120,7 @@ def _gone(call: Call, message: str) -> Refused:
 @resource_policies.operation("lambda:AddPermission")
 def _add(call: Call) -> dict[str, Any]:
     latest, qualifier = _place(call)
-    held = memory(latest, FunctionPolicies).held
+    held = memory(latest, FunctionPolicies)
     policy = held.get(qualifier, Policy())
     alias = aliases.of(latest).get(qualifier)
     policy.look_at_revision(call, "GetPolicy", alias.revision_id if alias else "")
@@ -163,7 +160,7 @@ def _condition(call: Call) -> dict[str, dict[str, str]]:
 @resource_policies.operation("lambda:GetPolicy")
 def _get(call: Call) -> dict[str, Any]:
     latest, qualifier = _place(call)
-    policy = memory(latest, FunctionPolicies).held.get(qualifier)
+    policy = memory(latest, FunctionPolicies).get(qualifier)
     if policy is None:
         raise _gone(call, "")
     return policy.shown()
@@ -172,7 +169,7 @@ def _get(call: Call) -> dict[str, Any]:
 @resource_policies.operation("lambda:RemovePermission")
 def _remove(call: Call) -> dict[str, Any]:
     latest, qualifier = _place(call)
-    held = memory(latest, FunctionPolicies).held
+    held = memory(latest, FunctionPolicies)
     policy = held.get(qualifier)
     if policy is None:
         raise _gone(call, "No policy is associated with the given resource.")
@@ -189,5 +186,5 @@ def _delete_alias(call: Call, proceed: Any) -> Any:
     answer = proceed()
     name, _ = shapes.split(shapes.named(call))
     alias = urllib.parse.unquote(call.response.path.rpartition("/aliases/")[2])
-    memory(functions.find(call.account, call.region, name), FunctionPolicies).held.pop(alias, None)
+    memory(functions.find(call.account, call.region, name), FunctionPolicies).pop(alias, None)
     return answer

@@ -135,9 +135,7 @@ def statuses_are_of_the_model(call: Call, proceed: Proceed) -> Any:
     """What is done has the HTTP status that the model names, a deletion of a function 204; moto: 201 or 200
     for others. Source: botocore's model of Lambda; aws-facts (k).
     """
-    answer = proceed()
-    if isinstance(answer, str):
-        answer = 200, {}, answer
+    answer = whole(proceed())
     model = get_service_model("lambda")
     known = call.action in model.operation_names and call.action not in ("Invoke", "DeleteFunction")
     if not known or not isinstance(answer, tuple) or answer[0] // 100 != 2:

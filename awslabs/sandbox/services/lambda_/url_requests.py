@@ -87,15 +87,11 @@ def _broken(request_id: str) -> Answer:
 
 def event(request: Request, body: bytes, url_id: str, path: str) -> dict[str, Any]:
     """What the function is told: a payload of version 2.0."""
-    sent: dict[str, list[str]] = {}
-    for name, value in request.environ["awslabs.sent"](body).headers:
-        sent.setdefault(name.lower(), []).append(value)
+    sent: dict[str, list[str]] = request.environ["awslabs.sent"](body).values
     sent.pop("connection", None)
     cookies = [each.strip() for value in sent.pop("cookie", []) for each in value.split(";")]
-    query: dict[str, list[str]] = {}
     raw = request.query_string.decode("latin-1")
-    for name, value in urllib.parse.parse_qsl(raw, keep_blank_values=True):
-        query.setdefault(name, []).append(value)
+    query = urllib.parse.parse_qs(raw, keep_blank_values=True)
     source, port = str(request.environ.get("REMOTE_ADDR", "")), request.host.rpartition(":")[2]
     headers = {name: ",".join(values) for name, values in sent.items()}
     headers |= {
@@ -180,10 +176,6 @@ def add_handlers(cloud: Any) -> None:
         return f"{cloud.run.endpoint_url}{PREFIX}{url_id}/"
 
     function_urls.address = address
-
-
-def reset(account: str) -> None:
-    """Forget what an account has here: nothing that moto would not forget."""
 
 
 def close() -> None:

@@ -123,7 +123,5 @@ def parts_are_encrypted(call: BucketCall, proceed: Proceed) -> Any:
 @around("s3:PutBucketPolicy")
 def policies_leave_nothing_to_say(call: BucketCall, proceed: Proceed) -> Any:
     """PutBucketPolicy answers 204. moto: 200. Source: aws-facts (k)."""
-    answer = proceed()
-    if isinstance(answer, tuple) and answer[0] == 200:
-        return (204, *answer[1:])
-    return (204, {}, "") if isinstance(answer, str) else answer
+    status, headers, body = proceed()
+    return 204 if status == 200 else status, headers, body

@@ -404,16 +404,13 @@ def problem_of(text: str, bucket: str) -> str:
         for field in ("Principal", "Action", "Resource"):
             if not statement.get(field) and not statement.get(f"Not{field}"):
                 return f"Missing required field {field}"
-        actions = [*policies.as_list(statement.get("Action")), *policies.as_list(statement.get("NotAction"))]
-        if any(str(each) != "*" and not str(each).lower().startswith("s3:") for each in actions):
-            return "Policy has invalid action"
-        resources = [
-            *policies.as_list(statement.get("Resource")),
-            *policies.as_list(statement.get("NotResource")),
-        ]
-        pattern = rf"arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"
-        if any(str(each) != "*" and not re.fullmatch(pattern, str(each), re.DOTALL) for each in resources):
-            return "Policy has invalid resource"
+        for field, pattern in (
+            ("Action", r"\*|[Ss]3:.*"),
+            ("Resource", rf"\*|arn:aws[\w-]*:s3:::{re.escape(bucket)}(/.*)?"),
+        ):
+            both = (*policies.as_list(statement.get(field)), *policies.as_list(statement.get(f"Not{field}")))
+            if not all(re.fullmatch(pattern, str(each), re.DOTALL) for each in both):
+                return f"Policy has invalid {field.lower()}"
     return ""
 
 

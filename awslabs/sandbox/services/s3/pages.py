@@ -111,12 +111,12 @@ def natural(text: str, name: str, spoken: str, default: int) -> int:
     return int(text or default)
 
 
-def _answer(call: BucketCall, result: dict[str, Any]) -> Any:
+def listed(call: BucketCall, result: dict[str, Any]) -> Any:
     """A list in S3's XML; its keys are encoded where that was asked for."""
     if call.parameter("encoding-type") == "url":
         result["EncodingType"] = "url"
         result |= {name: quote(result[name]) for name in _MARKERS & result.keys() if result[name]}
-        for part in ("Contents", "Versions", "DeleteMarkers"):
+        for part in ("Contents", "Versions", "DeleteMarkers", "Uploads"):
             for each in result.get(part, ()):
                 each["Key"] = quote(each["Key"])
         for each in result["CommonPrefixes"]:
@@ -165,7 +165,7 @@ def _objects(call: BucketCall) -> Any:
         "NextMarker": last if found.truncated and asked.delimiter else None,
         "Contents": [_object(key) | owner for key in found.shown],
     }
-    return _answer(call, result)
+    return listed(call, result)
 
 
 @pages.answers("s3:ListObjectsV2")
@@ -186,7 +186,7 @@ def _objects_2(call: BucketCall) -> Any:
         "StartAfter": None if token else start_after or None,
         "Contents": [_object(key) | owner for key in found.shown],
     }
-    return _answer(call, result)
+    return listed(call, result)
 
 
 def _token(name: str) -> str:
@@ -240,7 +240,7 @@ def _versions(call: BucketCall) -> Any:
         "Versions": versions,
         "DeleteMarkers": markers,
     }
-    return _answer(call, result)
+    return listed(call, result)
 
 
 def _given_out(stack: list[Any], marked: str) -> list[Any]:

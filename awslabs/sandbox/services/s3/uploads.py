@@ -36,7 +36,7 @@ from awslabs.sandbox.services.s3.checksums import (
 from awslabs.sandbox.services.s3.conditions import missing, source_of
 from awslabs.sandbox.services.s3.documents import document, invalid, malformed
 from awslabs.sandbox.services.s3.own_keys import OwnKey
-from awslabs.sandbox.services.s3.pages import Listing, natural, page
+from awslabs.sandbox.services.s3.pages import Listing, listed, natural, page
 from awslabs.sandbox.services.s3.versions import allowed_bucket, asked_version, no_version, serialized, stored
 
 LEAST = 5 * 1024**2
@@ -154,8 +154,6 @@ def _parts(call: BucketCall) -> Any:
     assert upload is not None, "uploads_are_there has looked"
     behind = natural(call.parameter("part-number-marker"), "part-number-marker", "partNumberMarker", 0)
     most = natural(call.parameter("max-parts"), "max-parts", "maxParts", PAGE)
-    left = [number for number in upload.partlist if number > behind]
-    shown = left[: min(most, PAGE)]
     owner = {"ID": OWNER}
     result = {
         "Bucket": call.name,
@@ -164,16 +162,25 @@ def _parts(call: BucketCall) -> Any:
         "StorageClass": upload.storage,
         "Initiator": owner | {"DisplayName": "webfile"},
         "Owner": owner,
+    }
+    page = _page_of_parts(upload, behind, min(most, PAGE))
+    for shown in page["Parts"]:
+        part = upload.parts[shown["PartNumber"]]
+        shown |= {"ETag": part.etag, "LastModified": part.last_modified_ISO8601}
+    return serialized(call, result | page | _kind(upload))
+
+
+def _page_of_parts(upload: FakeMultipart, behind: int, most: int) -> dict[str, Any]:
+    """So many parts behind one, and where the next page begins."""
+    left = [number for number in upload.partlist if number > behind]
+    shown = left[:most]
+    return {
         "PartNumberMarker": behind,
         "NextPartNumberMarker": shown[-1] if shown else 0,
-        "MaxParts": min(most, PAGE),
+        "MaxParts": most,
         "IsTruncated": len(shown) < len(left),
-        "Parts": [
-            {"ETag": part.etag, "LastModified": part.last_modified_ISO8601, **_shown(part, number)}
-            for number, part in ((number, upload.parts[number]) for number in shown)
-        ],
+        "Parts": [_shown(upload.parts[number], number) for number in shown],
     }
-    return serialized(call, result | _kind(upload))
 
 
 def _shown(part: FakeKey, number: int) -> dict[str, Any]:
@@ -202,20 +209,21 @@ def _begun(call: BucketCall) -> Any:
 
     found = page(things, asked, passed)
     last = found.last if isinstance(found.last, SimpleNamespace) else None
-    encode = quote if call.parameter("encoding-type") == "url" else str
     owner = {"ID": OWNER}
     result: dict[str, Any] = {
         "Bucket": bucket.name,
-        "KeyMarker": encode(marker),
+        "Prefix": asked.prefix or None,
+        "Delimiter": asked.delimiter or None,
+        "KeyMarker": marker,
         "UploadIdMarker": marked,
-        "NextKeyMarker": encode(last.name) if last else "",
+        "NextKeyMarker": last.name if last else "",
         "NextUploadIdMarker": last.upload.id if last else "",
         "MaxUploads": most,
         "IsTruncated": found.truncated,
-        "CommonPrefixes": [{"Prefix": encode(each)} for each in found.prefixes],
+        "CommonPrefixes": [{"Prefix": each} for each in found.prefixes],
         "Uploads": [
             {
-                "Key": encode(each.name),
+                "Key": each.name,
                 "UploadId": each.upload.id,
                 "Initiated": memory(each.upload, Protection).begun,
                 "StorageClass": each.upload.storage,
@@ -226,10 +234,7 @@ def _begun(call: BucketCall) -> Any:
             for each in found.shown
         ],
     }
-    result |= {"Prefix": encode(asked.prefix)} if asked.prefix else {}
-    result |= {"Delimiter": encode(asked.delimiter)} if asked.delimiter else {}
-    result |= {"EncodingType": "url"} if encode is quote else {}
-    return serialized(call, result)
+    return listed(call, result)
 
 
 def _kind(upload: FakeMultipart) -> dict[str, str]:
@@ -388,19 +393,10 @@ def _parts_told(call: BucketCall, key: FakeKey) -> dict[str, Any] | None:
     """How many parts an object came in; where its checksum is of them, each."""
     if key.multipart is None:
         return None
-    numbers = key.multipart.partlist
+    count = {"TotalPartsCount": len(key.multipart.partlist)}
     if key.checksum_type != COMPOSITE:
-        return {"TotalPartsCount": len(numbers)}
+        return count
     marker, size = "x-amz-part-number-marker", "x-amz-max-parts"
     behind = natural(call.header(marker), marker, marker, 0)
     most = natural(call.header(size), size, size, PAGE)
-    left = [number for number in numbers if number > behind]
-    shown = left[:most]
-    return {
-        "TotalPartsCount": len(numbers),
-        "PartNumberMarker": behind,
-        "NextPartNumberMarker": shown[-1] if shown else 0,
-        "MaxParts": most,
-        "IsTruncated": len(shown) < len(left),
-        "Parts": [_shown(key.multipart.parts[number], number) for number in shown],
-    }
+    return count | _page_of_parts(key.multipart, behind, most)

@@ -23,7 +23,7 @@ from typing import Any
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule
 from moto.sqs.models import sqs_backends
 
-from awslabs.sandbox.core.engine import Refused, clock, later, lock, memory, quiet, scaled, state
+from awslabs.sandbox.core.engine import Refused, clock, later, lock, memory, nobody, quiet, scaled, state
 from awslabs.sandbox.services.iam import identities, permissions
 from awslabs.sandbox.services.lambda_ import invocations
 from awslabs.sandbox.services.scheduler import schedules
@@ -202,14 +202,10 @@ def add_handlers(cloud: Any) -> None:
     schedules.changed = changed
 
 
-def reset(account: str) -> None:
-    """Nothing to end: an account's schedules go with moto's record of them, and fire no more."""
-
-
 def close() -> None:
     """End: nothing fires any more."""
     global workers
     if workers is not None:
         ending, workers = workers, None
-        schedules.changed = schedules.nobody
+        schedules.changed = nobody
         ending.shutdown(wait=True, cancel_futures=True)

@@ -11,13 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
-from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, state
+from awslabs.sandbox.core.engine import Call, Proceed, Refused, around, before, clock, memory, nobody, state
 from awslabs.sandbox.services.iam import identities
 
 SERVICE = "scheduler.amazonaws.com"
@@ -161,12 +160,8 @@ def schedule_group_exists(call: Call) -> None:
 # --- when it fires ---------------------------------------------------------------------------------------
 
 
-def nobody(backend: EventBridgeSchedulerBackend, schedule: Schedule) -> None:
-    """Under `mock_aws` schedules are kept, and nothing fires."""
-
-
 changed: Callable[[EventBridgeSchedulerBackend, Schedule], None] = nobody
-"""Who is told of a schedule that was made or changed: `firing`, in the server."""
+"""Who is told of a schedule that was made or changed: `firing`. Under `mock_aws` nothing fires."""
 
 
 @around("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
@@ -204,11 +199,8 @@ def next_due(schedule: Schedule, begun: float) -> float | None:
 
 
 @state
-@dataclass
-class ScheduleTokens:
+class ScheduleTokens(dict[str, str]):
     """Client tokens of CreateSchedule, with what was asked."""
-
-    asked: dict[str, str] = field(default_factory=dict)
 
 
 @around("scheduler:CreateSchedule")
@@ -218,7 +210,7 @@ def schedule_token(call: Call, proceed: Proceed) -> Any:
     moto says that there is one already, with 400. Source: botocore, CreateSchedule ("to ensure the
     idempotency") and the status of its ConflictException; the sentence is moto's.
     """
-    token, kept = call.get("ClientToken"), memory(backend_of(call), ScheduleTokens).asked
+    token, kept = call.get("ClientToken"), memory(backend_of(call), ScheduleTokens)
     body = json.dumps(json.loads(call.response.body), sort_keys=True)
     digest, schedule = hashlib.sha256(f"{name_of(call)} {body}".encode()).hexdigest(), find(call)
     if token and kept.get(token) == digest and schedule is not None:

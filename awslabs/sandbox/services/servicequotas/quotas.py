@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -159,11 +159,8 @@ _missing = functools.partial(Refused, "NoSuchResourceException")
 
 
 @state
-@dataclass
-class Requests:
+class Requests(list[dict[str, Any]]):
     """What this account has asked for in one Region."""
-
-    made: list[dict[str, Any]] = field(default_factory=list)
 
 
 @service_quotas.operation("service-quotas:GetServiceQuota", "service-quotas:GetAWSDefaultServiceQuota")
@@ -184,7 +181,7 @@ def _list_services(call: Call) -> dict[str, Any]:
 @service_quotas.operation("service-quotas:RequestServiceQuotaIncrease")
 def _request(call: Call) -> dict[str, Any]:
     code, desired = call.get("QuotaCode"), float(call.get("DesiredValue"))
-    quota, made = _quota(call, default=False), memory(_backend(call), Requests).made
+    quota, made = _quota(call, default=False), memory(_backend(call), Requests)
     if desired <= quota["Value"]:
         message = "You must provide a quota value greater than the current quota value."
         raise Refused("IllegalArgumentException", message)
@@ -210,13 +207,13 @@ def _request(call: Call) -> dict[str, Any]:
 )
 def _history(call: Call) -> dict[str, Any]:
     wanted = {name: call.get(name) for name in ("ServiceCode", "QuotaCode", "Status")}
-    made = memory(_backend(call), Requests).made
+    made = memory(_backend(call), Requests)
     return {"RequestedQuotas": [r for r in made if all(v in (None, r[name]) for name, v in wanted.items())]}
 
 
 @service_quotas.operation("service-quotas:GetRequestedServiceQuotaChange")
 def _get_request(call: Call) -> dict[str, Any]:
-    for request in memory(_backend(call), Requests).made:
+    for request in memory(_backend(call), Requests):
         if request["Id"] == call.get("RequestId"):
             return {"RequestedQuota": request}
     raise _missing("The request failed because the specified request does not exist.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from moto.sqs.models import Queue
 
-from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, rule, state
+from awslabs.sandbox.core.engine import Call, Proceed, clock, lock, memory, nobody, rule, state
 from awslabs.sandbox.services.sqs.queues import queue_of
 
 LOOK_S = 1.0  # how often a waiting call looks whether its client is still there
@@ -94,10 +94,6 @@ def note(queue: Any) -> None:
     with changes:
         changes.notify_all()
     changed(queue)
-
-
-def nobody(queue: Any) -> None:
-    """Nothing but long polls waits for messages."""
 
 
 changed: Callable[[Any], None] = nobody
