@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -473,6 +474,41 @@ def test_a_usage_plan_has_the_stages_that_there_are(where: dict[str, str]) -> No
     aws.update_usage_plan(**one, patchOperations=step("remove", "/apiStages", f"{api_id}:prod"))
     assert aws.get_usage_plan(**one)["apiStages"] == []
     assert refused(aws.update_usage_plan, usagePlanId="gone", patchOperations=patch)[0] == "NotFoundException"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        step("replace", "/throttle/rateLimit", "many"),
+        step("replace", "/quota/limit", "1.5"),
+        step("remove", "/throttle/rateLimit"),
+    ],
+)
+def test_a_limit_that_is_no_number_is_refused(where: dict[str, str], patch: list[dict[str, Any]]) -> None:
+    aws = client("apigateway")
+    plan = aws.create_usage_plan(name="plan", throttle={"rateLimit": 1.0, "burstLimit": 2})["id"]
+    assert refused(aws.update_usage_plan, usagePlanId=plan, patchOperations=patch)[0] == "BadRequestException"
+    assert aws.get_usage_plan(usagePlanId=plan)["throttle"] == {"rateLimit": 1.0, "burstLimit": 2}
+
+
+def test_a_page_begins_where_the_one_before_ended_and_nowhere_else(where: dict[str, str]) -> None:
+    aws = client("apigateway")
+    for name in ("one", "two", "three"):
+        aws.create_api_key(name=name)
+    first = aws.get_api_keys(limit=2)
+    assert len(aws.get_api_keys(position=first["position"])["items"]) == 1
+    for place in (b"-1", b"x"):
+        position = base64.b64encode(place).decode()
+        assert refused(aws.get_api_keys, position=position)[0] == "BadRequestException"
+
+
+def test_a_timeout_in_a_document_is_a_number(where: dict[str, str]) -> None:
+    integration = {"type": "MOCK", "timeoutInMillis": "long"}
+    paths = {"/": {"get": {"x-amazon-apigateway-integration": integration}}}
+    document = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": paths}
+    code, message = refused(client("apigateway").import_rest_api, body=json.dumps(document))[:2]
+    assert code == "BadRequestException"
+    assert "Timeout should be between 50 ms and 29000 ms" in message
 
 
 def test_a_number_is_no_template(where: dict[str, str]) -> None:

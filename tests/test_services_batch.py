@@ -639,6 +639,8 @@ def test_each_registration_is_a_revision_and_deregistered_ones_are_inactive(aws:
     assert said(batch.deregister_job_definition, jobDefinition="work:2") == "ok"
     assert said(batch.deregister_job_definition, jobDefinition="work") == NO, "without a revision"
     assert said(batch.deregister_job_definition, jobDefinition="work:9") == NO
+    assert said(batch.deregister_job_definition, jobDefinition="work:²") == NO
+    assert said(batch.describe_job_definitions, nextToken="-2") == NO
 
     def revisions(**which: Any) -> list[tuple[int, str]]:
         found = batch.describe_job_definitions(jobDefinitionName="work", **which)["jobDefinitions"]

@@ -31,6 +31,7 @@ from awslabs.sandbox.services.apigateway.shown import (
     TIMEOUT_MS,
     integration_response_shown,
     integration_shown,
+    is_timeout,
     method_shown,
     resource_shown,
     response_shown,
@@ -301,7 +302,7 @@ def _put_integration(call: Call) -> dict[str, Any]:
 
 
 def _look_at_timeout(timeout_ms: Any) -> None:
-    if timeout_ms is not None and not TIMEOUT_MS[0] <= int(timeout_ms) <= TIMEOUT_MS[1]:
+    if timeout_ms is not None and not is_timeout(timeout_ms):
         raise bad(f"Timeout should be between {TIMEOUT_MS[0]} ms and {TIMEOUT_MS[1]} ms")
 
 
@@ -342,10 +343,7 @@ def _update_integration(call: Call) -> dict[str, Any]:
         if step.path in _OF_INTEGRATION:
             one_of(step.op, "replace")
             name, of_type = _OF_INTEGRATION[step.path]
-            try:
-                changed[name] = of_type(step.value) if step.value else None
-            except ValueError as problem:
-                raise bad(f"Invalid value {step.value} for {step.path}") from problem
+            changed[name] = step.read(of_type) if step.value else None
         else:
             held, name = step.entry(**maps)
             step.put(held, name, step.value)

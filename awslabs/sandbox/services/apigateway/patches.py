@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from moto.apigateway.models import RestAPI
 
@@ -15,6 +15,7 @@ from awslabs.sandbox.core.engine import Call, Refused
 
 COMPRESSION_BYTES = 10_485_760
 _TYPES = ("REGIONAL", "EDGE", "PRIVATE")
+T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -23,6 +24,13 @@ class Step(NamedTuple):
     op: str
     path: str
     value: str  # empty where there is none
+
+    def read(self, of_type: Callable[[str], T]) -> T:
+        """Its value as a number, or what else it has to be."""
+        try:
+            return of_type(self.value)
+        except ValueError as problem:
+            raise bad(f"Invalid value {self.value} for {self.path}") from problem
 
     def put(self, held: dict[str, Any], name: str, value: Any) -> None:
         """Write an entry of a map, as the last one, or take it away."""

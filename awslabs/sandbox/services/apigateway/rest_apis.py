@@ -35,7 +35,7 @@ from awslabs.sandbox.core.engine import (
 from awslabs.sandbox.core.rates import Rate, admit
 from awslabs.sandbox.services.apigateway import openapi, patches
 from awslabs.sandbox.services.apigateway.patches import bad
-from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS, resource_shown, validator_shown
+from awslabs.sandbox.services.apigateway.shown import TIMEOUT_MS, is_timeout, resource_shown, validator_shown
 
 
 def missing(message: str) -> Refused:
@@ -511,7 +511,7 @@ def _integration_problems(where: str, integration: dict[str, Any]) -> Iterator[s
     if kind != "MOCK" and not integration.get("httpMethod"):
         yield f"{begin}: Enumeration value for HttpMethod must be non-empty"
     least, most = TIMEOUT_MS
-    if not least <= int(integration.get("timeoutInMillis", most)) <= most:
+    if not is_timeout(integration.get("timeoutInMillis", most)):
         yield f"{begin}: Timeout should be between {least} ms and {most} ms"
 
 

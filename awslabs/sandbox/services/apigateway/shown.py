@@ -17,6 +17,13 @@ from moto.apigateway.models import (
 )
 
 TIMEOUT_MS = (50, 29_000)
+
+
+def is_timeout(ms: Any) -> bool:
+    """Whether an integration can be given so many milliseconds."""
+    return str(ms).isdecimal() and TIMEOUT_MS[0] <= int(ms) <= TIMEOUT_MS[1]
+
+
 """How long an integration may take. Source: aws-facts (g)."""
 
 

@@ -29,8 +29,10 @@ def _page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
     try:
         start = int(base64.b64decode(asked(call, "position") or "").decode() or 0)
         limit = int(asked(call, "limit") or _PAGE)
-    except ValueError as problem:
-        raise bad("Invalid position parameter specified") from problem
+    except ValueError:
+        start = -1
+    if start < 0:
+        raise bad("Invalid position parameter specified")
     shown: dict[str, Any] = {"items": items[start : start + max(limit, 0)]}
     if 0 < limit < len(items) - start:
         shown["position"] = base64.b64encode(str(start + limit).encode()).decode()
@@ -167,9 +169,9 @@ def _update_plan(call: Call) -> dict[str, Any]:
         elif path in ("/throttle", "/quota") and gone:
             (throttle if first == "throttle" else quota).clear()
         elif path in ("/throttle/rateLimit", "/throttle/burstLimit"):
-            throttle[second] = float(value) if second == "rateLimit" else int(value)
+            throttle[second] = step.read(float if second == "rateLimit" else int)
         elif path in ("/quota/limit", "/quota/offset", "/quota/period"):
-            quota[second] = value if second == "period" else int(value)
+            quota[second] = step.read(str if second == "period" else int)
         else:
             raise bad_path(path)
     plan.api_stages, plan.throttle, plan.quota = stages, throttle, quota

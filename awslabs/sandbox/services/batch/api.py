@@ -152,10 +152,10 @@ def check_at_rest(one: Environment | Queue, verb: str) -> None:
 
 def page(items: list[Any], asked: dict[str, Any], most: int, name: str) -> dict[str, Any]:
     """One page of a list, and how to ask for the next."""
-    try:
-        first = int(asked.get("nextToken") or 0)
-    except ValueError:
-        raise invalid("Invalid nextToken") from None
+    token = str(asked.get("nextToken") or 0)
+    if not token.isdecimal():
+        raise invalid("Invalid nextToken")
+    first = int(token)
     size = asked.get("maxResults") or most
     if size < 1:
         raise invalid("maxResults must be positive")

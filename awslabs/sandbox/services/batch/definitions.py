@@ -61,7 +61,7 @@ def check_retries(strategy: dict[str, Any] | None) -> tuple[int, list[dict[str, 
             if pattern is not None and (len(pattern) > 512 or "*" in pattern[:-1]):
                 raise invalid(f"evaluateOnExit pattern {pattern!r} may have an asterisk at its end only")
         code = each.get("onExitCode")
-        if code is not None and not code.rstrip("*").isdigit() and code != "*":
+        if code is not None and not code.rstrip("*").isdecimal() and code != "*":
             raise invalid(f"evaluateOnExit onExitCode {code!r} must be a number")
         if not any(patterns):
             raise invalid("evaluateOnExit needs onStatusReason, onReason or onExitCode")
@@ -73,7 +73,7 @@ def check_requirements(listed: list[dict[str, str]]) -> None:
     if len({each["type"] for each in listed}) < len(listed):
         raise invalid("resourceRequirements have each type once")
     for each in listed:
-        if not each["value"].isdigit():
+        if not each["value"].isdecimal():
             raise invalid(
                 f"resourceRequirements {each['type']} {each['value']!r} must be a whole number for EC2"
             )
@@ -132,7 +132,7 @@ def numbers(store: Batch, name: str) -> tuple[str, int | None]:
     plain, colon, revision = plain.partition(":")
     if not colon:
         return plain, None
-    if not revision.isdigit():
+    if not revision.isdecimal():
         raise invalid(f"JobDefinition {name} has no valid revision")
     return plain, int(revision)
 

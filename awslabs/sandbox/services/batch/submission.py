@@ -279,7 +279,7 @@ def _filter(filters: list[dict[str, Any]]) -> Callable[[Job], bool]:
             )
         )
     if name in ("BEFORE_CREATED_AT", "AFTER_CREATED_AT"):
-        if not value.isdigit():
+        if not value.isdecimal():
             raise invalid(f"Filter {name} takes milliseconds since 1970")
         at = int(value)
         return lambda job: job.created_at < at if name.startswith("BEFORE") else job.created_at > at

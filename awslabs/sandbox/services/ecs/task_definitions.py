@@ -232,7 +232,7 @@ def find(backend: EC2ContainerServiceBackend, name: str) -> TaskDefinition | Non
         if each.definition.family == family:
             held[each.definition.revision] = each.definition
     if colon:
-        return held.get(int(number)) if number.isdigit() else None
+        return held.get(int(number)) if number.isdecimal() else None
     active = [revision for revision, each in held.items() if each.status == "ACTIVE"]
     return held[max(active)] if active else None
 
