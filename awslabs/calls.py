@@ -166,29 +166,6 @@ def as_cli(
     lead : int
         Columns that something before it takes.
     """
-    words = cli_words(service, operation, params, quote=quote, filed=filed, width=width)
-    words += [more] if more else []
-    line = ""
-    for word in words:
-        last = line.rpartition("\n")[2]
-        last = last if "\n" in line else " " * lead + last
-        if line and width is not None and len(f"{last} {word}".split("\n")[0]) > width - 2:
-            line += f" \\\n    {word}"
-        else:
-            line += f" {word}" if line else word
-    return line
-
-
-def cli_words(
-    service: str,
-    operation: str,
-    params: Mapping[str, Any],
-    *,
-    quote: Callable[[str], str] = shlex.quote,
-    filed: Filed = filed,
-    width: int | None = None,
-) -> list[str]:
-    """The parts of that command line, each quoted: the command, then every option with its values."""
     words = [f"aws {COMMANDS.get(service, service)} {dashed(operation)}"]
     rest: dict[str, Any] = {}
     for name, value in params.items():
@@ -215,7 +192,20 @@ def cli_words(
             rest[name] = value
     if rest:
         words.append(f"--cli-input-json {quote(as_json(rest, width))}")
-    return words
+    return in_lines([*words, more] if more else words, width, lead)
+
+
+def in_lines(words: list[str], width: int | None, lead: int) -> str:
+    """The parts of a command line, each quoted, in lines of so many columns."""
+    line = ""
+    for word in words:
+        last = line.rpartition("\n")[2]
+        last = last if "\n" in line else " " * lead + last
+        if line and width is not None and len(f"{last} {word}".split("\n")[0]) > width - 2:
+            line += f" \\\n    {word}"
+        else:
+            line += f" {word}" if line else word
+    return line
 
 
 def document(text: str) -> Any:
