@@ -368,9 +368,8 @@ def ttl(
     text: str = "End what costs so long after the last `up`, task or job: 90m, 3h, ...",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--ttl`` of a lab; unless told otherwise of one that works by tasks, jobs or requests."""
-    return click.option(
-        "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
-    )
+    told: dict[str, Any] = {"metavar": "TIME", "default": default, "show_default": True, "help": text}
+    return click.option("--ttl", "ttl_minutes", type=Read("duration", minutes_in), **told)
 
 
 def regions_in(text: str) -> list[str]:
@@ -382,46 +381,37 @@ def regions_in(text: str) -> list[str]:
     return names
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
+class Read(click.ParamType):  # type: ignore[type-arg]
+    """What a function reads out of a word; its ValueError says what is wrong with that."""
 
-    name = "duration"
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
-        minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
-        if not 10 <= minutes <= 7 * 24 * 60:
-            self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
-        return minutes
-
-
-class Amount(click.ParamType):  # type: ignore[type-arg]
-    """``5`` or ``0.50``: US dollars."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return limits.amount(str(value))
+            return self.read(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Cidr(click.ParamType):  # type: ignore[type-arg]
+def minutes_in(text: str) -> int:
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", text)
+    minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
+    if not 10 <= minutes <= 7 * 24 * 60:
+        raise ValueError(f"{text!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.")
+    return minutes
+
+
+def range_in(text: str) -> str:
     """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
-
-    name = "cidr"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            network = ipaddress.IPv4Network(value, strict=False)
-        except ValueError as error:
-            self.fail(f"{error}; write an address as 203.0.113.7/32.", param, ctx)
-        if network.prefixlen == 0:
-            self.fail(
-                "0.0.0.0/0 would let the whole internet try the door; name a smaller range.", param, ctx
-            )
-        return str(network)
+    try:
+        network = ipaddress.IPv4Network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{error}; write an address as 203.0.113.7/32.") from error
+    if network.prefixlen == 0:
+        raise ValueError("0.0.0.0/0 would let the whole internet try the door; name a smaller range.")
+    return str(network)
 
 
 def ends_by_itself(up: Callable[..., Any]) -> Callable[..., Any]:
@@ -451,7 +441,7 @@ BUDGET = click.option(
     "--budget",
     "budget_usd",
     metavar="USD",
-    type=Amount(),
+    type=Read("amount", limits.amount),
     help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
 )
 DRY_RUN = click.option(
@@ -465,7 +455,10 @@ OPEN = click.option(
     "--open", "with_console", is_flag=True, help="Show it in your browser, while it is built and after."
 )
 ALLOW_FROM = click.option(
-    "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
+    "--allow-from",
+    metavar="CIDR",
+    type=Read("cidr", range_in),
+    help="Who may reach SSH; default: this computer alone.",
 )
 NO_DOCKER = click.option(
     "--no-docker",
