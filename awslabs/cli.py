@@ -481,33 +481,28 @@ EXPORT = click.option(
 # -- Errors and exit codes -------------------------------------------------------------------------------
 
 
-class reporting:
+@contextlib.contextmanager
+def reporting(verbose: bool = False) -> Iterator[None]:
     """Show log lines and waits on stderr while the body runs; turn its errors into exit codes."""
-
-    def __init__(self, verbose: bool = False) -> None:
-        self.verbose = verbose
-
-    def __enter__(self) -> None:
-        screen.never_fail_on_a_character()
-        self.watcher = screen.watcher_for(sys.stderr)
-        progress.watcher = self.watcher
-        self.handler = screen.WatcherHandler()
-        logger = logging.getLogger("awslabs")
-        logger.addHandler(self.handler)
-        logger.setLevel(logging.DEBUG if self.verbose else logging.INFO)
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self.watcher.close()
-        progress.watcher = None
-        logging.getLogger("awslabs").removeHandler(self.handler)
-        if error is None or isinstance(error, (SystemExit, click.ClickException)):
-            return
-        if isinstance(error, KeyboardInterrupt):
-            screen.complain("\ninterrupted. Nothing is lost: run the same command again, or `down`.")
-            os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
+    screen.never_fail_on_a_character()
+    watcher = progress.watcher = screen.watcher_for(sys.stderr)
+    handler, logger = screen.WatcherHandler(), logging.getLogger("awslabs")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        try:
+            yield
+        finally:
+            watcher.close()
+            progress.watcher = None
+            logger.removeHandler(handler)
+    except KeyboardInterrupt:
+        screen.complain("\ninterrupted. Nothing is lost: run the same command again, or `down`.")
+        os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
+    except Exception as error:
         ours = as_lab_error(error)
         if ours is None:
-            return
+            raise
         for label, text in (("error: ", ours.what), ("why:   ", ours.why), ("fix:   ", ours.fix)):
             if text:
                 screen.complain(screen.fitted(label + text, sys.stderr))
