@@ -305,11 +305,16 @@ def in_turn(ledger: Ledger, rows: list[Row]) -> list[Row]:
     return [row for row in rows if KINDS[row.call].rate and not before[row.number]]
 
 
-def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, LabError | None]]:
-    """Take down many ledgers of this computer; each with what went wrong, or None."""
+def down_all(
+    in_region: Callable[[str], Cloud], entries: list[Standing]
+) -> list[tuple[Standing, LabError | None]]:
+    """Take down many ledgers of this computer; each with what went wrong, or None.
+
+    `in_region` gives the cloud of a Region, with the same credentials in all.
+    """
 
     def opened(entry: Standing) -> Ledger:
-        cloud = clouds.of(entry.region)
+        cloud = in_region(entry.region)
         if cloud.identity["account"] != entry.account:
             raise LedgerError(
                 f"{entry.lab} ({entry.name}) is of account {entry.account}.",
@@ -321,15 +326,3 @@ def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, La
         return ledger
 
     return list(zip(entries, take_down(entries, opened, Ledger.read_meter), strict=True))
-
-
-class Clouds:
-    """The same credentials in several Regions: one `Cloud` each, made when it is needed."""
-
-    def __init__(self, first: Cloud, make: Any) -> None:
-        self.by_region, self.make = {first.region: first}, make
-
-    def of(self, region: str) -> Cloud:
-        if region not in self.by_region:
-            self.by_region[region] = self.make(region)
-        return self.by_region[region]
