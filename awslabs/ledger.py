@@ -50,8 +50,10 @@ from awslabs.errors import (
     install,
 )
 from awslabs.explain import (
+    BROKEN,
     NO_CAPACITY,
     THROTTLED,
+    UNREACHED,
     Place,
     answers,
     as_options,
@@ -80,17 +82,7 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
 AT_ONCE = 16  # deletions of one lab at the same time
-TRANSPORT = (
-    "EndpointConnectionError",
-    "ConnectionClosedError",
-    "ConnectionError",
-    "ConnectTimeoutError",
-    "ReadTimeoutError",
-    "ProxyConnectionError",
-    "HTTPClientError",
-    "IncompleteReadError",
-    "ResponseStreamingError",
-)
+TRANSPORT = (*UNREACHED, *BROKEN, "ResponseStreamingError")
 
 
 def operation(method: Callable[..., Any]) -> str:
@@ -509,8 +501,7 @@ class Ledger:
             When AWS refuses, be it inside HTTP 200; nothing then runs under this row.
         """
         kind = kind_of(method)
-        with self.journal.locked("start", patience_s=START_S * self.patience):
-            self._refuse_others()
+        with self.locked("start"):
             row = self._begin_if_paid(kind, name, request, {})
             if limits.budget(self.journal.header) is not None:
                 self._move_its_end()  # before it costs: who comes to an end here comes to no other
