@@ -474,8 +474,9 @@ class Ledger:
             if row is not None:
                 row = self._resume(kind, row, method, request, digests)
             if row is None:
-                if kind.costs(request, self.cloud.region):
-                    self.arm(kind.usd_per_hour(request, self.cloud.region))
+                usd_per_hour = kind.usd_per_hour(request, self.cloud.region)
+                if kind.spends or usd_per_hour != 0:  # or may cost: a price that is not known
+                    self.arm(usd_per_hour)
                 row = self._begin_if_paid(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
