@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import itertools
 import logging
 import os
 import re
@@ -206,18 +207,13 @@ def _elsewhere(home_id: str) -> Iterator[None]:
 
     Whatever endpoint the user has chosen, a practice cloud's, say, has no part in it.
     """
-    names = ("AWSLABS_HOME", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    before = {name: os.environ.get(name) for name in names}
+    from unittest import mock
+
     with tempfile.TemporaryDirectory(prefix="awslabs-plan-") as folder:
-        os.environ.update(zip(names, (folder, "true"), strict=True))
         Path(folder, "home-id").write_text(f"{home_id}\n", encoding="utf-8")
-        try:
+        told = {"AWSLABS_HOME": folder, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+        with mock.patch.dict(os.environ, told):
             yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -455,11 +451,9 @@ class Names:
                 self._name_all(source.sent, told_at)
 
     def _free(self, name: str) -> str:
-        taken, number = set(self.known.values()), 2
-        free = name
-        while free in taken:
-            free, number = f"{name}_{number}", number + 1
-        return free
+        taken = set(self.known.values())
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        return next(one for one in names if one not in taken)
 
     def asks(self, at: int) -> list[Ask]:
         """The reading calls whose answers this call needs and none before it did."""
