@@ -510,7 +510,8 @@ def leaves(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
     if isinstance(value, str):
         yield way, value
     elif isinstance(value, bytes):
-        yield way, value.decode(errors="replace")
+        with contextlib.suppress(UnicodeDecodeError):  # a zip may hold by chance what a variable begins with
+            yield way, value.decode()
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != "ResponseMetadata":
