@@ -36,6 +36,7 @@ CLOSED_ROWS = 300  # of a ledger, the newest, that are told
 LOOK_S = 5.0  # seconds between two looks at AWS
 STILL_S = 30.0  # the same while nothing changes
 LONGEST_S = 120.0  # the same while AWS asks for fewer calls
+OF_A_ROW = ("name", "call", "id", "state", "needs", "begun", "made", "ended", "usd_per_hour")
 
 Event = dict[str, Any]
 
@@ -157,16 +158,8 @@ def row_event(row: Row) -> Event:
     kind = KINDS.get(row.call)
     return {
         "n": row.number,
-        "name": row.name,
-        "call": row.call,
-        "id": row.id,
-        "state": row.state,
-        "needs": row.needs,
+        **{name: getattr(row, name) for name in OF_A_ROW},
         "telling": {key: value for key, value in row.telling.items() if key != "shown"},
-        "begun": row.begun,
-        "made": row.made,
-        "ended": row.ended,
-        "usd_per_hour": row.usd_per_hour,
         "work": bool(kind and kind.work),
         "join": bool(kind and kind.join),
     }
