@@ -550,13 +550,10 @@ def agree(question: str, unasked: str) -> None:
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
     ledger.read_meter()
-    note = cost.price_note(ledger.journal.header, ledger.journal.rows).strip(" ()")
+    head = ledger.journal.header
+    note = cost.price_note(head, ledger.journal.rows).strip(" ()")
     return {
-        "lab": ledger.lab,
-        "name": ledger.journal.header["name"],
-        "cloud": ledger.journal.header["cloud"],
-        "account": ledger.journal.header["account"],
-        "region": ledger.journal.header["region"],
+        **journal.whereabouts(head),
         "ledger": ledger.journal.path,
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,

@@ -426,7 +426,7 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         """In a notebook: what stands, as a table. Asks AWS nothing."""
-        head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        head = journal.whereabouts(self.journal.header)
         if note := prices.note(self.cloud.region).strip(" ()"):
             head["prices"] = note
         standing = [
