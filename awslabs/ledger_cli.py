@@ -137,7 +137,7 @@ def command_line() -> Any:
             for those in rows.values()
             for row in those
         ]
-        return unless_failed(shown, failures, as_json)
+        return unless_failed(shown, [*failures.values()], as_json)
 
     @cli.plain_verb(group, "graph")
     @click.argument("lab")
@@ -242,7 +242,7 @@ def command_line() -> Any:
                 for row in reversed(those)
                 if row.open
             ]
-            return unless_failed(would, failures, options["as_json"])
+            return unless_failed(would, [*failures.values()], options["as_json"])
 
         @functools.cache
         def in_region(region: str) -> Cloud:

@@ -114,14 +114,14 @@ def folders(sandbox: bool = False) -> list[Path]:
     return there if sandbox else [journal.home(), *there]
 
 
-def rows_in(paths: list[Path]) -> tuple[dict[Path, list[Row]], list[LabError]]:
+def rows_in(paths: Iterable[Path]) -> tuple[dict[Path, list[Row]], dict[Path, LabError]]:
     """The rows of each file that reads, and why the others do not."""
-    rows, failures = {}, list[LabError]()
+    rows, failures = {}, dict[Path, LabError]()
     for path in paths:
         try:
             rows[path] = journal.read(path)[1]
         except LedgerError as error:
-            failures.append(error)
+            failures[path] = error
     return rows, failures
 
 
@@ -141,17 +141,10 @@ def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
             continue  # damaged: `list` shows it, `recover` mends it
 
 
-def unread(cloud: Cloud) -> dict[Path, LedgerError]:
+def unread(cloud: Cloud) -> dict[Path, LabError]:
     """Ledgers of this account and Region that do not read, each with the reason."""
-    reasons = {}
-    for path in files_of(cloud):
-        try:
-            journal.read(path)
-        except journal.Absent:
-            continue
-        except LedgerError as error:
-            reasons[path] = error
-    return reasons
+    _, failures = rows_in(files_of(cloud))
+    return {path: error for path, error in failures.items() if not isinstance(error, journal.Absent)}
 
 
 def damaged_files(cloud: Cloud) -> list[Path]:
