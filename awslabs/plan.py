@@ -364,7 +364,7 @@ class Recorder:
                 names.steps[at] = made.steps[-1]
         self._ask_once(made)
         for what, facts in self.images or []:
-            self._insert(made, what, names.put(facts), facts["uri"])
+            self._insert(made, what, names.put(facts))
         return made
 
     def _ask_once(self, plan: Plan) -> None:
@@ -377,7 +377,7 @@ class Recorder:
                     before.gives.update(ask.gives)
                     step.asks.remove(ask)
 
-    def _insert(self, plan: Plan, what: str, facts: dict[str, Any], uri: str) -> None:
+    def _insert(self, plan: Plan, what: str, facts: dict[str, Any]) -> None:
         """An image is built once its repository is there, while `up` goes on."""
         at = next(place for place, step in enumerate(plan.steps) if step.call == "ecr:CreateRepository")
         repository = plan.steps[at]
