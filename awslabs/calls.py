@@ -62,9 +62,11 @@ def as_boto3(
     lead : int
         Columns that something before it, or behind it, takes.
     """
+    from botocore import xform_name
+
     params = in_files(params, filed)  # and so texts of `Code` and `Dumped` are written as what they are
     client = service.replace("-", "_") + ("_" if keyword.iskeyword(service) else "")
-    head = f"{client}.{snake(operation)}("
+    head = f"{client}.{xform_name(operation)}("
     arguments = [f"{name}={literal(value)}" for name, value in params.items()]
     whole = f"{head}{', '.join(arguments)})"
     if lead + len(whole) <= width:
@@ -272,13 +274,6 @@ def _are_plain(value: Any) -> bool:
 
 def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def snake(operation: str) -> str:
-    """``create_vpc`` of ``CreateVpc``, as boto3 names its methods."""
-    from botocore import xform_name
-
-    return str(xform_name(operation))
 
 
 def dashed(name: str) -> str:
