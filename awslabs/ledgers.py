@@ -72,22 +72,18 @@ def standing(folders: Iterable[Path]) -> list[Standing]:
 
 def _entry(path: Path) -> Standing | None:
     lab, name, account, region, _ = path.name.split(".")
-    cloud = "aws" if path.parent == journal.home() else "sandbox"
+    whose = lab, name, "aws" if path.parent == journal.home() else "sandbox", account, region
     try:
         header, rows = journal.read(path)
     except journal.Absent:
         return None  # removed a moment ago
     except LedgerError as error:
-        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, None, None, path, error)
+        return Standing(*whose, "?", 0.0, -1, None, None, path, error)
     still = [row for row in rows if row.open]
     if not still:
         return None
     return Standing(
-        lab,
-        name,
-        cloud,
-        account,
-        region,
+        *whose,
         header["owner"],
         max(journal.seconds_since(row.begun) for row in still) / 3600,
         len(still),
