@@ -746,8 +746,7 @@ def add_down(
             if rows
             else "Nothing stands."
         )
-        as_json = click.get_current_context().params["as_json"]
-        return {"deleted": len(rows), "usd_so_far": usd} if as_json else None
+        return {"deleted": len(rows), "usd_so_far": usd} if wants_json() else None
 
     down_verb.params.append(click.Option(["--dry-run"], is_flag=True, help="Only say what would be deleted."))
     if bring_home:

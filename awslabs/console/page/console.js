@@ -573,11 +573,10 @@ function panelOf(row) {
     return found && make("button", { type: "button", class: "small", onclick: () => choose(`r${number}`) }, found.name);
   };
   const uses = [...state.rows.values()].filter((other) => other.needs.includes(row.n) && other.state !== "gone").map((other) => link(other.n));
-  const text = (words) => said(words || {});
   return [
     row.name,
-    text(details?.what) && make("p", {}, text(details.what)),
-    text(details?.why) && make("p", { class: "soft" }, text(details.why)),
+    said(details?.what) && make("p", {}, said(details.what)),
+    said(details?.why) && make("p", { class: "soft" }, said(details.why)),
     said(one?.why) && make("p", { class: "why" }, said(one.why)),
     pairs([[t("state"), now.text], [t("id"), row.id], [t("made"), row.made && `${row.made.slice(0, 10)} ${clock(row.made)}`], [t("price"), price], [t("cost"), details?.usd ? `${usd(details.usd)} USD` : ""]]),
     one?.stage === "hidden" && make("p", { class: "why" }, t("not_shown")),
@@ -760,6 +759,5 @@ new ResizeObserver(drawLines).observe($("world"));
   theme();
   drawAll();
   if (!state.key) return banner(t("key_missing"), t("key_how"), "python -m awslabs.console");
-  state.abort = null;
   open(location.hash.startsWith("#lab=") ? location.hash.slice(5) : "");
 })();
