@@ -224,7 +224,6 @@ class Reader:
     def _read(self, file: Any) -> tuple[bool, list[dict[str, Any]]]:
         found = os.fstat(file.fileno())
         fresh = found.st_ino != self._inode or found.st_size < self._at
-        lines: list[bytes] = []
         if fresh:
             turned_over = self._inode and found.st_ino != self._inode
             self._inode, self._rest = found.st_ino, b""

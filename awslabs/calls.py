@@ -62,9 +62,11 @@ def as_boto3(
     lead : int
         Columns that something before it, or behind it, takes.
     """
+    from botocore import xform_name
+
     params = in_files(params, filed)  # and so texts of `Code` and `Dumped` are written as what they are
     client = service.replace("-", "_") + ("_" if keyword.iskeyword(service) else "")
-    head = f"{client}.{snake(operation)}("
+    head = f"{client}.{xform_name(operation)}("
     arguments = [f"{name}={literal(value)}" for name, value in params.items()]
     whole = f"{head}{', '.join(arguments)})"
     if lead + len(whole) <= width:
@@ -166,29 +168,6 @@ def as_cli(
     lead : int
         Columns that something before it takes.
     """
-    words = cli_words(service, operation, params, quote=quote, filed=filed, width=width)
-    words += [more] if more else []
-    line = ""
-    for word in words:
-        last = line.rpartition("\n")[2]
-        last = last if "\n" in line else " " * lead + last
-        if line and width is not None and len(f"{last} {word}".split("\n")[0]) > width - 2:
-            line += f" \\\n    {word}"
-        else:
-            line += f" {word}" if line else word
-    return line
-
-
-def cli_words(
-    service: str,
-    operation: str,
-    params: Mapping[str, Any],
-    *,
-    quote: Callable[[str], str] = shlex.quote,
-    filed: Filed = filed,
-    width: int | None = None,
-) -> list[str]:
-    """The parts of that command line, each quoted: the command, then every option with its values."""
     words = [f"aws {COMMANDS.get(service, service)} {dashed(operation)}"]
     rest: dict[str, Any] = {}
     for name, value in params.items():
@@ -215,7 +194,20 @@ def cli_words(
             rest[name] = value
     if rest:
         words.append(f"--cli-input-json {quote(as_json(rest, width))}")
-    return words
+    return in_lines([*words, more] if more else words, width, lead)
+
+
+def in_lines(words: list[str], width: int | None, lead: int) -> str:
+    """The parts of a command line, each quoted, in lines of so many columns."""
+    line = ""
+    for word in words:
+        last = line.rpartition("\n")[2]
+        last = last if "\n" in line else " " * lead + last
+        if line and width is not None and len(f"{last} {word}".split("\n")[0]) > width - 2:
+            line += f" \\\n    {word}"
+        else:
+            line += f" {word}" if line else word
+    return line
 
 
 def document(text: str) -> Any:
@@ -282,13 +274,6 @@ def _are_plain(value: Any) -> bool:
 
 def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def snake(operation: str) -> str:
-    """``create_vpc`` of ``CreateVpc``, as boto3 names its methods."""
-    from botocore import xform_name
-
-    return str(xform_name(operation))
 
 
 def dashed(name: str) -> str:

@@ -330,13 +330,12 @@ class Recorder:
             at_s = round(self.clock() - self.began, 3)
             answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
             code = str(parsed.get("Error", {}).get("Code", "")) if status >= 300 else ""
-            asked = kept(params, model.input_shape, self.names)
             entry = {
                 "n": len(self.entries) + 1,
                 "at_s": at_s,
                 "service": model.service_model.service_name,
                 "operation": model.name,
-                "params": asked,
+                "params": kept(params, model.input_shape, self.names),
                 "status": status,
                 "code": code if CODE.fullmatch(code) or len(code) <= 3 else self.names.strict(code),
                 "members": refusal(parsed, model.service_model)

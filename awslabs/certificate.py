@@ -424,26 +424,17 @@ def as_page(content: dict[str, Any]) -> str:
     def cells(tag: str, values: Iterable[Any]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values) + "</tr>"
 
-    heads = ["thing", "identifier", "made", "last shown", "gone", "USD"]
+    heads = {"name": "thing", "id": "identifier", "made": "made"}
+    heads |= {"last_shown": "last shown", "gone": "gone", "usd": "USD"}
+    unsaid = {"last_shown": "not asked"}
     parts = []
     for one in content["ledgers"]:
-        rows = [
-            cells(
-                "td",
-                [
-                    row["name"],
-                    row["id"],
-                    row["made"],
-                    row["last_shown"] or "not asked",
-                    row["gone"],
-                    row["usd"],
-                ],
-            )
-            for row in one["rows"]
-        ]
+        rows = [cells("td", [row[key] or unsaid.get(key, "") for key in heads]) for row in one["rows"]]
         title = f"{one['lab']} of {one['owner']}, {one['region']}: {one['usd']} USD"
         parts.append(
-            f"<h2>{html.escape(title)}</h2>\n<table>{cells('th', heads)}\n" + "\n".join(rows) + "</table>"
+            f"<h2>{html.escape(title)}</h2>\n<table>{cells('th', heads.values())}\n"
+            + "\n".join(rows)
+            + "</table>"
         )
     looked = ", ".join(f"{one['region']} at {one['at']}" for one in content["looked_at"])
     others = ", ".join(f"{owner}: {many}" for owner, many in content["others_stand"].items()) or "none"

@@ -445,6 +445,7 @@ def command_line() -> Any:
             help="The students; default: class.csv.",
         ),
         click.option("--regions", metavar="A,B", default="", help="Look in these Regions, too."),
+        click.option("--owner", metavar="OWNER", help="Only this student's."),
     )
 
     def read(roster: Path, sandbox: bool) -> list[Student]:
@@ -461,21 +462,17 @@ def command_line() -> Any:
             raise click.UsageError(f"{roster}, {error}") from error
         return found
 
-    def enter(
-        found: list[Student], names: list[str], sandbox: bool, region: str | None, profile: str | None
-    ) -> tuple[list[Room], list[Unseen]]:
-        def opened(of: str | None, there: str | None) -> Cloud:
-            return cli.open_cloud(sandbox=sandbox, region=there, profile=of)
+    def enter(found: list[Student], names: list[str], **where: Any) -> tuple[list[Room], list[Unseen]]:
+        def opened(of: str, there: str) -> Cloud:
+            return cli.open_cloud(**{**where, "region": there, "profile": of or where["profile"]})
 
-        return rooms(found, opened(profile, region), lambda of, there: opened(of or profile, there), names)
+        return rooms(found, opened("", where["region"]), opened, names)
 
-    def again(
-        verb: str, roster: Path, regions: str, sandbox: bool, region: str | None, profile: str | None
-    ) -> str:
+    def again(verb: str, roster: Path, regions: str, **where: Any) -> str:
         """The command line that runs a verb of this class in the same place."""
         told = f" --class {shlex.quote(str(roster))}" if roster != Path("class.csv") else ""
         told += f" --regions {shlex.quote(regions)}" if regions else ""
-        return f"python -m awslabs.classroom {verb}{told}{Place.asked(region, profile, sandbox).options}"
+        return f"python -m awslabs.classroom {verb}{told}{Place.asked(**where).options}"
 
     def say_others(seen: Look) -> None:
         if own := [lab for lab in seen.others if lab.mine]:
@@ -586,7 +583,6 @@ def command_line() -> Any:
 
     @cli.plain_verb(group, "list")
     @of_class
-    @click.option("--owner", metavar="OWNER", help="Only this student's.")
     @click.option("--csv", "as_csv", is_flag=True, help="Print it for a spreadsheet.")
     def _list(
         roster: Path,
@@ -636,7 +632,6 @@ def command_line() -> Any:
 
     @cli.plain_verb(group, "down")
     @of_class
-    @click.option("--owner", metavar="OWNER", help="Only this student's.")
     @click.option("--any-home", is_flag=True, help="With --owner: from whatever computers they were built.")
     @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
     @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -368,9 +368,8 @@ def ttl(
     text: str = "End what costs so long after the last `up`, task or job: 90m, 3h, ...",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--ttl`` of a lab; unless told otherwise of one that works by tasks, jobs or requests."""
-    return click.option(
-        "--ttl", "ttl_minutes", metavar="TIME", default=default, show_default=True, type=Duration(), help=text
-    )
+    told: dict[str, Any] = {"metavar": "TIME", "default": default, "show_default": True, "help": text}
+    return click.option("--ttl", "ttl_minutes", type=Read("duration", minutes_in), **told)
 
 
 def regions_in(text: str) -> list[str]:
@@ -382,46 +381,37 @@ def regions_in(text: str) -> list[str]:
     return names
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
+class Read(click.ParamType):  # type: ignore[type-arg]
+    """What a function reads out of a word; its ValueError says what is wrong with that."""
 
-    name = "duration"
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", str(value)) if value else None
-        minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
-        if not 10 <= minutes <= 7 * 24 * 60:
-            self.fail(f"{value!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.", param, ctx)
-        return minutes
-
-
-class Amount(click.ParamType):  # type: ignore[type-arg]
-    """``5`` or ``0.50``: US dollars."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return limits.amount(str(value))
+            return self.read(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Cidr(click.ParamType):  # type: ignore[type-arg]
+def minutes_in(text: str) -> int:
+    """``90m``, ``3h``, ``1h30m``: a time in whole minutes, 10 minutes (a server boots in some) to 7 days."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", text)
+    minutes = int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
+    if not 10 <= minutes <= 7 * 24 * 60:
+        raise ValueError(f"{text!r} is no time from 10m to 168h; write 90m, 3h or 1h30m.")
+    return minutes
+
+
+def range_in(text: str) -> str:
     """``203.0.113.7/32``: a range of IPv4 addresses; never the whole internet."""
-
-    name = "cidr"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            network = ipaddress.IPv4Network(value, strict=False)
-        except ValueError as error:
-            self.fail(f"{error}; write an address as 203.0.113.7/32.", param, ctx)
-        if network.prefixlen == 0:
-            self.fail(
-                "0.0.0.0/0 would let the whole internet try the door; name a smaller range.", param, ctx
-            )
-        return str(network)
+    try:
+        network = ipaddress.IPv4Network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{error}; write an address as 203.0.113.7/32.") from error
+    if network.prefixlen == 0:
+        raise ValueError("0.0.0.0/0 would let the whole internet try the door; name a smaller range.")
+    return str(network)
 
 
 def ends_by_itself(up: Callable[..., Any]) -> Callable[..., Any]:
@@ -451,7 +441,7 @@ BUDGET = click.option(
     "--budget",
     "budget_usd",
     metavar="USD",
-    type=Amount(),
+    type=Read("amount", limits.amount),
     help="End what costs when this much is spent, until `down`; default: AWSLABS_BUDGET, or no budget.",
 )
 DRY_RUN = click.option(
@@ -465,7 +455,10 @@ OPEN = click.option(
     "--open", "with_console", is_flag=True, help="Show it in your browser, while it is built and after."
 )
 ALLOW_FROM = click.option(
-    "--allow-from", metavar="CIDR", type=Cidr(), help="Who may reach SSH; default: this computer alone."
+    "--allow-from",
+    metavar="CIDR",
+    type=Read("cidr", range_in),
+    help="Who may reach SSH; default: this computer alone.",
 )
 NO_DOCKER = click.option(
     "--no-docker",
@@ -488,33 +481,28 @@ EXPORT = click.option(
 # -- Errors and exit codes -------------------------------------------------------------------------------
 
 
-class reporting:
+@contextlib.contextmanager
+def reporting(verbose: bool = False) -> Iterator[None]:
     """Show log lines and waits on stderr while the body runs; turn its errors into exit codes."""
-
-    def __init__(self, verbose: bool = False) -> None:
-        self.verbose = verbose
-
-    def __enter__(self) -> None:
-        screen.never_fail_on_a_character()
-        self.watcher = screen.watcher_for(sys.stderr)
-        progress.watcher = self.watcher
-        self.handler = screen.WatcherHandler()
-        logger = logging.getLogger("awslabs")
-        logger.addHandler(self.handler)
-        logger.setLevel(logging.DEBUG if self.verbose else logging.INFO)
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self.watcher.close()
-        progress.watcher = None
-        logging.getLogger("awslabs").removeHandler(self.handler)
-        if error is None or isinstance(error, (SystemExit, click.ClickException)):
-            return
-        if isinstance(error, KeyboardInterrupt):
-            screen.complain("\ninterrupted. Nothing is lost: run the same command again, or `down`.")
-            os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
+    screen.never_fail_on_a_character()
+    watcher = progress.watcher = screen.watcher_for(sys.stderr)
+    handler, logger = screen.WatcherHandler(), logging.getLogger("awslabs")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        try:
+            yield
+        finally:
+            watcher.close()
+            progress.watcher = None
+            logger.removeHandler(handler)
+    except KeyboardInterrupt:
+        screen.complain("\ninterrupted. Nothing is lost: run the same command again, or `down`.")
+        os._exit(INTERRUPTED)  # threads that wait for AWS are not waited for
+    except Exception as error:
         ours = as_lab_error(error)
         if ours is None:
-            return
+            raise
         for label, text in (("error: ", ours.what), ("why:   ", ours.why), ("fix:   ", ours.fix)):
             if text:
                 screen.complain(screen.fitted(label + text, sys.stderr))
@@ -562,13 +550,10 @@ def agree(question: str, unasked: str) -> None:
 def header(ledger: Ledger) -> dict[str, Any]:
     """What the result of every lab's `up` and `status` begins with."""
     ledger.read_meter()
-    note = cost.price_note(ledger.journal.header, ledger.journal.rows).strip(" ()")
+    head = ledger.journal.header
+    note = cost.price_note(head, ledger.journal.rows).strip(" ()")
     return {
-        "lab": ledger.lab,
-        "name": ledger.journal.header["name"],
-        "cloud": ledger.journal.header["cloud"],
-        "account": ledger.journal.header["account"],
-        "region": ledger.journal.header["region"],
+        **journal.whereabouts(head),
         "ledger": ledger.journal.path,
         "usd_per_hour": ledger.usd_per_hour,
         "usd_so_far": ledger.usd_so_far,
@@ -761,8 +746,7 @@ def add_down(
             if rows
             else "Nothing stands."
         )
-        as_json = click.get_current_context().params["as_json"]
-        return {"deleted": len(rows), "usd_so_far": usd} if as_json else None
+        return {"deleted": len(rows), "usd_so_far": usd} if wants_json() else None
 
     down_verb.params.append(click.Option(["--dry-run"], is_flag=True, help="Only say what would be deleted."))
     if bring_home:

@@ -49,6 +49,9 @@ BAD_CREDENTIALS = {
     "MissingAuthenticationToken",
 }
 NO_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "Server.InsufficientInstanceCapacity"}
+# botocore's own: no way there was found; it broke before the answer was whole.
+UNREACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "HTTPClientError")
+BROKEN = ("ConnectionClosedError", "ReadTimeoutError", "ConnectionError", "IncompleteReadError")
 
 AGAIN = "then run the same command again"
 # What AWS says when this computer's clock is off: as a code of its own, or as one of a wrong signature.
@@ -424,13 +427,13 @@ def explain(
             if practice
             else f"{operation}: AWS_ENDPOINT_URL leads to nobody.",
         )
-    if code in ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "HTTPClientError"):
+    if code in UNREACHED:
         return refusal(
             f"There is no network, or no Region called {place.region or 'so'}: {message}",
             f"{whoami}    # once it answers, run the same command again: it goes on",
             f"{operation}: AWS could not be reached.",
         )
-    if code in ("ConnectionClosedError", "ReadTimeoutError", "ConnectionError", "IncompleteReadError"):
+    if code in BROKEN:
         return refusal(
             f"The connection broke before an answer came: {message}",
             "run the same command again: it asks AWS first what took effect",

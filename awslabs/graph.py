@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from awslabs.drawing import price, short
-from awslabs.journal import Row
+from awslabs.journal import Row, whereabouts
 from awslabs.screen import columns, folded, one_line
 
 UNICODE = ("├─ ", "└─ ", "│  ", "   ")
@@ -80,7 +80,7 @@ def as_dict(header: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, Any]:
     still = [row for row in rows if row.open]
     known = {row.number for row in still}
     return {
-        **{key: header[key] for key in ("lab", "name", "cloud", "account", "region")},
+        **whereabouts(header),
         "nodes": [
             {"row": row.number, "name": row.name, "call": row.call, "id": row.id, "state": row.state}
             | {"usd_per_hour": row.usd_per_hour}

@@ -6,7 +6,6 @@ verify(cloud)    the same beside this computer's ledgers: what each of the two k
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from typing import Any, TypeVar
 
 from awslabs import journal
 from awslabs.cloud import Cloud
-from awslabs.errors import AwsError, LedgerError, StillStanding
+from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import boto3_errors, explain
 from awslabs.journal import Row
 from awslabs.kinds import KINDS, Found, Kind, Overview
 from awslabs.kinds.named import as_kept
 from awslabs.ledger import Ledger, is_foreign
-from awslabs.ledgers import damaged_files, ledgers_of
+from awslabs.ledgers import damaged_files, ledgers_of, rows_in
 from awslabs.progress import each
 
 STRAY = "stands, in no ledger"
@@ -307,11 +306,10 @@ def without_row(cloud: Cloud, ours: list[Ours]) -> list[Ours]:
     Its row was lost, or its mark was copied by hand. What AWS lists for a while after its end is asked for.
     """
     rows: dict[str, list[Row]] = {}
-    for path in journal.files(cloud.folder):
-        with contextlib.suppress(LedgerError):  # damaged: `list` shows it, `recover` mends it
-            for row in journal.read(path)[1]:
-                if row.open:
-                    rows.setdefault(row.token, []).append(row)
+    for those in rows_in(journal.files(cloud.folder))[0].values():  # what is damaged, `recover` mends
+        for row in those:
+            if row.open:
+                rows.setdefault(row.token, []).append(row)
 
     def is_copy(one: Ours, row: Row) -> bool:
         return KINDS[one.call].judged(one.found, row).state == "copy"

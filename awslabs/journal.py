@@ -388,6 +388,11 @@ def as_row(fields: Any) -> Row:
     return row
 
 
+def whereabouts(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a header what tells one lab from all others: lab, name, cloud, account, Region."""
+    return {key: header[key] for key in ("lab", "name", "cloud", "account", "region")}
+
+
 def lab_of(prefix: str) -> str:
     """``ecs_qa`` of ``awslabs-ecs-qa-k3x9qa``; empty for what no lab's ledger can have drawn."""
     match = PREFIX.fullmatch(prefix)

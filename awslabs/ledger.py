@@ -50,8 +50,10 @@ from awslabs.errors import (
     install,
 )
 from awslabs.explain import (
+    BROKEN,
     NO_CAPACITY,
     THROTTLED,
+    UNREACHED,
     Place,
     answers,
     as_options,
@@ -80,17 +82,7 @@ FORGOTTEN_S = 600.0  # age of work from which on AWS would show it if it ran: EC
 THROTTLE_S = 900.0
 UNANSWERED_S = 120.0  # seconds to go on while nobody knows whether a call took effect
 AT_ONCE = 16  # deletions of one lab at the same time
-TRANSPORT = (
-    "EndpointConnectionError",
-    "ConnectionClosedError",
-    "ConnectionError",
-    "ConnectTimeoutError",
-    "ReadTimeoutError",
-    "ProxyConnectionError",
-    "HTTPClientError",
-    "IncompleteReadError",
-    "ResponseStreamingError",
-)
+TRANSPORT = (*UNREACHED, *BROKEN, "ResponseStreamingError")
 
 
 def operation(method: Callable[..., Any]) -> str:
@@ -434,7 +426,7 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         """In a notebook: what stands, as a table. Asks AWS nothing."""
-        head = {key: self.journal.header[key] for key in ("lab", "name", "cloud", "account", "region")}
+        head = journal.whereabouts(self.journal.header)
         if note := prices.note(self.cloud.region).strip(" ()"):
             head["prices"] = note
         standing = [
@@ -482,8 +474,9 @@ class Ledger:
             if row is not None:
                 row = self._resume(kind, row, method, request, digests)
             if row is None:
-                if kind.costs(request, self.cloud.region):
-                    self.arm(kind.usd_per_hour(request, self.cloud.region))
+                usd_per_hour = kind.usd_per_hour(request, self.cloud.region)
+                if kind.spends or usd_per_hour != 0:  # or may cost: a price that is not known
+                    self.arm(usd_per_hour)
                 row = self._begin_if_paid(kind, name, request, digests)
                 self._send(kind, row, method, request)
             return row.id
@@ -509,8 +502,7 @@ class Ledger:
             When AWS refuses, be it inside HTTP 200; nothing then runs under this row.
         """
         kind = kind_of(method)
-        with self.journal.locked("start", patience_s=START_S * self.patience):
-            self._refuse_others()
+        with self.locked("start"):
             row = self._begin_if_paid(kind, name, request, {})
             if limits.budget(self.journal.header) is not None:
                 self._move_its_end()  # before it costs: who comes to an end here comes to no other
@@ -530,7 +522,7 @@ class Ledger:
         full, the rows stay as they are, until whoever comes next.
         """
         rows = [row for row in self.journal.open_rows() if KINDS[row.call].work]
-        found = each(lambda row: self._seen(KINDS[row.call], row), rows, AT_ONCE)
+        found = each(self._seen, rows, AT_ONCE)
         seen = list(zip(rows, found, strict=True))
         ends = {row.token: self._end_of(row, shown) for row, shown in seen}
         billed = {row.token: shown[0].billed for row, shown in seen if shown}
@@ -638,9 +630,9 @@ class Ledger:
             self._delete(row)
             return None
         repeatable = row.state == "creating" and row.digests == digests and not kind.not_idempotent
-        found = self._look(kind, row) if repeatable else self._settled(kind, row)
+        found = self.shown(row) if repeatable else self._settled(row)
         if repeatable and is_foreign(found):
-            found = self._settled(kind, row)  # its tags may not be visible yet
+            found = self._settled(row)  # its tags may not be visible yet
         self._refuse_foreign(row, found)
         if found and found[0].state == "going":
             self._prove(row)
@@ -777,7 +769,7 @@ class Ledger:
         if taken or code.startswith("Idempotent") or unanswered or code in THROTTLED:
             # It may stand: made by an earlier try whose answer was lost. Never send again without a look.
             patient = taken or (unanswered and kind.not_idempotent)
-            found = self._settled(kind, row) if patient else self._look(kind, row)
+            found = self._settled(row) if patient else self.shown(row)
             if taken and unsure:
                 self._refuse_foreign(row, found)
             found = [one for one in found if one.state not in ("going", "foreign")]
@@ -796,7 +788,7 @@ class Ledger:
             row.token = journal.fresh_token()
             self.journal.save()
             return False
-        if unsure and (found := self._settled(kind, row)):
+        if unsure and (found := self._settled(row)):
             self._refuse_foreign(row, found)
             self._keep(kind, row, found)
             return True
@@ -825,15 +817,20 @@ class Ledger:
     settle_s = SETTLE_S
     patience = 1.0  # scales the other bounds; tests shorten them
 
-    def _look(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
-        """What stands under this row's token or identifier now, oldest first, and has not ended."""
-        return [one for one in self._seen(kind, row, listed) if one.state != "ended"]
+    def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
+        """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
 
-    def _seen(self, kind: Kind, row: Row, listed: list[Found] | None = None) -> list[Found]:
-        """The same, with work that has ended. AWS calls: the kind's describe call.
+        Oldest first, and without what has ended. AWS calls: the kind's describe call, unless a listing is
+        given.
+        """
+        return [one for one in self._seen(row, listed) if one.state != "ended"]
+
+    def _seen(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
+        """The same, with work that has ended.
 
         Copies are told of once, and left out: "Launch more like this" in the console copies tags, too.
         """
+        kind = KINDS[row.call]
         try:
             if listed is None:
                 with callbook.about(self.journal, row):
@@ -865,9 +862,9 @@ class Ledger:
         ours = {value for one in rows for value in one.ids.values()}
         return ours.issuperset(row.ids[end] for end in kind.ends)
 
-    def _settled(self, kind: Kind, row: Row) -> list[Found]:
-        """As `_look`, but "nothing" and "foreign" count only once all had the time to become visible."""
-        seen = self._seen(kind, row)
+    def _settled(self, row: Row) -> list[Found]:
+        """As `shown`, but "nothing" and "foreign" count only once all had the time to become visible."""
+        seen = self._seen(row)
         if row.state == "creating":
             left = self.settle_s
         else:
@@ -877,7 +874,7 @@ class Ledger:
             with awaiting(f"certainty whether the {row.name} was made"):
                 while (not seen or is_foreign(seen)) and time.monotonic() < until:
                     time.sleep(min(1.0, self.settle_s / 4))
-                    seen = self._seen(kind, row)
+                    seen = self._seen(row)
         return [one for one in seen if one.state != "ended"]
 
     # -- down -----------------------------------------------------------------------------------------
@@ -959,20 +956,13 @@ class Ledger:
 
         def state(row: Row) -> str:
             try:
-                seen = self._seen(KINDS[row.call], row)
+                seen = self._seen(row)
             except LabError:
                 return "not looked at"
             return seen[0].state if seen else "not shown by AWS"
 
         rows = self.journal.open_rows()
         return dict(zip((row.number for row in rows), each(state, rows, AT_ONCE), strict=True))
-
-    def shown(self, row: Row, listed: list[Found] | None = None) -> list[Found]:
-        """What AWS shows under a row's token or identifier, or has shown in a listing of many things.
-
-        AWS calls: the kind's describe call, unless a listing is given.
-        """
-        return self._look(KINDS[row.call], row, listed)
 
     def force(self, name: str) -> None:
         """Delete what stands under one row by its identifier, though it does not carry the row's token.
@@ -1014,7 +1004,7 @@ class Ledger:
         running: dict[Future[None], tuple[Callable[[Row], None], Row]] = {}
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            looks = {row.number: pool.submit(self._settled, KINDS[row.call], row) for row in rows}
+            looks = {row.number: pool.submit(self._settled, row) for row in rows}
 
             def ask(row: Row) -> None:
                 self._ask(row, looks[row.number].result())
@@ -1076,7 +1066,7 @@ class Ledger:
 
     def _delete(self, row: Row) -> None:
         """Delete one row's resource and wait until AWS does not show it any more."""
-        self._ask(row, self._settled(KINDS[row.call], row))
+        self._ask(row, self._settled(row))
         self._prove(row)
 
     def _ask(self, row: Row, found: list[Found]) -> None:
@@ -1115,7 +1105,7 @@ class Ledger:
                     else f"nothing uses the {row.name} any more"
                 ):
                     time.sleep(pause(attempt, longest_s=5.0))
-                found = self._look(kind, row)
+                found = self.shown(row)
                 self._refuse_foreign(row, found)
 
     def _prove(self, row: Row) -> None:
@@ -1126,7 +1116,7 @@ class Ledger:
         began = time.monotonic()
 
         def is_gone() -> bool:
-            found = self._look(KINDS[row.call], row)
+            found = self.shown(row)
             if time.monotonic() - began > self.settle_s:
                 self._refuse_foreign(row, found)
             if found:

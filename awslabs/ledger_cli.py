@@ -14,6 +14,7 @@ python -m awslabs.ledger recover              write rows for what stands without
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
@@ -136,7 +137,7 @@ def command_line() -> Any:
             for those in rows.values()
             for row in those
         ]
-        return unless_failed(shown, failures, as_json)
+        return unless_failed(shown, [*failures.values()], as_json)
 
     @cli.plain_verb(group, "graph")
     @click.argument("lab")
@@ -241,9 +242,13 @@ def command_line() -> Any:
                 for row in reversed(those)
                 if row.open
             ]
-            return unless_failed(would, failures, options["as_json"])
-        regions = ledgers.Clouds(cloud, lambda region: cli.open_cloud(**{**where(options), "region": region}))
-        results = ledgers.down_all(regions, entries)
+            return unless_failed(would, [*failures.values()], options["as_json"])
+
+        @functools.cache
+        def in_region(region: str) -> Cloud:
+            return cloud if region == cloud.region else cli.open_cloud(**{**where(options), "region": region})
+
+        results = ledgers.down_all(in_region, entries)
         failed = [f"{one.lab} ({one.name}): {error}" for one, error in results if error]
         if failed:
             raise StillStanding(

@@ -72,22 +72,18 @@ def standing(folders: Iterable[Path]) -> list[Standing]:
 
 def _entry(path: Path) -> Standing | None:
     lab, name, account, region, _ = path.name.split(".")
-    cloud = "aws" if path.parent == journal.home() else "sandbox"
+    whose = lab, name, "aws" if path.parent == journal.home() else "sandbox", account, region
     try:
         header, rows = journal.read(path)
     except journal.Absent:
         return None  # removed a moment ago
     except LedgerError as error:
-        return Standing(lab, name, cloud, account, region, "?", 0.0, -1, None, None, path, error)
+        return Standing(*whose, "?", 0.0, -1, None, None, path, error)
     still = [row for row in rows if row.open]
     if not still:
         return None
     return Standing(
-        lab,
-        name,
-        cloud,
-        account,
-        region,
+        *whose,
         header["owner"],
         max(journal.seconds_since(row.begun) for row in still) / 3600,
         len(still),
@@ -114,14 +110,14 @@ def folders(sandbox: bool = False) -> list[Path]:
     return there if sandbox else [journal.home(), *there]
 
 
-def rows_in(paths: list[Path]) -> tuple[dict[Path, list[Row]], list[LabError]]:
+def rows_in(paths: Iterable[Path]) -> tuple[dict[Path, list[Row]], dict[Path, LabError]]:
     """The rows of each file that reads, and why the others do not."""
-    rows, failures = {}, list[LabError]()
+    rows, failures = {}, dict[Path, LabError]()
     for path in paths:
         try:
             rows[path] = journal.read(path)[1]
         except LedgerError as error:
-            failures.append(error)
+            failures[path] = error
     return rows, failures
 
 
@@ -141,17 +137,10 @@ def ledgers_of(cloud: Cloud) -> Iterator[Ledger]:
             continue  # damaged: `list` shows it, `recover` mends it
 
 
-def unread(cloud: Cloud) -> dict[Path, LedgerError]:
+def unread(cloud: Cloud) -> dict[Path, LabError]:
     """Ledgers of this account and Region that do not read, each with the reason."""
-    reasons = {}
-    for path in files_of(cloud):
-        try:
-            journal.read(path)
-        except journal.Absent:
-            continue
-        except LedgerError as error:
-            reasons[path] = error
-    return reasons
+    _, failures = rows_in(files_of(cloud))
+    return {path: error for path, error in failures.items() if not isinstance(error, journal.Absent)}
 
 
 def damaged_files(cloud: Cloud) -> list[Path]:
@@ -305,11 +294,16 @@ def in_turn(ledger: Ledger, rows: list[Row]) -> list[Row]:
     return [row for row in rows if KINDS[row.call].rate and not before[row.number]]
 
 
-def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, LabError | None]]:
-    """Take down many ledgers of this computer; each with what went wrong, or None."""
+def down_all(
+    in_region: Callable[[str], Cloud], entries: list[Standing]
+) -> list[tuple[Standing, LabError | None]]:
+    """Take down many ledgers of this computer; each with what went wrong, or None.
+
+    `in_region` gives the cloud of a Region, with the same credentials in all.
+    """
 
     def opened(entry: Standing) -> Ledger:
-        cloud = clouds.of(entry.region)
+        cloud = in_region(entry.region)
         if cloud.identity["account"] != entry.account:
             raise LedgerError(
                 f"{entry.lab} ({entry.name}) is of account {entry.account}.",
@@ -321,15 +315,3 @@ def down_all(clouds: Clouds, entries: list[Standing]) -> list[tuple[Standing, La
         return ledger
 
     return list(zip(entries, take_down(entries, opened, Ledger.read_meter), strict=True))
-
-
-class Clouds:
-    """The same credentials in several Regions: one `Cloud` each, made when it is needed."""
-
-    def __init__(self, first: Cloud, make: Any) -> None:
-        self.by_region, self.make = {first.region: first}, make
-
-    def of(self, region: str) -> Cloud:
-        if region not in self.by_region:
-            self.by_region[region] = self.make(region)
-        return self.by_region[region]

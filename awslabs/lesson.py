@@ -191,11 +191,9 @@ def table(plan: Plan, lang: str, command: str) -> str:
     """The plan in short: a step on two lines, or more where its parameters need them."""
     lines = [head(plan, lang), ""]
     for place, step in enumerate(plan.steps, 1):
-        name = marked_text(step.row)
-        facts = [name] if name else []
-        facts += (
-            [step.call, price(step.usd_per_hour, lang, plan.region)] if step.usd_per_hour else [step.call]
-        )
+        facts = [*filter(None, [marked_text(step.row)]), step.call]
+        if step.usd_per_hour:
+            facts.append(price(step.usd_per_hour, lang, plan.region))
         if step.needs:
             facts.append(SAID[lang]["after"].format(rows=", ".join(map(marked_text, step.needs))))
         lines.append(wrapped(f"{place:3d}  {', '.join(facts)}", 5))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import re
@@ -205,18 +206,13 @@ def _elsewhere(home_id: str) -> Iterator[None]:
 
     Whatever endpoint the user has chosen, a practice cloud's, say, has no part in it.
     """
-    names = ("AWSLABS_HOME", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    before = {name: os.environ.get(name) for name in names}
+    from unittest import mock
+
     with tempfile.TemporaryDirectory(prefix="awslabs-plan-") as folder:
-        os.environ.update(zip(names, (folder, "true"), strict=True))
         Path(folder, "home-id").write_text(f"{home_id}\n", encoding="utf-8")
-        try:
+        told = {"AWSLABS_HOME": folder, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+        with mock.patch.dict(os.environ, told):
             yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -367,7 +363,7 @@ class Recorder:
                 names.steps[at] = made.steps[-1]
         self._ask_once(made)
         for what, facts in self.images or []:
-            self._insert(made, what, names.put(facts), facts["uri"])
+            self._insert(made, what, names.put(facts))
         return made
 
     def _ask_once(self, plan: Plan) -> None:
@@ -380,7 +376,7 @@ class Recorder:
                     before.gives.update(ask.gives)
                     step.asks.remove(ask)
 
-    def _insert(self, plan: Plan, what: str, facts: dict[str, Any], uri: str) -> None:
+    def _insert(self, plan: Plan, what: str, facts: dict[str, Any]) -> None:
         """An image is built once its repository is there, while `up` goes on."""
         at = next(place for place, step in enumerate(plan.steps) if step.call == "ecr:CreateRepository")
         repository = plan.steps[at]
@@ -454,11 +450,9 @@ class Names:
                 self._name_all(source.sent, told_at)
 
     def _free(self, name: str) -> str:
-        taken, number = set(self.known.values()), 2
-        free = name
-        while free in taken:
-            free, number = f"{name}_{number}", number + 1
-        return free
+        taken = set(self.known.values())
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        return next(one for one in names if one not in taken)
 
     def asks(self, at: int) -> list[Ask]:
         """The reading calls whose answers this call needs and none before it did."""
@@ -515,7 +509,8 @@ def leaves(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
     if isinstance(value, str):
         yield way, value
     elif isinstance(value, bytes):
-        yield way, value.decode(errors="replace")
+        with contextlib.suppress(UnicodeDecodeError):  # a zip may hold by chance what a variable begins with
+            yield way, value.decode()
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != "ResponseMetadata":

@@ -10,7 +10,6 @@ told beforehand; what looks like an identifier, an address or a secret is found 
 from __future__ import annotations
 
 import bisect
-import functools
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -52,12 +51,6 @@ SHORT = 6  # a known value of fewer characters counts where it is a word, not wi
 NOBODYS = {"127.0.0.1", "0.0.0.0", "::", "::1"}
 
 
-@functools.cache
-def as_word(value: str) -> re.Pattern[str]:
-    """Where a value stands alone."""
-    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])")
-
-
 class Pseudonyms:
     """Values and what stands for them.
 
@@ -97,7 +90,8 @@ class Pseudonyms:
         """The text without known values alone."""
         for value in self._longest_first:
             if value in text:
-                parts = text.split(value) if len(value) >= SHORT else as_word(value).split(text)
+                alone = rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])"
+                parts = text.split(value) if len(value) >= SHORT else re.split(alone, text)
                 if len(parts) > 1:
                     return self._of[value].join(self.without_known(part) for part in parts)
         return text

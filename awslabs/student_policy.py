@@ -189,14 +189,10 @@ def conditions(call: Call, place: Place) -> dict[str, dict[str, Any]]:
     if images := call.asks.get("batch:image"):
         must("StringLike", "batch:Image", place.fill(images[0]))
         must("BoolIfExists", "batch:Privileged", "false")
-    if _anywhere(resource(call, place)) and call.action.partition(":")[0] not in ("freetier", "iam"):
+    on, service = resource(call, place), call.action.partition(":")[0]
+    if (on == "*" or not on.split(":")[3]) and service not in ("freetier", "iam"):  # it names no Region
         must("StringEquals", "aws:RequestedRegion", place.region)
     return found
-
-
-def _anywhere(arn: str) -> bool:
-    """Whether it names no Region: then a condition must."""
-    return arn == "*" or not arn.split(":")[3]
 
 
 def _widest(resources: Iterable[str]) -> set[str]:

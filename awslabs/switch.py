@@ -33,6 +33,7 @@ from awslabs.explain import DENIED, boto3_errors
 from awslabs.kinds import schedules
 from awslabs.kinds.functions import packed
 from awslabs.ledger import Ledger
+from awslabs.roles import permit
 
 log = logging.getLogger("awslabs.switch")
 
@@ -160,24 +161,20 @@ def prepare(ledger: Ledger) -> None:
     """
     if not ledger.missing(PARTS):
         return  # of an earlier `up`: `arm` looks at it
-    iam, logs, name = ledger.client("iam"), ledger.client("logs"), f"{ledger.prefix}-switch"
+    logs, name = ledger.client("logs"), f"{ledger.prefix}-switch"
     account, region = ledger.cloud.identity["account"], ledger.cloud.region
     ledger.create(
         "switch-role",
-        iam.create_role,
+        ledger.client("iam").create_role,
         RoleName=f"{name}-role",
         AssumeRolePolicyDocument=policies.trust("lambda.amazonaws.com", "scheduler.amazonaws.com"),
     )
-    ledger.create(
-        "switch-policy",
-        iam.put_role_policy,
-        RoleName=f"{name}-role",
-        PolicyName="what-it-needs",
-        PolicyDocument=policies.document(
-            *policies.take_down(ledger.prefix, region, account),
-            policies.write_logs(ledger.arn("logs", f"log-group:/aws/lambda/{name}")),
-            policies.allow(ledger.arn("lambda", f"function:{name}"), "lambda:InvokeFunction"),
-        ),
+    permit(
+        ledger,
+        "switch",
+        *policies.take_down(ledger.prefix, region, account),
+        policies.write_logs(ledger.arn("logs", f"log-group:/aws/lambda/{name}")),
+        policies.allow(ledger.arn("lambda", f"function:{name}"), "lambda:InvokeFunction"),
     )
     ledger.create("switch-logs", logs.create_log_group, logGroupName=f"/aws/lambda/{name}")
 

@@ -358,7 +358,7 @@ def test_nothing_waits_for_what_aws_deletes_once_per_30_s(school: School, way: s
         assert len(entries) == 3
 
         def wrong() -> list[Any]:
-            ends = ledgers.down_all(ledgers.Clouds(here, Cloud), entries)
+            ends = ledgers.down_all(lambda region: here, entries)
             return [error for _, error in ends if error]
 
     with school.trouble.ahead({}, {}):
@@ -397,7 +397,7 @@ def test_who_waits_for_a_turn_keeps_the_switch_and_tells_what_failed(school: Sch
     here = Cloud()
     with school.trouble.ahead({}, {}):
         school.trouble.calls.clear()
-        ends = ledgers.down_all(ledgers.Clouds(here, Cloud), ledgers.standing([here.folder]))
+        ends = ledgers.down_all(lambda region: here, ledgers.standing([here.folder]))
         names = [name for name, _ in school.trouble.calls if name.startswith("Delete")]
     failed = {entry.lab: error.what for entry, error in ends if error}
     assert set(failed) == {"ec2"}, failed

@@ -115,6 +115,12 @@ def test_the_plan_of_chapter_1_is_its_page(plans: dict[str, Plan]) -> None:
     ]
 
 
+def test_bytes_that_are_no_text_hold_no_variables() -> None:
+    """A zip of a hundred thousand bytes holds by chance, once in a hundred, what a variable begins with."""
+    packed = b"PK\xff" + plan.variable("prefix").encode()
+    assert list(plan.texts({"ZipFile": packed, "Body": b"text"})) == ["text"]
+
+
 def test_a_zone_is_told_once_for_all_subnets(plans: dict[str, Plan]) -> None:
     asks = [ask for step in plans["gpu"].steps for ask in step.asks]
     zones = [ask for ask in asks if ask.call == "ec2:DescribeInstanceTypeOfferings"]

@@ -141,7 +141,7 @@ def test_work_that_aws_has_forgotten_costs_nothing_any_more(
     ledger: Ledger, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.start("task", ledger.client("ecs").run_task, **task)
-    monkeypatch.setattr(ledger, "_seen", lambda kind, row: [])
+    monkeypatch.setattr(ledger, "_seen", lambda row: [])
     ledger.close_ended()
     assert ledger.journal.last("task") is not None  # so young it may only be invisible yet
     monkeypatch.setattr("awslabs.ledger.FORGOTTEN_S", 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
@@ -77,16 +76,15 @@ class Clouds:
 
 def now_and_then(find: Callable[[], list[Path]]) -> Callable[[], list[Path]]:
     """What was found a moment ago is found again."""
-    kept: dict[str, Any] = {"at": -FOLDERS_S, "found": []}
+    at, found = -FOLDERS_S, list[Path]()
 
-    @functools.wraps(find)
-    def found() -> list[Path]:
-        if time.monotonic() - kept["at"] > FOLDERS_S:
-            kept.update(at=time.monotonic(), found=find())
-        paths: list[Path] = kept["found"]
-        return paths
+    def again() -> list[Path]:
+        nonlocal at, found
+        if time.monotonic() - at > FOLDERS_S:
+            at, found = time.monotonic(), find()
+        return found
 
-    return found
+    return again
 
 
 def serve(server: Console, shows: list[str], *, browser: bool, while_seen: bool) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from awslabs import callbook, cost, journal, limits
 from awslabs.cloud import Cloud
-from awslabs.console.looks import Barred, Looked, look, machines_of_batch
+from awslabs.console.looks import Barred, look, machines_of_batch
 from awslabs.errors import LabError
 from awslabs.explain import boto3_errors, explain
 from awslabs.journal import Row
@@ -36,6 +36,7 @@ CLOSED_ROWS = 300  # of a ledger, the newest, that are told
 LOOK_S = 5.0  # seconds between two looks at AWS
 STILL_S = 30.0  # the same while nothing changes
 LONGEST_S = 120.0  # the same while AWS asks for fewer calls
+OF_A_ROW = ("name", "call", "id", "state", "needs", "begun", "made", "ended", "usd_per_hour")
 
 Event = dict[str, Any]
 
@@ -157,16 +158,8 @@ def row_event(row: Row) -> Event:
     kind = KINDS.get(row.call)
     return {
         "n": row.number,
-        "name": row.name,
-        "call": row.call,
-        "id": row.id,
-        "state": row.state,
-        "needs": row.needs,
+        **{name: getattr(row, name) for name in OF_A_ROW},
         "telling": {key: value for key, value in row.telling.items() if key != "shown"},
-        "begun": row.begun,
-        "made": row.made,
-        "ended": row.ended,
-        "usd_per_hour": row.usd_per_hour,
         "work": bool(kind and kind.work),
         "join": bool(kind and kind.join),
     }
@@ -270,31 +263,27 @@ class Watch:
         try:
             cloud = self._cloud_of(self.file.path)
             looked = look(cloud.client, self.file.header, self.file.rows)
-            looked.others = self._machines(cloud, looked)
+            looked.others = self._machines(cloud)
         except Barred as barred:
-            told["banner"] = self._banner(explain(barred.error, barred.call, cloud.place))
-            return told, False
+            banner: LabError = explain(barred.error, barred.call, cloud.place)
         except LabError as error:
-            told["banner"] = self._banner(error)
-            return told, False
+            banner = error
         except Exception:  # the next look may succeed, and a page that ends here tells nobody
             log.exception("AWS could not be looked at")
-            told["banner"] = {"what": "AWS could not be looked at.", "why": "", "fix": ""}
-            return told, False
-        told["shown"] = {number: dataclasses.asdict(one) for number, one in looked.shown.items()}
-        told["others"] = looked.others
-        return told, looked.throttled
+            banner = LabError("AWS could not be looked at.")
+        else:
+            told["shown"] = {number: dataclasses.asdict(one) for number, one in looked.shown.items()}
+            told["others"] = looked.others
+            return told, looked.throttled
+        told["banner"] = {"what": banner.what, "why": banner.why, "fix": banner.fix}
+        return told, False
 
-    def _machines(self, cloud: Cloud, looked: Looked) -> list[dict[str, str]]:
+    def _machines(self, cloud: Cloud) -> list[dict[str, str]]:
         try:
             return machines_of_batch(cloud.client, self.file.header, self.file.rows)
         except boto3_errors() as error:
             log.debug("Batch's machines are not shown: %s", error)
             return []
-
-    @staticmethod
-    def _banner(error: LabError) -> dict[str, str]:
-        return {"what": error.what, "why": error.why, "fix": error.fix}
 
 
 class Watches:
@@ -327,20 +316,12 @@ def events(
     rest : callable
         Waits so many seconds; False once the page has gone.
     """
-    listed: list[Event] | None = None
-    labs = files.labs()
-    opened = files.of(key)
-    if opened is None:
-        yield {"type": "labs", "labs": labs}
-        listed = labs
-        yield from _lists(files, listed, rest)
+    listed = files.labs()
+    if opened := files.of(key):
+        with watches.of(opened) as watch:
+            yield from _opened(files, File(opened.path), watch, rest)
         return
-    watch = watches.of(opened)
-    with watch:
-        yield from _opened(files, File(opened.path), watch, rest)
-
-
-def _lists(files: Files, listed: list[Event], rest: Callable[[float], bool]) -> Generator[Event, None, None]:
+    yield {"type": "labs", "labs": listed}
     beat = time.monotonic()
     while rest(LIST_S):
         labs = files.labs()

@@ -26,6 +26,7 @@ PORTS = {22: "SSH", 80: "HTTP", 443: "HTTPS", 8888: "Jupyter"}
 Words = dict[str, str]  # by language: en, ja
 Client = Callable[[str], Any]
 Seen = dict[str, "Shown"]  # by a thing's identifier
+Looker = Callable[[Any, list[Row], Mapping[str, Any]], Seen]  # client, rows, the ledger's header
 
 
 @dataclasses.dataclass
@@ -129,16 +130,19 @@ def _look_at(client: Client, header: Mapping[str, Any], call: str, rows: list[Ro
     return dict(zip((row.number for row in rows), each(state, rows, 4), strict=True))
 
 
-def _one_by_one(rows: list[Row], gone: type[Exception], ask: Callable[[str], Shown]) -> Seen:
-    """Things that AWS shows one in a call; what is `gone` it does not show."""
+def one_by_one(ask: Callable[[Any, str], Shown], gone: str = "ResourceNotFoundException") -> Looker:
+    """Asks for things that AWS shows one in a call; what is `gone` it does not show."""
 
-    def one(row: Row) -> Shown:
-        try:
-            return ask(row.id)
-        except gone:
-            return Shown("absent")
+    def seen(client: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
+        def one(row: Row) -> Shown:
+            try:
+                return ask(client, row.id)
+            except getattr(client.exceptions, gone):
+                return Shown("absent")
 
-    return dict(zip((row.id for row in rows), each(one, rows, 4), strict=True))
+        return dict(zip((row.id for row in rows), each(one, rows, 4), strict=True))
+
+    return seen
 
 
 def clause(en: str, ja: str) -> Words:
@@ -463,43 +467,34 @@ def clusters(ecs: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
     return seen
 
 
-def functions(lambda_: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
-    def one(name: str) -> Shown:
-        told = lambda_.get_function_configuration(FunctionName=name)
-        state = told.get("State", "Active")
-        stage = {"Pending": "coming", "Failed": "failed"}.get(state, "standing")
-        reason = told.get("StateReason", "")
-        facts = [
-            ("runtime", told.get("Runtime", "")),
-            ("memory", f"{told.get('MemorySize', '?')} MiB"),
-            ("timeout", f"{told.get('Timeout', '?')} s"),
-            ("role", told.get("Role", "").rpartition("/")[2]),
-        ]
-        return Shown(stage, state, clause(reason, reason) if reason else {}, [f for f in facts if f[1]])
-
-    return _one_by_one(rows, lambda_.exceptions.ResourceNotFoundException, one)
+def _function(lambda_: Any, name: str) -> Shown:
+    told = lambda_.get_function_configuration(FunctionName=name)
+    state = told.get("State", "Active")
+    stage = {"Pending": "coming", "Failed": "failed"}.get(state, "standing")
+    reason = told.get("StateReason", "")
+    facts = [
+        ("runtime", told.get("Runtime", "")),
+        ("memory", f"{told.get('MemorySize', '?')} MiB"),
+        ("timeout", f"{told.get('Timeout', '?')} s"),
+        ("role", told.get("Role", "").rpartition("/")[2]),
+    ]
+    return Shown(stage, state, clause(reason, reason) if reason else {}, [f for f in facts if f[1]])
 
 
-def tables(dynamodb: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
-    def one(name: str) -> Shown:
-        table = dynamodb.describe_table(TableName=name)["Table"]
-        state = table["TableStatus"]
-        stage = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}.get(state, "standing")
-        keys = ", ".join(key["AttributeName"] for key in table["KeySchema"])
-        return Shown(stage, state, facts=[("key", keys), ("items", str(table.get("ItemCount", 0)))])
-
-    return _one_by_one(rows, dynamodb.exceptions.ResourceNotFoundException, one)
+def _table(dynamodb: Any, name: str) -> Shown:
+    table = dynamodb.describe_table(TableName=name)["Table"]
+    state = table["TableStatus"]
+    stage = {"CREATING": "coming", "UPDATING": "coming", "DELETING": "going"}.get(state, "standing")
+    keys = ", ".join(key["AttributeName"] for key in table["KeySchema"])
+    return Shown(stage, state, facts=[("key", keys), ("items", str(table.get("ItemCount", 0)))])
 
 
-def message_queues(sqs: Any, rows: list[Row], header: Mapping[str, Any]) -> Seen:
-    def one(url: str) -> Shown:
-        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        return Shown("standing", facts=[("messages", told.get("ApproximateNumberOfMessages", "0"))])
-
-    return _one_by_one(rows, sqs.exceptions.QueueDoesNotExist, one)
+def _message_queue(sqs: Any, url: str) -> Shown:
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return Shown("standing", facts=[("messages", told.get("ApproximateNumberOfMessages", "0"))])
 
 
-SPECIAL: dict[str, Callable[[Any, list[Row], Mapping[str, Any]], Seen]] = {
+SPECIAL: dict[str, Looker] = {
     "ec2:CreateVpc": vpcs,
     "ec2:CreateSubnet": subnets,
     "ec2:CreateSecurityGroup": groups,
@@ -509,7 +504,7 @@ SPECIAL: dict[str, Callable[[Any, list[Row], Mapping[str, Any]], Seen]] = {
     "batch:SubmitJob": jobs,
     "batch:CreateJobQueue": queues_of_batch,
     "batch:CreateComputeEnvironment": environments,
-    "lambda:CreateFunction": functions,
-    "dynamodb:CreateTable": tables,
-    "sqs:CreateQueue": message_queues,
+    "lambda:CreateFunction": one_by_one(_function),
+    "dynamodb:CreateTable": one_by_one(_table),
+    "sqs:CreateQueue": one_by_one(_message_queue, "QueueDoesNotExist"),
 }

@@ -20,12 +20,8 @@ SHOWN = {"PROVISIONING": "coming", "PENDING": "coming", "ACTIVATING": "coming", 
 
 def repository_ids(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, str]:
     """The name, which calls use, and, once known, the address that images are pushed to."""
-    made = answer.get("repository", {})
-    return {
-        name: made[name] if name in made else request[name]
-        for name in ("repositoryName", "repositoryUri")
-        if name in made or name in request
-    }
+    known = {**request, **answer.get("repository", {})}
+    return {name: known[name] for name in ("repositoryName", "repositoryUri") if name in known}
 
 
 def show_repository(ecr: Any, ids: dict[str, str]) -> Found | None:

@@ -94,8 +94,7 @@ ROLE = named(
 
 def look_for_policy(iam: Any, row: Any) -> list[Found]:
     """The policy inside the role. It carries no tag: the row's two names are its mark."""
-    names = {name: row.ids[name] for name in ("RoleName", "PolicyName")}
-    return [Found(dict(row.ids))] if unless(MISSING, iam.get_role_policy, **names) else []
+    return [Found(dict(row.ids))] if unless(MISSING, iam.get_role_policy, **row.ids) else []
 
 
 def policies_of(iam: Any, rows: list[Any], overview: Overview) -> list[Found] | None:

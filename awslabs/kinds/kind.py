@@ -222,10 +222,6 @@ class Kind:
         """The client that it needs: ``ec2``."""
         return self.call.partition(":")[0]
 
-    def costs(self, request: dict[str, Any], region: str) -> bool:
-        """Whether from its creation on something may cost money by the hour; also where that is not known."""
-        return self.spends or self.usd_per_hour(request, region) != 0
-
     @property
     def join(self) -> bool:
         """Whether it ties things together and has no identifier of its own."""

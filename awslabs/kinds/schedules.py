@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from awslabs.kinds.kind import Found, Mark, Reason
-from awslabs.kinds.named import OURS, named, pages, unless
+from awslabs.kinds.named import OURS, listed_by_name, named, pages, unless
 
 MISSING = ("ResourceNotFoundException",)
 NAME = re.compile(r"(?P<ledger>awslabs-[a-z0-9-]+-[a-z0-9]{6})-(?P<token>\d{14}-[0-9a-f]{16})")
@@ -40,14 +39,6 @@ def marks_of(shown: dict[str, Any]) -> dict[str, str]:
 def show_schedule(scheduler: Any, ids: dict[str, str]) -> Found | None:
     answer = unless(MISSING, scheduler.get_schedule, Name=ids["Name"])
     return None if answer is None else Found({"Name": answer["Name"]}, tags=marks_of(answer))
-
-
-def our_schedules(scheduler: Any) -> Iterator[Found]:
-    """Those whose names begin as ours do. A listing shows no descriptions."""
-    listed = pages(scheduler, "list_schedules", "Schedules", GroupName="default", NamePrefix=OURS)
-    for one in listed:
-        if (found := show_schedule(scheduler, {"Name": one["Name"]})) is not None:
-            yield found
 
 
 def when(at: datetime | None) -> dict[str, Any]:
@@ -97,7 +88,12 @@ SCHEDULE = named(
     "Name",
     show_schedule,
     mark=mark_schedule,
-    listed=lambda scheduler, overview: list(our_schedules(scheduler)),
+    listed=listed_by_name(  # which shows no descriptions, so each is shown by itself
+        show_schedule,
+        lambda scheduler: pages(
+            scheduler, "list_schedules", "Schedules", GroupName="default", NamePrefix=OURS
+        ),
+    ),
     delete=lambda scheduler, found: scheduler.delete_schedule(Name=found.id),
     guards=True,
     put_off=put_off,

@@ -338,10 +338,10 @@ def wait_for_ssh(
             f"the console of {address} shows its host key fingerprints",
             lambda: fingerprints(console()),
             deadline,
-            "AWS is sometimes minutes late; and a server prints them at its first boot, not after a stop.",
             "Run the lab's `up` again to go on waiting; if the server was stopped since, `down` and `up`.",
-            2.0,
-            10.0,
+            "AWS is sometimes minutes late; and a server prints them at its first boot, not after a stop.",
+            first_s=2.0,
+            longest_s=10.0,
         )
         if fingerprint(key.asbytes()) not in shown:
             key = _host_key(address, deadline, doubt)  # a first boot may have made its keys after we looked
@@ -365,7 +365,7 @@ def wait_for_ssh(
             raise NoAnswer(error.what, error.why, error.fix) from error
 
     again = "Run the lab's `up` again to go on waiting."
-    _until(f"{address} lets {address.user} in", get_in, deadline, "", again, 1.0, 5.0)
+    _until(f"{address} lets {address.user} in", get_in, deadline, again)
 
 
 def _host_key(address: Address, deadline: float, doubt: Callable[[], None]) -> paramiko.PKey:
@@ -379,10 +379,7 @@ def _host_key(address: Address, deadline: float, doubt: Callable[[], None]) -> p
         f"SSH at {address} answers",
         look,
         deadline,
-        "",
         "Run the lab's `up` again to go on waiting; does its firewall let this computer's address in?",
-        1.0,
-        5.0,
     )
 
 
@@ -401,7 +398,7 @@ def _shown_key(address: Address, within_s: float) -> paramiko.PKey:
 
 
 def _until(
-    what: str, probe: Callable[[], T], deadline: float, why: str, fix: str, first_s: float, longest_s: float
+    what: str, probe: Callable[[], T], deadline: float, fix: str, why: str = "", **how_often: float
 ) -> T:
     """Poll until the probe answers; if it never does, say how the last try failed."""
 
@@ -415,7 +412,7 @@ def _until(
 
     left_s = max(0.0, deadline - time.monotonic())
     try:
-        return cast(T, poll(what, look, timeout_s=left_s, first_s=first_s, longest_s=longest_s))
+        return cast(T, poll(what, look, timeout_s=left_s, **how_often))
     except TimedOut as error:
         raise TimedOut(error.what, why, fix) from error
 

@@ -30,14 +30,9 @@ def put(ledger: Ledger, values: Mapping[str, str]) -> None:
         ensure(ssm.put_parameter, **request)
 
 
-def as_shell(values: Mapping[str, str]) -> str:
-    """The same as lines for ``eval "$(... up --export)"``."""
-    return "\n".join(f"export {name}={shlex.quote(text)}" for name, text in values.items())
-
-
 def built(ledger: Ledger, lab: Any, values: dict[str, str], export: str | None) -> dict[str, Any] | None:
-    """What `up` prints at its end: the lab, or with ``--export`` lines for a shell."""
+    """What `up` prints at its end: the lab, or lines for ``eval "$(... up --export)"``."""
     if export == "shell" and not cli.wants_json():
-        cli.out(as_shell(values))
+        cli.out("\n".join(f"export {name}={shlex.quote(text)}" for name, text in values.items()))
         return None
     return {**cli.header(ledger), **vars(lab), **({"export": values} if export else {})}

@@ -223,18 +223,16 @@ async function refresh() {
     const found = await page(`?limit=${PAGE}`);
     if (turn !== asked) return;
     merge(found);
-    trouble = null;
+    settle(null);
+    showQuiet(cards.size ? "" : "empty");
   } catch (problem) {
     if (turn !== asked) return;
     if (!(problem instanceof Trouble)) throw problem;
-    trouble = { problem, again: refresh };
-    quiet = "";
+    settle({ problem, again: refresh });
+    showQuiet("");
   } finally {
     $("shelf-title").parentElement.removeAttribute("aria-busy");
   }
-  if (!trouble) quiet = cards.size ? "" : "empty";
-  showTrouble();
-  showQuiet();
 }
 
 function merge(found) {
@@ -263,15 +261,14 @@ async function more() {
     if (turn !== asked && !next) return;
     for (const haiku of found.list) put(haiku);
     next = found.next;
-    trouble = null;
+    settle(null);
     $("more").hidden = !next;
     const one = found.list.find((haiku) => !before.has(haiku.item_id));
     if (one) cards.get(one.item_id).card.focus(); // a keyboard goes on reading where the new ones begin
   } catch (problem) {
     if (!(problem instanceof Trouble)) throw problem;
-    trouble = { problem, again: more };
+    settle({ problem, again: more });
   }
-  showTrouble();
 }
 
 // -- a card -----------------------------------------------------------------------------------------------
@@ -375,8 +372,7 @@ async function drop(one) {
     await ask("DELETE", `/haiku/${encodeURIComponent(one.haiku.item_id)}`);
     posted.delete(one.haiku.item_id);
     take(one.haiku.item_id);
-    quiet = cards.size ? "" : "empty";
-    showQuiet();
+    showQuiet(cards.size ? "" : "empty");
     $("said").textContent = say("deleted");
     $("refresh").focus();
     settle(null);
@@ -409,7 +405,8 @@ function showTrouble() {
   }
 }
 
-function showQuiet() {
+function showQuiet(what = quiet) {
+  quiet = what;
   $("quiet").className = quiet;
   const lines = quiet ? say(quiet).split("\n") : [];
   $("quiet").replaceChildren(...lines.map((line) => make("span", { textContent: line })));
@@ -463,8 +460,7 @@ $("compose").addEventListener("submit", async (sent) => {
     posted.set(data.item_id, Date.now());
     remember("name", data.username);
     put(data, true);
-    quiet = "";
-    showQuiet();
+    showQuiet("");
     for (const name of ["first", "second", "third"]) $(name).value = "";
     $("said").textContent = say("posted");
     if (document.activeElement !== button) $("first").focus({ preventScroll: true });
@@ -489,9 +485,8 @@ function use(chosen) {
   for (const id of [...cards.keys()]) take(id);
   next = null;
   $("more").hidden = true;
-  quiet = "loading";
   settle(null);
-  showQuiet();
+  showQuiet("loading");
   refresh();
 }
 

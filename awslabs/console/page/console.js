@@ -238,8 +238,7 @@ function stateOf(row) {
   if (row.state === "gone" || row.state === "refused") {
     return { stage: row.work ? "ended" : "gone", text: t(row.work && row.state === "gone" ? "ended" : row.state) };
   }
-  if (!one) return { stage: "standing", text: t("standing") };
-  if (one.stage === "absent") return { stage: "standing", text: t("standing") };
+  if (!one || one.stage === "absent") return { stage: "standing", text: t("standing") };
   return { stage: one.stage, text: one.state || t(one.stage) };
 }
 
@@ -338,20 +337,20 @@ function drawMap() {
   const seen = new Set();
   const lists = [];
   const note = (items) => {
-    const found = spread(items);
-    for (const item of found) seen.add(item.key);
-    lists.push(found.map((item) => item.key).join());
-    return found;
+    const keys = things(items).map((made) => made.dataset.key);
+    for (const key of keys) seen.add(key);
+    lists.push(keys.join());
   };
+  const one = (row) => ({ key: `r${row.n}`, row });
   for (const { vpc, chips, zones } of vpcs) {
-    seen.add(`r${vpc.n}`);
-    lists.push(`vpc${vpc.n}`);
+    lists.push("vpc");
+    note([one(vpc)]);
     note(chips);
     for (const [zone, boxes] of zones) {
       lists.push(`zone ${zone}`);
       for (const { subnet, inside } of boxes) {
-        seen.add(`r${subnet.n}`);
-        lists.push(`subnet${subnet.n}`);
+        lists.push("subnet");
+        note([one(subnet)]);
         note(inside);
       }
     }
@@ -363,11 +362,11 @@ function drawMap() {
     signature = now;
     const focused = document.activeElement?.dataset?.key;
     const boxes = vpcs.map(({ vpc, chips, zones }) => make("div", { class: "area vpc" },
-      make("div", { class: "things" }, tile({ key: `r${vpc.n}`, row: vpc }), ...things(chips)),
+      make("div", { class: "things" }, tile(one(vpc)), ...things(chips)),
       make("div", { class: "zones" }, ...[...zones].map(([zone, inside]) => make("div", { class: "zone" },
         make("h3", {}, zone ? t("zone", { z: zone }) : t("no_zone")),
         ...inside.map((box) => make("div", { class: "subnet" },
-          tile({ key: `r${box.subnet.n}`, row: box.subnet }),
+          tile(one(box.subnet)),
           box.inside.length ? make("div", { class: "things" }, ...things(box.inside)) : null)))))));
     const others = ORDER.filter((area) => areas.has(area)).map((area) => make("div", { class: "area" },
       make("h3", {}, t(`area.${area}`)), make("div", { class: "things" }, ...things(areas.get(area)))));
@@ -376,13 +375,6 @@ function drawMap() {
     const internet = vpcs.length || areas.has("door") ? [make("div", { class: "internet" }, t("internet"))] : [];
     world.replaceChildren(...internet, ...boxes, ...others, lines);
     if (focused && tiles.has(focused)) tiles.get(focused).focus({ preventScroll: true });
-  } else {
-    for (const { vpc, chips, zones } of vpcs) {
-      tile({ key: `r${vpc.n}`, row: vpc });
-      things(chips);
-      for (const boxes of zones.values()) for (const { subnet, inside } of boxes) { tile({ key: `r${subnet.n}`, row: subnet }); things(inside); }
-    }
-    for (const items of areas.values()) things(items);
   }
   $("map-none").hidden = tiles.size > 0;
   rove();
@@ -499,12 +491,14 @@ $("world").addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && state.chosen) {
-    const before = tiles.get(state.chosen);
-    choose(null);
-    before?.focus();
-  }
+  if (event.key === "Escape" && state.chosen) leave();
 });
+
+function leave() {
+  const before = tiles.get(state.chosen);
+  choose(null);
+  before?.focus();
+}
 
 // -- The panel -------------------------------------------------------------------------------------------------
 
@@ -552,8 +546,9 @@ function drawPanel(fresh = false) {
   const [title, ...parts] = row ? panelOf(row) : other ? panelOfOther(other) : panelOfStack(key);
   if (fresh || $("panel-head")?.textContent !== title || panel.lang !== state.language) {
     panel.lang = state.language;
-    panel.replaceChildren(panelHead(title), make("div"));
-    $("close").focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
+    const close = make("button", { type: "button", id: "close", class: "small", onclick: leave }, t("close"));
+    panel.replaceChildren(make("header", {}, make("h2", { id: "panel-head" }, title), close), make("div"));
+    close.focus({ preventScroll: !matchMedia("(max-width: 60rem)").matches });
   }
   // What is said of it is put in place of what was said only where it differs: a selection stays.
   const said = make("div", {}, ...parts.filter(Boolean)), before = panel.lastChild;
@@ -564,13 +559,11 @@ function drawPanel(fresh = false) {
   if (output) output.scrollTop = atEnd ? output.scrollHeight : at;
 }
 
-function panelHead(title) {
-  return make("header", {}, make("h2", { id: "panel-head" }, title), make("button", { type: "button", id: "close", class: "small", onclick: () => { const before = tiles.get(state.chosen); choose(null); before?.focus(); } }, t("close")));
-}
-
 function pairs(list) {
   return make("dl", {}, ...list.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
+
+const headed = (key, part) => (part ? [make("h3", {}, t(key)), part] : []);
 
 function panelOf(row) {
   const one = state.shown[row.n], now = stateOf(row), details = state.details, inside = state.inside;
@@ -580,22 +573,18 @@ function panelOf(row) {
     return found && make("button", { type: "button", class: "small", onclick: () => choose(`r${number}`) }, found.name);
   };
   const uses = [...state.rows.values()].filter((other) => other.needs.includes(row.n) && other.state !== "gone").map((other) => link(other.n));
-  const text = (words) => said(words || {});
   return [
     row.name,
-    text(details?.what) && make("p", {}, text(details.what)),
-    text(details?.why) && make("p", { class: "soft" }, text(details.why)),
+    said(details?.what) && make("p", {}, said(details.what)),
+    said(details?.why) && make("p", { class: "soft" }, said(details.why)),
     said(one?.why) && make("p", { class: "why" }, said(one.why)),
     pairs([[t("state"), now.text], [t("id"), row.id], [t("made"), row.made && `${row.made.slice(0, 10)} ${clock(row.made)}`], [t("price"), price], [t("cost"), details?.usd ? `${usd(details.usd)} USD` : ""]]),
     one?.stage === "hidden" && make("p", { class: "why" }, t("not_shown")),
-    one?.facts.length ? make("h3", {}, t("facts")) : null,
-    one?.facts.length ? pairs(one.facts.map(([name, value]) => [t(name), said(value)])) : null,
-    row.needs.length ? make("h3", {}, t("needs")) : null,
-    row.needs.length ? make("div", { class: "links" }, ...row.needs.map(link)) : null,
-    uses.length ? make("h3", {}, t("needed_by")) : null,
-    uses.length ? make("div", { class: "links" }, ...uses.slice(0, 40)) : null,
-    details && make("h3", {}, t("boto3")), details && make("pre", {}, details.boto3),
-    details && make("h3", {}, t("cli")), details && make("pre", {}, details.cli),
+    ...headed("facts", one?.facts.length && pairs(one.facts.map(([name, value]) => [t(name), said(value)]))),
+    ...headed("needs", row.needs.length && make("div", { class: "links" }, ...row.needs.map(link))),
+    ...headed("needed_by", uses.length && make("div", { class: "links" }, ...uses.slice(0, 40))),
+    ...headed("boto3", details && make("pre", {}, details.boto3)),
+    ...headed("cli", details && make("pre", {}, details.cli)),
     details?.left_out.length ? make("p", { class: "soft" }, t("left_out", { names: details.left_out.join(", ") })) : null,
     inside?.kind || inside?.error || inside?.hidden ? make("h3", {}, t(`inside_${inside.kind || "log"}`)) : null,
     inside?.hidden ? make("p", {}, t("not_shown")) : inside?.error ? make("p", {}, inside.error) : null,
@@ -770,6 +759,5 @@ new ResizeObserver(drawLines).observe($("world"));
   theme();
   drawAll();
   if (!state.key) return banner(t("key_missing"), t("key_how"), "python -m awslabs.console");
-  state.abort = null;
   open(location.hash.startsWith("#lab=") ? location.hash.slice(5) : "");
 })();

@@ -367,10 +367,9 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
 
     AWS calls: ``s3:ListObjectsV2``, ``s3:GetObject`` for each.
     """
-    row = ledger.journal.last("bucket")
-    if row is None or row.state != "standing":
+    if ledger.missing(["bucket"]):
         return ""
-    s3 = ledger.client("s3")
+    s3, bucket = ledger.client("s3"), standing(ledger, "bucket")
     try:
         keys = [one["Key"] for prefix in (TOP, "") for one in listed(ledger, prefix)]
     except s3.exceptions.NoSuchBucket:
@@ -383,7 +382,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
             return False  # a key such as results/../../x was put there by nobody of ours
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(row.id, key, str(path))
+            s3.download_file(bucket, key, str(path))
         except OSError as error:
             series, _, name = key.removeprefix(TOP).rpartition("/")
             if SERIES.fullmatch(series) and FILE.fullmatch(name):

@@ -18,21 +18,18 @@ from awslabs.workload.batch_sweep.results import Cell, Results, Series
 WATCH_S = 2.0  # seconds between two looks of `jobs --watch`
 
 
-class Numbers(click.ParamType):  # type: ignore[type-arg]
+def numbers_in(words: str) -> list[float]:
     """``0.1,0.01,0.001``."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        numbers = []
-        for text in str(value).split(","):
-            try:
-                numbers.append(float(text))
-            except ValueError:
-                self.fail(f"{text!r} is no number; write 0.1,0.01,0.001.", param, ctx)
-        return numbers
+    numbers = []
+    for text in words.split(","):
+        try:
+            numbers.append(float(text))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no number; write 0.1,0.01,0.001.") from error
+    return numbers
 
 
+NUMBERS = cli.Read("numbers", numbers_in)
 EPOCHS = click.IntRange(1, sweep.MOST_EPOCHS)
 DATA = click.option(
     "--data", type=click.Choice(["mnist", "digits"]), help="Pictures; default: mnist on AWS, else digits."
@@ -122,8 +119,8 @@ def add_training(group: click.Group, lab: str) -> None:
         return {"job_id": job_id, "series": series.name, **asdict(results.read(ledger, series, cell))}
 
     @cli.verb(group, "sweep", lab)
-    @click.option("--lr", type=Numbers(), default="0.1,0.01,0.001", show_default=True, help="Learning rates.")
-    @click.option("--momentum", type=Numbers(), default="0.5,0.1,0.05", show_default=True, help="Momenta.")
+    @click.option("--lr", type=NUMBERS, default="0.1,0.01,0.001", show_default=True, help="Learning rates.")
+    @click.option("--momentum", type=NUMBERS, default="0.5,0.1,0.05", show_default=True, help="Momenta.")
     @click.option(
         "--random",
         "many",

@@ -480,13 +480,8 @@ def as_answer(item: dict[str, Any]) -> FoundAnswer:
     """An item of the table as an answer; what is of another type than the reader writes is None, or empty."""
     values = {name: item.get(name, 0 if name == "context_start" else None) for name in FIELDS}
     texts = {name: values[name] if isinstance(values[name], str) else "" for name in TEXTS}
-    return FoundAnswer(
-        **{name: value if is_number(value) else None for name, value in values.items()} | texts
-    )
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    numbers = {name: value if type(value) in (int, float) else None for name, value in values.items()}
+    return FoundAnswer(**numbers | texts)
 
 
 # -- What went wrong -----------------------------------------------------------------------------------------
@@ -607,8 +602,7 @@ def bring_home(ledger: Ledger, folder: Path) -> str:
     LabError
         When this computer cannot take them.
     """
-    row = ledger.journal.last("table")
-    if row is None or row.state != "standing":
+    if ledger.missing(["table"]):
         return ""
     client = ledger.client("dynamodb")
     try:

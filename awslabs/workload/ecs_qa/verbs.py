@@ -51,7 +51,11 @@ def add(group: click.Group, lab: str, describe: Callable[[Ledger], Any]) -> None
             cli.show_table([short(answer) for answer in asked.answers])
             cli.say(f"{len(asked.answers)} answers from {asked.tasks} tasks in {asked.seconds:.1f} s")
         if asked.failed:
-            raise not_all(asked)
+            raise LabError(
+                f"{len(asked.failed)} of {len(asked.failed) + len(asked.answers)} questions have no answer.",
+                "\n       ".join(f"{one.number}: {one.why}" for one in asked.failed),
+                asked.failed[0].fix,
+            )
         return None
 
     @cli.verb(group, "answers", lab)
@@ -78,13 +82,3 @@ def short(answer: questions.FoundAnswer) -> dict[str, Any]:
     """An answer as a line of a table."""
     score = None if answer.score is None else f"{answer.score:.3f}"
     return {"question": answer.question, "answer": answer.answer, "score": score}
-
-
-def not_all(asked: questions.Outcome) -> LabError:
-    """What to say when some questions have no answer."""
-    lines = [f"{one.number}: {one.why}" for one in asked.failed]
-    return LabError(
-        f"{len(asked.failed)} of {len(asked.failed) + len(asked.answers)} questions have no answer.",
-        "\n       ".join(lines),
-        asked.failed[0].fix,
-    )

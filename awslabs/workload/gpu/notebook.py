@@ -23,7 +23,6 @@ import html
 import json
 import logging
 import math
-import os
 import posixpath
 import shlex
 import shutil
@@ -35,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awslabs import images, tunnel
+from awslabs import images, journal, tunnel
 from awslabs.errors import LabError, TimedOut, TunnelError
 from awslabs.explain import boto3_errors
 from awslabs.ledger import Ledger
@@ -296,18 +295,19 @@ def serve(client: paramiko.SSHClient, again: str) -> dict[str, Any]:
         return said
     remote(client, START.replace("UNIT", UNIT).replace("PORT", str(PORT)), "start JupyterLab", again)
 
+    def last_words() -> str:
+        return tunnel.run(client, "tail -n 3 .awslabs/jupyter.log").stdout.strip()
+
     def look() -> dict[str, Any]:
         said = running(client)
         if not said and tunnel.run(client, f"systemctl is-active --quiet {UNIT}").status:
-            tail = tunnel.run(client, "tail -n 3 .awslabs/jupyter.log").stdout.strip()
-            raise LabError("JupyterLab ended while it started on the server.", tail, again)
+            raise LabError("JupyterLab ended while it started on the server.", last_words(), again)
         return said
 
     try:
         return poll("JupyterLab runs on the server", look, timeout_s=START_S, fix=again)
     except TimedOut as error:
-        tail = tunnel.run(client, "tail -n 3 .awslabs/jupyter.log").stdout.strip()
-        raise TimedOut(error.what, tail or error.why, error.fix) from error
+        raise TimedOut(error.what, last_words() or error.why, error.fix) from error
 
 
 def running(client: paramiko.SSHClient) -> dict[str, Any]:
@@ -469,9 +469,7 @@ def doorway(folder: Path, notebook: Notebook) -> Iterator[str]:
         Its address: ``file:///...``. Not every browser may read it: a snap, or Windows' own over WSL.
     """
     page = folder.absolute() / f"jupyter-{urllib.parse.urlsplit(notebook.local_url).port}.html"
-    page.unlink(missing_ok=True)  # of a command that was killed
-    with open(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(DOORWAY.format(html.escape(notebook.url)))
+    journal.write(page, DOORWAY.format(html.escape(notebook.url)))  # by mkstemp: 0600 from its first moment
     try:
         yield page.as_uri()
     finally:

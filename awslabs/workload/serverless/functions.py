@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from awslabs import prices
@@ -175,15 +175,12 @@ def invoke_many(ledger: Ledger, many: int, *, wait: bool = True, failing: int = 
     fix = ledger.command("logs")
     found = await_reports(ledger.client("logs"), group, set(sent.request_ids), began, RUN_S, fix)
     running = pictures.at_the_same_time([span(one) for one in found])
-    return ManyInvocations(
-        sent.sent,
-        sent.seconds,
-        sent.per_second,
-        len({one.request_id for one in found}),
-        max((many for _, many in running), default=0),
-        dead_letters(ledger),
-        pictures.bars([(f"{second:.1f} s", many) for second, many in running]),
-        sent.request_ids,
+    return replace(
+        sent,
+        finished=len({one.request_id for one in found}),
+        most_at_once=max((many for _, many in running), default=0),
+        dead_letters=dead_letters(ledger),
+        picture=pictures.bars([(f"{second:.1f} s", many) for second, many in running]),
     )
 
 

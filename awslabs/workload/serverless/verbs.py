@@ -31,18 +31,13 @@ def say_limit(ledger: Ledger, limits: haiku.Limits, asked: float) -> None:
         )
 
 
-def short(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A result for the terminal, without what only a program reads."""
-    return {name: value for name, value in asdict(result).items() if name not in without}
-
-
 def with_picture(result: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The whole result as JSON; on a terminal the picture above the numbers."""
+    """The whole result as JSON; on a terminal the picture above the numbers, without what programs read."""
     if wants_json():
         return asdict(result)
     if result.picture:
         cli.out(result.picture)
-    return short(result, ("picture", *without))
+    return {name: value for name, value in asdict(result).items() if name not in ("picture", *without)}
 
 
 def found(result: tables.Read) -> Any:
