@@ -290,6 +290,39 @@ def test_many_new_haiku_leave_no_hole(world: World, visitor: Visitor) -> None:
     visitor.sees(*wanted)
 
 
+def test_older_haiku_that_come_late_leave_no_hole(world: World, visitor: Visitor) -> None:
+    """They were asked for before so many new ones came that the list begins anew."""
+    for number in range(64):
+        world.post(first=f"古{number}")
+    visitor.open(world.page.address)
+    visitor.sees(*(f"古{number}" for number in range(63, 33, -1)))
+    visitor.js(HELD)
+    visitor.one("#more").click()
+    visitor.until(lambda: visitor.js("return window.held"), "the answer is there")
+    for number in range(40):
+        world.post(first=f"新{number}")
+    visitor.one("#refresh").click()
+    wanted = [f"新{number}" for number in range(39, -1, -1)] + [f"古{number}" for number in range(63, 43, -1)]
+    visitor.sees(*wanted[:30])
+    visitor.js("window.release()")
+    visitor.one("#more").click()
+    visitor.sees(*wanted)
+
+
+# The answer to the next request comes, and waits for `release`.
+HELD = """
+const own = window.fetch;
+const released = new Promise((done) => { window.release = done; });
+window.fetch = async (...asked) => {
+  window.fetch = own;
+  const answer = await own(...asked);
+  window.held = true;
+  await released;
+  return answer;
+};
+"""
+
+
 def test_a_haiku_that_somebody_deleted_goes(world: World, visitor: Visitor) -> None:
     gone, _ = world.post(first="消える"), world.post(first="残る")
     visitor.open(world.page.address)

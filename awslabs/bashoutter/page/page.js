@@ -255,10 +255,10 @@ function merge(found) {
 
 async function more() {
   const before = new Set(cards.keys());
-  const turn = asked;
+  const from = next;
   try {
-    const found = await page(next);
-    if (turn !== asked && !next) return;
+    const found = await page(from);
+    if (next !== from) return; // the list has begun anew, and goes on elsewhere
     for (const haiku of found.list) put(haiku);
     next = found.next;
     settle(null);
