@@ -24,6 +24,8 @@ COMMANDS = {"s3": "s3api"}
 # Options of the AWS CLI alone: for bytes that lie deeper in a request, and one for two parameters.
 FILES_WITHIN = {("lambda", "CreateFunction", "Code"): ("ZipFile", "--zip-file")}
 INDENT = 24  # columns before the JSON of a command: four spaces, the option, quotes
+# With such words begins the name of an operation that changes nothing.
+READING = ("Describe", "Get", "List", "Head", "BatchGet", "Filter", "Scan", "Query", "Lookup")
 COUNTS = ("MinCount", "MaxCount")  # of RunInstances: --count 1, or --count 1:3
 # Files that the AWS CLI takes by their path alone, for it sends them piece by piece.
 BY_PATH = {("s3", "PutObject", "Body")}

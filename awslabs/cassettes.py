@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from awslabs import journal
+from awslabs.calls import READING
 from awslabs.errors import LabError
 from awslabs.pseudonyms import FORMS, NOBODYS, Pseudonyms
 
@@ -37,7 +38,6 @@ SCHEMA = 1
 LARGEST = 1_000_000  # bytes of a cassette; what comes after is counted
 VALUES = 20  # of one member, in an answer that holds a list
 LARGEST_NUMBER = 9_999_999  # a larger one may be a number of an account or of a phone
-READING = ("Describe", "Get", "List", "Head", "Query", "Scan", "BatchGet", "Lookup")
 STAND_IN = re.compile(r"<([a-z0-9]+(?:-[a-z0-9]+)*)-(\d+)>")
 WORD = re.compile(rf"{STAND_IN.pattern}|[^\W_]+")
 REGION = r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-(?:gov|iso[a-z]?))?-[a-z]{4,9}-\d"

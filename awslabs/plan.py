@@ -29,6 +29,7 @@ from types import FrameType
 from typing import Any
 
 from awslabs import addresses, journal, progress, rehearsal
+from awslabs.calls import READING
 from awslabs.cloud import Cloud, session
 from awslabs.kinds import KINDS
 from awslabs.ledger import Ledger
@@ -38,7 +39,6 @@ VARIABLE = re.compile(f"{OPENS}([^{CLOSES}]+){CLOSES}")
 TOKEN = "token "  # what the variable of a row's token begins with; its end tells it from others'
 ACCOUNT = "123456789012"  # moto's
 REGION = "us-east-1"
-READING = ("Describe", "Get", "List", "Head", "BatchGet", "Filter", "Scan", "Query")
 # What of an answer names a thing: an identifier, an address, a zone, the value of a parameter.
 NAMING = re.compile(r"(?i:id|arn|uri|url)$|^(Location|ZoneName|Value)$")
 SHORTEST = 6  # characters of an identifier that AWS has drawn

@@ -149,7 +149,7 @@ def fargate_hour(vcpus: float, gb: float, region: str) -> float:
     return computing + PUBLIC_IPV4_HOUR
 
 
-def lambda_million(billed_s: float, memory_mib: int, region: str = EAST) -> float:
+def lambda_million(billed_s: float, memory_mib: int, region: str) -> float:
     """US dollars for a million invocations that are billed `billed_s` seconds each at this memory size."""
     gb_seconds = 1e6 * billed_s * memory_mib / 1024
     return rate("Lambda million requests", region) + gb_seconds * rate("Lambda GB-second", region)

@@ -272,7 +272,8 @@ def test_outliers_and_cold_starts_do_not_count() -> None:
     def report(ms: float, init: float = 0.0) -> functions.Report:
         return functions.Report("r", ms, ms, init, 256, 40)
 
-    tuned = functions.summary(256, [report(10), report(12), report(11), report(400), report(9, init=200)])
+    measured = [report(10), report(12), report(11), report(400), report(9, init=200)]
+    tuned = functions.summary(256, measured, "us-east-1")
     assert (tuned.counted, tuned.outliers, tuned.duration_ms) == (3, 2, 11)
     assert tuned.usd_per_million == pytest.approx(0.20 + 1e6 * 0.011 * 0.25 * 0.0000166667)
 

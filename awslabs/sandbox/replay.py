@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from awslabs.cassettes import READING, STAND_IN, Text, gathered, is_state, read, refusal
+from awslabs.calls import READING
+from awslabs.cassettes import STAND_IN, Text, gathered, is_state, read, refusal
 from awslabs.sandbox import rules
 from awslabs.sandbox.core import weather
 

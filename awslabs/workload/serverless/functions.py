@@ -326,14 +326,14 @@ def tune(ledger: Ledger, *, sizes: Sequence[int] = (128, 256, 512, 1024), times:
             configure(client, name, MemorySize=size)
             with awaiting(f"{times} invocations at {size} MB are over"):
                 visit(size)  # the cold start
-                tuned.append(summary(size, [visit(size) for _ in range(times)]))
+                tuned.append(summary(size, [visit(size) for _ in range(times)], ledger.cloud.region))
     return tuned
 
 
 A_VISIT = {"httpMethod": "GET", "path": "/haiku", "queryStringParameters": {"limit": "30"}}
 
 
-def summary(size: int, measured: Sequence[Report]) -> Tuned:
+def summary(size: int, measured: Sequence[Report], region: str) -> Tuned:
     """The medians of what is left without the outliers."""
     warm = [one for one in measured if not one.init_ms]
     middle = pictures.quantile([one.duration_ms for one in warm], 0.5)
@@ -341,7 +341,7 @@ def summary(size: int, measured: Sequence[Report]) -> Tuned:
     duration, billed = (
         pictures.quantile([getattr(one, name) for one in kept], 0.5) for name in ("duration_ms", "billed_ms")
     )
-    usd = prices.lambda_million(billed / 1000, size)
+    usd = prices.lambda_million(billed / 1000, size, region)
     return Tuned(size, duration, billed, usd, len(kept), len(measured) - len(kept))
 
 
