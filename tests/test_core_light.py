@@ -87,3 +87,40 @@ def test_only_the_server_puts_off_collecting_garbage() -> None:
     """A program that imported it, such as these tests, grew by 30 MB with each boto3 session."""
     importlib.import_module("awslabs.sandbox.server")
     assert gc.isenabled()
+
+
+HEADERS = """
+import http.client, io, json, random
+plainly = http.client.parse_headers
+from awslabs.sandbox.core import light
+
+def read(parse, sent):
+    source = io.BytesIO(sent)
+    try:
+        return [parse(source, http.client.HTTPMessage).items(), source.read()]
+    except http.client.HTTPException as problem:
+        return [type(problem).__name__, str(problem)]
+
+random.seed(7)
+parts = [b"Host: a", b"X-A:b", b"x-a:  two ", b":", b" goes on", b"\\tgoes on", b"no colon", b"A b: c"]
+parts += [b"\\xe9: d", b"\\r", b"Y: \\xe9", b"Empty:", b"From: me", b"From me", b"Z: a\\rb", b"Z: a\\x00b"]
+parts += [b"q" * 70_000, b"L: " + b"q" * 65_000]
+ends = [b"\\r\\n"] * 4 + [b"\\n", b"\\r", b""]
+requests = [b"", b"\\r\\n", b"".join(b"H%d: v\\r\\n" % n for n in range(99)) + b"\\r\\nrest"]
+requests += [b"".join(b"H%d: v\\r\\n" % n for n in range(many)) + b"\\r\\nrest" for many in (100, 101, 200)]
+for _ in range(3000):
+    few = parts[:8] if random.random() < 0.7 else parts
+    lines = [random.choice(few) + random.choice(ends) for _ in range(random.randrange(5))]
+    requests.append(b"".join(lines) + random.choice([b"\\r\\n", b"\\n", b""]) + b"rest")
+other = [str(sent)[:200] for sent in requests if read(plainly, sent) != read(light.parse_headers, sent)]
+took = sum(read(light.parse_headers, sent)[0] not in ("LineTooLong", "HTTPException") for sent in requests)
+print(json.dumps({"other": other, "took": took, "ours": http.client.parse_headers is light.parse_headers}))
+"""
+
+
+def test_headers_are_read_as_python_reads_them() -> None:
+    """Plain ones and all others, to the same byte; what is too long or too many is refused alike."""
+    found = printed(HEADERS)
+    assert found["other"] == []
+    assert found["ours"]
+    assert found["took"] > 2000

@@ -50,7 +50,7 @@ from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter, Map, Rule
-from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wsgi import LimitedStream
 
 from awslabs.sandbox import (
@@ -578,6 +578,11 @@ class Handler(MotoRequestHandler):
         going_on = super().handle_expect_100()
         self.wfile.flush()
         return going_on
+
+    def make_environ(self) -> dict[str, Any]:
+        """moto's own looks twice more at every header, for the sake of those with an underscore."""
+        odd = any("_" in name for name in self.headers)
+        return super().make_environ() if odd else WSGIRequestHandler.make_environ(self)
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
