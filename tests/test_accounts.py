@@ -34,6 +34,7 @@ from awslabs.cloud import Cloud
 from awslabs.errors import AwsError, StillStanding
 from awslabs.explain import Place, explain
 from awslabs.ledger import Ledger
+from awslabs.sandbox.core import policies
 from awslabs.sandbox.services import accounts
 from awslabs.sandbox.services.ec2 import power
 from awslabs.workload.ecs_qa import questions
@@ -216,6 +217,22 @@ def test_a_class_has_two_regions() -> None:
         for region, answer in (("us-west-2", "ok"), ("eu-west-1", "UnauthorizedOperation")):
             elsewhere = boto3.client("ec2", region, aws_access_key_id="x", aws_secret_access_key="y")
             assert said(elsewhere.describe_vpcs) == answer
+
+
+def test_of_the_same_call_the_policy_of_a_class_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def decide(statements: Any, operation: str, *asked: Any) -> Any:
+        read.append(operation)
+        return policies.decide(statements, operation, *asked)
+
+    monkeypatch.setattr(accounts, "decide", decide)
+    accounts._allowed.cache_clear()
+    with cloud("classroom", account="classroom"):
+        for region in ("us-east-1", "us-east-1", "eu-west-2", "eu-west-2"):
+            student = boto3.client("sqs", region, aws_access_key_id="x", aws_secret_access_key="y")
+            said(student.list_queue_tags, QueueUrl="https://sqs.us-east-1.amazonaws.com/1/none")
+    assert read == 2 * ["sqs:ListQueueTags"], "once for each Region"
 
 
 def test_what_runs_in_the_role_of_a_class_is_not_judged_as_its_students(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import json
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -505,3 +507,17 @@ def test_reset_ends_an_account_s_programs_and_leaves_the_others(runner: Runner) 
     assert alive(other) != []
     neighbour.stop(0)
     assert neighbour.wait(120)
+
+
+def test_what_comes_while_the_practice_cloud_closes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def taken() -> Iterator[None]:
+        monkeypatch.setattr(programs, "current", None)  # as `close` does, meanwhile
+        yield
+
+    closing = SimpleNamespace(mutex=taken(), closed=True, running=set())
+    monkeypatch.setattr(programs, "current", closing)
+    order = Order("task", ACCOUNT, "us-east-1", "image", None, {}, 1.0, 512)
+    with pytest.raises(RuntimeError, match="is closing"):
+        programs.start(order, lambda _at, _line: None, lambda _how: None)
+    assert closing.running == set()

@@ -125,6 +125,28 @@ def test_two_starts_at_once_make_one_server(place: Path) -> None:
         command("stop", home=place)
 
 
+def test_what_breaks_off_a_start_does_not_wait_for_a_server_that_hangs(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BrokenOff(Exception):
+        """Raised by a signal's handler: a test that takes too long."""
+
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def communicate(process: subprocess.Popen[bytes], *_: Any) -> None:
+        begun.append(process)
+        raise BrokenOff
+
+    hanging = place / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 5\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
+    with pytest.raises(BrokenOff):
+        sandbox.start(home=place)
+    assert [process.poll() for process in begun] == [-signal.SIGKILL]
+
+
 @pytest.mark.live
 def test_start_after_kill_9_clears_up_and_begins_again(place: Path) -> None:
     killed = sandbox.start(home=place)

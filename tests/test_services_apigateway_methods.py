@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from test_services_support import client, cloud, refused, wait
+from test_services_support import client, cloud, refused, said, wait
 
 ACCOUNT = "123456789012"
 FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:lab"
@@ -502,13 +502,23 @@ def test_a_page_begins_where_the_one_before_ended_and_nowhere_else(where: dict[s
         assert refused(aws.get_api_keys, position=position)[0] == "BadRequestException"
 
 
-def test_a_timeout_in_a_document_is_a_number(where: dict[str, str]) -> None:
-    integration = {"type": "MOCK", "timeoutInMillis": "long"}
+def with_timeout(ms: Any) -> str:
+    """A document with one integration that may take so long."""
+    integration = {"type": "MOCK", "timeoutInMillis": ms}
     paths = {"/": {"get": {"x-amazon-apigateway-integration": integration}}}
-    document = {"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": paths}
-    code, message = refused(client("apigateway").import_rest_api, body=json.dumps(document))[:2]
+    return json.dumps({"openapi": "3.0.1", "info": {"title": "lab", "version": "1"}, "paths": paths})
+
+
+@pytest.mark.parametrize("ms", ["long", None, float("inf"), "9" * 5000, 49.0])
+def test_a_timeout_in_a_document_is_a_number(where: dict[str, str], ms: Any) -> None:
+    code, message = refused(client("apigateway").import_rest_api, body=with_timeout(ms))[:2]
     assert code == "BadRequestException"
     assert "Timeout should be between 50 ms and 29000 ms" in message
+
+
+@pytest.mark.parametrize("ms", [5000, 5e3, "5000"])
+def test_a_document_writes_a_timeout_as_numbers_are_written(where: dict[str, str], ms: Any) -> None:
+    assert said(client("apigateway").import_rest_api, body=with_timeout(ms)) == "ok"
 
 
 def test_a_number_is_no_template(where: dict[str, str]) -> None:

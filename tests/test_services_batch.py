@@ -640,7 +640,8 @@ def test_each_registration_is_a_revision_and_deregistered_ones_are_inactive(aws:
     assert said(batch.deregister_job_definition, jobDefinition="work") == NO, "without a revision"
     assert said(batch.deregister_job_definition, jobDefinition="work:9") == NO
     assert said(batch.deregister_job_definition, jobDefinition="work:²") == NO
-    assert said(batch.describe_job_definitions, nextToken="-2") == NO
+    for token in ("-2", "²", "9" * 5000):
+        assert said(batch.describe_job_definitions, nextToken=token) == NO, token[:9]
 
     def revisions(**which: Any) -> list[tuple[int, str]]:
         found = batch.describe_job_definitions(jobDefinitionName="work", **which)["jobDefinitions"]

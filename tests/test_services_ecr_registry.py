@@ -12,14 +12,19 @@ import subprocess
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import docker_engine
 import practice
 import pytest
+from moto import mock_aws
 from registry_client import LIST, MANIFEST, Registry, code_of, digest_of, password, program
 
 from awslabs import policies, sandbox
+from awslabs.sandbox.core import answers, engine
+from awslabs.sandbox.services.ecr import registry as running
 
 
 class Account(practice.Account):
@@ -414,6 +419,27 @@ def test_reset_forgets_what_an_account_has_pushed(aws: Account) -> None:
     assert old.ask("GET", "/v2/")[0] == 401
     assert len(other.blobs()) == 2
     aws.run.reset(other.id)
+
+
+def test_a_deletion_ends_well_while_the_practice_cloud_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(_request: Any) -> answers.Answer:
+        monkeypatch.setattr(running, "current", None)  # as `close` does, meanwhile
+        return answers.Answer(200, {}, b"{}")
+
+    cloud = SimpleNamespace(
+        moto=SimpleNamespace(call=call),
+        run=SimpleNamespace(directory=tmp_path, endpoint_url="http://127.0.0.1:12345"),
+    )
+    monkeypatch.setattr(running, "current", running.Registry(cloud))
+    monkeypatch.setattr(running.permissions, "region_of", lambda _request: "us-east-1")
+    with mock_aws():
+        boto3.client("ecr", "us-east-1").create_repository(repositoryName="lab")
+        request = SimpleNamespace(environ={"HTTP_X_MOTO_ACCOUNT_ID": "123456789012"})
+        delete = engine.served("ecr:BatchDeleteImage")
+        assert delete is not None
+        assert delete(None, request, b'{"repositoryName": "lab"}').status == 200
 
 
 # --- size and weather -----------------------------------------------------------------------------------

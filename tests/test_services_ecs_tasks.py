@@ -742,3 +742,11 @@ def test_pages_of_tasks() -> None:
         sizes = [page["taskArns"] for page in pages]
     assert [len(each) for each in sizes] == [4, 2]
     assert {arn for each in sizes for arn in each} == arns
+
+
+@pytest.mark.parametrize("token", ["-2", "²", "9" * 5000], ids=["below zero", "no number", "long"])
+def test_a_page_of_tasks_begins_where_the_one_before_ended(token: str) -> None:
+    with cloud("tasks_run"):
+        ready()
+        answer = refused(client("ecs").list_tasks, cluster="lab", nextToken=token)
+    assert answer[:2] == ("InvalidParameterException", "Invalid token")

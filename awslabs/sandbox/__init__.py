@@ -562,7 +562,8 @@ def _launch(home: Path, port: int, changes: dict[str, Any], lock: int) -> Run:
             said, _ = process.communicate(json.dumps(order).encode(), START_S)
         except subprocess.TimeoutExpired as late:
             said = (late.output or b"") + f"\nnot ready after {START_S:.0f} s".encode()
-        process.kill()  # by now it is gone, unless it hangs: it leaves a child of its own behind, the server
+        finally:
+            process.kill()  # by now it is gone, unless it hangs: it leaves a child behind, the server
     lines = said.decode("utf-8", "replace").strip().splitlines()
     if lines and lines[-1] == "listening":
         run = _noted(home)

@@ -630,13 +630,14 @@ def start(
     Program
         `stop` it with SIGTERM, and SIGKILL after some seconds.
     """
-    if current is None:
+    part = current  # which `close` takes away at any time
+    if part is None:
         raise RuntimeError("this practice cloud runs no programs")
-    program = Program(current, order, say, ended, began)
-    with current.mutex:
-        if current.closed:
+    program = Program(part, order, say, ended, began)
+    with part.mutex:
+        if part.closed:
             raise RuntimeError("the practice cloud is closing")
-        current.running.add(program)
+        part.running.add(program)
         program.thread.start()
     return program
 

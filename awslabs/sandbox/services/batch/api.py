@@ -152,10 +152,12 @@ def check_at_rest(one: Environment | Queue, verb: str) -> None:
 
 def page(items: list[Any], asked: dict[str, Any], most: int, name: str) -> dict[str, Any]:
     """One page of a list, and how to ask for the next."""
-    token = str(asked.get("nextToken") or 0)
-    if not token.isdecimal():
+    try:
+        first = int(asked.get("nextToken") or 0)
+    except ValueError:  # no number, or one of too many digits for Python
+        first = -1
+    if first < 0:
         raise invalid("Invalid nextToken")
-    first = int(token)
     size = asked.get("maxResults") or most
     if size < 1:
         raise invalid("maxResults must be positive")

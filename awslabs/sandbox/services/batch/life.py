@@ -138,7 +138,8 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
     if problem := _open_log(store, job, helper):
         _finish(store, job, None, problem)
         return
-    if runner.current is None:
+    programs = runner.current  # which `close` takes away at any time
+    if programs is None:
         _began(store, job, attempt)
         return
     command = [substitute(part, job.work.parameters) or "" for part in container.get("command", [])]
@@ -153,7 +154,7 @@ def _start(store: Batch, job: Job, attempt: int) -> None:
         memory_mib=job.work.memory_mib,
         architecture=environments.architecture_of(job.host.instance.instance_type),
     )
-    runner.current.start(
+    programs.start(
         runner.Task(order, job.work.gpus, role_arn, job.seen["taskArn"].rpartition("/")[2]),
         runner.Listener(
             functools.partial(_began, store, job, attempt),

@@ -623,20 +623,21 @@ def login(account: str, region: str) -> dict[str, str]:
 @engine.in_server("ecr:DeleteRepository", "ecr:BatchDeleteImage")
 def _delete(call: wire.Call, request: Request, body: bytes) -> Answer:
     """What no image needs any more goes from the disk."""
-    assert current is not None
+    part = current  # which `close` takes away at any time
+    assert part is not None
     account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
     name = json.loads(body or b"{}").get("repositoryName", "")
     with engine.lock:
         repository = ecr_backends[account][region].repositories.get(name)
-        before = current.used(repository)
-        answer: Answer = current.cloud.moto.call(request)
+        before = part.used(repository)
+        answer: Answer = part.cloud.moto.call(request)
         if repository is None or answer.status != 200:
             return answer
-        shelf = current.folder / account / region / memory(repository, Shelf).name
+        shelf = part.folder / account / region / memory(repository, Shelf).name
         if ecr_backends[account][region].repositories.get(name) is not repository:
             doomed = [shelf]
         else:
-            gone = before - current.used(repository)
+            gone = before - part.used(repository)
             doomed = [shelf / plain(digest) for digest in gone]
             for digest in gone:
                 repository.layers.pop(digest, None)
@@ -651,15 +652,16 @@ def _delete(call: wire.Call, request: Request, body: bytes) -> Answer:
 @engine.in_server("ecr:CompleteLayerUpload")
 def _complete(call: wire.Call, request: Request, body: bytes) -> Answer:
     """A layer that came through the API is a blob like any other."""
-    assert current is not None
+    part = current  # which `close` takes away at any time
+    assert part is not None
     account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
     asked = json.loads(body or b"{}")
     with engine.lock:
         repository = ecr_backends[account][region].repositories.get(asked.get("repositoryName", ""))
         upload = repository.uploads.get(asked.get("uploadId")) if repository is not None else None
-        answer: Answer = current.cloud.moto.call(request)
+        answer: Answer = part.cloud.moto.call(request)
         if answer.status == 200 and repository is not None and upload is not None:
-            shelf = current.shelf(account, region, repository.name)
+            shelf = part.shelf(account, region, repository.name)
             digest = hashlib.sha256(upload.layer_parts).hexdigest()
             (shelf / digest).write_bytes(upload.layer_parts)
     return answer

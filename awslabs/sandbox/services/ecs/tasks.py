@@ -695,10 +695,12 @@ def _list_tasks(call: Call, proceed: Proceed) -> Any:
         and call.get("startedBy") in (None, task.started_by)
         and call.get("launchType") in (None, "FARGATE")
     ]
-    token = str(call.get("nextToken") or 0)
-    if not token.isdecimal():
+    try:
+        first = int(call.get("nextToken") or 0)
+    except ValueError:  # no number, or one of too many digits for Python
+        first = -1
+    if first < 0:
         raise invalid("Invalid token")
-    first = int(token)
     end = first + min(100, call.get("maxResults") or 100)
     more = {"nextToken": str(end)} if end < len(arns) else {}
     return ActionResult({"taskArns": arns[first:end], **more})

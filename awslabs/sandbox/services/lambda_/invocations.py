@@ -831,7 +831,8 @@ def invoke(
 
 @engine.in_server("lambda:Invoke")
 def _invoke(call: wire.Call, request: Request, body: bytes) -> Answer:
-    assert current is not None
+    part = current  # which `close` takes away at any time
+    assert part is not None
     account, region = request.environ["HTTP_X_MOTO_ACCOUNT_ID"], permissions.region_of(request)
     match = re.search(r"/functions/(.+)/invocations/?$", request.path)
     assert match is not None  # it is an Invoke
@@ -853,7 +854,7 @@ def _invoke(call: wire.Call, request: Request, body: bytes) -> Answer:
             with engine.lock:
                 strict.invocable(account, region, match[1], qualifier, body, False)
             return Answer(204, {}, b"")
-        result = current.invoke(
+        result = part.invoke(
             account,
             region,
             match[1],
