@@ -111,8 +111,8 @@ def lesson(plan: Plan, lang: str, command: str) -> str:
             number = step.number
             parts.append(wrapped(call_out(plan, number, lang)))
         parts.append(explained(step, place, len(plan.steps), lang, met, plan.region))
-    parts.append(f"{said['total'].format(price=price(plan.usd_per_hour, lang, plan.region, all_of_it=True))}")
-    parts.append(said["do"].format(command=command))
+    total = price(plan.usd_per_hour, lang, plan.region, all_of_it=True)
+    parts += [said["total"].format(price=total), said["do"].format(command=command)]
     return "\n\n".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from awslabs.errors import AwsError
 from awslabs.explain import PAID_PLAN, ask_for_quota, boto3_errors, place_of, vcpu_quota
+from awslabs.kinds.ec2 import instances
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
 
@@ -141,6 +142,20 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
         # Not everybody may read quotas; the call to come would say the same, later.
         log.info("the quota %s of %s was not checked: %s", code, service, error)
         return math.inf
+
+
+def vcpus_in_use(ec2: Any) -> dict[str, float]:
+    """vCPUs of all servers of the account in this Region, whoever started them, by the code of their quota.
+
+    AWS calls: ``ec2:DescribeInstances``.
+    """
+    found: dict[str, float] = {}
+    for one in instances(ec2, {"Name": "instance-state-name", "Values": ["pending", "running"]}):
+        code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1]
+        sizes = one.get("CpuOptions", {})
+        vcpus = sizes.get("CoreCount", 1) * sizes.get("ThreadsPerCore", 1)
+        found[code] = found.get(code, 0.0) + vcpus
+    return found
 
 
 def newest_image(ec2: Any, ssm: Any, parameter: str) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from awslabs import batch_sweep, ecs_qa, gpu, serverless
 from awslabs.cloud import Cloud
 from awslabs.errors import AwsError
 from awslabs.explain import ask_for_quota, vcpu_quota
-from awslabs.kinds.ec2 import instances
 from awslabs.kinds.named import pages
 from awslabs.ledger import Ledger
-from awslabs.preflight import quota_value
+from awslabs.preflight import quota_value, vcpus_in_use
 from awslabs.workload.ecs_qa.questions import FARGATE_VCPUS
 
 # Seconds between two calls of an account, which AWS does not change. Source: "Amazon API Gateway quotas".
@@ -98,7 +97,7 @@ def needs(cloud: Cloud, students: int, labs: Iterable[str]) -> list[Need]:
     quota("vpc", "L-F678F1CE", "VPCs in the Region", networks, counted("describe_vpcs", "Vpcs"))
     gateways = counted("describe_internet_gateways", "InternetGateways")
     quota("vpc", "L-A4707A72", "internet gateways in the Region", networks, gateways)
-    servers = running(ec2) if chosen & {"ec2", "gpu", "batch_sweep"} else {}
+    servers = vcpus_in_use(ec2) if chosen & {"ec2", "gpu", "batch_sweep"} else {}
     machines = {
         "t3.micro": T3_MICRO_VCPUS * ("ec2" in chosen),
         gpu.INSTANCE_TYPE: batch_sweep.GPU.vcpus * len(chosen & {"gpu", "batch_sweep"}),
@@ -111,18 +110,6 @@ def needs(cloud: Cloud, students: int, labs: Iterable[str]) -> list[Need]:
     functions = FUNCTIONS_AT_ONCE * ("serverless" in chosen)
     quota("lambda", "L-B99A9384", f"functions at once, {FUNCTIONS_AT_ONCE} each", functions, lambda: 0.0)
     return found + fixed(students, chosen)
-
-
-def running(ec2: Any) -> dict[str, float]:
-    """vCPUs of the servers that run now, by the code of the quota that counts them."""
-    found: dict[str, float] = {}
-    for one in instances(ec2):
-        if one["State"]["Name"] in ("pending", "running"):
-            code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1]
-            sizes = one.get("CpuOptions", {})
-            vcpus = sizes.get("CoreCount", 1) * sizes.get("ThreadsPerCore", 1)
-            found[code] = found.get(code, 0.0) + vcpus
-    return found
 
 
 def fixed(students: int, labs: set[str]) -> list[Need]:

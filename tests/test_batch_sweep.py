@@ -331,7 +331,7 @@ def test_a_changed_image_gets_a_definition_of_its_own_and_down_takes_all(
 def test_without_quota_nothing_is_built_and_a_way_without_gpu_is_named(
     cloud: Cloud, changes: list[Call]
 ) -> None:
-    quotas.grant(cloud.identity["account"], cloud.region, G_AND_VT, 0)
+    quotas.granted[cloud.identity["account"], cloud.region, G_AND_VT] = 0
     with pytest.raises(AwsError) as refused:
         batch_sweep.up(lab(cloud))
     assert refused.value.code == "VcpuLimitExceeded"
@@ -749,7 +749,7 @@ def test_a_waiting_job_is_explained_by_its_first_cause(
     monkeypatch.setattr(waiting_jobs, "ask", lambda *_: full)
     assert why(ledger).cause.startswith("AWS has no g4dn.xlarge free")
 
-    quotas.grant(cloud.identity["account"], cloud.region, G_AND_VT, 0)
+    quotas.granted[cloud.identity["account"], cloud.region, G_AND_VT] = 0
     assert "quota allows no g4dn.xlarge" in why(ledger).cause
     assert G_AND_VT in why(ledger).fix
 
@@ -757,7 +757,7 @@ def test_a_waiting_job_is_explained_by_its_first_cause(
 @pytest.mark.live
 def test_a_quota_that_is_used_up_is_told_with_its_numbers(cloud: Cloud, waiting: Ledger) -> None:
     account, region = cloud.identity["account"], cloud.region
-    quotas.grant(account, region, G_AND_VT, 4)
+    quotas.granted[account, region, G_AND_VT] = 4
     subnet_id = waiting.resources["subnet-a"]
     image_id = cloud.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     if not batch_jobs.machines(waiting):

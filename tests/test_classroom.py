@@ -159,7 +159,7 @@ def school(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[School]:
     monkeypatch.chdir(tmp_path)
     Path("class.csv").write_text(HEAD + "Ana,ana,,,\nBen,ben,,,us-east-1\n")
     with inprocess.cloud() as _, inprocess.trouble() as trouble:
-        quotas.grant(ACCOUNT, inprocess.REGION, "L-F678F1CE", 1000)  # VPCs
+        quotas.granted[ACCOUNT, inprocess.REGION, "L-F678F1CE"] = 1000  # VPCs
         there = School(tmp_path, monkeypatch, trouble)
         there.at("teacher")
         yield there
@@ -532,7 +532,7 @@ def test_the_readme_s_commands_for_after_class_run_as_they_stand_there(
         return typed(group, line, "y\n").exit_code
 
     school.begin("ana")
-    quotas.grant(ACCOUNT, inprocess.REGION, "L-A4707A72", 1000)  # internet gateways
+    quotas.granted[ACCOUNT, inprocess.REGION, "L-A4707A72"] = 1000  # internet gateways
     assert [run(*line) for line in after_class] == [0, 0, 3, 0, 0, 0, 0]
     assert Path("after-class.html").is_file()
     (book,) = certificate.check(Path("after-class.json").read_text())["ledgers"]

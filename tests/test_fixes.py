@@ -305,7 +305,7 @@ def by_the_aws_cli(command: str) -> None:
     getattr(boto3.client(service, region_name=region), verb.replace("-", "_"))(**request)
     if verb == "request-service-quota-increase":
         assert region
-        quotas.grant(ACCOUNT, region, request["QuotaCode"], request["DesiredValue"])
+        quotas.granted[ACCOUNT, region, request["QuotaCode"]] = request["DesiredValue"]
 
 
 def obey(fix: str, line: tuple[str, ...], patch: pytest.MonkeyPatch) -> tuple[Result, tuple[str, ...]]:
@@ -379,7 +379,7 @@ def test_each_case_s_fix_is_run_or_it_is_said_why_not() -> None:
 
 def test_the_fixes_of_a_full_quota_name_what_fills_it_and_the_right_quota(aws: Wire) -> None:
     """An account that may have two VPCs, and has a default one."""
-    quotas.grant(ACCOUNT, "us-east-1", "L-F678F1CE", 2)
+    quotas.granted[ACCOUNT, "us-east-1", "L-F678F1CE"] = 2
     lines = [(*UP, "--name", f"s{number}") for number in range(3)]
     failed, line = next((result, line) for line in lines if (result := run(*line)).exit_code)
     said = told(failed)

@@ -67,8 +67,8 @@ class Class:
 def school(monkeypatch: pytest.MonkeyPatch) -> Iterator[Class]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIAPRACTICE{ACCOUNT}")
     with inprocess.cloud(slow_states=0), inprocess.trouble() as trouble:
-        quotas.grant(ACCOUNT, inprocess.REGION, "L-F678F1CE", 1000)  # VPCs
-        quotas.grant(ACCOUNT, inprocess.REGION, "L-1216C47A", 1000)  # processors
+        quotas.granted[ACCOUNT, inprocess.REGION, "L-F678F1CE"] = 1000  # VPCs
+        quotas.granted[ACCOUNT, inprocess.REGION, "L-1216C47A"] = 1000  # processors
         yield Class(Cloud(), trouble)
 
 

@@ -1247,13 +1247,13 @@ def test_more_vcpus_than_the_environment_may_have(aws: Net) -> None:
 
 
 def test_without_quota_a_job_waits_for_ever_and_nobody_says_why(slow: Net) -> None:
-    quotas.grant(ACCOUNT, "us-east-1", "L-1216C47A", 0)
+    quotas.granted[ACCOUNT, "us-east-1", "L-1216C47A"] = 0
     job_id = submit()
     for _ in range(60):
         wait(60)
         assert state(job_id) == ("RUNNABLE", "")
     assert machines("pending", "running", "terminated") == []
-    quotas.grant(ACCOUNT, "us-east-1", "L-1216C47A", 2)
+    quotas.granted[ACCOUNT, "us-east-1", "L-1216C47A"] = 2
     for _ in range(3):
         wait(30)
         state(job_id)

@@ -227,7 +227,7 @@ def test_a_token_of_a_launch_that_met_a_limit_keeps_its_parameters() -> None:
         gpu = {"ClientToken": "t", "InstanceType": "g4dn.xlarge"}
         assert refused(here.launch, **gpu)[0] == "VcpuLimitExceeded"
         assert refused(here.launch, **gpu | {"InstanceType": "t3.micro"})[0] == "IdempotentParameterMismatch"
-        quotas.grant("123456789012", "us-east-1", "L-DB2E81BA", 4)
+        quotas.granted["123456789012", "us-east-1", "L-DB2E81BA"] = 4
         assert here.launch(**gpu)["InstanceType"] == "g4dn.xlarge"
 
 

@@ -162,7 +162,7 @@ def many_gateways() -> list[str]:
 
 def one_group_more() -> str:
     here = net()
-    quotas.grant("123456789012", "us-east-1", "L-E79EC296", 3)  # that of the default VPC, and two here
+    quotas.granted["123456789012", "us-east-1", "L-E79EC296"] = 3  # that of the default VPC, and two here
     return said(client("ec2").create_security_group, VpcId=here.vpc_id, GroupName="more", Description="x")
 
 

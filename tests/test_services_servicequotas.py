@@ -108,7 +108,7 @@ def test_what_is_unknown_is_said_to_be() -> None:
 
 def test_a_limit_that_was_raised_counts_at_once_and_for_this_account_alone() -> None:
     with cloud(every=True, account="new"):
-        quotas.grant(ACCOUNT, REGION, "L-F678F1CE", 6)
+        quotas.granted[ACCOUNT, REGION, "L-F678F1CE"] = 6
         ec2 = client("ec2")
         assert [said(ec2.create_vpc, CidrBlock="10.0.0.0/16") for _ in range(6)] == ["ok"] * 5 + [
             "VpcLimitExceeded"

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from awslabs.explain import ask_for_quota, vcpu_quota
 from awslabs.kinds.batch import describe_queue
-from awslabs.kinds.ec2 import instances
 from awslabs.ledger import Ledger
-from awslabs.preflight import quota_value
+from awslabs.preflight import quota_value, vcpus_in_use
 from awslabs.show import Shown
 from awslabs.workload import standing
 from awslabs.workload.batch_sweep import batch_jobs
@@ -153,7 +151,7 @@ def quota(asked: WaitingJob) -> Why | None:
             f'It needs {needs} vCPUs; the quota "{name}" ({code}) is {allowed}.',
             f"{more}    # or build anew without a GPU: `down`, then `up --cpu`",
         )
-    used = vcpus_in_use(asked, code)
+    used = int(vcpus_in_use(asked.ledger.client("ec2")).get(code, 0))
     if used + needs > allowed:
         return Why(
             "The account's quota is used up.",
@@ -161,21 +159,6 @@ def quota(asked: WaitingJob) -> Why | None:
             f"wait until other machines have ended; or {more}",
         )
     return None
-
-
-def vcpus_in_use(asked: WaitingJob, code: str) -> int:
-    """vCPUs of all servers of the account that count against a quota, whoever started them."""
-    ec2 = asked.ledger.client("ec2")
-    running = {"Name": "instance-state-name", "Values": ["pending", "running"]}
-    many = Counter(
-        one["InstanceType"]
-        for one in instances(ec2, running)
-        if vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1] == code
-    )
-    if not many:
-        return 0
-    sizes = ec2.describe_instance_types(InstanceTypes=list(many))["InstanceTypes"]
-    return sum(many[one["InstanceType"]] * one["VCpuInfo"]["DefaultVCpus"] for one in sizes)
 
 
 def capacity(asked: WaitingJob) -> Why | None:

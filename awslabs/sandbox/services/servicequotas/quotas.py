@@ -71,12 +71,7 @@ _STANDARD = set("acdhimrtz")  # first letters of the families that share the Sta
 _BUCKETS = {"g": ("L-DB2E81BA", "L-3819A6DF"), "p": ("L-417A185B", "L-7212CCBC")}
 
 granted: dict[tuple[str, str, str], float] = {}
-"""(account, Region, quota code) -> a limit that someone here has raised: AWS does it by hand or robot."""
-
-
-def grant(account: str, region: str, quota_code: str, value: float) -> None:
-    """Raise or lower one limit of one account, as AWS does when it approves a request."""
-    granted[account, region, quota_code] = float(value)
+"""(account, Region, quota code) -> a limit that AWS has raised or lowered, as when it approves a request."""
 
 
 def limit(account: str, region: str, service: str, quota_code: str) -> float:
