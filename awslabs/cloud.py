@@ -11,13 +11,14 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import shlex
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from awslabs import addresses, journal
@@ -30,14 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REFUSED = 2  # attempts at an address of this computer where nobody listens
-
-
-class Listener(NamedTuple):
-    """Who is told of an event: its method, which does not keep it alive, and what botocore calls."""
-
-    event: str
-    heard: weakref.WeakMethod[Callable[..., None]]
-    told: Callable[..., None]
+NUMBERS = itertools.count()
+Listeners = dict[int, "weakref.WeakMethod[Callable[..., None]]"]
+"""Who is told of an event, by its number; it is kept alive by others, and taken out when it is gone."""
 
 
 class Cloud:
@@ -72,7 +68,7 @@ class Cloud:
         self.place = Place.asked(region, profile, bool(self._endpoint))
         self._proxies: dict[str, Any] | None = {} if given else None  # {}: none, whatever HTTP_PROXY says
         self._clients: dict[tuple[str, bool], Any] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: dict[str, Listeners] = {}  # by event
         self._mutex = threading.Lock()
         with self._told("the AWS configuration"):
             self.session = session(given, region, profile)
@@ -155,26 +151,14 @@ class Cloud:
             Takes the event's own keyword arguments; boto3's documentation, "Extensibility guide". What it
             raises is logged: who only listens stops no call. It is told as long as its object is in use.
         """
-        heard = weakref.WeakMethod(listener)
-
-        def told(**news: Any) -> None:
-            if listens := heard():
-                try:
-                    listens(**news)
-                except Exception:
-                    log.exception("who listens to %s failed", event)
-
         with self._mutex:
-            emitters = [self.session.events, *(client.meta.events for client in self._clients.values())]
-            gone = [one for one in self._listeners if one.heard() is None]
-            for emitter in emitters:
-                emitter.register(event, told)
-                for one in gone:
-                    emitter.unregister(one.event, one.told)
-            self._listeners = [
-                *(one for one in self._listeners if one not in gone),
-                Listener(event, heard, told),
-            ]
+            if event not in self._listeners:
+                listeners = self._listeners[event] = {}
+                emitters = [self.session.events, *(client.meta.events for client in self._clients.values())]
+                for emitter in emitters:
+                    emitter.register(event, functools.partial(tell, event, listeners))
+            listeners, number = self._listeners[event], next(NUMBERS)
+            listeners[number] = weakref.WeakMethod(listener, lambda gone: listeners.pop(number, None))
 
     def as_role(self, role_arn: str, region: str | None = None) -> Cloud:
         """The same cloud for who has assumed a role; its credentials are fetched anew before they end.
@@ -189,7 +173,7 @@ class Cloud:
         from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
         made = copy.copy(self)
-        made._clients, made._listeners, made._mutex = {}, [], threading.Lock()
+        made._clients, made._listeners, made._mutex = {}, {}, threading.Lock()
         vars(made).pop("identity", None)
         made.region = region or self.region
         made.place = dataclasses.replace(self.place, region=made.region)
@@ -250,6 +234,16 @@ def session(given: dict[str, Any], region: str | None, profile: str | None) -> b
     if not made.region_name:
         raise botocore.exceptions.NoRegionError
     return made
+
+
+def tell(event: str, listeners: Listeners, /, **news: Any) -> None:
+    """Tell all who listen; botocore calls it, once for each event of a client."""
+    for heard in list(listeners.values()):
+        if listens := heard():
+            try:
+                listens(**news)
+            except Exception:
+                log.exception("who listens to %s failed", event)
 
 
 def give_up_soon(attempts: int, caught_exception: Exception | None, **_: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,7 @@ def test_a_ledger_that_is_gone_keeps_no_file_open_and_hears_no_more() -> None:
     """A class has hundreds, and macOS lets a process have 256 files."""
 
     def listeners() -> int:
-        names = [getattr(one, "__qualname__", "") for one in gc.get_objects() if callable(one)]
-        return names.count("Cloud.listen.<locals>.told")
+        return sum(isinstance(one, weakref.WeakMethod) for one in gc.get_objects())
 
     def life(number: int) -> None:
         ledger = Ledger(cloud, "ec2", f"copy-{number}")
@@ -157,6 +157,36 @@ def test_a_ledger_that_is_gone_keeps_no_file_open_and_hears_no_more() -> None:
             life(number)
         gc.collect()
         assert (psutil.Process().num_fds(), listeners()) == (files, one)
+
+
+class Ear:
+    """Who listens to a cloud, and perhaps raises."""
+
+    def __init__(self, heard: list[str], trouble: bool = False) -> None:
+        self.heard, self.trouble = heard, trouble
+
+    def hear(self, model: Any, **_: Any) -> None:
+        self.heard.append(model.name)
+        if self.trouble:
+            raise OSError("no room")
+
+
+def test_all_who_listen_are_told_once_of_clients_before_and_after(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+    with inprocess.cloud():
+        cloud = Cloud()
+        cloud.client("ec2")
+        ears = [Ear(heard), Ear(heard), Ear(heard, trouble=True)]
+        for ear in ears:
+            cloud.listen("after-call", ear.hear)
+        cloud.client("ec2").describe_vpcs()
+        cloud.client("ssm").describe_parameters()
+        assert heard == ["DescribeVpcs"] * 3 + ["DescribeParameters"] * 3
+        assert caplog.text.count("who listens to after-call failed") == 2
+        del ear, ears[:2]
+        gc.collect()
+        cloud.client("ec2").describe_vpcs()
+        assert heard[6:] == ["DescribeVpcs"]  # of the one that is kept
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(book: Journal) -> None:
