@@ -13,6 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import click
 
@@ -23,8 +24,7 @@ from awslabs.ledger import Ledger
 
 def build(cloud: Cloud, copies: int) -> None:
     """Build many copies at once; nobody logs in to them here."""
-    tunnel.wait_for_ssh = lambda *_, **__: None  # type: ignore[attr-defined]
-    with ThreadPoolExecutor(16) as pool:
+    with mock.patch.object(tunnel, "wait_for_ssh"), ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda number: ec2.up(Ledger(cloud, "ec2", f"s{number}")), range(copies)))
 
 

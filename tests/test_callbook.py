@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import inprocess
 import psutil
@@ -177,8 +178,10 @@ def test_all_who_listen_are_told_once_of_clients_before_and_after(caplog: pytest
         cloud = Cloud()
         cloud.client("ec2")
         ears = [Ear(heard), Ear(heard), Ear(heard, trouble=True)]
-        for ear in ears:
-            cloud.listen("after-call", ear.hear)
+        with mock.patch.object(cloud.session.events, "register", wraps=cloud.session.events.register) as said:
+            for ear in ears:
+                cloud.listen("after-call", ear.hear)
+        assert said.call_count == 1  # botocore looks through all that is registered, at each call
         cloud.client("ec2").describe_vpcs()
         cloud.client("ssm").describe_parameters()
         assert heard == ["DescribeVpcs"] * 3 + ["DescribeParameters"] * 3
