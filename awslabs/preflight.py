@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from typing import Any
 
 from awslabs.errors import AwsError
 from awslabs.explain import PAID_PLAN, ask_for_quota, boto3_errors, place_of, vcpu_quota
 from awslabs.kinds.ec2 import instances
-from awslabs.kinds.named import pages
+from awslabs.kinds.named import pages, parts
 from awslabs.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -144,17 +145,21 @@ def quota_value(quotas: Any, service: str, code: str) -> float:
         return math.inf
 
 
-def vcpus_in_use(ec2: Any) -> dict[str, float]:
+def vcpus_in_use(ec2: Any) -> Counter[str]:
     """vCPUs of all servers of the account in this Region, whoever started them, by the code of their quota.
 
-    AWS calls: ``ec2:DescribeInstances``.
+    Each counts what its type has by default: AWS does not show the CPU options of every server (a recorded
+    t3.micro of 2025 has none). AWS calls: ``ec2:DescribeInstances``, ``ec2:DescribeInstanceTypes``.
     """
-    found: dict[str, float] = {}
-    for one in instances(ec2, {"Name": "instance-state-name", "Values": ["pending", "running"]}):
-        code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")[1]
-        sizes = one.get("CpuOptions", {})
-        vcpus = sizes.get("CoreCount", 1) * sizes.get("ThreadsPerCore", 1)
-        found[code] = found.get(code, 0.0) + vcpus
+    servers = instances(ec2, {"Name": "instance-state-name", "Values": ["pending", "running"]})
+    sizes: dict[str, int] = {}
+    for types in parts(sorted({one["InstanceType"] for one in servers})):
+        for size in ec2.describe_instance_types(InstanceTypes=types)["InstanceTypes"]:
+            sizes[size["InstanceType"]] = size["VCpuInfo"]["DefaultVCpus"]
+    found = Counter[str]()
+    for one in servers:
+        _, code = vcpu_quota(one["InstanceType"], spot=one.get("InstanceLifecycle") == "spot")
+        found[code] += sizes[one["InstanceType"]]
     return found
 
 

@@ -8,7 +8,9 @@ rates and limits   that nobody raises: what a class must wait for, or share out 
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -97,14 +99,14 @@ def needs(cloud: Cloud, students: int, labs: Iterable[str]) -> list[Need]:
     quota("vpc", "L-F678F1CE", "VPCs in the Region", networks, counted("describe_vpcs", "Vpcs"))
     gateways = counted("describe_internet_gateways", "InternetGateways")
     quota("vpc", "L-A4707A72", "internet gateways in the Region", networks, gateways)
-    servers = vcpus_in_use(ec2) if chosen & {"ec2", "gpu", "batch_sweep"} else {}
+    servers = vcpus_in_use(ec2) if chosen & {"ec2", "gpu", "batch_sweep"} else Counter[str]()
     machines = {
         "t3.micro": T3_MICRO_VCPUS * ("ec2" in chosen),
         gpu.INSTANCE_TYPE: batch_sweep.GPU.vcpus * len(chosen & {"gpu", "batch_sweep"}),
     }
     for instance_type, vcpus in machines.items():
         name, code = vcpu_quota(instance_type)
-        quota("ec2", code, f"vCPUs: {name}", vcpus, lambda code=code: servers.get(code, 0.0))  # type: ignore[misc]
+        quota("ec2", code, f"vCPUs: {name}", vcpus, functools.partial(servers.__getitem__, code))
     tasks = ecs_qa.VCPUS * ("ecs_qa" in chosen)
     quota("fargate", FARGATE_VCPUS, "vCPUs of Fargate, one task each", tasks, lambda: 0.0)
     functions = FUNCTIONS_AT_ONCE * ("serverless" in chosen)

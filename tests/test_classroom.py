@@ -18,7 +18,7 @@ from practice import everything_ours
 from typed import typed
 from wire import ALWAYS, Call, Wire, around, refusal
 
-from awslabs import certificate, classroom, ec2, journal, ledger, ledger_cli, ledgers, tunnel
+from awslabs import certificate, classroom, ec2, journal, ledger, ledger_cli, ledgers, preflight, tunnel
 from awslabs.__main__ import main
 from awslabs.classroom import BadLine, students
 from awslabs.cloud import Cloud
@@ -474,6 +474,22 @@ def test_prepare_is_content_with_an_account_that_has_room(school: School) -> Non
     crowd = school.run("prepare", "--students", "60", "--labs", "batch_sweep")
     assert (crowd.exit_code, "job queues of Batch" in crowd.stderr) == (1, True)
     assert "docker login" in crowd.stderr
+
+
+def test_servers_count_what_their_types_do_whatever_aws_shows_of_them(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As recorded: a t3.micro of AWS without CPU options."""
+    shown = [
+        {"InstanceType": "t3.micro"},
+        {"InstanceType": "t3.micro", "CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1}},
+        {"InstanceType": "g4dn.xlarge", "InstanceLifecycle": "spot"},
+    ]
+    monkeypatch.setattr(preflight, "instances", lambda *_: shown)
+    in_use = preflight.vcpus_in_use(Cloud().client("ec2"))
+    assert in_use == {"L-1216C47A": 4, "L-3819A6DF": 4}
+    monkeypatch.setattr(preflight, "instances", lambda *_: [])
+    assert not preflight.vcpus_in_use(Cloud().client("ec2"))
 
 
 def test_prepare_does_not_stop_where_nobody_may_read_quotas(

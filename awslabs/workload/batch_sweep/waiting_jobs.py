@@ -151,7 +151,7 @@ def quota(asked: WaitingJob) -> Why | None:
             f'It needs {needs} vCPUs; the quota "{name}" ({code}) is {allowed}.',
             f"{more}    # or build anew without a GPU: `down`, then `up --cpu`",
         )
-    used = int(vcpus_in_use(asked.ledger.client("ec2")).get(code, 0))
+    used = vcpus_in_use(asked.ledger.client("ec2"))[code]
     if used + needs > allowed:
         return Why(
             "The account's quota is used up.",
